@@ -1,0 +1,7 @@
+//! DICOM itself: pure, synchronous, no I/O but `Read`, `Seek` and positional reads; nothing of the other layers.
+
+pub mod frames;
+pub mod instance;
+pub mod keys;
+pub mod query;
+pub mod uid;

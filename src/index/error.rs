@@ -1,0 +1,33 @@
+//! What can go wrong in the index.
+
+/// Failure of an index call.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The database cannot be reached, has no free connection or is shutting down; later may work.
+    #[error("the index database is not available")]
+    Unavailable(#[source] sqlx::Error),
+    /// The disk of the database is full or read-only.
+    #[error("the index database cannot write")]
+    Full(#[source] sqlx::Error),
+    /// Any other refusal of the database.
+    #[error("the index database refused {what}")]
+    Database {
+        /// The call that failed.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A stored row cannot be read back.
+    #[error("a row of {what} cannot be read back")]
+    Corrupt {
+        /// What was read.
+        what: &'static str,
+    },
+    /// Opening or migrating the database failed.
+    #[error("the index database cannot be opened: {reason}")]
+    Open {
+        /// What to look at.
+        reason: String,
+    },
+}

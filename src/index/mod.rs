@@ -1,0 +1,338 @@
+//! The index: which instances exist, what is searched of them, and in which order everything happened.
+//!
+//! Two back ends stand behind these traits, SQLite and Postgres; both pass the same contract suite
+//! (`tests/it/contract_index.rs`). Invariants: every instance row was inserted in one transaction with its feed entry
+//! and the counters of its study and series; a deleted instance's blob key is on the trash in the transaction that
+//! removed the row; nothing here opens a blob.
+
+pub mod error;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use crate::dicom::instance::Instance;
+use crate::dicom::query::Query;
+use crate::dicom::uid::{InstanceName, Target};
+use crate::scope::{Partition, Scope};
+
+pub use error::IndexError;
+
+/// Result of an index call.
+pub type Result<T> = std::result::Result<T, IndexError>;
+
+/// Where the bytes of an instance lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Name of the blob.
+    pub key: String,
+    /// First byte in the blob.
+    pub offset: u64,
+    /// Length in bytes.
+    pub length: u64,
+}
+
+/// An instance whose blob is durable and that wants a row.
+#[derive(Debug, Clone)]
+pub struct NewInstance {
+    /// Partition it is stored in.
+    pub partition: Partition,
+    /// What the walk found.
+    pub instance: Arc<Instance>,
+    /// Where its bytes are.
+    pub place: Place,
+    /// BLAKE3 of its bytes.
+    pub digest: [u8; 32],
+}
+
+/// What became of a [`NewInstance`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inserted {
+    /// A row was inserted under this watermark.
+    Stored {
+        /// Its monotonic id.
+        watermark: i64,
+    },
+    /// The instance is there already; nothing was changed.
+    Exists {
+        /// Digest of the stored bytes.
+        digest: [u8; 32],
+    },
+}
+
+/// One stored instance, light enough to list thousands.
+#[derive(Debug, Clone)]
+pub struct InstanceRow {
+    /// Monotonic id; names this version of the instance for ever.
+    pub watermark: i64,
+    /// Its UIDs.
+    pub name: InstanceName,
+    /// SOP Class UID.
+    pub sop_class: String,
+    /// Layout of the file.
+    pub layout: crate::dicom::instance::Layout,
+    /// Pixel description, if there are pixels.
+    pub pixel: Option<crate::dicom::instance::PixelDescription>,
+    /// Where its bytes are.
+    pub place: Place,
+    /// BLAKE3 of its bytes.
+    pub digest: [u8; 32],
+}
+
+/// Metadata of one instance as stored.
+#[derive(Debug, Clone)]
+pub struct MetadataRow {
+    /// The instance.
+    pub row: InstanceRow,
+    /// [`crate::dicom::instance::Metadata`] as packed by `dicom::metadata::pack` (zstd).
+    pub metadata: Vec<u8>,
+}
+
+/// What a frame or bulk data request needs.
+#[derive(Debug, Clone)]
+pub struct ContentRow {
+    /// The instance.
+    pub row: InstanceRow,
+    /// Packed frame table (`FrameTable::to_bytes`).
+    pub frames: Vec<u8>,
+    /// Packed bulk table (JSON of `Vec<BulkItem>`).
+    pub bulk: Vec<u8>,
+}
+
+/// State of a study, series or instance for ETags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    /// Grows with every change below the target.
+    pub version: i64,
+    /// Instances below the target.
+    pub instances: i64,
+}
+
+/// Inserts, look-ups and deletes of instances.
+#[async_trait]
+pub trait Instances: Send + Sync {
+    /// Inserts a batch in one transaction with its feed entries; results come in the order of the batch.
+    ///
+    /// The same instance twice in a batch: the first is stored, the second exists. Study and series attributes: the
+    /// latest non-null value wins. Retries by itself when the transaction met a deadlock.
+    async fn insert(&self, batch: &[NewInstance]) -> Result<Vec<Inserted>>;
+
+    /// Version of a target; none when it does not exist in the scope.
+    async fn version(&self, scope: &Scope, target: &Target) -> Result<Option<Version>>;
+
+    /// Instances of a target, ascending by watermark, those above `after`, at most `limit`.
+    async fn instances(
+        &self,
+        scope: &Scope,
+        target: &Target,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<InstanceRow>>;
+
+    /// Like [`Self::instances`], with metadata.
+    async fn metadata(
+        &self,
+        scope: &Scope,
+        target: &Target,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<MetadataRow>>;
+
+    /// Frame and bulk tables of one instance.
+    async fn content(&self, scope: &Scope, name: &InstanceName) -> Result<Option<ContentRow>>;
+
+    /// Removes all instances of the target in one transaction: rows out, feed entries in, blob keys on the trash.
+    /// Returns how many were removed; 0 means the target does not exist.
+    async fn delete(&self, scope: &Scope, target: &Target) -> Result<u64>;
+}
+
+/// Which level a found row has, with what is needed to build its answer.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Study Instance UID.
+    pub study_uid: String,
+    /// Series Instance UID, at series and instance level.
+    pub series_uid: Option<String>,
+    /// SOP Instance UID, at instance level.
+    pub instance_uid: Option<String>,
+    /// Merged study attributes: a DICOM JSON object in text, keys ascending, computed attributes not included.
+    pub study: String,
+    /// Merged series attributes, likewise.
+    pub series: Option<String>,
+    /// Instance attributes, likewise.
+    pub instance: Option<String>,
+    /// Modalities in study (0008,0061), sorted.
+    pub modalities: Vec<String>,
+    /// (0020,1206)
+    pub study_series: i64,
+    /// (0020,1208)
+    pub study_instances: i64,
+    /// (0020,1209), at series and instance level.
+    pub series_instances: Option<i64>,
+    /// Packed metadata of the row's newest instance, when the query needs attributes that have no place in the index.
+    pub metadata: Option<Vec<u8>>,
+    /// Position in the total order, for cursors.
+    pub position: i64,
+}
+
+/// A page of results.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// Rows, newest first: study and series by creation, instances by watermark.
+    pub rows: Vec<Found>,
+    /// More rows exist behind this page.
+    pub more: bool,
+}
+
+/// Search.
+#[async_trait]
+pub trait Search: Send + Sync {
+    /// Rows that match all conditions which have a column or a ready query tag. `with_metadata` asks for
+    /// [`Found::metadata`]; `before` continues behind a [`Found::position`].
+    async fn search(
+        &self,
+        scope: &Scope,
+        query: &Query,
+        with_metadata: WithMetadata,
+        before: Option<i64>,
+    ) -> Result<Page>;
+
+    /// How many rows match, counted no further than `ceiling`.
+    async fn count(&self, scope: &Scope, query: &Query, ceiling: u64) -> Result<u64>;
+}
+
+/// Whether a search brings the newest instance's metadata along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WithMetadata {
+    /// Leave [`Found::metadata`] empty.
+    No,
+    /// Fill it.
+    Yes,
+}
+
+/// What happened to an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Stored.
+    Create,
+    /// Removed.
+    Delete,
+    /// Changed by bulk update.
+    Update,
+}
+
+/// State of the version of an instance a change speaks of, now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It is the stored version.
+    Current,
+    /// Another version is stored.
+    Replaced,
+    /// No version is stored.
+    Deleted,
+}
+
+/// One entry of the change feed.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Position in the feed.
+    pub sequence: i64,
+    /// When, UTC.
+    pub timestamp: OffsetDateTime,
+    /// What.
+    pub action: Action,
+    /// Which instance.
+    pub name: InstanceName,
+    /// State of that version now.
+    pub state: State,
+    /// Its packed metadata, when asked for and stored.
+    pub metadata: Option<Vec<u8>>,
+}
+
+/// Which part of the feed is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeedRange {
+    /// Sequences above `after`, up to and including `through`.
+    Sequence {
+        /// Exclusive start.
+        after: i64,
+        /// Inclusive end.
+        through: i64,
+    },
+    /// By time, then sequence.
+    Window {
+        /// Inclusive start.
+        from: Option<OffsetDateTime>,
+        /// Exclusive end.
+        to: Option<OffsetDateTime>,
+        /// Rows to skip.
+        skip: u64,
+        /// Most rows.
+        limit: u32,
+    },
+}
+
+/// The change feed. A reader that follows it sees every change once and in order: no entry becomes visible behind one
+/// that was served, neither by sequence nor by time.
+#[async_trait]
+pub trait Feed: Send + Sync {
+    /// Entries of a range in order.
+    async fn changes(
+        &self,
+        scope: &Scope,
+        range: &FeedRange,
+        metadata: WithMetadata,
+    ) -> Result<Vec<Change>>;
+
+    /// The newest entry.
+    async fn latest_change(&self, scope: &Scope, metadata: WithMetadata) -> Result<Option<Change>>;
+}
+
+/// A blob that no row needs any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discarded {
+    /// Its key.
+    pub key: String,
+    /// Since when, UTC.
+    pub since: OffsetDateTime,
+    /// Failed attempts to remove it.
+    pub attempts: i64,
+}
+
+/// Blobs to remove.
+#[async_trait]
+pub trait Trash: Send + Sync {
+    /// Puts keys on the trash: blobs written for instances that got no row.
+    async fn discard(&self, keys: &[String]) -> Result<()>;
+
+    /// Keys discarded before `before`, oldest first, at most `limit`.
+    async fn discarded(&self, before: OffsetDateTime, limit: u32) -> Result<Vec<Discarded>>;
+
+    /// Forgets keys whose blobs are gone.
+    async fn forget(&self, keys: &[String]) -> Result<()>;
+
+    /// Notes a failed attempt.
+    async fn retry_later(&self, key: &str) -> Result<()>;
+}
+
+/// Whole-index walks for `fsck`.
+#[async_trait]
+pub trait Audit: Send + Sync {
+    /// Every instance of every partition, ascending by watermark, those above `after`, at most `limit`.
+    async fn all_instances(&self, after: i64, limit: u32) -> Result<Vec<InstanceRow>>;
+
+    /// Which of these keys are used by an instance row or lie on the trash.
+    async fn known_keys(&self, keys: &[String]) -> Result<Vec<bool>>;
+
+    /// Studies and series whose maintained counters or modalities are wrong, as sentences without patient data.
+    async fn counter_errors(&self, limit: u32) -> Result<Vec<String>>;
+
+    /// The database answers.
+    async fn ping(&self) -> Result<()>;
+}
+
+/// The whole index.
+pub trait Index: Instances + Search + Feed + Trash + Audit {}
+
+impl<T: Instances + Search + Feed + Trash + Audit> Index for T {}
