@@ -15,9 +15,9 @@ use dicom_object::InMemDicomObject;
 use dicom_object::meta::FileMetaTableBuilder;
 
 /// Columns of each image.
-pub const COLUMNS: u16 = 985;
+const COLUMNS: u16 = 985;
 /// Rows of each image.
-pub const ROWS: u16 = 979;
+const ROWS: u16 = 979;
 
 /// Prefix of the samples' UIDs.
 const ROOT: &str = "1.2.826.0.1.3680043.8.498";
@@ -37,9 +37,9 @@ enum Shape {
 }
 
 /// One sample: its names, its place in the study and its picture.
-pub struct Sample {
+pub(crate) struct Sample {
     /// Name in `dcms/`, without `.dcm`.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     title: &'static str,
     series: &'static str,
     series_number: u8,
@@ -50,7 +50,7 @@ pub struct Sample {
 }
 
 /// The samples, in the order of `dicom-metadata.csv`.
-pub const SAMPLES: [Sample; 3] = [
+pub(crate) const SAMPLES: [Sample; 3] = [
     Sample {
         name: "blue-circle",
         title: "Fake DICOM - Blue Circle",
@@ -94,7 +94,7 @@ PixelSpacing1";
 
 impl Sample {
     /// The Part 10 file: preamble, file meta group, data set in Explicit VR Little Endian.
-    pub fn file(&self) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn file(&self) -> anyhow::Result<Vec<u8>> {
         let meta = FileMetaTableBuilder::new()
             .media_storage_sop_class_uid(uids::SECONDARY_CAPTURE_IMAGE_STORAGE)
             .media_storage_sop_instance_uid(uid(self.instance))
@@ -242,7 +242,7 @@ impl Shape {
 }
 
 /// `dicom-metadata.csv`: what is in the samples, as a table.
-pub fn table() -> String {
+pub(crate) fn table() -> String {
     let lines: Vec<String> = SAMPLES.iter().map(Sample::csv).collect();
     format!("{CSV_COLUMNS}\n{}\n", lines.join("\n"))
 }
