@@ -61,19 +61,19 @@ fn rows() -> Vec<Row> {
             in_table = true;
         } else if !line.starts_with('|') {
             in_table = false;
-        } else if let (true, [_, .., status, proof]) = (in_table, cells.as_slice()) {
-            if !status.starts_with("---") {
-                rows.push(Row {
-                    line: line.to_owned(),
-                    status: (*status).to_owned(),
-                    tests: proof
-                        .split('`')
-                        .skip(1)
-                        .step_by(2)
-                        .map(str::to_owned)
-                        .collect(),
-                });
-            }
+        } else if let (true, [_, .., status, proof]) = (in_table, cells.as_slice())
+            && !status.starts_with("---")
+        {
+            rows.push(Row {
+                line: line.to_owned(),
+                status: (*status).to_owned(),
+                tests: proof
+                    .split('`')
+                    .skip(1)
+                    .step_by(2)
+                    .map(str::to_owned)
+                    .collect(),
+            });
         }
     }
     rows

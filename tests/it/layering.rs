@@ -13,7 +13,15 @@ struct Layer {
     never: &'static [&'static str],
 }
 
-const LAYERS: [Layer; 8] = [
+const LAYERS: [Layer; 9] = [
+    // Puts the layers together; below it nobody knows it.
+    Layer {
+        name: "start",
+        imports: &[
+            "http", "archive", "index", "blob", "auth", "config", "scope", "dicom",
+        ],
+        never: &["sqlx"],
+    },
     Layer {
         name: "http",
         imports: &["archive", "auth", "config", "scope", "dicom"],

@@ -71,7 +71,7 @@ class Answer:
         return found
 
 
-def send(method, path, headers, body=None):
+def send(method, path, headers, body=None, chunked=False):
     """One request. The path begins behind the version, as the client builds it."""
     connection = http.client.HTTPConnection(service.hostname, service.port, timeout=60)
     try:
@@ -79,16 +79,22 @@ def send(method, path, headers, body=None):
         connection.putheader("Authorization", "Bearer tutorial-token")
         for name, value in headers.items():
             connection.putheader(name, value)
-        if body is not None:
+        if chunked:
+            connection.putheader("Transfer-Encoding", "chunked")
+            body = (body[start : start + 4096] for start in range(0, len(body), 4096))
+        elif body is not None:
             connection.putheader("Content-Length", str(len(body)))
-        connection.endheaders(body)
+        connection.endheaders(body, encode_chunked=chunked)
         return Answer(connection.getresponse())
     finally:
         connection.close()
 
 
 def store(names, study=""):
-    """`client.StoreAsync(files, study)`: MultipartContent("related") with a type parameter added behind the boundary."""
+    """`client.StoreAsync(files, study)`: MultipartContent("related") with a type parameter added behind the boundary.
+
+    A DicomFile does not tell its length before it is written, so the body goes in chunks.
+    """
     boundary = str(uuid.uuid4())
     body = b""
     for index, name in enumerate(names):
@@ -96,7 +102,7 @@ def store(names, study=""):
         body += sample(name)
     body += b"\r\n--" + boundary.encode() + b"--\r\n"
     kind = f'multipart/related; boundary="{boundary}"; type="application/dicom"'
-    return send("POST", f"/studies/{study}" if study else "/studies", JSON | {"Content-Type": kind}, body)
+    return send("POST", f"/studies/{study}" if study else "/studies", JSON | {"Content-Type": kind}, body, chunked=True)
 
 
 def sample(name):

@@ -21,7 +21,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts the binary and returns once it listens. Without a database it uses SQLite in its data folder.
+    /// Starts the binary and returns once it listens. Without a database it uses the `SQLite` one in its data folder.
     pub(crate) fn start(database: Option<&str>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let address = folder.path().join("address");
