@@ -1,7 +1,9 @@
 //! Integration tests, one binary: a module per service or promise, `support` for what they share.
 
 mod clients;
+mod configuration;
 mod conformance;
 mod dcms;
 mod layering;
+mod pages;
 mod support;
