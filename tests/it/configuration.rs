@@ -25,7 +25,10 @@ fn settings(file: &str) -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let text = fs::read_to_string(path).expect("the file can be read");
     text.split(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'))
-        .filter(|word| word.starts_with("STOWAGE_"))
+        .filter(|word| {
+            word.strip_prefix("STOWAGE_")
+                .is_some_and(|name| !name.is_empty())
+        })
         .map(str::to_owned)
         .collect()
 }

@@ -81,7 +81,7 @@ def send(method, path, headers, body=None, chunked=False):
             connection.putheader(name, value)
         if chunked:
             connection.putheader("Transfer-Encoding", "chunked")
-            body = (body[start : start + 4096] for start in range(0, len(body), 4096))
+            body = [body[start : start + 65536] for start in range(0, len(body), 65536)]
         elif body is not None:
             connection.putheader("Content-Length", str(len(body)))
         connection.endheaders(body, encode_chunked=chunked)
