@@ -21,7 +21,7 @@ fn every_setting_is_on_the_configuration_page_and_no_other() {
 }
 
 /// Every name that begins with `STOWAGE_` in a file.
-fn settings(file: &str) -> BTreeSet<String> {
+pub(crate) fn settings(file: &str) -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let text = fs::read_to_string(path).expect("the file can be read");
     text.split(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'))

@@ -5,5 +5,6 @@ mod configuration;
 mod conformance;
 mod dcms;
 mod layering;
+mod packaging;
 mod pages;
 mod support;
