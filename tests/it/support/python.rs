@@ -43,7 +43,8 @@ fn environment(folder: &Path) -> PathBuf {
     let wanted = fs::read(&list).expect("tests/requirements.txt can be read");
     let installed = folder.join("requirements.txt");
     let interpreter = folder.join("bin/python");
-    if fs::read(&installed).is_ok_and(|there| there == wanted) {
+    // The interpreter is a link; it dangles when the Python it was made with is gone.
+    if interpreter.exists() && fs::read(&installed).is_ok_and(|there| there == wanted) {
         return interpreter;
     }
     run(
