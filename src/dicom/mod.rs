@@ -1,5 +1,6 @@
 //! DICOM itself: pure, synchronous, no I/O but `Read`, `Seek` and positional reads; nothing of the other layers.
 
+pub mod charset;
 pub mod frames;
 pub mod instance;
 pub mod keys;
