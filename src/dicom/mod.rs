@@ -1,7 +1,17 @@
 //! DICOM itself: pure, synchronous, no I/O but `Read`, `Seek` and positional reads; nothing of the other layers.
 
+#[doc(hidden)]
+pub mod build;
+pub mod charset;
+pub mod error;
 pub mod frames;
+pub mod header;
+pub mod inflate;
 pub mod instance;
+pub mod json;
 pub mod keys;
 pub mod query;
+pub mod scan;
+pub mod source;
 pub mod uid;
+pub mod walk;
