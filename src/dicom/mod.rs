@@ -6,5 +6,8 @@ pub mod frames;
 pub mod instance;
 pub mod keys;
 pub mod query;
+pub mod tag;
 pub mod temporal;
 pub mod uid;
+pub mod validate;
+pub mod wildcard;
