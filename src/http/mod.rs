@@ -2,4 +2,5 @@
 
 pub mod accept;
 pub mod content_type;
+pub mod multipart;
 mod parameters;
