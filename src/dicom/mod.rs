@@ -1,7 +1,10 @@
 //! DICOM itself: pure, synchronous, no I/O but `Read`, `Seek` and positional reads; nothing of the other layers.
 
+pub mod charset;
+pub mod fold;
 pub mod frames;
 pub mod instance;
 pub mod keys;
 pub mod query;
+pub mod temporal;
 pub mod uid;
