@@ -4,6 +4,7 @@
 pub mod build;
 pub mod charset;
 pub mod error;
+pub mod fold;
 pub mod frames;
 pub mod header;
 pub mod inflate;
@@ -15,5 +16,9 @@ pub mod query;
 pub mod rewrite;
 pub mod scan;
 pub mod source;
+pub mod tag;
+pub mod temporal;
 pub mod uid;
+pub mod validate;
 pub mod walk;
+pub mod wildcard;
