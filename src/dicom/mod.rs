@@ -6,6 +6,8 @@ pub mod frames;
 pub mod instance;
 pub mod keys;
 pub mod query;
+pub mod query_parse;
+pub mod query_tag;
 pub mod tag;
 pub mod temporal;
 pub mod uid;
