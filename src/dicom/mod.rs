@@ -5,6 +5,7 @@ pub mod fold;
 pub mod frames;
 pub mod instance;
 pub mod keys;
+pub mod matcher;
 pub mod query;
 pub mod query_parse;
 pub mod query_tag;

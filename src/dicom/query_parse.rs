@@ -3,7 +3,7 @@
 //! | | DICOM service (`/v1`, `/v2`) | standard (`/dicom-web`) |
 //! | --- | --- | --- |
 //! | unknown parameter or attribute | 400 | ignored, warning |
-//! | attribute that is no key of the resource | 400 | matched in the JSON of the newest instance, warning; ignored with a warning when it is a key of a lower level (Modality of a study: ModalitiesInStudy) |
+//! | attribute that is no key of the resource | 400 | matched in the JSON of the newest instance, warning; ignored with a warning when it is a key of a lower level (Modality of a study: `ModalitiesInStudy`) |
 //! | attribute given twice | 400 | all must match; UIDs become one list |
 //! | case of text other than names | ignored | counts |
 //! | limit | 1 to 200, 100 when not given, else 400 | any; no limit when not given |
@@ -14,22 +14,29 @@
 //! includefields means all; attributes of a lower level than the resource are not included. A private attribute is named by
 //! its full tag, and a creator given as parameter (`00190010=SIEMENS MR HEADER&00191008=…`) finds it in whatever block a file
 //! has it (PS3.18 §8.3.4.3). A range of dates and one of the times belonging to them are matched as one range of
-//! moments (PS3.4 §C.2.2.2.5). Dates and times are compared as stored; TimezoneOffsetFromUTC shifts nothing.
+//! moments (PS3.4 §C.2.2.2.5). Dates and times are compared as stored; `TimezoneOffsetFromUTC` shifts nothing.
 //! Invariant: whatever arrives, the number and size of conditions, values and included attributes is bounded.
 
+mod join;
+mod private;
 mod problem;
+mod role;
 #[cfg(test)]
 mod tests;
 pub mod value;
 
-use dicom_core::{Tag, VR};
+use dicom_core::VR;
 
 use super::keys::{self, Level};
 use super::query::{Case, Condition, Include, Matching, Query, TagPath};
 use super::query_tag::QueryTag;
 use super::tag::{self, TagError};
+use super::temporal::TemporalError;
 use super::uid::{SeriesUid, StudyUid};
+use join::{join_lists, join_moments};
+use private::{name_creators, names_a_block, uses};
 pub use problem::{ParameterName, QueryProblem, QueryWarning, Reason};
+use role::Role;
 use value::Switches;
 
 /// Most attributes of a search.
@@ -124,6 +131,8 @@ struct Named<'a> {
 struct Draft {
     condition: Condition,
     ranged: bool,
+    /// What is wrong unless the ends turn out to belong to different days.
+    reversed: Option<QueryProblem>,
 }
 
 #[derive(Debug, Default)]
@@ -154,16 +163,6 @@ fn problem(name: &str, reason: Reason) -> QueryProblem {
         parameter: ParameterName::new(name),
         reason,
     }
-}
-
-/// What an attribute is to this search.
-enum Role {
-    /// A key with an index, or one whose values the index returns anyway.
-    Key(TagPath, VR),
-    /// To be looked for in stored JSON.
-    Stored(TagPath, VR),
-    /// Left out, with a warning.
-    LeftOut(fn(ParameterName) -> QueryWarning),
 }
 
 impl<'a> Reader<'a> {
@@ -307,6 +306,13 @@ impl<'a> Reader<'a> {
             self.condition(&named)?;
         }
         join_moments(&mut self.conditions);
+        if let Some(problem) = self
+            .conditions
+            .iter_mut()
+            .find_map(|draft| draft.reversed.take())
+        {
+            return Err(problem);
+        }
         let include = self.included();
         let default = (self.dialect == Dialect::Service).then_some(DEFAULT_LIMIT);
         let query = Query {
@@ -371,8 +377,18 @@ impl<'a> Reader<'a> {
                 return Ok(());
             }
         };
-        let matching =
-            value::matching(vr, named.value, self.switches, self.dialect).map_err(refuse)?;
+        let (matching, reversed) =
+            match value::matching(vr, named.value, self.switches, self.dialect) {
+                Ok(matching) => (matching, None),
+                Err(Reason::Temporal(TemporalError::Reversed)) if vr == VR::TM => {
+                    let problem = refuse(Reason::Temporal(TemporalError::Reversed));
+                    (
+                        value::unordered(vr, named.value).map_err(refuse)?,
+                        Some(problem),
+                    )
+                }
+                Err(reason) => return Err(refuse(reason)),
+            };
         if stored && matching != Matching::Universal {
             self.warn(QueryWarning::NotIndexed(ParameterName::new(named.name)));
         }
@@ -397,93 +413,16 @@ impl<'a> Reader<'a> {
                 join_lists(&mut other.condition.matching, condition.matching)
             }
             Some(other) if other.condition == condition => {}
-            _ => self.conditions.push(Draft {
-                condition,
-                ranged: named.value.contains('-'),
-            }),
+            _ => {
+                let ranged = named.value.contains('-');
+                self.conditions.push(Draft {
+                    condition,
+                    ranged,
+                    reversed,
+                });
+            }
         }
         Ok(())
-    }
-
-    /// The keys of the DICOM service: attributes with a column and extended query tags, where the resource has them.
-    fn service_role(&self, path: &TagPath) -> Result<Role, Reason> {
-        let first = path.0.first().ok_or(Reason::NotSearchable)?;
-        if let Some(tag) = self.query_tag(path) {
-            return if self.searched_here(tag.level) {
-                Ok(Role::Key(tag.tag_path(), tag.vr))
-            } else {
-                Err(Reason::NotSearchable)
-            };
-        }
-        let key = keys::key(first.tag).filter(|key| self.searched_here(key.level));
-        match key {
-            Some(key) if path.0.len() == 1 && key.column.is_some() => {
-                Ok(Role::Key(path.clone(), key.vr))
-            }
-            Some(_) if path.0.len() > 1 => Ok(Role::Stored(path.clone(), leaf_vr(path))),
-            _ => Err(Reason::NotSearchable),
-        }
-    }
-
-    fn standard_role(&self, path: &TagPath) -> Role {
-        /// Attributes that a search never matches, or that no stored object has.
-        const NOT_MATCHED: &[Tag] = &[
-            Tag(0x0008, 0x0005),
-            Tag(0x0008, 0x0052),
-            Tag(0x0008, 0x0053),
-            Tag(0x0008, 0x0054),
-            Tag(0x0008, 0x0056),
-            Tag(0x0008, 0x0058),
-            Tag(0x0008, 0x0062),
-            Tag(0x0008, 0x0201),
-            Tag(0x0008, 0x1190),
-            Tag(0x0020, 0x1200),
-            Tag(0x0020, 0x1202),
-            Tag(0x0020, 0x1204),
-        ];
-        const MODALITY: Tag = Tag(0x0008, 0x0060);
-        const MODALITIES: Tag = Tag(0x0008, 0x0061);
-        if let Some(tag) = self.query_tag(path) {
-            return if tag.level <= self.resource.level {
-                Role::Key(tag.tag_path(), tag.vr)
-            } else {
-                Role::LeftOut(QueryWarning::LowerLevel)
-            };
-        }
-        let Some(first) = path.0.first() else {
-            return Role::LeftOut(QueryWarning::NotMatched);
-        };
-        let single = path.0.len() == 1;
-        match keys::key(first.tag) {
-            _ if single && NOT_MATCHED.contains(&first.tag) => {
-                Role::LeftOut(QueryWarning::NotMatched)
-            }
-            Some(key) if key.level > self.resource.level && key.tag == MODALITY => {
-                Role::Key(TagPath::from(MODALITIES), VR::CS)
-            }
-            Some(key) if key.level > self.resource.level && key.column.is_some() => {
-                Role::LeftOut(QueryWarning::LowerLevel)
-            }
-            Some(key) if single && key.column.is_some() => Role::Key(path.clone(), key.vr),
-            _ => Role::Stored(path.clone(), leaf_vr(path)),
-        }
-    }
-
-    /// The extended query tag that a path names: a private one by the tag it was added with, or by its creator.
-    fn query_tag(&self, path: &TagPath) -> Option<&'a QueryTag> {
-        self.tags
-            .iter()
-            .find(|tag| path.single() == Some(tag.tag) || *path == tag.tag_path())
-    }
-
-    /// Whether the DICOM service searches attributes of a level at this resource: not below it, nor named in the path.
-    fn searched_here(&self, level: Level) -> bool {
-        let named = match level {
-            Level::Study => self.resource.study.is_some(),
-            Level::Series => self.resource.series.is_some(),
-            Level::Instance => false,
-        };
-        level <= self.resource.level && !named
     }
 
     fn included(&mut self) -> Include {
@@ -504,16 +443,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn leaf_vr(path: &TagPath) -> VR {
-    path.0.last().map_or(VR::UN, |step| {
-        if step.creator.is_some() {
-            VR::UN
-        } else {
-            tag::vr(step.tag)
-        }
-    })
-}
-
 fn set_once(slot: &mut Option<u64>, value: u64) -> Result<(), Reason> {
     match slot.replace(value) {
         Some(before) if before != value => Err(Reason::Twice),
@@ -529,152 +458,5 @@ fn set_switch(slot: &mut Option<bool>, value: Option<bool>) -> Result<(), Reason
             Ok(())
         }
         (_, None) => Ok(()),
-    }
-}
-
-/// A private creator with a value that can be a name.
-fn names_a_block(named: &Named<'_>) -> bool {
-    let creator = named
-        .path
-        .0
-        .last()
-        .is_some_and(|step| tag::is_creator(step.tag));
-    let name = named.value.trim_matches([' ', '\0']);
-    creator
-        && !name.is_empty()
-        && !name.contains(['*', '?', '\\'])
-        && !name.contains(char::is_control)
-}
-
-/// Whether a step of the path lies in the block that the creator element reserves.
-fn uses(path: &TagPath, creator: &TagPath) -> bool {
-    (0..path.0.len()).any(|at| reserves(path, at, creator))
-}
-
-fn reserves(path: &TagPath, at: usize, creator: &TagPath) -> bool {
-    let Some((last, before)) = creator.0.split_last() else {
-        return false;
-    };
-    let block = path.0.get(at).and_then(|step| tag::creator_of(step.tag));
-    let same_place = path.0.get(..at).is_some_and(|steps| {
-        steps.len() == before.len() && steps.iter().zip(before).all(|(a, b)| a.tag == b.tag)
-    });
-    block == Some(last.tag) && same_place
-}
-
-/// Replaces full private tags by creator and element where the creator was given.
-fn name_creators(path: &mut TagPath, creators: &[(TagPath, &str)]) {
-    // Found before any step is changed: the creators are given with full tags.
-    let found: Vec<Option<String>> = (0..path.0.len())
-        .map(|at| {
-            let creator = creators
-                .iter()
-                .find(|(creator, _)| reserves(path, at, creator));
-            creator.map(|(_, name)| name.trim_matches([' ', '\0']).to_owned())
-        })
-        .collect();
-    for (step, creator) in path.0.iter_mut().zip(found) {
-        if creator.is_some() {
-            step.tag = Tag(step.tag.0, step.tag.1 & 0xFF);
-            step.creator = creator;
-        }
-    }
-}
-
-/// Two lists of UIDs become one; whoever asks for everything asks for no less with a list beside it.
-fn join_lists(first: &mut Matching, second: Matching) {
-    let (values, patterns) = match (values_of(first), values_of(&second)) {
-        (Some((mut values, some)), Some((more, others))) => {
-            values.extend(more);
-            (values, some || others)
-        }
-        // Universal and empty matching stand for themselves; the narrower one is kept.
-        (None, Some(_)) => {
-            *first = second;
-            return;
-        }
-        (_, None) => return,
-    };
-    let mut seen = std::collections::HashSet::new();
-    let mut values = values;
-    values.retain(|value| seen.insert(value.clone()));
-    *first = match (values.len(), patterns) {
-        (1, true) => Matching::Wildcard(values.remove(0)),
-        (1, false) => Matching::Single(values.remove(0)),
-        (_, true) => Matching::AnyWildcard(values),
-        (_, false) => Matching::AnyOf(values),
-    };
-}
-
-/// The values of a matching that is a list, and whether they are patterns.
-fn values_of(matching: &Matching) -> Option<(Vec<String>, bool)> {
-    match matching {
-        Matching::Single(value) => Some((vec![value.clone()], false)),
-        Matching::Wildcard(value) => Some((vec![value.clone()], true)),
-        Matching::AnyOf(values) => Some((values.clone(), false)),
-        Matching::AnyWildcard(values) => Some((values.clone(), true)),
-        Matching::Universal
-        | Matching::Empty
-        | Matching::Range { .. }
-        | Matching::DateTime { .. }
-        | Matching::Number(_)
-        | Matching::Words(_) => None,
-    }
-}
-
-/// Dates and the times that belong to them.
-const MOMENTS: &[(Tag, Tag)] = &[
-    (Tag(0x0008, 0x0020), Tag(0x0008, 0x0030)),
-    (Tag(0x0008, 0x0021), Tag(0x0008, 0x0031)),
-    (Tag(0x0008, 0x0022), Tag(0x0008, 0x0032)),
-    (Tag(0x0008, 0x0023), Tag(0x0008, 0x0033)),
-    (Tag(0x0040, 0x0244), Tag(0x0040, 0x0245)),
-];
-
-/// Makes one range of moments of a range of dates and a range of the times belonging to them (PS3.4 §C.2.2.2.5.4).
-fn join_moments(conditions: &mut Vec<Draft>) {
-    for (date, time) in MOMENTS {
-        let at = |tag: Tag, conditions: &[Draft]| {
-            let named = |draft: &Draft| draft.condition.path.single() == Some(tag);
-            let mut found = conditions
-                .iter()
-                .enumerate()
-                .filter(|(_, draft)| named(draft));
-            match (found.next(), found.next()) {
-                (
-                    Some((
-                        at,
-                        Draft {
-                            condition,
-                            ranged: true,
-                        },
-                    )),
-                    None,
-                ) => match &condition.matching {
-                    Matching::Range { from, to } => Some((at, from.clone(), to.clone())),
-                    _ => None,
-                },
-                _ => None,
-            }
-        };
-        let (Some((date_at, first, last)), Some((time_at, start, end))) =
-            (at(*date, conditions), at(*time, conditions))
-        else {
-            continue;
-        };
-        if first == last {
-            continue;
-        }
-        let start = start.unwrap_or_else(|| "000000.000000".to_owned());
-        let end = end.unwrap_or_else(|| "235959.999999".to_owned());
-        let joined = Matching::DateTime {
-            time: *time,
-            from: first.map(|day| day + &start),
-            to: last.map(|day| day + &end),
-        };
-        if let Some(draft) = conditions.get_mut(date_at) {
-            draft.condition.matching = joined;
-            conditions.remove(time_at);
-        }
     }
 }

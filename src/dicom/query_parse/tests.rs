@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use dicom_core::Tag;
+
 use super::*;
 use crate::dicom::query::PathStep;
 use crate::dicom::temporal::TemporalError;
@@ -712,6 +714,23 @@ fn ranges_of_dates_and_times_are_one_range_of_moments() {
         moments("StudyDate=-20200103&StudyTime=10-"),
         some("", "20200103235959.999999")
     );
+    // From the evening of one day to the morning of another.
+    assert_eq!(
+        moments("StudyDate=20200101-20200103&StudyTime=18-06"),
+        some("20200101180000.000000", "20200103065959.999999")
+    );
+    let reversed = Reason::Temporal(TemporalError::Reversed);
+    for text in [
+        "StudyTime=18-06",
+        "StudyTime=18-06&StudyDate=20200101",
+        "StudyTime=18-06&SeriesDate=20200101-20200103",
+    ] {
+        assert_eq!(
+            refused(Dialect::Standard, Level::Study, text),
+            reversed,
+            "{text}"
+        );
+    }
     // One day, one time of day, or a list: two conditions.
     assert_eq!(moments("StudyDate=20200101&StudyTime=10-12"), None);
     assert_eq!(moments("StudyDate=20200101-20200101&StudyTime=10-12"), None);

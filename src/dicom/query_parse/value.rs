@@ -73,6 +73,17 @@ pub(super) fn matching(
     }
 }
 
+/// A range whose ends may stand in any order.
+pub(super) fn unordered(vr: VR, value: &str) -> Result<Matching, Reason> {
+    let bounds = temporal::ends(vr, value)
+        .map_err(Reason::Temporal)?
+        .ok_or(Reason::RangeInList)?;
+    Ok(Matching::Range {
+        from: bounds.from,
+        to: bounds.to,
+    })
+}
+
 /// What separates values of the VR.
 fn separators(vr: VR, multiple: Option<bool>) -> &'static [char] {
     const BOTH: &[char] = &['\\', ','];
