@@ -125,6 +125,11 @@ impl Charset {
         }
         match kind {
             Kind::Whole(encoding) => encoding.decode_without_bom_handling(bytes).0,
+            // Without escape sequences there is nothing to switch: much faster at once.
+            Kind::Iso2022(State {
+                g0: Set::Ascii,
+                g1: Some(Set::High(encoding)),
+            }) if !bytes.contains(&ESC) => encoding.decode_without_bom_handling(bytes).0,
             Kind::Iso2022(state) => Cow::Owned(decode_iso2022(state, vr, bytes)),
             Kind::Guess => match std::str::from_utf8(bytes) {
                 Ok(text) if !bytes.contains(&ESC) => Cow::Borrowed(text),

@@ -204,6 +204,10 @@ pub fn indexed(expected: VR, vr: VR, raw: &[u8], values: &[String]) -> Option<Va
 /// Judges an element under v2: its bytes as in the file and its decoded values, split where the VR splits.
 #[must_use]
 pub fn element(tag: Tag, vr: VR, raw: &[u8], values: &[String]) -> Option<ValueProblem> {
+    if let Some(key) = keys::key(tag).filter(|key| key.vr != vr) {
+        let (found, expected) = (vr.to_string(), key.vr.to_string());
+        return Some(ValueProblem::Representation { found, expected });
+    }
     let fault =
         binary(vr, raw).or_else(|| values.iter().find_map(|value| full(vr, unpadded(value))));
     fault.or_else(|| (values.len() > 1 && single_valued(tag)).then_some(ValueProblem::Multiplicity))

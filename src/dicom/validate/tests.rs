@@ -143,6 +143,9 @@ fn an_indexed_attribute_has_the_representation_of_the_dictionary() {
         problem.to_string(),
         "Value representation is UN but must be LO."
     );
+    let modality = Tag(0x0008, 0x0060);
+    assert!(element(modality, VR::LO, b"CT", &["CT".to_owned()]).is_some());
+    assert_eq!(element(modality, VR::CS, b"CT", &["CT".to_owned()]), None);
 }
 
 #[test]
