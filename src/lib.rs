@@ -4,5 +4,6 @@
 //! `index` and `blob` (what is known, and the bytes) → `dicom` (pure). `auth`, `config` and `scope` stand beside.
 
 pub mod dicom;
+pub mod http;
 pub mod index;
 pub mod scope;

@@ -2,8 +2,14 @@
 
 pub mod charset;
 pub mod fold;
+#[doc(hidden)]
+pub mod build;
+pub mod error;
 pub mod frames;
+pub mod header;
+pub mod inflate;
 pub mod instance;
+pub mod json;
 pub mod keys;
 pub mod matcher;
 pub mod query;
@@ -11,6 +17,9 @@ pub mod query_parse;
 pub mod query_tag;
 pub mod tag;
 pub mod temporal;
+pub mod scan;
+pub mod source;
 pub mod uid;
+pub mod walk;
 pub mod validate;
 pub mod wildcard;

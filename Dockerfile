@@ -1,0 +1,39 @@
+# syntax=docker/dockerfile:1
+
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /build
+
+# Dependencies are a layer of their own: it is rebuilt only when the manifest or the lock file changes.
+COPY Cargo.toml Cargo.lock build.rs ./
+RUN mkdir src \
+    && echo 'fn main() {}' > src/main.rs \
+    && touch src/lib.rs README.md \
+    && cargo build --locked --release \
+    && rm -r src
+
+COPY README.md ./
+COPY migrations migrations
+COPY src src
+# Cargo goes by time of modification, and the copied files may be older than the placeholders just built.
+RUN find src -name '*.rs' -exec touch {} + \
+    && cargo build --locked --release --bin stowage \
+    && strip --strip-debug target/release/stowage
+
+FROM debian:bookworm-slim
+# Roots of trust for object stores, databases and key servers that are reached over TLS.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --user-group --home-dir /var/lib/stowage --create-home stowage
+COPY --from=build /build/target/release/stowage /usr/local/bin/stowage
+
+USER stowage
+WORKDIR /var/lib/stowage
+# All interfaces, for a container is reached from outside. Access control must then be said: STOWAGE_AUTH=jwt, or =off.
+ENV STOWAGE_LISTEN=0.0.0.0:8080 \
+    STOWAGE_DATA_DIR=/var/lib/stowage
+VOLUME /var/lib/stowage
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["stowage", "health"]
+ENTRYPOINT ["stowage"]
+CMD ["serve"]

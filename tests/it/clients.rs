@@ -1,0 +1,102 @@
+//! Real clients against the real binary: the three tutorials of the DICOM service and Python's `dicomweb-client`.
+//!
+//! The clients are scripts beside this file (`tests/tutorials`, `tests/clients`) that assert each step themselves; here
+//! they are run, once per database. A script deletes what it stored, so one server serves every version in turn.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::python;
+use crate::support::server::Server;
+
+/// Versions of the DICOM service that the printed tutorials are run against.
+const VERSIONS: [&str; 2] = ["v1", "v2"];
+
+#[test]
+fn curl_tutorial_works_on_sqlite() {
+    curl_tutorial(None);
+}
+
+#[test]
+fn python_tutorial_works_on_sqlite() {
+    python_tutorial(None);
+}
+
+#[test]
+fn csharp_tutorial_works_on_sqlite() {
+    csharp_tutorial(None);
+}
+
+#[test]
+fn python_dicomweb_client_works_on_sqlite() {
+    python_dicomweb_client(None);
+}
+
+fn curl_tutorial(database: Option<&str>) {
+    let server = Server::start(database);
+    for version in VERSIONS {
+        let mut command = Command::new("bash");
+        command
+            .arg(repository("tests/tutorials/curl.sh"))
+            .args([server.url(), version])
+            .arg(repository("dcms"));
+        run(&server, &mut command);
+    }
+}
+
+fn python_tutorial(database: Option<&str>) {
+    let server = Server::start(database);
+    for version in VERSIONS {
+        tutorial_script(&server, "python.py", version);
+    }
+}
+
+fn csharp_tutorial(database: Option<&str>) {
+    let server = Server::start(database);
+    // The client that the tutorial was written for speaks the prerelease version unless told otherwise.
+    for version in ["v1.0-prerelease", "v1", "v2"] {
+        tutorial_script(&server, "csharp.py", version);
+    }
+}
+
+fn tutorial_script(server: &Server, script: &str, version: &str) {
+    let mut command = Command::new(python::interpreter());
+    command
+        .arg(repository("tests/tutorials").join(script))
+        .args([server.url(), version])
+        .arg(repository("dcms"));
+    run(server, &mut command);
+}
+
+fn python_dicomweb_client(database: Option<&str>) {
+    let server = Server::start(database);
+    let mut command = Command::new(python::interpreter());
+    command
+        .arg(repository("tests/clients/python_dicomweb_client.py"))
+        .arg(server.url())
+        .arg(repository("dcms"))
+        .args(python::samples());
+    run(&server, &mut command);
+}
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Runs a script to its end; when it fails, the test fails with its words and those of the server.
+fn run(server: &Server, command: &mut Command) {
+    let output = command
+        // The packages must come from the virtual environment, and nothing shall be written into the repository.
+        .env_remove("PYTHONPATH")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .expect("the script's interpreter starts");
+    assert!(
+        output.status.success(),
+        "{command:?} failed with {}\n{}{}\n--- the server's log\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+        server.log(),
+    );
+}

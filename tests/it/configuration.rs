@@ -1,0 +1,34 @@
+//! `docs/configuration.md` lists exactly the settings that the program has.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn every_setting_is_on_the_configuration_page_and_no_other() {
+    let program = settings("src/config.rs");
+    let page = settings("docs/configuration.md");
+    assert!(
+        program.len() > 10,
+        "the settings were not found: {program:?}"
+    );
+    let undocumented: Vec<&String> = program.difference(&page).collect();
+    let invented: Vec<&String> = page.difference(&program).collect();
+    assert!(
+        undocumented.is_empty() && invented.is_empty(),
+        "not on the page: {undocumented:?}; not in the program: {invented:?}"
+    );
+}
+
+/// Every name that begins with `STOWAGE_` in a file.
+pub(crate) fn settings(file: &str) -> BTreeSet<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let text = fs::read_to_string(path).expect("the file can be read");
+    text.split(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'))
+        .filter(|word| {
+            word.strip_prefix("STOWAGE_")
+                .is_some_and(|name| !name.is_empty())
+        })
+        .map(str::to_owned)
+        .collect()
+}

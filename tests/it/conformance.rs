@@ -1,0 +1,158 @@
+//! `docs/conformance.md` tells the truth about its proofs: every test it names exists, every claim names one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A line of one of the page's tables whose last two columns are `Status` and `Proved by`.
+struct Row {
+    line: String,
+    status: String,
+    tests: Vec<String>,
+}
+
+#[test]
+fn every_test_named_by_the_conformance_page_exists() {
+    let rows = rows();
+    assert!(rows.len() > 20, "the page's tables were not found");
+    let sources = sources();
+    let missing: Vec<&str> = rows
+        .iter()
+        .flat_map(|row| &row.tests)
+        .filter(|test| !sources.iter().any(|source| source.has_test(test)))
+        .map(String::as_str)
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/conformance.md names tests that do not exist: {missing:?}"
+    );
+}
+
+#[test]
+fn every_supported_row_of_the_conformance_page_names_a_test() {
+    let wrong: Vec<String> = rows()
+        .into_iter()
+        .filter(|row| match row.status.as_str() {
+            "yes" | "partly" => row.tests.is_empty(),
+            "planned" | "no" => !row.tests.is_empty(),
+            _ => true,
+        })
+        .map(|row| row.line)
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "rows that claim without a test, prove without a claim, or have another status than yes, partly, planned, no:\n{}",
+        wrong.join("\n")
+    );
+}
+
+fn rows() -> Vec<Row> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/conformance.md");
+    let text = fs::read_to_string(page).expect("docs/conformance.md can be read");
+    let mut rows = Vec::new();
+    let mut in_table = false;
+    for line in text.lines() {
+        let cells: Vec<&str> = line
+            .trim()
+            .trim_matches('|')
+            .split('|')
+            .map(str::trim)
+            .collect();
+        if cells.ends_with(&["Status", "Proved by"]) {
+            in_table = true;
+        } else if !line.starts_with('|') {
+            in_table = false;
+        } else if let (true, [_, .., status, proof]) = (in_table, cells.as_slice())
+            && !status.starts_with("---")
+        {
+            rows.push(Row {
+                line: line.to_owned(),
+                status: (*status).to_owned(),
+                tests: proof
+                    .split('`')
+                    .skip(1)
+                    .step_by(2)
+                    .map(str::to_owned)
+                    .collect(),
+            });
+        }
+    }
+    rows
+}
+
+/// A Rust file that may hold tests.
+struct Source {
+    module: Vec<String>,
+    lines: Vec<String>,
+}
+
+impl Source {
+    /// Whether this file holds the test `module::function`, where the module is the end of the file's module path.
+    fn has_test(&self, test: &str) -> bool {
+        let mut path: Vec<&str> = test.split("::").collect();
+        let Some(function) = path.pop() else {
+            return false;
+        };
+        let head = format!("fn {function}(");
+        self.module.ends_with(
+            &path
+                .iter()
+                .map(|part| (*part).to_owned())
+                .collect::<Vec<_>>(),
+        ) && self.lines.iter().enumerate().any(|(at, line)| {
+            line.trim_start_matches("async ").starts_with(&head)
+                && self.lines[..at]
+                    .iter()
+                    .rev()
+                    .take_while(|above| above.starts_with('#') || above.starts_with("//"))
+                    .any(|above| above.contains("test"))
+        })
+    }
+}
+
+/// All files below `src/` and `tests/it/`; `src/dicom/walk/tests.rs` counts as `dicom::walk`, `tests/it/stow.rs` as `stow`.
+fn sources() -> Vec<Source> {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    ["src", "tests/it"]
+        .iter()
+        .flat_map(|root| {
+            files(&repository.join(root))
+                .into_iter()
+                .map(move |file| (root, file))
+        })
+        .map(|(root, file)| {
+            let relative = file
+                .strip_prefix(repository.join(root))
+                .expect("it was found there")
+                .with_extension("");
+            let mut module: Vec<String> = relative
+                .iter()
+                .map(|part| part.to_string_lossy().into_owned())
+                .collect();
+            if module.len() > 1
+                && module
+                    .last()
+                    .is_some_and(|last| last == "mod" || last == "tests")
+            {
+                module.pop();
+            }
+            let text = fs::read_to_string(&file).expect("a source file can be read");
+            Source {
+                module,
+                lines: text.lines().map(|line| line.trim().to_owned()).collect(),
+            }
+        })
+        .collect()
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder can be listed") {
+        let path = entry.expect("the folder can be listed").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}

@@ -1,0 +1,10 @@
+//! Integration tests, one binary: a module per service or promise, `support` for what they share.
+
+mod clients;
+mod configuration;
+mod conformance;
+mod dcms;
+mod layering;
+mod packaging;
+mod pages;
+mod support;

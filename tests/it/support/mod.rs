@@ -1,0 +1,4 @@
+//! What several test modules need: a running server, Python.
+
+pub(crate) mod python;
+pub(crate) mod server;
