@@ -10,7 +10,6 @@ mod audit;
 mod delete;
 pub mod error;
 mod feed;
-mod fold;
 mod insert;
 mod instances;
 mod open;
