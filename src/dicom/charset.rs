@@ -94,7 +94,7 @@ impl Charset {
         Self(Kind::Guess)
     }
 
-    /// UTF-8 (ISO_IR 192).
+    /// UTF-8 (`ISO_IR 192`).
     #[must_use]
     pub const fn utf8() -> Self {
         Self(Kind::Whole(encoding_rs::UTF_8))
@@ -151,7 +151,11 @@ impl Charset {
     /// Only SH LO ST LT UT UC and PN are in the character set; every other VR is in the default repertoire.
     #[must_use]
     pub fn decode<'a>(&self, vr: VR, bytes: &'a [u8]) -> Cow<'a, str> {
-        let kind = if takes_charset(vr) { self.0 } else { Kind::Guess };
+        let kind = if takes_charset(vr) {
+            self.0
+        } else {
+            Kind::Guess
+        };
         let roman = matches!(kind, Kind::Iso2022(state) if state.g0 == Set::JisRoman);
         if !roman
             && !bytes.contains(&ESC)
@@ -196,7 +200,10 @@ impl Default for Charset {
 /// Whether values of the VR are in the Specific Character Set (PS3.5 §6.1.2.3).
 #[must_use]
 pub fn takes_charset(vr: VR) -> bool {
-    matches!(vr, VR::SH | VR::LO | VR::ST | VR::LT | VR::UT | VR::UC | VR::PN)
+    matches!(
+        vr,
+        VR::SH | VR::LO | VR::ST | VR::LT | VR::UT | VR::UC | VR::PN
+    )
 }
 
 /// Whether a backslash separates values of a text VR (PS3.5 §6.2).
@@ -206,7 +213,10 @@ pub fn splits(vr: VR) -> bool {
 }
 
 /// Where nothing says better, high bytes are windows-1252, a superset of Latin-1.
-const GUESS: State = State { g0: Set::Ascii, g1: Some(Set::High(encoding_rs::WINDOWS_1252)) };
+const GUESS: State = State {
+    g0: Set::Ascii,
+    g1: Some(Set::High(encoding_rs::WINDOWS_1252)),
+};
 
 fn iso2022(g0: Set, g1: Option<Set>) -> Kind {
     Kind::Iso2022(State { g0, g1 })
@@ -254,15 +264,20 @@ fn term(bytes: &[u8]) -> (Option<Term>, Option<CharsetProblem>) {
 /// Whether the text is a defined term to the letter.
 fn is_defined(text: &str) -> bool {
     const ALONE: &[&str] = &[
-        "6", "13", "100", "101", "109", "110", "144", "127", "126", "138", "148", "166", "203", "192",
+        "6", "13", "100", "101", "109", "110", "144", "127", "126", "138", "148", "166", "203",
+        "192",
     ];
     const EXTENDED: &[&str] = &[
-        "6", "13", "100", "101", "109", "110", "144", "127", "126", "138", "148", "166", "203", "87", "159",
-        "149", "58",
+        "6", "13", "100", "101", "109", "110", "144", "127", "126", "138", "148", "166", "203",
+        "87", "159", "149", "58",
     ];
     matches!(text, "GB18030" | "GBK")
-        || text.strip_prefix("ISO_IR ").is_some_and(|n| ALONE.contains(&n))
-        || text.strip_prefix("ISO 2022 IR ").is_some_and(|n| EXTENDED.contains(&n))
+        || text
+            .strip_prefix("ISO_IR ")
+            .is_some_and(|n| ALONE.contains(&n))
+        || text
+            .strip_prefix("ISO 2022 IR ")
+            .is_some_and(|n| EXTENDED.contains(&n))
 }
 
 /// By number in the ISO registry of coded character sets.
@@ -369,7 +384,10 @@ fn lower<'a>(
     if let Some((encoding, prefix)) = euc
         && (0x21..0x7F).contains(&byte)
     {
-        let Some((&second, after)) = tail.split_first().filter(|(b, _)| (0x21..0x7F).contains(*b)) else {
+        let Some((&second, after)) = tail
+            .split_first()
+            .filter(|(b, _)| (0x21..0x7F).contains(*b))
+        else {
             out.push(REPLACEMENT);
             return tail;
         };

@@ -149,7 +149,10 @@ mod tests {
             ("Straße", "strasse"),
             ("STRASSE", "strasse"),
             ("STRAẞE", "strasse"),
-            ("Łukasz Øster Đorđe Æsir Œuvre Þór", "lukasz oster dorde aesir oeuvre thor"),
+            (
+                "Łukasz Øster Đorđe Æsir Œuvre Þór",
+                "lukasz oster dorde aesir oeuvre thor",
+            ),
             ("İSTANBUL ıstanbul ISTANBUL", "istanbul istanbul istanbul"),
             ("ΟΔΥΣΣΕΎΣ", "οδυσσευσ"),
             ("Οδυσσεύς", "οδυσσευσ"),
@@ -188,7 +191,10 @@ mod tests {
 
     #[test]
     fn names_are_folded_by_group() {
-        assert_eq!(name("Yamada^Tarou=山田^太郎=やまだ^たろう"), ["yamada^tarou", "山田^太郎", "やまだ^たろう"]);
+        assert_eq!(
+            name("Yamada^Tarou=山田^太郎=やまだ^たろう"),
+            ["yamada^tarou", "山田^太郎", "やまだ^たろう"]
+        );
         assert_eq!(name("Müller ^ Jürgen^^^ "), ["muller^jurgen"]);
         assert_eq!(name("=山田"), ["山田"]);
         assert_eq!(name("a=b=c=d"), ["a", "b", "c"]);
@@ -199,7 +205,10 @@ mod tests {
 
     #[test]
     fn words_are_separated_by_delimiters() {
-        assert_eq!(words("van der berg^anna-maria, dr"), ["van", "der", "berg", "anna-maria", "dr"]);
+        assert_eq!(
+            words("van der berg^anna-maria, dr"),
+            ["van", "der", "berg", "anna-maria", "dr"]
+        );
         assert_eq!(words("山田^太郎=やまだ"), ["山田", "太郎", "やまだ"]);
         assert!(words("^ =,").is_empty());
     }

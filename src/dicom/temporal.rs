@@ -31,13 +31,19 @@ pub struct Bounds {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TemporalError {
     /// Not a date, or none of the calendar.
-    #[error("A date is written yyyyMMdd, a range of dates yyyyMMdd-yyyyMMdd with one side left out at most.")]
+    #[error(
+        "A date is written yyyyMMdd, a range of dates yyyyMMdd-yyyyMMdd with one side left out at most."
+    )]
     Date,
     /// Not a time of day.
-    #[error("A time is written HHmmss.FFFFFF, from the right as short as HH, a range with a hyphen.")]
+    #[error(
+        "A time is written HHmmss.FFFFFF, from the right as short as HH, a range with a hyphen."
+    )]
     Time,
     /// Not a date and time.
-    #[error("A date and time is written yyyyMMddHHmmss.FFFFFF&ZZXX, from the right as short as yyyy, a range with a hyphen.")]
+    #[error(
+        "A date and time is written yyyyMMddHHmmss.FFFFFF&ZZXX, from the right as short as yyyy, a range with a hyphen."
+    )]
     DateTime,
     /// The first part is later than the second.
     #[error("The first part of a range must not be later than the second.")]
@@ -61,7 +67,10 @@ pub fn date(text: &str) -> Option<String> {
 pub fn time(text: &str) -> Option<Span> {
     let text = unpadded(text);
     let clock = Clock::parse(&without_colons(text)?)?;
-    Some(Span { first: clock.text(Side::First), last: clock.text(Side::Last) })
+    Some(Span {
+        first: clock.text(Side::First),
+        last: clock.text(Side::Last),
+    })
 }
 
 /// What a DT value can mean: `yyyy[mm[dd[hh[mm[ss[.f…]]]]]][&zzxx]`; shifted to UTC when it has an offset.
@@ -132,7 +141,10 @@ pub fn range(vr: VR, text: &str) -> Result<Option<Bounds>, TemporalError> {
         let (Some(from), Some(to)) = (bound(vr, left), bound(vr, right)) else {
             continue;
         };
-        let bounds = Bounds { from: from.map(|span| span.first), to: to.map(|span| span.last) };
+        let bounds = Bounds {
+            from: from.map(|span| span.first),
+            to: to.map(|span| span.last),
+        };
         match (&bounds.from, &bounds.to) {
             (None, None) => {}
             (Some(from), Some(to)) if from > to => problem = TemporalError::Reversed,
@@ -154,7 +166,10 @@ fn span(vr: VR, text: &str) -> Option<Span> {
     match vr {
         VR::TM => time(text),
         VR::DT => date_time(text),
-        _ => date(text).map(|day| Span { first: day.clone(), last: day }),
+        _ => date(text).map(|day| Span {
+            first: day.clone(),
+            last: day,
+        }),
     }
 }
 
@@ -167,7 +182,10 @@ fn malformed(vr: VR) -> TemporalError {
 }
 
 /// One side of a range: `Some(None)` when it is left out.
-#[expect(clippy::option_option, reason = "a side left out and a side that cannot be read are different")]
+#[expect(
+    clippy::option_option,
+    reason = "a side left out and a side that cannot be read are different"
+)]
 fn bound(vr: VR, text: &str) -> Option<Option<Span>> {
     if unpadded(text).is_empty() {
         return Some(None);
@@ -194,19 +212,28 @@ impl Clock {
     fn parse(text: &str) -> Option<Self> {
         let (digits, fraction) = match text.split_once('.') {
             None => (text, ""),
-            Some((digits, fraction)) if digits.len() == 6 && !fraction.is_empty() => (digits, fraction),
+            Some((digits, fraction)) if digits.len() == 6 && !fraction.is_empty() => {
+                (digits, fraction)
+            }
             Some(_) => return None,
         };
         let numeric = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
         if !numeric(digits) || !numeric(fraction) || fraction.len() > 6 {
             return None;
         }
-        let part = |at: usize| digits.get(at..at + 2).map(|two| two.parse::<u8>().unwrap_or(u8::MAX));
+        let part = |at: usize| {
+            digits
+                .get(at..at + 2)
+                .map(|two| two.parse::<u8>().unwrap_or(u8::MAX))
+        };
         let fits = matches!(digits.len(), 2 | 4 | 6)
             && part(0).is_some_and(|hour| hour < 24)
             && part(2).is_none_or(|minute| minute < 60)
             && part(4).is_none_or(|second| second <= 60);
-        fits.then(|| Self { digits: digits.to_owned(), fraction: fraction.to_owned() })
+        fits.then(|| Self {
+            digits: digits.to_owned(),
+            fraction: fraction.to_owned(),
+        })
     }
 
     fn text(&self, side: Side) -> String {
@@ -230,8 +257,13 @@ fn unpadded(text: &str) -> &str {
 
 /// A time without the colons of the old form; none when they stand in wrong places.
 fn without_colons(text: &str) -> Option<String> {
-    let placed = text.char_indices().all(|(at, c)| c != ':' || matches!(at, 2 | 5));
-    let complete = matches!((text.as_bytes().get(2), text.as_bytes().get(5)), (Some(b':'), None | Some(b':')));
+    let placed = text
+        .char_indices()
+        .all(|(at, c)| c != ':' || matches!(at, 2 | 5));
+    let complete = matches!(
+        (text.as_bytes().get(2), text.as_bytes().get(5)),
+        (Some(b':'), None | Some(b':'))
+    );
     match (text.contains(':'), placed && complete) {
         (false, _) => Some(text.to_owned()),
         (true, true) => Some(text.replace(':', "")),
@@ -258,25 +290,42 @@ fn last_of_month(year_and_month: &str) -> Option<String> {
 
 /// The local part and the offset with its sign; a `+` that a form decoder turned into a blank counts.
 fn split_offset(text: &str) -> (&str, Option<&str>) {
-    match text.len().checked_sub(5).and_then(|at| text.split_at_checked(at)) {
-        Some((local, offset)) if local.len() >= 4 && offset.starts_with(['+', '-', ' ']) => (local, Some(offset)),
+    match text
+        .len()
+        .checked_sub(5)
+        .and_then(|at| text.split_at_checked(at))
+    {
+        Some((local, offset)) if local.len() >= 4 && offset.starts_with(['+', '-', ' ']) => {
+            (local, Some(offset))
+        }
         _ => (text, None),
     }
 }
 
 /// An offset of at most fourteen hours east and twelve west.
 fn parse_offset(text: &str) -> Option<Duration> {
-    let digits = text.get(1..5).filter(|d| d.bytes().all(|b| b.is_ascii_digit()))?;
+    let digits = text
+        .get(1..5)
+        .filter(|d| d.bytes().all(|b| b.is_ascii_digit()))?;
     let hours: i64 = digits.get(..2)?.parse().ok()?;
     let minutes: i64 = digits.get(2..)?.parse().ok()?;
     let total = hours * 60 + minutes;
     if minutes > 59 || text.starts_with('-') && total > 12 * 60 || total > 14 * 60 {
         return None;
     }
-    Some(Duration::minutes(if text.starts_with('-') { -total } else { total }))
+    Some(Duration::minutes(if text.starts_with('-') {
+        -total
+    } else {
+        total
+    }))
 }
 
-fn moment(day: &str, clock: Option<&Clock>, side: Side, offset: Option<Duration>) -> Option<String> {
+fn moment(
+    day: &str,
+    clock: Option<&Clock>,
+    side: Side,
+    offset: Option<Duration>,
+) -> Option<String> {
     let date = calendar(day)?;
     let time = match (clock, side) {
         (Some(clock), side) => clock.text(side),
@@ -376,16 +425,46 @@ mod tests {
     #[test]
     fn date_times_are_widened_and_shifted_to_utc() {
         for (text, expected) in [
-            ("2020", pair("20200101000000.000000", "20201231235959.999999")),
-            ("202002", pair("20200201000000.000000", "20200229235959.999999")),
-            ("20200215", pair("20200215000000.000000", "20200215235959.999999")),
-            ("2020021510", pair("20200215100000.000000", "20200215105959.999999")),
-            ("20200215103015.5", pair("20200215103015.500000", "20200215103015.599999")),
-            ("20200215103015+0100", pair("20200215093015.000000", "20200215093015.999999")),
-            ("20200215103015 0100", pair("20200215093015.000000", "20200215093015.999999")),
-            ("20200101-0530", pair("20200101053000.000000", "20200102052959.999999")),
-            ("2020+1400", pair("20191231100000.000000", "20201231095959.999999")),
-            ("20200101235960+0000", pair("20200101235959.000000", "20200101235959.999999")),
+            (
+                "2020",
+                pair("20200101000000.000000", "20201231235959.999999"),
+            ),
+            (
+                "202002",
+                pair("20200201000000.000000", "20200229235959.999999"),
+            ),
+            (
+                "20200215",
+                pair("20200215000000.000000", "20200215235959.999999"),
+            ),
+            (
+                "2020021510",
+                pair("20200215100000.000000", "20200215105959.999999"),
+            ),
+            (
+                "20200215103015.5",
+                pair("20200215103015.500000", "20200215103015.599999"),
+            ),
+            (
+                "20200215103015+0100",
+                pair("20200215093015.000000", "20200215093015.999999"),
+            ),
+            (
+                "20200215103015 0100",
+                pair("20200215093015.000000", "20200215093015.999999"),
+            ),
+            (
+                "20200101-0530",
+                pair("20200101053000.000000", "20200102052959.999999"),
+            ),
+            (
+                "2020+1400",
+                pair("20191231100000.000000", "20201231095959.999999"),
+            ),
+            (
+                "20200101235960+0000",
+                pair("20200101235959.000000", "20200101235959.999999"),
+            ),
             ("00010101+0100", None),
             ("99991231-0100", None),
             ("2020-1300", None),
@@ -405,26 +484,78 @@ mod tests {
     #[test]
     fn ranges_have_inclusive_bounds() {
         for (vr, text, from, to) in [
-            (VR::DA, "20200101-20201231", Some("20200101"), Some("20201231")),
+            (
+                VR::DA,
+                "20200101-20201231",
+                Some("20200101"),
+                Some("20201231"),
+            ),
             (VR::DA, "20200101-", Some("20200101"), None),
             (VR::DA, "-20200101", None, Some("20200101")),
-            (VR::DA, "20200101-20200101", Some("20200101"), Some("20200101")),
-            (VR::DA, "2020.01.01 - 2020.01.02", Some("20200101"), Some("20200102")),
-            (VR::TM, "10-1130", Some("100000.000000"), Some("113059.999999")),
+            (
+                VR::DA,
+                "20200101-20200101",
+                Some("20200101"),
+                Some("20200101"),
+            ),
+            (
+                VR::DA,
+                "2020.01.01 - 2020.01.02",
+                Some("20200101"),
+                Some("20200102"),
+            ),
+            (
+                VR::TM,
+                "10-1130",
+                Some("100000.000000"),
+                Some("113059.999999"),
+            ),
             (VR::TM, "-10:15", None, Some("101559.999999")),
-            (VR::DT, "2019-2020", Some("20190101000000.000000"), Some("20201231235959.999999")),
-            (VR::DT, "20200101-0500-20200102-0500", Some("20200101050000.000000"), Some("20200103045959.999999")),
-            (VR::DT, "20200101-0500-", Some("20200101050000.000000"), None),
-            (VR::DT, "-20200101-0500", None, Some("20200102045959.999999")),
-            (VR::DT, "2019-2020-0500", Some("20190101000000.000000"), Some("20210101045959.999999")),
+            (
+                VR::DT,
+                "2019-2020",
+                Some("20190101000000.000000"),
+                Some("20201231235959.999999"),
+            ),
+            (
+                VR::DT,
+                "20200101-0500-20200102-0500",
+                Some("20200101050000.000000"),
+                Some("20200103045959.999999"),
+            ),
+            (
+                VR::DT,
+                "20200101-0500-",
+                Some("20200101050000.000000"),
+                None,
+            ),
+            (
+                VR::DT,
+                "-20200101-0500",
+                None,
+                Some("20200102045959.999999"),
+            ),
+            (
+                VR::DT,
+                "2019-2020-0500",
+                Some("20190101000000.000000"),
+                Some("20210101045959.999999"),
+            ),
         ] {
             let bounds = range(vr, text).unwrap().unwrap();
-            assert_eq!((bounds.from.as_deref(), bounds.to.as_deref()), (from, to), "{text}");
+            assert_eq!(
+                (bounds.from.as_deref(), bounds.to.as_deref()),
+                (from, to),
+                "{text}"
+            );
         }
         assert_eq!(range(VR::DA, "20200101"), Ok(None));
         assert_eq!(range(VR::TM, "10"), Ok(None));
         assert_eq!(range(VR::DT, "20200101-0500"), Ok(None));
-        assert_eq!(date_range("20200101-").unwrap().from.as_deref(), Some("20200101"));
+        assert_eq!(
+            date_range("20200101-").unwrap().from.as_deref(),
+            Some("20200101")
+        );
         assert_eq!(date_range("20200101"), Err(TemporalError::Date));
     }
 
@@ -452,7 +583,10 @@ mod tests {
     fn stored_values_take_the_form_of_their_column() {
         assert_eq!(stored(VR::DA, "2020.01.02").as_deref(), Some("20200102"));
         assert_eq!(stored(VR::TM, "1030").as_deref(), Some("103000.000000"));
-        assert_eq!(stored(VR::DT, "2020+0100").as_deref(), Some("20191231230000.000000"));
+        assert_eq!(
+            stored(VR::DT, "2020+0100").as_deref(),
+            Some("20191231230000.000000")
+        );
         assert_eq!(stored(VR::LO, "20200101"), None);
     }
 

@@ -2,4 +2,6 @@
 
 pub mod accept;
 pub mod content_type;
+pub mod links;
+pub mod multipart;
 mod parameters;

@@ -66,7 +66,11 @@ fn person_names_of_the_standard_are_read() {
         assert_eq!(decode(terms, VR::PN, bytes), *expected, "{terms}");
         let mut padded = bytes.to_vec();
         padded.push(b' ');
-        assert_eq!(decode(terms, VR::PN, &padded), format!("{expected} "), "{terms}");
+        assert_eq!(
+            decode(terms, VR::PN, &padded),
+            format!("{expected} "),
+            "{terms}"
+        );
     }
 }
 
@@ -74,7 +78,10 @@ fn person_names_of_the_standard_are_read() {
 fn code_elements_return_to_the_start_at_delimiters() {
     // PS3.5 §H.3.3 and §K.3: each line designates again; a line that does not is in the first set.
     let text = b"\x1b$)A\xb5\xda\xd2\xbb\xd0\xd0\r\n\xe9\tx\x0c\xe9";
-    assert_eq!(decode("ISO 2022 IR 100\\ISO 2022 IR 58", VR::LT, text), "第一行\r\né\tx\u{c}é");
+    assert_eq!(
+        decode("ISO 2022 IR 100\\ISO 2022 IR 58", VR::LT, text),
+        "第一行\r\né\tx\u{c}é"
+    );
     // `^` and `=` are delimiters only in person names, the backslash only where there are several values.
     let bytes = b"\x1b-L\xbb^\xbb=\xbb\\\xbb";
     let terms = "ISO 2022 IR 100\\ISO 2022 IR 144";
@@ -90,7 +97,11 @@ fn a_backslash_inside_a_character_separates_nothing() {
         ("GBK", b"\x81\x5c\\\x95\x5cB", &["乗", "昞B"]),
         ("GB18030", b"\x81\x5c\\\x81\x30\x81\x30", &["乗", "\u{80}"]),
         // JIS X 0208 between escape sequences holds the byte 0x5C too.
-        ("\\ISO 2022 IR 87", b"\x1b$B\x30\x5c\x5c\x21\x1b(B\\B", &["移棔", "B"]),
+        (
+            "\\ISO 2022 IR 87",
+            b"\x1b$B\x30\x5c\x5c\x21\x1b(B\\B",
+            &["移棔", "B"],
+        ),
         ("ISO_IR 192", "表\\B".as_bytes(), &["表", "B"]),
         ("ISO_IR 100", b"A\\\\B\\", &["A", "", "B", ""]),
     ];
@@ -104,7 +115,10 @@ fn a_backslash_inside_a_character_separates_nothing() {
     assert_eq!(problem, Some(CharsetProblem::Spelling));
     assert_eq!(charset.decode_values(VR::LO, b"\x95\x5c\\B"), ["表", "B"]);
     let (charset, _) = Charset::from_terms(b"ISO_IR 13");
-    assert_eq!(charset.decode_values(VR::LO, b"\x95\x5c\\\xb1"), ["表", "ｱ"]);
+    assert_eq!(
+        charset.decode_values(VR::LO, b"\x95\x5c\\\xb1"),
+        ["表", "ｱ"]
+    );
 }
 
 #[test]
@@ -121,7 +135,10 @@ fn other_representations_ignore_the_character_set() {
     assert_eq!(charset.decode(VR::CS, b"\xbb"), "»");
     assert_eq!(charset.decode(VR::UI, b"1.2\0"), "1.2\0");
     assert_eq!(charset.decode(VR::UC, b"\xbb"), "Л");
-    assert_eq!(charset.decode_values(VR::UR, b"http://a\\b"), ["http://a\\b"]);
+    assert_eq!(
+        charset.decode_values(VR::UR, b"http://a\\b"),
+        ["http://a\\b"]
+    );
     assert_eq!(charset.decode_values(VR::DS, b"1\\2"), ["1", "2"]);
     assert!(charset.decode_values(VR::LO, b"").is_empty());
     assert!(matches!(charset.decode(VR::LO, b"plain"), Cow::Borrowed(_)));
@@ -152,7 +169,11 @@ fn misspelled_terms_are_understood_and_reported() {
     ] {
         let (charset, problem) = Charset::from_terms(terms.as_bytes());
         let unknown = matches!(terms, "x-user-defined" | "8859_1");
-        let expected_problem = if unknown { CharsetProblem::Unknown } else { CharsetProblem::Spelling };
+        let expected_problem = if unknown {
+            CharsetProblem::Unknown
+        } else {
+            CharsetProblem::Spelling
+        };
         assert_eq!(problem, Some(expected_problem), "{terms}");
         assert_eq!(charset.decode(VR::LO, bytes), expected, "{terms}");
     }
@@ -160,23 +181,46 @@ fn misspelled_terms_are_understood_and_reported() {
 
 #[test]
 fn an_unknown_term_reads_utf8_or_latin1() {
-    for terms in ["KLINGON", "UTF-16LE", "ISO_IR 999", "\u{e9}", &"x".repeat(10_000)] {
+    for terms in [
+        "KLINGON",
+        "UTF-16LE",
+        "ISO_IR 999",
+        "\u{e9}",
+        &"x".repeat(10_000),
+    ] {
         let (charset, problem) = Charset::from_terms(terms.as_bytes());
         assert_eq!(problem, Some(CharsetProblem::Unknown), "{terms:.20}");
         assert_eq!(charset.decode(VR::PN, "Müller".as_bytes()), "Müller");
         assert_eq!(charset.decode(VR::PN, b"M\xfcller"), "Müller");
     }
-    assert_eq!(Charset::from_terms(b"\xff\xfe").1, Some(CharsetProblem::Unknown));
-    assert_eq!(Charset::from_terms(b""), (Charset::default_repertoire(), None));
-    assert_eq!(Charset::from_terms(b"ISO_IR 6 ").0.decode(VR::PN, b"M\xfcller"), "Müller");
+    assert_eq!(
+        Charset::from_terms(b"\xff\xfe").1,
+        Some(CharsetProblem::Unknown)
+    );
+    assert_eq!(
+        Charset::from_terms(b""),
+        (Charset::default_repertoire(), None)
+    );
+    assert_eq!(
+        Charset::from_terms(b"ISO_IR 6 ")
+            .0
+            .decode(VR::PN, b"M\xfcller"),
+        "Müller"
+    );
 }
 
 #[test]
 fn sets_that_stand_alone_are_not_combined() {
     let (charset, problem) = Charset::from_terms(b"ISO_IR 192\\ISO 2022 IR 87");
-    assert_eq!((charset, problem), (Charset::utf8(), Some(CharsetProblem::Combination)));
+    assert_eq!(
+        (charset, problem),
+        (Charset::utf8(), Some(CharsetProblem::Combination))
+    );
     let (charset, problem) = Charset::from_terms(b"\\ISO_IR 192");
-    assert_eq!((charset, problem), (Charset::utf8(), Some(CharsetProblem::Combination)));
+    assert_eq!(
+        (charset, problem),
+        (Charset::utf8(), Some(CharsetProblem::Combination))
+    );
     let (charset, problem) = Charset::from_terms(b"ISO 2022 IR 100\\GB18030");
     assert_eq!(problem, Some(CharsetProblem::Combination));
     assert_eq!(charset.decode(VR::LO, b"\xe9"), "é");
@@ -199,7 +243,11 @@ fn what_cannot_be_read_is_replaced() {
         assert_eq!(decode(terms, vr, bytes), expected, "{terms} {bytes:?}");
     }
     // A Korean name whose device forgot to designate again behind the delimiter.
-    let korean = decode("\\ISO 2022 IR 149", VR::PN, b"\x1b$)C\xc8\xab^\xb1\xe6\xb5\xbf");
+    let korean = decode(
+        "\\ISO 2022 IR 149",
+        VR::PN,
+        b"\x1b$)C\xc8\xab^\xb1\xe6\xb5\xbf",
+    );
     assert_eq!(korean, "홍^길동");
 }
 
