@@ -14,6 +14,7 @@ mod insert;
 mod instances;
 mod open;
 mod pattern;
+mod postgres;
 mod rows;
 mod search;
 mod sql;

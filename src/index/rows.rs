@@ -214,7 +214,7 @@ impl Prepared {
                 None => None,
             },
             bulk: json(serde_json::to_string(&instance.bulk))?,
-            frames: pack_frames(instance),
+            frames: instance.frames.to_bytes(),
             metadata: pack_metadata(instance),
             blob: (
                 new.place.key.clone(),
@@ -232,10 +232,6 @@ pub(super) fn blob_hash(key: &str) -> i64 {
     let hash = blake3::hash(key.as_bytes());
     let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
     i64::from_be_bytes([a, b, c, d, e, f, g, h])
-}
-
-fn pack_frames(_instance: &Instance) -> Vec<u8> {
-    Vec::new()
 }
 
 fn pack_metadata(_instance: &Instance) -> Vec<u8> {
