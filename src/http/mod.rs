@@ -2,6 +2,8 @@
 
 pub mod accept;
 pub mod content_type;
+pub mod error;
+pub mod layers;
 pub mod links;
 pub mod multipart;
 mod parameters;
