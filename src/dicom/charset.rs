@@ -94,7 +94,7 @@ impl Charset {
         Self(Kind::Guess)
     }
 
-    /// UTF-8 (ISO_IR 192).
+    /// UTF-8 (`ISO_IR 192`).
     #[must_use]
     pub const fn utf8() -> Self {
         Self(Kind::Whole(encoding_rs::UTF_8))

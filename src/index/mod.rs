@@ -5,7 +5,22 @@
 //! and the counters of its study and series; a deleted instance's blob key is on the trash in the transaction that
 //! removed the row; nothing here opens a blob.
 
+mod attributes;
+mod audit;
+mod delete;
 pub mod error;
+mod feed;
+mod fold;
+mod insert;
+mod instances;
+mod open;
+mod pattern;
+mod rows;
+mod search;
+mod sql;
+mod sqlite;
+mod terms;
+mod trash;
 
 use std::sync::Arc;
 
@@ -18,6 +33,8 @@ use crate::dicom::uid::{InstanceName, Target};
 use crate::scope::{Partition, Scope};
 
 pub use error::IndexError;
+pub use open::{IndexOptions, open};
+pub use terms::indexed;
 
 /// Result of an index call.
 pub type Result<T> = std::result::Result<T, IndexError>;
@@ -336,3 +353,19 @@ pub trait Audit: Send + Sync {
 pub trait Index: Instances + Search + Feed + Trash + Audit {}
 
 impl<T: Instances + Search + Feed + Trash + Audit> Index for T {}
+
+/// Now, as times are stored: microseconds since 1970, UTC.
+fn now_micros() -> i64 {
+    to_micros(OffsetDateTime::now_utc())
+}
+
+/// A time as it is stored; one far outside of history becomes the nearest that fits.
+fn to_micros(time: OffsetDateTime) -> i64 {
+    let micros = time.unix_timestamp_nanos().div_euclid(1000);
+    i64::try_from(micros).unwrap_or(if micros < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// A stored time.
+fn from_micros(micros: i64) -> std::result::Result<OffsetDateTime, time::error::ComponentRange> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros).saturating_mul(1000))
+}

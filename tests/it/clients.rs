@@ -14,43 +14,52 @@ const VERSIONS: [&str; 2] = ["v1", "v2"];
 
 #[test]
 fn curl_tutorial_works_on_sqlite() {
-    for version in VERSIONS {
-        curl_tutorial(&Server::start(None), version);
-    }
+    curl_tutorial(None);
 }
 
 #[test]
 fn python_tutorial_works_on_sqlite() {
-    let server = Server::start(None);
-    for version in VERSIONS {
-        python_tutorial(&server, "python.py", version);
-    }
+    python_tutorial(None);
 }
 
 #[test]
 fn csharp_tutorial_works_on_sqlite() {
-    let server = Server::start(None);
-    // The client that the tutorial was written for speaks the prerelease version unless told otherwise.
-    for version in ["v1.0-prerelease", "v1", "v2"] {
-        python_tutorial(&server, "csharp.py", version);
-    }
+    csharp_tutorial(None);
 }
 
 #[test]
 fn python_dicomweb_client_works_on_sqlite() {
-    python_dicomweb_client(&Server::start(None));
+    python_dicomweb_client(None);
 }
 
-fn curl_tutorial(server: &Server, version: &str) {
-    let mut command = Command::new("bash");
-    command
-        .arg(repository("tests/tutorials/curl.sh"))
-        .args([server.url(), version])
-        .arg(repository("dcms"));
-    run(server, &mut command);
+fn curl_tutorial(database: Option<&str>) {
+    let server = Server::start(database);
+    for version in VERSIONS {
+        let mut command = Command::new("bash");
+        command
+            .arg(repository("tests/tutorials/curl.sh"))
+            .args([server.url(), version])
+            .arg(repository("dcms"));
+        run(&server, &mut command);
+    }
 }
 
-fn python_tutorial(server: &Server, script: &str, version: &str) {
+fn python_tutorial(database: Option<&str>) {
+    let server = Server::start(database);
+    for version in VERSIONS {
+        tutorial_script(&server, "python.py", version);
+    }
+}
+
+fn csharp_tutorial(database: Option<&str>) {
+    let server = Server::start(database);
+    // The client that the tutorial was written for speaks the prerelease version unless told otherwise.
+    for version in ["v1.0-prerelease", "v1", "v2"] {
+        tutorial_script(&server, "csharp.py", version);
+    }
+}
+
+fn tutorial_script(server: &Server, script: &str, version: &str) {
     let mut command = Command::new(python::interpreter());
     command
         .arg(repository("tests/tutorials").join(script))
@@ -59,14 +68,15 @@ fn python_tutorial(server: &Server, script: &str, version: &str) {
     run(server, &mut command);
 }
 
-fn python_dicomweb_client(server: &Server) {
+fn python_dicomweb_client(database: Option<&str>) {
+    let server = Server::start(database);
     let mut command = Command::new(python::interpreter());
     command
         .arg(repository("tests/clients/python_dicomweb_client.py"))
         .arg(server.url())
         .arg(repository("dcms"))
         .args(python::samples());
-    run(server, &mut command);
+    run(&server, &mut command);
 }
 
 fn repository(path: &str) -> PathBuf {

@@ -13,7 +13,12 @@ struct Layer {
     never: &'static [&'static str],
 }
 
-const LAYERS: [Layer; 9] = [
+const LAYERS: [Layer; 10] = [
+    Layer {
+        name: "command",
+        imports: &["start", "archive", "config", "scope", "dicom"],
+        never: &["axum", "sqlx", "object_store"],
+    },
     // Puts the layers together; below it nobody knows it.
     Layer {
         name: "start",

@@ -1,0 +1,119 @@
+//! Inflates a deflated data set (PS3.5 §A.5) with a cap, into memory while it is small, else into a file of the caller's.
+//!
+//! Invariant: never more bytes than the cap are written, however the stream is made.
+
+use std::fs::File;
+use std::io::{self, Write};
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+use super::error::{Limit, Problem, WalkError};
+use super::source::{FileSource, Source};
+
+/// Most bytes of an inflated data set that are held in memory.
+pub const IN_MEMORY: u64 = 64 << 20;
+const CHUNK: usize = 64 * 1024;
+
+/// An inflated data set.
+#[derive(Debug)]
+pub enum Inflated {
+    /// Small enough for memory.
+    Memory(Vec<u8>),
+    /// In a file made by the caller.
+    File(FileSource),
+}
+
+impl Source for Inflated {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::File(file) => file.len(),
+        }
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Memory(bytes) => bytes.read_at(offset, buf),
+            Self::File(file) => file.read_at(offset, buf),
+        }
+    }
+
+    fn as_slice(&self) -> Option<&[u8]> {
+        match self {
+            Self::Memory(bytes) => Some(bytes),
+            Self::File(_) => None,
+        }
+    }
+}
+
+/// Makes an empty file for a data set too large for memory.
+pub type Spool<'a> = &'a dyn Fn() -> io::Result<File>;
+
+/// Inflates what `source` holds from `offset` on; without a spool it must fit into memory.
+///
+/// # Errors
+/// [`WalkError::Damaged`] when the stream is not valid or not complete, [`WalkError::Limit`] beyond `cap` bytes,
+/// [`WalkError::Read`] when source or spool fail.
+pub fn inflate(
+    source: &dyn Source,
+    mut offset: u64,
+    cap: u64,
+    spool: Option<Spool<'_>>,
+) -> Result<Inflated, WalkError> {
+    let memory_cap = cap.min(IN_MEMORY);
+    let mut stream = Decompress::new(false);
+    let mut input = vec![0; CHUNK];
+    let mut output = vec![0; CHUNK];
+    let mut memory = Vec::new();
+    let mut file: Option<File> = None;
+    let mut total = 0_u64;
+    let mut pending = 0..0;
+    loop {
+        if pending.is_empty() {
+            let count = super::source::read_full(source, offset, &mut input)?;
+            pending = 0..count;
+        }
+        let at = offset;
+        let bytes = input.get(pending.clone()).unwrap_or_default();
+        let ended = bytes.is_empty();
+        let (before_in, before_out) = (stream.total_in(), stream.total_out());
+        let status = stream
+            .decompress(bytes, &mut output, FlushDecompress::None)
+            .map_err(|_| WalkError::damaged(None, at, Problem::Deflate))?;
+        let used = stream.total_in().saturating_sub(before_in);
+        let made = stream.total_out().saturating_sub(before_out);
+        offset = offset.saturating_add(used);
+        pending.start = pending.start.saturating_add(usize::try_from(used).unwrap_or(usize::MAX)).min(pending.end);
+        total = total.saturating_add(made);
+        if total > cap {
+            return Err(WalkError::limit(None, at, Limit::Inflated, cap));
+        }
+        let fresh = usize::try_from(made).ok().and_then(|made| output.get(..made)).unwrap_or_default();
+        if file.is_none() && total > memory_cap {
+            let Some(make) = spool else {
+                return Err(WalkError::limit(None, at, Limit::Inflated, memory_cap));
+            };
+            let mut spooled = make()?;
+            spooled.write_all(&memory)?;
+            memory = Vec::new();
+            file = Some(spooled);
+        }
+        match &mut file {
+            Some(file) => file.write_all(fresh)?,
+            None => memory.extend_from_slice(fresh),
+        }
+        if status == Status::StreamEnd {
+            break;
+        }
+        if ended && made == 0 {
+            return Err(WalkError::damaged(None, at, Problem::DeflateCut));
+        }
+        if used == 0 && made == 0 && status == Status::BufError && !ended {
+            return Err(WalkError::damaged(None, at, Problem::Deflate));
+        }
+    }
+    Ok(match file {
+        Some(file) => Inflated::File(FileSource::new(file)?),
+        None => Inflated::Memory(memory),
+    })
+}

@@ -1,0 +1,521 @@
+//! The DICOM JSON model (PS3.18 Annex F), written value by value as the walk comes across them.
+//!
+//! Invariant: the text is valid JSON at every [`JsonWriter::finish`], keys ascend in every object and occur once there, and
+//! [`Metadata::uri_at`] points right behind the opening quote of each `BulkDataURI`.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use dicom_core::{Tag, VR};
+
+use super::charset::{self, Charset};
+use super::instance::Metadata;
+use super::scan::width;
+
+/// Positions of a key; `at` is where its opening quote stands.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    tag: Tag,
+    at: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Scope {
+    /// Behind the opening brace.
+    open: usize,
+    first_entry: usize,
+    ascending: bool,
+}
+
+/// A piece of text that changed its place.
+#[derive(Debug, Clone)]
+pub(crate) struct Move {
+    old: Range<usize>,
+    new: usize,
+}
+
+/// Where a range of the text is now; an empty range when it was dropped. The moves are in the order of the old places.
+pub(crate) fn moved(moves: &[Move], range: &Range<usize>) -> Range<usize> {
+    let index = moves.partition_point(|m| m.old.start <= range.start);
+    index
+        .checked_sub(1)
+        .and_then(|index| moves.get(index))
+        .filter(|m| range.end <= m.old.end)
+        .map_or(0..0, |m| {
+            let start = range.start.saturating_sub(m.old.start).saturating_add(m.new);
+            start..start.saturating_add(range.len())
+        })
+}
+
+/// Writes one DICOM JSON object.
+#[derive(Debug, Default)]
+pub(crate) struct JsonWriter {
+    text: String,
+    uri_at: Vec<usize>,
+    entries: Vec<Entry>,
+    scopes: Vec<Scope>,
+    non_ascii: bool,
+}
+
+const SPECIFIC_CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
+const AVAILABLE_TRANSFER_SYNTAX: Tag = Tag(0x0008, 0x3002);
+
+impl JsonWriter {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes), entries: Vec::with_capacity(256), ..Self::default() }
+    }
+
+    /// Bytes written so far.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    pub(crate) fn open_data_set(&mut self, first_item: bool) {
+        if self.scopes.is_empty() {
+            self.text.push('{');
+        } else if first_item {
+            self.text.push_str(",\"Value\":[{");
+        } else {
+            self.text.push_str(",{");
+        }
+        self.scopes.push(Scope {
+            open: self.text.len(),
+            first_entry: self.entries.len(),
+            ascending: true,
+        });
+    }
+
+    /// Closes the innermost data set; says what was moved to bring its keys in order.
+    pub(crate) fn close_data_set(&mut self) -> Vec<Move> {
+        let Some(scope) = self.scopes.pop() else { return Vec::new() };
+        let moves = if scope.ascending { Vec::new() } else { self.sort(scope) };
+        if !self.scopes.is_empty() {
+            self.entries.truncate(scope.first_entry);
+        }
+        self.text.push('}');
+        moves
+    }
+
+    /// Starts an element and gives the position of its `{`.
+    #[inline]
+    pub(crate) fn open_element(&mut self, tag: Tag, vr: VR) -> usize {
+        if let Some(scope) = self.scopes.last_mut() {
+            let before = self.entries.get(scope.first_entry..).and_then(<[Entry]>::last);
+            if let Some(before) = before {
+                self.text.push(',');
+                scope.ascending &= before.tag < tag;
+            }
+        }
+        self.entries.push(Entry { tag, at: self.text.len() });
+        self.text.push('"');
+        push_tag(&mut self.text, tag);
+        self.text.push_str("\":");
+        let at = self.text.len();
+        self.text.push_str("{\"vr\":\"");
+        self.text.push_str(vr.to_string());
+        self.text.push('"');
+        at
+    }
+
+    /// Ends an element; a sequence with items first closes its list.
+    #[inline]
+    pub(crate) fn close_element(&mut self, list: bool) {
+        self.text.push_str(if list { "]}" } else { "}" });
+    }
+
+    /// A `BulkDataURI` of which only the tail is known.
+    pub(crate) fn bulk_uri(&mut self, path: &str) {
+        self.text.push_str(",\"BulkDataURI\":\"");
+        self.uri_at.push(self.text.len());
+        self.text.push_str("bulkdata/");
+        self.text.push_str(path);
+        self.text.push('"');
+    }
+
+    /// The value of an element that is no sequence; writes nothing when there is none.
+    pub(crate) fn value(&mut self, tag: Tag, vr: VR, big: bool, bytes: &[u8], charset: &Charset) {
+        if tag == SPECIFIC_CHARACTER_SET {
+            // The JSON text is UTF-8 whatever the file was (PS3.18 §F.2.1).
+            self.text.push_str(",\"Value\":[\"ISO_IR 192\"]");
+            return;
+        }
+        if bytes.is_empty() {
+            return;
+        }
+        match vr {
+            VR::OB | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV | VR::UN => {
+                self.text.push_str(",\"InlineBinary\":\"");
+                BASE64.encode_string(little_endian(vr, big, bytes), &mut self.text);
+                self.text.push('"');
+            }
+            VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV | VR::FL | VR::FD | VR::AT => {
+                self.binary_values(vr, big, bytes);
+            }
+            VR::SQ => {}
+            _ => self.text_values(vr, bytes, charset),
+        }
+    }
+
+    fn binary_values(&mut self, vr: VR, big: bool, bytes: &[u8]) {
+        let size = usize::try_from(width(vr)).unwrap_or(1);
+        let mut separator = ",\"Value\":[";
+        for chunk in bytes.chunks_exact(size) {
+            self.text.push_str(separator);
+            separator = ",";
+            match Number::read(vr, big, chunk) {
+                Number::Signed(value) => self.integer(value),
+                Number::Unsigned(value) => match i64::try_from(value) {
+                    Ok(value) => self.integer(value),
+                    Err(_) => {
+                        _ = write!(self.text, "\"{value}\"");
+                    }
+                },
+                Number::Single(value) if value.is_finite() => {
+                    self.text.push_str(ryu::Buffer::new().format_finite(value));
+                }
+                Number::Double(value) if value.is_finite() => {
+                    self.text.push_str(ryu::Buffer::new().format_finite(value));
+                }
+                Number::Single(value) => self.not_finite(f64::from(value)),
+                Number::Double(value) => self.not_finite(value),
+                Number::Tag(tag) => {
+                    self.text.push('"');
+                    push_tag(&mut self.text, tag);
+                    self.text.push('"');
+                }
+            }
+        }
+        if separator == "," {
+            self.text.push(']');
+        }
+    }
+
+    /// Integers a JavaScript number cannot hold become strings (PS3.18 §F.2.3).
+    fn integer(&mut self, value: i64) {
+        const EXACT: u64 = 1 << 53;
+        let mut digits = itoa::Buffer::new();
+        if value.unsigned_abs() <= EXACT {
+            self.text.push_str(digits.format(value));
+        } else {
+            _ = write!(self.text, "\"{value}\"");
+        }
+    }
+
+    fn not_finite(&mut self, value: f64) {
+        self.text.push_str(not_finite(value, true));
+    }
+
+    fn text_values(&mut self, vr: VR, bytes: &[u8], charset: &Charset) {
+        let decoded = charset.decode(vr, bytes);
+        if !decoded.is_ascii() {
+            self.non_ascii = true;
+        }
+        let text: &str = &decoded;
+        if !charset::splits(vr) || !text.contains('\\') {
+            let value = trim(vr, text);
+            if !value.is_empty() {
+                self.text.push_str(",\"Value\":[");
+                self.one_text(vr, value);
+                self.text.push(']');
+            }
+            return;
+        }
+        let mut separator = ",\"Value\":[";
+        for part in text.split('\\') {
+            self.text.push_str(separator);
+            separator = ",";
+            self.one_text(vr, trim(vr, part));
+        }
+        self.text.push(']');
+    }
+
+    fn one_text(&mut self, vr: VR, value: &str) {
+        match vr {
+            _ if value.is_empty() => self.text.push_str("null"),
+            VR::PN => self.person_name(value),
+            VR::DS | VR::IS => match json_number(value) {
+                Some(number) => self.text.push_str(&number),
+                None => push_quoted(&mut self.text, value),
+            },
+            _ => push_quoted(&mut self.text, value),
+        }
+    }
+
+    fn person_name(&mut self, value: &str) {
+        let start = self.text.len();
+        let mut separator = '{';
+        for (group, name) in value.splitn(3, '=').zip(["Alphabetic", "Ideographic", "Phonetic"]) {
+            let group = group.trim_matches(' ');
+            if !group.is_empty() {
+                self.text.push(separator);
+                separator = ',';
+                _ = write!(self.text, "\"{name}\":");
+                push_quoted(&mut self.text, group);
+            }
+        }
+        self.text.push_str(if self.text.len() == start { "null" } else { "}" });
+    }
+
+    /// Puts the keys of a data set in order; of several elements with one tag the last one stays.
+    fn sort(&mut self, scope: Scope) -> Vec<Move> {
+        let end = self.text.len();
+        let entries = self.entries.split_off(scope.first_entry.min(self.entries.len()));
+        let ends = entries.iter().skip(1).map(|next| next.at.saturating_sub(1)).chain([end]);
+        let mut pieces: Vec<(Tag, Range<usize>)> =
+            entries.iter().zip(ends).map(|(entry, end)| (entry.tag, entry.at..end)).collect();
+        pieces.sort_by_key(|(tag, _)| *tag);
+        let mut sorted = String::with_capacity(end.saturating_sub(scope.open));
+        let mut moves = Vec::with_capacity(pieces.len());
+        for (index, (tag, old)) in pieces.iter().enumerate() {
+            let repeated = pieces.get(index.saturating_add(1)).is_some_and(|next| next.0 == *tag);
+            let Some(piece) = self.text.get(old.clone()).filter(|_| !repeated) else { continue };
+            if !sorted.is_empty() {
+                sorted.push(',');
+            }
+            let new = scope.open.saturating_add(sorted.len());
+            self.entries.push(Entry { tag: *tag, at: new });
+            moves.push(Move { old: old.clone(), new });
+            sorted.push_str(piece);
+        }
+        self.text.truncate(scope.open);
+        self.text.push_str(&sorted);
+        moves.sort_by_key(|m| m.old.start);
+        let inside = self.uri_at.partition_point(|at| *at < scope.open);
+        let mut uris: Vec<usize> = self
+            .uri_at
+            .split_off(inside)
+            .into_iter()
+            .map(|at| moved(&moves, &(at..at)).start)
+            .filter(|at| *at > 0)
+            .collect();
+        uris.sort_unstable();
+        self.uri_at.append(&mut uris);
+        moves
+    }
+
+    /// The text with its places; `shift` is told where bytes were inserted last (position, count).
+    pub(crate) fn finish(mut self, mut shift: impl FnMut(usize, usize)) -> Metadata {
+        let position = |entries: &[Entry], tag: Tag, end: usize| {
+            let index = entries.partition_point(|entry| entry.tag <= tag);
+            let found = entries.get(index).map_or(end, |entry| entry.at);
+            let equal = index.checked_sub(1).and_then(|i| entries.get(i)).is_some_and(|e| e.tag == tag);
+            (found, equal)
+        };
+        let end = self.text.len().saturating_sub(1);
+        let (charset_at, declared) = position(&self.entries, SPECIFIC_CHARACTER_SET, end);
+        let (mut syntax_at, _) = position(&self.entries, AVAILABLE_TRANSFER_SYNTAX, end);
+        if self.non_ascii && !declared && !self.entries.is_empty() {
+            const DECLARATION: &str = "\"00080005\":{\"vr\":\"CS\",\"Value\":[\"ISO_IR 192\"]},";
+            self.text.insert_str(charset_at, DECLARATION);
+            for at in self.uri_at.iter_mut().filter(|at| **at >= charset_at) {
+                *at = at.saturating_add(DECLARATION.len());
+            }
+            syntax_at = syntax_at.saturating_add(DECLARATION.len());
+            shift(charset_at, DECLARATION.len());
+        }
+        let narrow = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Metadata {
+            text: self.text,
+            uri_at: self.uri_at.into_iter().map(narrow).collect(),
+            available_syntax_at: narrow(syntax_at),
+        }
+    }
+}
+
+/// One binary value.
+enum Number {
+    Signed(i64),
+    Unsigned(u64),
+    Single(f32),
+    Double(f64),
+    Tag(Tag),
+}
+
+impl Number {
+    /// Reads a chunk of exactly [`width`] bytes; a shorter one reads as zero.
+    fn read(vr: VR, big: bool, chunk: &[u8]) -> Self {
+        fn fixed<const N: usize>(chunk: &[u8], big: bool) -> [u8; N] {
+            let mut bytes: [u8; N] = chunk.first_chunk().copied().unwrap_or([0; N]);
+            if big {
+                bytes.reverse();
+            }
+            bytes
+        }
+        match vr {
+            VR::SS => Self::Signed(i16::from_le_bytes(fixed(chunk, big)).into()),
+            VR::SL => Self::Signed(i32::from_le_bytes(fixed(chunk, big)).into()),
+            VR::SV => Self::Signed(i64::from_le_bytes(fixed(chunk, big))),
+            VR::US => Self::Unsigned(u16::from_le_bytes(fixed(chunk, big)).into()),
+            VR::UL => Self::Unsigned(u32::from_le_bytes(fixed(chunk, big)).into()),
+            VR::FL => Self::Single(f32::from_le_bytes(fixed(chunk, big))),
+            VR::FD => Self::Double(f64::from_le_bytes(fixed(chunk, big))),
+            VR::AT => {
+                let group = u16::from_le_bytes(fixed(chunk, big));
+                let element = chunk.get(2..).unwrap_or_default();
+                Self::Tag(Tag(group, u16::from_le_bytes(fixed(element, big))))
+            }
+            _ => Self::Unsigned(u64::from_le_bytes(fixed(chunk, big))),
+        }
+    }
+}
+
+/// JSON has no number for these; the words are those of JavaScript, which .NET, Python and Rust read as well.
+fn not_finite(value: f64, quoted: bool) -> &'static str {
+    let text = if value.is_nan() {
+        "\"NaN\""
+    } else if value > 0.0 {
+        "\"Infinity\""
+    } else {
+        "\"-Infinity\""
+    };
+    if quoted { text } else { text.trim_matches('"') }
+}
+
+/// The values of an element as text: for the index and for validation.
+///
+/// Padding is trimmed, empty values are kept, numbers become decimal text and tags eight hex digits; binary values (O*, UN)
+/// and sequences give nothing.
+#[must_use]
+pub fn values(vr: VR, big: bool, bytes: &[u8], charset: &Charset) -> Vec<String> {
+    match vr {
+        VR::OB | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV | VR::UN | VR::SQ => Vec::new(),
+        VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV | VR::FL | VR::FD | VR::AT => bytes
+            .chunks_exact(usize::try_from(width(vr)).unwrap_or(1))
+            .map(|chunk| match Number::read(vr, big, chunk) {
+                Number::Signed(value) => value.to_string(),
+                Number::Unsigned(value) => value.to_string(),
+                Number::Single(value) if value.is_finite() => {
+                    ryu::Buffer::new().format_finite(value).to_owned()
+                }
+                Number::Double(value) if value.is_finite() => {
+                    ryu::Buffer::new().format_finite(value).to_owned()
+                }
+                Number::Single(value) => not_finite(value.into(), false).to_owned(),
+                Number::Double(value) => not_finite(value, false).to_owned(),
+                Number::Tag(tag) => {
+                    let mut text = String::with_capacity(8);
+                    push_tag(&mut text, tag);
+                    text
+                }
+            })
+            .collect(),
+        _ if bytes.is_empty() => Vec::new(),
+        _ => {
+            let text = charset.decode(vr, bytes);
+            let clean = |part: &str| trim(vr, part.trim_end_matches(['\0', ' '])).to_owned();
+            if charset::splits(vr) {
+                text.split('\\').map(clean).collect()
+            } else {
+                vec![clean(&text)]
+            }
+        }
+    }
+}
+
+/// Drops the padding of one value: spaces at both ends where they mean nothing, else at the end only (PS3.5 §6.2).
+///
+/// NUL padding is dropped where only digits can stand; in other text it is kept, the file has it.
+fn trim(vr: VR, value: &str) -> &str {
+    match vr {
+        VR::UI => value.trim_end_matches(['\0', ' ']),
+        VR::LT | VR::ST | VR::UT | VR::UR | VR::UC => value.trim_end_matches(' '),
+        VR::DS | VR::IS => value.trim_end_matches(['\0', ' ']).trim_start_matches(' '),
+        _ => value.trim_matches(' '),
+    }
+}
+
+/// A decimal or integer string as JSON number, digits as they are; none when it is no finite number.
+///
+/// A leading plus, leading zeros and a bare point are legal in DS and IS but not in JSON.
+fn json_number(value: &str) -> Option<Cow<'_, str>> {
+    let (sign, unsigned) = match value.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", value.strip_prefix('+').unwrap_or(value)),
+    };
+    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+        None => (unsigned, None),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
+        return None;
+    }
+    if let Some(exponent) = exponent {
+        let bare = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+        if bare.is_empty() || !digits(bare) {
+            return None;
+        }
+    }
+    if (exponent.is_some() || value.len() > 300) && !value.parse::<f64>().is_ok_and(f64::is_finite) {
+        return None;
+    }
+    let stripped = whole.trim_start_matches('0');
+    let short = if stripped.is_empty() { "0" } else { stripped };
+    let point_is_bare = mantissa.contains('.') && fraction.is_empty();
+    if short.len() == whole.len() && !point_is_bare && !value.starts_with('+') {
+        return Some(Cow::Borrowed(value));
+    }
+    let mut number = format!("{sign}{short}");
+    if !fraction.is_empty() {
+        number.push('.');
+        number.push_str(fraction);
+    }
+    if let Some(exponent) = exponent {
+        number.push('e');
+        number.push_str(exponent);
+    }
+    Some(Cow::Owned(number))
+}
+
+/// The bytes in little endian order, as InlineBinary wants them (PS3.18 §F.2.7).
+fn little_endian(vr: VR, big: bool, bytes: &[u8]) -> Cow<'_, [u8]> {
+    let size = usize::try_from(width(vr)).unwrap_or(1);
+    if !big || size == 1 {
+        return Cow::Borrowed(bytes);
+    }
+    let mut swapped = bytes.to_vec();
+    for chunk in swapped.chunks_exact_mut(size) {
+        chunk.reverse();
+    }
+    Cow::Owned(swapped)
+}
+
+/// A tag as eight upper-case hex digits.
+#[inline]
+pub(crate) fn push_tag(text: &mut String, tag: Tag) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let number = u32::from(tag.0) << 16 | u32::from(tag.1);
+    for shift in [28, 24, 20, 16, 12, 8, 4, 0] {
+        let digit = DIGITS.get((number >> shift & 0xF) as usize).copied().unwrap_or(b'0');
+        text.push(char::from(digit));
+    }
+}
+
+/// A JSON string.
+pub(crate) fn push_quoted(text: &mut String, value: &str) {
+    text.push('"');
+    let mut rest = value;
+    while let Some(at) = rest.bytes().position(|b| b < 0x20 || b == b'"' || b == b'\\') {
+        let (plain, special) = rest.split_at(at);
+        text.push_str(plain);
+        let mut chars = special.chars();
+        match chars.next() {
+            Some('"') => text.push_str("\\\""),
+            Some('\\') => text.push_str("\\\\"),
+            Some('\n') => text.push_str("\\n"),
+            Some('\r') => text.push_str("\\r"),
+            Some('\t') => text.push_str("\\t"),
+            Some(control) => {
+                _ = write!(text, "\\u{:04x}", u32::from(control));
+            }
+            None => {}
+        }
+        rest = chars.as_str();
+    }
+    text.push_str(rest);
+    text.push('"');
+}

@@ -1,0 +1,567 @@
+//! What a value must be for its VR, and which attributes an instance must have: the rules of the STOW profiles.
+//!
+//! | Profile | Looked at | A bad value |
+//! | --- | --- | --- |
+//! | v1 | required attributes; attributes of the index, by [`indexed`] | refuses the instance |
+//! | v2 | required attributes; every element at every depth, by [`element`] | is a warning; refuses only in a required one |
+//! | `/dicom-web` | required attributes | – |
+//!
+//! Trailing spaces and NULs are padding everywhere and never a fault; a NUL elsewhere is a control character. Value
+//! multiplicity is checked for the attributes of the index, whose multiplicity is known.
+//! Invariant: no reason repeats a value, so none carries patient data.
+
+use dicom_core::{Tag, VR};
+
+use super::keys;
+use super::temporal;
+use super::uid::check_uid;
+
+/// Which rules an instance is stored under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rules {
+    /// The DICOM service before version 2.
+    V1,
+    /// The DICOM service, version 2.
+    V2,
+    /// PS3.18.
+    Standard,
+}
+
+/// What follows from a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The instance is refused.
+    Error,
+    /// The instance is stored, the answer tells.
+    Warning,
+    /// Nothing.
+    Accepted,
+}
+
+/// What is expected of one attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Required {
+    /// The attribute.
+    pub tag: Tag,
+    /// What follows when it is not there.
+    pub absent: Severity,
+    /// What follows when it is there without a value.
+    pub empty: Severity,
+    /// What follows when its value is not allowed for its VR.
+    pub invalid: Severity,
+}
+
+/// Why a value cannot be what its attribute needs; the text is the reason behind `DICOM100: (gggg,eeee) - `.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ValueProblem {
+    /// A required attribute is absent or empty.
+    #[error("The required tag '({:04X},{:04X})' is missing.", .0.0, .0.1)]
+    Missing(Tag),
+    /// Longer than the VR allows.
+    #[error("Value length exceeds maximum length of {0}.")]
+    TooLong(usize),
+    /// Not of the length the VR has.
+    #[error("Value length is not {0}.")]
+    Length(usize),
+    /// A character that the VR excludes.
+    #[error("Value contains invalid character.")]
+    Character,
+    /// More than three groups.
+    #[error("Value contains more than 3 groups.")]
+    Groups,
+    /// More than five components.
+    #[error("Value contains more than 5 components.")]
+    Components,
+    /// No date.
+    #[error("Value cannot be parsed as a valid date.")]
+    Date,
+    /// No time.
+    #[error("Value cannot be parsed as a valid time.")]
+    Time,
+    /// No date and time.
+    #[error("Value cannot be parsed as a valid date and time.")]
+    DateTime,
+    /// No age.
+    #[error("Value is not three digits and one of D, W, M, Y.")]
+    Age,
+    /// No integer of 32 bits.
+    #[error("Value cannot be parsed as a valid integer.")]
+    Integer,
+    /// No decimal number.
+    #[error("Value cannot be parsed as a valid decimal number.")]
+    Decimal,
+    /// No UID.
+    #[error(
+        "Value is not a valid UID: at most 64 digits and dots that start and end with a digit."
+    )]
+    Uid,
+    /// Several values where one is allowed.
+    #[error("Attribute has several values but may have only one.")]
+    Multiplicity,
+    /// The file says another VR than the dictionary.
+    #[error("Value representation is {found} but must be {expected}.")]
+    Representation {
+        /// In the file.
+        found: &'static str,
+        /// In the dictionary.
+        expected: &'static str,
+    },
+}
+
+const STUDY_UID: Tag = Tag(0x0020, 0x000D);
+const SERIES_UID: Tag = Tag(0x0020, 0x000E);
+const INSTANCE_UID: Tag = Tag(0x0008, 0x0018);
+const CLASS_UID: Tag = Tag(0x0008, 0x0016);
+const PATIENT_ID: Tag = Tag(0x0010, 0x0020);
+
+const fn strict(tag: Tag) -> Required {
+    Required {
+        tag,
+        absent: Severity::Error,
+        empty: Severity::Error,
+        invalid: Severity::Error,
+    }
+}
+
+const V1: &[Required] = &[
+    strict(STUDY_UID),
+    strict(SERIES_UID),
+    strict(INSTANCE_UID),
+    strict(CLASS_UID),
+    strict(PATIENT_ID),
+];
+
+const V2: &[Required] = &[
+    strict(STUDY_UID),
+    strict(SERIES_UID),
+    strict(INSTANCE_UID),
+    strict(CLASS_UID),
+    Required {
+        tag: PATIENT_ID,
+        absent: Severity::Error,
+        empty: Severity::Warning,
+        invalid: Severity::Error,
+    },
+];
+
+const STANDARD: &[Required] = &[
+    strict(STUDY_UID),
+    strict(SERIES_UID),
+    strict(INSTANCE_UID),
+    strict(CLASS_UID),
+];
+
+/// The attributes an instance must have.
+#[must_use]
+pub fn required(rules: Rules) -> &'static [Required] {
+    match rules {
+        Rules::V1 => V1,
+        Rules::V2 => V2,
+        Rules::Standard => STANDARD,
+    }
+}
+
+impl Required {
+    /// Judges the attribute as found in a file: none when it is absent, no values when it is empty.
+    #[must_use]
+    pub fn check(&self, found: Option<&[String]>) -> Option<(Severity, ValueProblem)> {
+        let (severity, problem) = match found {
+            None => (self.absent, ValueProblem::Missing(self.tag)),
+            Some(values) if values.iter().all(|value| unpadded(value).is_empty()) => {
+                (self.empty, ValueProblem::Missing(self.tag))
+            }
+            Some(values) => {
+                let vr = if self.tag == PATIENT_ID {
+                    VR::LO
+                } else {
+                    VR::UI
+                };
+                let several = (values.len() > 1).then_some(ValueProblem::Multiplicity);
+                let problem =
+                    several.or_else(|| values.iter().find_map(|v| minimum(vr, unpadded(v))));
+                (self.invalid, problem?)
+            }
+        };
+        (severity != Severity::Accepted).then_some((severity, problem))
+    }
+}
+
+/// Judges an attribute of the index under v1: `vr` as in the file, `expected` as in the dictionary.
+///
+/// Only the first value is indexed and looked at.
+#[must_use]
+pub fn indexed(expected: VR, vr: VR, raw: &[u8], values: &[String]) -> Option<ValueProblem> {
+    if vr != expected {
+        let (found, expected) = (vr.to_string(), expected.to_string());
+        return Some(ValueProblem::Representation { found, expected });
+    }
+    binary(vr, raw).or_else(|| minimum(vr, unpadded(values.first()?)))
+}
+
+/// Judges an element under v2: its bytes as in the file and its decoded values, split where the VR splits.
+#[must_use]
+pub fn element(tag: Tag, vr: VR, raw: &[u8], values: &[String]) -> Option<ValueProblem> {
+    let fault =
+        binary(vr, raw).or_else(|| values.iter().find_map(|value| full(vr, unpadded(value))));
+    fault.or_else(|| (values.len() > 1 && single_valued(tag)).then_some(ValueProblem::Multiplicity))
+}
+
+/// Whether an attribute of the index has value multiplicity 1 in PS3.6; false for every other attribute.
+#[must_use]
+pub fn single_valued(tag: Tag) -> bool {
+    /// Attributes of the index with multiplicity 1-n.
+    const SEVERAL: &[Tag] = &[
+        Tag(0x0008, 0x0005),
+        Tag(0x0008, 0x0061),
+        Tag(0x0008, 0x1060),
+        Tag(0x0008, 0x1080),
+    ];
+    keys::key(tag).is_some() && !SEVERAL.contains(&tag)
+}
+
+fn unpadded(value: &str) -> &str {
+    value.trim_end_matches(['\0', ' '])
+}
+
+/// Bytes per value of a VR of fixed size.
+fn width(vr: VR) -> usize {
+    match vr {
+        VR::US | VR::SS | VR::OW => 2,
+        VR::UL | VR::SL | VR::FL | VR::AT | VR::OF | VR::OL => 4,
+        VR::FD | VR::SV | VR::UV | VR::OD | VR::OV => 8,
+        _ => 1,
+    }
+}
+
+fn binary(vr: VR, raw: &[u8]) -> Option<ValueProblem> {
+    (!raw.len().is_multiple_of(width(vr))).then_some(ValueProblem::Length(width(vr)))
+}
+
+/// The rules both versions share: what the index needs to be able to hold the value.
+fn minimum(vr: VR, value: &str) -> Option<ValueProblem> {
+    if value.is_empty() {
+        return None;
+    }
+    match vr {
+        VR::AE | VR::CS | VR::SH => longer(value, 16),
+        VR::AS => (value.chars().count() != 4).then_some(ValueProblem::Length(4)),
+        VR::DA => day(value),
+        VR::TM => temporal::time(value)
+            .is_none()
+            .then_some(ValueProblem::Time),
+        VR::DT => temporal::date_time(value)
+            .is_none()
+            .then_some(ValueProblem::DateTime),
+        VR::IS => integer(value),
+        VR::LO => longer(value, 64).or_else(|| printable(value)),
+        VR::PN => person_name(value),
+        VR::UI => check_uid(value).is_err().then_some(ValueProblem::Uid),
+        _ => None,
+    }
+}
+
+/// All rules of PS3.5 §6.2 that can be checked on one value.
+fn full(vr: VR, value: &str) -> Option<ValueProblem> {
+    if value.is_empty() {
+        return None;
+    }
+    let characters = |allowed: fn(char) -> bool| {
+        (!value.chars().all(allowed)).then_some(ValueProblem::Character)
+    };
+    match vr {
+        VR::AE => longer(value, 16).or_else(|| characters(|c| matches!(c, ' '..='~') && c != '\\')),
+        VR::CS => longer(value, 16)
+            .or_else(|| characters(|c| matches!(c, 'A'..='Z' | '0'..='9' | '_' | ' '))),
+        VR::SH => longer(value, 16).or_else(|| printable(value)),
+        VR::AS => age(value),
+        VR::DS => longer(value, 16).or_else(|| decimal(value)),
+        VR::IS => longer(value, 12).or_else(|| integer(value)),
+        VR::ST => longer(value, 1024),
+        VR::LT => longer(value, 10_240),
+        VR::UR => characters(|c| matches!(c, '!'..='~')),
+        _ => minimum(vr, value),
+    }
+}
+
+/// Counts characters only where bytes alone cannot tell.
+fn longer(value: &str, most: usize) -> Option<ValueProblem> {
+    (value.len() > most && value.chars().count() > most).then_some(ValueProblem::TooLong(most))
+}
+
+/// Neither backslash nor control character; ESC may have been kept where an escape sequence is unknown.
+fn printable(value: &str) -> Option<ValueProblem> {
+    let bad = |c: char| c == '\\' || c.is_control() && c != '\u{1B}';
+    value.contains(bad).then_some(ValueProblem::Character)
+}
+
+fn day(value: &str) -> Option<ValueProblem> {
+    // The old form with dots can be searched but is no value of today's VR.
+    (value.len() != 8 || temporal::date(value).is_none()).then_some(ValueProblem::Date)
+}
+
+fn age(value: &str) -> Option<ValueProblem> {
+    let fits = match value.as_bytes() {
+        [digits @ .., unit] => {
+            digits.len() == 3 && digits.iter().all(u8::is_ascii_digit) && b"DWMY".contains(unit)
+        }
+        [] => true,
+    };
+    (!fits).then_some(ValueProblem::Age)
+}
+
+fn integer(value: &str) -> Option<ValueProblem> {
+    value
+        .trim_matches(' ')
+        .parse::<i32>()
+        .is_err()
+        .then_some(ValueProblem::Integer)
+}
+
+fn decimal(value: &str) -> Option<ValueProblem> {
+    let value = value.trim_matches(' ');
+    let written = value
+        .bytes()
+        .all(|b| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
+    let finite = value.parse::<f64>().is_ok_and(f64::is_finite);
+    (!written || !finite).then_some(ValueProblem::Decimal)
+}
+
+fn person_name(value: &str) -> Option<ValueProblem> {
+    let groups = || value.split('=');
+    if groups().nth(3).is_some() {
+        return Some(ValueProblem::Groups);
+    }
+    groups()
+        .find_map(|group| longer(unpadded(group), 64))
+        .or_else(|| printable(value))
+        .or_else(|| {
+            groups()
+                .any(|group| group.split('^').nth(5).is_some())
+                .then_some(ValueProblem::Components)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn one(vr: VR, value: &str) -> Option<ValueProblem> {
+        element(Tag(0x0009, 0x1010), vr, &[], &[value.to_owned()])
+    }
+
+    fn v1(vr: VR, value: &str) -> Option<ValueProblem> {
+        indexed(vr, vr, &[], &[value.to_owned()])
+    }
+
+    #[test]
+    fn every_representation_has_its_rules() {
+        use ValueProblem as P;
+        let long = |n: usize| "é".repeat(n);
+        let cases: Vec<(VR, String, Option<P>, Option<P>)> = vec![
+            (VR::AE, "STORE SCP".into(), None, None),
+            (
+                VR::AE,
+                "A".repeat(17),
+                Some(P::TooLong(16)),
+                Some(P::TooLong(16)),
+            ),
+            (VR::AE, "A\tB".into(), None, Some(P::Character)),
+            (VR::AS, "012Y".into(), None, None),
+            (VR::AS, "12Y".into(), Some(P::Length(4)), Some(P::Age)),
+            (VR::AS, "012y".into(), None, Some(P::Age)),
+            (VR::CS, "ORIGINAL_1 A".into(), None, None),
+            (VR::CS, "original".into(), None, Some(P::Character)),
+            (
+                VR::CS,
+                "A".repeat(17),
+                Some(P::TooLong(16)),
+                Some(P::TooLong(16)),
+            ),
+            (VR::DA, "20200229".into(), None, None),
+            (VR::DA, "20200230".into(), Some(P::Date), Some(P::Date)),
+            (VR::DA, "2020.02.28".into(), Some(P::Date), Some(P::Date)),
+            (VR::DA, "20200229\0".into(), None, None),
+            (VR::DS, "-1.5E+3".into(), None, None),
+            (VR::DS, " 1.5 ".into(), None, None),
+            (VR::DS, "1,5".into(), None, Some(P::Decimal)),
+            (VR::DS, "inf".into(), None, Some(P::Decimal)),
+            (VR::DS, "1e999".into(), None, Some(P::Decimal)),
+            (
+                VR::DS,
+                "1.0000000000000000".into(),
+                None,
+                Some(P::TooLong(16)),
+            ),
+            (VR::DT, "20200101+0100".into(), None, None),
+            (
+                VR::DT,
+                "2020-01".into(),
+                Some(P::DateTime),
+                Some(P::DateTime),
+            ),
+            (VR::IS, "+12".into(), None, None),
+            (VR::IS, " -12 ".into(), None, None),
+            (VR::IS, "1.5".into(), Some(P::Integer), Some(P::Integer)),
+            (
+                VR::IS,
+                "2147483648".into(),
+                Some(P::Integer),
+                Some(P::Integer),
+            ),
+            (VR::IS, "0000000000012".into(), None, Some(P::TooLong(12))),
+            (VR::LO, long(64), None, None),
+            (VR::LO, long(65), Some(P::TooLong(64)), Some(P::TooLong(64))),
+            (
+                VR::LO,
+                "a\nb".into(),
+                Some(P::Character),
+                Some(P::Character),
+            ),
+            (
+                VR::LO,
+                "a\0b".into(),
+                Some(P::Character),
+                Some(P::Character),
+            ),
+            (VR::LO, "ab\0".into(), None, None),
+            (VR::LO, "a\u{1b}b".into(), None, None),
+            (VR::LT, "a\r\nb".into(), None, None),
+            (VR::LT, long(10_241), None, Some(P::TooLong(10_240))),
+            (VR::PN, "A^B^C^D^E=F=G".into(), None, None),
+            (VR::PN, "A=B=C=D".into(), Some(P::Groups), Some(P::Groups)),
+            (
+                VR::PN,
+                "A^B^C^D^E^F".into(),
+                Some(P::Components),
+                Some(P::Components),
+            ),
+            (VR::PN, format!("{}={}", long(64), long(64)), None, None),
+            (VR::PN, long(65), Some(P::TooLong(64)), Some(P::TooLong(64))),
+            (VR::SH, long(16), None, None),
+            (VR::SH, "a\u{7}".into(), None, Some(P::Character)),
+            (VR::ST, long(1025), None, Some(P::TooLong(1024))),
+            (VR::TM, "101530.5".into(), None, None),
+            (VR::TM, "25".into(), Some(P::Time), Some(P::Time)),
+            (VR::UI, "1.2.840\0".into(), None, None),
+            (VR::UI, "1.2.840.".into(), Some(P::Uid), Some(P::Uid)),
+            (VR::UI, "1".repeat(65), Some(P::Uid), Some(P::Uid)),
+            (VR::UR, "http://a/b?c".into(), None, None),
+            (VR::UR, "http://a b".into(), None, Some(P::Character)),
+            (VR::UT, long(100_000), None, None),
+            (VR::UC, "a\nb".into(), None, None),
+            (VR::CS, String::new(), None, None),
+            (VR::AS, "    ".into(), None, None),
+        ];
+        for (vr, value, in_v1, in_v2) in cases {
+            assert_eq!(v1(vr, &value), in_v1, "v1 {vr:?} {value:.20}");
+            assert_eq!(one(vr, &value), in_v2, "v2 {vr:?} {value:.20}");
+        }
+    }
+
+    #[test]
+    fn binary_values_have_whole_numbers() {
+        for (vr, width) in [
+            (VR::US, 2),
+            (VR::SS, 2),
+            (VR::UL, 4),
+            (VR::AT, 4),
+            (VR::FD, 8),
+            (VR::UV, 8),
+            (VR::OW, 2),
+        ] {
+            let tag = Tag(0x0009, 0x1010);
+            assert_eq!(element(tag, vr, &vec![0; width * 3], &[]), None);
+            assert_eq!(element(tag, vr, &[], &[]), None);
+            let problem = Some(ValueProblem::Length(width));
+            assert_eq!(element(tag, vr, &vec![0; width + 1], &[]), problem);
+            assert_eq!(indexed(vr, vr, &vec![0; width - 1], &[]), problem);
+        }
+        assert_eq!(element(Tag(0x0009, 0x1010), VR::OB, &[0; 3], &[]), None);
+    }
+
+    #[test]
+    fn an_indexed_attribute_has_the_representation_of_the_dictionary() {
+        let problem = indexed(VR::LO, VR::UN, b"a", &[]).unwrap();
+        assert_eq!(
+            problem.to_string(),
+            "Value representation is UN but must be LO."
+        );
+    }
+
+    #[test]
+    fn multiplicity_of_indexed_attributes_is_checked() {
+        let two = ["20200101".to_owned(), "20200102".to_owned()];
+        assert_eq!(
+            element(Tag(0x0008, 0x0020), VR::DA, &[], &two),
+            Some(ValueProblem::Multiplicity)
+        );
+        assert_eq!(element(Tag(0x0008, 0x0008), VR::CS, &[], &two), None);
+        assert!(!single_valued(Tag(0x0008, 0x0061)));
+        // Only the first is indexed, so a second one is no matter for v1.
+        assert_eq!(
+            indexed(
+                VR::DA,
+                VR::DA,
+                &[],
+                &["20200101".to_owned(), "x".to_owned()]
+            ),
+            None
+        );
+    }
+
+    #[test]
+    fn required_attributes_differ_by_rules() {
+        use Severity::{Error, Warning};
+        let judge = |rules, tag, found: Option<&[&str]>| {
+            let found = found.map(|f| f.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>());
+            required(rules)
+                .iter()
+                .find(|r| r.tag == tag)
+                .and_then(|r| r.check(found.as_deref()))
+                .map(|f| f.0)
+        };
+        for rules in [Rules::V1, Rules::V2, Rules::Standard] {
+            for tag in [STUDY_UID, SERIES_UID, INSTANCE_UID, CLASS_UID] {
+                assert_eq!(judge(rules, tag, None), Some(Error));
+                assert_eq!(judge(rules, tag, Some(&[])), Some(Error));
+                assert_eq!(judge(rules, tag, Some(&[" "])), Some(Error));
+                assert_eq!(judge(rules, tag, Some(&["1.2\0"])), None);
+                assert_eq!(judge(rules, tag, Some(&["1.2a"])), Some(Error));
+                assert_eq!(judge(rules, tag, Some(&["1.2", "1.3"])), Some(Error));
+            }
+        }
+        for (found, in_v1, in_v2) in [
+            (None, Some(Error), Some(Error)),
+            (Some(&[][..]), Some(Error), Some(Warning)),
+            (Some(&["", ""][..]), Some(Error), Some(Warning)),
+            (Some(&["\0"][..]), Some(Error), Some(Warning)),
+            (Some(&["ID1\0"][..]), None, None),
+            (Some(&["\0ID1"][..]), Some(Error), Some(Error)),
+            (Some(&["I\0D1"][..]), Some(Error), Some(Error)),
+            (Some(&["I", "D1"][..]), Some(Error), Some(Error)),
+            (Some(&["I\u{1b}D1"][..]), None, None),
+        ] {
+            assert_eq!(judge(Rules::V1, PATIENT_ID, found), in_v1, "{found:?}");
+            assert_eq!(judge(Rules::V2, PATIENT_ID, found), in_v2, "{found:?}");
+            assert_eq!(judge(Rules::Standard, PATIENT_ID, found), None, "{found:?}");
+        }
+        let missing = required(Rules::V1)[4].check(None).unwrap().1;
+        assert_eq!(
+            missing.to_string(),
+            "The required tag '(0010,0020)' is missing."
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_reason_repeats_a_value(value in "[Q-Z\u{0}-\u{1f}]{3,80}") {
+            for vr in [VR::AE, VR::AS, VR::CS, VR::DA, VR::DS, VR::DT, VR::IS, VR::LO, VR::PN, VR::SH, VR::TM, VR::UI, VR::UR] {
+                for problem in [one(vr, &value), v1(vr, &value)].into_iter().flatten() {
+                    prop_assert!(!problem.to_string().contains(&value));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,684 @@
+//! The ingest walk: one pass over a file that yields everything the archive keeps of it.
+//!
+//! Invariant: iterative, bounded by [`Limits`]; bulk values are skipped, not read; a file is refused unless every value it
+//! announces is there.
+
+use dicom_core::{Tag, VR};
+
+use super::charset::Charset;
+use super::error::{Identifiers, Limit, WalkError};
+use super::frames::{FrameTable, Fragments, starts_codestream};
+use super::header::{self, Opening, Recognized};
+use super::inflate::{self, Spool};
+use super::instance::{
+    Attribute, BulkItem, Finding, Instance, Layout, PixelDescription, PixelElement,
+};
+use super::json::{self, JsonWriter};
+use super::keys;
+use super::scan::{Element, Event, Scanner};
+use super::source::{Source, Window};
+use super::uid::{self, InstanceName, InstanceUid, SeriesUid, StudyUid, UidError};
+
+pub use super::scan::Limits;
+
+/// What the walk is to do beside reading.
+#[derive(Clone, Copy)]
+pub struct WalkOptions<'a> {
+    /// Top-level attributes to return beside those of [`keys::KEYS`].
+    pub collect: &'a [CollectKey],
+    /// Binary values (O*, UN) longer than this are served by URI.
+    pub inline_threshold: u32,
+    /// Values of any other VR longer than this are served by URI.
+    pub text_threshold: u32,
+    /// Bounds.
+    pub limits: Limits,
+    /// Judges each value that is read; a reason leaves the element out of metadata and attributes.
+    pub validate: Option<Validate<'a>>,
+    /// Where an inflated data set goes that is too large for memory.
+    pub inflate_to: Option<Spool<'a>>,
+}
+
+/// Says what is wrong with a value, without repeating it: header, decoded values, bytes as in the file.
+pub type Validate<'a> = &'a dyn Fn(&Header<'_>, &[String], &[u8]) -> Option<String>;
+
+impl Default for WalkOptions<'_> {
+    fn default() -> Self {
+        Self {
+            collect: &[],
+            inline_threshold: 1024,
+            text_threshold: 64 * 1024,
+            limits: Limits::default(),
+            validate: None,
+            inflate_to: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for WalkOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WalkOptions")
+            .field("collect", &self.collect)
+            .field("inline_threshold", &self.inline_threshold)
+            .field("text_threshold", &self.text_threshold)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One attribute to return.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CollectKey {
+    /// Its tag; with a creator the element without its block, `gggg00ee`.
+    pub tag: Tag,
+    /// Private creator.
+    pub creator: Option<String>,
+}
+
+/// An element as the validator sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// Its tag.
+    pub tag: Tag,
+    /// As in the file, or from the dictionary.
+    pub vr: VR,
+    /// Private creator, of a private element.
+    pub creator: Option<&'a str>,
+    /// Sequences around it; 0 at top level.
+    pub depth: usize,
+}
+
+/// Walks over a file.
+///
+/// # Errors
+/// See [`WalkError`]; all but `NotDicom` and `Read` carry the identifiers that could be read.
+pub fn walk(source: &dyn Source, options: &WalkOptions<'_>) -> Result<Instance, WalkError> {
+    let mut window = Window::new(source);
+    let opening = header::open(&mut window)?;
+    let start = opening.dataset_offset;
+    if opening.is_deflated(&mut window)? {
+        let inflated = inflate::inflate(source, start, options.limits.inflated, options.inflate_to)?;
+        let mut window = Window::new(&inflated);
+        let recognized = opening.recognize(&mut window, 0)?;
+        let scanner = Scanner::new(window, 0, recognized.encoding, options.limits);
+        return Walker::new(scanner, options, Origin { opening, recognized, deflated: true }).run();
+    }
+    let recognized = opening.recognize(&mut window, start)?;
+    let scanner = Scanner::new(window, start, recognized.encoding, options.limits);
+    Walker::new(scanner, options, Origin { opening, recognized, deflated: false }).run()
+}
+
+/// What is known before the first element.
+struct Origin {
+    opening: Opening,
+    recognized: Recognized,
+    deflated: bool,
+}
+
+/// One open sequence.
+struct Step {
+    tag: Tag,
+    /// Items so far.
+    items: u32,
+}
+
+/// A private block in use: PS3.5 §7.8.1.
+struct Creator {
+    depth: usize,
+    group: u16,
+    block: u16,
+    name: String,
+}
+
+/// Top-level pixel data that is not encapsulated.
+#[derive(Clone, Copy)]
+struct NativePixels {
+    element: PixelElement,
+    offset: u64,
+    length: u64,
+}
+
+struct Walker<'a, 'o> {
+    scanner: Scanner<'a>,
+    options: &'o WalkOptions<'o>,
+    origin: Origin,
+    json: JsonWriter,
+    attributes: Vec<Attribute>,
+    bulk: Vec<BulkItem>,
+    findings: Vec<Finding>,
+    identifiers: Identifiers,
+    path: Vec<Step>,
+    charsets: Vec<(usize, Charset)>,
+    creators: Vec<Creator>,
+    /// Private creators matter to somebody.
+    track_creators: bool,
+    /// The open top-level sequence is an attribute to return.
+    open_attribute: bool,
+    kept: u64,
+    pixels: Pixels,
+    native: Option<NativePixels>,
+    fragments: Option<Fragments>,
+    extended: (Option<Vec<u64>>, Option<Vec<u64>>),
+}
+
+impl<'a, 'o> Walker<'a, 'o> {
+    fn new(scanner: Scanner<'a>, options: &'o WalkOptions<'o>, origin: Origin) -> Self {
+        let named = options.collect.iter().any(|key| key.creator.is_some());
+        Self {
+            scanner,
+            options,
+            origin,
+            json: JsonWriter::with_capacity(16 * 1024),
+            attributes: Vec::with_capacity(keys::KEYS.len()),
+            bulk: Vec::new(),
+            findings: Vec::new(),
+            identifiers: Identifiers::default(),
+            path: Vec::new(),
+            charsets: vec![(0, Charset::default_repertoire())],
+            creators: Vec::new(),
+            track_creators: named || options.validate.is_some(),
+            open_attribute: false,
+            kept: 0,
+            pixels: Pixels::default(),
+            native: None,
+            fragments: None,
+            extended: (None, None),
+        }
+    }
+
+    fn run(mut self) -> Result<Instance, WalkError> {
+        match self.pass() {
+            Ok(ignored) => self.finish(ignored),
+            Err(error) => Err(error.with_identifiers(&self.identifiers)),
+        }
+    }
+
+    /// Takes all events; gives the number of bytes behind the data set.
+    fn pass(&mut self) -> Result<u64, WalkError> {
+        self.json.open_data_set(true);
+        loop {
+            match self.scanner.next()? {
+                Event::Element(element) => self.element(element)?,
+                Event::SequenceStart(element) => self.sequence_start(element),
+                Event::ItemStart => {
+                    let first = self.path.last_mut().is_none_or(|step| {
+                        step.items = step.items.saturating_add(1);
+                        step.items == 1
+                    });
+                    self.json.open_data_set(first);
+                }
+                Event::ItemEnd => self.item_end(),
+                Event::SequenceEnd => self.sequence_end(),
+                Event::FragmentsStart(element) => self.fragments(element)?,
+                // `fragments` takes these.
+                Event::Fragment { .. } | Event::FragmentsEnd { .. } => {}
+                Event::End { ignored } => return Ok(ignored),
+            }
+            if self.json.len() > self.options.limits.text {
+                let allowed = self.options.limits.text as u64;
+                return Err(WalkError::limit(None, self.scanner.position(), Limit::Text, allowed));
+            }
+        }
+    }
+
+    fn sequence_start(&mut self, element: Element) {
+        let at = self.json.open_element(element.tag, VR::SQ);
+        if self.path.is_empty() && self.is_wanted(element.tag) {
+            self.open_attribute = true;
+            self.attributes.push(Attribute {
+                tag: element.tag,
+                vr: VR::SQ,
+                values: Vec::new(),
+                json: at..at,
+            });
+        }
+        self.path.push(Step { tag: element.tag, items: 0 });
+    }
+
+    fn sequence_end(&mut self) {
+        let items = self.path.pop().map_or(0, |step| step.items);
+        self.json.close_element(items > 0);
+        if self.path.is_empty() && std::mem::take(&mut self.open_attribute) {
+            if let Some(attribute) = self.attributes.last_mut() {
+                attribute.json.end = self.json.len();
+            }
+        }
+    }
+
+    fn item_end(&mut self) {
+        self.json.close_data_set();
+        let depth = self.path.len();
+        while self.charsets.last().is_some_and(|(at, _)| *at >= depth) {
+            self.charsets.pop();
+        }
+        while self.creators.last().is_some_and(|creator| creator.depth >= depth) {
+            self.creators.pop();
+        }
+    }
+
+    fn element(&mut self, element: Element) -> Result<(), WalkError> {
+        let Element { tag, vr, length, value_at, .. } = element;
+        let top = self.path.is_empty();
+        if tag == Tag(0x0008, 0x3002) && top {
+            // Written by whoever answers a request.
+            return Ok(());
+        }
+        if let Some(pixels) = PixelElement::of(tag) {
+            if top {
+                self.native = Some(NativePixels { element: pixels, offset: value_at, length: length.into() });
+            }
+            return self.bulk(element, length.into(), false);
+        }
+        if top && matches!(tag, Tag(0x7FE0, 0x0001 | 0x0002)) {
+            self.extended_offsets(&element)?;
+        }
+        let threshold =
+            if is_binary(vr) { self.options.inline_threshold } else { self.options.text_threshold };
+        if length > threshold {
+            return self.bulk(element, length.into(), false);
+        }
+        self.kept = self.kept.saturating_add(length.into());
+        if self.kept > self.options.limits.kept {
+            let allowed = self.options.limits.kept;
+            return Err(WalkError::limit(Some(tag), value_at, Limit::Kept, allowed));
+        }
+        self.small_element(&element)
+    }
+
+    /// An element whose value is looked at.
+    fn small_element(&mut self, element: &Element) -> Result<(), WalkError> {
+        let Element { tag, vr, big, .. } = *element;
+        let depth = self.path.len();
+        let wanted = depth == 0 && self.is_wanted(tag);
+        let bytes = self.scanner.value(element)?;
+        if tag == Tag(0x0008, 0x0005) {
+            let (charset, problem) = Charset::from_terms(&bytes);
+            self.charsets.retain(|(at, _)| *at < depth);
+            self.charsets.push((depth, charset));
+            self.findings.extend(problem.map(|p| finding(tag, &p.to_string())));
+        }
+        let charset = self.charsets.last().map_or_else(Charset::default, |(_, charset)| *charset);
+        if depth == 0 {
+            self.identifiers.note(tag, &bytes);
+        }
+        let mut decoded = None;
+        if let Some(validate) = self.options.validate {
+            let values = json::values(vr, big, &bytes, &charset);
+            let creator = creator_of(&self.creators, tag);
+            if let Some(reason) = validate(&Header { tag, vr, creator, depth }, &values, &bytes) {
+                self.findings.push(finding(tag, &reason));
+                return Ok(());
+            }
+            decoded = Some(values);
+        }
+        let at = self.json.open_element(tag, vr);
+        self.json.value(tag, vr, big, &bytes, &charset);
+        self.json.close_element(false);
+        if depth == 0 && tag.0 == 0x0028 {
+            self.pixels.note(tag, vr, big, &bytes, &charset);
+        }
+        if wanted {
+            let values = match decoded {
+                _ if tag == Tag(0x0008, 0x0005) => vec!["ISO_IR 192".to_owned()],
+                Some(values) => values,
+                None => json::values(vr, big, &bytes, &charset),
+            };
+            self.attributes.push(Attribute { tag, vr, values, json: at..self.json.len() });
+        }
+        if self.track_creators && tag.0 & 1 == 1 && (0x10..=0xFF).contains(&tag.1) {
+            let name = charset.decode(VR::LO, &bytes).trim_matches([' ', '\0']).to_owned();
+            self.creators.push(Creator { depth, group: tag.0, block: tag.1, name });
+        }
+        Ok(())
+    }
+
+    /// Whether a top-level attribute is to be returned.
+    fn is_wanted(&self, tag: Tag) -> bool {
+        keys::key(tag).is_some()
+            || self.options.collect.iter().any(|key| match &key.creator {
+                None => key.tag == tag,
+                Some(creator) => {
+                    key.tag.0 == tag.0
+                        && key.tag.1 & 0xFF == tag.1 & 0xFF
+                        && tag.1 > 0xFF
+                        && creator_of(&self.creators, tag) == Some(creator)
+                }
+            })
+    }
+
+    /// A value served by URI.
+    fn bulk(&mut self, element: Element, length: u64, encapsulated: bool) -> Result<(), WalkError> {
+        let Element { tag, vr, value_at, .. } = element;
+        self.json.open_element(tag, vr);
+        if length > 0 {
+            if self.bulk.len() >= self.options.limits.bulk {
+                let allowed = self.options.limits.bulk as u64;
+                return Err(WalkError::limit(Some(tag), value_at, Limit::Bulk, allowed));
+            }
+            let mut path = String::with_capacity(8);
+            for step in &self.path {
+                json::push_tag(&mut path, step.tag);
+                path.push('/');
+                path.push_str(itoa::Buffer::new().format(step.items));
+                path.push('/');
+            }
+            json::push_tag(&mut path, tag);
+            self.json.bulk_uri(&path);
+            self.bulk.push(BulkItem {
+                path,
+                vr: vr.to_string().to_owned(),
+                offset: value_at,
+                length,
+                encapsulated,
+            });
+        }
+        self.json.close_element(false);
+        Ok(())
+    }
+
+    /// Extended Offset Table and its lengths, before the pixel data.
+    fn extended_offsets(&mut self, element: &Element) -> Result<(), WalkError> {
+        let most = self.options.limits.fragments.saturating_mul(8);
+        if u64::from(element.length) > most {
+            return Ok(());
+        }
+        let bytes = self.scanner.value(element)?;
+        let values = bytes.as_chunks::<8>().0.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect();
+        if element.tag.1 == 0x0001 {
+            self.extended.0 = Some(values);
+        } else {
+            self.extended.1 = Some(values);
+        }
+        Ok(())
+    }
+
+    /// Follows the items of an encapsulated value up to its end.
+    fn fragments(&mut self, element: Element) -> Result<(), WalkError> {
+        let top = self.path.is_empty() && PixelElement::of(element.tag) == Some(PixelElement::Integer);
+        let mut found = Fragments::default();
+        let mut first = true;
+        let end = loop {
+            let (offset, length) = match self.scanner.next()? {
+                Event::Fragment { offset, length } => (offset, length),
+                Event::FragmentsEnd { end } => break end,
+                _ => break self.scanner.position(),
+            };
+            if !top {
+                continue;
+            }
+            if std::mem::take(&mut first) {
+                found.offset = offset.saturating_add(u64::from(length)).saturating_add(8);
+                if u64::from(length) <= self.options.limits.fragments.saturating_mul(4) {
+                    let bytes = self.scanner.bytes(offset, length.into())?;
+                    let chunks = bytes.as_chunks::<4>().0;
+                    found.basic_offsets = chunks.iter().map(|chunk| u32::from_le_bytes(*chunk)).collect();
+                }
+                continue;
+            }
+            let start = self.scanner.peek(offset, usize::try_from(length).unwrap_or(12).min(12))?;
+            if starts_codestream(start) {
+                found.codestreams.push(u32::try_from(found.lengths.len()).unwrap_or(u32::MAX));
+            }
+            found.lengths.push(length);
+        };
+        if top {
+            self.fragments = Some(found);
+        }
+        self.bulk(element, end.saturating_sub(element.value_at), true)
+    }
+
+    /// Checks the identifiers and puts the result together.
+    fn finish(mut self, ignored: u64) -> Result<Instance, WalkError> {
+        let moves = self.json.close_data_set();
+        if !moves.is_empty() {
+            for attribute in &mut self.attributes {
+                attribute.json = json::moved(&moves, &attribute.json);
+            }
+            self.attributes.retain(|attribute| !attribute.json.is_empty());
+            self.attributes.sort_by_key(|attribute| attribute.tag);
+            self.findings.push(finding(Tag(0, 0), "elements are not in ascending order or repeated"));
+        }
+        let (name, sop_class) = self.identifiers.check()?;
+        let attributes = &mut self.attributes;
+        let metadata = self.json.finish(|at, count| {
+            for attribute in attributes.iter_mut().filter(|attribute| attribute.json.start >= at) {
+                attribute.json.start = attribute.json.start.saturating_add(count);
+                attribute.json.end = attribute.json.end.saturating_add(count);
+            }
+        });
+        if ignored > 0 {
+            let comment = format!("{ignored} bytes behind the data set are ignored");
+            self.findings.push(finding(Tag(0, 0), &comment));
+        }
+        let position = self.scanner.position();
+        let mut layout = self.origin.layout(position, &mut self.findings);
+        let element = self.native.map(|native| native.element);
+        let element = element.or(self.fragments.as_ref().map(|_| PixelElement::Integer));
+        let pixel = element.map(|element| self.pixels.describe(element));
+        let frames = match (self.fragments, self.native, &pixel) {
+            (Some(mut fragments), _, _) => {
+                fragments.declared = self.pixels.frames;
+                fragments.video = is_video(&layout.transfer_syntax);
+                fragments.extended = self.extended.0.zip(self.extended.1);
+                if is_native(&layout.transfer_syntax) {
+                    self.findings.push(finding(Tag(0x0002, 0x0010), "names no syntax for encapsulated pixel data"));
+                }
+                fragments.into_table(&mut self.findings)
+            }
+            (None, Some(native), Some(pixel)) => {
+                self.pixels.native_table(native, pixel, &mut layout, &mut self.findings)
+            }
+            (None, _, _) => FrameTable::none(),
+        };
+        Ok(Instance {
+            name,
+            sop_class,
+            layout,
+            attributes: self.attributes,
+            metadata,
+            bulk: self.bulk,
+            frames,
+            pixel,
+            findings: self.findings,
+        })
+    }
+}
+
+impl Origin {
+    fn layout(&self, end: u64, findings: &mut Vec<Finding>) -> Layout {
+        let Recognized { encoding, agrees } = self.recognized;
+        if !agrees {
+            findings.push(finding(Tag(0x0002, 0x0010), "does not agree with the encoding of the data set"));
+        }
+        let label = self.opening.label.clone().filter(|_| agrees);
+        let start = if self.deflated { 0 } else { self.opening.dataset_offset };
+        Layout {
+            part10: self.opening.prefixed && label.is_some(),
+            transfer_syntax: label.unwrap_or_else(|| encoding.transfer_syntax().to_owned()),
+            dataset_offset: self.opening.dataset_offset,
+            deflated: self.deflated,
+            dataset_length: end.saturating_sub(start),
+        }
+    }
+}
+
+fn creator_of(creators: &[Creator], tag: Tag) -> Option<&str> {
+    let found = creators.iter().rev().find(|c| c.group == tag.0 && c.block == tag.1 >> 8);
+    found.filter(|_| tag.0 & 1 == 1).map(|c| c.name.as_str())
+}
+
+/// A finding in the words of the failed-attributes sequence.
+fn finding(tag: Tag, reason: &str) -> Finding {
+    let Tag(group, element) = tag;
+    Finding { tag, comment: format!("DICOM100: ({group:04X},{element:04X}) - {reason}") }
+}
+
+fn is_binary(vr: VR) -> bool {
+    matches!(vr, VR::OB | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV | VR::UN)
+}
+
+/// Transfer syntaxes whose pixel data is never encapsulated.
+fn is_native(transfer_syntax: &str) -> bool {
+    matches!(
+        transfer_syntax,
+        header::IMPLICIT_LITTLE | header::EXPLICIT_LITTLE | header::EXPLICIT_BIG | header::DEFLATED
+    )
+}
+
+/// Video: the fragments are cut anywhere, frames cannot be told apart (PS3.5 §8.2.5 to §8.2.9).
+fn is_video(transfer_syntax: &str) -> bool {
+    transfer_syntax.starts_with("1.2.840.10008.1.2.4.10")
+}
+
+impl PixelElement {
+    /// The pixel element with this tag.
+    #[must_use]
+    pub fn of(tag: Tag) -> Option<Self> {
+        match tag {
+            Tag(0x7FE0, 0x0010) => Some(Self::Integer),
+            Tag(0x7FE0, 0x0008) => Some(Self::Float),
+            Tag(0x7FE0, 0x0009) => Some(Self::Double),
+            _ => None,
+        }
+    }
+}
+
+impl Identifiers {
+    fn note(&mut self, tag: Tag, bytes: &[u8]) {
+        let slot = match tag {
+            Tag(0x0008, 0x0016) => &mut self.sop_class,
+            Tag(0x0008, 0x0018) => &mut self.instance,
+            Tag(0x0020, 0x000D) => &mut self.study,
+            Tag(0x0020, 0x000E) => &mut self.series,
+            _ => return,
+        };
+        let text = String::from_utf8_lossy(bytes);
+        let trimmed = text.trim_end_matches([' ', '\0']);
+        *slot = (!trimmed.is_empty()).then(|| trimmed.to_owned());
+    }
+
+    /// The identifiers an instance must have.
+    fn check(&self) -> Result<(InstanceName, String), WalkError> {
+        fn parse<T>(
+            read: &Identifiers,
+            tag: Tag,
+            text: Option<&String>,
+            parse: impl Fn(&str) -> Result<T, UidError>,
+        ) -> Result<T, WalkError> {
+            let read = || Box::new(read.clone());
+            let text = text.ok_or_else(|| WalkError::Missing { tag, read: read() })?;
+            parse(text).map_err(|source| WalkError::BadUid { tag, read: read(), source })
+        }
+        let sop_class = parse(self, Tag(0x0008, 0x0016), self.sop_class.as_ref(), |text| {
+            uid::check_uid(text).map(str::to_owned)
+        })?;
+        let instance =
+            parse(self, Tag(0x0008, 0x0018), self.instance.as_ref(), InstanceUid::parse)?;
+        let study = parse(self, Tag(0x0020, 0x000D), self.study.as_ref(), StudyUid::parse)?;
+        let series = parse(self, Tag(0x0020, 0x000E), self.series.as_ref(), SeriesUid::parse)?;
+        Ok((InstanceName { study, series, instance }, sop_class))
+    }
+}
+
+/// The values of group 0028 that say how pixels are to be read, as far as they are there.
+#[derive(Debug, Default)]
+struct Pixels {
+    rows: Option<u32>,
+    columns: Option<u32>,
+    samples: Option<u32>,
+    planar: Option<u32>,
+    allocated: Option<u32>,
+    stored: Option<u32>,
+    high_bit: Option<u32>,
+    representation: Option<u32>,
+    frames: Option<u32>,
+    photometric: String,
+    lossy: bool,
+}
+
+impl Pixels {
+    fn note(&mut self, tag: Tag, vr: VR, big: bool, bytes: &[u8], charset: &Charset) {
+        let first = || json::values(vr, big, bytes, charset).into_iter().next().unwrap_or_default();
+        let slot = match tag.1 {
+            0x0002 => &mut self.samples,
+            0x0004 => {
+                self.photometric = first();
+                return;
+            }
+            0x0006 => &mut self.planar,
+            0x0008 => &mut self.frames,
+            0x0010 => &mut self.rows,
+            0x0011 => &mut self.columns,
+            0x0100 => &mut self.allocated,
+            0x0101 => &mut self.stored,
+            0x0102 => &mut self.high_bit,
+            0x0103 => &mut self.representation,
+            0x2110 => {
+                self.lossy = first() == "01";
+                return;
+            }
+            _ => return,
+        };
+        *slot = first().trim_start_matches('+').parse().ok();
+    }
+
+    fn describe(&self, element: PixelElement) -> PixelDescription {
+        let short = |value: Option<u32>, default: u16| {
+            value.map_or(default, |value| u16::try_from(value).unwrap_or(0))
+        };
+        let allocated = match element {
+            PixelElement::Integer => short(self.allocated, 0),
+            PixelElement::Float => 32,
+            PixelElement::Double => 64,
+        };
+        PixelDescription {
+            rows: self.rows.unwrap_or(0),
+            columns: self.columns.unwrap_or(0),
+            samples_per_pixel: short(self.samples, 1),
+            photometric: self.photometric.clone(),
+            planar: short(self.planar, 0),
+            bits_allocated: allocated,
+            bits_stored: short(self.stored, allocated),
+            high_bit: short(self.high_bit, allocated.saturating_sub(1)),
+            representation: short(self.representation, 0),
+            frames: self.frames.filter(|frames| *frames > 0).unwrap_or(1),
+            lossy: self.lossy,
+            element,
+        }
+    }
+
+    /// Frames of native pixel data: as many as are declared and complete.
+    fn native_table(
+        &self,
+        native: NativePixels,
+        pixel: &PixelDescription,
+        layout: &mut Layout,
+        findings: &mut Vec<Finding>,
+    ) -> FrameTable {
+        let pixels = u128::from(pixel.rows).saturating_mul(pixel.columns.into());
+        let full = pixels
+            .saturating_mul(pixel.samples_per_pixel.into())
+            .saturating_mul(pixel.bits_allocated.into());
+        let frames = u128::from(pixel.frames);
+        let bits = u128::from(native.length).saturating_mul(8);
+        // Two chroma samples for two pixels (PS3.3 §C.7.6.3.1.2); some writers leave the label on full RGB.
+        let halved = pixel.photometric.ends_with("_422") && full.saturating_mul(frames) > bits;
+        let frame_bits = if halved { full / 3 * 2 } else { full };
+        let complete = bits.checked_div(frame_bits).unwrap_or(0);
+        if !is_native(&layout.transfer_syntax) && complete >= frames && frames > 0 {
+            findings.push(finding(Tag(0x0002, 0x0010), "names a compressed syntax, but the pixel data is native"));
+            layout.transfer_syntax = header::EXPLICIT_LITTLE.to_owned();
+            layout.part10 = false;
+        }
+        if frame_bits == 0 {
+            findings.push(finding(Tag(0x7FE0, 0x0010), "rows, columns or bits allocated are missing"));
+        } else if complete < frames {
+            findings.push(finding(Tag(0x0028, 0x0008), "says more frames than the pixel data holds"));
+        }
+        let wanted = if self.frames.is_some_and(|frames| frames > 0) { frames } else { complete.max(1) };
+        let count = u32::try_from(wanted.min(complete)).unwrap_or(u32::MAX);
+        FrameTable::native(native.offset, u64::try_from(frame_bits).unwrap_or(0), count)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! The DICOM JSON text of one level's attributes, as kept in `study`, `series` and `instance`: made, read and merged.
+//!
+//! Invariant: keys are eight upper-case hex digits, ascending, each once; the text was written here, so reading it back
+//! needs no JSON parser, only the end of each value.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::dicom::instance::{Attribute, Metadata};
+use crate::dicom::keys::{Level, key};
+
+/// Attributes of one level, by key; a value is a JSON object such as `{"vr":"CS","Value":["CT"]}`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Attributes(BTreeMap<String, String>);
+
+impl Attributes {
+    /// Those attributes of an instance that belong to `level`.
+    ///
+    /// One with a bulk data URI inside is left out: the URI belongs to the instance, not to its study or series.
+    pub(super) fn of(level: Level, attributes: &[Attribute], metadata: &Metadata) -> Self {
+        let mut found = BTreeMap::new();
+        for attribute in attributes {
+            let known = key(attribute.tag).is_some_and(|k| k.level == level);
+            let fragment = metadata.text.get(attribute.json.clone()).unwrap_or("");
+            if known && fragment.starts_with('{') && !has_uri(metadata, &attribute.json) {
+                let name = format!("{:04X}{:04X}", attribute.tag.group(), attribute.tag.element());
+                found.insert(name, fragment.to_owned());
+            }
+        }
+        Self(found)
+    }
+
+    /// Reads what [`Self::to_text`] wrote; none when it is something else.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut found = BTreeMap::new();
+        let mut rest = text.strip_prefix('{')?.strip_suffix('}')?;
+        while !rest.is_empty() {
+            let (name, behind) = rest.strip_prefix('"')?.split_once("\":")?;
+            let (value, behind) = behind.split_at_checked(object_length(behind)?)?;
+            found.insert(name.to_owned(), value.to_owned());
+            rest = match behind.strip_prefix(',') {
+                Some(next) => next,
+                None if behind.is_empty() => "",
+                None => return None,
+            };
+        }
+        Some(Self(found))
+    }
+
+    /// The JSON object.
+    pub(super) fn to_text(&self) -> String {
+        let mut text = String::from("{");
+        for (name, value) in &self.0 {
+            if text.len() > 1 {
+                text.push(',');
+            }
+            text.push('"');
+            text.push_str(name);
+            text.push_str("\":");
+            text.push_str(value);
+        }
+        text.push('}');
+        text
+    }
+
+    /// Takes over what is newer: a value replaces a value, no value replaces nothing.
+    pub(super) fn merge(&mut self, newer: &Self) {
+        for (name, value) in &newer.0 {
+            if !is_null(value) || !self.0.contains_key(name) {
+                self.0.insert(name.clone(), value.clone());
+            }
+        }
+    }
+
+    /// The JSON of one attribute.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+/// Whether an attribute's JSON holds no value.
+fn is_null(value: &str) -> bool {
+    !["\"Value\"", "\"InlineBinary\"", "\"BulkDataURI\""]
+        .iter()
+        .any(|member| value.contains(member))
+}
+
+fn has_uri(metadata: &Metadata, range: &Range<usize>) -> bool {
+    let inside = |at: &u32| usize::try_from(*at).is_ok_and(|at| range.contains(&at));
+    metadata.uri_at.iter().any(inside)
+}
+
+/// Length of the JSON object `text` starts with.
+fn object_length(text: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut in_string = false;
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => depth = depth.checked_add(1)?,
+            b'}' | b']' if !in_string => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return at.checked_add(1);
+                }
+            }
+            _ => {}
+        }
+        if depth == 0 {
+            return None;
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Attributes {
+        Attributes::parse(text).unwrap()
+    }
+
+    #[test]
+    fn text_survives_a_round_trip() {
+        for text in [
+            "{}",
+            r#"{"00080020":{"vr":"DA","Value":["20240102"]}}"#,
+            r#"{"00080050":{"vr":"SH"},"00100010":{"vr":"PN","Value":[{"Alphabetic":"a\"}\\"}]}}"#,
+        ] {
+            assert_eq!(parsed(text).to_text(), text);
+        }
+    }
+
+    #[test]
+    fn broken_text_is_refused() {
+        for text in ["", "{", "[]", r#"{"a"}"#, r#"{"a":}"#, r#"{"a":1}"#, r#"{"a":{"b"}"#, r#"{"a":{}x}"#] {
+            assert_eq!(Attributes::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_latest_value_wins_and_no_value_never_does() {
+        let mut merged = parsed(r#"{"00080050":{"vr":"SH","Value":["A"]},"00081030":{"vr":"LO"}}"#);
+        merged.merge(&parsed(
+            r#"{"00080020":{"vr":"DA"},"00080050":{"vr":"SH"},"00081030":{"vr":"LO","Value":["x"]}}"#,
+        ));
+        assert_eq!(
+            merged.to_text(),
+            r#"{"00080020":{"vr":"DA"},"00080050":{"vr":"SH","Value":["A"]},"00081030":{"vr":"LO","Value":["x"]}}"#
+        );
+    }
+}

@@ -1,0 +1,169 @@
+//! Deleting a target: one transaction that leaves no empty series or study, exact counters, and the blobs on the trash.
+//!
+//! Invariant: the locks are those of an insert, in the same order: the study's row, then the feed.
+
+use super::insert::{action_code, retrying, study_modalities};
+use super::instances::push_scope;
+use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement};
+use super::{Action, Result, now_micros};
+use crate::dicom::uid::Target;
+use crate::scope::Scope;
+
+/// Deletes all instances of a target; returns how many there were.
+pub(super) async fn delete<D: Dialect>(
+    index: &SqlIndex<D>,
+    scope: &Scope,
+    target: &Target,
+) -> Result<u64> {
+    retrying!(D, "a delete", run::<D>(index, scope, target))
+}
+
+/// The rows a target means.
+struct Rows<'t> {
+    study: i64,
+    series: Option<i64>,
+    instance: Option<&'t str>,
+}
+
+impl Rows<'_> {
+    /// Appends the condition that a row of `instance` belongs to the target.
+    fn push<D: Dialect>(&self, sql: &mut Statement<D>) {
+        match self.series {
+            None => sql.push(" instance.study_row = ").int(self.study),
+            Some(series) => sql.push(" instance.series_row = ").int(series),
+        };
+        if let Some(instance) = self.instance {
+            sql.push(" and instance.sop_instance_uid = ").text(instance);
+        }
+    }
+}
+
+async fn run<D: Dialect>(index: &SqlIndex<D>, scope: &Scope, target: &Target) -> Driver<u64> {
+    let mut transaction = D::begin_write(&index.writers).await?;
+    let Some(rows) = lock::<D>(&mut transaction, scope, target).await? else {
+        transaction.rollback().await?;
+        return Ok(0);
+    };
+    let since = now_micros();
+    let mut sql = Statement::<D>::new(
+        "insert into trash (blob_key, blob_hash, since) select distinct blob_key, blob_hash, cast(",
+    );
+    sql.int(since).push(" as bigint) from instance where");
+    rows.push(&mut sql);
+    sql.push(" order by blob_key on conflict (blob_key) do nothing");
+    sql.run(&mut transaction).await?;
+    let mut sql = Statement::<D>::new(
+        "delete from instance_content where watermark in (select instance.watermark from instance where",
+    );
+    rows.push(&mut sql);
+    sql.push(")");
+    sql.run(&mut transaction).await?;
+    D::lock_feed(&mut transaction).await?;
+    append_changes::<D>(&mut transaction, &rows).await?;
+    let mut sql = Statement::<D>::new("delete from instance where");
+    rows.push(&mut sql);
+    let deleted = sql.run(&mut transaction).await?;
+    keep_shared_blobs::<D>(&mut transaction, since).await?;
+    if deleted > 0 {
+        update_levels::<D>(&mut transaction, &rows).await?;
+    }
+    transaction.commit().await?;
+    Ok(deleted)
+}
+
+/// Locks the study and finds the rows of the target; none when it does not exist.
+async fn lock<'t, D: Dialect>(
+    connection: &mut D::Connection,
+    scope: &Scope,
+    target: &'t Target,
+) -> Driver<Option<Rows<'t>>> {
+    let mut sql = Statement::<D>::new("select study.id from study where study.study_uid = ");
+    sql.text(target.study().as_str());
+    push_scope(&mut sql, scope);
+    sql.push(D::FOR_UPDATE);
+    let Some(study) = sql.row(connection).await? else {
+        return Ok(None);
+    };
+    let mut rows = Rows {
+        study: study.int("id")?,
+        series: None,
+        instance: target.instance().map(crate::dicom::uid::InstanceUid::as_str),
+    };
+    if let Some(uid) = target.series() {
+        let mut sql = Statement::<D>::new("select id from series where series_uid = ");
+        sql.text(uid.as_str()).push(" and study_row = ").int(rows.study);
+        let Some(series) = sql.row(connection).await? else {
+            return Ok(None);
+        };
+        rows.series = Some(series.int("id")?);
+    }
+    Ok(Some(rows))
+}
+
+async fn append_changes<D: Dialect>(connection: &mut D::Connection, rows: &Rows<'_>) -> Driver<()> {
+    let mut sql = Statement::<D>::new(
+        "insert into change (time, partition, action, watermark, study_uid, series_uid, sop_instance_uid, patient_id) \
+         select t.time, instance.partition, ",
+    );
+    sql.int(action_code(Action::Delete)).push(
+        ", instance.watermark, study.study_uid, series.series_uid, instance.sop_instance_uid, study.patient_id \
+         from instance join series on series.id = instance.series_row join study on study.id = instance.study_row \
+         cross join (select ",
+    );
+    sql.push(D::FEED_TIME).push(" as time) as t where");
+    rows.push(&mut sql);
+    sql.push(" order by instance.watermark");
+    sql.run(connection).await.map(|_| ())
+}
+
+/// Takes those keys off the trash again that another instance still uses.
+///
+/// Only behind the feed lock is it certain that nobody else is deleting the other user at this moment.
+async fn keep_shared_blobs<D: Dialect>(connection: &mut D::Connection, since: i64) -> Driver<()> {
+    let mut sql = Statement::<D>::new("delete from trash where since = ");
+    sql.int(since).push(
+        " and exists (select 1 from instance where instance.blob_hash = trash.blob_hash \
+         and instance.blob_key = trash.blob_key)",
+    );
+    sql.run(connection).await.map(|_| ())
+}
+
+/// Removes what has become empty and recounts the rest.
+async fn update_levels<D: Dialect>(connection: &mut D::Connection, rows: &Rows<'_>) -> Driver<()> {
+    let series = rows.series.unwrap_or(0);
+    let mut sql = Statement::<D>::new("update series set version = ");
+    sql.push(D::NEXT_VERSION).push(
+        ", instance_count = (select count(*) from instance where instance.series_row = series.id), \
+         newest = coalesce((select max(watermark) from instance where instance.series_row = series.id), 0) \
+         where series.id = ",
+    );
+    sql.int(series);
+    sql.run(connection).await?;
+    let mut sql = Statement::<D>::new("delete from series where study_row = ");
+    sql.int(rows.study);
+    if rows.series.is_some() {
+        sql.push(" and id = ").int(series).push(" and instance_count = 0");
+    }
+    let emptied = sql.run(connection).await?;
+
+    let mut sql = Statement::<D>::new(
+        "delete from study where not exists (select 1 from series where series.study_row = study.id) and study.id = ",
+    );
+    sql.int(rows.study);
+    if sql.run(connection).await? > 0 {
+        return Ok(());
+    }
+    let mut sql = Statement::<D>::new("update study set version = ");
+    sql.push(D::NEXT_VERSION).push(
+        ", instance_count = (select cast(sum(instance_count) as bigint) from series where series.study_row = study.id), \
+         series_count = (select count(*) from series where series.study_row = study.id), \
+         newest = (select max(newest) from series where series.study_row = study.id)",
+    );
+    if emptied > 0 {
+        let modalities = study_modalities::<D>(connection, &[rows.study]).await?;
+        sql.push(", modalities = ");
+        sql.text(modalities.get(&rows.study).map_or("", String::as_str));
+    }
+    sql.push(" where id = ").int(rows.study);
+    sql.run(connection).await.map(|_| ())
+}

@@ -1,0 +1,143 @@
+//! Reading the change feed.
+//!
+//! Invariant: sequence and time are given out in commit order (the writers hold the feed lock from there to the end of
+//! their transaction), so what one statement sees is always a prefix of the feed.
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use super::sql::{Columns, Dialect, SqlIndex, Statement};
+use super::{
+    Action, Change, Feed, FeedRange, IndexError, Result, State, WithMetadata, from_micros,
+    to_micros,
+};
+use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
+use crate::scope::{Scope, Visible};
+
+#[async_trait]
+impl<D: Dialect> Feed for SqlIndex<D> {
+    async fn changes(
+        &self,
+        scope: &Scope,
+        range: &FeedRange,
+        metadata: WithMetadata,
+    ) -> Result<Vec<Change>> {
+        let mut sql = select::<D>(scope, metadata);
+        match range {
+            FeedRange::Sequence { after, through } => {
+                sql.push(" and change.sequence > ").int(*after);
+                sql.push(" and change.sequence <= ").int(*through);
+                sql.push(" order by change.sequence");
+            }
+            FeedRange::Window {
+                from,
+                to,
+                skip,
+                limit,
+            } => {
+                if let Some(to) = to {
+                    self.close_window(*to).await?;
+                }
+                for (operator, bound) in [(" and change.time >= ", from), (" and change.time < ", to)] {
+                    if let Some(bound) = bound {
+                        sql.push(operator).int(to_micros(*bound));
+                    }
+                }
+                sql.push(" order by change.time, change.sequence limit ").int(i64::from(*limit));
+                sql.push(" offset ").int(i64::try_from(*skip).unwrap_or(i64::MAX));
+            }
+        }
+        let rows = self.read("the change feed", sql).await?;
+        rows.iter().map(change).collect()
+    }
+
+    async fn latest_change(&self, scope: &Scope, metadata: WithMetadata) -> Result<Option<Change>> {
+        let mut sql = select::<D>(scope, metadata);
+        sql.push(" order by change.sequence desc limit 1");
+        let rows = self.read("the change feed", sql).await?;
+        rows.first().map(change).transpose()
+    }
+}
+
+impl<D: Dialect> SqlIndex<D> {
+    /// Makes sure that no entry before `to` is still to come.
+    ///
+    /// Times never decrease, so an entry at or behind `to` proves it; otherwise whoever has taken a time already is
+    /// waited for.
+    async fn close_window(&self, to: OffsetDateTime) -> Result<()> {
+        let mut sql = Statement::<D>::new("select change.sequence from change where change.time >= ");
+        sql.int(to_micros(to)).push(" limit 1");
+        if self.read("the change feed", sql).await?.is_empty() {
+            let waited = D::await_feed(&self.writers).await;
+            waited.map_err(super::sql::failed::<D>("the change feed"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Entries of the scope, each with the watermark stored now under its UIDs.
+fn select<D: Dialect>(scope: &Scope, metadata: WithMetadata) -> Statement<D> {
+    let mut sql = Statement::<D>::new(
+        "select change.sequence, change.time, change.action, change.watermark, change.study_uid, change.series_uid, \
+         change.sop_instance_uid, instance.watermark as stored",
+    );
+    if metadata == WithMetadata::Yes {
+        sql.push(", instance_content.metadata");
+    }
+    sql.push(
+        " from change \
+         left join study on study.study_uid = change.study_uid and study.partition = change.partition \
+         left join series on series.series_uid = change.series_uid and series.study_row = study.id \
+         left join instance on instance.sop_instance_uid = change.sop_instance_uid \
+         and instance.series_row = series.id",
+    );
+    if metadata == WithMetadata::Yes {
+        sql.push(" left join instance_content on instance_content.watermark = instance.watermark");
+    }
+    sql.push(" where change.partition = ").int(scope.partition.0);
+    if let Visible::Only { patients, studies } = &scope.visible {
+        sql.push(" and (1 = 0");
+        if !studies.is_empty() {
+            sql.push(" or change.study_uid in ").texts(studies.iter().map(String::as_str));
+        }
+        if !patients.is_empty() {
+            sql.push(" or change.patient_id in ").texts(patients.iter().map(String::as_str));
+        }
+        sql.push(")");
+    }
+    sql
+}
+
+fn change<R: Columns>(row: &R) -> Result<Change> {
+    read_change(row).map_err(|_| IndexError::Corrupt {
+        what: "the change feed",
+    })
+}
+
+fn read_change<R: Columns>(
+    row: &R,
+) -> std::result::Result<Change, Box<dyn std::error::Error + Send + Sync>> {
+    let stored = row.opt_int("stored")?;
+    Ok(Change {
+        sequence: row.int("sequence")?,
+        timestamp: from_micros(row.int("time")?)?,
+        action: match row.int("action")? {
+            0 => Action::Create,
+            1 => Action::Delete,
+            2 => Action::Update,
+            other => return Err(format!("action {other}").into()),
+        },
+        name: InstanceName {
+            study: StudyUid::parse(&row.text("study_uid")?)?,
+            series: SeriesUid::parse(&row.text("series_uid")?)?,
+            instance: InstanceUid::parse(&row.text("sop_instance_uid")?)?,
+        },
+        state: match stored {
+            Some(watermark) if watermark == row.int("watermark")? => State::Current,
+            Some(_) => State::Replaced,
+            None => State::Deleted,
+        },
+        // Left out of the statement when it was not asked for.
+        metadata: row.opt_blob("metadata").unwrap_or(None),
+    })
+}

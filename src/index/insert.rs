@@ -1,0 +1,701 @@
+//! Inserting a batch: one transaction that leaves rows, counters and feed consistent.
+//!
+//! Invariant: whoever changes anything below a study holds its row locked, rows are locked in the order of their UIDs,
+//! and the feed is locked last; so writers wait for each other in one order only.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use super::attributes::Attributes;
+use super::rows::{
+    Cell, LevelValues, Prepared, column_name, has_norm, stored_keys, word_suffixes,
+};
+use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement};
+use super::{Action, Inserted, NewInstance, Result, now_micros};
+use crate::dicom::keys::Level;
+
+/// How often a transaction that met a deadlock runs again.
+pub(super) const ATTEMPTS: u32 = 8;
+
+/// Runs a write until it no longer is a victim of concurrency.
+macro_rules! retrying {
+    ($dialect:ty, $what:literal, $attempt:expr) => {{
+        let mut attempt = 0;
+        loop {
+            match $attempt.await {
+                Err(error) if attempt < $crate::index::insert::ATTEMPTS && <$dialect>::is_conflict(&error) => {
+                    attempt += 1;
+                    $crate::index::insert::pause(attempt).await;
+                }
+                result => break result.map_err($crate::index::sql::failed::<$dialect>($what)),
+            }
+        }
+    }};
+}
+pub(super) use retrying;
+
+/// Waits a random while, longer with each attempt, so that two victims do not meet again.
+pub(super) async fn pause(attempt: u32) {
+    let most = 5_u64 << attempt.min(6);
+    tokio::time::sleep(Duration::from_millis(rand::random_range(1..=most))).await;
+}
+
+/// Inserts a batch.
+pub(super) async fn insert<D: Dialect>(
+    index: &SqlIndex<D>,
+    batch: &[NewInstance],
+) -> Result<Vec<Inserted>> {
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
+    let plan = Plan::new(batch)?;
+    retrying!(D, "an insert", plan.run(index))
+}
+
+/// A study or series row as the upsert returned it.
+struct Row {
+    id: i64,
+    is_new: bool,
+    attributes: String,
+    /// Modalities of a study, modality of a series.
+    modality: Option<String>,
+}
+
+/// The distinct instances of a batch by study and series.
+struct Plan {
+    unique: Vec<Prepared>,
+    /// For each instance of the batch its place in `unique`, and whether it is the first one with its name.
+    slots: Vec<(usize, bool)>,
+    studies: BTreeMap<(i64, String), Vec<usize>>,
+    series: BTreeMap<(i64, String, String), Vec<usize>>,
+}
+
+/// What the transaction has found out so far.
+struct Progress {
+    /// Row of the study of each unique instance.
+    study_ids: Vec<i64>,
+    /// Row of the series of each unique instance.
+    series_ids: Vec<i64>,
+    /// Digest of each unique instance that was there already.
+    existing: HashMap<usize, [u8; 32]>,
+    /// Watermark of each unique instance that was not.
+    watermarks: HashMap<usize, i64>,
+}
+
+impl Plan {
+    fn new(batch: &[NewInstance]) -> Result<Self> {
+        let mut plan = Self {
+            unique: Vec::new(),
+            slots: Vec::new(),
+            studies: BTreeMap::new(),
+            series: BTreeMap::new(),
+        };
+        let mut seen = HashMap::new();
+        for new in batch {
+            let at = plan.unique.len();
+            let name = (new.partition, &new.instance.name);
+            if let Some(first) = seen.get(&name) {
+                plan.slots.push((*first, false));
+                continue;
+            }
+            seen.insert(name, at);
+            plan.slots.push((at, true));
+            plan.unique.push(Prepared::new(new)?);
+            let study = new.instance.name.study.as_str().to_owned();
+            let series = new.instance.name.series.as_str().to_owned();
+            let of_study = (new.partition.0, study.clone());
+            plan.studies.entry(of_study).or_default().push(at);
+            let of_series = (new.partition.0, study, series);
+            plan.series.entry(of_series).or_default().push(at);
+        }
+        Ok(plan)
+    }
+
+    async fn run<D: Dialect>(&self, index: &SqlIndex<D>) -> Driver<Vec<Inserted>> {
+        let mut transaction = D::begin_write(&index.writers).await?;
+        let studies = self.upsert_studies::<D>(&mut transaction).await?;
+        let study_ids = self.ids_of(self.studies.values(), &studies);
+        let series = self.upsert_series::<D>(&mut transaction, &studies).await?;
+        let series_ids = self.ids_of(self.series.values(), &series);
+        let mut progress = Progress {
+            study_ids,
+            series_ids,
+            existing: HashMap::new(),
+            watermarks: HashMap::new(),
+        };
+        self.find_existing::<D>(&mut transaction, &series, &mut progress)
+            .await?;
+        if progress.existing.len() < self.unique.len() {
+            self.insert_instances::<D>(&mut transaction, &mut progress).await?;
+            self.update_levels::<D>(&mut transaction, &studies, &series, &progress)
+                .await?;
+            self.append_changes::<D>(&mut transaction, &progress).await?;
+            transaction.commit().await?;
+        } else {
+            transaction.rollback().await?;
+        }
+        Ok(self.report(&progress))
+    }
+
+    /// Spreads the rows of groups over the instances of the groups.
+    fn ids_of<'p>(
+        &self,
+        groups: impl Iterator<Item = &'p Vec<usize>>,
+        rows: &[Row],
+    ) -> Vec<i64> {
+        let mut ids = vec![0; self.unique.len()];
+        for (members, row) in groups.zip(rows) {
+            for member in members {
+                if let Some(id) = ids.get_mut(*member) {
+                    *id = row.id;
+                }
+            }
+        }
+        ids
+    }
+
+    fn prepared(&self, members: &[usize]) -> impl Iterator<Item = &Prepared> {
+        members.iter().filter_map(|at| self.unique.get(*at))
+    }
+
+    /// Values of a group: what its instances say, the latest first.
+    fn merged<'p>(
+        &'p self,
+        members: &[usize],
+        level: impl Fn(&'p Prepared) -> &'p LevelValues,
+    ) -> LevelValues {
+        let mut merged = LevelValues::default();
+        for newer in self.prepared(members).map(level) {
+            merged.merge(newer);
+        }
+        merged
+    }
+
+    /// Creates the studies that are missing and locks those that are not, in the order of `self.studies`.
+    async fn upsert_studies<D: Dialect>(&self, connection: &mut D::Connection) -> Driver<Vec<Row>> {
+        let groups: Vec<_> = self.studies.iter().collect();
+        let mut rows = Vec::with_capacity(groups.len());
+        for chunk in groups.chunks(rows_per_statement::<D>(Level::Study)) {
+            let mut sql = Statement::<D>::new("insert into study (partition, study_uid, created, attributes");
+            push_columns(&mut sql, Level::Study);
+            sql.push(")").values(chunk, |sql, ((partition, uid), members)| {
+                sql.int(*partition).push(", ").text(uid).push(", ");
+                sql.int(now_micros()).push(", ");
+                push_cells(sql, Level::Study, &self.merged(members, |p| &p.study));
+            });
+            sql.push(
+                " on conflict (study_uid, partition) do update set version = study.version \
+                 returning id, partition, study_uid, newest, attributes, modalities as modality",
+            );
+            let mut found = HashMap::new();
+            for row in sql.rows(connection).await? {
+                found.insert((row.int("partition")?, row.text("study_uid")?), Row::read(&row)?);
+            }
+            for (key, _) in chunk {
+                rows.push(found.remove(*key).ok_or(sqlx::Error::RowNotFound)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Likewise for series.
+    async fn upsert_series<D: Dialect>(
+        &self,
+        connection: &mut D::Connection,
+        studies: &[Row],
+    ) -> Driver<Vec<Row>> {
+        let study_ids: HashMap<_, _> = self.studies.keys().zip(studies.iter().map(|s| s.id)).collect();
+        let mut groups = Vec::with_capacity(self.series.len());
+        for ((partition, study, series), members) in &self.series {
+            let id = study_ids.get(&(*partition, study.clone()));
+            let id = *id.ok_or(sqlx::Error::RowNotFound)?;
+            groups.push((*partition, id, series, members));
+        }
+        let mut rows = Vec::with_capacity(groups.len());
+        for chunk in groups.chunks(rows_per_statement::<D>(Level::Series)) {
+            let mut sql = Statement::<D>::new(
+                "insert into series (partition, study_row, series_uid, created, attributes",
+            );
+            push_columns(&mut sql, Level::Series);
+            sql.push(")").values(chunk, |sql, (partition, study, uid, members)| {
+                sql.int(*partition).push(", ").int(*study).push(", ");
+                sql.text(uid).push(", ").int(now_micros()).push(", ");
+                push_cells(sql, Level::Series, &self.merged(members, |p| &p.series));
+            });
+            sql.push(
+                " on conflict (series_uid, study_row) do update set version = series.version \
+                 returning id, study_row, series_uid, newest, attributes, modality",
+            );
+            let mut found = HashMap::new();
+            for row in sql.rows(connection).await? {
+                found.insert((row.int("study_row")?, row.text("series_uid")?), Row::read(&row)?);
+            }
+            for (_, study, uid, _) in chunk {
+                let key = (*study, (*uid).clone());
+                rows.push(found.remove(&key).ok_or(sqlx::Error::RowNotFound)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Finds the instances that are there already; only series that are not new can hold any.
+    async fn find_existing<D: Dialect>(
+        &self,
+        connection: &mut D::Connection,
+        series: &[Row],
+        progress: &mut Progress,
+    ) -> Driver<()> {
+        let old = self.series.values().zip(series).filter(|(_, row)| !row.is_new);
+        let asked: Vec<(usize, i64, &str)> = old
+            .flat_map(|(members, row)| members.iter().map(|at| (*at, row.id)))
+            .filter_map(|(at, id)| Some((at, id, self.unique.get(at)?.name.instance.as_str())))
+            .collect();
+        let by_key: HashMap<_, _> = asked.iter().map(|(at, id, uid)| ((*id, *uid), *at)).collect();
+        for chunk in asked.chunks(500) {
+            let mut sql = Statement::<D>::new(
+                "select series_row, sop_instance_uid, digest from instance \
+                 where (sop_instance_uid, series_row) in (",
+            );
+            sql.values(chunk, |sql, (_, id, uid)| {
+                sql.text(uid).push(", ").int(*id);
+            });
+            sql.push(")");
+            for row in sql.rows(connection).await? {
+                let uid = row.text("sop_instance_uid")?;
+                if let Some(at) = by_key.get(&(row.int("series_row")?, uid.as_str())) {
+                    progress.existing.insert(*at, digest(&row)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of `members` that are new.
+    fn fresh<'p>(&self, members: &'p [usize], progress: &'p Progress) -> Vec<usize> {
+        let is_fresh = |at: &&usize| !progress.existing.contains_key(at);
+        members.iter().filter(is_fresh).copied().collect()
+    }
+
+    async fn insert_instances<D: Dialect>(
+        &self,
+        connection: &mut D::Connection,
+        progress: &mut Progress,
+    ) -> Driver<()> {
+        let all: Vec<usize> = (0..self.unique.len()).collect();
+        let fresh = self.fresh(&all, progress);
+        for chunk in fresh.chunks(rows_per_statement::<D>(Level::Instance)) {
+            let sql = self.instance_statement::<D>(chunk, progress);
+            let mut by_key = HashMap::new();
+            for row in sql.rows(connection).await? {
+                let key = (row.int("series_row")?, row.text("sop_instance_uid")?);
+                by_key.insert(key, row.int("watermark")?);
+            }
+            let mut content = Vec::with_capacity(chunk.len());
+            for at in chunk {
+                let (Some(new), Some(series)) = (self.unique.get(*at), progress.series_ids.get(*at)) else {
+                    continue;
+                };
+                let key = (*series, new.name.instance.as_str().to_owned());
+                let watermark = by_key.remove(&key).ok_or(sqlx::Error::RowNotFound)?;
+                progress.watermarks.insert(*at, watermark);
+                content.push((watermark, new));
+            }
+            let mut sql =
+                Statement::<D>::new("insert into instance_content (watermark, bulk, frames, metadata)");
+            sql.values(&content, |sql, (watermark, new)| {
+                sql.int(*watermark).push(", ").text(&new.bulk).push(", ");
+                sql.blob(&new.frames).push(", ").blob(&new.metadata);
+            });
+            sql.run(connection).await?;
+        }
+        Ok(())
+    }
+
+    fn instance_statement<D: Dialect>(&self, chunk: &[usize], progress: &Progress) -> Statement<D> {
+        let mut sql = Statement::<D>::new(
+            "insert into instance (partition, study_row, series_row, sop_instance_uid, sop_class_uid, \
+             transfer_syntax, created, blob_key, blob_hash, blob_offset, blob_length, digest, layout, pixel, attributes",
+        );
+        push_columns(&mut sql, Level::Instance);
+        let now = now_micros();
+        let rows = chunk.iter().filter_map(|at| {
+            let new = self.unique.get(*at)?;
+            Some((new, *progress.study_ids.get(*at)?, *progress.series_ids.get(*at)?))
+        });
+        sql.push(")").values(rows, |sql, (new, study, series)| {
+            sql.int(new.partition.0).push(", ").int(study).push(", ").int(series).push(", ");
+            sql.text(new.name.instance.as_str()).push(", ").text(&new.sop_class).push(", ");
+            sql.text(&new.transfer_syntax).push(", ").int(now).push(", ");
+            let (key, hash, offset, length) = &new.blob;
+            sql.text(key).push(", ").int(*hash).push(", ").int(*offset).push(", ").int(*length);
+            sql.push(", ").blob(&new.digest).push(", ").text(&new.layout).push(", ");
+            sql.opt_text(new.pixel.as_deref()).push(", ");
+            push_cells(sql, Level::Instance, &new.instance);
+        });
+        sql.push(" returning watermark, series_row, sop_instance_uid");
+        sql
+    }
+
+    /// Brings attributes, names, counters, modalities and versions of studies and series up to date.
+    async fn update_levels<D: Dialect>(
+        &self,
+        connection: &mut D::Connection,
+        studies: &[Row],
+        series: &[Row],
+        progress: &Progress,
+    ) -> Driver<()> {
+        let mut counts: Vec<(i64, i64, i64)> = Vec::new();
+        let mut new_series: HashMap<i64, i64> = HashMap::new();
+        let mut stale_modalities: Vec<i64> = Vec::new();
+        for (members, row) in self.series.values().zip(series) {
+            let fresh = self.fresh(members, progress);
+            let Some(first) = fresh.first() else {
+                continue;
+            };
+            let values = self.merged(&fresh, |p| &p.series);
+            let study = progress.study_ids.get(*first).copied().unwrap_or(0);
+            if row.is_new {
+                *new_series.entry(study).or_default() += 1;
+                stale_modalities.push(study);
+            } else if let Some(merged) = merged_text(&row.attributes, &values) {
+                update_attributes::<D>(connection, Level::Series, row.id, &merged, &values).await?;
+                let modality = values.text(Level::Series, "modality");
+                if modality.is_some() && modality != row.modality.as_deref() {
+                    stale_modalities.push(study);
+                }
+            }
+            counts.push((row.id, count(&fresh), progress.newest(&fresh)));
+        }
+        update_series_counts::<D>(connection, &counts).await?;
+
+        let mut modalities = study_modalities::<D>(connection, &stale_modalities).await?;
+        let mut names = Names::default();
+        let mut counts: Vec<StudyCounts> = Vec::new();
+        for ((key, members), row) in self.studies.iter().zip(studies) {
+            let fresh = self.fresh(members, progress);
+            if fresh.is_empty() {
+                continue;
+            }
+            let values = self.merged(&fresh, |p| &p.study);
+            if row.is_new {
+                names.add(key.0, row.id, &values, |_| true);
+            } else if let Some(merged) = merged_text(&row.attributes, &values) {
+                update_attributes::<D>(connection, Level::Study, row.id, &merged, &values).await?;
+                let stored = Attributes::parse(&row.attributes).unwrap_or_default();
+                let changed = |name: &str| stored.get(name) != values.attributes.get(name);
+                names.replace(key.0, row.id, &values, changed);
+            }
+            counts.push(StudyCounts {
+                id: row.id,
+                instances: count(&fresh),
+                series: new_series.get(&row.id).copied().unwrap_or(0),
+                newest: progress.newest(&fresh),
+                modalities: modalities
+                    .remove(&row.id)
+                    .or_else(|| row.modality.clone())
+                    .unwrap_or_default(),
+            });
+        }
+        names.write::<D>(connection).await?;
+        update_study_counts::<D>(connection, &counts).await
+    }
+
+    async fn append_changes<D: Dialect>(
+        &self,
+        connection: &mut D::Connection,
+        progress: &Progress,
+    ) -> Driver<()> {
+        let change = |(at, watermark): (&usize, &i64)| {
+            let study = progress.study_ids.get(*at)?;
+            Some((*watermark, *study, &self.unique.get(*at)?.name))
+        };
+        let mut changes: Vec<_> = progress.watermarks.iter().filter_map(change).collect();
+        changes.sort_unstable_by_key(|(watermark, ..)| *watermark);
+        D::lock_feed(connection).await?;
+        for chunk in changes.chunks(500) {
+            let mut sql = Statement::<D>::new(
+                "insert into change (time, partition, action, watermark, study_uid, series_uid, sop_instance_uid, \
+                 patient_id) select t.time, study.partition, ",
+            );
+            sql.int(action_code(Action::Create)).push(
+                ", v.column1, study.study_uid, v.column3, v.column4, study.patient_id from (",
+            );
+            sql.values(chunk, |sql, (watermark, study, name)| {
+                sql.int(*watermark).push(", ").int(*study).push(", ");
+                sql.text(name.series.as_str()).push(", ").text(name.instance.as_str());
+            });
+            sql.push(") as v join study on study.id = v.column2 cross join (select ");
+            sql.push(D::FEED_TIME).push(" as time) as t order by v.column1");
+            sql.run(connection).await?;
+        }
+        Ok(())
+    }
+
+    fn report(&self, progress: &Progress) -> Vec<Inserted> {
+        let outcome = |(at, first): &(usize, bool)| match (progress.watermarks.get(at), first) {
+            (Some(watermark), true) => Inserted::Stored {
+                watermark: *watermark,
+            },
+            _ => Inserted::Exists {
+                digest: progress
+                    .existing
+                    .get(at)
+                    .or_else(|| self.unique.get(*at).map(|new| &new.digest))
+                    .copied()
+                    .unwrap_or_default(),
+            },
+        };
+        self.slots.iter().map(outcome).collect()
+    }
+}
+
+impl Progress {
+    fn newest(&self, members: &[usize]) -> i64 {
+        let watermarks = members.iter().filter_map(|at| self.watermarks.get(at));
+        watermarks.copied().max().unwrap_or(0)
+    }
+}
+
+impl Row {
+    /// Every row that was there before has a newest instance.
+    fn read(row: &impl Columns) -> Driver<Self> {
+        Ok(Self {
+            id: row.int("id")?,
+            is_new: row.int("newest")? == 0,
+            attributes: row.text("attributes")?,
+            modality: row.opt_text("modality")?,
+        })
+    }
+}
+
+/// Counters to add to a study.
+struct StudyCounts {
+    id: i64,
+    instances: i64,
+    series: i64,
+    newest: i64,
+    modalities: String,
+}
+
+/// Number of an action in `change.action`.
+pub(super) fn action_code(action: Action) -> i64 {
+    match action {
+        Action::Create => 0,
+        Action::Delete => 1,
+        Action::Update => 2,
+    }
+}
+
+/// Reads the digest column.
+pub(super) fn digest(row: &impl Columns) -> Driver<[u8; 32]> {
+    let bytes = row.blob("digest")?;
+    <[u8; 32]>::try_from(bytes.as_slice()).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}
+
+fn count(members: &[usize]) -> i64 {
+    i64::try_from(members.len()).unwrap_or(i64::MAX)
+}
+
+fn rows_per_statement<D: Dialect>(level: Level) -> usize {
+    // Cells may be bound twice (norm); the identities and the wide columns are about twenty.
+    let columns = stored_keys(level).len() * 2 + 20;
+    (D::MAX_BINDS / columns).clamp(1, 200)
+}
+
+fn push_columns<D: Dialect>(sql: &mut Statement<D>, level: Level) {
+    for key in stored_keys(level) {
+        sql.push(", ").push(column_name(key));
+        if has_norm(key) {
+            sql.push(", ").push(column_name(key)).push("_norm");
+        }
+    }
+}
+
+fn push_cells<D: Dialect>(sql: &mut Statement<D>, level: Level, values: &LevelValues) {
+    sql.text(&values.attributes.to_text());
+    for (key, cell) in stored_keys(level).iter().zip(&values.cells) {
+        sql.push(", ");
+        match cell {
+            Cell::Number(number) => {
+                sql.opt_int(*number);
+            }
+            Cell::Text(text, norm) => {
+                sql.opt_text(text.as_deref());
+                if has_norm(key) {
+                    sql.push(", ").opt_text(norm.as_deref());
+                }
+            }
+        }
+    }
+}
+
+/// The stored attributes with newer ones taken over; none when that changes nothing.
+fn merged_text(stored: &str, values: &LevelValues) -> Option<String> {
+    let mut merged = Attributes::parse(stored).unwrap_or_default();
+    merged.merge(&values.attributes);
+    let text = merged.to_text();
+    (text != stored).then_some(text)
+}
+
+async fn update_attributes<D: Dialect>(
+    connection: &mut D::Connection,
+    level: Level,
+    id: i64,
+    attributes: &str,
+    values: &LevelValues,
+) -> Driver<()> {
+    let mut sql = Statement::<D>::new(match level {
+        Level::Study => "update study set attributes = ",
+        Level::Series => "update series set attributes = ",
+        Level::Instance => return Ok(()),
+    });
+    sql.text(attributes);
+    for (key, cell) in stored_keys(level).iter().zip(&values.cells) {
+        let name = column_name(key);
+        match cell {
+            Cell::Number(Some(number)) => {
+                sql.push(", ").push(name).push(" = ").int(*number);
+            }
+            Cell::Text(Some(text), norm) => {
+                sql.push(", ").push(name).push(" = ").text(text);
+                if let Some(norm) = norm {
+                    sql.push(", ").push(name).push("_norm = ").text(norm);
+                }
+            }
+            Cell::Number(None) | Cell::Text(None, _) => {}
+        }
+    }
+    sql.push(" where id = ").int(id);
+    sql.run(connection).await.map(|_| ())
+}
+
+async fn update_series_counts<D: Dialect>(
+    connection: &mut D::Connection,
+    counts: &[(i64, i64, i64)],
+) -> Driver<()> {
+    for chunk in counts.chunks(500) {
+        let mut sql = Statement::<D>::new("update series set version = ");
+        sql.push(D::NEXT_VERSION).push(
+            ", instance_count = series.instance_count + v.column2, newest = v.column3 from (",
+        );
+        sql.values(chunk, |sql, (id, instances, newest)| {
+            sql.int(*id).push(", ").int(*instances).push(", ").int(*newest);
+        });
+        sql.push(") as v where series.id = v.column1");
+        sql.run(connection).await?;
+    }
+    Ok(())
+}
+
+async fn update_study_counts<D: Dialect>(
+    connection: &mut D::Connection,
+    counts: &[StudyCounts],
+) -> Driver<()> {
+    for chunk in counts.chunks(500) {
+        let mut sql = Statement::<D>::new("update study set version = ");
+        sql.push(D::NEXT_VERSION).push(
+            ", instance_count = study.instance_count + v.column2, series_count = study.series_count + v.column3, \
+             newest = v.column4, modalities = v.column5 from (",
+        );
+        sql.values(chunk, |sql, counts| {
+            sql.int(counts.id).push(", ").int(counts.instances).push(", ");
+            sql.int(counts.series).push(", ").int(counts.newest).push(", ");
+            sql.text(&counts.modalities);
+        });
+        sql.push(") as v where study.id = v.column1");
+        sql.run(connection).await?;
+    }
+    Ok(())
+}
+
+/// Modalities of studies, each sorted and joined by backslashes.
+pub(super) async fn study_modalities<D: Dialect>(
+    connection: &mut D::Connection,
+    studies: &[i64],
+) -> Driver<HashMap<i64, String>> {
+    let mut found: HashMap<i64, Vec<String>> = studies.iter().map(|id| (*id, Vec::new())).collect();
+    for chunk in studies.chunks(500) {
+        let mut sql =
+            Statement::<D>::new("select distinct study_row, modality from series where study_row in ");
+        sql.ints(chunk.iter().copied());
+        sql.push(" and modality is not null");
+        for row in sql.rows(connection).await? {
+            let modality = row.text("modality")?;
+            found.entry(row.int("study_row")?).or_default().push(modality);
+        }
+    }
+    let joined = found.into_iter().map(|(id, mut modalities)| {
+        modalities.sort_unstable();
+        (id, modalities.join("\\"))
+    });
+    Ok(joined.collect())
+}
+
+/// Rows of the name tables to write for the studies of a batch.
+#[derive(Default)]
+struct Names {
+    /// Study and kind.
+    stale: Vec<(i64, i64)>,
+    /// Partition, study, kind and folded group.
+    groups: Vec<(i64, i64, i64, String)>,
+}
+
+impl Names {
+    fn add(
+        &mut self,
+        partition: i64,
+        study: i64,
+        values: &LevelValues,
+        wanted: impl Fn(&str) -> bool,
+    ) {
+        for name in values.names.iter().filter(|name| wanted(&name.attribute)) {
+            let rows = name.groups.iter().cloned();
+            self.groups.extend(rows.map(|group| (partition, study, name.kind, group)));
+        }
+    }
+
+    fn replace(
+        &mut self,
+        partition: i64,
+        study: i64,
+        values: &LevelValues,
+        changed: impl Fn(&str) -> bool,
+    ) {
+        let filled = values.names.iter().filter(|name| !name.groups.is_empty());
+        let changed_names = filled.filter(|name| changed(&name.attribute));
+        self.stale.extend(changed_names.map(|name| (study, name.kind)));
+        self.add(partition, study, values, changed);
+    }
+
+    async fn write<D: Dialect>(&self, connection: &mut D::Connection) -> Driver<()> {
+        for (study, kind) in &self.stale {
+            for table in ["delete from study_name", "delete from study_name_word"] {
+                let mut sql = Statement::<D>::new(table);
+                sql.push(" where study_row = ").int(*study).push(" and kind = ").int(*kind);
+                sql.run(connection).await?;
+            }
+        }
+        for chunk in self.groups.chunks(500) {
+            let mut sql = Statement::<D>::new("insert into study_name (partition, study_row, kind, text)");
+            sql.values(chunk, |sql, (partition, study, kind, text)| {
+                sql.int(*partition).push(", ").int(*study).push(", ").int(*kind).push(", ").text(text);
+            });
+            sql.run(connection).await?;
+        }
+        let mut words: Vec<(i64, i64, i64, String)> = Vec::new();
+        for (partition, study, kind, group) in &self.groups {
+            let suffixes = word_suffixes(group).into_iter();
+            words.extend(suffixes.map(|text| (*partition, *study, *kind, text)));
+        }
+        words.sort_unstable();
+        words.dedup();
+        for chunk in words.chunks(500) {
+            let mut sql = Statement::<D>::new("insert into study_name_word (partition, study_row, kind, text)");
+            sql.values(chunk, |sql, (partition, study, kind, text)| {
+                sql.int(*partition).push(", ").int(*study).push(", ").int(*kind).push(", ").text(text);
+            });
+            sql.run(connection).await?;
+        }
+        Ok(())
+    }
+}

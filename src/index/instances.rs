@@ -1,0 +1,182 @@
+//! Look-ups of instances.
+
+use async_trait::async_trait;
+
+use super::insert::{digest, insert};
+use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed};
+use super::{
+    ContentRow, IndexError, InstanceRow, Instances, MetadataRow, NewInstance, Place, Result,
+    Version, delete,
+};
+use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
+use crate::scope::{Scope, Visible};
+
+/// Columns of an [`InstanceRow`].
+const COLUMNS: &str = "select instance.watermark, study.study_uid, series.series_uid, instance.sop_instance_uid, \
+     instance.sop_class_uid, instance.layout, instance.pixel, instance.blob_key, instance.blob_offset, \
+     instance.blob_length, instance.digest";
+
+const TABLES: &str = " from instance join series on series.id = instance.series_row \
+     join study on study.id = instance.study_row";
+
+const CONTENT: &str = " join instance_content on instance_content.watermark = instance.watermark";
+
+#[async_trait]
+impl<D: Dialect> Instances for SqlIndex<D> {
+    async fn insert(&self, batch: &[NewInstance]) -> Result<Vec<super::Inserted>> {
+        insert(self, batch).await
+    }
+
+    async fn version(&self, scope: &Scope, target: &Target) -> Result<Option<Version>> {
+        let mut sql = Statement::<D>::new(match target {
+            Target::Study(_) => "select study.version, study.instance_count from study",
+            Target::Series(..) => {
+                "select series.version, series.instance_count \
+                 from series join study on study.id = series.study_row"
+            }
+            Target::Instance(_) => {
+                "select instance.watermark as version, cast(1 as bigint) as instance_count \
+                 from instance join series on series.id = instance.series_row \
+                 join study on study.id = instance.study_row"
+            }
+        });
+        push_target(&mut sql, scope, target);
+        let rows = self.read("a version", sql).await?;
+        let version = |row: &D::Row| -> Driver<Version> {
+            Ok(Version {
+                version: row.int("version")?,
+                instances: row.int("instance_count")?,
+            })
+        };
+        let version = rows.first().map(version).transpose();
+        version.map_err(failed::<D>("a version"))
+    }
+
+    async fn instances(
+        &self,
+        scope: &Scope,
+        target: &Target,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<InstanceRow>> {
+        let mut sql = Statement::<D>::new(COLUMNS);
+        sql.push(TABLES);
+        push_target(&mut sql, scope, target);
+        push_page(&mut sql, after, limit);
+        let rows = self.read("instances", sql).await?;
+        rows.iter().map(instance_row).collect()
+    }
+
+    async fn metadata(
+        &self,
+        scope: &Scope,
+        target: &Target,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<MetadataRow>> {
+        let mut sql = Statement::<D>::new(COLUMNS);
+        sql.push(", instance_content.metadata").push(TABLES).push(CONTENT);
+        push_target(&mut sql, scope, target);
+        push_page(&mut sql, after, limit);
+        let rows = self.read("metadata", sql).await?;
+        let metadata = |row: &D::Row| {
+            Ok(MetadataRow {
+                row: instance_row(row)?,
+                metadata: row.blob("metadata").map_err(failed::<D>("metadata"))?,
+            })
+        };
+        rows.iter().map(metadata).collect()
+    }
+
+    async fn content(&self, scope: &Scope, name: &InstanceName) -> Result<Option<ContentRow>> {
+        let mut sql = Statement::<D>::new(COLUMNS);
+        sql.push(", instance_content.frames, instance_content.bulk").push(TABLES).push(CONTENT);
+        push_target(&mut sql, scope, &Target::Instance(name.clone()));
+        let rows = self.read("content", sql).await?;
+        let content = |row: &D::Row| {
+            let failed = failed::<D>("content");
+            Ok(ContentRow {
+                row: instance_row(row)?,
+                frames: row.blob("frames").map_err(&failed)?,
+                bulk: row.text("bulk").map_err(&failed)?.into_bytes(),
+            })
+        };
+        rows.first().map(content).transpose()
+    }
+
+    async fn delete(&self, scope: &Scope, target: &Target) -> Result<u64> {
+        delete::delete(self, scope, target).await
+    }
+}
+
+/// Appends `where` with the target and the scope; all levels down to the target's must be joined.
+fn push_target<D: Dialect>(sql: &mut Statement<D>, scope: &Scope, target: &Target) {
+    sql.push(" where study.study_uid = ").text(target.study().as_str());
+    push_scope(sql, scope);
+    if let Some(series) = target.series() {
+        sql.push(" and series.series_uid = ").text(series.as_str());
+    }
+    if let Some(instance) = target.instance() {
+        sql.push(" and instance.sop_instance_uid = ").text(instance.as_str());
+    }
+}
+
+fn push_page<D: Dialect>(sql: &mut Statement<D>, after: i64, limit: u32) {
+    sql.push(" and instance.watermark > ").int(after);
+    sql.push(" order by instance.watermark limit ").int(i64::from(limit));
+}
+
+/// Appends the conditions of the scope on `study`.
+pub(super) fn push_scope<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
+    sql.push(" and study.partition = ").int(scope.partition.0);
+    let Visible::Only { patients, studies } = &scope.visible else {
+        return;
+    };
+    sql.push(" and (1 = 0");
+    if !studies.is_empty() {
+        sql.push(" or study.study_uid in ").texts(studies.iter().map(String::as_str));
+    }
+    if !patients.is_empty() {
+        // The folded twin has the index, the text itself decides.
+        let folded: Vec<String> = patients.iter().map(|id| super::fold::text(id)).collect();
+        sql.push(" or (study.patient_id_norm in ").texts(folded.iter().map(String::as_str));
+        sql.push(" and study.patient_id in ").texts(patients.iter().map(String::as_str)).push(")");
+    }
+    sql.push(")");
+}
+
+/// Reads the columns of [`COLUMNS`].
+pub(super) fn instance_row<R: Columns>(row: &R) -> Result<InstanceRow> {
+    read_instance_row(row).map_err(|_| IndexError::Corrupt { what: "an instance" })
+}
+
+fn read_instance_row<R: Columns>(
+    row: &R,
+) -> std::result::Result<InstanceRow, Box<dyn std::error::Error + Send + Sync>> {
+    let pixel = row.opt_text("pixel")?;
+    Ok(InstanceRow {
+        watermark: row.int("watermark")?,
+        name: InstanceName {
+            study: StudyUid::parse(&row.text("study_uid")?)?,
+            series: SeriesUid::parse(&row.text("series_uid")?)?,
+            instance: InstanceUid::parse(&row.text("sop_instance_uid")?)?,
+        },
+        sop_class: row.text("sop_class_uid")?,
+        layout: serde_json::from_str(&row.text("layout")?)?,
+        pixel: pixel.map(|json| serde_json::from_str(&json)).transpose()?,
+        place: Place {
+            key: row.text("blob_key")?,
+            offset: u64::try_from(row.int("blob_offset")?)?,
+            length: u64::try_from(row.int("blob_length")?)?,
+        },
+        digest: digest(row)?,
+    })
+}
+
+/// Statement for every instance of every partition.
+pub(super) fn all_instances<D: Dialect>(after: i64, limit: u32) -> Statement<D> {
+    let mut sql = Statement::<D>::new(COLUMNS);
+    sql.push(TABLES).push(" where instance.watermark > ").int(after);
+    sql.push(" order by instance.watermark limit ").int(i64::from(limit));
+    sql
+}

@@ -1,0 +1,46 @@
+//! Opening the index by the scheme of its URL.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Index, IndexError, Result, sqlite};
+
+/// How the index is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexOptions {
+    /// Most connections to Postgres.
+    pub max_connections: u32,
+    /// Connections that read an SQLite file beside the one that writes.
+    pub sqlite_readers: u32,
+    /// How long a call waits for a connection before it is [`IndexError::Unavailable`].
+    pub acquire_timeout: Duration,
+}
+
+impl Default for IndexOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 16,
+            sqlite_readers: 6,
+            acquire_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Opens the index behind `sqlite://path` or `postgres://…` and brings its schema up to date.
+///
+/// # Errors
+/// [`IndexError::Open`] when the URL is not understood, the database cannot be reached or a migration fails.
+pub async fn open(url: &str, options: &IndexOptions) -> Result<Arc<dyn Index>> {
+    let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
+    match scheme {
+        "sqlite" => {
+            let path = rest.strip_prefix("//").unwrap_or(rest);
+            let path = path.split_once('?').map_or(path, |(path, _)| path);
+            Ok(Arc::new(sqlite::open(Path::new(path), options).await?))
+        }
+        _ => Err(IndexError::Open {
+            reason: "its URL must begin with sqlite:// or postgres://".to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,361 @@
+//! An instance as column values, made before the transaction begins.
+//!
+//! Invariant: every text is bounded and free of NULs, so that no value of one instance can make the database refuse a
+//! batch.
+
+use std::sync::LazyLock;
+
+use super::attributes::Attributes;
+use super::{IndexError, NewInstance, Result, fold};
+use crate::dicom::instance::{Attribute, Instance};
+use crate::dicom::keys::{Column, KEYS, Key, Level};
+use crate::dicom::uid::InstanceName;
+use crate::scope::Partition;
+
+/// Longest searched text in characters: Postgres refuses index entries of 2,700 bytes, and four columns may meet.
+pub(super) const MAX_TEXT: usize = 400;
+
+/// Most words of a name group that are indexed.
+pub(super) const MAX_WORDS: usize = 16;
+
+/// Keys of one level that have a column of their own, in the order of [`LevelValues::cells`].
+///
+/// The UIDs are columns too, but identities: statements name them by hand. Person names have a table.
+pub(super) fn stored_keys(level: Level) -> &'static [&'static Key] {
+    static STORED: LazyLock<[Vec<&'static Key>; 3]> = LazyLock::new(|| {
+        [Level::Study, Level::Series, Level::Instance].map(|level| {
+            let stored = |key: &&Key| key.level == level && is_stored(key);
+            KEYS.iter().filter(stored).collect()
+        })
+    });
+    let [study, series, instance] = &*STORED;
+    match level {
+        Level::Study => study,
+        Level::Series => series,
+        Level::Instance => instance,
+    }
+}
+
+fn is_stored(key: &Key) -> bool {
+    match key.column {
+        Some(Column::Exact(_)) => key.vr != dicom_core::VR::UI,
+        Some(Column::Text(_) | Column::Date(_) | Column::Time(_) | Column::Number(_)) => true,
+        Some(Column::Name(_) | Column::Computed(_)) | None => false,
+    }
+}
+
+/// Whether a column has a folded twin: text does, and codes do, because the DICOM service ignores their case.
+pub(super) fn has_norm(key: &Key) -> bool {
+    match key.column {
+        Some(Column::Text(_)) => true,
+        Some(Column::Exact(_)) => key.vr == dicom_core::VR::CS,
+        _ => false,
+    }
+}
+
+/// Name of a stored key's column.
+pub(super) fn column_name(key: &Key) -> &'static str {
+    match key.column {
+        Some(
+            Column::Exact(name)
+            | Column::Text(name)
+            | Column::Name(name)
+            | Column::Date(name)
+            | Column::Time(name)
+            | Column::Number(name)
+            | Column::Computed(name),
+        ) => name,
+        None => "",
+    }
+}
+
+/// Number of a name column in `study_name.kind`.
+pub(super) fn name_kind(column: &str) -> i64 {
+    match column {
+        "patient_name" => 1,
+        _ => 2,
+    }
+}
+
+/// Value of one column; none is null.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Cell {
+    /// A text, and what it is searched by when the column has a folded twin.
+    Text(Option<String>, Option<String>),
+    /// A number.
+    Number(Option<i64>),
+}
+
+impl Cell {
+    fn is_null(&self) -> bool {
+        matches!(self, Self::Text(None, _) | Self::Number(None))
+    }
+}
+
+/// Folded groups of one person name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Name {
+    /// [`name_kind`] of its column.
+    pub(super) kind: i64,
+    /// Its attribute's key in [`Attributes`].
+    pub(super) attribute: String,
+    /// Its groups; none when it has no value.
+    pub(super) groups: Vec<String>,
+}
+
+/// What one level of an instance brings to its row.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct LevelValues {
+    /// JSON of the attributes.
+    pub(super) attributes: Attributes,
+    /// Values in the order of [`stored_keys`].
+    pub(super) cells: Vec<Cell>,
+    /// Person names.
+    pub(super) names: Vec<Name>,
+}
+
+impl LevelValues {
+    fn of(level: Level, instance: &Instance) -> Self {
+        let find = |key: &Key| instance.attributes.iter().find(|a| a.tag == key.tag);
+        let names = KEYS.iter().filter(|key| key.level == level);
+        Self {
+            attributes: Attributes::of(level, &instance.attributes, &instance.metadata),
+            cells: stored_keys(level)
+                .iter()
+                .map(|key| cell(key, find(key)))
+                .collect(),
+            names: names
+                .filter_map(|key| match key.column {
+                    Some(Column::Name(column)) => Some(name(key, column, find(key)?)),
+                    _ => None,
+                })
+                .collect(),
+        }
+    }
+
+    /// Takes over what is newer; no value replaces nothing.
+    pub(super) fn merge(&mut self, newer: &Self) {
+        self.attributes.merge(&newer.attributes);
+        if self.cells.is_empty() {
+            self.cells.clone_from(&newer.cells);
+        }
+        for (cell, newer) in self.cells.iter_mut().zip(&newer.cells) {
+            if !newer.is_null() {
+                cell.clone_from(newer);
+            }
+        }
+        for name in newer.names.iter().filter(|name| !name.groups.is_empty()) {
+            self.names.retain(|old| old.kind != name.kind);
+            self.names.push(name.clone());
+        }
+    }
+
+    /// The text of a column, when it has one.
+    pub(super) fn text(&self, level: Level, column: &str) -> Option<&str> {
+        let mut cells = stored_keys(level).iter().zip(&self.cells);
+        cells.find_map(|(key, cell)| match cell {
+            Cell::Text(value, _) if column_name(key) == column => value.as_deref(),
+            _ => None,
+        })
+    }
+}
+
+/// One instance, ready to be inserted.
+pub(super) struct Prepared {
+    /// Partition it is stored in.
+    pub(super) partition: Partition,
+    /// Its UIDs.
+    pub(super) name: InstanceName,
+    /// Study values.
+    pub(super) study: LevelValues,
+    /// Series values.
+    pub(super) series: LevelValues,
+    /// Instance values.
+    pub(super) instance: LevelValues,
+    /// SOP Class UID.
+    pub(super) sop_class: String,
+    /// Transfer Syntax UID.
+    pub(super) transfer_syntax: String,
+    /// JSON of its layout.
+    pub(super) layout: String,
+    /// JSON of its pixel description.
+    pub(super) pixel: Option<String>,
+    /// JSON of its bulk table.
+    pub(super) bulk: String,
+    /// Packed frame table.
+    pub(super) frames: Vec<u8>,
+    /// Packed metadata.
+    pub(super) metadata: Vec<u8>,
+    /// Blob key and its hash, first byte, length.
+    pub(super) blob: (String, i64, i64, i64),
+    /// BLAKE3 of its bytes.
+    pub(super) digest: [u8; 32],
+}
+
+impl Prepared {
+    /// Works out the columns of one instance.
+    pub(super) fn new(new: &NewInstance) -> Result<Self> {
+        const UNFIT: IndexError = IndexError::Corrupt { what: "a new instance" };
+        let instance = &*new.instance;
+        let json = |text: serde_json::Result<String>| text.map_err(|_| UNFIT);
+        let number = |value: u64| i64::try_from(value).map_err(|_| UNFIT);
+        Ok(Self {
+            partition: new.partition,
+            name: instance.name.clone(),
+            study: LevelValues::of(Level::Study, instance),
+            series: LevelValues::of(Level::Series, instance),
+            instance: LevelValues::of(Level::Instance, instance),
+            sop_class: clean(&instance.sop_class),
+            transfer_syntax: clean(&instance.layout.transfer_syntax),
+            layout: json(serde_json::to_string(&instance.layout))?,
+            pixel: match &instance.pixel {
+                Some(pixel) => Some(json(serde_json::to_string(pixel))?),
+                None => None,
+            },
+            bulk: json(serde_json::to_string(&instance.bulk))?,
+            frames: pack_frames(instance),
+            metadata: pack_metadata(instance),
+            blob: (
+                new.place.key.clone(),
+                blob_hash(&new.place.key),
+                number(new.place.offset)?,
+                number(new.place.length)?,
+            ),
+            digest: new.digest,
+        })
+    }
+}
+
+/// What a blob key is looked up by.
+pub(super) fn blob_hash(key: &str) -> i64 {
+    let hash = blake3::hash(key.as_bytes());
+    let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
+    i64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+fn pack_frames(_instance: &Instance) -> Vec<u8> {
+    Vec::new()
+}
+
+fn pack_metadata(_instance: &Instance) -> Vec<u8> {
+    Vec::new()
+}
+
+/// The suffixes of a folded name group that start at a word, with numbered marks behind the words.
+pub(super) fn word_suffixes(group: &str) -> Vec<String> {
+    let words: Vec<&str> = group
+        .split(['^', ' '])
+        .filter(|word| !word.is_empty())
+        .take(MAX_WORDS)
+        .collect();
+    (0..words.len())
+        .filter_map(|start| words.get(start..))
+        .map(join_words)
+        .collect()
+}
+
+/// Joins words, with the mark of its position before each but the first.
+fn join_words(words: &[&str]) -> String {
+    let mut joined = String::new();
+    for (mark, word) in (0_u8..=u8::MAX).zip(words) {
+        if mark > 0 {
+            joined.push(char::from(mark));
+        }
+        joined.push_str(word);
+    }
+    joined
+}
+
+fn name(key: &Key, column: &str, attribute: &Attribute) -> Name {
+    let folded = attribute.values.iter().flat_map(|value| fold::name(value));
+    let mut groups: Vec<String> = folded.map(|group| clean(&group)).collect();
+    groups.sort();
+    groups.dedup();
+    groups.truncate(MAX_WORDS);
+    Name {
+        kind: name_kind(column),
+        attribute: format!("{:04X}{:04X}", key.tag.group(), key.tag.element()),
+        groups,
+    }
+}
+
+fn cell(key: &Key, attribute: Option<&Attribute>) -> Cell {
+    let values = attribute.map_or(&[][..], |a| &a.values);
+    let first = values.iter().map(|value| clean(value)).find(|value| !value.is_empty());
+    match key.column {
+        Some(Column::Number(_)) => Cell::Number(first.as_deref().and_then(number)),
+        Some(Column::Date(_)) => Cell::Text(first.as_deref().and_then(date), None),
+        Some(Column::Time(_)) => Cell::Text(first.as_deref().and_then(time), None),
+        _ => {
+            let norm = first
+                .as_deref()
+                .filter(|_| has_norm(key))
+                .map(|value| clean(&fold::text(value)));
+            Cell::Text(first, norm)
+        }
+    }
+}
+
+/// Bounds a text and drops its NULs.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().filter(|c| *c != '\0').take(MAX_TEXT).collect()
+}
+
+/// An IS value as a number.
+pub(super) fn number(text: &str) -> Option<i64> {
+    let text = text.trim();
+    text.strip_prefix('+').unwrap_or(text).parse().ok()
+}
+
+/// A DA value as `yyyymmdd`; the old form with dots too.
+pub(super) fn date(text: &str) -> Option<String> {
+    let digits: String = text.trim().chars().filter(|c| *c != '.').collect();
+    (digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit())).then_some(digits)
+}
+
+/// A TM value as `hhmmss.ffffff`, its first moment when it is partial; the old form with colons too.
+pub(super) fn time(text: &str) -> Option<String> {
+    let (clock, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+    let mut clock: String = clock.chars().filter(|c| *c != ':').collect();
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let fits = matches!(clock.len(), 2 | 4 | 6) && fraction.len() <= 6;
+    if !fits || !digits(&clock) || !digits(fraction) {
+        return None;
+    }
+    while clock.len() < 6 {
+        clock.push('0');
+    }
+    Some(format!("{clock}.{fraction:0<6}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_and_times_take_their_normal_form() {
+        assert_eq!(date("20240131").as_deref(), Some("20240131"));
+        assert_eq!(date("2024.01.31").as_deref(), Some("20240131"));
+        assert_eq!(date("202401"), None);
+        assert_eq!(time("10").as_deref(), Some("100000.000000"));
+        assert_eq!(time("10:20:30.5").as_deref(), Some("102030.500000"));
+        assert_eq!(time("1020301"), None);
+        assert_eq!(time("10.1234567"), None);
+    }
+
+    #[test]
+    fn a_name_is_found_from_each_of_its_words() {
+        assert_eq!(
+            word_suffixes("van der berg^jo"),
+            ["van\u{1}der\u{2}berg\u{3}jo", "der\u{1}berg\u{2}jo", "berg\u{1}jo", "jo"]
+        );
+        assert!(word_suffixes("^ ^").is_empty());
+        assert_eq!(word_suffixes(&"a ".repeat(100)).len(), MAX_WORDS);
+    }
+
+    #[test]
+    fn texts_are_bounded_and_without_nul() {
+        assert_eq!(clean("a\0b"), "ab");
+        assert_eq!(clean(&"é".repeat(1000)).chars().count(), MAX_TEXT);
+    }
+}

@@ -1,0 +1,323 @@
+//! What the two dialects have in common: a statement under construction, typed reading of rows, transactions.
+//!
+//! Invariant: SQL text enters a [`Statement`] only as `&'static str`; every value is bound.
+
+use futures_util::future::BoxFuture;
+use sqlx::{Database, Pool, QueryBuilder, Transaction};
+
+use super::pattern::Pattern;
+use super::terms::Col;
+use super::{IndexError, Result};
+
+/// Result of a call to the driver.
+pub(super) type Driver<T> = std::result::Result<T, sqlx::Error>;
+
+/// A database the index can live in.
+pub(super) trait Dialect: Database<Row: Columns> {
+    /// Expression for a study or series version: above every version given out before.
+    const NEXT_VERSION: &'static str;
+    /// Scalar query for the time of the next feed entries: now, but never before the newest entry.
+    const FEED_TIME: &'static str;
+    /// Behind a `select` that fetches rows in order to change them.
+    const FOR_UPDATE: &'static str;
+    /// Most values bound in one statement, with a margin.
+    const MAX_BINDS: usize;
+
+    /// Binds an integer or null.
+    fn bind_int(builder: &mut QueryBuilder<Self>, value: Option<i64>);
+    /// Binds a floating-point number or null.
+    fn bind_float(builder: &mut QueryBuilder<Self>, value: Option<f64>);
+    /// Binds a text or null.
+    fn bind_text(builder: &mut QueryBuilder<Self>, value: Option<&str>);
+    /// Binds bytes.
+    fn bind_blob(builder: &mut QueryBuilder<Self>, value: &[u8]);
+
+    /// Runs a statement and collects its rows.
+    fn rows<'c>(
+        connection: &'c mut Self::Connection,
+        builder: &'c mut QueryBuilder<Self>,
+    ) -> BoxFuture<'c, Driver<Vec<Self::Row>>>;
+    /// Runs a statement; returns how many rows it changed.
+    fn run<'c>(
+        connection: &'c mut Self::Connection,
+        builder: &'c mut QueryBuilder<Self>,
+    ) -> BoxFuture<'c, Driver<u64>>;
+
+    /// Opens a transaction that writes.
+    fn begin_write(pool: &Pool<Self>) -> BoxFuture<'_, Driver<Transaction<'static, Self>>>;
+    /// Makes this transaction the only one that may append to the feed, until it ends.
+    fn lock_feed(connection: &mut Self::Connection) -> BoxFuture<'_, Driver<()>>;
+    /// Returns when every transaction that had taken a feed time before the call has ended.
+    fn await_feed(pool: &Pool<Self>) -> BoxFuture<'_, Driver<()>>;
+
+    /// The transaction was a victim of concurrency and may simply run again.
+    fn is_conflict(error: &sqlx::Error) -> bool;
+    /// What a refusal of the database means.
+    fn refusal(error: &dyn sqlx::error::DatabaseError) -> Refusal;
+
+    /// Appends the operator and pattern that the column before it must match.
+    fn push_matches(statement: &mut Statement<Self>, pattern: &Pattern);
+    /// Appends a condition that a column matches a pattern that begins with a wildcard; `trigrams` says that the column
+    /// is `study_name.text` and its trigram index may be used.
+    fn push_contains(statement: &mut Statement<Self>, col: Col, pattern: &Pattern, trigrams: bool);
+}
+
+/// What a refusal of the database means for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Later may work.
+    Unavailable,
+    /// The disk is full or read-only.
+    Full,
+    /// Anything else.
+    Other,
+}
+
+/// Typed access to the columns of a row, by name.
+pub(super) trait Columns {
+    /// An integer that is not null.
+    fn int(&self, column: &'static str) -> Driver<i64>;
+    /// An integer or null.
+    fn opt_int(&self, column: &'static str) -> Driver<Option<i64>>;
+    /// A text that is not null.
+    fn text(&self, column: &'static str) -> Driver<String>;
+    /// A text or null.
+    fn opt_text(&self, column: &'static str) -> Driver<Option<String>>;
+    /// Bytes that are not null.
+    fn blob(&self, column: &'static str) -> Driver<Vec<u8>>;
+    /// Bytes or null.
+    fn opt_blob(&self, column: &'static str) -> Driver<Option<Vec<u8>>>;
+}
+
+/// Implements [`Columns`] for the row type of a driver.
+macro_rules! columns {
+    ($row:ty) => {
+        impl crate::index::sql::Columns for $row {
+            fn int(&self, column: &'static str) -> crate::index::sql::Driver<i64> {
+                sqlx::Row::try_get(self, column)
+            }
+            fn opt_int(&self, column: &'static str) -> crate::index::sql::Driver<Option<i64>> {
+                sqlx::Row::try_get(self, column)
+            }
+            fn text(&self, column: &'static str) -> crate::index::sql::Driver<String> {
+                sqlx::Row::try_get(self, column)
+            }
+            fn opt_text(&self, column: &'static str) -> crate::index::sql::Driver<Option<String>> {
+                sqlx::Row::try_get(self, column)
+            }
+            fn blob(&self, column: &'static str) -> crate::index::sql::Driver<Vec<u8>> {
+                sqlx::Row::try_get(self, column)
+            }
+            fn opt_blob(&self, column: &'static str) -> crate::index::sql::Driver<Option<Vec<u8>>> {
+                sqlx::Row::try_get(self, column)
+            }
+        }
+    };
+}
+pub(super) use columns;
+
+/// Implements the binding and running methods of [`Dialect`], which read the same for each driver.
+macro_rules! driver_methods {
+    () => {
+        fn bind_int(builder: &mut QueryBuilder<Self>, value: Option<i64>) {
+            builder.push_bind(value);
+        }
+        fn bind_float(builder: &mut QueryBuilder<Self>, value: Option<f64>) {
+            builder.push_bind(value);
+        }
+        fn bind_text(builder: &mut QueryBuilder<Self>, value: Option<&str>) {
+            builder.push_bind(value.map(str::to_owned));
+        }
+        fn bind_blob(builder: &mut QueryBuilder<Self>, value: &[u8]) {
+            builder.push_bind(value.to_vec());
+        }
+        fn rows<'c>(
+            connection: &'c mut Self::Connection,
+            builder: &'c mut QueryBuilder<Self>,
+        ) -> BoxFuture<'c, Driver<Vec<Self::Row>>> {
+            Box::pin(async move { builder.build().fetch_all(connection).await })
+        }
+        fn run<'c>(
+            connection: &'c mut Self::Connection,
+            builder: &'c mut QueryBuilder<Self>,
+        ) -> BoxFuture<'c, Driver<u64>> {
+            Box::pin(async move {
+                let done = builder.build().execute(connection).await?;
+                Ok(done.rows_affected())
+            })
+        }
+    };
+}
+pub(super) use driver_methods;
+
+/// A statement under construction.
+pub(super) struct Statement<D: Dialect>(QueryBuilder<D>);
+
+impl<D: Dialect> Statement<D> {
+    /// Starts with fixed text.
+    pub(super) fn new(sql: &'static str) -> Self {
+        Self(QueryBuilder::new(sql))
+    }
+
+    /// Appends fixed text.
+    pub(super) fn push(&mut self, sql: &'static str) -> &mut Self {
+        self.0.push(sql);
+        self
+    }
+
+    /// Binds an integer.
+    pub(super) fn int(&mut self, value: i64) -> &mut Self {
+        D::bind_int(&mut self.0, Some(value));
+        self
+    }
+
+    /// Binds an integer or null.
+    pub(super) fn opt_int(&mut self, value: Option<i64>) -> &mut Self {
+        D::bind_int(&mut self.0, value);
+        self
+    }
+
+    /// Binds a floating-point number or null.
+    pub(super) fn opt_float(&mut self, value: Option<f64>) -> &mut Self {
+        D::bind_float(&mut self.0, value);
+        self
+    }
+
+    /// Binds a text.
+    pub(super) fn text(&mut self, value: &str) -> &mut Self {
+        D::bind_text(&mut self.0, Some(value));
+        self
+    }
+
+    /// Binds a text or null.
+    pub(super) fn opt_text(&mut self, value: Option<&str>) -> &mut Self {
+        D::bind_text(&mut self.0, value);
+        self
+    }
+
+    /// Binds bytes.
+    pub(super) fn blob(&mut self, value: &[u8]) -> &mut Self {
+        D::bind_blob(&mut self.0, value);
+        self
+    }
+
+    /// Appends `(v1, v2, …)` with each value bound.
+    pub(super) fn texts<'v>(&mut self, values: impl IntoIterator<Item = &'v str>) -> &mut Self {
+        self.list(values, |statement, value| {
+            statement.text(value);
+        })
+    }
+
+    /// Appends `(v1, v2, …)` with each value bound.
+    pub(super) fn ints(&mut self, values: impl IntoIterator<Item = i64>) -> &mut Self {
+        self.list(values, |statement, value| {
+            statement.int(value);
+        })
+    }
+
+    /// Appends `(…, …)`, each item written by `item`.
+    pub(super) fn list<T>(
+        &mut self,
+        values: impl IntoIterator<Item = T>,
+        mut item: impl FnMut(&mut Self, T),
+    ) -> &mut Self {
+        self.push("(");
+        for (i, value) in values.into_iter().enumerate() {
+            if i > 0 {
+                self.push(", ");
+            }
+            item(self, value);
+        }
+        self.push(")")
+    }
+
+    /// Appends `(…), (…)`, each row written by `row` without its parentheses.
+    pub(super) fn values<T>(
+        &mut self,
+        rows: impl IntoIterator<Item = T>,
+        mut row: impl FnMut(&mut Self, T),
+    ) -> &mut Self {
+        self.push(" values ");
+        for (i, value) in rows.into_iter().enumerate() {
+            self.push(if i > 0 { ", (" } else { "(" });
+            row(self, value);
+            self.push(")");
+        }
+        self
+    }
+
+    /// Runs it and collects the rows.
+    pub(super) async fn rows(mut self, connection: &mut D::Connection) -> Driver<Vec<D::Row>> {
+        D::rows(connection, &mut self.0).await
+    }
+
+    /// Runs it and returns its first row.
+    pub(super) async fn row(self, connection: &mut D::Connection) -> Driver<Option<D::Row>> {
+        Ok(self.rows(connection).await?.into_iter().next())
+    }
+
+    /// Runs it; returns how many rows it changed.
+    pub(super) async fn run(mut self, connection: &mut D::Connection) -> Driver<u64> {
+        D::run(connection, &mut self.0).await
+    }
+
+    /// The text so far, for tests.
+    #[cfg(test)]
+    pub(super) fn sql(&self) -> String {
+        sqlx::Execute::sql(&self.0).as_str().to_owned()
+    }
+}
+
+/// The index in a database of dialect `D`.
+pub(super) struct SqlIndex<D: Dialect> {
+    /// Connections for reading.
+    pub(super) readers: Pool<D>,
+    /// Connections for writing; the same pool where any number may write.
+    pub(super) writers: Pool<D>,
+    /// Patterns that begin with a wildcard have an index.
+    pub(super) trigrams: bool,
+}
+
+/// Turns a driver error of the call `what` into one of this layer.
+pub(super) fn failed<D: Dialect>(what: &'static str) -> impl Fn(sqlx::Error) -> IndexError {
+    move |source| match &source {
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_) => IndexError::Unavailable(source),
+        sqlx::Error::Database(refused) => match D::refusal(refused.as_ref()) {
+            Refusal::Unavailable => IndexError::Unavailable(source),
+            Refusal::Full => IndexError::Full(source),
+            Refusal::Other => IndexError::Database { what, source },
+        },
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => IndexError::Corrupt { what },
+        _ => IndexError::Database { what, source },
+    }
+}
+
+impl<D: Dialect> SqlIndex<D> {
+    /// Runs a statement on a reading connection.
+    pub(super) async fn read(
+        &self,
+        what: &'static str,
+        statement: Statement<D>,
+    ) -> Result<Vec<D::Row>> {
+        let mut connection = self.readers.acquire().await.map_err(failed::<D>(what))?;
+        statement
+            .rows(&mut connection)
+            .await
+            .map_err(failed::<D>(what))
+    }
+
+    /// Runs one statement in a transaction of its own; returns how many rows it changed.
+    pub(super) async fn write(&self, what: &'static str, statement: Statement<D>) -> Result<u64> {
+        let written = async {
+            let mut transaction = D::begin_write(&self.writers).await?;
+            let changed = statement.run(&mut transaction).await?;
+            transaction.commit().await?;
+            Ok(changed)
+        };
+        written.await.map_err(failed::<D>(what))
+    }
+}

@@ -1,0 +1,148 @@
+//! The index in one SQLite file: WAL, one writer, any number of readers.
+//!
+//! Invariant: an acknowledged write survives a power loss (`synchronous = full`: the log is synced with each commit).
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Pool, QueryBuilder, Sqlite, Transaction};
+
+use super::open::IndexOptions;
+use super::pattern::Pattern;
+use super::sql::{Dialect, Driver, Refusal, SqlIndex, Statement, columns, driver_methods};
+use super::terms::Col;
+use super::{IndexError, Result};
+
+/// Shortest text a trigram index can look for.
+const TRIGRAM: usize = 3;
+
+columns!(SqliteRow);
+
+impl Dialect for Sqlite {
+    // A change row follows in the same transaction, so the next transaction sees a greater one.
+    const NEXT_VERSION: &'static str =
+        "coalesce((select seq from sqlite_sequence where name = 'change'), 0) + 1";
+    const FEED_TIME: &'static str = "max(cast(unixepoch('subsec') * 1000000 as integer), \
+         coalesce((select time from change order by sequence desc limit 1), 0))";
+    const FOR_UPDATE: &'static str = "";
+    const MAX_BINDS: usize = 8_000;
+
+    driver_methods!();
+
+    fn begin_write(pool: &Pool<Self>) -> BoxFuture<'_, Driver<Transaction<'static, Self>>> {
+        // Not deferred: two processes that both begin by reading could never both go on to write.
+        Box::pin(pool.begin_with("begin immediate"))
+    }
+
+    fn lock_feed(_connection: &mut Self::Connection) -> BoxFuture<'_, Driver<()>> {
+        // Whoever writes is alone from the start.
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn await_feed(pool: &Pool<Self>) -> BoxFuture<'_, Driver<()>> {
+        Box::pin(async move { Self::begin_write(pool).await?.rollback().await })
+    }
+
+    fn is_conflict(error: &sqlx::Error) -> bool {
+        let refused = error.as_database_error();
+        refused.and_then(primary_code).is_some_and(|code| matches!(code, 5 | 6))
+    }
+
+    fn refusal(error: &dyn sqlx::error::DatabaseError) -> Refusal {
+        match primary_code(error) {
+            // BUSY, LOCKED, IOERR, CANTOPEN
+            Some(5 | 6 | 10 | 14) => Refusal::Unavailable,
+            // READONLY, FULL
+            Some(8 | 13) => Refusal::Full,
+            _ => Refusal::Other,
+        }
+    }
+
+    fn push_matches(statement: &mut Statement<Self>, pattern: &Pattern) {
+        statement.push(" glob ").text(&pattern.glob());
+    }
+
+    fn push_contains(statement: &mut Statement<Self>, col: Col, pattern: &Pattern, trigrams: bool) {
+        if trigrams && pattern.longest_text() >= TRIGRAM {
+            statement.push("study_name.id in (select rowid from study_name_trigram where text");
+            Self::push_matches(statement, pattern);
+            statement.push(")");
+        } else {
+            statement.push(col.0).push(".").push(col.1).push(col.2);
+            Self::push_matches(statement, pattern);
+        }
+    }
+}
+
+/// The primary result code of SQLite.
+fn primary_code(error: &dyn sqlx::error::DatabaseError) -> Option<i32> {
+    let code: i32 = error.code()?.parse().ok()?;
+    Some(code & 0xFF)
+}
+
+/// Opens the file, makes it when it is missing, and brings its schema up to date.
+pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex<Sqlite>> {
+    let connect = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(options.acquire_timeout)
+        .pragma("temp_store", "memory")
+        .pragma("cache_size", "-65536")
+        .pragma("mmap_size", "268435456")
+        .pragma("journal_size_limit", "67108864")
+        .disable_statement_logging();
+    let pool = |most: u32, connect: SqliteConnectOptions| {
+        SqlitePoolOptions::new()
+            .max_connections(most)
+            .acquire_timeout(options.acquire_timeout)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .connect_with(connect)
+    };
+    let writers = pool(1, connect.clone().optimize_on_close(true, None));
+    let writers = writers.await.map_err(|source| unopened(path, &source))?;
+    migrate(&writers, path).await?;
+    let readers = pool(options.sqlite_readers.max(1), connect.read_only(true));
+    let readers = readers.await.map_err(|source| unopened(path, &source))?;
+    Ok(SqlIndex {
+        readers,
+        writers,
+        trigrams: true,
+    })
+}
+
+/// Runs what is missing of the migrations.
+///
+/// SQLite has no lock that spans them: when another process wins the race for one of them, this one loses, and finds it
+/// done when it looks again.
+async fn migrate(pool: &Pool<Sqlite>, path: &Path) -> Result<()> {
+    let mut attempt = 0;
+    loop {
+        let run = sqlx::migrate!("migrations/sqlite").run(pool).await;
+        match run {
+            Ok(()) => return Ok(()),
+            Err(_) if attempt < 10 => {
+                attempt += 1;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(error) => {
+                return Err(IndexError::Open {
+                    reason: format!("the schema of {} cannot be brought up to date: {error}", path.display()),
+                });
+            }
+        }
+    }
+}
+
+fn unopened(path: &Path, source: &sqlx::Error) -> IndexError {
+    IndexError::Open {
+        reason: format!("{}: {source}", path.display()),
+    }
+}

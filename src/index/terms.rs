@@ -1,0 +1,382 @@
+//! Conditions of a query as terms over the columns of the index.
+//!
+//! Invariant: a condition either becomes a term that decides it exactly, or [`indexed`] says no and the caller matches
+//! it in the JSON.
+
+use super::fold;
+use super::pattern::Pattern;
+use super::rows::{self, has_norm, name_kind};
+use crate::dicom::keys::{Column, Key, Level, key};
+use crate::dicom::query::{Case, Condition, Matching};
+
+/// A column: table, name, suffix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Col(pub(super) &'static str, pub(super) &'static str, pub(super) &'static str);
+
+/// What a column must be.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Test {
+    /// One of these texts; none of them: never.
+    OneOf(Vec<String>),
+    /// One of these numbers.
+    Numbers(Vec<i64>),
+    /// Within inclusive bounds.
+    Range(Option<String>, Option<String>),
+    /// Matching a pattern.
+    Matches(Pattern),
+    /// Null: an empty value is stored as null.
+    Empty,
+    /// A date that together with the time column lies within inclusive bounds.
+    Moment {
+        /// The column of the time.
+        time: Col,
+        /// Date and time.
+        from: Option<(String, String)>,
+        /// Date and time.
+        to: Option<(String, String)>,
+    },
+}
+
+/// How many rows a term is likely to leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Breadth {
+    /// A page or so: its index drives the search.
+    Narrow,
+    /// Any number: worth asking before its index drives the search.
+    Broad,
+    /// No index.
+    Unindexed,
+}
+
+/// Where a term looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// In the row of this level itself.
+    Row(Level),
+    /// In the rows of `study_name` of this kind.
+    Name(i64),
+    /// In the rows of `study_name_word` of this kind.
+    Word(i64),
+    /// In the series of the study.
+    SeriesOfStudy,
+}
+
+/// One test in one place.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Check {
+    /// Where.
+    pub(super) source: Source,
+    /// Columns and what they must be, joined by AND.
+    pub(super) tests: Vec<(Col, Test)>,
+}
+
+/// A condition in normal form.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Term {
+    /// How many rows it leaves.
+    pub(super) breadth: Breadth,
+    /// Alternatives, joined by OR, each a list of checks joined by AND.
+    pub(super) any: Vec<Vec<Check>>,
+}
+
+/// Whether a search at `level` decides this condition by itself, without a look into the JSON.
+#[must_use]
+pub fn indexed(condition: &Condition, level: Level) -> bool {
+    term(condition, level).is_some()
+}
+
+/// The terms of those conditions that have one; a condition that holds always has none to check.
+pub(super) fn terms(conditions: &[Condition], level: Level) -> Vec<Term> {
+    let terms = conditions.iter().filter_map(|condition| term(condition, level));
+    terms.filter(|term| !term.any.is_empty()).collect()
+}
+
+const fn table(level: Level) -> &'static str {
+    match level {
+        Level::Study => "study",
+        Level::Series => "series",
+        Level::Instance => "instance",
+    }
+}
+
+/// The key a condition names, when it is searchable at `level`.
+fn searched_key(condition: &Condition, level: Level) -> Option<&'static Key> {
+    match condition.path.0.as_slice() {
+        [step] if step.creator.is_none() => key(step.tag).filter(|key| key.level <= level),
+        _ => None,
+    }
+}
+
+/// The term of a condition; one without alternatives holds always.
+fn term(condition: &Condition, level: Level) -> Option<Term> {
+    let key = searched_key(condition, level)?;
+    let column = key.column?;
+    let always = Term {
+        breadth: Breadth::Unindexed,
+        any: Vec::new(),
+    };
+    match (&condition.matching, column) {
+        (Matching::Universal, _) => Some(always),
+        (Matching::Wildcard(text), _) if text.bytes().all(|b| b == b'*') => Some(always),
+        (matching, Column::Exact(name) | Column::Text(name)) => {
+            text_term(key, name, matching, condition.case)
+        }
+        (matching, Column::Name(name)) => name_term(name_kind(name), matching),
+        (matching, Column::Date(name)) => date_term(key, name, matching),
+        (matching, Column::Time(name)) => time_term(key, name, matching),
+        (matching, Column::Number(name)) => {
+            number_term(Col(table(key.level), name, ""), key.level, matching)
+        }
+        (matching, Column::Computed("modalities")) => modalities_term(matching, condition.case),
+        (matching, Column::Computed(name)) => {
+            number_term(Col(table(key.level), name, ""), key.level, matching)
+        }
+    }
+}
+
+fn row_term(breadth: Breadth, level: Level, any: impl IntoIterator<Item = Vec<(Col, Test)>>) -> Term {
+    let check = |tests| {
+        vec![Check {
+            source: Source::Row(level),
+            tests,
+        }]
+    };
+    Term {
+        breadth,
+        any: any.into_iter().map(check).collect(),
+    }
+}
+
+/// Tests of a text column and its folded twin against whole values.
+fn whole_values(col: Col, norm: bool, values: &[String], case: Case) -> Vec<(Col, Test)> {
+    let mut tests = Vec::new();
+    if norm {
+        let folded = values.iter().map(|value| rows::clean(&fold::text(value)));
+        tests.push((Col(col.0, col.1, "_norm"), Test::OneOf(folded.collect())));
+    }
+    if !norm || case == Case::Sensitive {
+        let exact = values.iter().map(|value| rows::clean(value));
+        tests.push((col, Test::OneOf(exact.collect())));
+    }
+    tests
+}
+
+/// Tests of a text column and its folded twin against a pattern.
+fn pattern_tests(col: Col, norm: bool, text: &str, case: Case) -> Vec<(Col, Test)> {
+    let mut tests = Vec::new();
+    if norm {
+        let pattern = Pattern::parse(text, fold::text);
+        tests.push((Col(col.0, col.1, "_norm"), Test::Matches(pattern)));
+    }
+    if !norm || case == Case::Sensitive {
+        tests.push((col, Test::Matches(Pattern::parse(text, str::to_owned))));
+    }
+    tests
+}
+
+fn text_term(key: &Key, name: &'static str, matching: &Matching, case: Case) -> Option<Term> {
+    let col = Col(table(key.level), name, "");
+    let norm = has_norm(key);
+    let whole = whole_breadth(name);
+    let patterned = |text: &str| match text.find(['*', '?']) {
+        Some(0) => Breadth::Unindexed,
+        _ => whole.max(Breadth::Broad),
+    };
+    match matching {
+        Matching::Single(value) => {
+            let tests = whole_values(col, norm, std::slice::from_ref(value), case);
+            Some(row_term(whole, key.level, [tests]))
+        }
+        Matching::AnyOf(values) => {
+            Some(row_term(whole, key.level, [whole_values(col, norm, values, case)]))
+        }
+        Matching::Wildcard(text) => {
+            Some(row_term(patterned(text), key.level, [pattern_tests(col, norm, text, case)]))
+        }
+        Matching::AnyWildcard(texts) => {
+            let breadth = texts.iter().map(|text| patterned(text)).max()?;
+            let any = texts.iter().map(|text| pattern_tests(col, norm, text, case));
+            Some(row_term(breadth, key.level, any))
+        }
+        Matching::Empty => {
+            Some(row_term(Breadth::Unindexed, key.level, [vec![(col, Test::Empty)]]))
+        }
+        _ => None,
+    }
+}
+
+/// How many rows one value of a text column is likely to have; columns without an index included.
+fn whole_breadth(column: &str) -> Breadth {
+    match column {
+        "study_uid" | "series_uid" | "sop_instance_uid" | "patient_id" | "accession_number" | "study_id" => {
+            Breadth::Narrow
+        }
+        "study_description" | "modality" | "model_name" => Breadth::Broad,
+        _ => Breadth::Unindexed,
+    }
+}
+
+fn date_term(key: &Key, name: &'static str, matching: &Matching) -> Option<Term> {
+    let col = Col(table(key.level), name, "");
+    let whole = if matches!(name, "study_date" | "patient_birth_date" | "pps_start_date") {
+        Breadth::Narrow
+    } else {
+        Breadth::Unindexed
+    };
+    let (breadth, test) = match matching {
+        Matching::Single(value) => (whole, Test::OneOf(rows::date(value).into_iter().collect())),
+        Matching::AnyOf(values) => {
+            (whole, Test::OneOf(values.iter().filter_map(|v| rows::date(v)).collect()))
+        }
+        Matching::Range { from, to } => {
+            (whole.max(Breadth::Broad), Test::Range(from.clone(), to.clone()))
+        }
+        Matching::DateTime { time, from, to } => {
+            let time = crate::dicom::keys::key(*time).filter(|k| k.level == key.level)?;
+            let Some(Column::Time(time)) = time.column else {
+                return None;
+            };
+            let test = Test::Moment {
+                time: Col(table(key.level), time, ""),
+                from: split_moment(from.as_deref())?,
+                to: split_moment(to.as_deref())?,
+            };
+            (whole.max(Breadth::Broad), test)
+        }
+        Matching::Empty => (Breadth::Unindexed, Test::Empty),
+        _ => return None,
+    };
+    Some(row_term(breadth, key.level, [vec![(col, test)]]))
+}
+
+/// Date and time of a bound, `yyyymmddhhmmss.ffffff`; none when it is something else.
+#[expect(clippy::option_option, reason = "no bound, and a bound that cannot be used, are different")]
+fn split_moment(bound: Option<&str>) -> Option<Option<(String, String)>> {
+    match bound {
+        None => Some(None),
+        Some(text) => {
+            let (date, time) = text.split_at_checked(8)?;
+            Some(Some((date.to_owned(), time.to_owned())))
+        }
+    }
+}
+
+fn time_term(key: &Key, name: &'static str, matching: &Matching) -> Option<Term> {
+    let test = match matching {
+        Matching::Single(value) => Test::OneOf(rows::time(value).into_iter().collect()),
+        Matching::AnyOf(values) => {
+            Test::OneOf(values.iter().filter_map(|v| rows::time(v)).collect())
+        }
+        Matching::Range { from, to } => Test::Range(from.clone(), to.clone()),
+        Matching::Empty => Test::Empty,
+        _ => return None,
+    };
+    let tests = vec![(Col(table(key.level), name, ""), test)];
+    Some(row_term(Breadth::Unindexed, key.level, [tests]))
+}
+
+fn number_term(col: Col, level: Level, matching: &Matching) -> Option<Term> {
+    let test = match matching {
+        Matching::Single(value) => Test::Numbers(rows::number(value).into_iter().collect()),
+        Matching::AnyOf(values) => {
+            Test::Numbers(values.iter().filter_map(|v| rows::number(v)).collect())
+        }
+        Matching::Number(value) => Test::Numbers(whole_number(*value).into_iter().collect()),
+        Matching::Empty => Test::Empty,
+        _ => return None,
+    };
+    Some(row_term(Breadth::Unindexed, level, [vec![(col, test)]]))
+}
+
+/// The integer a number is; none when it has a fraction or is far outside of IS.
+fn whole_number(value: f64) -> Option<i64> {
+    let text = format!("{value}");
+    text.parse().ok()
+}
+
+fn modalities_term(matching: &Matching, case: Case) -> Option<Term> {
+    let col = Col("series", "modality", "");
+    let any = match matching {
+        Matching::Single(value) => vec![whole_values(col, true, std::slice::from_ref(value), case)],
+        Matching::AnyOf(values) => vec![whole_values(col, true, values, case)],
+        Matching::Wildcard(text) => vec![pattern_tests(col, true, text, case)],
+        Matching::AnyWildcard(texts) => {
+            texts.iter().map(|text| pattern_tests(col, true, text, case)).collect()
+        }
+        Matching::Empty => {
+            let none = Test::OneOf(vec![String::new()]);
+            let tests = vec![(Col("study", "modalities", ""), none)];
+            return Some(row_term(Breadth::Unindexed, Level::Study, [tests]));
+        }
+        _ => return None,
+    };
+    let check = |tests| {
+        vec![Check {
+            source: Source::SeriesOfStudy,
+            tests,
+        }]
+    };
+    Some(Term {
+        breadth: Breadth::Broad,
+        any: any.into_iter().map(check).collect(),
+    })
+}
+
+const NAME: Col = Col("study_name", "text", "");
+const WORD: Col = Col("study_name_word", "text", "");
+
+fn name_term(kind: i64, matching: &Matching) -> Option<Term> {
+    let name_check = |test| Check {
+        source: Source::Name(kind),
+        tests: vec![(NAME, test)],
+    };
+    let whole = |value: &String| -> Vec<Check> {
+        let groups = fold::name(value).into_iter().map(|group| rows::clean(&group));
+        groups.map(|group| name_check(Test::OneOf(vec![group]))).collect()
+    };
+    let patterned = |value: &String| -> Vec<Check> {
+        let groups = value.split('=').map(name_pattern).filter(|pattern| !pattern.is_anything());
+        groups.map(|pattern| name_check(Test::Matches(pattern))).collect()
+    };
+    let (breadth, any) = match matching {
+        Matching::Single(value) => (Breadth::Narrow, vec![whole(value)]),
+        Matching::AnyOf(values) => (Breadth::Narrow, values.iter().map(whole).collect()),
+        Matching::Wildcard(text) => (Breadth::Broad, vec![patterned(text)]),
+        Matching::AnyWildcard(texts) => (Breadth::Broad, texts.iter().map(patterned).collect()),
+        Matching::Words(words) => {
+            let folded: Vec<String> = words.iter().map(|word| fold::text(word)).collect();
+            let words = folded.iter().map(String::as_str).filter(|word| !word.is_empty());
+            let pattern = Pattern::words(words.take(rows::MAX_WORDS));
+            let check = Check {
+                source: Source::Word(kind),
+                tests: vec![(WORD, Test::Matches(pattern))],
+            };
+            (Breadth::Broad, vec![vec![check]])
+        }
+        Matching::Empty => {
+            let check = Check {
+                source: Source::Name(kind),
+                tests: vec![(NAME, Test::Empty)],
+            };
+            (Breadth::Unindexed, vec![vec![check]])
+        }
+        _ => return None,
+    };
+    if any.iter().any(Vec::is_empty) {
+        // A value of nothing but delimiters asks for nothing.
+        return Some(Term {
+            breadth,
+            any: Vec::new(),
+        });
+    }
+    Some(Term { breadth, any })
+}
+
+/// A pattern over one folded group; delimiters at the end are not part of what is stored.
+fn name_pattern(group: &str) -> Pattern {
+    let fold_components = |text: &str| {
+        let parts: Vec<String> = text.split('^').map(fold::text).collect();
+        parts.join("^")
+    };
+    Pattern::parse(group.trim_end_matches('^'), fold_components)
+}
