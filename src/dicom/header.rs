@@ -264,15 +264,23 @@ impl Opening {
 
     /// Tells the encoding of the (inflated) data set at `offset`.
     pub(crate) fn recognize(&self, window: &mut Window<'_>, offset: u64) -> Result<Recognized, WalkError> {
-        let label = self.label.as_deref();
-        let bytes = window.peek(offset, 12)?;
-        let told = label.map(Encoding::of);
-        let encoding = match sniff(bytes, label) {
-            Some(encoding) => encoding,
-            // Too short for an element: what follows will say so.
-            None if bytes.len() < 8 => told.unwrap_or(Encoding::ExplicitLittle),
-            None => return Err(WalkError::damaged(None, offset, Problem::UnknownEncoding)),
-        };
-        Ok(Recognized { encoding, agrees: told.is_none_or(|told| told == encoding) })
+        recognize(window, offset, self.label.as_deref())
     }
+}
+
+/// Tells the encoding of the data set at `offset`, believing the label unless the bytes contradict it.
+pub(crate) fn recognize(
+    window: &mut Window<'_>,
+    offset: u64,
+    label: Option<&str>,
+) -> Result<Recognized, WalkError> {
+    let bytes = window.peek(offset, 12)?;
+    let told = label.map(Encoding::of);
+    let encoding = match sniff(bytes, label) {
+        Some(encoding) => encoding,
+        // Too short for an element: what follows will say so.
+        None if bytes.len() < 8 => told.unwrap_or(Encoding::ExplicitLittle),
+        None => return Err(WalkError::damaged(None, offset, Problem::UnknownEncoding)),
+    };
+    Ok(Recognized { encoding, agrees: told.is_none_or(|told| told == encoding) })
 }

@@ -413,8 +413,9 @@ impl Plan {
         changes.sort_unstable_by_key(|(watermark, ..)| *watermark);
         D::lock_feed(connection).await?;
         for chunk in changes.chunks(500) {
-            let mut sql = Statement::<D>::new(
-                "insert into change (time, partition, action, watermark, study_uid, series_uid, sop_instance_uid, \
+            let mut sql = Statement::<D>::new("with t as materialized (select ");
+            sql.push(D::FEED_TIME).push(
+                " as time) insert into change (time, partition, action, watermark, study_uid, series_uid, sop_instance_uid, \
                  patient_id) select t.time, study.partition, ",
             );
             sql.int(action_code(Action::Create)).push(
@@ -424,8 +425,7 @@ impl Plan {
                 sql.int(*watermark).push(", ").int(*study).push(", ");
                 sql.text(name.series.as_str()).push(", ").text(name.instance.as_str());
             });
-            sql.push(") as v join study on study.id = v.column2 cross join (select ");
-            sql.push(D::FEED_TIME).push(" as time) as t order by v.column1");
+            sql.push(") as v join study on study.id = v.column2 cross join t order by v.column1");
             sql.run(connection).await?;
         }
         Ok(())

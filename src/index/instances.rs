@@ -8,6 +8,7 @@ use super::{
     ContentRow, IndexError, InstanceRow, Instances, MetadataRow, NewInstance, Place, Result,
     Version, delete,
 };
+use crate::dicom::fold;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::scope::{Scope, Visible};
 
@@ -138,7 +139,7 @@ pub(super) fn push_scope<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
     }
     if !patients.is_empty() {
         // The folded twin has the index, the text itself decides.
-        let folded: Vec<String> = patients.iter().map(|id| super::fold::text(id)).collect();
+        let folded: Vec<String> = patients.iter().map(|id| fold::text(id)).collect();
         sql.push(" or (study.patient_id_norm in ").texts(folded.iter().map(String::as_str));
         sql.push(" and study.patient_id in ").texts(patients.iter().map(String::as_str)).push(")");
     }

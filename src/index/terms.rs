@@ -3,11 +3,11 @@
 //! Invariant: a condition either becomes a term that decides it exactly, or [`indexed`] says no and the caller matches
 //! it in the JSON.
 
-use super::fold;
 use super::pattern::Pattern;
 use super::rows::{self, has_norm, name_kind};
 use crate::dicom::keys::{Column, Key, Level, key};
 use crate::dicom::query::{Case, Condition, Matching};
+use crate::dicom::{fold, temporal};
 
 /// A column: table, name, suffix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,10 +224,8 @@ fn date_term(key: &Key, name: &'static str, matching: &Matching) -> Option<Term>
         Breadth::Unindexed
     };
     let (breadth, test) = match matching {
-        Matching::Single(value) => (whole, Test::OneOf(rows::date(value).into_iter().collect())),
-        Matching::AnyOf(values) => {
-            (whole, Test::OneOf(values.iter().filter_map(|v| rows::date(v)).collect()))
-        }
+        Matching::Single(value) => (whole, stored_values(key, std::slice::from_ref(value))),
+        Matching::AnyOf(values) => (whole, stored_values(key, values)),
         Matching::Range { from, to } => {
             (whole.max(Breadth::Broad), Test::Range(from.clone(), to.clone()))
         }
@@ -249,6 +247,12 @@ fn date_term(key: &Key, name: &'static str, matching: &Matching) -> Option<Term>
     Some(row_term(breadth, key.level, [vec![(col, test)]]))
 }
 
+/// Dates or times in the form of their column; what is none equals nothing.
+fn stored_values(key: &Key, values: &[String]) -> Test {
+    let stored = values.iter().filter_map(|value| temporal::stored(key.vr, value));
+    Test::OneOf(stored.collect())
+}
+
 /// Date and time of a bound, `yyyymmddhhmmss.ffffff`; none when it is something else.
 #[expect(clippy::option_option, reason = "no bound, and a bound that cannot be used, are different")]
 fn split_moment(bound: Option<&str>) -> Option<Option<(String, String)>> {
@@ -263,10 +267,8 @@ fn split_moment(bound: Option<&str>) -> Option<Option<(String, String)>> {
 
 fn time_term(key: &Key, name: &'static str, matching: &Matching) -> Option<Term> {
     let test = match matching {
-        Matching::Single(value) => Test::OneOf(rows::time(value).into_iter().collect()),
-        Matching::AnyOf(values) => {
-            Test::OneOf(values.iter().filter_map(|v| rows::time(v)).collect())
-        }
+        Matching::Single(value) => stored_values(key, std::slice::from_ref(value)),
+        Matching::AnyOf(values) => stored_values(key, values),
         Matching::Range { from, to } => Test::Range(from.clone(), to.clone()),
         Matching::Empty => Test::Empty,
         _ => return None,
