@@ -267,6 +267,14 @@ pub struct Limits {
     /// Largest inflated size of a deflated data set, in bytes.
     #[arg(long, env = "STOWAGE_MAX_INFLATED_BYTES", default_value_t = 1 << 30, global = true)]
     pub max_inflated_bytes: u64,
+    /// Bytes of decoded and encoded frames kept for those who ask next.
+    #[arg(
+        long,
+        env = "STOWAGE_FRAME_CACHE_BYTES",
+        default_value_t = 64 << 20,
+        global = true
+    )]
+    pub frame_cache_bytes: u64,
     /// Largest decoded frame, in bytes.
     #[arg(long, env = "STOWAGE_MAX_FRAME_BYTES", default_value_t = 512 << 20, global = true)]
     pub max_frame_bytes: usize,

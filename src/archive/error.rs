@@ -51,6 +51,15 @@ pub enum ArchiveError {
     /// A stored file cannot be read again.
     #[error("a stored instance cannot be read")]
     Stored(#[from] WalkError),
+    /// A frame cannot be decoded or encoded.
+    #[error("the frame cannot be converted")]
+    Codec(#[source] crate::dicom::codec::CodecError),
+    /// A picture cannot be made.
+    #[error("the picture cannot be made")]
+    Render(#[source] crate::dicom::render::RenderError),
+    /// What several requests waited for together failed.
+    #[error("{0}")]
+    Shared(std::sync::Arc<ArchiveError>),
     /// A task was lost, which only a defect can cause.
     #[error("the task {what} was lost")]
     Lost {
@@ -67,6 +76,19 @@ impl ArchiveError {
     #[must_use]
     pub fn not_found(what: impl Into<String>) -> Self {
         Self::NotFound { what: what.into() }
+    }
+
+    /// Whether it says that pixels cannot be converted, and nothing else is wrong.
+    #[must_use]
+    pub fn is_about_pixels(&self) -> bool {
+        match self {
+            Self::Codec(_)
+            | Self::Render(_)
+            | Self::NotAcceptable { .. }
+            | Self::TooLarge { .. } => true,
+            Self::Shared(error) => error.is_about_pixels(),
+            _ => false,
+        }
     }
 
     /// Invalid, with a sentence.

@@ -53,24 +53,25 @@ impl Archive {
         let slices = instance
             .frame(number)
             .ok_or_else(|| ArchiveError::not_found(format!("frame {number}")))?;
+        let held = instance.row.layout.transfer_syntax.as_str();
         match plan {
-            Plan::Stored => self.slices(instance, &slices, 1).await,
-            Plan::Native if media::is_native(&instance.row.layout.transfer_syntax) => {
-                self.slices(instance, &slices, swap_width(instance)).await
+            Plan::Stored => self.slices(instance, &slices).await,
+            Plan::Native if media::is_native(held) && held != syntax::EXPLICIT_BE => {
+                self.slices(instance, &slices).await
             }
-            Plan::Native | Plan::Encode(_) => Err(ArchiveError::NotAcceptable {
-                reason: "this server cannot decode the stored frames".to_owned(),
-                available: self.available(&instance.row),
-            }),
+            Plan::Native => {
+                let samples = self.samples(instance, number).await?;
+                Ok(Content::whole(Bytes::copy_from_slice(&samples.data)))
+            }
+            Plan::Encode(uid) => Ok(Content::whole(self.encoded(instance, number, uid).await?.0)),
         }
     }
 
     /// The bytes of slices, shifted when they start inside a byte.
-    async fn slices(
+    pub(super) async fn slices(
         &self,
         instance: &OpenInstance,
         slices: &FrameSlices,
-        swap: usize,
     ) -> Result<Content> {
         let mut parts = Vec::with_capacity(slices.ranges.len());
         for range in &slices.ranges {
@@ -84,20 +85,7 @@ impl Archive {
             let packed = collect(content).await?;
             return Ok(Content::whole(Bytes::from(shift(&packed, bits))));
         }
-        if swap < 2 {
-            return Ok(content);
-        }
-        // Chunks are multiples of the width but for the last, and frames of swapped samples too.
-        let length = content.length;
-        let chunks = content.chunks.map_ok(move |chunk| {
-            let mut bytes = chunk.to_vec();
-            bytes.chunks_exact_mut(swap).for_each(<[u8]>::reverse);
-            Bytes::from(bytes)
-        });
-        Ok(Content {
-            length,
-            chunks: chunks.boxed(),
-        })
+        Ok(content)
     }
 
     /// The value a `BulkDataURI` names; `path` is what follows `bulkdata/`.
@@ -178,22 +166,8 @@ fn vr_width(vr: &str) -> usize {
     }
 }
 
-/// Bytes to turn round so that native samples become little endian.
-fn swap_width(instance: &OpenInstance) -> usize {
-    let row = &instance.row;
-    if row.layout.transfer_syntax != syntax::EXPLICIT_BE {
-        return 1;
-    }
-    let pixel_vr =
-        |item: &&BulkItem| matches!(item.path.as_str(), "7FE00010" | "7FE00008" | "7FE00009");
-    instance
-        .bulk
-        .iter()
-        .find(pixel_vr)
-        .map_or(1, |item| vr_width(&item.vr))
-}
-
-async fn collect(content: Content) -> Result<Vec<u8>> {
+/// Reads everything; the caller knows that it is small.
+pub(super) async fn collect(content: Content) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(usize::try_from(content.length).unwrap_or(0));
     let mut chunks = content.chunks;
     while let Some(chunk) = chunks.next().await {

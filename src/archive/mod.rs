@@ -10,12 +10,14 @@ pub mod feed;
 pub mod fields;
 pub mod frames;
 pub mod import;
+pub mod pixels;
 pub mod represent;
 pub mod retrieve;
 pub mod rules;
 pub mod search;
 pub mod store;
 pub mod sweep;
+pub mod transcode;
 
 use std::sync::Arc;
 
@@ -45,6 +47,8 @@ pub struct Archive {
     blobs: Blobs,
     limits: Arc<Limits>,
     committer: Committer,
+    /// Decoded and encoded frames.
+    maker: pixels::Maker,
     /// Memory that all store requests may hold, in [`MEMORY_UNIT`]s.
     memory: Arc<Semaphore>,
     /// Walks, conversions and writes on the blocking pool at the same time.
@@ -68,6 +72,7 @@ impl Archive {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self {
             committer: Committer::start(index.clone()),
+            maker: pixels::Maker::new(&limits),
             memory: Arc::new(Semaphore::new(
                 (limits.store_memory_bytes / MEMORY_UNIT).max(1),
             )),

@@ -1,25 +1,9 @@
-//! Which representation of an instance answers a wish, and making it.
+//! Which representation of an instance answers a wish.
 
 use super::Archive;
-use super::error::{ArchiveError, Result};
-use super::retrieve::Content;
-use crate::dicom::instance::PixelDescription;
-use crate::dicom::media::{self, Codecs, FrameWish, Plan, Stored, SyntaxWish};
+use super::pixels::Built;
+use crate::dicom::media::{self, FrameWish, Plan, Stored, SyntaxWish};
 use crate::index::InstanceRow;
-
-/// What this build can decode and encode.
-#[derive(Debug, Clone, Copy)]
-pub struct Built;
-
-impl Codecs for Built {
-    fn decodes(&self, _transfer_syntax: &str, _pixel: &PixelDescription) -> bool {
-        false
-    }
-
-    fn encodes(&self, _transfer_syntax: &str, _pixel: &PixelDescription) -> bool {
-        false
-    }
-}
 
 fn stored(row: &InstanceRow) -> Stored<'_> {
     Stored {
@@ -45,24 +29,9 @@ impl Archive {
         media::plan_frames(stored(row), wish, &Built)
     }
 
-    /// Transfer syntaxes an instance can be had in.
+    /// Transfer syntaxes an instance can be had in, the stored one first.
     #[must_use]
     pub fn available(&self, row: &InstanceRow) -> Vec<String> {
         media::available(stored(row), &Built)
-    }
-
-    /// An instance as planned.
-    ///
-    /// # Errors
-    /// When its bytes cannot be read or converted.
-    pub async fn produce(&self, row: &InstanceRow, plan: &Plan) -> Result<Content> {
-        match plan {
-            Plan::Stored => self.stored(row).await,
-            Plan::Native => self.explicit(row).await,
-            Plan::Encode(_) => Err(ArchiveError::NotAcceptable {
-                reason: "this server cannot make that transfer syntax".to_owned(),
-                available: self.available(row),
-            }),
-        }
     }
 }

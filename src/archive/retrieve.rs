@@ -85,6 +85,14 @@ impl OpenInstance {
         PackedFrames::new(&self.frames).map_or(0, |f| f.count())
     }
 
+    /// The Pixel Data value, when it is native.
+    #[must_use]
+    pub fn pixel_value(&self) -> Option<&BulkItem> {
+        self.bulk
+            .iter()
+            .find(|item| matches!(item.path.as_str(), "7FE00010" | "7FE00008" | "7FE00009"))
+    }
+
     /// Where a frame lies; `number` counts from 1.
     #[must_use]
     pub fn frame(&self, number: u32) -> Option<FrameSlices> {
@@ -242,7 +250,7 @@ impl Archive {
     }
 
     /// Streams segments of a rewritten file.
-    fn copied(
+    pub(super) fn copied(
         &self,
         source: Arc<dyn Source + Send + Sync>,
         segments: Vec<Segment>,
@@ -325,7 +333,7 @@ fn read_piece(source: &dyn Source, range: Range<u64>, width: u8) -> Result<Bytes
     Ok(Bytes::from(buffer))
 }
 
-fn lost_bytes(source: io::Error) -> ArchiveError {
+pub(super) fn lost_bytes(source: io::Error) -> ArchiveError {
     ArchiveError::Blob(crate::blob::BlobError::at("a stored instance", source))
 }
 

@@ -109,8 +109,8 @@ impl Stored<'_> {
 pub trait Codecs {
     /// Whether frames of this transfer syntax can be decoded to samples.
     fn decodes(&self, transfer_syntax: &str, pixel: &PixelDescription) -> bool;
-    /// Whether samples can be encoded in this transfer syntax without changing what the picture means.
-    fn encodes(&self, transfer_syntax: &str, pixel: &PixelDescription) -> bool;
+    /// Whether samples decoded from one syntax can be encoded in another without changing what the picture means.
+    fn encodes(&self, from: &str, to: &str, pixel: &PixelDescription) -> bool;
 }
 
 /// The transfer syntax a client wishes for.
@@ -185,7 +185,10 @@ pub fn plan_instance(
             if uid == EXPLICIT_LE {
                 return readable.then_some(Plan::Native);
             }
-            (readable && codecs.encodes(uid, pixel)).then(|| Plan::Encode(uid.to_owned()))
+            if uid == DEFLATED_LE {
+                return is_native(held).then(|| Plan::Encode(uid.to_owned()));
+            }
+            (readable && codecs.encodes(held, uid, pixel)).then(|| Plan::Encode(uid.to_owned()))
         }
     }
 }

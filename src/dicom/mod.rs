@@ -3,6 +3,7 @@
 #[doc(hidden)]
 pub mod build;
 pub mod charset;
+pub mod codec;
 pub mod error;
 pub mod fold;
 #[doc(hidden)]
@@ -18,6 +19,7 @@ pub mod metadata;
 pub mod query;
 pub mod query_parse;
 pub mod query_tag;
+pub mod render;
 pub mod rewrite;
 pub mod scan;
 pub mod source;

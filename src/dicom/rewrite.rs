@@ -163,6 +163,7 @@ pub fn plan(
         kept: 0,
         open: 0,
         identifiers: Identifiers::default(),
+        bits_allocated: 0,
     };
     planner.run()?;
     let mut segments = vec![Segment::Bytes(meta_group(
@@ -206,6 +207,8 @@ struct Planner<'a, 'e> {
     kept: u64,
     open: usize,
     identifiers: Identifiers,
+    /// (0028,0100), once it was seen.
+    bits_allocated: u16,
 }
 
 impl Planner<'_, '_> {
@@ -297,6 +300,17 @@ impl Planner<'_, '_> {
         Ok(())
     }
 
+    /// Bytes that change places. Samples of more than 16 bits are swapped as a whole: that is how every writer of big
+    /// endian files has stored them, although OW alone would mean 16-bit words.
+    fn width(&self, tag: Tag, vr: VR) -> usize {
+        let samples = self.open == 0 && tag == Tag(0x7FE0, 0x0010) && vr == VR::OW;
+        match self.bits_allocated {
+            32 if samples => 4,
+            64 if samples => 8,
+            _ => swap_width(vr),
+        }
+    }
+
     fn element(&mut self, element: &Element) -> Result<(), WalkError> {
         let Element {
             tag,
@@ -308,13 +322,16 @@ impl Planner<'_, '_> {
         if self.open == 0 && tag == Tag(0x7FE0, 0x0010) && self.new_pixels()? {
             return Ok(());
         }
-        let width = if big { swap_width(vr) } else { 1 };
+        let width = if big { self.width(tag, vr) } else { 1 };
         if length <= SMALL {
             let mut value = self.scanner.value(element)?.into_owned();
             if self.open == 0 {
                 self.identifiers.note(tag, &value);
             }
             swap(&mut value, width);
+            if let (0, Tag(0x0028, 0x0100), [low, high, ..]) = (self.open, tag, value.as_slice()) {
+                self.bits_allocated = u16::from_le_bytes([*low, *high]);
+            }
             self.small_value(tag, vr, &value);
             return Ok(());
         }

@@ -381,24 +381,34 @@ impl HttpError {
 
 impl From<ArchiveError> for HttpError {
     fn from(error: ArchiveError) -> Self {
-        match &error {
-            ArchiveError::NotFound { .. } => Self::new(Slug::NotFound, capitalized(&error)),
-            ArchiveError::Invalid { .. } => Self::new(Slug::InvalidRequest, capitalized(&error)),
+        Self::from(&error)
+    }
+}
+
+impl From<&ArchiveError> for HttpError {
+    fn from(error: &ArchiveError) -> Self {
+        match error {
+            ArchiveError::Shared(error) => Self::from(&**error),
+            ArchiveError::Codec(_) | ArchiveError::Render(_) => {
+                Self::new(Slug::NotAcceptable, told_chain(error)).because(error)
+            }
+            ArchiveError::NotFound { .. } => Self::new(Slug::NotFound, capitalized(error)),
+            ArchiveError::Invalid { .. } => Self::new(Slug::InvalidRequest, capitalized(error)),
             ArchiveError::NotAcceptable { available, .. } => {
                 Self::not_acceptable(available.clone())
             }
-            ArchiveError::TooLarge { .. } => Self::payload_too_large(capitalized(&error)),
-            ArchiveError::Busy { .. } => Self::unavailable(2, &error),
-            ArchiveError::Index(inner) => from_index(inner, &error),
-            ArchiveError::Commit(inner) => from_index(inner, &error),
+            ArchiveError::TooLarge { .. } => Self::payload_too_large(capitalized(error)),
+            ArchiveError::Busy { .. } => Self::unavailable(2, error),
+            ArchiveError::Index(inner) => from_index(inner, error),
+            ArchiveError::Commit(inner) => from_index(inner, error),
             ArchiveError::Blob(BlobError::Full { .. }) => {
-                Self::bare(Slug::InsufficientStorage).because(&error)
+                Self::bare(Slug::InsufficientStorage).because(error)
             }
             ArchiveError::Blob(
                 BlobError::Missing { .. } | BlobError::Short { .. } | BlobError::Io { .. },
             )
             | ArchiveError::Stored(_)
-            | ArchiveError::Lost { .. } => Self::internal(&error),
+            | ArchiveError::Lost { .. } => Self::internal(error),
         }
     }
 }
@@ -411,6 +421,15 @@ fn from_index(inner: &IndexError, error: &ArchiveError) -> HttpError {
             HttpError::internal(error)
         }
     }
+}
+
+/// A codec's reason is the client's to read: it names shapes and syntaxes, no values.
+fn told_chain(error: &ArchiveError) -> String {
+    let cause = error
+        .source()
+        .map(|cause| format!(": {cause}"))
+        .unwrap_or_default();
+    format!("{}{cause}.", capitalized(error).trim_end_matches('.'))
 }
 
 /// The message as a sentence.

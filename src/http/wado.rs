@@ -20,6 +20,7 @@ use crate::archive::{Archive, ArchiveError};
 use crate::auth::Action;
 use crate::dicom::media::{DICOM, Plan, SyntaxWish};
 use crate::dicom::uid::Target;
+use crate::scope::Scope;
 
 /// Returns the instances of a study or series, or one instance, as Part 10 files.
 ///
@@ -43,10 +44,10 @@ pub(super) async fn retrieve_instances(
     let archive = &face.app.archive;
     let rows = archive.instances(&scope, &target).await?;
     match &target {
-        Target::Instance(_) => one_instance(archive, rows, &forms, &links).await,
+        Target::Instance(_) => one_instance(archive, &scope, rows, &forms, &links).await,
         Target::Study(_) | Target::Series(..) => {
             let again = archive.instances(&scope, &target).await?;
-            many_instances(archive, rows, again, &forms, &links).await
+            many_instances(archive, &scope, [rows, again], &forms, &links).await
         }
     }
 }
@@ -113,6 +114,7 @@ fn forms_of(target: &Target) -> Vec<&'static str> {
 
 async fn one_instance(
     archive: &Archive,
+    scope: &Scope,
     mut rows: Rows<InstanceRow>,
     forms: &[Form],
     links: &Links,
@@ -132,7 +134,7 @@ async fn one_instance(
             .collect();
         return Err(HttpError::not_acceptable(list));
     };
-    let content = archive.produce(&row, &plan).await?;
+    let content = archive.produce(scope, &row, &plan).await?;
     let syntax = plan.syntax(&row.layout);
     let content_type = format!("{DICOM}; transfer-syntax={syntax}");
     match form.wrap {
@@ -154,8 +156,8 @@ async fn one_instance(
 
 async fn many_instances(
     archive: &Archive,
-    mut rows: Rows<InstanceRow>,
-    again: Rows<InstanceRow>,
+    scope: &Scope,
+    [mut rows, again]: [Rows<InstanceRow>; 2],
     forms: &[Form],
     links: &Links,
 ) -> Result<Response, HttpError> {
@@ -189,14 +191,21 @@ async fn many_instances(
     } else {
         StatusCode::PARTIAL_CONTENT
     };
-    let (archive, links, syntax) = (archive.clone(), links.clone(), Arc::new(syntax));
+    let (archive, scope) = (archive.clone(), scope.clone());
+    let (links, syntax) = (links.clone(), Arc::new(syntax));
     let parts = again
         .try_filter_map(move |row| {
             let plan = archive.plan_instance(&row, syntax.wish());
-            let (archive, links) = (archive.clone(), links.clone());
+            let (archive, scope) = (archive.clone(), scope.clone());
+            let (links, syntax) = (links.clone(), syntax.clone());
             async move {
                 let Some(plan) = plan else { return Ok(None) };
-                produced(&archive, &links, &row, &plan).await.map(Some)
+                let producer = Producer {
+                    archive: &archive,
+                    scope: &scope,
+                    links: &links,
+                };
+                producer.part(&row, &plan, &syntax).await
             }
         })
         .boxed();
@@ -211,19 +220,44 @@ async fn many_instances(
     Ok(response.into_response())
 }
 
-async fn produced(
-    archive: &Archive,
-    links: &Links,
-    row: &InstanceRow,
-    plan: &Plan,
-) -> Result<AnswerPart, ArchiveError> {
-    let content = archive.produce(row, plan).await?;
-    Ok(part(
-        content,
-        DICOM,
-        Some(plan.syntax(&row.layout)),
-        links.instance(&row.name),
-    ))
+/// Makes the parts of an answer.
+struct Producer<'a> {
+    archive: &'a Archive,
+    scope: &'a Scope,
+    links: &'a Links,
+}
+
+impl Producer<'_> {
+    /// The part of one instance; one that cannot be converted comes as stored when no syntax was named, else it is
+    /// left out, so that it does not spoil the others.
+    async fn part(
+        &self,
+        row: &InstanceRow,
+        plan: &Plan,
+        wish: &Wanted,
+    ) -> Result<Option<AnswerPart>, ArchiveError> {
+        let (plan, content) = match self.archive.produce(self.scope, row, plan).await {
+            Ok(content) => (plan, content),
+            Err(error) if error.is_about_pixels() => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "an instance cannot be converted"
+                );
+                if matches!(wish, Wanted::Uid(_)) {
+                    return Ok(None);
+                }
+                (&Plan::Stored, self.archive.stored(row).await?)
+            }
+            Err(error) => return Err(error),
+        };
+        let syntax = plan.syntax(&row.layout);
+        Ok(Some(part(
+            content,
+            DICOM,
+            Some(syntax),
+            self.links.instance(&row.name),
+        )))
+    }
 }
 
 pub(super) fn header_value(text: &str) -> Result<HeaderValue, HttpError> {
