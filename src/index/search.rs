@@ -150,7 +150,7 @@ impl<'q> Lookup<'q> {
                 // The folded twin alone: only it is in the index.
                 for (col, test) in check.tests.iter().take(1) {
                     sql.push(" and ");
-                    push_test(&mut sql, *col, test, self.trigrams);
+                    push_test(&mut sql, *col, test, self.may_use_trigrams(check));
                 }
                 sql.push(" limit ").int(FEW).push(") as matching");
                 let row = sql.row(connection).await?;
@@ -251,6 +251,10 @@ impl<'q> Lookup<'q> {
         }
     }
 
+    fn may_use_trigrams(&self, check: &Check) -> bool {
+        self.trigrams && matches!(check.source, Source::Name(_))
+    }
+
     fn push_before<D: Dialect>(&self, sql: &mut Statement<D>, before: i64) {
         sql.push(match self.query.level {
             Level::Study => " and study.id < ",
@@ -329,7 +333,7 @@ impl<'q> Lookup<'q> {
                 _ => *col,
             };
             sql.push(" and ");
-            push_test(sql, col, test, self.trigrams && way == Way::Index);
+            push_test(sql, col, test, way == Way::Index && self.may_use_trigrams(check));
         }
         sql.push(")");
     }

@@ -185,13 +185,18 @@ impl<D: Dialect> Statement<D> {
 
     /// Binds a text.
     pub(super) fn text(&mut self, value: &str) -> &mut Self {
-        D::bind_text(&mut self.0, Some(value));
-        self
+        self.opt_text(Some(value))
     }
 
     /// Binds a text or null.
     pub(super) fn opt_text(&mut self, value: Option<&str>) -> &mut Self {
-        D::bind_text(&mut self.0, value);
+        match value {
+            // Postgres refuses NUL. No text is stored with one, so none is found by this either.
+            Some(text) if text.contains('\0') => {
+                D::bind_text(&mut self.0, Some(&text.replace('\0', "\u{FFFD}")));
+            }
+            _ => D::bind_text(&mut self.0, value),
+        }
         self
     }
 
