@@ -1,22 +1,29 @@
 //! DICOM itself: pure, synchronous, no I/O but `Read`, `Seek` and positional reads; nothing of the other layers.
 
-pub mod charset;
-pub mod fold;
 #[doc(hidden)]
 pub mod build;
+pub mod charset;
 pub mod error;
+pub mod fold;
+#[doc(hidden)]
 pub mod frames;
 pub mod header;
 pub mod inflate;
 pub mod instance;
 pub mod json;
 pub mod keys;
+pub mod matcher;
+pub mod media;
+pub mod metadata;
 pub mod query;
-pub mod tag;
-pub mod temporal;
+pub mod query_parse;
+pub mod query_tag;
+pub mod rewrite;
 pub mod scan;
 pub mod source;
+pub mod tag;
+pub mod temporal;
 pub mod uid;
-pub mod walk;
 pub mod validate;
+pub mod walk;
 pub mod wildcard;

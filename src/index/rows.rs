@@ -9,8 +9,8 @@ use super::attributes::Attributes;
 use super::{IndexError, NewInstance, Result};
 use crate::dicom::instance::{Attribute, Instance};
 use crate::dicom::keys::{Column, KEYS, Key, Level};
-use crate::dicom::{fold, temporal};
 use crate::dicom::uid::InstanceName;
+use crate::dicom::{fold, metadata, temporal};
 use crate::scope::Partition;
 
 /// Longest searched text in characters: Postgres refuses index entries of 2,700 bytes, and four columns may meet.
@@ -196,7 +196,9 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Works out the columns of one instance.
     pub(super) fn new(new: &NewInstance) -> Result<Self> {
-        const UNFIT: IndexError = IndexError::Corrupt { what: "a new instance" };
+        const UNFIT: IndexError = IndexError::Corrupt {
+            what: "a new instance",
+        };
         let instance = &*new.instance;
         let json = |text: serde_json::Result<String>| text.map_err(|_| UNFIT);
         let number = |value: u64| i64::try_from(value).map_err(|_| UNFIT);
@@ -215,7 +217,7 @@ impl Prepared {
             },
             bulk: json(serde_json::to_string(&instance.bulk))?,
             frames: instance.frames.to_bytes(),
-            metadata: pack_metadata(instance),
+            metadata: metadata::pack(&instance.metadata),
             blob: (
                 new.place.key.clone(),
                 blob_hash(&new.place.key),
@@ -232,10 +234,6 @@ pub(super) fn blob_hash(key: &str) -> i64 {
     let hash = blake3::hash(key.as_bytes());
     let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
     i64::from_be_bytes([a, b, c, d, e, f, g, h])
-}
-
-fn pack_metadata(_instance: &Instance) -> Vec<u8> {
-    Vec::new()
 }
 
 /// The suffixes of a folded name group that start at a word, with numbered marks behind the words.
@@ -275,12 +273,16 @@ fn name(key: &Key, column: &str, attribute: &Attribute) -> Name {
 
 fn cell(key: &Key, attribute: Option<&Attribute>) -> Cell {
     let values = attribute.map_or(&[][..], |a| &a.values);
-    let first = values.iter().map(|value| clean(value)).find(|value| !value.is_empty());
+    let first = values
+        .iter()
+        .map(|value| clean(value))
+        .find(|value| !value.is_empty());
     match key.column {
         Some(Column::Number(_)) => Cell::Number(first.as_deref().and_then(number)),
-        Some(Column::Date(_) | Column::Time(_)) => {
-            Cell::Text(first.and_then(|value| temporal::stored(key.vr, &value)), None)
-        }
+        Some(Column::Date(_) | Column::Time(_)) => Cell::Text(
+            first.and_then(|value| temporal::stored(key.vr, &value)),
+            None,
+        ),
         _ => {
             let norm = first
                 .as_deref()
@@ -310,7 +312,12 @@ mod tests {
     fn a_name_is_found_from_each_of_its_words() {
         assert_eq!(
             word_suffixes("van der berg^jo"),
-            ["van\u{1}der\u{2}berg\u{3}jo", "der\u{1}berg\u{2}jo", "berg\u{1}jo", "jo"]
+            [
+                "van\u{1}der\u{2}berg\u{3}jo",
+                "der\u{1}berg\u{2}jo",
+                "berg\u{1}jo",
+                "jo"
+            ]
         );
         assert!(word_suffixes("^ ^").is_empty());
         assert_eq!(word_suffixes(&"a ".repeat(100)).len(), MAX_WORDS);

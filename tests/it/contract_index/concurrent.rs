@@ -27,10 +27,22 @@ async fn of_many_equal_inserts_one_wins(index: &TestIndex) {
         let inserts = (0..8).map(|client: u32| {
             let index = Arc::clone(&index.index);
             let sample = Sample::new(round, 1, 1).with(0x0010_0020, &format!("P{client}"));
-            tokio::spawn(async move { (sample.digest(), index.insert(&[sample.build()]).await.unwrap()) })
+            tokio::spawn(async move {
+                (
+                    sample.digest(),
+                    index.insert(&[sample.build()]).await.unwrap(),
+                )
+            })
         });
-        let outcomes: Vec<_> = join_all(inserts).await.into_iter().map(Result::unwrap).collect();
-        let winners: Vec<_> = outcomes.iter().filter(|(_, o)| matches!(o[0], Inserted::Stored { .. })).collect();
+        let outcomes: Vec<_> = join_all(inserts)
+            .await
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        let winners: Vec<_> = outcomes
+            .iter()
+            .filter(|(_, o)| matches!(o[0], Inserted::Stored { .. }))
+            .collect();
         assert_eq!(winners.len(), 1);
         let stored = winners[0].0;
         for (_, outcome) in &outcomes {
@@ -51,10 +63,16 @@ async fn batches_with_the_same_studies_do_not_starve(index: &TestIndex) {
                 // Each client names the studies in another order.
                 let mut studies: Vec<u32> = (0..10).collect();
                 studies.rotate_left(usize::try_from(client + round).unwrap() % 10);
-                let batch: Vec<NewInstance> =
-                    studies.iter().map(|s| Sample::new(*s, client, round).build()).collect();
+                let batch: Vec<NewInstance> = studies
+                    .iter()
+                    .map(|s| Sample::new(*s, client, round).build())
+                    .collect();
                 let inserted = index.insert(&batch).await.unwrap();
-                assert!(inserted.iter().all(|i| matches!(i, Inserted::Stored { .. })));
+                assert!(
+                    inserted
+                        .iter()
+                        .all(|i| matches!(i, Inserted::Stored { .. }))
+                );
             }
         })
     });
@@ -63,7 +81,11 @@ async fn batches_with_the_same_studies_do_not_starve(index: &TestIndex) {
     }
     assert!(index.counter_errors(10).await.unwrap().is_empty());
     let page = search(index, &query(Level::Study)).await;
-    assert!(page.rows.iter().all(|row| row.study_instances == 48 && row.study_series == 6));
+    assert!(
+        page.rows
+            .iter()
+            .all(|row| row.study_instances == 48 && row.study_series == 6)
+    );
 }
 
 async fn inserts_and_deletes_of_one_study_leave_it_whole(index: &TestIndex) {
@@ -74,7 +96,11 @@ async fn inserts_and_deletes_of_one_study_leave_it_whole(index: &TestIndex) {
             for round in 0..25 {
                 let modality = ["CT", "MR", "US"][usize::try_from(client).unwrap()];
                 let batch: Vec<NewInstance> = (0..3)
-                    .map(|i| Sample::new(1, client, round * 3 + i).with(0x0008_0060, modality).build())
+                    .map(|i| {
+                        Sample::new(1, client, round * 3 + i)
+                            .with(0x0008_0060, modality)
+                            .build()
+                    })
                     .collect();
                 index.insert(&batch).await.unwrap();
             }
@@ -98,15 +124,25 @@ async fn inserts_and_deletes_of_one_study_leave_it_whole(index: &TestIndex) {
     for done in join_all(work).await {
         done.unwrap();
     }
-    assert_eq!(index.counter_errors(10).await.unwrap(), Vec::<String>::new());
+    assert_eq!(
+        index.counter_errors(10).await.unwrap(),
+        Vec::<String>::new()
+    );
     check_feed_against_rows(index).await;
 }
 
 /// What the feed says is stored is what is stored.
 async fn check_feed_against_rows(index: &TestIndex) {
-    let all = FeedRange::Sequence { after: 0, through: i64::MAX };
+    let all = FeedRange::Sequence {
+        after: 0,
+        through: i64::MAX,
+    };
     let mut stored = BTreeSet::new();
-    for change in index.changes(&Scope::everything(), &all, WithMetadata::No).await.unwrap() {
+    for change in index
+        .changes(&Scope::everything(), &all, WithMetadata::No)
+        .await
+        .unwrap()
+    {
         match change.action {
             Action::Create => assert!(stored.insert(change.name.clone()), "stored twice"),
             Action::Delete => assert!(stored.remove(&change.name), "deleted but not stored"),
@@ -140,12 +176,18 @@ async fn random_work_of_several_clients_leaves_exact_rows(index: &TestIndex) {
     for model in join_all(work).await {
         expected.extend(model.unwrap().studies());
     }
-    assert_eq!(index.counter_errors(10).await.unwrap(), Vec::<String>::new());
+    assert_eq!(
+        index.counter_errors(10).await.unwrap(),
+        Vec::<String>::new()
+    );
     check_feed_against_rows(index).await;
     let mut found = BTreeMap::new();
     for row in search(index, &query(Level::Study)).await.rows {
         if row.study_uid != format!("1.2.{SHARED}") {
-            found.insert(row.study_uid, (row.study_series, row.study_instances, row.modalities));
+            found.insert(
+                row.study_uid,
+                (row.study_series, row.study_instances, row.modalities),
+            );
         }
     }
     assert_eq!(found, expected);
@@ -166,18 +208,30 @@ fn modality(series: u32) -> &'static str {
 impl Model {
     async fn step(&mut self, index: &dyn stowage::index::Index, client: u32, rng: &mut StdRng) {
         let own = [client * 10, client * 10 + 1, client * 10 + 2];
-        let study = if rng.random_bool(0.2) { SHARED } else { *own.choose(rng).unwrap() };
+        let study = if rng.random_bool(0.2) {
+            SHARED
+        } else {
+            *own.choose(rng).unwrap()
+        };
         let series = rng.random_range(0..4);
         let instance = rng.random_range(0..6);
         let scope = Scope::everything();
         if rng.random_bool(0.65) {
             let mut keys = vec![(study, series, instance)];
             for _ in 0..rng.random_range(0..5) {
-                keys.push((*own.choose(rng).unwrap(), rng.random_range(0..4), rng.random_range(0..6)));
+                keys.push((
+                    *own.choose(rng).unwrap(),
+                    rng.random_range(0..4),
+                    rng.random_range(0..6),
+                ));
             }
             let batch: Vec<NewInstance> = keys
                 .iter()
-                .map(|(s, e, i)| Sample::new(*s, *e, *i).with(0x0008_0060, modality(*e)).build())
+                .map(|(s, e, i)| {
+                    Sample::new(*s, *e, *i)
+                        .with(0x0008_0060, modality(*e))
+                        .build()
+                })
                 .collect();
             let inserted = index.insert(&batch).await.unwrap();
             for (key, inserted) in keys.into_iter().zip(inserted) {
@@ -190,14 +244,19 @@ impl Model {
             let level = match rng.random_range(0..3) {
                 0 => (target(study, None, None), (None, None)),
                 1 => (target(study, Some(series), None), (Some(series), None)),
-                _ => (target(study, Some(series), Some(instance)), (Some(series), Some(instance))),
+                _ => (
+                    target(study, Some(series), Some(instance)),
+                    (Some(series), Some(instance)),
+                ),
             };
             let deleted = index.delete(&scope, &level.0).await.unwrap();
             if study != SHARED {
                 let before = self.instances.len();
                 let (series, instance) = level.1;
                 self.instances.retain(|(s, e, i)| {
-                    *s != study || series.is_some_and(|series| series != *e) || instance.is_some_and(|x| x != *i)
+                    *s != study
+                        || series.is_some_and(|series| series != *e)
+                        || instance.is_some_and(|x| x != *i)
                 });
                 assert_eq!(deleted, (before - self.instances.len()) as u64);
             }
@@ -213,9 +272,15 @@ impl Model {
             entry.1 += 1;
             entry.2.insert(modality(*series));
         }
-        let study = |(study, (series, instances, modalities)): (u32, (BTreeSet<u32>, i64, BTreeSet<&str>))| {
+        let study = |(study, (series, instances, modalities)): (
+            u32,
+            (BTreeSet<u32>, i64, BTreeSet<&str>),
+        )| {
             let modalities = modalities.into_iter().map(str::to_owned).collect();
-            (name(study, 0, 0).study.to_string(), (series.len() as i64, instances, modalities))
+            (
+                name(study, 0, 0).study.to_string(),
+                (series.len() as i64, instances, modalities),
+            )
         };
         studies.into_iter().map(study).collect()
     }

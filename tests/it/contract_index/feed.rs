@@ -27,20 +27,35 @@ const ALL: FeedRange = FeedRange::Sequence {
 };
 
 async fn read(index: &TestIndex, range: &FeedRange) -> Vec<Change> {
-    let changes = index.changes(&Scope::everything(), range, WithMetadata::No).await;
+    let changes = index
+        .changes(&Scope::everything(), range, WithMetadata::No)
+        .await;
     changes.unwrap()
 }
 
 async fn an_empty_feed_is_empty(index: &TestIndex) {
     assert!(read(index, &ALL).await.is_empty());
-    let latest = index.latest_change(&Scope::everything(), WithMetadata::Yes).await;
+    let latest = index
+        .latest_change(&Scope::everything(), WithMetadata::Yes)
+        .await;
     assert!(latest.unwrap().is_none());
 }
 
 async fn every_write_has_one_entry_in_order(index: &TestIndex) {
     let before = OffsetDateTime::now_utc() - Duration::from_secs(2);
-    store(index, &[Sample::new(1, 1, 1), Sample::new(2, 1, 1), Sample::new(1, 1, 2)]).await;
-    index.delete(&Scope::everything(), &target(1, None, None)).await.unwrap();
+    store(
+        index,
+        &[
+            Sample::new(1, 1, 1),
+            Sample::new(2, 1, 1),
+            Sample::new(1, 1, 2),
+        ],
+    )
+    .await;
+    index
+        .delete(&Scope::everything(), &target(1, None, None))
+        .await
+        .unwrap();
     let changes = read(index, &ALL).await;
     let told: Vec<_> = changes.iter().map(|c| (c.action, c.name.clone())).collect();
     assert_eq!(
@@ -53,24 +68,52 @@ async fn every_write_has_one_entry_in_order(index: &TestIndex) {
             (Action::Delete, name(1, 1, 2)),
         ]
     );
-    assert!(changes.windows(2).all(|w| w[0].sequence < w[1].sequence && w[0].timestamp <= w[1].timestamp));
-    assert!(changes[0].timestamp > before && changes[4].timestamp < OffsetDateTime::now_utc() + Duration::from_secs(2));
-    let latest = index.latest_change(&Scope::everything(), WithMetadata::No).await.unwrap();
+    assert!(
+        changes
+            .windows(2)
+            .all(|w| w[0].sequence < w[1].sequence && w[0].timestamp <= w[1].timestamp)
+    );
+    assert!(
+        changes[0].timestamp > before
+            && changes[4].timestamp < OffsetDateTime::now_utc() + Duration::from_secs(2)
+    );
+    let latest = index
+        .latest_change(&Scope::everything(), WithMetadata::No)
+        .await
+        .unwrap();
     assert_eq!(latest.unwrap().sequence, changes[4].sequence);
 }
 
 async fn the_state_is_that_of_now(index: &TestIndex) {
     let scope = Scope::everything();
-    let states = async || read(index, &ALL).await.iter().map(|c| c.state).collect::<Vec<_>>();
+    let states = async || {
+        read(index, &ALL)
+            .await
+            .iter()
+            .map(|c| c.state)
+            .collect::<Vec<_>>()
+    };
     store(index, &[Sample::new(1, 1, 1)]).await;
     assert_eq!(states().await, [State::Current]);
     index.delete(&scope, &target(1, None, None)).await.unwrap();
     assert_eq!(states().await, [State::Deleted, State::Deleted]);
     store(index, &[Sample::new(1, 1, 1)]).await;
-    assert_eq!(states().await, [State::Replaced, State::Replaced, State::Current]);
+    assert_eq!(
+        states().await,
+        [State::Replaced, State::Replaced, State::Current]
+    );
     store(index, &[Sample::new(1, 1, 2)]).await;
-    index.delete(&scope, &target(1, Some(1), Some(1))).await.unwrap();
-    let expected = [State::Deleted, State::Deleted, State::Deleted, State::Current, State::Deleted];
+    index
+        .delete(&scope, &target(1, Some(1), Some(1)))
+        .await
+        .unwrap();
+    let expected = [
+        State::Deleted,
+        State::Deleted,
+        State::Deleted,
+        State::Current,
+        State::Deleted,
+    ];
     assert_eq!(states().await, expected);
 }
 
@@ -84,9 +127,18 @@ async fn ranges_and_windows_are_cut_exactly(index: &TestIndex) {
         after: all[1].sequence,
         through: all[3].sequence,
     };
-    let found: Vec<i64> = read(index, &range).await.iter().map(|c| c.sequence).collect();
+    let found: Vec<i64> = read(index, &range)
+        .await
+        .iter()
+        .map(|c| c.sequence)
+        .collect();
     assert_eq!(found, [all[2].sequence, all[3].sequence]);
-    let window = |from, to, skip, limit| FeedRange::Window { from, to, skip, limit };
+    let window = |from, to, skip, limit| FeedRange::Window {
+        from,
+        to,
+        skip,
+        limit,
+    };
     let times: Vec<_> = all.iter().map(|c| Some(c.timestamp)).collect();
     for (range, expected) in [
         (window(None, None, 0, 100), 0..6),
@@ -98,9 +150,21 @@ async fn ranges_and_windows_are_cut_exactly(index: &TestIndex) {
         (window(None, None, 6, 100), 6..6),
         (window(None, None, u64::MAX, 100), 6..6),
         (window(times[5], times[5], 0, 100), 6..6),
-        (window(Some(OffsetDateTime::UNIX_EPOCH), Some(OffsetDateTime::now_utc()), 0, 2), 0..2),
+        (
+            window(
+                Some(OffsetDateTime::UNIX_EPOCH),
+                Some(OffsetDateTime::now_utc()),
+                0,
+                2,
+            ),
+            0..2,
+        ),
     ] {
-        let found: Vec<i64> = read(index, &range).await.iter().map(|c| c.sequence).collect();
+        let found: Vec<i64> = read(index, &range)
+            .await
+            .iter()
+            .map(|c| c.sequence)
+            .collect();
         let expected: Vec<i64> = all[expected].iter().map(|c| c.sequence).collect();
         assert_eq!(found, expected, "{range:?}");
     }
@@ -110,7 +174,10 @@ async fn metadata_comes_with_what_is_stored(index: &TestIndex) {
     let scope = Scope::everything();
     store(index, &[Sample::new(1, 1, 1), Sample::new(2, 1, 1)]).await;
     index.delete(&scope, &target(1, None, None)).await.unwrap();
-    let changes = index.changes(&scope, &ALL, WithMetadata::Yes).await.unwrap();
+    let changes = index
+        .changes(&scope, &ALL, WithMetadata::Yes)
+        .await
+        .unwrap();
     let has: Vec<bool> = changes.iter().map(|c| c.metadata.is_some()).collect();
     assert_eq!(has, [false, true, false]);
     assert!(read(index, &ALL).await.iter().all(|c| c.metadata.is_none()));
@@ -125,7 +192,10 @@ async fn write(index: &TestIndex, writers: u32, rounds: u32) {
             let samples: Vec<Sample> = (0..size).map(|i| Sample::new(study, 1, i)).collect();
             store(index, &samples).await;
             if round % 3 == 0 {
-                index.delete(&Scope::everything(), &target(study, None, None)).await.unwrap();
+                index
+                    .delete(&Scope::everything(), &target(study, None, None))
+                    .await
+                    .unwrap();
             }
         }
     });
@@ -140,9 +210,19 @@ async fn a_reader_by_sequence_misses_nothing(index: &TestIndex) {
         loop {
             let finished = done.load(Ordering::SeqCst);
             // Asked first: only what was there before an empty answer proves that the answer is a gap in the numbers.
-            let latest = index.latest_change(&Scope::everything(), WithMetadata::No).await.unwrap();
+            let latest = index
+                .latest_change(&Scope::everything(), WithMetadata::No)
+                .await
+                .unwrap();
             let newest = latest.map_or(0, |c| c.sequence);
-            let changes = read(index, &FeedRange::Sequence { after: last, through: last + 50 }).await;
+            let changes = read(
+                index,
+                &FeedRange::Sequence {
+                    after: last,
+                    through: last + 50,
+                },
+            )
+            .await;
             match changes.last() {
                 Some(change) => last = change.sequence,
                 None if newest > last + 50 => last += 50,
@@ -206,7 +286,12 @@ async fn a_reader_by_window_misses_nothing(index: &TestIndex) {
 async fn check_complete(index: &TestIndex, seen: &[Change]) {
     let all: Vec<i64> = read(index, &ALL).await.iter().map(|c| c.sequence).collect();
     let sequences: Vec<i64> = seen.iter().map(|c| c.sequence).collect();
-    assert!(sequences == all, "{} of {} entries, or out of order", sequences.len(), all.len());
+    assert!(
+        sequences == all,
+        "{} of {} entries, or out of order",
+        sequences.len(),
+        all.len()
+    );
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
     assert!(seen.windows(2).all(|w| w[0].timestamp <= w[1].timestamp));
     assert!(all.len() > 1000);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use dicom_core::{Tag, VR};
 use stowage::dicom::frames::FrameTable;
-use stowage::dicom::instance::{Attribute, BulkItem, Instance, Layout, Metadata, PixelDescription, PixelElement};
+use stowage::dicom::instance::{
+    Attribute, BulkItem, Instance, Layout, Metadata, PixelDescription, PixelElement,
+};
 use stowage::dicom::keys::key;
 use stowage::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use stowage::index::{Index, IndexOptions, Inserted, NewInstance, Place, open};
@@ -111,7 +113,10 @@ impl Sample {
 
     /// With an attribute of the index; an empty value is no value, a backslash separates values.
     pub(crate) fn with(mut self, tag: u32, value: &str) -> Self {
-        let tag = Tag(u16::try_from(tag >> 16).unwrap(), u16::try_from(tag & 0xFFFF).unwrap());
+        let tag = Tag(
+            u16::try_from(tag >> 16).unwrap(),
+            u16::try_from(tag & 0xFFFF).unwrap(),
+        );
         let vr = key(tag).map_or(VR::LO, |key| key.vr);
         self.attributes.retain(|(known, ..)| *known != tag);
         self.attributes.push((tag, vr, value.to_owned()));
@@ -129,7 +134,12 @@ impl Sample {
     pub(crate) fn key(&self) -> String {
         match &self.blob {
             Some((key, _)) => key.clone(),
-            None => format!("{}/{}-{:02x?}", self.partition.0, self.name.instance, &self.digest()[..4]),
+            None => format!(
+                "{}/{}-{:02x?}",
+                self.partition.0,
+                self.name.instance,
+                &self.digest()[..4]
+            ),
         }
     }
 
@@ -197,7 +207,11 @@ impl Sample {
             attributes.push(Attribute {
                 tag: *tag,
                 vr: *vr,
-                values: value.split('\\').filter(|v| !v.is_empty()).map(str::to_owned).collect(),
+                values: value
+                    .split('\\')
+                    .filter(|v| !v.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
                 json: start..text.len(),
             });
         }
@@ -218,10 +232,13 @@ pub(crate) fn fragment(vr: VR, value: &str) -> String {
         .filter(|value| !value.is_empty())
         .map(|value| match vr.as_ref() {
             "PN" => {
-                let groups = value.split('=').zip(["Alphabetic", "Ideographic", "Phonetic"]);
+                let groups = value
+                    .split('=')
+                    .zip(["Alphabetic", "Ideographic", "Phonetic"]);
                 let groups = groups.filter(|(group, _)| !group.is_empty());
-                let groups: Vec<String> =
-                    groups.map(|(group, name)| format!("\"{name}\":{}", serde_json::json!(group))).collect();
+                let groups: Vec<String> = groups
+                    .map(|(group, name)| format!("\"{name}\":{}", serde_json::json!(group)))
+                    .collect();
                 format!("{{{}}}", groups.join(","))
             }
             "IS" => value.to_owned(),

@@ -54,9 +54,19 @@ pub(crate) async fn database() -> Option<String> {
         }
     };
     let template = format!("stowage_template_{}", std::process::id());
-    TEMPLATE.get_or_init(|| make_template(server, &template)).await;
-    let name = format!("stowage_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    run(server, &["create database ", &name, " template ", &template]).await;
+    TEMPLATE
+        .get_or_init(|| make_template(server, &template))
+        .await;
+    let name = format!(
+        "stowage_{}_{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    );
+    run(
+        server,
+        &["create database ", &name, " template ", &template],
+    )
+    .await;
     Some(server.url(&name))
 }
 
@@ -117,7 +127,9 @@ fn server() -> Result<&'static Server, &'static str> {
 fn split_url(url: &str) -> (String, String) {
     let authority = url.find("://").map_or(0, |at| at + 3);
     let (base, query) = url.split_at(url.find('?').unwrap_or(url.len()));
-    let end = base[authority..].find('/').map_or(base.len(), |at| authority + at);
+    let end = base[authority..]
+        .find('/')
+        .map_or(base.len(), |at| authority + at);
     (format!("{}/", &base[..end]), query.to_owned())
 }
 
@@ -161,12 +173,17 @@ fn as_user() -> Command {
 fn programs() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
     let mut versions: Vec<PathBuf> = versions.map(|entry| entry.path().join("bin")).collect();
     versions.sort();
     folders.extend(versions.into_iter().rev());
     let complete = |folder: &PathBuf| {
-        ["initdb", "postgres", "pg_isready"].iter().all(|program| Path::new(folder).join(program).is_file())
+        ["initdb", "postgres", "pg_isready"]
+            .iter()
+            .all(|program| Path::new(folder).join(program).is_file())
     };
     folders.into_iter().find(complete)
 }

@@ -23,7 +23,10 @@ pub(crate) fn query(level: Level) -> Query {
 
 /// One condition; case counts.
 pub(crate) fn condition(tag: u32, matching: Matching) -> Condition {
-    let tag = Tag(u16::try_from(tag >> 16).unwrap(), u16::try_from(tag & 0xFFFF).unwrap());
+    let tag = Tag(
+        u16::try_from(tag >> 16).unwrap(),
+        u16::try_from(tag & 0xFFFF).unwrap(),
+    );
     Condition {
         path: TagPath(vec![PathStep { tag, creator: None }]),
         vr: key(tag).map_or(VR::LO, |key| key.vr),
@@ -34,7 +37,9 @@ pub(crate) fn condition(tag: u32, matching: Matching) -> Condition {
 
 /// Runs a query over everything.
 pub(crate) async fn search(index: &TestIndex, query: &Query) -> Page {
-    let page = index.search(&Scope::everything(), query, WithMetadata::No, None).await;
+    let page = index
+        .search(&Scope::everything(), query, WithMetadata::No, None)
+        .await;
     page.unwrap()
 }
 
@@ -42,7 +47,9 @@ pub(crate) async fn search(index: &TestIndex, query: &Query) -> Page {
 pub(crate) async fn studies(index: &TestIndex, values: &[(u32, &str)]) -> Vec<Found> {
     let mut query = query(Level::Study);
     for (tag, value) in values {
-        query.conditions.push(condition(*tag, Matching::Single((*value).to_owned())));
+        query
+            .conditions
+            .push(condition(*tag, Matching::Single((*value).to_owned())));
     }
     search(index, &query).await.rows
 }
