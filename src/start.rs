@@ -13,6 +13,8 @@ use crate::auth::{AuthConfig, Authenticator, jwt};
 use crate::blob::Blobs;
 use crate::config::{AuthMode, Config, TokenArgs};
 use crate::http;
+use crate::http::layers::{CorsConfig, Origins};
+use crate::http::links::{LinksConfig, Network, PublicUrl, Scheme};
 use crate::index::{self, IndexError, IndexOptions};
 
 /// Why the server did not start or stopped.
@@ -97,9 +99,16 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         source,
     })?;
     let address = listener.local_addr().map_err(StartError::Serve)?;
-    let router = http::router(archive, &config, address, mode)
-        .await
-        .map_err(StartError::Config)?;
+    let links = links_config(&config, address)?;
+    let origins = config.http.cors_origins.parse::<Origins>();
+    let origins = origins.map_err(|e| StartError::Config(format!("STOWAGE_CORS_ORIGINS: {e}")))?;
+    let cors = CorsConfig {
+        origins,
+        ..CorsConfig::default()
+    };
+    let authenticator = Authenticator::new(&AuthConfig::from(&config.access), mode).await;
+    let authenticator = authenticator.map_err(|e| StartError::Config(e.to_string()))?;
+    let router = http::router(archive, links, cors, &authenticator);
     if let Some(file) = &config.address_file {
         // Written beside and renamed, so that nobody reads half a line.
         let beside = file.with_extension("new");
@@ -186,15 +195,28 @@ pub fn token(config: &Config, arguments: &TokenArgs) -> Result<String, StartErro
         .map_err(|e| StartError::Config(e.to_string()))
 }
 
-/// The authenticator as configured.
-///
-/// # Errors
-/// A sentence that says what is missing.
-pub(crate) async fn authenticator(
-    config: &Config,
-    mode: AuthMode,
-) -> Result<Authenticator, String> {
-    Authenticator::new(&AuthConfig::from(&config.access), mode)
-        .await
-        .map_err(|e| e.to_string())
+/// Where links point, as configured.
+fn links_config(config: &Config, address: SocketAddr) -> Result<LinksConfig, StartError> {
+    let http = &config.http;
+    let public_url = http
+        .public_url
+        .as_deref()
+        .map(str::parse::<PublicUrl>)
+        .transpose();
+    let networks = http
+        .trusted_proxies
+        .iter()
+        .map(|n| n.trim())
+        .filter(|n| !n.is_empty());
+    let trusted_proxies = networks
+        .map(str::parse::<Network>)
+        .collect::<Result<Vec<_>, _>>();
+    Ok(LinksConfig {
+        public_url: public_url
+            .map_err(|e| StartError::Config(format!("STOWAGE_PUBLIC_URL: {e}")))?,
+        trusted_proxies: trusted_proxies
+            .map_err(|e| StartError::Config(format!("STOWAGE_TRUSTED_PROXIES: {e}")))?,
+        listen_port: address.port(),
+        scheme: Scheme::Http,
+    })
 }

@@ -1,13 +1,14 @@
 //! What handlers receive: meaning, not strings.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 
-use axum::extract::{FromRequestParts, OptionalFromRequestParts, RawPathParams};
+use axum::extract::{ConnectInfo, FromRequestParts, OptionalFromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use percent_encoding::percent_decode_str;
 
 use super::Face;
-use super::error::HttpError;
+use super::error::{HttpError, Slug};
 use super::links::Links;
 use crate::auth::{Action, Caller};
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target, UidError};
@@ -41,7 +42,7 @@ impl FromRequestParts<Face> for Access {
         let caller = parts.extensions.get::<Caller>().cloned();
         caller
             .map(Self)
-            .ok_or_else(|| HttpError::internal("a route without the auth layer"))
+            .ok_or_else(|| HttpError::broken("a route without the auth layer"))
     }
 }
 
@@ -49,10 +50,17 @@ impl FromRequestParts<Face> for Links {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, face: &Face) -> Result<Self, Self::Rejection> {
-        Ok(face
-            .app
-            .links
-            .of_request(&parts.headers, &parts.extensions, face.profile.root))
+        let peer = parts
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|c| c.0.ip());
+        Ok(Self::of_request(
+            &face.app.links,
+            face.profile.root,
+            &parts.uri,
+            &parts.headers,
+            peer,
+        ))
     }
 }
 
@@ -61,6 +69,20 @@ impl FromRequestParts<Face> for Links {
 pub(super) struct QueryPairs(pub(super) Vec<(String, String)>);
 
 impl QueryPairs {
+    /// The parameters of a search: those that choose the representation are left out.
+    pub(super) fn searched(&self) -> Vec<(String, String)> {
+        let shape = |name: &str| {
+            ["accept", "charset", "access_token"]
+                .iter()
+                .any(|known| name.eq_ignore_ascii_case(known))
+        };
+        self.0
+            .iter()
+            .filter(|(name, _)| !shape(name))
+            .cloned()
+            .collect()
+    }
+
     /// The first value of a parameter; `name` in lower case.
     pub(super) fn first(&self, name: &str) -> Option<&str> {
         self.0
@@ -74,7 +96,7 @@ impl QueryPairs {
         for pair in query.split('&').filter(|p| !p.is_empty()) {
             if pairs.len() == MAX_PAIRS {
                 return Err(HttpError::bad_request(
-                    "query-too-long",
+                    Slug::InvalidQuery,
                     "The query has too many parameters.",
                 ));
             }
@@ -90,7 +112,7 @@ fn decode(text: &str) -> Result<String, HttpError> {
     let decoded = percent_decode_str(&blanks).decode_utf8();
     let decoded = decoded.map_err(|_| {
         HttpError::bad_request(
-            "query-not-utf8",
+            Slug::InvalidQuery,
             "The query is not UTF-8 after percent-decoding.",
         )
     })?;
@@ -125,7 +147,7 @@ impl TargetPath {
     pub(super) fn parse(&self) -> Result<Target, HttpError> {
         let study = self
             .study()?
-            .ok_or_else(|| HttpError::internal("a route without a study"))?;
+            .ok_or_else(|| HttpError::broken("a route without a study"))?;
         let Some(series) = self.series()? else {
             return Ok(Target::Study(study));
         };
@@ -172,7 +194,7 @@ impl TargetPath {
         match self.parse()? {
             Target::Instance(name) => Ok(name),
             Target::Study(_) | Target::Series(..) => {
-                Err(HttpError::internal("a route without an instance"))
+                Err(HttpError::broken("a route without an instance"))
             }
         }
     }
@@ -180,7 +202,7 @@ impl TargetPath {
 
 fn bad_uid(what: &str, error: UidError) -> HttpError {
     HttpError::bad_request(
-        "invalid-uid",
+        Slug::InvalidUid,
         &format!("The {what} in the path is invalid: {error}."),
     )
 }
@@ -191,7 +213,7 @@ impl FromRequestParts<Face> for TargetPath {
     async fn from_request_parts(parts: &mut Parts, face: &Face) -> Result<Self, Self::Rejection> {
         let bad = |_| {
             HttpError::bad_request(
-                "path-not-utf8",
+                Slug::InvalidRequest,
                 "The path is not UTF-8 after percent-decoding.",
             )
         };
@@ -226,7 +248,7 @@ impl StudyPath {
     pub(super) fn parse(self) -> Result<StudyUid, HttpError> {
         self.0
             .study()?
-            .ok_or_else(|| HttpError::internal("a route without a study"))
+            .ok_or_else(|| HttpError::broken("a route without a study"))
     }
 }
 

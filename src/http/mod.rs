@@ -16,6 +16,7 @@ pub mod links;
 mod metadata;
 pub mod multipart;
 mod parameters;
+pub mod paths;
 pub mod profile;
 mod qido;
 mod range;
@@ -23,22 +24,24 @@ mod represent;
 mod stow;
 mod wado;
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::ServiceExt;
-use axum::extract::DefaultBodyLimit;
-use axum::extract::Request;
 use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use tower::Layer;
+use axum::{Router, ServiceExt};
+use tower::{Layer, ServiceBuilder};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::archive::Archive;
-use crate::config::{AuthMode, Config};
-use crate::start;
-use error::HttpError;
-use links::LinkSource;
+use crate::auth::Authenticator;
+use error::{HttpError, Slug};
+use layers::CorsConfig;
+use links::LinksConfig;
 use profile::{PROFILES, Profile};
 
 /// Media type of DICOM JSON, bare: a charset parameter breaks clients (spec/clients.md rule 9).
@@ -48,7 +51,7 @@ pub(crate) const DICOM_JSON: &str = "application/dicom+json";
 #[derive(Debug)]
 pub struct App {
     pub(crate) archive: Archive,
-    pub(crate) links: LinkSource,
+    pub(crate) links: LinksConfig,
 }
 
 /// One face of the server: the app and how this root answers.
@@ -59,17 +62,13 @@ pub(crate) struct Face {
 }
 
 /// The whole service as a router.
-///
-/// # Errors
-/// A sentence when the configuration of access or links is wrong.
-pub async fn router(
+#[must_use]
+pub fn router(
     archive: Archive,
-    config: &Config,
-    address: SocketAddr,
-    mode: AuthMode,
-) -> Result<Router, String> {
-    let links = LinkSource::new(&config.http, address)?;
-    let authenticator = start::authenticator(config, mode).await?;
+    links: LinksConfig,
+    cors: CorsConfig,
+    authenticator: &Authenticator,
+) -> Router {
     let app = Arc::new(App { archive, links });
     let mut router = Router::new()
         .route("/", get(health::welcome))
@@ -84,14 +83,27 @@ pub async fn router(
             .fallback(no_route)
             .method_not_allowed_fallback(no_method)
             .with_state(face);
-        let service = layers::render_errors(authenticator.wrap(service), profile.errors)
+        let service = authenticator
+            .wrap(service)
+            .layer(from_fn_with_state(profile.errors, layers::errors))
             .layer(layers::api_versions());
         router = router.nest(profile.root, service);
     }
-    let router = router
-        .fallback(layers::unknown_root)
-        .layer(DefaultBodyLimit::disable());
-    Ok(layers::around(router, &config.http))
+    let around = ServiceBuilder::new()
+        .layer(from_fn(layers::request_id))
+        .layer(layers::nosniff())
+        .layer(from_fn_with_state(Arc::new(cors), layers::cors))
+        .layer(layers::vary_accept())
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(layers::compression());
+    router
+        .fallback(paths::unknown_root)
+        .layer(DefaultBodyLimit::disable())
+        .layer(around)
+}
+
+fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    HttpError::broken("a handler panicked").into_response()
 }
 
 /// Every route of a service.
@@ -152,17 +164,17 @@ fn service_routes() -> Router<Face> {
 }
 
 async fn no_route() -> HttpError {
-    HttpError::not_found("There is no such resource.")
+    HttpError::new(Slug::NotFound, "There is no such resource.")
 }
 
 async fn no_method() -> HttpError {
-    HttpError::method_not_allowed()
+    HttpError::bare(Slug::MethodNotAllowed)
 }
 
 /// The router as a service that tells handlers the address of their peer.
 pub fn into_service(
     router: Router,
-) -> IntoMakeServiceWithConnectInfo<layers::Outermost, SocketAddr> {
-    let outermost = layers::outermost().layer(router);
+) -> IntoMakeServiceWithConnectInfo<paths::Outermost, SocketAddr> {
+    let outermost = paths::outermost().layer(router);
     ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(outermost)
 }
