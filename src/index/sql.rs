@@ -20,6 +20,10 @@ pub(super) trait Dialect: Database<Row: Columns> {
     const FEED_TIME: &'static str;
     /// Behind a `select` that fetches rows in order to change them.
     const FOR_UPDATE: &'static str;
+    /// Before a statement whose plan is asked for, and the column of the plan.
+    const EXPLAIN: (&'static str, &'static str);
+    /// Refreshes what the planner knows of the data.
+    const ANALYZE: &'static str;
     /// Most values bound in one statement, with a margin.
     const MAX_BINDS: usize;
 
@@ -264,12 +268,6 @@ impl<D: Dialect> Statement<D> {
     /// Runs it; returns how many rows it changed.
     pub(super) async fn run(mut self, connection: &mut D::Connection) -> Driver<u64> {
         D::run(connection, &mut self.0).await
-    }
-
-    /// The text so far, for tests.
-    #[cfg(test)]
-    pub(super) fn sql(&self) -> String {
-        sqlx::Execute::sql(&self.0).as_str().to_owned()
     }
 }
 
