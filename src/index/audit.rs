@@ -84,6 +84,14 @@ impl<D: Dialect> Audit for SqlIndex<D> {
         Ok(errors)
     }
 
+    async fn analyze(&self) -> Result<()> {
+        let analyzed = async {
+            let mut connection = self.writers.acquire().await?;
+            Statement::<D>::new(D::ANALYZE).run(&mut connection).await
+        };
+        analyzed.await.map(|_| ()).map_err(failed::<D>("an analysis"))
+    }
+
     async fn ping(&self) -> Result<()> {
         let mut sql = Statement::<D>::new("select 1 as one where 1 = ");
         sql.int(1);

@@ -49,6 +49,12 @@ impl<D: Dialect> Search for SqlIndex<D> {
         let counted = counted.map_err(failed::<D>("a search"))?;
         Ok(u64::try_from(counted).unwrap_or(0))
     }
+
+    async fn plan(&self, scope: &Scope, query: &Query) -> Result<Vec<String>> {
+        let search = Lookup::new(scope, query, None, self.trigrams);
+        let plans = search.plans(self).await;
+        plans.map_err(failed::<D>("a plan"))
+    }
 }
 
 /// How the rows of a page are found.
@@ -115,6 +121,23 @@ impl<'q> Lookup<'q> {
         Ok(Page { rows, more })
     }
 
+    async fn plans<D: Dialect>(&self, index: &SqlIndex<D>) -> Driver<Vec<String>> {
+        let mut connection = index.readers.acquire().await?;
+        let ways = match self.way::<D>(&mut connection).await? {
+            Way::Window => vec![Way::Window, Way::Index],
+            way => vec![way],
+        };
+        let mut plans = Vec::new();
+        for way in ways {
+            let mut sql = Statement::<D>::new(D::EXPLAIN.0);
+            self.push_statement(&mut sql, way, WithMetadata::No);
+            let rows = sql.rows(&mut connection).await?;
+            let lines = rows.iter().map(|row| row.text(D::EXPLAIN.1));
+            plans.push(lines.collect::<Driver<Vec<String>>>()?.join("\n"));
+        }
+        Ok(plans)
+    }
+
     /// Chooses the way by what the terms leave over.
     async fn way<D: Dialect>(&self, connection: &mut D::Connection) -> Driver<Way> {
         let indexed = |term: &&Term| term.breadth != Breadth::Unindexed;
@@ -163,7 +186,7 @@ impl<'q> Lookup<'q> {
                 // The folded twin alone: only it is in the index.
                 for (col, test) in check.tests.iter().take(1) {
                     sql.push(" and ");
-                    push_test(&mut sql, *col, test, self.trigrams);
+                    push_test(&mut sql, *col, test, self.may_use_trigrams(check));
                 }
                 sql.push(" limit ").int(FEW).push(") as matching");
                 let row = sql.row(connection).await?;
@@ -181,12 +204,23 @@ impl<'q> Lookup<'q> {
         way: Way,
         with_metadata: WithMetadata,
     ) -> Statement<D> {
-        let mut sql = Statement::<D>::new(match self.query.level {
+        let mut sql = Statement::<D>::new("");
+        self.push_statement(&mut sql, way, with_metadata);
+        sql
+    }
+
+    fn push_statement<D: Dialect>(
+        &self,
+        sql: &mut Statement<D>,
+        way: Way,
+        with_metadata: WithMetadata,
+    ) {
+        sql.push(match self.query.level {
             Level::Study => "with page as (select study.id as id",
             Level::Series => "with page as (select series.id as id",
             Level::Instance => "with page as (select instance.watermark as id",
         });
-        self.push_rows(&mut sql, way);
+        self.push_rows(sql, way);
         sql.push(match (self.query.level, self.keeps_order(way)) {
             (Level::Study, true) => " order by study.id desc",
             (Level::Series, true) => " order by series.id desc",
@@ -199,8 +233,7 @@ impl<'q> Lookup<'q> {
         let limit = self.query.limit.unwrap_or(u64::MAX).saturating_add(1);
         sql.push(" limit ").int(clamp(limit));
         sql.push(" offset ").int(clamp(self.query.offset)).push(")");
-        self.push_answer(&mut sql, with_metadata);
-        sql
+        self.push_answer(sql, with_metadata);
     }
 
     /// Whether the index that serves the terms yields the order of results by itself.
@@ -265,6 +298,10 @@ impl<'q> Lookup<'q> {
             sql.push(" and ");
             self.push_term(sql, term, way);
         }
+    }
+
+    fn may_use_trigrams(&self, check: &Check) -> bool {
+        self.trigrams && matches!(check.source, Source::Name(_))
     }
 
     fn push_before<D: Dialect>(&self, sql: &mut Statement<D>, before: i64) {
@@ -349,7 +386,12 @@ impl<'q> Lookup<'q> {
                 _ => *col,
             };
             sql.push(" and ");
-            push_test(sql, col, test, self.trigrams && way == Way::Index);
+            push_test(
+                sql,
+                col,
+                test,
+                way == Way::Index && self.may_use_trigrams(check),
+            );
         }
         sql.push(")");
     }

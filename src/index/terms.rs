@@ -385,11 +385,11 @@ fn name_term(kind: i64, matching: &Matching) -> Option<Term> {
                 .map(String::as_str)
                 .filter(|word| !word.is_empty());
             let pattern = Pattern::words(words.take(rows::MAX_WORDS));
-            let check = Check {
+            let asked = (!pattern.is_anything()).then(|| Check {
                 source: Source::Word(kind),
                 tests: vec![(WORD, Test::Matches(pattern))],
-            };
-            (Breadth::Broad, vec![vec![check]])
+            });
+            (Breadth::Broad, vec![asked.into_iter().collect()])
         }
         Matching::Empty => {
             let check = Check {

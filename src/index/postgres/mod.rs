@@ -37,6 +37,8 @@ impl Dialect for Postgres {
     const FEED_TIME: &'static str = "greatest((extract(epoch from clock_timestamp()) * 1000000)::bigint, \
          coalesce((select time from change order by sequence desc limit 1), 0))";
     const FOR_UPDATE: &'static str = " for update";
+    const EXPLAIN: (&'static str, &'static str) = ("explain ", "QUERY PLAN");
+    const ANALYZE: &'static str = "analyze";
     const MAX_BINDS: usize = 16_000;
 
     driver_methods!();

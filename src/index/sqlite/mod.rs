@@ -29,6 +29,8 @@ impl Dialect for Sqlite {
     const FEED_TIME: &'static str = "max(cast(unixepoch('subsec') * 1000000 as integer), \
          coalesce((select time from change order by sequence desc limit 1), 0))";
     const FOR_UPDATE: &'static str = "";
+    const EXPLAIN: (&'static str, &'static str) = ("explain query plan ", "detail");
+    const ANALYZE: &'static str = "pragma optimize = 0x10002";
     const MAX_BINDS: usize = 8_000;
 
     driver_methods!();
