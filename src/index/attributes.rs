@@ -23,7 +23,11 @@ impl Attributes {
             let known = key(attribute.tag).is_some_and(|k| k.level == level);
             let fragment = metadata.text.get(attribute.json.clone()).unwrap_or("");
             if known && fragment.starts_with('{') && !has_uri(metadata, &attribute.json) {
-                let name = format!("{:04X}{:04X}", attribute.tag.group(), attribute.tag.element());
+                let name = format!(
+                    "{:04X}{:04X}",
+                    attribute.tag.group(),
+                    attribute.tag.element()
+                );
                 found.insert(name, fragment.to_owned());
             }
         }
@@ -137,7 +141,16 @@ mod tests {
 
     #[test]
     fn broken_text_is_refused() {
-        for text in ["", "{", "[]", r#"{"a"}"#, r#"{"a":}"#, r#"{"a":1}"#, r#"{"a":{"b"}"#, r#"{"a":{}x}"#] {
+        for text in [
+            "",
+            "{",
+            "[]",
+            r#"{"a"}"#,
+            r#"{"a":}"#,
+            r#"{"a":1}"#,
+            r#"{"a":{"b"}"#,
+            r#"{"a":{}x}"#,
+        ] {
             assert_eq!(Attributes::parse(text), None, "{text}");
         }
     }

@@ -87,11 +87,15 @@ async fn lock<'t, D: Dialect>(
     let mut rows = Rows {
         study: study.int("id")?,
         series: None,
-        instance: target.instance().map(crate::dicom::uid::InstanceUid::as_str),
+        instance: target
+            .instance()
+            .map(crate::dicom::uid::InstanceUid::as_str),
     };
     if let Some(uid) = target.series() {
         let mut sql = Statement::<D>::new("select id from series where series_uid = ");
-        sql.text(uid.as_str()).push(" and study_row = ").int(rows.study);
+        sql.text(uid.as_str())
+            .push(" and study_row = ")
+            .int(rows.study);
         let Some(series) = sql.row(connection).await? else {
             return Ok(None);
         };
@@ -142,7 +146,9 @@ async fn update_levels<D: Dialect>(connection: &mut D::Connection, rows: &Rows<'
     let mut sql = Statement::<D>::new("delete from series where study_row = ");
     sql.int(rows.study);
     if rows.series.is_some() {
-        sql.push(" and id = ").int(series).push(" and instance_count = 0");
+        sql.push(" and id = ")
+            .int(series)
+            .push(" and instance_count = 0");
     }
     let emptied = sql.run(connection).await?;
 

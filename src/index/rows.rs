@@ -195,7 +195,9 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Works out the columns of one instance.
     pub(super) fn new(new: &NewInstance) -> Result<Self> {
-        const UNFIT: IndexError = IndexError::Corrupt { what: "a new instance" };
+        const UNFIT: IndexError = IndexError::Corrupt {
+            what: "a new instance",
+        };
         let instance = &*new.instance;
         let json = |text: serde_json::Result<String>| text.map_err(|_| UNFIT);
         let number = |value: u64| i64::try_from(value).map_err(|_| UNFIT);
@@ -281,7 +283,10 @@ fn name(key: &Key, column: &str, attribute: &Attribute) -> Name {
 
 fn cell(key: &Key, attribute: Option<&Attribute>) -> Cell {
     let values = attribute.map_or(&[][..], |a| &a.values);
-    let first = values.iter().map(|value| clean(value)).find(|value| !value.is_empty());
+    let first = values
+        .iter()
+        .map(|value| clean(value))
+        .find(|value| !value.is_empty());
     match key.column {
         Some(Column::Number(_)) => Cell::Number(first.as_deref().and_then(number)),
         Some(Column::Date(_)) => Cell::Text(first.as_deref().and_then(date), None),
@@ -347,7 +352,12 @@ mod tests {
     fn a_name_is_found_from_each_of_its_words() {
         assert_eq!(
             word_suffixes("van der berg^jo"),
-            ["van\u{1}der\u{2}berg\u{3}jo", "der\u{1}berg\u{2}jo", "berg\u{1}jo", "jo"]
+            [
+                "van\u{1}der\u{2}berg\u{3}jo",
+                "der\u{1}berg\u{2}jo",
+                "berg\u{1}jo",
+                "jo"
+            ]
         );
         assert!(word_suffixes("^ ^").is_empty());
         assert_eq!(word_suffixes(&"a ".repeat(100)).len(), MAX_WORDS);

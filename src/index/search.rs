@@ -41,7 +41,9 @@ impl<D: Dialect> Search for SqlIndex<D> {
         let search = Lookup::new(scope, query, None, self.trigrams);
         let mut sql = Statement::<D>::new("select count(*) as counted from (select 1");
         search.push_rows(&mut sql, Way::Index);
-        sql.push(" limit ").int(clamp(ceiling)).push(") as matching");
+        sql.push(" limit ")
+            .int(clamp(ceiling))
+            .push(") as matching");
         let rows = self.read("a search", sql).await?;
         let counted = rows.first().map_or(Ok(0), |row| row.int("counted"));
         let counted = counted.map_err(failed::<D>("a search"))?;
@@ -92,8 +94,12 @@ impl<'q> Lookup<'q> {
     ) -> Driver<Page> {
         let mut connection = index.readers.acquire().await?;
         let way = self.way::<D>(&mut connection).await?;
-        let wanted = usize::try_from(clamp(self.query.limit.unwrap_or(u64::MAX))).unwrap_or(usize::MAX);
-        let mut rows = self.statement::<D>(way, with_metadata).rows(&mut connection).await?;
+        let wanted =
+            usize::try_from(clamp(self.query.limit.unwrap_or(u64::MAX))).unwrap_or(usize::MAX);
+        let mut rows = self
+            .statement::<D>(way, with_metadata)
+            .rows(&mut connection)
+            .await?;
         if way == Way::Window && rows.len() <= wanted {
             rows = self
                 .statement::<D>(Way::Index, with_metadata)
@@ -102,14 +108,20 @@ impl<'q> Lookup<'q> {
         }
         let more = rows.len() > wanted;
         rows.truncate(wanted);
-        let rows = rows.iter().map(|row| self.found(row)).collect::<Driver<_>>()?;
+        let rows = rows
+            .iter()
+            .map(|row| self.found(row))
+            .collect::<Driver<_>>()?;
         Ok(Page { rows, more })
     }
 
     /// Chooses the way by what the terms leave over.
     async fn way<D: Dialect>(&self, connection: &mut D::Connection) -> Driver<Way> {
         let indexed = |term: &&Term| term.breadth != Breadth::Unindexed;
-        let narrow = self.terms.iter().any(|term| term.breadth == Breadth::Narrow);
+        let narrow = self
+            .terms
+            .iter()
+            .any(|term| term.breadth == Breadth::Narrow);
         if narrow || self.query.study.is_some() || !matches!(self.scope.visible, Visible::All) {
             return Ok(Way::Index);
         }
@@ -135,7 +147,8 @@ impl<'q> Lookup<'q> {
         for alternative in &term.any {
             let mut least = FEW;
             for check in alternative {
-                let mut sql = Statement::<D>::new("select count(*) as counted from (select 1 from ");
+                let mut sql =
+                    Statement::<D>::new("select count(*) as counted from (select 1 from ");
                 sql.push(match check.source {
                     Source::Row(Level::Study) => "study",
                     Source::Row(Level::Series) | Source::SeriesOfStudy => "series",
@@ -196,7 +209,10 @@ impl<'q> Lookup<'q> {
             let checks = term.any.iter().flatten();
             let mut tests = checks.flat_map(|check| {
                 let own = check.source == Source::Row(self.query.level);
-                check.tests.iter().map(move |(_, test)| own && one_value(test))
+                check
+                    .tests
+                    .iter()
+                    .map(move |(_, test)| own && one_value(test))
             });
             term.breadth == Breadth::Narrow && tests.all(|one| one)
         };
@@ -314,10 +330,14 @@ impl<'q> Lookup<'q> {
             sql.push("not ");
         }
         if way == Way::Index && !absent {
-            sql.push("study.id in (select study_row from ").push(table).push(" where partition = ");
+            sql.push("study.id in (select study_row from ")
+                .push(table)
+                .push(" where partition = ");
             sql.int(self.scope.partition.0);
         } else {
-            sql.push("exists (select 1 from ").push(table).push(" where study_row = study.id");
+            sql.push("exists (select 1 from ")
+                .push(table)
+                .push(" where study_row = study.id");
         }
         if let Source::Name(kind) | Source::Word(kind) = check.source {
             sql.push(" and kind = ").int(kind);
@@ -373,9 +393,15 @@ impl<'q> Lookup<'q> {
         });
         if with_metadata == WithMetadata::Yes {
             sql.push(match self.query.level {
-                Level::Study => " left join instance_content on instance_content.watermark = study.newest",
-                Level::Series => " left join instance_content on instance_content.watermark = series.newest",
-                Level::Instance => " left join instance_content on instance_content.watermark = instance.watermark",
+                Level::Study => {
+                    " left join instance_content on instance_content.watermark = study.newest"
+                }
+                Level::Series => {
+                    " left join instance_content on instance_content.watermark = series.newest"
+                }
+                Level::Instance => {
+                    " left join instance_content on instance_content.watermark = instance.watermark"
+                }
             });
         }
         sql.push(" order by page.id desc");
@@ -496,7 +522,12 @@ fn push_moment<D: Dialect>(
     to: Option<&(String, String)>,
 ) {
     sql.push("(");
-    push_range(sql, date, from.map(|f| f.0.as_str()), to.map(|t| t.0.as_str()));
+    push_range(
+        sql,
+        date,
+        from.map(|f| f.0.as_str()),
+        to.map(|t| t.0.as_str()),
+    );
     for (bound, beyond, within) in [(from, " > ", " >= "), (to, " < ", " <= ")] {
         if let Some((bound_date, bound_time)) = bound {
             sql.push(" and (");

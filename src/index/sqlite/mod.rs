@@ -49,7 +49,9 @@ impl Dialect for Sqlite {
 
     fn is_conflict(error: &sqlx::Error) -> bool {
         let refused = error.as_database_error();
-        refused.and_then(primary_code).is_some_and(|code| matches!(code, 5 | 6))
+        refused
+            .and_then(primary_code)
+            .is_some_and(|code| matches!(code, 5 | 6))
     }
 
     fn refusal(error: &dyn sqlx::error::DatabaseError) -> Refusal {
@@ -134,7 +136,10 @@ async fn migrate(pool: &Pool<Sqlite>, path: &Path) -> Result<()> {
             }
             Err(error) => {
                 return Err(IndexError::Open {
-                    reason: format!("the schema of {} cannot be brought up to date: {error}", path.display()),
+                    reason: format!(
+                        "the schema of {} cannot be brought up to date: {error}",
+                        path.display()
+                    ),
                 });
             }
         }
