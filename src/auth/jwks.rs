@@ -18,7 +18,7 @@ const MAX_DOCUMENT: usize = 1024 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Most redirects that are followed.
 const MAX_REDIRECTS: usize = 3;
-/// Where an issuer describes itself (OpenID Connect Discovery 1.0 §4).
+/// Where an issuer describes itself (`OpenID` Connect Discovery 1.0 §4).
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
 /// How often keys are fetched.

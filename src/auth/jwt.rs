@@ -12,7 +12,7 @@ use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use super::jwks::{KeySource, Snapshot, is_url};
 use super::keys::{Key, KeyError, of_pem, of_secret};
 use super::roles::RoleTable;
-use super::{AuthConfigError, Caller, Claims, JwtConfig, Refusal};
+use super::{AuthConfig, AuthConfigError, Caller, Claims, Refusal};
 
 /// Longest token in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -93,7 +93,7 @@ pub(super) struct Verifier {
 }
 
 impl Verifier {
-    pub(super) fn new(config: JwtConfig) -> Result<Self, AuthConfigError> {
+    pub(super) fn new(config: AuthConfig) -> Result<Self, AuthConfigError> {
         let mut fixed = Vec::new();
         if let Some(secret) = &config.secret {
             fixed.push(of_secret(secret).ok_or(AuthConfigError::ShortSecret)?);
@@ -247,11 +247,11 @@ impl Verifier {
     }
 
     /// Tries the keys that are good for the algorithm.
-    fn check<'a>(
+    fn check(
         &self,
         token: &str,
         algorithm: Algorithm,
-        keys: &mut dyn Iterator<Item = &'a Key>,
+        keys: &mut dyn Iterator<Item = &Key>,
     ) -> Result<Claims, TokenError> {
         let mut reason = TokenError::UnknownKey;
         let mut tried = 0_usize;

@@ -6,7 +6,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, 
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use serde_json::Value;
 
-use super::secret::Secret;
+use crate::config::Secret;
 
 /// Most keys of one set or file.
 const MAX_KEYS: usize = 100;

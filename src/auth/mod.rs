@@ -1,13 +1,12 @@
 //! Who asks and what they may do: from a bearer token to a [`Caller`].
 //!
-//! [`Gate`] is what the HTTP layer asks, once per request. Invariants: with access control off the Authorization header
+//! [`Authenticator`] is what the HTTP layer asks, once per request. Invariants: with access control off the Authorization header
 //! is not even looked at; with it on, what cannot be understood grants nothing; no token is ever logged.
 
 mod jwks;
 mod jwt;
 mod keys;
 pub mod roles;
-mod secret;
 pub mod token;
 
 use std::path::PathBuf;
@@ -17,29 +16,21 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde_json::{Map, Value};
 
+use crate::config::{AccessConfig, AuthMode, Secret};
 use crate::scope::{Scope, Visible};
-use roles::{DataAction, Grants, RoleTable};
+use roles::{Grants, RoleTable};
 
 pub use jwks::Pace;
 pub use jwt::TokenError;
 pub use keys::KeyError;
-pub use secret::Secret;
+pub use roles::Action;
 
 /// Claims of a verified token.
 pub type Claims = Map<String, Value>;
 
-/// How callers are recognised.
-#[derive(Debug, Clone)]
-pub enum AuthConfig {
-    /// Everybody may do everything; an Authorization header is ignored.
-    Off,
-    /// Every request needs a JSON Web Token.
-    Jwt(Box<JwtConfig>),
-}
-
 /// Which tokens are good and what they allow.
 #[derive(Debug, Clone, Default)]
-pub struct JwtConfig {
+pub struct AuthConfig {
     /// `iss` a token must have; also where keys are discovered when none are configured.
     pub issuer: Option<String>,
     /// `aud` values that are accepted; `*` alone accepts any. Needed with an issuer's keys, which sign for others too.
@@ -143,13 +134,13 @@ impl Caller {
 
     /// Whether the action is allowed on anything at all.
     #[must_use]
-    pub fn may(&self, action: DataAction) -> bool {
+    pub fn may(&self, action: Action) -> bool {
         self.grants.visible(action).is_some()
     }
 
     /// On what the action is allowed, none when it is not: then the answer is 403 before any lookup.
     #[must_use]
-    pub fn scope(&self, action: DataAction) -> Option<Scope> {
+    pub fn scope(&self, action: Action) -> Option<Scope> {
         let visible = self.grants.visible(action)?.clone();
         Some(Scope {
             visible,
@@ -161,26 +152,48 @@ impl Caller {
     #[must_use]
     pub fn is_limited(&self) -> bool {
         let limited = |action| matches!(self.grants.visible(action), Some(Visible::Only { .. }));
-        DataAction::ALL.iter().copied().any(limited)
+        Action::ALL.iter().copied().any(limited)
     }
 }
 
-/// Checks the credentials of requests.
-#[derive(Debug)]
-pub struct Gate {
-    verifier: Option<jwt::Verifier>,
+impl From<&AccessConfig> for AuthConfig {
+    fn from(config: &AccessConfig) -> Self {
+        let audiences = config.jwt_audience.iter().map(|audience| audience.trim());
+        Self {
+            issuer: config.jwt_issuer.clone(),
+            audiences: audiences
+                .filter(|audience| !audience.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            secret: config.jwt_secret.clone(),
+            key_file: config.jwt_key_file.clone(),
+            jwks: config.jwt_jwks_url.clone(),
+            pace: Pace::default(),
+            roles: RoleTable {
+                roles_claim: config.jwt_roles_claim.clone(),
+                ..RoleTable::default()
+            },
+        }
+    }
+}
+
+/// Checks the credentials of requests; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Authenticator {
+    /// None with access control off.
+    verifier: Option<Arc<jwt::Verifier>>,
     open: Arc<Caller>,
 }
 
-impl Gate {
+impl Authenticator {
     /// Reads keys from files and prepares fetching; nothing is fetched yet.
     ///
     /// # Errors
     /// [`AuthConfigError`] when the configuration cannot tell good tokens from bad ones.
-    pub fn new(config: AuthConfig) -> Result<Self, AuthConfigError> {
-        let verifier = match config {
-            AuthConfig::Off => None,
-            AuthConfig::Jwt(config) => Some(jwt::Verifier::new(*config)?),
+    pub fn new(config: &AuthConfig, mode: AuthMode) -> Result<Self, AuthConfigError> {
+        let verifier = match mode {
+            AuthMode::Off => None,
+            AuthMode::Jwt => Some(Arc::new(jwt::Verifier::new(config.clone())?)),
         };
         Ok(Self {
             verifier,

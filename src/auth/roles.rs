@@ -18,7 +18,7 @@ const MAX_NAMES: usize = 200;
 /// A kind of request that a role allows (contract of `/v*`, security).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum DataAction {
+pub enum Action {
     /// Retrieve, search, change feed, and everything else that only looks.
     Read,
     /// Store, bulk update, workitems.
@@ -31,7 +31,7 @@ pub enum DataAction {
     Export,
 }
 
-impl DataAction {
+impl Action {
     /// Every action there is.
     pub const ALL: [Self; 5] = [
         Self::Read,
@@ -62,11 +62,11 @@ pub enum ActionPattern {
     All,
     /// One by name.
     #[serde(untagged)]
-    One(DataAction),
+    One(Action),
 }
 
 impl ActionPattern {
-    fn covers(self, action: DataAction) -> bool {
+    fn covers(self, action: Action) -> bool {
         match self {
             Self::All => true,
             Self::One(one) => one == action,
@@ -104,7 +104,7 @@ impl Role {
         }
     }
 
-    fn allows(&self, action: DataAction) -> bool {
+    fn allows(&self, action: Action) -> bool {
         let covers = |pattern: &ActionPattern| pattern.covers(action);
         self.data_actions.iter().any(covers) && !self.not_data_actions.iter().any(covers)
     }
@@ -155,17 +155,17 @@ pub struct RoleTable {
     pub studies_claim: String,
     /// Role of a token that names neither a role nor a scope.
     pub default_role: Option<String>,
-    roles: Vec<Role>,
-    scopes: BTreeMap<String, Vec<ActionPattern>>,
+    pub(super) roles: Vec<Role>,
+    pub(super) scopes: BTreeMap<String, Vec<ActionPattern>>,
 }
 
 impl Default for RoleTable {
     /// The shipped roles `globalReader` and `globalAdmin`, short ones beside them, and plain `dicom.*` scopes.
     fn default() -> Self {
         use ActionPattern::{All, One};
-        let read = One(DataAction::Read);
-        let write = One(DataAction::Write);
-        let delete = One(DataAction::Delete);
+        let read = One(Action::Read);
+        let write = One(Action::Write);
+        let delete = One(Action::Delete);
         let roles = vec![
             Role::new("globalReader", &[read]),
             Role::new("globalAdmin", &[All]),
@@ -175,7 +175,7 @@ impl Default for RoleTable {
             Role::new("admin", &[All]),
         ];
         let one_each =
-            DataAction::ALL.map(|action| (format!("dicom.{}", action.as_str()), vec![One(action)]));
+            Action::ALL.map(|action| (format!("dicom.{}", action.as_str()), vec![One(action)]));
         let mut scopes = BTreeMap::from(one_each);
         scopes.insert("dicom.all".to_owned(), vec![All]);
         Self {
@@ -242,7 +242,7 @@ impl RoleTable {
         let mut grants = Grants::default();
         for role in self.roles.iter().filter(|role| names.contains(&role.name)) {
             let visible = role.visible();
-            for action in DataAction::ALL
+            for action in Action::ALL
                 .into_iter()
                 .filter(|action| role.allows(*action))
             {
@@ -260,7 +260,7 @@ impl RoleTable {
 
     fn grant_scope(&self, scope: &str, claims: &Claims, grants: &mut Grants) {
         let plain = self.scopes.get(scope);
-        for action in DataAction::ALL {
+        for action in Action::ALL {
             if plain.is_some_and(|patterns| patterns.iter().any(|pattern| pattern.covers(action))) {
                 grants.add(action, Visible::All);
             }
@@ -302,22 +302,22 @@ impl RoleTable {
 
 /// On what each action is allowed; an action without entry is refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Grants([Option<Visible>; DataAction::ALL.len()]);
+pub(super) struct Grants([Option<Visible>; Action::ALL.len()]);
 
 impl Grants {
     /// Every action on everything.
     pub(super) fn everything() -> Self {
-        Self(DataAction::ALL.map(|_| Some(Visible::All)))
+        Self(Action::ALL.map(|_| Some(Visible::All)))
     }
 
     /// On what an action is allowed.
-    pub(super) fn visible(&self, action: DataAction) -> Option<&Visible> {
-        let at = DataAction::ALL.iter().position(|one| *one == action)?;
+    pub(super) fn visible(&self, action: Action) -> Option<&Visible> {
+        let at = Action::ALL.iter().position(|one| *one == action)?;
         self.0.get(at)?.as_ref()
     }
 
-    fn add(&mut self, action: DataAction, visible: Visible) {
-        let at = DataAction::ALL.iter().position(|one| *one == action);
+    fn add(&mut self, action: Action, visible: Visible) {
+        let at = Action::ALL.iter().position(|one| *one == action);
         if let Some(entry) = at.and_then(|at| self.0.get_mut(at)) {
             *entry = Some(match entry.take() {
                 None => visible,
@@ -430,7 +430,7 @@ enum SmartContext {
 /// `system/ImagingStudy.read` and its relatives, of both SMART App Launch generations.
 ///
 /// A scope with a constraint (`?…`) is not understood, so it grants nothing.
-fn smart_scope(scope: &str) -> Option<(SmartContext, Vec<DataAction>)> {
+fn smart_scope(scope: &str) -> Option<(SmartContext, Vec<Action>)> {
     let (context, rest) = scope.split_once('/')?;
     let context = match context {
         "system" | "user" => SmartContext::Everybody,
@@ -442,9 +442,9 @@ fn smart_scope(scope: &str) -> Option<(SmartContext, Vec<DataAction>)> {
         return None;
     }
     let actions = match access {
-        "read" => vec![DataAction::Read],
-        "write" => vec![DataAction::Write, DataAction::Delete],
-        "*" => vec![DataAction::Read, DataAction::Write, DataAction::Delete],
+        "read" => vec![Action::Read],
+        "write" => vec![Action::Write, Action::Delete],
+        "*" => vec![Action::Read, Action::Write, Action::Delete],
         letters => {
             let known =
                 !letters.is_empty() && letters.bytes().all(|letter| b"cruds".contains(&letter));
@@ -453,9 +453,9 @@ fn smart_scope(scope: &str) -> Option<(SmartContext, Vec<DataAction>)> {
             }
             let mut actions = Vec::new();
             let has = |any: [char; 2]| letters.contains(any);
-            actions.extend(has(['r', 's']).then_some(DataAction::Read));
-            actions.extend(has(['c', 'u']).then_some(DataAction::Write));
-            actions.extend(letters.contains('d').then_some(DataAction::Delete));
+            actions.extend(has(['r', 's']).then_some(Action::Read));
+            actions.extend(has(['c', 'u']).then_some(Action::Write));
+            actions.extend(letters.contains('d').then_some(Action::Delete));
             actions
         }
     };

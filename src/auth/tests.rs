@@ -1,6 +1,7 @@
 use http::HeaderValue;
 
 use super::*;
+use crate::config::TokenArgs;
 
 fn headers(values: &[&str]) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -38,11 +39,11 @@ fn the_bearer_token_is_found_in_any_spelling() {
 
 #[tokio::test]
 async fn with_access_control_off_the_header_is_ignored() {
-    let gate = Gate::new(AuthConfig::Off).unwrap();
-    assert!(!gate.is_on());
+    let open = Authenticator::new(&AuthConfig::default(), AuthMode::Off).unwrap();
+    assert!(!open.is_on());
     for values in [&[][..], &["Bearer None"], &["Basic x", "y"]] {
-        let caller = gate.admit(&headers(values)).await.unwrap();
-        for action in DataAction::ALL {
+        let caller = open.admit(&headers(values)).await.unwrap();
+        for action in Action::ALL {
             assert_eq!(caller.scope(action), Some(Scope::everything()));
         }
         assert!(!caller.is_limited());
@@ -51,23 +52,28 @@ async fn with_access_control_off_the_header_is_ignored() {
 
 #[tokio::test]
 async fn with_access_control_on_a_token_is_needed() {
-    let secret = "0123456789abcdef0123456789abcdef".to_owned();
-    let config = JwtConfig {
-        secret: Some(secret.into()),
-        ..JwtConfig::default()
+    let config = AuthConfig {
+        secret: Some(Secret::from("0123456789abcdef0123456789abcdef")),
+        roles: RoleTable::default().with_json(
+            r#"{"roles": [{"name": "ward", "dataActions": ["read"], "scopes": ["/patients/P"]}]}"#,
+        ).unwrap(),
+        ..AuthConfig::default()
     };
-    let request = token::TokenRequest {
-        roles: vec!["reader".to_owned()],
-        patients: vec!["P".to_owned()],
-        lifetime: std::time::Duration::from_secs(60),
-        ..token::TokenRequest::default()
+    let arguments = TokenArgs {
+        subject: "s".to_owned(),
+        roles: vec!["ward".to_owned()],
+        seconds: 60,
     };
-    let token = token::make(&config, &request).unwrap();
+    let token = token::make_token(&config, &arguments).unwrap();
     assert!(
         !format!("{config:?}").contains("0123"),
         "the secret is redacted"
     );
-    let gate = Gate::new(AuthConfig::Jwt(Box::new(config))).unwrap();
+    let gate = Authenticator::new(&config, AuthMode::Jwt).unwrap();
+    assert!(
+        !format!("{gate:?}").contains("0123"),
+        "the secret is redacted"
+    );
     for values in [&[][..], &["Bearer None"], &["Bearer "], &["Basic x"]] {
         let refusal = gate.admit(&headers(values)).await.unwrap_err();
         assert!(
@@ -78,8 +84,8 @@ async fn with_access_control_on_a_token_is_needed() {
         .admit(&headers(&[&format!("Bearer {token}")]))
         .await
         .unwrap();
-    assert_eq!(caller.scope(DataAction::Write), None);
-    let scope = caller.scope(DataAction::Read).unwrap();
+    assert_eq!(caller.scope(Action::Write), None);
+    let scope = caller.scope(Action::Read).unwrap();
     let only = Visible::Only {
         patients: vec!["P".to_owned()],
         studies: Vec::new(),

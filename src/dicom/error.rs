@@ -183,6 +183,8 @@ pub enum Limit {
     Bulk,
     /// Bytes of the inflated data set.
     Inflated,
+    /// Bytes of one value.
+    Value,
 }
 
 impl fmt::Display for Limit {
@@ -196,6 +198,7 @@ impl fmt::Display for Limit {
             Self::Text => "bytes of metadata",
             Self::Bulk => "bulk data values",
             Self::Inflated => "bytes of inflated data set",
+            Self::Value => "bytes of one value",
         })
     }
 }

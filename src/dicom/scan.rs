@@ -164,11 +164,6 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Sequences open around the current place; 0 at top level.
-    pub(crate) fn depth(&self) -> usize {
-        self.depth
-    }
-
     /// First byte not yet consumed.
     pub(crate) fn position(&self) -> u64 {
         self.position

@@ -655,7 +655,8 @@ impl PixelElement {
 }
 
 impl Identifiers {
-    fn note(&mut self, tag: Tag, bytes: &[u8]) {
+    /// Takes the value of a top-level element, if it is one of the identifiers.
+    pub(crate) fn note(&mut self, tag: Tag, bytes: &[u8]) {
         let slot = match tag {
             Tag(0x0008, 0x0016) => &mut self.sop_class,
             Tag(0x0008, 0x0018) => &mut self.instance,

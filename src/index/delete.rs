@@ -105,16 +105,16 @@ async fn lock<'t, D: Dialect>(
 }
 
 async fn append_changes<D: Dialect>(connection: &mut D::Connection, rows: &Rows<'_>) -> Driver<()> {
-    let mut sql = Statement::<D>::new(
-        "insert into change (time, partition, action, watermark, study_uid, series_uid, sop_instance_uid, patient_id) \
+    let mut sql = Statement::<D>::new("with t as materialized (select ");
+    sql.push(D::FEED_TIME).push(
+        " as time) insert into change (time, partition, action, watermark, study_uid, series_uid, sop_instance_uid, patient_id) \
          select t.time, instance.partition, ",
     );
     sql.int(action_code(Action::Delete)).push(
         ", instance.watermark, study.study_uid, series.series_uid, instance.sop_instance_uid, study.patient_id \
          from instance join series on series.id = instance.series_row join study on study.id = instance.study_row \
-         cross join (select ",
+         cross join t where",
     );
-    sql.push(D::FEED_TIME).push(" as time) as t where");
     rows.push(&mut sql);
     sql.push(" order by instance.watermark");
     sql.run(connection).await.map(|_| ())

@@ -17,9 +17,10 @@ use jsonwebtoken::{EncodingKey, Header, encode, get_current_timestamp};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::auth::roles::DataAction;
-use crate::auth::token::{TokenRequest, make};
-use crate::auth::{Pace, Secret};
+use crate::auth::Action;
+use crate::auth::Pace;
+use crate::auth::token::make_token;
+use crate::config::{Secret, TokenArgs};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const ISSUER: &str = "https://issuer.example/tenant";
@@ -134,25 +135,25 @@ fn hs(claims: &Value) -> String {
     .unwrap()
 }
 
-fn config() -> JwtConfig {
-    JwtConfig {
+fn config() -> AuthConfig {
+    AuthConfig {
         issuer: Some(ISSUER.to_owned()),
         audiences: vec!["stowage".to_owned(), "other".to_owned()],
-        ..JwtConfig::default()
+        ..AuthConfig::default()
     }
 }
 
-fn secret_config() -> JwtConfig {
-    JwtConfig {
-        secret: Some(Secret::from(SECRET.to_owned())),
+fn secret_config() -> AuthConfig {
+    AuthConfig {
+        secret: Some(Secret::from(SECRET)),
         ..config()
     }
 }
 
-fn key_file(text: &str) -> (tempfile::NamedTempFile, JwtConfig) {
+fn key_file(text: &str) -> (tempfile::NamedTempFile, AuthConfig) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
-    let config = JwtConfig {
+    let config = AuthConfig {
         key_file: Some(file.path().to_owned()),
         ..config()
     };
@@ -176,7 +177,7 @@ async fn a_good_token_is_admitted_and_remembered() {
         (caller.subject.as_deref(), caller.issuer.as_deref()),
         (Some("me"), Some(ISSUER))
     );
-    assert!(caller.may(DataAction::Read) && !caller.may(DataAction::Write));
+    assert!(caller.may(Action::Read) && !caller.may(Action::Write));
     assert!(Arc::ptr_eq(&caller, &verifier.admit(&token).await.unwrap()));
     assert_eq!(
         reason(&verifier, &hs(&with("aud", json!(["x", "other"])))).await,
@@ -325,27 +326,27 @@ async fn each_kind_of_key_file_checks_its_algorithms_only() {
 
 #[test]
 fn configurations_that_cannot_tell_tokens_apart_do_not_start() {
-    let start = |config: JwtConfig| Verifier::new(config).map(|_| ()).unwrap_err();
+    let start = |config: AuthConfig| Verifier::new(config).map(|_| ()).unwrap_err();
     assert!(matches!(
-        start(JwtConfig::default()),
+        start(AuthConfig::default()),
         AuthConfigError::NoKey
     ));
-    let named = JwtConfig {
+    let named = AuthConfig {
         issuer: Some("me".to_owned()),
-        ..JwtConfig::default()
+        ..AuthConfig::default()
     };
     assert!(matches!(start(named), AuthConfigError::NoKey));
-    let short = JwtConfig {
-        secret: Some(Secret::from("short".to_owned())),
+    let short = AuthConfig {
+        secret: Some(Secret::from("short")),
         ..config()
     };
     assert!(matches!(start(short), AuthConfigError::ShortSecret));
-    let open = JwtConfig {
+    let open = AuthConfig {
         audiences: Vec::new(),
         ..config()
     };
     assert!(matches!(start(open), AuthConfigError::NoAudience));
-    let gone = JwtConfig {
+    let gone = AuthConfig {
         key_file: Some("/nowhere/key.pem".into()),
         ..config()
     };
@@ -385,7 +386,7 @@ fn the_challenge_is_the_one_of_the_contract() {
         challenge(TokenError::Expired),
         format!("{base}, error=\"invalid_token\", error_description=\"The token expired\"")
     );
-    let odd = JwtConfig {
+    let odd = AuthConfig {
         issuer: Some("a\"b\r\n\\c".to_owned()),
         audiences: vec!["*".to_owned()],
         ..secret_config()
@@ -403,35 +404,41 @@ fn the_challenge_is_the_one_of_the_contract() {
 #[tokio::test]
 async fn made_tokens_are_admitted() {
     let config = secret_config();
-    let request = TokenRequest {
+    let arguments = TokenArgs {
         subject: "tester".to_owned(),
         roles: vec!["writer".to_owned()],
-        studies: vec!["1.2.3".to_owned()],
-        lifetime: Duration::from_secs(60),
-        ..TokenRequest::default()
+        seconds: 60,
     };
-    let token = make(&config, &request).unwrap();
+    let token = make_token(&config, &arguments).unwrap();
     let caller = Verifier::new(config.clone())
         .unwrap()
         .admit(&token)
         .await
         .unwrap();
     assert_eq!(caller.subject.as_deref(), Some("tester"));
-    assert!(
-        caller.may(DataAction::Write) && !caller.may(DataAction::Delete) && caller.is_limited()
-    );
-    let unknown = TokenRequest {
+    assert!(caller.may(Action::Write) && !caller.may(Action::Delete) && !caller.is_limited());
+    let unknown = TokenArgs {
         roles: vec!["king".to_owned()],
-        ..request.clone()
+        ..arguments.clone()
     };
-    assert!(make(&config, &unknown).is_err());
+    assert!(make_token(&config, &unknown).is_err());
     assert!(
-        make(
-            &JwtConfig {
+        make_token(
+            &AuthConfig {
                 secret: None,
+                ..config.clone()
+            },
+            &arguments
+        )
+        .is_err()
+    );
+    assert!(
+        make_token(
+            &AuthConfig {
+                secret: Some(Secret::from("short")),
                 ..config
             },
-            &request
+            &arguments
         )
         .is_err()
     );
@@ -504,8 +511,8 @@ impl Issuer {
         *self.set.write().unwrap() = json!({ "keys": keys }).to_string();
     }
 
-    fn config(&self, pace: Pace) -> JwtConfig {
-        JwtConfig {
+    fn config(&self, pace: Pace) -> AuthConfig {
+        AuthConfig {
             issuer: Some(self.url.clone()),
             pace,
             ..config()
@@ -652,19 +659,19 @@ async fn without_keys_nothing_is_said_about_tokens() {
     for config in [
         issuer.config(EAGER),
         // The description names another issuer.
-        JwtConfig {
+        AuthConfig {
             issuer: Some(elsewhere),
             ..issuer.config(EAGER)
         },
-        JwtConfig {
+        AuthConfig {
             jwks: Some(big),
             ..issuer.config(EAGER)
         },
-        JwtConfig {
+        AuthConfig {
             jwks: Some("http://127.0.0.1:1/keys".to_owned()),
             ..issuer.config(EAGER)
         },
-        JwtConfig {
+        AuthConfig {
             jwks: Some("/nowhere/keys.json".to_owned()),
             ..issuer.config(EAGER)
         },
@@ -692,7 +699,7 @@ async fn a_key_set_may_be_a_file_beside_other_keys() {
     let set = json!({"keys": [odd, symmetric, encrypting, mislabelled, signer.jwk("k"), 7]});
     std::fs::write(file.path(), set.to_string()).unwrap();
     let jwks = Some(file.path().display().to_string());
-    let verifier = Verifier::new(JwtConfig {
+    let verifier = Verifier::new(AuthConfig {
         jwks: jwks.clone(),
         ..config()
     })
@@ -719,7 +726,7 @@ async fn a_key_set_may_be_a_file_beside_other_keys() {
         reason(&verifier, &symmetric).await,
         Some(TokenError::UnknownKey)
     );
-    let both = Verifier::new(JwtConfig {
+    let both = Verifier::new(AuthConfig {
         jwks,
         ..secret_config()
     })

@@ -10,7 +10,7 @@ fn grants(table: &RoleTable, claims: &Value) -> Grants {
 fn told(table: &RoleTable, claims: &Value) -> String {
     let grants = grants(table, claims);
     let mut told = Vec::new();
-    for action in DataAction::ALL {
+    for action in Action::ALL {
         match grants.visible(action) {
             None => {}
             Some(Visible::All) => told.push(action.as_str().to_owned()),

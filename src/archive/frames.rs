@@ -1,0 +1,246 @@
+//! Frames and bulk values of one instance: ranged reads, never the object.
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
+
+use super::Archive;
+use super::error::{ArchiveError, Result};
+use super::retrieve::{Content, OpenInstance};
+use crate::dicom::frames::{BitRange, FrameSlices};
+use crate::dicom::instance::BulkItem;
+use crate::dicom::media::{self, Plan, syntax};
+
+/// A value served by URI.
+#[derive(Debug, Clone)]
+pub struct BulkValue {
+    item: BulkItem,
+    /// Media type of the value itself.
+    pub media: String,
+    /// Transfer syntax of the bytes as they are sent.
+    pub syntax: String,
+}
+
+impl BulkValue {
+    /// Content-Type of the answer when it is sent as `media`.
+    #[must_use]
+    pub fn content_type(&self, media: &str) -> String {
+        self.syntax_as(media).map_or_else(
+            || media.to_owned(),
+            |syntax| format!("{media}; transfer-syntax={syntax}"),
+        )
+    }
+
+    /// Transfer syntax to be named with `media`; a document has none.
+    #[must_use]
+    pub fn syntax_as(&self, media: &str) -> Option<&str> {
+        let pixels =
+            media.starts_with("image/") || media.starts_with("video/") || media == media::OCTETS;
+        pixels.then_some(self.syntax.as_str())
+    }
+}
+
+impl Archive {
+    /// One frame as planned; `number` counts from 1.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] past the last frame.
+    pub async fn frame(
+        &self,
+        instance: &OpenInstance,
+        number: u32,
+        plan: &Plan,
+    ) -> Result<Content> {
+        let slices = instance
+            .frame(number)
+            .ok_or_else(|| ArchiveError::not_found(format!("frame {number}")))?;
+        match plan {
+            Plan::Stored => self.slices(instance, &slices, 1).await,
+            Plan::Native if media::is_native(&instance.row.layout.transfer_syntax) => {
+                self.slices(instance, &slices, swap_width(instance)).await
+            }
+            Plan::Native | Plan::Encode(_) => Err(ArchiveError::NotAcceptable {
+                reason: "this server cannot decode the stored frames".to_owned(),
+                available: self.available(&instance.row),
+            }),
+        }
+    }
+
+    /// The bytes of slices, shifted when they start inside a byte.
+    async fn slices(
+        &self,
+        instance: &OpenInstance,
+        slices: &FrameSlices,
+        swap: usize,
+    ) -> Result<Content> {
+        let mut parts = Vec::with_capacity(slices.ranges.len());
+        for range in &slices.ranges {
+            parts.push(
+                self.dataset_range(&instance.row, range.offset, range.length)
+                    .await?,
+            );
+        }
+        let content = Content::chain(parts);
+        if let Some(bits) = slices.bits {
+            let packed = collect(content).await?;
+            return Ok(Content::whole(Bytes::from(shift(&packed, bits))));
+        }
+        if swap < 2 {
+            return Ok(content);
+        }
+        // Chunks are multiples of the width but for the last, and frames of swapped samples too.
+        let length = content.length;
+        let chunks = content.chunks.map_ok(move |chunk| {
+            let mut bytes = chunk.to_vec();
+            bytes.chunks_exact_mut(swap).for_each(<[u8]>::reverse);
+            Bytes::from(bytes)
+        });
+        Ok(Content {
+            length,
+            chunks: chunks.boxed(),
+        })
+    }
+
+    /// The value a `BulkDataURI` names; `path` is what follows `bulkdata/`.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when no metadata names it.
+    pub fn bulk(&self, instance: &OpenInstance, path: &str) -> Result<BulkValue> {
+        let wanted = path.trim_matches('/').to_ascii_uppercase();
+        let found = instance.bulk.iter().find(|item| item.path == wanted);
+        let item = found
+            .ok_or_else(|| ArchiveError::not_found("the bulk data"))?
+            .clone();
+        let stored = &instance.row.layout.transfer_syntax;
+        let encapsulated = item.encapsulated;
+        let media = if encapsulated {
+            media::frame_media(stored)
+        } else {
+            media::OCTETS
+        };
+        let syntax = if encapsulated {
+            stored.clone()
+        } else {
+            syntax::EXPLICIT_LE.to_owned()
+        };
+        Ok(BulkValue {
+            item,
+            media: media.to_owned(),
+            syntax,
+        })
+    }
+
+    /// The bytes of a value in little endian; of encapsulated pixel data all frames, one after the other.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Blob`] when the bytes are not there.
+    pub async fn bulk_content(
+        &self,
+        instance: &OpenInstance,
+        value: &BulkValue,
+    ) -> Result<Content> {
+        if value.item.encapsulated {
+            let mut frames = Vec::new();
+            for number in 1..=instance.frame_count() {
+                frames.push(self.frame(instance, number, &Plan::Stored).await?);
+            }
+            return Ok(Content::chain(frames));
+        }
+        let content = self
+            .dataset_range(&instance.row, value.item.offset, value.item.length)
+            .await?;
+        let width = match instance.row.layout.transfer_syntax.as_str() {
+            syntax::EXPLICIT_BE => vr_width(&value.item.vr),
+            _ => 1,
+        };
+        if width < 2 {
+            return Ok(content);
+        }
+        let length = content.length;
+        let chunks = content.chunks.map_ok(move |chunk| {
+            let mut bytes = chunk.to_vec();
+            bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
+            Bytes::from(bytes)
+        });
+        Ok(Content {
+            length,
+            chunks: chunks.boxed(),
+        })
+    }
+}
+
+/// Bytes of one value of a VR, as far as byte order matters (PS3.5 §7.3).
+fn vr_width(vr: &str) -> usize {
+    match vr {
+        "OW" | "US" | "SS" | "AT" => 2,
+        "OL" | "OF" | "UL" | "SL" | "FL" => 4,
+        "OV" | "OD" | "UV" | "SV" | "FD" => 8,
+        _ => 1,
+    }
+}
+
+/// Bytes to turn round so that native samples become little endian.
+fn swap_width(instance: &OpenInstance) -> usize {
+    let row = &instance.row;
+    if row.layout.transfer_syntax != syntax::EXPLICIT_BE {
+        return 1;
+    }
+    let pixel_vr =
+        |item: &&BulkItem| matches!(item.path.as_str(), "7FE00010" | "7FE00008" | "7FE00009");
+    instance
+        .bulk
+        .iter()
+        .find(pixel_vr)
+        .map_or(1, |item| vr_width(&item.vr))
+}
+
+async fn collect(content: Content) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(usize::try_from(content.length).unwrap_or(0));
+    let mut chunks = content.chunks;
+    while let Some(chunk) = chunks.next().await {
+        bytes.extend_from_slice(&chunk?);
+    }
+    Ok(bytes)
+}
+
+/// Moves bits down so that the frame starts at the first bit, and clears what is not its own (PS3.5 §8.1.1).
+fn shift(packed: &[u8], bits: BitRange) -> Vec<u8> {
+    let length = usize::try_from(bits.length.div_ceil(8)).unwrap_or(0);
+    let skip = u32::from(bits.skip.min(7));
+    let mut out: Vec<u8> = (0..length)
+        .map(|i| {
+            let pair = |at: usize| u16::from(packed.get(at).copied().unwrap_or(0));
+            let both = pair(i) | (pair(i + 1) << 8);
+            u8::try_from((both >> skip) & 0xFF).unwrap_or(0)
+        })
+        .collect();
+    let used = u32::try_from(bits.length % 8).unwrap_or(0);
+    if let Some(last) = out.last_mut().filter(|_| used > 0) {
+        *last &= (1_u8 << used) - 1;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_moved_to_the_start_of_a_byte() {
+        // Frame of 10 bits behind one of 6: bits 6..16 of the stream.
+        let packed = [0b1100_0000, 0b1010_1011];
+        assert_eq!(
+            shift(
+                &packed,
+                BitRange {
+                    skip: 6,
+                    length: 10
+                }
+            ),
+            [0b1010_1111, 0b0000_0010]
+        );
+        assert_eq!(
+            shift(&packed, BitRange { skip: 0, length: 9 }),
+            [0b1100_0000, 0b0000_0001]
+        );
+    }
+}

@@ -1,0 +1,537 @@
+//! Plans how a stored file is turned into Explicit VR Little Endian without loading it.
+//!
+//! Invariant: only values up to 4 KiB pass through memory, all others are copied or swapped from the source by the caller; the
+//! planned length is the length written. Reads through the scanner of the walk, so both agree what the file holds.
+
+use std::io::{self, Write};
+use std::ops::RangeInclusive;
+
+use dicom_core::{Tag, VR};
+use dicom_object::FileMetaTableBuilder;
+
+use super::error::{Identifiers, Limit, WalkError};
+use super::header::{self, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED};
+use super::instance::Layout;
+use super::scan::{Element, Event, Limits, Scanner};
+use super::source::{Source, Window, read_full};
+
+/// Who writes the meta group: a UID of the project's own, made from a random UUID (PS3.5 §B.2).
+pub const IMPLEMENTATION_CLASS: &str = "2.25.240518434574220785389747742621031329525";
+/// Implementation Version Name (0002,0013).
+pub const IMPLEMENTATION_VERSION: &str = concat!("STOWAGE_", env!("CARGO_PKG_VERSION"));
+
+/// What the new file is to have that the stored one has not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Edits {
+    /// Transfer Syntax UID of the new file; all of them but Implicit VR and Big Endian can be written.
+    pub transfer_syntax: String,
+    /// Changes of top-level elements other than the pixel data, each tag at most once, in any order.
+    pub elements: Vec<Edit>,
+    /// What becomes of Pixel Data (7FE0,0010).
+    pub pixels: PixelEdit,
+}
+
+impl Edits {
+    /// No change but the encoding.
+    #[must_use]
+    pub fn none(transfer_syntax: &str) -> Self {
+        Self { transfer_syntax: transfer_syntax.to_owned(), ..Self::default() }
+    }
+}
+
+/// One change of a top-level element.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// Which one.
+    pub tag: Tag,
+    /// Its new VR and value in little endian order, padded here; none removes it.
+    pub value: Option<(VR, Vec<u8>)>,
+}
+
+/// What becomes of the pixel data.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum PixelEdit {
+    /// It stays; native data is put in little endian order.
+    #[default]
+    Keep,
+    /// Native frames one after another, `length` bytes in all.
+    Native {
+        /// OB or OW.
+        vr: VR,
+        /// How many frames the caller will write.
+        frames: u32,
+        /// Bytes of all frames, without padding.
+        length: u64,
+    },
+    /// Encapsulated frames of these lengths, one fragment each.
+    Encapsulated {
+        /// Bytes of each frame's codestream, without padding.
+        lengths: Vec<u32>,
+    },
+}
+
+/// A piece of the new file, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Segment {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// A run of the source.
+    Copy {
+        /// First byte.
+        offset: u64,
+        /// How many.
+        length: u64,
+    },
+    /// A run of the source, the bytes of each `width` reversed; a rest shorter than `width` stays as it is.
+    Swap {
+        /// First byte.
+        offset: u64,
+        /// How many.
+        length: u64,
+        /// 2, 4 or 8.
+        width: u8,
+    },
+    /// Frames the caller makes.
+    Frames {
+        /// Their numbers, from 1.
+        numbers: RangeInclusive<u32>,
+        /// Bytes of all of them.
+        length: u64,
+    },
+}
+
+impl Segment {
+    /// Bytes of the piece.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Copy { length, .. } | Self::Swap { length, .. } | Self::Frames { length, .. } => *length,
+        }
+    }
+
+    /// Whether the piece holds no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Bytes of the planned file.
+#[must_use]
+pub fn total_length(segments: &[Segment]) -> u64 {
+    segments.iter().fold(0, |sum: u64, segment| sum.saturating_add(segment.len()))
+}
+
+/// Values up to this size are read while planning; larger ones become runs of the source.
+const SMALL: u32 = 4096;
+
+/// Plans the new file; `source` is the stored file, or its inflated data set when the layout says deflated.
+///
+/// # Errors
+/// As the walk: the source has to be the file that was walked. [`WalkError::Limit`] when native pixel data would be longer
+/// than an element can be.
+pub fn plan(
+    source: &dyn Source,
+    layout: &Layout,
+    edits: &Edits,
+    limits: Limits,
+) -> Result<Vec<Segment>, WalkError> {
+    let mut window = Window::new(source);
+    let start = if layout.deflated { 0 } else { layout.dataset_offset };
+    let recognized = header::recognize(&mut window, start, Some(&layout.transfer_syntax))?;
+    let mut elements: Vec<&Edit> = edits.elements.iter().collect();
+    elements.sort_by_key(|edit| edit.tag);
+    let mut planner = Planner {
+        scanner: Scanner::new(window, start, recognized.encoding, limits),
+        limits,
+        pending: elements.into_iter().peekable(),
+        pixels: &edits.pixels,
+        segments: Vec::new(),
+        small: Vec::new(),
+        kept: 0,
+        open: 0,
+        identifiers: Identifiers::default(),
+    };
+    planner.run()?;
+    let mut segments = vec![Segment::Bytes(meta_group(&planner.identifiers, &edits.transfer_syntax)?)];
+    segments.append(&mut planner.segments);
+    Ok(segments)
+}
+
+/// Preamble, prefix and meta group of a new file.
+fn meta_group(identifiers: &Identifiers, transfer_syntax: &str) -> Result<Vec<u8>, WalkError> {
+    let needed = |tag, value: &Option<String>| {
+        value.clone().ok_or_else(|| WalkError::Missing { tag, read: Box::new(identifiers.clone()) })
+    };
+    let table = FileMetaTableBuilder::new()
+        .media_storage_sop_class_uid(needed(Tag(0x0008, 0x0016), &identifiers.sop_class)?)
+        .media_storage_sop_instance_uid(needed(Tag(0x0008, 0x0018), &identifiers.instance)?)
+        .transfer_syntax(transfer_syntax)
+        .implementation_class_uid(IMPLEMENTATION_CLASS)
+        .implementation_version_name(IMPLEMENTATION_VERSION)
+        .build()
+        .map_err(io::Error::other)?;
+    let mut bytes = vec![0; 128];
+    bytes.extend(b"DICM");
+    table.write(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
+}
+
+struct Planner<'a, 'e> {
+    scanner: Scanner<'a>,
+    limits: Limits,
+    pending: std::iter::Peekable<std::vec::IntoIter<&'e Edit>>,
+    pixels: &'e PixelEdit,
+    segments: Vec<Segment>,
+    /// Bytes not yet made a segment.
+    small: Vec<u8>,
+    kept: u64,
+    open: usize,
+    identifiers: Identifiers,
+}
+
+impl Planner<'_, '_> {
+    fn run(&mut self) -> Result<(), WalkError> {
+        loop {
+            match self.scanner.next()? {
+                Event::Element(element) => {
+                    if self.stays(element.tag) {
+                        self.element(&element)?;
+                    }
+                }
+                Event::SequenceStart(element) => {
+                    if self.stays(element.tag) {
+                        self.head(element.tag, VR::SQ, UNDEFINED);
+                        self.open = self.open.saturating_add(1);
+                    } else {
+                        self.skip_sequence()?;
+                    }
+                }
+                Event::ItemStart => self.item(ITEM, UNDEFINED),
+                Event::ItemEnd => self.item(ITEM_END, 0),
+                Event::SequenceEnd => {
+                    self.item(SEQUENCE_END, 0);
+                    self.open = self.open.saturating_sub(1);
+                }
+                Event::FragmentsStart(element) => self.fragments(&element)?,
+                Event::Fragment { .. } | Event::FragmentsEnd { .. } => {}
+                Event::End { .. } => break,
+            }
+            let length = self.small.len() as u64;
+            if self.kept.saturating_add(length) > self.limits.kept {
+                let at = self.scanner.position();
+                return Err(WalkError::limit(None, at, Limit::Kept, self.limits.kept));
+            }
+        }
+        self.insert_before(None);
+        self.flush();
+        Ok(())
+    }
+
+    /// Writes the edits due before an element; tells whether the element itself stays.
+    fn stays(&mut self, tag: Tag) -> bool {
+        if self.open > 0 {
+            return true;
+        }
+        self.insert_before(Some(tag));
+        let replaces = !matches!(self.pixels, PixelEdit::Keep);
+        // Offset tables of the old fragments.
+        if replaces && matches!(tag, Tag(0x7FE0, 0x0001..=0x0003)) {
+            return false;
+        }
+        match self.pending.peek() {
+            Some(edit) if edit.tag == tag => {
+                if let Some(edit) = self.pending.next() {
+                    self.insert(edit);
+                }
+                false
+            }
+            _ => true,
+        }
+    }
+
+    fn insert_before(&mut self, tag: Option<Tag>) {
+        while let Some(edit) = self.pending.next_if(|edit| tag.is_none_or(|tag| edit.tag < tag)) {
+            self.insert(edit);
+        }
+    }
+
+    fn insert(&mut self, edit: &Edit) {
+        if let Some((vr, value)) = &edit.value {
+            self.identifiers.note(edit.tag, value);
+            self.small_value(edit.tag, *vr, value);
+        }
+    }
+
+    fn skip_sequence(&mut self) -> Result<(), WalkError> {
+        let mut open = 1_usize;
+        while open > 0 {
+            match self.scanner.next()? {
+                Event::SequenceStart(_) => open = open.saturating_add(1),
+                Event::SequenceEnd => open = open.saturating_sub(1),
+                Event::End { .. } => return Ok(()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn element(&mut self, element: &Element) -> Result<(), WalkError> {
+        let Element { tag, vr, big, value_at, length } = *element;
+        if self.open == 0 && tag == Tag(0x7FE0, 0x0010) && self.new_pixels()? {
+            return Ok(());
+        }
+        let width = if big { swap_width(vr) } else { 1 };
+        if length <= SMALL {
+            let mut value = self.scanner.value(element)?.into_owned();
+            if self.open == 0 {
+                self.identifiers.note(tag, &value);
+            }
+            swap(&mut value, width);
+            self.small_value(tag, vr, &value);
+            return Ok(());
+        }
+        let odd = length & 1;
+        self.head(tag, vr, length.saturating_add(odd));
+        self.flush();
+        let length = u64::from(length);
+        self.segments.push(match u8::try_from(width) {
+            Ok(width @ 2..) => Segment::Swap { offset: value_at, length, width },
+            _ => Segment::Copy { offset: value_at, length },
+        });
+        if odd == 1 {
+            self.small.push(padding(vr));
+        }
+        Ok(())
+    }
+
+    /// Writes the replacement of the pixel data; false when it stays.
+    fn new_pixels(&mut self) -> Result<bool, WalkError> {
+        const TAG: Tag = Tag(0x7FE0, 0x0010);
+        match self.pixels {
+            PixelEdit::Keep => return Ok(false),
+            PixelEdit::Native { vr, frames, length } => {
+                let odd = length & 1;
+                let padded = u32::try_from(length.saturating_add(odd)).ok().filter(|l| *l != UNDEFINED);
+                let Some(padded) = padded else {
+                    let at = self.scanner.position();
+                    return Err(WalkError::limit(Some(TAG), at, Limit::Value, u64::from(u32::MAX) - 1));
+                };
+                self.head(TAG, *vr, padded);
+                self.frames(1..=*frames, *length);
+                if odd == 1 {
+                    self.small.push(0);
+                }
+            }
+            PixelEdit::Encapsulated { lengths } => {
+                self.head(TAG, VR::OB, UNDEFINED);
+                self.offset_table(lengths);
+                for (number, length) in (1_u32..).zip(lengths) {
+                    let odd = length & 1;
+                    self.item(ITEM, length.saturating_add(odd));
+                    self.frames(number..=number, u64::from(*length));
+                    if odd == 1 {
+                        self.small.push(0);
+                    }
+                }
+                self.item(SEQUENCE_END, 0);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The basic offset table; empty when an offset does not fit into 32 bits.
+    fn offset_table(&mut self, lengths: &[u32]) {
+        let mut at = 0_u64;
+        let mut table = Vec::with_capacity(lengths.len().saturating_mul(4));
+        for length in lengths {
+            let Ok(offset) = u32::try_from(at) else {
+                table.clear();
+                break;
+            };
+            table.extend(offset.to_le_bytes());
+            at = at.saturating_add(8).saturating_add(u64::from(*length).next_multiple_of(2));
+        }
+        self.item(ITEM, u32::try_from(table.len()).unwrap_or(0));
+        self.small.extend(table);
+    }
+
+    fn frames(&mut self, numbers: RangeInclusive<u32>, length: u64) {
+        self.flush();
+        self.segments.push(Segment::Frames { numbers, length });
+    }
+
+    /// An encapsulated value: its items are the same in every encoding but big endian, so they are copied in one run.
+    fn fragments(&mut self, element: &Element) -> Result<(), WalkError> {
+        let stays = self.stays(element.tag);
+        let pixels = self.open == 0 && element.tag == Tag(0x7FE0, 0x0010);
+        let stays = stays && !(pixels && self.new_pixels()?);
+        if stays {
+            self.head(element.tag, element.vr, UNDEFINED);
+            self.flush();
+        }
+        loop {
+            match self.scanner.next()? {
+                Event::Fragment { offset, length } if stays && element.big => {
+                    self.item(ITEM, length);
+                    self.flush();
+                    self.segments.push(Segment::Copy { offset, length: length.into() });
+                }
+                Event::FragmentsEnd { end } => {
+                    if stays && !element.big {
+                        let length = end.saturating_sub(element.value_at);
+                        self.segments.push(Segment::Copy { offset: element.value_at, length });
+                    }
+                    break;
+                }
+                Event::End { .. } => break,
+                _ => {}
+            }
+        }
+        if stays {
+            self.item(SEQUENCE_END, 0);
+        }
+        Ok(())
+    }
+
+    fn small_value(&mut self, tag: Tag, vr: VR, value: &[u8]) {
+        let length = u32::try_from(value.len()).unwrap_or(UNDEFINED.saturating_sub(1));
+        let odd = length & 1;
+        self.head(tag, vr, length.saturating_add(odd));
+        self.small.extend_from_slice(value);
+        if odd == 1 {
+            self.small.push(padding(vr));
+        }
+    }
+
+    /// An explicit header; a value too long for a short VR goes out as UN (PS3.5 §6.2.2).
+    fn head(&mut self, tag: Tag, vr: VR, length: u32) {
+        let short = u16::try_from(length).ok().filter(|_| has_short_length(vr));
+        let vr = if has_short_length(vr) && short.is_none() { VR::UN } else { vr };
+        self.small.extend(tag.0.to_le_bytes());
+        self.small.extend(tag.1.to_le_bytes());
+        self.small.extend(vr.to_string().as_bytes());
+        match short {
+            Some(length) => self.small.extend(length.to_le_bytes()),
+            None => {
+                self.small.extend([0, 0]);
+                self.small.extend(length.to_le_bytes());
+            }
+        }
+    }
+
+    fn item(&mut self, tag: Tag, length: u32) {
+        self.small.extend(tag.0.to_le_bytes());
+        self.small.extend(tag.1.to_le_bytes());
+        self.small.extend(length.to_le_bytes());
+    }
+
+    fn flush(&mut self) {
+        if !self.small.is_empty() {
+            self.kept = self.kept.saturating_add(self.small.len() as u64);
+            self.segments.push(Segment::Bytes(std::mem::take(&mut self.small)));
+        }
+    }
+}
+
+/// VRs with a 16-bit length in Explicit VR (PS3.5 §7.1.2).
+fn has_short_length(vr: VR) -> bool {
+    !matches!(
+        vr,
+        VR::OB
+            | VR::OD
+            | VR::OF
+            | VR::OL
+            | VR::OV
+            | VR::OW
+            | VR::SQ
+            | VR::SV
+            | VR::UC
+            | VR::UN
+            | VR::UR
+            | VR::UT
+            | VR::UV
+    )
+}
+
+/// Bytes that change places between big and little endian (PS3.5 §7.3).
+///
+/// OW is swapped within each 16-bit word whatever Bits Allocated says: a 32-bit cell is two words, the low one first, in either
+/// byte order (PS3.5 §6.2, §8.1.1). A tag is two 16-bit numbers.
+#[must_use]
+pub fn swap_width(vr: VR) -> usize {
+    match vr {
+        VR::US | VR::SS | VR::OW | VR::AT => 2,
+        VR::UL | VR::SL | VR::FL | VR::OL | VR::OF => 4,
+        VR::FD | VR::OD | VR::SV | VR::UV | VR::OV => 8,
+        _ => 1,
+    }
+}
+
+/// Reverses the bytes of each `width`; a shorter rest stays.
+pub fn swap(bytes: &mut [u8], width: usize) {
+    if width > 1 {
+        for chunk in bytes.chunks_exact_mut(width) {
+            chunk.reverse();
+        }
+    }
+}
+
+fn padding(vr: VR) -> u8 {
+    let text = !matches!(vr, VR::UI | VR::OB | VR::UN | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV);
+    if text { b' ' } else { 0 }
+}
+
+/// Makes the bytes of some frames, numbers from 1.
+pub type FrameWriter<'a> = &'a mut dyn FnMut(RangeInclusive<u32>, &mut dyn Write) -> io::Result<()>;
+
+/// Writes a planned file with 64 KiB of memory; gives the number of bytes written.
+///
+/// # Errors
+/// When source, frames or output fail; `UnexpectedEof` when the source is shorter than it was.
+pub fn write(
+    source: &dyn Source,
+    segments: &[Segment],
+    frames: FrameWriter<'_>,
+    out: &mut dyn Write,
+) -> io::Result<u64> {
+    let mut buffer = vec![0; 64 * 1024];
+    for segment in segments {
+        match segment {
+            Segment::Bytes(bytes) => out.write_all(bytes)?,
+            Segment::Copy { offset, length } => copy(source, *offset, *length, 1, &mut buffer, out)?,
+            Segment::Swap { offset, length, width } => {
+                copy(source, *offset, *length, usize::from(*width), &mut buffer, out)?;
+            }
+            Segment::Frames { numbers, .. } => frames(numbers.clone(), out)?,
+        }
+    }
+    Ok(total_length(segments))
+}
+
+/// The buffer's length is a multiple of 8, so no number is cut between two rounds.
+fn copy(
+    source: &dyn Source,
+    mut offset: u64,
+    mut length: u64,
+    width: usize,
+    buffer: &mut [u8],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    while length > 0 {
+        let count = usize::try_from(length).unwrap_or(usize::MAX).min(buffer.len());
+        let part = buffer.get_mut(..count).unwrap_or_default();
+        if read_full(source, offset, part)? < count {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        swap(part, width);
+        out.write_all(part)?;
+        offset = offset.saturating_add(count as u64);
+        length = length.saturating_sub(count as u64);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

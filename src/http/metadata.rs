@@ -1,0 +1,112 @@
+//! Metadata of study, series and instance (PS3.18 §10.4.1.1.2, dicom-service §5): stored text with URLs spliced in.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+
+use super::accept::covers_json;
+use super::error::HttpError;
+use super::extract::{Access, QueryPairs, TargetPath};
+use super::links::Links;
+use super::represent::{accepted, etag, not_modified};
+use super::wado::header_value;
+use super::{DICOM_JSON, Face};
+use crate::archive::Archive;
+use crate::archive::retrieve::Rows;
+use crate::auth::Action;
+use crate::dicom::metadata;
+use crate::index::MetadataRow;
+
+/// Bytes of JSON gathered before they are sent.
+const GATHER: usize = 64 * 1024;
+
+/// Returns a JSON array with one object for each instance.
+///
+/// # Errors
+/// 400 for a malformed UID, 404 for what does not exist, 406 when JSON is not acceptable.
+pub(super) async fn retrieve_metadata(
+    State(face): State<Face>,
+    access: Access,
+    links: Links,
+    path: TargetPath,
+    query: QueryPairs,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let scope = access.may(Action::Read)?;
+    if !covers_json(&accepted(&query, &headers)) {
+        return Err(HttpError::not_acceptable(&[DICOM_JSON]));
+    }
+    let target = path.parse()?;
+    let archive = &face.app.archive;
+    let tag = etag(archive.version(&scope, &target).await?);
+    let mut response = if not_modified(&headers, &tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let rows = archive.metadata(&scope, &target).await?;
+        let mut response = Body::from_stream(array(archive.clone(), rows, links)).into_response();
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static(DICOM_JSON));
+        response
+    };
+    response
+        .headers_mut()
+        .insert(header::ETAG, header_value(&tag)?);
+    response.headers_mut().insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-cache"),
+    );
+    Ok(response)
+}
+
+/// `[`, the objects with commas between them, `]`, in chunks.
+fn array(
+    archive: Archive,
+    rows: Rows<MetadataRow>,
+    links: Links,
+) -> impl stream::Stream<Item = Result<Bytes, HttpError>> {
+    let start = (rows, b"[".to_vec(), Next::First);
+    stream::try_unfold(start, move |(mut rows, mut gathered, mut next)| {
+        let (archive, links) = (archive.clone(), links.clone());
+        async move {
+            if next == Next::End {
+                return Ok(None);
+            }
+            while gathered.len() < GATHER {
+                let Some(row) = rows.next().await else {
+                    gathered.push(b']');
+                    return Ok(Some((Bytes::from(gathered), (rows, Vec::new(), Next::End))));
+                };
+                let MetadataRow {
+                    row,
+                    metadata: packed,
+                } = row?;
+                if next == Next::Further {
+                    gathered.push(b',');
+                }
+                next = Next::Further;
+                let unpacked = metadata::unpack(&packed)
+                    .map_err(|_| HttpError::internal("stored metadata cannot be read"))?;
+                let available = archive.available(&row);
+                let available: Vec<&str> = available.iter().map(String::as_str).collect();
+                metadata::write_with_base(
+                    &unpacked,
+                    &links.instance(&row.name),
+                    &available,
+                    &mut gathered,
+                );
+            }
+            Ok(Some((Bytes::from(gathered), (rows, Vec::new(), next))))
+        }
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    First,
+    Further,
+    End,
+}
