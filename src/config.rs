@@ -185,15 +185,9 @@ pub struct HttpConfig {
         global = true
     )]
     pub trusted_proxies: Vec<String>,
-    /// Origins that browsers may call from, comma separated; `*` = any (without credentials).
-    #[arg(
-        long,
-        env = "STOWAGE_CORS_ORIGINS",
-        value_delimiter = ',',
-        default_value = "*",
-        global = true
-    )]
-    pub cors_origins: Vec<String>,
+    /// Origins that browsers may call from, comma separated; `*` = any (without credentials), `none` = no CORS at all.
+    #[arg(long, env = "STOWAGE_CORS_ORIGINS", default_value = "*", global = true)]
+    pub cors_origins: String,
     /// Seconds to let running requests end after a stop signal.
     #[arg(
         long,

@@ -27,6 +27,12 @@ use crate::index::Index;
 use crate::scope::Scope;
 use commit::Committer;
 
+// What the layer above needs of the layers below, so that it need not reach past this one.
+pub use crate::blob::BlobError;
+pub use crate::index::{
+    Action as ChangeAction, Change, FeedRange, IndexError, InstanceRow, MetadataRow,
+    State as ChangeState, Version, WithMetadata,
+};
 pub use error::{ArchiveError, Result};
 
 /// Unit in which memory of store requests is counted, in bytes.

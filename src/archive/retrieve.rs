@@ -17,9 +17,11 @@ use super::{Archive, describe};
 use crate::dicom::frames::{FrameSlices, PackedFrames};
 use crate::dicom::inflate;
 use crate::dicom::instance::{BulkItem, Layout};
+use crate::dicom::media::syntax::EXPLICIT_LE;
 use crate::dicom::rewrite::{self, Edits, Segment};
 use crate::dicom::source::Source;
 use crate::dicom::uid::{InstanceName, Target};
+use crate::dicom::walk::Limits as WalkLimits;
 use crate::index::{ContentRow, InstanceRow, MetadataRow, Place, Version};
 use crate::scope::Scope;
 
@@ -201,10 +203,14 @@ impl Archive {
         let source = self.source(row).await?;
         let layout = row.layout.clone();
         let planned = self
-            .work(move || Ok((rewrite::plan(&*source, &layout, &Edits::default())?, source)))
+            .work(move || {
+                let edits = Edits::none(EXPLICIT_LE);
+                let segments = rewrite::plan(&*source, &layout, &edits, WalkLimits::default())?;
+                Ok((segments, source))
+            })
             .await?;
         let (segments, source) = planned;
-        let length = segments.iter().map(Segment::length).sum();
+        let length = rewrite::total_length(&segments);
         Ok(self.copied(source, segments, length))
     }
 
@@ -314,9 +320,7 @@ fn read_piece(source: &dyn Source, range: Range<u64>, width: u8) -> Result<Bytes
         }
     }
     if width > 1 {
-        buffer
-            .chunks_exact_mut(usize::from(width))
-            .for_each(<[u8]>::reverse);
+        rewrite::swap(&mut buffer, usize::from(width));
     }
     Ok(Bytes::from(buffer))
 }

@@ -18,6 +18,8 @@ use crate::dicom::query::{Condition, Include, Query, TagPath};
 use crate::index::{Found, WithMetadata, indexed};
 use crate::scope::Scope;
 
+/// Largest metadata of one instance that is read back, in bytes.
+const MAX_METADATA: usize = 1 << 30;
 /// Rows looked at while matching attributes without a place in the index.
 const SCAN: u64 = 20_000;
 /// Rows asked of the index at a time while scanning.
@@ -45,6 +47,19 @@ pub struct Row {
     pub instance: Option<String>,
     /// Attributes by tag in 8 upper-case hex digits.
     pub attributes: BTreeMap<String, Box<RawValue>>,
+}
+
+impl Row {
+    /// Segments of the row's place below the root: `studies`, UID, `series`, UID, `instances`, UID.
+    pub fn path(&self) -> impl Iterator<Item = &str> {
+        let study = ["studies", self.study.as_str()];
+        let series = self.series.iter().flat_map(|uid| ["series", uid.as_str()]);
+        let instance = self
+            .instance
+            .iter()
+            .flat_map(|uid| ["instances", uid.as_str()]);
+        study.into_iter().chain(series).chain(instance)
+    }
 }
 
 /// Which attributes a face returns.
@@ -179,7 +194,7 @@ fn metadata_object(row: &Found) -> Result<Option<serde_json::Value>> {
     let Some(packed) = &row.metadata else {
         return Ok(None);
     };
-    let unpacked = metadata::unpack(packed).map_err(|_| corrupt())?;
+    let unpacked = metadata::unpack(packed, MAX_METADATA).map_err(|_| corrupt())?;
     Ok(Some(
         serde_json::from_str(&unpacked.text).map_err(|_| corrupt())?,
     ))
@@ -189,7 +204,7 @@ fn metadata_object(row: &Found) -> Result<Option<serde_json::Value>> {
 struct Wanted<'a> {
     level: Level,
     tags: BTreeSet<Tag>,
-    paths: Vec<&'a TagPath>,
+    paths: Vec<TagPath>,
     required: &'a [Tag],
     everything: bool,
     metadata: WithMetadata,
@@ -204,7 +219,7 @@ impl<'a> Wanted<'a> {
             [step] if step.creator.is_none() => {
                 tags.insert(step.tag);
             }
-            _ => paths.push(path),
+            _ => paths.push(path.clone()),
         };
         query.conditions.iter().for_each(|c| name(&c.path));
         match &query.include {
@@ -272,10 +287,10 @@ impl<'a> Wanted<'a> {
                 attributes.insert(name, raw(&serde_json::json!({ "vr": key.vr.to_string() })));
             }
         }
-        if let Some(serde_json::Value::Object(object)) = &object {
+        if let Some(whole) = &object {
             let mut picked = serde_json::Map::new();
-            matcher::project(object, &self.paths, &mut picked);
-            if self.everything {
+            matcher::project(whole, &self.paths, &mut picked);
+            if let (true, Some(object)) = (self.everything, whole.as_object()) {
                 picked.extend(
                     object
                         .iter()

@@ -10,7 +10,6 @@ use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
@@ -19,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::commit::Written;
 use super::error::{ArchiveError, Result};
-use super::rules::Rules;
+use super::rules::{self, Rules, comment};
 use super::{Archive, MEMORY_UNIT};
 use crate::blob::{SpoolFile, instance_key};
 use crate::dicom::error::WalkError;
@@ -430,7 +429,7 @@ fn lost_task() -> Prepared {
 fn reason_for_unreadable(rules: Rules) -> u16 {
     match rules {
         Rules::Standard => reason::CANNOT_UNDERSTAND,
-        Rules::ServiceV1 | Rules::ServiceV2 => reason::INVALID,
+        Rules::V1 | Rules::V2 => reason::INVALID,
     }
 }
 
@@ -450,7 +449,7 @@ fn meet_stored(rules: Rules, outcome: &mut Outcome, identical: bool) {
             reason::DUPLICATE,
             "an instance with this SOP Instance UID but other bytes is stored already: delete it first, or send the new one under a new UID",
         ),
-        Rules::ServiceV1 | Rules::ServiceV2 => (
+        Rules::V1 | Rules::V2 => (
             reason::EXISTS,
             "an instance with these Study, Series and SOP Instance UIDs is stored already",
         ),
@@ -503,14 +502,24 @@ fn prepare_source(
             "the part is empty: it must hold a DICOM file",
         ));
     }
-    let instance = match walk(source, &archive.walk_options(options.rules)) {
+    let mut instance = match walk(source, &archive.walk_options(options.rules)) {
         Ok(instance) => instance,
         Err(error) => return Prepared::Done(refused(options.rules, &error)),
     };
-    if let Some(outcome) = check(options, &instance) {
+    if let Some(outcome) = check_study(options, &instance) {
         return Prepared::Done(outcome);
     }
-    let warning = options.rules.warning(&instance);
+    let judgement = rules::judgement(options.rules, &instance);
+    if !judgement.refusals.is_empty() {
+        return Prepared::Done(failed(&instance, reason::INVALID, judgement.refusals));
+    }
+    instance.findings.extend(
+        judgement
+            .warnings
+            .into_iter()
+            .map(|(tag, comment)| Finding { tag, comment }),
+    );
+    let warning = rules::warning(options.rules, &instance);
     let key = instance_key(&instance.name, &archive.blobs.serial());
     let digest = match write(&key) {
         Ok(digest) => digest,
@@ -551,21 +560,14 @@ fn prepare_source(
     }
 }
 
-/// Rules that need the whole instance; none when it may be stored.
-fn check(options: &StoreOptions, instance: &Instance) -> Option<Outcome> {
-    if options
-        .study
-        .as_ref()
-        .is_some_and(|study| *study != instance.name.study)
-    {
-        let comment = comment(
-            tags::STUDY_INSTANCE_UID,
-            "the Study Instance UID is not the one of the URL",
-        );
-        return Some(failed(instance, reason::INVALID, vec![comment]));
-    }
-    let comments = options.rules.refusals(instance);
-    (!comments.is_empty()).then(|| failed(instance, reason::INVALID, comments))
+/// An instance of another study than the one in the URL fails.
+fn check_study(options: &StoreOptions, instance: &Instance) -> Option<Outcome> {
+    let study = options.study.as_ref()?;
+    let comment = comment(
+        tags::STUDY_INSTANCE_UID,
+        "the Study Instance UID is not the one of the URL",
+    );
+    (*study != instance.name.study).then(|| failed(instance, reason::INVALID, vec![comment]))
 }
 
 fn failed(instance: &Instance, reason: u16, comments: Vec<String>) -> Outcome {
@@ -609,18 +611,9 @@ fn refused(rules: Rules, error: &WalkError) -> Outcome {
     }
 }
 
-/// `DICOM100: (gggg,eeee) - reason`.
-fn comment(tag: Tag, reason: &str) -> String {
-    format!(
-        "DICOM100: ({:04X},{:04X}) - {reason}",
-        tag.group(),
-        tag.element()
-    )
-}
-
 impl Archive {
     /// How files are walked at the door of a face.
     pub(super) fn walk_options(&self, rules: Rules) -> WalkOptions<'_> {
-        rules.walk_options(&self.limits)
+        super::rules::walk_options(rules, &self.limits)
     }
 }

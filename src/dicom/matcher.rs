@@ -40,16 +40,12 @@ pub fn matches(condition: &Condition, data_set: &Value) -> bool {
     let test = Test::new(condition);
     scopes.iter().any(|scope| match &condition.matching {
         Matching::DateTime { time, from, to } => {
-            let day =
-                first_text(element(scope, leaf)).and_then(|text| temporal::stored(VR::DA, text));
-            let clock = first_text(scope.get(&tag::hex(*time)))
-                .and_then(|text| temporal::stored(VR::TM, text));
+            let stored =
+                |element, vr| first_text(element).and_then(|text| temporal::stored(vr, text));
+            let day = stored(element(scope, leaf), VR::DA);
+            let clock = stored(scope.get(&tag::hex(*time)), VR::TM);
             day.is_some_and(|day| {
-                within(
-                    &(day + clock.as_deref().unwrap_or("000000.000000")),
-                    from.as_ref(),
-                    to.as_ref(),
-                )
+                moment_within(&day, clock.as_deref(), from.as_deref(), to.as_deref())
             })
         }
         _ => values(element(scope, leaf)).any(|(vr, value)| test.holds(vr, value)),
@@ -165,8 +161,20 @@ fn unpadded(text: &str) -> &str {
     text.trim_end_matches(['\0', ' ']).trim_start_matches(' ')
 }
 
-fn within(moment: &str, from: Option<&String>, to: Option<&String>) -> bool {
-    from.is_none_or(|from| from.as_str() <= moment) && to.is_none_or(|to| moment <= to.as_str())
+fn within(moment: &str, from: Option<&str>, to: Option<&str>) -> bool {
+    from.is_none_or(|from| from <= moment) && to.is_none_or(|to| moment <= to)
+}
+
+/// A day without a time is within when the day is.
+fn moment_within(day: &str, clock: Option<&str>, from: Option<&str>, to: Option<&str>) -> bool {
+    match clock {
+        Some(clock) => within(&format!("{day}{clock}"), from, to),
+        None => {
+            let day_of =
+                |bound: Option<&str>| bound.and_then(|bound| bound.get(..8)).map(str::to_owned);
+            within(day, day_of(from).as_deref(), day_of(to).as_deref())
+        }
+    }
 }
 
 /// A condition prepared for many values.
@@ -227,7 +235,7 @@ impl<'a> Test<'a> {
                     vr
                 };
                 let moment = value.as_str().and_then(|text| temporal::stored(vr, text));
-                moment.is_some_and(|moment| within(&moment, from.as_ref(), to.as_ref()))
+                moment.is_some_and(|moment| within(&moment, from.as_deref(), to.as_deref()))
             }
             Matching::Words(words) => groups(value).iter().any(|group| has_phrase(group, words)),
             Matching::Single(_)

@@ -36,7 +36,7 @@ pub(super) async fn retrieve_bulk(
     let Some(form) = forms.iter().find(|f| {
         f.range.covers_type(&value.media) || f.range.covers_type("application/octet-stream")
     }) else {
-        return Err(HttpError::not_acceptable(&[
+        return Err(HttpError::not_acceptable([
             format!("multipart/related; type=\"{}\"", value.media),
             value.media.clone(),
         ]));

@@ -9,13 +9,13 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Face;
-use super::error::HttpError;
+use super::error::{HttpError, Slug};
 use super::extract::{Access, QueryPairs};
 use super::links::Links;
 use super::profile::Feed;
+use crate::archive::{Change, ChangeAction, ChangeState as Now, FeedRange, WithMetadata};
 use crate::auth::Action as Permission;
 use crate::dicom::metadata;
-use crate::index::{Action, Change, FeedRange, State as Now, WithMetadata};
 
 /// Answers a part of the feed.
 ///
@@ -55,6 +55,9 @@ pub(super) async fn read_latest_change(
     }
 }
 
+/// Largest metadata of one instance that is read back, in bytes.
+const MAX_METADATA: usize = 1 << 30;
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry<'a> {
@@ -82,14 +85,14 @@ fn entry<'a>(change: &'a Change, links: &Links) -> Result<Entry<'a>, HttpError> 
         series_instance_uid: change.name.series.as_str(),
         sop_instance_uid: change.name.instance.as_str(),
         action: match change.action {
-            Action::Create => "Create",
-            Action::Delete => "Delete",
-            Action::Update => "Update",
+            ChangeAction::Create => "Create",
+            ChangeAction::Delete => "Delete",
+            ChangeAction::Update => "Update",
         },
         timestamp: change
             .timestamp
             .format(&Rfc3339)
-            .map_err(|_| HttpError::internal("a time cannot be written"))?,
+            .map_err(|_| HttpError::broken("a time cannot be written"))?,
         state: match change.state {
             Now::Current => "Current",
             Now::Replaced => "Replaced",
@@ -100,8 +103,8 @@ fn entry<'a>(change: &'a Change, links: &Links) -> Result<Entry<'a>, HttpError> 
 }
 
 fn spliced(packed: &[u8], url: &str) -> Result<Box<RawValue>, HttpError> {
-    let corrupt = || HttpError::internal("stored metadata cannot be read");
-    let unpacked = metadata::unpack(packed).map_err(|_| corrupt())?;
+    let corrupt = || HttpError::broken("stored metadata cannot be read");
+    let unpacked = metadata::unpack(packed, MAX_METADATA).map_err(|_| corrupt())?;
     let mut text = Vec::with_capacity(unpacked.text.len() * 2);
     metadata::write_with_base(&unpacked, url, &[], &mut text);
     let text = String::from_utf8(text).map_err(|_| corrupt())?;
@@ -118,7 +121,7 @@ fn json(value: &impl Serialize) -> Response {
             body,
         )
             .into_response(),
-        Err(_) => HttpError::internal("the feed cannot be written").into_response(),
+        Err(_) => HttpError::broken("the feed cannot be written").into_response(),
     }
 }
 
@@ -205,7 +208,7 @@ fn moment(query: &QueryPairs, name: &str) -> Result<Option<OffsetDateTime>, Http
 
 fn invalid(name: &str, reason: &str) -> HttpError {
     HttpError::bad_request(
-        "invalid-parameter",
+        Slug::InvalidQuery,
         &format!("The query parameter '{name}' is invalid. {reason}"),
     )
 }

@@ -1,278 +1,626 @@
-//! The only place where an error becomes a status.
+//! From "this went wrong" to a status and a body, in the two faces the server has.
 //!
-//! Two faces: `application/problem+json` with a stable slug (`docs/errors.md`) under `/dicom-web`, one sentence of text
-//! under `/v*` (dicom-service §2). Invariant: a 5xx body reveals nothing but the request id; no body names a patient.
+//! `/dicom-web` answers `application/problem+json` (RFC 9457) with a stable `type`, `/v*` one sentence of plain text.
+//! Invariants: a 5xx body reveals nothing but the request id; each [`Slug`] stands in `docs/errors.md`.
 
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use crate::archive::{ArchiveError, BlobError, IndexError};
+use std::error::Error;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Map, Value};
 
-use super::profile::Errors;
-use crate::archive::ArchiveError;
-use crate::blob::BlobError;
-use crate::index::IndexError;
+/// Longest detail that is sent, in characters.
+const MAX_DETAIL: usize = 1000;
+/// Prefix of the `type` of a problem.
+const TYPE_PREFIX: &str = "urn:stowage:error:";
 
-/// An answer that is not a success.
+/// Which contract the body of an error follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Face {
+    /// `application/problem+json`, under `/dicom-web`.
+    Problem,
+    /// `text/plain; charset=utf-8`, one sentence, under `/v*`.
+    Text,
+}
+
+macro_rules! slugs {
+    ($($(#[$doc:meta])* $name:ident, $text:literal, $status:ident, $title:literal;)*) => {
+        /// What kind of error it is; the text is a promise to clients.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Slug { $($(#[$doc])* $name,)* }
+
+        impl Slug {
+            /// Every kind there is.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The stable text.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// The status that goes with it.
+            #[must_use]
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)* }
+            }
+
+            /// One sentence that is always true of it.
+            #[must_use]
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* }
+            }
+        }
+    };
+}
+
+slugs! {
+    /// The request is wrong in a way no other kind names.
+    InvalidRequest, "invalid-request", BAD_REQUEST, "The request cannot be understood.";
+    /// A UID of the path or body is not a UID.
+    InvalidUid, "invalid-uid", BAD_REQUEST, "A UID is not valid.";
+    /// A query parameter has a value that cannot be used.
+    InvalidQuery, "invalid-query", BAD_REQUEST, "A query parameter is not valid.";
+    /// A frame number is zero or not a number.
+    InvalidFrame, "invalid-frame", BAD_REQUEST, "A frame number is not valid.";
+    /// The body cannot be read.
+    InvalidBody, "invalid-body", BAD_REQUEST, "The request body cannot be read.";
+    /// The multipart body ends early or breaks its rules.
+    InvalidMultipart, "invalid-multipart", BAD_REQUEST, "The multipart body cannot be read.";
+    /// The version of the path is well formed, but there is no such version.
+    UnsupportedApiVersion, "unsupported-api-version", BAD_REQUEST, "The API version is not supported.";
+    /// The feature is switched off.
+    FeatureDisabled, "feature-disabled", BAD_REQUEST, "The feature is switched off.";
+    /// No valid token.
+    Unauthenticated, "unauthenticated", UNAUTHORIZED, "A valid bearer token is needed.";
+    /// The token does not allow it.
+    Forbidden, "forbidden", FORBIDDEN, "Authorization failed.";
+    /// There is no such resource.
+    NotFound, "not-found", NOT_FOUND, "The resource does not exist.";
+    /// The resource does not know the method.
+    MethodNotAllowed, "method-not-allowed", METHOD_NOT_ALLOWED, "The resource does not support this method.";
+    /// Nothing the client accepts can be produced.
+    NotAcceptable, "not-acceptable", NOT_ACCEPTABLE, "None of the accepted representations can be produced.";
+    /// The client was too slow or fell silent.
+    RequestTimeout, "request-timeout", REQUEST_TIMEOUT, "The request was not received in time.";
+    /// It exists already, or something else stands against it.
+    Conflict, "conflict", CONFLICT, "The request conflicts with what is stored.";
+    /// The resource was deleted.
+    Gone, "gone", GONE, "The resource was deleted.";
+    /// The condition of the request does not hold.
+    PreconditionFailed, "precondition-failed", PRECONDITION_FAILED, "The condition of the request does not hold.";
+    /// The body, a part, or the answer to be is too large.
+    PayloadTooLarge, "payload-too-large", PAYLOAD_TOO_LARGE, "The request or its answer is too large.";
+    /// The Content-Type cannot be stored or read here.
+    UnsupportedMediaType, "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The Content-Type is not supported here.";
+    /// The byte range lies outside the representation.
+    RangeNotSatisfiable, "range-not-satisfiable", RANGE_NOT_SATISFIABLE, "The byte range lies outside the resource.";
+    /// The client asks too often.
+    TooManyRequests, "too-many-requests", TOO_MANY_REQUESTS, "Too many requests.";
+    /// Something failed inside.
+    Internal, "internal", INTERNAL_SERVER_ERROR, "The server failed to answer.";
+    /// The standard knows it, this server does not.
+    NotImplemented, "not-implemented", NOT_IMPLEMENTED, "The operation is not implemented.";
+    /// The disk is full or read-only.
+    InsufficientStorage, "insufficient-storage", INSUFFICIENT_STORAGE, "The server cannot write: its disk is full or read-only.";
+    /// Database, store or a limit stands in the way for now.
+    Unavailable, "unavailable", SERVICE_UNAVAILABLE, "The server cannot answer right now.";
+}
+
+impl Slug {
+    /// The kind that fits a bare status, as an unknown route or method gives it.
+    #[must_use]
+    pub fn of_status(status: StatusCode) -> Self {
+        let general = match status {
+            StatusCode::BAD_REQUEST => Self::InvalidRequest,
+            status if status.is_client_error() => Self::InvalidRequest,
+            _ => Self::Internal,
+        };
+        let fitting = Self::ALL
+            .iter()
+            .copied()
+            .find(|slug| slug.status() == status);
+        if status == StatusCode::BAD_REQUEST {
+            general
+        } else {
+            fitting.unwrap_or(general)
+        }
+    }
+}
+
+/// An error on its way to the client.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{detail}")]
+#[error("{}", .detail.as_deref().unwrap_or(.slug.title()))]
 pub struct HttpError {
+    slug: Slug,
     status: StatusCode,
-    slug: &'static str,
-    detail: String,
+    detail: Option<String>,
     available: Vec<String>,
-    headers: HeaderMap,
+    retry_after: Option<u32>,
+    headers: Vec<(http::HeaderName, HeaderValue)>,
+    cause: Option<Arc<str>>,
 }
 
 impl HttpError {
-    fn new(status: StatusCode, slug: &'static str, detail: impl Into<String>) -> Self {
+    /// An error of a kind; the detail is one sentence without patient data, for the client to read.
+    #[must_use]
+    pub fn new(slug: Slug, detail: impl Into<String>) -> Self {
         Self {
-            status,
-            slug,
-            detail: detail.into(),
-            available: Vec::new(),
-            headers: HeaderMap::new(),
+            detail: Some(detail.into()),
+            ..Self::bare(slug)
         }
     }
 
-    fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
-        self
-    }
-
-    fn with_available(mut self, available: &[impl AsRef<str>]) -> Self {
-        self.available = available.iter().map(|a| a.as_ref().to_owned()).collect();
-        self
-    }
-
-    /// 400.
+    /// An error of which nothing but its kind is told.
     #[must_use]
-    pub fn bad_request(slug: &'static str, detail: &str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, slug, detail)
+    pub fn bare(slug: Slug) -> Self {
+        Self {
+            slug,
+            status: slug.status(),
+            detail: None,
+            available: Vec::new(),
+            retry_after: None,
+            headers: Vec::new(),
+            cause: None,
+        }
     }
 
-    /// 401 with the challenge.
+    /// 400, of one of the kinds that say what is wrong.
     #[must_use]
-    pub fn unauthorized(detail: &str, challenge: HeaderValue) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
-            .with_header(header::WWW_AUTHENTICATE, challenge)
+    pub fn bad_request(slug: Slug, detail: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            ..Self::new(slug, detail)
+        }
     }
 
-    /// 403.
+    /// 400 in the words of the contract: `The query parameter '{name}' is invalid. {reason}`.
     #[must_use]
-    pub fn forbidden() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "forbidden", "Authorization failed.")
-    }
-
-    /// 404.
-    #[must_use]
-    pub fn not_found(detail: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", detail)
-    }
-
-    /// 405; the router adds `Allow`.
-    #[must_use]
-    pub fn method_not_allowed() -> Self {
+    pub fn invalid_query(name: &str, reason: &str) -> Self {
+        let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
         Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method-not-allowed",
-            "The resource does not have this method; the Allow header lists those it has.",
+            Slug::InvalidQuery,
+            format!("The query parameter '{name}' is invalid. {reason}"),
         )
     }
 
-    /// 406 with what can be had.
+    /// 401; the caller adds the challenge with [`Self::with_header`].
     #[must_use]
-    pub fn not_acceptable(available: &[impl AsRef<str>]) -> Self {
-        let list: Vec<&str> = available.iter().map(AsRef::as_ref).collect();
-        let detail = format!(
-            "None of the accepted representations can be made. Available: {}.",
-            list.join(", ")
-        );
-        Self::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", detail).with_available(available)
+    pub fn unauthenticated() -> Self {
+        Self::bare(Slug::Unauthenticated)
     }
 
-    /// 408: the client stopped sending.
+    /// 403, in the words of the contract.
     #[must_use]
-    pub fn request_timeout(detail: &str) -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", detail)
+    pub fn forbidden() -> Self {
+        Self::bare(Slug::Forbidden)
+    }
+
+    /// 404; `what` names the resource, such as `The study`.
+    #[must_use]
+    pub fn not_found(what: &str) -> Self {
+        Self::new(Slug::NotFound, format!("{what} does not exist."))
+    }
+
+    /// 406, with what could be had instead.
+    #[must_use]
+    pub fn not_acceptable(available: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let available = available.into_iter().map(Into::into).collect();
+        Self {
+            available,
+            ..Self::bare(Slug::NotAcceptable)
+        }
     }
 
     /// 409.
     #[must_use]
-    pub fn conflict(slug: &'static str, detail: &str) -> Self {
-        Self::new(StatusCode::CONFLICT, slug, detail)
+    pub fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(Slug::Conflict, detail)
     }
 
     /// 413.
     #[must_use]
-    pub fn payload_too_large(detail: &str) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+    pub fn payload_too_large(detail: impl Into<String>) -> Self {
+        Self::new(Slug::PayloadTooLarge, detail)
     }
 
-    /// 415 with what can be sent.
+    /// 415.
     #[must_use]
-    pub fn unsupported_media_type(detail: &str, accepted: &[&str]) -> Self {
-        let detail = format!("{detail}. Send one of: {}.", accepted.join(", "));
-        Self::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported-media-type",
-            detail,
-        )
-        .with_available(accepted)
+    pub fn unsupported_media_type(detail: impl Into<String>) -> Self {
+        Self::new(Slug::UnsupportedMediaType, detail)
     }
 
-    /// 416 with the length there is.
+    /// 416, with the size the client can choose from.
     #[must_use]
     pub fn range_not_satisfiable(length: u64) -> Self {
-        let error = Self::new(
-            StatusCode::RANGE_NOT_SATISFIABLE,
-            "range",
-            format!("The range lies outside the {length} bytes there are."),
-        );
-        match HeaderValue::try_from(format!("bytes */{length}")) {
-            Ok(value) => error.with_header(header::CONTENT_RANGE, value),
-            Err(_) => error,
+        let value = HeaderValue::try_from(format!("bytes */{length}"));
+        let error = Self::bare(Slug::RangeNotSatisfiable);
+        value.map_or(error.clone(), |value| {
+            error.with_header(CONTENT_RANGE, value)
+        })
+    }
+
+    /// 500; the whole chain of causes goes to the log, none of it to the client.
+    #[must_use]
+    pub fn internal(cause: &(dyn Error + 'static)) -> Self {
+        Self::bare(Slug::Internal).because(cause)
+    }
+
+    /// 500 for what only a defect can cause; `what` goes to the log.
+    #[must_use]
+    pub fn broken(what: &str) -> Self {
+        Self {
+            cause: Some(what.into()),
+            ..Self::bare(Slug::Internal)
         }
     }
 
-    /// 503 with Retry-After in seconds.
+    /// 503 with `Retry-After` in seconds; the chain of causes goes to the log.
     #[must_use]
-    pub fn unavailable(detail: &str, retry_after: u64) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
-            .with_header(header::RETRY_AFTER, HeaderValue::from(retry_after))
+    pub fn unavailable(retry_after: u32, cause: &(dyn Error + 'static)) -> Self {
+        Self::bare(Slug::Unavailable)
+            .because(cause)
+            .retry_after(retry_after)
     }
 
-    /// 507.
+    /// Adds `Retry-After` in seconds.
     #[must_use]
-    pub fn insufficient_storage() -> Self {
-        Self::new(
-            StatusCode::INSUFFICIENT_STORAGE,
-            "insufficient-storage",
-            "The server cannot write: its disk is full or read-only.",
-        )
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
     }
 
-    /// 500; `what` goes to the log, not to the client.
+    /// Adds a header to the answer.
     #[must_use]
-    pub fn internal(what: &str) -> Self {
-        tracing::error!(what, "a request failed inside the server");
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "The server failed; its log says why under the request id.",
-        )
+    pub fn with_header(mut self, name: http::HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
     }
 
-    /// The answer in the form of a face.
+    /// Adds the chain of causes, for the log only.
     #[must_use]
-    pub fn render(&self, form: Errors, request_id: Option<&str>) -> Response {
-        let mut response = match form {
-            Errors::Text => {
-                let body = if self.status == StatusCode::METHOD_NOT_ALLOWED {
-                    String::new()
-                } else {
-                    self.detail.clone()
-                };
-                let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-                ([(header::CONTENT_TYPE, kind)], body).into_response()
-            }
-            Errors::Problem => {
-                let mut body = json!({
-                    "type": format!("/problems/{}", self.slug),
-                    "title": self.status.canonical_reason().unwrap_or("Error"),
-                    "status": self.status.as_u16(),
-                    "detail": self.detail,
-                });
-                if let (Some(object), false) = (body.as_object_mut(), self.available.is_empty()) {
-                    object.insert("available".to_owned(), json!(self.available));
-                }
-                if let (Some(object), Some(id)) = (
-                    body.as_object_mut(),
-                    request_id.filter(|_| self.status.is_server_error()),
-                ) {
-                    object.insert("requestId".to_owned(), json!(id));
-                }
-                let kind = HeaderValue::from_static("application/problem+json");
-                ([(header::CONTENT_TYPE, kind)], body.to_string()).into_response()
-            }
+    pub fn because(mut self, cause: &(dyn Error + 'static)) -> Self {
+        let mut chain = cause.to_string();
+        let mut source = cause.source();
+        while let Some(inner) = source {
+            // Writing to a String cannot fail.
+            let _ = write!(chain, ": {inner}");
+            source = inner.source();
+        }
+        self.cause = Some(chain.into());
+        self
+    }
+
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn slug(&self) -> Slug {
+        self.slug
+    }
+
+    /// The chain of causes, for the log.
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    /// The answer in one face.
+    #[must_use]
+    pub fn respond(&self, face: Face, request_id: Option<&str>) -> Response {
+        let (content_type, body) = match face {
+            Face::Problem => ("application/problem+json", self.problem(request_id)),
+            Face::Text => ("text/plain; charset=utf-8", self.sentence(request_id)),
         };
+        let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
-        response.headers_mut().extend(self.headers.clone());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        for (name, value) in &self.headers {
+            headers.append(name, value.clone());
+        }
         response
     }
-}
 
-impl IntoResponse for HttpError {
-    /// Text now; the layer of a face renders it again in the face's form.
-    fn into_response(self) -> Response {
-        let mut response = self.render(Errors::Text, None);
-        response.extensions_mut().insert(self);
-        response
+    /// What the client may read of the detail.
+    fn public_detail(&self) -> Option<String> {
+        let detail = self
+            .detail
+            .as_deref()
+            .filter(|_| !self.status.is_server_error())?;
+        let visible = detail.chars().map(|c| if c.is_control() { ' ' } else { c });
+        Some(visible.take(MAX_DETAIL).collect())
+    }
+
+    fn problem(&self, request_id: Option<&str>) -> String {
+        let mut problem = Map::new();
+        let mut set = |name: &str, value: Value| problem.insert(name.to_owned(), value);
+        set(
+            "type",
+            format!("{TYPE_PREFIX}{}", self.slug.as_str()).into(),
+        );
+        set("title", self.slug.title().into());
+        set("status", self.status.as_u16().into());
+        if let Some(detail) = self.public_detail() {
+            set("detail", detail.into());
+        }
+        if !self.available.is_empty() {
+            set("available", self.available.clone().into());
+        }
+        if let Some(id) = request_id.filter(|_| self.status.is_server_error()) {
+            set("request_id", id.into());
+        }
+        Value::Object(problem).to_string()
+    }
+
+    fn sentence(&self, request_id: Option<&str>) -> String {
+        let mut text = self
+            .public_detail()
+            .unwrap_or_else(|| self.slug.title().to_owned());
+        if !self.available.is_empty() {
+            let _ = write!(text, " Available: {}.", self.available.join(", "));
+        }
+        if let Some(id) = request_id.filter(|_| self.status.is_server_error()) {
+            let _ = write!(text, " Request id: {id}.");
+        }
+        text
     }
 }
 
 impl From<ArchiveError> for HttpError {
     fn from(error: ArchiveError) -> Self {
-        match error {
-            ArchiveError::NotFound { .. } => Self::not_found(&sentence(&error)),
-            ArchiveError::Invalid { .. } => Self::bad_request("invalid", &sentence(&error)),
-            ArchiveError::NotAcceptable { available, .. } => Self::not_acceptable(&available),
-            ArchiveError::TooLarge { .. } => Self::payload_too_large(&sentence(&error)),
-            ArchiveError::Busy { .. } => Self::unavailable(&sentence(&error), 2),
-            ArchiveError::Index(ref inner) => from_index(inner, &error),
-            ArchiveError::Commit(ref inner) => from_index(inner, &error),
+        match &error {
+            ArchiveError::NotFound { .. } => Self::new(Slug::NotFound, capitalized(&error)),
+            ArchiveError::Invalid { .. } => Self::new(Slug::InvalidRequest, capitalized(&error)),
+            ArchiveError::NotAcceptable { available, .. } => {
+                Self::not_acceptable(available.clone())
+            }
+            ArchiveError::TooLarge { .. } => Self::payload_too_large(capitalized(&error)),
+            ArchiveError::Busy { .. } => Self::unavailable(2, &error),
+            ArchiveError::Index(inner) => from_index(inner, &error),
+            ArchiveError::Commit(inner) => from_index(inner, &error),
             ArchiveError::Blob(BlobError::Full { .. }) => {
-                log(&error);
-                Self::insufficient_storage()
+                Self::bare(Slug::InsufficientStorage).because(&error)
             }
             ArchiveError::Blob(
                 BlobError::Missing { .. } | BlobError::Short { .. } | BlobError::Io { .. },
             )
             | ArchiveError::Stored(_)
-            | ArchiveError::Lost { .. } => {
-                log(&error);
-                Self::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "internal",
-                    "The server failed; its log says why under the request id.",
-                )
-            }
+            | ArchiveError::Lost { .. } => Self::internal(&error),
         }
     }
 }
 
 fn from_index(inner: &IndexError, error: &ArchiveError) -> HttpError {
-    log(error);
     match inner {
-        IndexError::Unavailable(_) => {
-            HttpError::unavailable("The index cannot be reached; try again.", 5)
-        }
-        IndexError::Full(_) => HttpError::insufficient_storage(),
+        IndexError::Unavailable(_) => HttpError::unavailable(5, error),
+        IndexError::Full(_) => HttpError::bare(Slug::InsufficientStorage).because(error),
         IndexError::Database { .. } | IndexError::Corrupt { .. } | IndexError::Open { .. } => {
-            HttpError::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "The server failed; its log says why under the request id.",
-            )
+            HttpError::internal(error)
         }
     }
 }
 
-/// The whole chain, once.
-fn log(error: &ArchiveError) {
-    tracing::error!(
-        error = error as &dyn std::error::Error,
-        "a request failed inside the server"
-    );
-}
-
-/// The message with a capital letter and a full stop.
-fn sentence(error: &ArchiveError) -> String {
+/// The message as a sentence.
+fn capitalized(error: &ArchiveError) -> String {
     let text = error.to_string();
     let mut letters = text.chars();
     let first: String = letters
         .next()
-        .map(|c| c.to_uppercase().collect())
-        .unwrap_or_default();
+        .map_or_else(String::new, |c| c.to_uppercase().collect());
     let dot = if text.ends_with('.') { "" } else { "." };
     format!("{first}{}{dot}", letters.as_str())
+}
+
+impl IntoResponse for HttpError {
+    /// The problem face; [`super::layers::errors`] gives it the right one and the request id.
+    fn into_response(self) -> Response {
+        let mut response = self.respond(Face::Problem, None);
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Gives an error answer its face: ours are written anew, bare ones of the router get a body.
+#[must_use]
+pub fn dress(response: Response, face: Face, request_id: Option<&str>) -> Response {
+    let status = response.status();
+    if let Some(error) = response.extensions().get::<HttpError>().cloned() {
+        return with_headers_of(&response, error.respond(face, request_id));
+    }
+    let content_type = response.headers().get(CONTENT_TYPE);
+    let plain = content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/plain"));
+    let ours = content_type.is_none() || (plain && face == Face::Problem);
+    if !(status.is_client_error() || status.is_server_error()) || !ours {
+        return response;
+    }
+    let error = HttpError {
+        status,
+        ..HttpError::bare(Slug::of_status(status))
+    };
+    with_headers_of(&response, error.respond(face, request_id))
+}
+
+/// Headers that layers further in have set stay, but for those that describe the old body.
+fn with_headers_of(old: &Response, mut new: Response) -> Response {
+    for (name, value) in old.headers() {
+        let of_body = *name == http::header::CONTENT_LENGTH || new.headers().contains_key(name);
+        if !of_body || *name == ALLOW {
+            new.headers_mut().insert(name, value.clone());
+        }
+    }
+    new
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    async fn read(response: Response) -> (u16, String, String) {
+        let status = response.status().as_u16();
+        let content_type = response.headers()[CONTENT_TYPE]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (
+            status,
+            content_type,
+            String::from_utf8(body.to_vec()).unwrap(),
+        )
+    }
+
+    #[tokio::test]
+    async fn a_problem_has_type_title_status_and_detail() {
+        let error = HttpError::bad_request(
+            Slug::InvalidUid,
+            "The study UID '1..2' is not valid.\r\n\u{7}",
+        );
+        let (status, content_type, body) = read(error.respond(Face::Problem, Some("id1"))).await;
+        assert_eq!(
+            (status, content_type.as_str()),
+            (400, "application/problem+json")
+        );
+        insta::assert_snapshot!(body, @r#"{"type":"urn:stowage:error:invalid-uid","title":"A UID is not valid.","status":400,"detail":"The study UID '1..2' is not valid.   "}"#);
+    }
+
+    #[tokio::test]
+    async fn the_text_face_is_one_sentence() {
+        let error = HttpError::invalid_query("limit", "It must be between 1 and 200.");
+        let (status, content_type, body) = read(error.respond(Face::Text, None)).await;
+        assert_eq!(
+            (status, content_type.as_str()),
+            (400, "text/plain; charset=utf-8")
+        );
+        assert_eq!(
+            body,
+            "The query parameter 'limit' is invalid. It must be between 1 and 200."
+        );
+        let (_, _, body) = read(HttpError::forbidden().respond(Face::Text, None)).await;
+        assert_eq!(body, "Authorization failed.");
+    }
+
+    #[tokio::test]
+    async fn a_406_lists_what_is_available() {
+        let error = HttpError::not_acceptable(["image/jpeg", "image/png"]);
+        let (status, _, body) = read(error.respond(Face::Text, None)).await;
+        assert_eq!(status, 406);
+        assert!(
+            body.ends_with("Available: image/jpeg, image/png."),
+            "{body}"
+        );
+        let (_, _, body) = read(error.respond(Face::Problem, None)).await;
+        assert!(
+            body.contains(r#""available":["image/jpeg","image/png"]"#),
+            "{body}"
+        );
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the row of {name} is gone")]
+    struct Secret {
+        name: &'static str,
+        #[source]
+        source: std::io::Error,
+    }
+
+    #[tokio::test]
+    async fn a_server_error_reveals_only_the_request_id() {
+        let cause = Secret {
+            name: "blob-key",
+            source: std::io::Error::other("disk /dev/sda1"),
+        };
+        let internal = HttpError::internal(&cause);
+        assert_eq!(
+            internal.cause(),
+            Some("the row of blob-key is gone: disk /dev/sda1")
+        );
+        for error in [
+            internal,
+            HttpError::unavailable(7, &cause),
+            HttpError::new(Slug::Internal, "blob-key"),
+        ] {
+            for face in [Face::Problem, Face::Text] {
+                let (_, _, body) = read(error.respond(face, Some("req-1"))).await;
+                assert!(body.contains("req-1"), "{body}");
+                assert!(
+                    !body.contains("blob-key") && !body.contains("sda1"),
+                    "{body}"
+                );
+            }
+        }
+        let response = HttpError::unavailable(7, &cause).respond(Face::Text, None);
+        assert_eq!(response.headers()[RETRY_AFTER], "7");
+        assert_eq!(
+            HttpError::range_not_satisfiable(9)
+                .respond(Face::Text, None)
+                .headers()[CONTENT_RANGE],
+            "bytes */9"
+        );
+    }
+
+    #[tokio::test]
+    async fn bare_answers_of_the_router_get_a_body_and_keep_their_headers() {
+        let bare = |status: StatusCode| {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = status;
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET"));
+            response
+        };
+        let dressed = dress(bare(StatusCode::METHOD_NOT_ALLOWED), Face::Problem, None);
+        assert_eq!(dressed.headers()[ALLOW], "GET");
+        assert!(read(dressed).await.2.contains("method-not-allowed"));
+        let (status, content_type, body) =
+            read(dress(bare(StatusCode::NOT_FOUND), Face::Text, None)).await;
+        assert_eq!(
+            (status, content_type.as_str()),
+            (404, "text/plain; charset=utf-8")
+        );
+        assert_eq!(body, "The resource does not exist.");
+        let fine = dress(bare(StatusCode::NO_CONTENT), Face::Text, None);
+        assert!(!fine.headers().contains_key(CONTENT_TYPE));
+        let own = dress(
+            HttpError::conflict("It is there.").into_response(),
+            Face::Text,
+            None,
+        );
+        assert_eq!(read(own).await.2, "It is there.");
+        assert_eq!(
+            Slug::of_status(StatusCode::IM_A_TEAPOT),
+            Slug::InvalidRequest
+        );
+        assert_eq!(Slug::of_status(StatusCode::BAD_GATEWAY), Slug::Internal);
+    }
+
+    #[test]
+    fn every_slug_stands_in_the_page() {
+        let page = include_str!("../../docs/errors.md");
+        let listed: Vec<_> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `"))
+            .map(|line| line.split('`').next().unwrap_or_default())
+            .collect();
+        let known: Vec<_> = Slug::ALL.iter().map(|slug| slug.as_str()).collect();
+        assert_eq!(listed, known);
+        for slug in Slug::ALL {
+            let row = format!("| `{}` | {} |", slug.as_str(), slug.status().as_u16());
+            assert!(page.contains(&row), "{row}");
+        }
+    }
 }

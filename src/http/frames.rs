@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 
 use super::Face;
 use super::accept::{MediaRange, Wish, WishKind};
-use super::error::HttpError;
+use super::error::{HttpError, Slug};
 use super::extract::{Access, QueryPairs, TargetPath};
 use super::links::Links;
 use super::range::ranged;
@@ -40,7 +40,7 @@ pub(super) async fn retrieve_frames(
     let name = path.instance()?;
     let forms = forms(&accepted(&query, &headers), &face);
     if forms.is_empty() {
-        return Err(HttpError::not_acceptable(ACCEPTED));
+        return Err(HttpError::not_acceptable(ACCEPTED.iter().copied()));
     }
     let instance = archive.open(&scope, &name).await?;
     let chosen = forms.iter().find_map(|form| {
@@ -53,7 +53,7 @@ pub(super) async fn retrieve_frames(
     check_numbers(&instance, &numbers)?;
     let Some((form, (plan, media))) = chosen else {
         let available = archive.available(&instance.row);
-        return Err(HttpError::not_acceptable(&frame_types(&available)));
+        return Err(HttpError::not_acceptable(frame_types(&available)));
     };
     let content_type = format!(
         "{media}; transfer-syntax={}",
@@ -62,7 +62,7 @@ pub(super) async fn retrieve_frames(
     if form.wrap == Wrap::Single {
         let [number] = numbers.as_slice() else {
             return Err(HttpError::bad_request(
-                "single-part-frames",
+                Slug::InvalidRequest,
                 "Several frames need multipart/related; ask for one frame, or change the Accept header.",
             ));
         };
@@ -152,23 +152,27 @@ pub(super) fn forms(wishes: &[Wish], face: &Face) -> Vec<Form> {
 fn check_numbers(instance: &OpenInstance, numbers: &[u32]) -> Result<(), HttpError> {
     let count = instance.frame_count();
     if count == 0 {
-        return Err(HttpError::not_found("The instance has no pixel data."));
+        return Err(HttpError::new(
+            Slug::NotFound,
+            "The instance has no pixel data.",
+        ));
     }
     match numbers.iter().find(|n| **n > count) {
-        Some(number) => Err(HttpError::not_found(&format!(
-            "Frame {number} was not found: the instance has {count}."
-        ))),
+        Some(number) => Err(HttpError::new(
+            Slug::NotFound,
+            format!("Frame {number} does not exist: the instance has {count}."),
+        )),
         None => Ok(()),
     }
 }
 
 /// A list such as `1,2,3`; frames count from 1.
 fn frame_list(text: &str, most: usize) -> Result<Vec<u32>, HttpError> {
-    let bad = |reason: &str| HttpError::bad_request("invalid-frame-list", reason);
+    let bad = |reason: &str| HttpError::bad_request(Slug::InvalidFrame, reason);
     let mut numbers = Vec::new();
     for item in text.split(',') {
         if numbers.len() == most {
-            return Err(HttpError::payload_too_large(&format!(
+            return Err(HttpError::payload_too_large(format!(
                 "One request may ask for {most} frames."
             )));
         }

@@ -1,324 +1,154 @@
-//! What stands around the routes: request ids, access log, CORS, gzip, the form of errors, the spelling of paths.
+//! What happens to every request and answer, whatever the route: request id, errors' face, CORS, compression, headers.
 //!
-//! Invariant: patient data never reaches the log: the matched route is logged, never the URI.
+//! Functions for `axum::middleware::from_fn*` and plain layers. Invariant: whatever a layer adds is also on errors, so
+//! a browser always sees the status and not a "network error".
 
-use std::any::Any;
-use std::time::{Duration, Instant};
+mod cors;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
-use tower::ServiceBuilder;
-use tower::util::{MapRequest, MapRequestLayer};
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{Predicate, SizeAbove};
-use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
-use tower_http::request_id::{
-    MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer,
-};
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderName, HeaderValue};
+use rand::distr::{Alphanumeric, SampleString};
+use tower_http::compression::predicate::Predicate;
+use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use super::error::HttpError;
-use super::profile::Errors;
-use crate::config::HttpConfig;
+use super::error::{Face, HttpError, dress};
 
-/// Header that carries the request id both ways.
+pub use cors::{CorsConfig, Origins, OriginsError, cors};
+
+/// Smallest body worth compressing, in bytes.
+const MIN_COMPRESSED: u64 = 1024;
+/// Longest request id taken from a client.
+const MAX_REQUEST_ID: usize = 64;
+/// Header of the request id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// JSON shorter than this is not worth compressing, in bytes.
-const COMPRESS_FROM: u64 = 1024;
-/// How long browsers may keep a preflight answer.
-const PREFLIGHT: Duration = Duration::from_secs(7200);
+/// Header that lists the versions (contract of `/v*`).
+const API_VERSIONS: HeaderName = HeaderName::from_static("api-supported-versions");
 
-/// The router as the outermost layer sees it.
-pub type Outermost = MapRequest<Router, fn(Request) -> Request>;
+/// Name of a request in log, answer and error body: letters, digits, `-`, `_` and `.`.
+#[derive(Debug, Clone)]
+pub struct RequestId(Arc<str>);
 
-/// Mends the spelling of paths before they are routed.
-#[must_use]
-pub fn outermost() -> MapRequestLayer<fn(Request) -> Request> {
-    MapRequestLayer::new(mend_path)
-}
-
-/// Puts everything around the router that every answer passes.
-#[must_use]
-pub fn around(router: Router, config: &HttpConfig) -> Router {
-    let fixed = |name: HeaderName, value: &'static str| {
-        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
-    };
-    let stack = ServiceBuilder::new()
-        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
-        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
-        .layer(from_fn(log_access))
-        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(fixed(
-            HeaderName::from_static("cross-origin-resource-policy"),
-            "cross-origin",
-        ))
-        .layer(cors(config))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(
-            CompressionLayer::new()
-                .gzip(true)
-                .compress_when(SizeAbove::new(COMPRESS_FROM).and(IsText)),
-        );
-    router.layer(stack)
-}
-
-/// Gzip for JSON, XML and text only: never for pixels (spec/clients.md rule 18).
-#[derive(Debug, Clone, Copy)]
-struct IsText;
-
-impl Predicate for IsText {
-    fn should_compress<B: http_body::Body>(&self, response: &http::Response<B>) -> bool {
-        let kind = response
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .and_then(|v| v.to_str().ok())
-            .unwrap_or_default();
-        let essence = kind.split(';').next().unwrap_or_default().trim();
-        let text =
-            essence.starts_with("text/") || essence.ends_with("json") || essence.ends_with("xml");
-        text && response.status() != StatusCode::PARTIAL_CONTENT
-            && !response.headers().contains_key(header::CONTENT_RANGE)
+impl RequestId {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
-/// CORS as browsers' viewers need it (spec/clients.md, table "CORS, exactly").
-fn cors(config: &HttpConfig) -> CorsLayer {
-    let any = config.cors_origins.iter().any(|o| o == "*");
-    let listed: Vec<HeaderValue> = config
-        .cors_origins
-        .iter()
-        .filter_map(|o| HeaderValue::try_from(o.trim_end_matches('/')).ok())
-        .collect();
-    let origin = if any {
-        AllowOrigin::any()
-    } else {
-        AllowOrigin::list(listed)
+/// Gives each request its [`RequestId`], the client's own when that is harmless, and repeats it in the answer.
+pub async fn request_id(mut request: Request, next: Next) -> Response {
+    let sent = request.headers().get(&REQUEST_ID);
+    let sent = sent.and_then(|value| value.to_str().ok());
+    let harmless = |id: &&str| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(allowed)
     };
-    let exposed = [
-        header::CONTENT_RANGE,
-        header::CONTENT_LOCATION,
-        header::LOCATION,
-        header::ETAG,
-        header::WARNING,
-        header::WWW_AUTHENTICATE,
-        header::RETRY_AFTER,
-        header::ACCEPT_RANGES,
-        REQUEST_ID,
-    ];
-    let methods = [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-        Method::OPTIONS,
-    ];
-    CorsLayer::new()
-        .allow_origin(origin)
-        .allow_methods(methods)
-        // `*` would not cover Authorization, so what was asked is echoed.
-        .allow_headers(AllowHeaders::mirror_request())
-        .allow_credentials(!any)
-        .expose_headers(exposed)
-        .max_age(PREFLIGHT)
-        .vary([header::ORIGIN, header::ACCEPT, header::ACCEPT_ENCODING])
-}
-
-fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
-    HttpError::internal("a handler panicked").into_response()
-}
-
-async fn log_access(request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let method = request.method().clone();
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("", |m| m.as_str())
-        .to_owned();
-    let id = request_id(&request).unwrap_or_default();
-    let response = next.run(request).await;
-    let (status, ms) = (response.status().as_u16(), started.elapsed().as_millis());
-    tracing::debug!(%method, route, status, ms, request = id, "answered {method} {route} with {status}");
+    let id: Arc<str> = match sent.filter(harmless) {
+        Some(id) => Arc::from(id),
+        None => Arc::from(Alphanumeric.sample_string(&mut rand::rng(), 20)),
+    };
+    request.extensions_mut().insert(RequestId(Arc::clone(&id)));
+    let mut response = next.run(request).await;
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
     response
 }
 
-fn request_id(request: &Request) -> Option<String> {
-    let id = request.extensions().get::<RequestId>()?;
-    id.header_value().to_str().ok().map(ToOwned::to_owned)
-}
-
-/// Renders errors in the form of a face.
-pub(super) fn render_errors(router: Router, form: Errors) -> Router {
-    router.layer(from_fn_with_state(form, render_error))
-}
-
-async fn render_error(
-    axum::extract::State(form): axum::extract::State<Errors>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let id = request_id(&request);
+/// Gives error answers the face of their root and writes the causes of server errors to the log, once.
+///
+/// Belongs inside [`request_id`] and around everything that can fail.
+pub async fn errors(State(face): State<Face>, request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().cloned();
+    // The route and never the URI: patient data stands in query strings.
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = request.method().clone();
     let response = next.run(request).await;
-    match response.extensions().get::<HttpError>() {
-        Some(error) => {
-            let mut rendered = error.render(form, id.as_deref());
-            if let Some(allow) = response.headers().get(header::ALLOW) {
-                rendered.headers_mut().insert(header::ALLOW, allow.clone());
+    let id = id.as_ref().map(RequestId::as_str);
+    if let Some(error) = response.extensions().get::<HttpError>() {
+        let route = route.as_ref().map_or("-", MatchedPath::as_str);
+        let status = error.status().as_u16();
+        let slug = error.slug().as_str();
+        match error.cause() {
+            Some(cause) if error.status().is_server_error() => {
+                tracing::error!(request_id = id, %method, route, status, slug, cause, "request failed");
             }
-            rendered
+            Some(cause) => {
+                tracing::debug!(request_id = id, %method, route, status, slug, cause, "request refused")
+            }
+            None => {}
         }
-        None => response,
     }
+    dress(response, face, id)
 }
 
-/// Names the versions of the DICOM service's API on every routed answer.
+/// `api-supported-versions` on every answer of `/v*`.
 #[must_use]
-pub(super) fn api_versions() -> SetResponseHeaderLayer<HeaderValue> {
-    let versions = HeaderValue::from_static("1.0-prerelease, 1, 2");
-    SetResponseHeaderLayer::overriding(HeaderName::from_static("api-supported-versions"), versions)
+pub fn api_versions() -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::overriding(
+        API_VERSIONS,
+        HeaderValue::from_static("1.0-prerelease, 1, 2"),
+    )
 }
 
-/// Answers what is under no root: 400 for a version that does not exist, else 404 (dicom-service §1).
-pub(super) async fn unknown_root(uri: Uri) -> Response {
-    let first = uri
-        .path()
-        .trim_start_matches('/')
-        .split('/')
-        .next()
-        .unwrap_or_default();
-    let version = first.strip_prefix('v').is_some_and(|v| {
-        let number = v.split('-').next().unwrap_or_default();
-        !number.is_empty()
-            && number
-                .split('.')
-                .all(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-    });
-    if !version {
-        return HttpError::not_found("There is no such resource.").into_response();
-    }
-    let message = "The HTTP resource does not support this API version; the versions are v1.0-prerelease, v1 and v2.";
-    let body = serde_json::json!({ "error": { "code": "UnsupportedApiVersion", "message": message, "innerError": null } });
-    let kind = [(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    )];
-    (StatusCode::BAD_REQUEST, kind, Body::from(body.to_string())).into_response()
+/// `X-Content-Type-Options: nosniff`: stored bytes are never run as something else.
+#[must_use]
+pub fn nosniff() -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::overriding(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
 }
 
-/// Words of routes, which clients write in any case.
-const WORDS: &[&str] = &[
-    "dicom-web",
-    "v1",
-    "v2",
-    "v1.0",
-    "v2.0",
-    "v1.0-prerelease",
-    "studies",
-    "series",
-    "instances",
-    "metadata",
-    "frames",
-    "rendered",
-    "thumbnail",
-    "bulkdata",
-    "pixeldata",
-    "changefeed",
-    "latest",
-    "extendedquerytags",
-    "errors",
-    "operations",
-    "partitions",
-    "export",
-    "workitems",
-    "state",
-    "cancelrequest",
-    "health",
-    "check",
-    "wado",
-];
+/// `Vary: Accept`, because every resource is negotiated.
+#[must_use]
+pub fn vary_accept() -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::appending(VARY, HeaderValue::from_name(ACCEPT))
+}
 
-/// Lower-cases the words of a path and drops empty segments at its end.
-fn mend_path(mut request: Request) -> Request {
-    let path = request.uri().path();
-    let trimmed = if path.len() > 1 {
-        path.trim_end_matches('/')
-    } else {
-        path
-    };
-    let word = |segment: &str| {
-        WORDS
-            .iter()
-            .find(|w| w.eq_ignore_ascii_case(segment))
-            .copied()
-    };
-    let needs =
-        trimmed.len() != path.len() || path.split('/').any(|s| word(s).is_some_and(|w| w != s));
-    if !needs {
-        return request;
+/// gzip for clients that accept it, where it helps: see [`TextOnly`].
+#[must_use]
+pub fn compression() -> CompressionLayer<TextOnly> {
+    CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(TextOnly)
+}
+
+/// JSON, XML and text of at least 1 KiB; never multipart, DICOM, pictures or byte ranges.
+#[derive(Debug, Clone, Copy)]
+pub struct TextOnly;
+
+impl Predicate for TextOnly {
+    fn should_compress<B>(&self, response: &http::Response<B>) -> bool
+    where
+        B: http_body::Body,
+    {
+        let content_type = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        let essence = content_type
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default();
+        let essence = essence.trim().to_ascii_lowercase();
+        let text = essence.starts_with("text/")
+            || essence.ends_with("+json")
+            || essence.ends_with("+xml")
+            || matches!(essence.as_str(), "application/json" | "application/xml");
+        let known_small = response
+            .body()
+            .size_hint()
+            .upper()
+            .is_some_and(|size| size < MIN_COMPRESSED);
+        text && !known_small && !response.headers().contains_key(CONTENT_RANGE)
     }
-    let mended: Vec<&str> = trimmed.split('/').map(|s| word(s).unwrap_or(s)).collect();
-    let mut target = mended.join("/");
-    if target.is_empty() {
-        target.push('/');
-    }
-    if let Some(query) = request.uri().query() {
-        target = format!("{target}?{query}");
-    }
-    if let Ok(uri) = target.parse::<Uri>() {
-        *request.uri_mut() = uri;
-    }
-    request
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mended(path: &str) -> String {
-        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
-        mend_path(request).uri().to_string()
-    }
-
-    #[test]
-    fn words_of_a_path_are_lower_cased_and_slashes_at_its_end_dropped() {
-        assert_eq!(
-            mended("/V1/Studies/1.2/Series/?Foo=Bar"),
-            "/v1/studies/1.2/series?Foo=Bar"
-        );
-        assert_eq!(mended("/"), "/");
-        assert_eq!(mended("//"), "/");
-        assert_eq!(
-            mended("/v2/extendedQueryTags/PatientAge"),
-            "/v2/extendedquerytags/PatientAge"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_version_that_does_not_exist_is_400_and_nonsense_404() {
-        assert_eq!(
-            unknown_root("/v3/studies".parse().unwrap()).await.status(),
-            400
-        );
-        assert_eq!(
-            unknown_root("/v1.5-beta/studies".parse().unwrap())
-                .await
-                .status(),
-            400
-        );
-        assert_eq!(
-            unknown_root("/vx/studies".parse().unwrap()).await.status(),
-            404
-        );
-        assert_eq!(
-            unknown_root("/studies".parse().unwrap()).await.status(),
-            404
-        );
-    }
-}
+mod tests;

@@ -1,348 +1,344 @@
-//! The only place that makes absolute URLs.
+//! Absolute URLs, made only here: `RetrieveURL`, `BulkDataURI`, Location and the links of operations.
 //!
-//! The base is the configured public URL, else what a trusted proxy says, else `Host` with the listening port added when
-//! it names none: some clients leave the port out (spec/clients.md rule 10). Invariant: what a client wrote gets into a
-//! URL only when it is a plain host, port, scheme or path.
+//! The base is the configured public URL, else what a trusted proxy says, else the Host of the request. Invariant:
+//! scheme, host, port and path prefix are checked character by character before they reach a URL, so nothing a client
+//! or proxy writes can end a header line, a JSON string or an attribute.
 
-use std::net::{IpAddr, SocketAddr};
+mod proxies;
 
-use axum::extract::ConnectInfo;
-use axum::http::{Extensions, HeaderMap, header};
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::str::FromStr;
 
-use crate::config::HttpConfig;
-use crate::dicom::uid::InstanceName;
+use http::header::HOST;
+use http::{HeaderMap, Uri};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Where URLs come from.
+use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
+
+pub use proxies::{Network, NetworkError};
+
+/// Longest host, port included.
+const MAX_HOST: usize = 260;
+/// Longest path prefix.
+const MAX_PREFIX: usize = 512;
+/// Characters of a path segment that stay as they are (RFC 3986 §2.3).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Where links point, as configured.
 #[derive(Debug, Clone)]
-pub struct LinkSource {
-    public: Option<String>,
-    trusted: Vec<Network>,
-    listen: SocketAddr,
+pub struct LinksConfig {
+    /// Base of every link, when set; the mount is appended.
+    pub public_url: Option<PublicUrl>,
+    /// Peers whose `Forwarded` and `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Port the server listens on; appended to a Host without port.
+    pub listen_port: u16,
+    /// Scheme the server itself speaks.
+    pub scheme: Scheme,
 }
 
-/// Absolute URLs below one root, for one request.
-#[derive(Debug, Clone)]
+/// Scheme of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+impl Scheme {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        if text.eq_ignore_ascii_case("https") {
+            Some(Self::Https)
+        } else if text.eq_ignore_ascii_case("http") {
+            Some(Self::Http)
+        } else {
+            None
+        }
+    }
+}
+
+/// A public base URL, checked: scheme, host, optional port and path, no slash at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl(String);
+
+/// The text is not a public base URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a public URL is http:// or https://, a host, an optional port and an optional path")]
+pub struct PublicUrlError;
+
+impl FromStr for PublicUrl {
+    type Err = PublicUrlError;
+
+    fn from_str(text: &str) -> Result<Self, PublicUrlError> {
+        let (scheme, rest) = text.trim().split_once("://").ok_or(PublicUrlError)?;
+        let scheme = Scheme::parse(scheme).ok_or(PublicUrlError)?;
+        let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+        let host = Host::parse(host).ok_or(PublicUrlError)?;
+        let prefix = checked_prefix(path).ok_or(PublicUrlError)?;
+        Ok(Self(host.base(scheme, &prefix)))
+    }
+}
+
+impl PublicUrl {
+    /// The URL, without a slash at its end.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A host with optional port whose characters cannot leave their place in a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Host {
+    name: String,
+    port: Option<u16>,
+}
+
+impl Host {
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if text.is_empty() || text.len() > MAX_HOST {
+            return None;
+        }
+        let (name, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (address, port) = rest.split_once(']')?;
+                let address: std::net::Ipv6Addr = address.parse().ok()?;
+                (format!("[{address}]"), port)
+            }
+            None => {
+                let (name, port) = text.find(':').map_or((text, ""), |at| text.split_at(at));
+                let sound = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+                if name.is_empty() || !name.bytes().all(sound) {
+                    return None;
+                }
+                (name.to_ascii_lowercase(), port)
+            }
+        };
+        let port = match port.strip_prefix(':') {
+            None if port.is_empty() => None,
+            None => return None,
+            // `host:` without digits is legal and means the default (RFC 3986 §3.2.3).
+            Some("") => None,
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+                Some(digits.parse().ok().filter(|port| *port > 0)?)
+            }
+            Some(_) => return None,
+        };
+        Some(Self { name, port })
+    }
+
+    /// `scheme://host[:port]prefix`, the port only when it is not the scheme's own.
+    fn base(&self, scheme: Scheme, prefix: &str) -> String {
+        let mut base = format!("{}://{}", scheme.as_str(), self.name);
+        if let Some(port) = self.port.filter(|port| *port != scheme.default_port()) {
+            // Writing to a String cannot fail.
+            let _ = write!(base, ":{port}");
+        }
+        base.push_str(prefix);
+        base
+    }
+}
+
+/// A path prefix without slash at its end; empty for the root.
+fn checked_prefix(path: &str) -> Option<String> {
+    let path = path.trim().trim_end_matches('/');
+    let sound = |b: u8| b.is_ascii_alphanumeric() || b"-._~/%!$&()*+,;=:@".contains(&b);
+    let dots = |segment: &str| segment == "." || segment == "..";
+    let usable = path.len() <= MAX_PREFIX
+        && (path.is_empty() || (path.starts_with('/') && !path.starts_with("//")))
+        && path.bytes().all(sound)
+        && !path.split('/').any(dots);
+    usable.then(|| path.to_owned())
+}
+
+/// Makes the absolute URLs of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Links {
     base: String,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Network {
-    address: IpAddr,
-    bits: u8,
-}
-
-impl Network {
-    fn parse(text: &str) -> Option<Self> {
-        let (address, bits) = text
-            .split_once('/')
-            .map_or((text, None), |(a, b)| (a, Some(b)));
-        let address: IpAddr = address.trim().parse().ok()?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Some(most), |b| b.trim().parse().ok())?;
-        (bits <= most).then_some(Self { address, bits })
-    }
-
-    fn holds(&self, peer: IpAddr) -> bool {
-        let shift = |bits: u8, width: u8| u32::from(width - bits.min(width));
-        match (self.address, peer.to_canonical()) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => {
-                let mask = u32::MAX.checked_shl(shift(self.bits, 32)).unwrap_or(0);
-                (a.to_bits() ^ b.to_bits()) & mask == 0
-            }
-            (IpAddr::V6(a), IpAddr::V6(b)) => {
-                let mask = u128::MAX.checked_shl(shift(self.bits, 128)).unwrap_or(0);
-                (a.to_bits() ^ b.to_bits()) & mask == 0
-            }
-            _ => false,
-        }
-    }
-}
-
-impl LinkSource {
-    /// Reads the configuration.
-    ///
-    /// # Errors
-    /// A sentence that names the bad setting.
-    pub fn new(config: &HttpConfig, listen: SocketAddr) -> Result<Self, String> {
-        let public = config
-            .public_url
-            .as_ref()
-            .map(|url| url.trim_end_matches('/').to_owned());
-        if let Some(url) = public
-            .as_ref()
-            .filter(|u| !(u.starts_with("http://") || u.starts_with("https://")))
-        {
-            return Err(format!(
-                "STOWAGE_PUBLIC_URL must start with http:// or https://, not be {url}"
-            ));
-        }
-        let network = |text: &String| {
-            Network::parse(text).ok_or_else(|| {
-                format!("STOWAGE_TRUSTED_PROXIES: {text} is not an address or network")
-            })
-        };
-        let trusted = config
-            .trusted_proxies
-            .iter()
-            .filter(|t| !t.trim().is_empty())
-            .map(network)
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            public,
-            trusted,
-            listen,
-        })
-    }
-
-    /// URLs for one request below `root`.
-    #[must_use]
-    pub fn of_request(&self, headers: &HeaderMap, extensions: &Extensions, root: &str) -> Links {
-        if let Some(public) = &self.public {
-            return Links {
-                base: format!("{public}{root}"),
-            };
-        }
-        let peer = extensions
-            .get::<ConnectInfo<SocketAddr>>()
-            .map(|c| c.0.ip());
-        let trusted = peer.is_some_and(|p| self.trusted.iter().any(|n| n.holds(p)));
-        let told = if trusted {
-            Told::read(headers)
-        } else {
-            Told::default()
-        };
-        let scheme = told.scheme.unwrap_or_else(|| "http".to_owned());
-        let host = told
-            .host
-            .or_else(|| self.own_host(headers, &scheme))
-            .unwrap_or_else(|| self.listen.to_string());
-        let host = match told.port {
-            Some(port) if !has_port(&host) && !is_default(&scheme, port) => {
-                format!("{host}:{port}")
-            }
-            _ => host,
-        };
-        let prefix = told.prefix.unwrap_or_default();
-        Links {
-            base: format!("{scheme}://{host}{prefix}{root}"),
-        }
-    }
-
-    fn own_host(&self, headers: &HeaderMap, scheme: &str) -> Option<String> {
-        let host = checked_host(headers.get(header::HOST)?.to_str().ok()?)?;
-        let port = self.listen.port();
-        if has_port(&host) || is_default(scheme, port) {
-            Some(host)
-        } else {
-            Some(format!("{host}:{port}"))
-        }
-    }
-}
-
-/// What a proxy says of the request it passed on.
-#[derive(Debug, Default)]
-struct Told {
-    scheme: Option<String>,
-    host: Option<String>,
-    port: Option<u16>,
-    prefix: Option<String>,
-}
-
-impl Told {
-    fn read(headers: &HeaderMap) -> Self {
-        let first = |name: &str| {
-            let value = headers.get(name)?.to_str().ok()?;
-            Some(
-                value
-                    .split(',')
-                    .next()
-                    .unwrap_or_default()
-                    .trim()
-                    .to_owned(),
-            )
-        };
-        let mut told = Self::default();
-        if let Some(forwarded) = first("forwarded") {
-            for pair in forwarded.split(';') {
-                let Some((name, value)) = pair.split_once('=') else {
-                    continue;
-                };
-                let value = value.trim().trim_matches('"');
-                match name.trim().to_ascii_lowercase().as_str() {
-                    "proto" => told.scheme = checked_scheme(value),
-                    "host" => told.host = checked_host(value),
-                    _ => {}
-                }
-            }
-        }
-        told.scheme = told
-            .scheme
-            .or_else(|| checked_scheme(&first("x-forwarded-proto")?));
-        told.host = told
-            .host
-            .or_else(|| checked_host(&first("x-forwarded-host")?));
-        told.port = first("x-forwarded-port").and_then(|p| p.parse().ok());
-        told.prefix = first("x-forwarded-prefix").and_then(|p| checked_prefix(&p));
-        told
-    }
-}
-
-fn checked_scheme(text: &str) -> Option<String> {
-    let text = text.to_ascii_lowercase();
-    matches!(text.as_str(), "http" | "https").then_some(text)
-}
-
-fn checked_host(text: &str) -> Option<String> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b);
-    (!text.is_empty() && text.len() <= 255 && text.bytes().all(plain)).then(|| text.to_owned())
-}
-
-fn checked_prefix(text: &str) -> Option<String> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
-    let text = text.trim_end_matches('/');
-    let sound = text.starts_with('/')
-        && !text.starts_with("//")
-        && text.len() <= 255
-        && text.bytes().all(plain);
-    sound.then(|| text.to_owned())
-}
-
-fn has_port(host: &str) -> bool {
-    let behind = host.rsplit(']').next().unwrap_or(host);
-    behind
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
-}
-
-fn is_default(scheme: &str, port: u16) -> bool {
-    matches!((scheme, port), ("http", 80) | ("https", 443))
-}
-
 impl Links {
-    /// The root itself.
+    /// The links under a mount (`/dicom-web`, `/v2`, `/v2/partitions/name`) as the client of this request sees it.
+    ///
+    /// `peer` is the other end of the connection; without it no forwarded header is believed.
     #[must_use]
-    pub fn root(&self) -> &str {
+    pub fn of_request(
+        config: &LinksConfig,
+        mount: &str,
+        uri: &Uri,
+        headers: &HeaderMap,
+        peer: Option<IpAddr>,
+    ) -> Self {
+        let mut base = match &config.public_url {
+            Some(url) => url.as_str().to_owned(),
+            None => requested_base(config, uri, headers, peer),
+        };
+        base.push_str(&checked_prefix(mount).unwrap_or_default());
+        Self { base }
+    }
+
+    /// The base itself, without a slash at its end.
+    #[must_use]
+    pub fn base(&self) -> &str {
         &self.base
+    }
+
+    /// Another resource; each segment is percent-encoded.
+    #[must_use]
+    pub fn resource<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> String {
+        let mut url = self.base.clone();
+        for segment in segments {
+            url.push('/');
+            url.extend(utf8_percent_encode(segment, SEGMENT));
+        }
+        url
     }
 
     /// A study.
     #[must_use]
-    pub fn study(&self, study: &str) -> String {
+    pub fn study(&self, study: &StudyUid) -> String {
         format!("{}/studies/{study}", self.base)
     }
 
     /// A series.
     #[must_use]
-    pub fn series(&self, study: &str, series: &str) -> String {
+    pub fn series(&self, study: &StudyUid, series: &SeriesUid) -> String {
         format!("{}/studies/{study}/series/{series}", self.base)
     }
 
     /// An instance.
     #[must_use]
     pub fn instance(&self, name: &InstanceName) -> String {
-        self.instance_text(
-            name.study.as_str(),
-            name.series.as_str(),
-            name.instance.as_str(),
-        )
-    }
-
-    /// An instance by the texts of its UIDs.
-    #[must_use]
-    pub fn instance_text(&self, study: &str, series: &str, instance: &str) -> String {
+        let InstanceName {
+            study,
+            series,
+            instance,
+        } = name;
         format!(
             "{}/studies/{study}/series/{series}/instances/{instance}",
             self.base
         )
     }
 
+    /// A study, series or instance.
+    #[must_use]
+    pub fn target(&self, target: &Target) -> String {
+        match target {
+            Target::Study(study) => self.study(study),
+            Target::Series(study, series) => self.series(study, series),
+            Target::Instance(name) => self.instance(name),
+        }
+    }
+
+    /// One frame of an instance, counted from one.
+    #[must_use]
+    pub fn frame(&self, name: &InstanceName, frame: u32) -> String {
+        format!("{}/frames/{frame}", self.instance(name))
+    }
+
+    /// A bulk data value of an instance; `path` is its place in the data set, slashes between the steps.
+    #[must_use]
+    pub fn bulk_data(&self, name: &InstanceName, path: &str) -> String {
+        let mut url = self.instance(name);
+        url.push_str("/bulkdata");
+        for step in path.split('/').filter(|step| !step.is_empty()) {
+            url.push('/');
+            url.extend(utf8_percent_encode(step, SEGMENT));
+        }
+        url
+    }
+
     /// A long-running operation.
     #[must_use]
     pub fn operation(&self, id: &str) -> String {
-        format!("{}/operations/{id}", self.base)
+        self.resource(["operations", id])
     }
 
-    /// The errors of an extended query tag.
+    /// An extended query tag.
     #[must_use]
-    pub fn query_tag_errors(&self, tag: &str) -> String {
-        format!("{}/extendedquerytags/{tag}/errors", self.base)
+    pub fn query_tag(&self, path: &str) -> String {
+        self.resource(["extendedquerytags", path])
+    }
+
+    /// The indexing errors of an extended query tag.
+    #[must_use]
+    pub fn query_tag_errors(&self, path: &str) -> String {
+        self.resource(["extendedquerytags", path, "errors"])
+    }
+
+    /// A workitem.
+    #[must_use]
+    pub fn workitem(&self, uid: &InstanceUid) -> String {
+        format!("{}/workitems/{uid}", self.base)
+    }
+}
+
+/// The base as the request tells it.
+fn requested_base(
+    config: &LinksConfig,
+    uri: &Uri,
+    headers: &HeaderMap,
+    peer: Option<IpAddr>,
+) -> String {
+    let host_header = headers.get(HOST).and_then(|value| value.to_str().ok());
+    // HTTP/2 and absolute-form targets carry the authority in the URI.
+    let host = uri
+        .authority()
+        .map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default())
+        .or(host_header)
+        .and_then(Host::parse);
+    let trusted = peer.is_some_and(|peer| proxies::is_trusted(&config.trusted_proxies, peer));
+    if trusted {
+        let said = proxies::said(&config.trusted_proxies, headers);
+        let scheme = said.scheme.as_deref().and_then(Scheme::parse);
+        let forwarded_host = said.host.as_deref().and_then(Host::parse);
+        if scheme.is_some() || forwarded_host.is_some() {
+            let scheme = scheme.unwrap_or(config.scheme);
+            let mut host = forwarded_host.or(host).unwrap_or_else(unknown_host);
+            // The proxy listens elsewhere than we do, so our own port means nothing here.
+            host.port = host.port.or(said.port);
+            let prefix = said
+                .prefix
+                .as_deref()
+                .and_then(checked_prefix)
+                .unwrap_or_default();
+            return host.base(scheme, &prefix);
+        }
+    }
+    let mut host = host.unwrap_or_else(unknown_host);
+    // The Python client sends its Host without the port it connected to.
+    host.port = host.port.or(Some(config.listen_port));
+    host.base(config.scheme, "")
+}
+
+/// What links name when the request names no usable host.
+fn unknown_host() -> Host {
+    Host {
+        name: "localhost".to_owned(),
+        port: None,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::http::HeaderValue;
-
-    use super::*;
-
-    fn source(public: Option<&str>, trusted: &[&str]) -> LinkSource {
-        let mut config = crate::config::Config::default().http;
-        config.public_url = public.map(ToOwned::to_owned);
-        config.trusted_proxies = trusted.iter().map(|t| (*t).to_owned()).collect();
-        LinkSource::new(&config, "127.0.0.1:8080".parse().unwrap()).unwrap()
-    }
-
-    fn base(source: &LinkSource, peer: &str, headers: &[(&'static str, &str)]) -> String {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.insert(*name, HeaderValue::from_str(value).unwrap());
-        }
-        let mut extensions = Extensions::new();
-        extensions.insert(ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 1)));
-        source.of_request(&map, &extensions, "/v2").base
-    }
-
-    #[test]
-    fn a_host_without_port_gets_the_listening_port() {
-        let source = source(None, &[]);
-        assert_eq!(
-            base(&source, "127.0.0.1", &[("host", "pacs")]),
-            "http://pacs:8080/v2"
-        );
-        assert_eq!(
-            base(&source, "127.0.0.1", &[("host", "pacs:99")]),
-            "http://pacs:99/v2"
-        );
-        assert_eq!(
-            base(&source, "127.0.0.1", &[("host", "[::1]")]),
-            "http://[::1]:8080/v2"
-        );
-        assert_eq!(base(&source, "127.0.0.1", &[]), "http://127.0.0.1:8080/v2");
-        assert_eq!(
-            base(&source, "127.0.0.1", &[("host", "a\"b")]),
-            "http://127.0.0.1:8080/v2"
-        );
-    }
-
-    #[test]
-    fn only_a_trusted_proxy_is_believed() {
-        let headers = [
-            ("host", "inner"),
-            ("x-forwarded-proto", "https"),
-            ("x-forwarded-host", "pacs.example.org"),
-            ("x-forwarded-prefix", "/dicom/"),
-        ];
-        let source = source(None, &["10.0.0.0/8", "fd00::/8"]);
-        assert_eq!(
-            base(&source, "10.1.2.3", &headers),
-            "https://pacs.example.org/dicom/v2"
-        );
-        assert_eq!(
-            base(&source, "fd00::1", &headers),
-            "https://pacs.example.org/dicom/v2"
-        );
-        assert_eq!(base(&source, "192.0.2.1", &headers), "http://inner:8080/v2");
-        let forwarded = [("forwarded", "for=1.2.3.4;proto=https;host=\"pacs:444\"")];
-        assert_eq!(base(&source, "10.1.2.3", &forwarded), "https://pacs:444/v2");
-    }
-
-    #[test]
-    fn the_public_url_wins() {
-        let source = source(Some("https://pacs.example.org/x/"), &["0.0.0.0/0"]);
-        assert_eq!(
-            base(&source, "10.1.2.3", &[("x-forwarded-host", "evil")]),
-            "https://pacs.example.org/x/v2"
-        );
-    }
-}
+mod tests;

@@ -15,11 +15,13 @@ use super::represent::{accepted, etag, not_modified};
 use super::wado::header_value;
 use super::{DICOM_JSON, Face};
 use crate::archive::Archive;
+use crate::archive::MetadataRow;
 use crate::archive::retrieve::Rows;
 use crate::auth::Action;
 use crate::dicom::metadata;
-use crate::index::MetadataRow;
 
+/// Largest metadata of one instance that is read back, in bytes.
+const MAX_METADATA: usize = 1 << 30;
 /// Bytes of JSON gathered before they are sent.
 const GATHER: usize = 64 * 1024;
 
@@ -37,7 +39,7 @@ pub(super) async fn retrieve_metadata(
 ) -> Result<Response, HttpError> {
     let scope = access.may(Action::Read)?;
     if !covers_json(&accepted(&query, &headers)) {
-        return Err(HttpError::not_acceptable(&[DICOM_JSON]));
+        return Err(HttpError::not_acceptable([DICOM_JSON]));
     }
     let target = path.parse()?;
     let archive = &face.app.archive;
@@ -88,8 +90,8 @@ fn array(
                     gathered.push(b',');
                 }
                 next = Next::Further;
-                let unpacked = metadata::unpack(&packed)
-                    .map_err(|_| HttpError::internal("stored metadata cannot be read"))?;
+                let unpacked = metadata::unpack(&packed, MAX_METADATA)
+                    .map_err(|_| HttpError::broken("stored metadata cannot be read"))?;
                 let available = archive.available(&row);
                 let available: Vec<&str> = available.iter().map(String::as_str).collect();
                 metadata::write_with_base(

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a handler asks its profile what to do and never for a version.
 
+use super::error::Face as ErrorFace;
 use crate::archive::fields::Defaults;
 use crate::archive::rules::Rules;
 use crate::dicom::query_parse::Dialect;
@@ -24,7 +25,7 @@ pub struct Profile {
     /// What the change feed understands; none where there is no feed.
     pub feed: Feed,
     /// How errors are written.
-    pub errors: Errors,
+    pub errors: ErrorFace,
     /// Transfer syntax when an object is asked for with `*/*`.
     pub anything: Anything,
 }
@@ -58,15 +59,6 @@ pub enum Feed {
     Window,
 }
 
-/// Form of error bodies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Errors {
-    /// `application/problem+json`.
-    Problem,
-    /// One sentence of text.
-    Text,
-}
-
 /// What `*/*` means for objects and frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Anything {
@@ -84,25 +76,25 @@ const STANDARD: Profile = Profile {
     defaults: Defaults::Standard,
     store_warnings: StoreWarnings::Reasons,
     feed: Feed::Window,
-    errors: Errors::Problem,
+    errors: ErrorFace::Problem,
     anything: Anything::StoredForTheWeb,
 };
 
 const V1: Profile = Profile {
     root: "/v1",
-    rules: Rules::ServiceV1,
+    rules: Rules::V1,
     dialect: Dialect::Service,
     no_match: NoMatch::NoContent,
     defaults: Defaults::ServiceV1,
     store_warnings: StoreWarnings::Silent,
     feed: Feed::Sequence,
-    errors: Errors::Text,
+    errors: ErrorFace::Text,
     anything: Anything::Stored,
 };
 
 const V2: Profile = Profile {
     root: "/v2",
-    rules: Rules::ServiceV2,
+    rules: Rules::V2,
     defaults: Defaults::ServiceV2,
     store_warnings: StoreWarnings::Told,
     feed: Feed::Window,

@@ -8,7 +8,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::accept::covers_json;
-use super::error::HttpError;
+use super::error::{HttpError, Slug};
 use super::extract::{Access, QueryPairs, TargetPath};
 use super::links::Links;
 use super::profile::NoMatch;
@@ -19,7 +19,7 @@ use crate::archive::fields::{FieldLists, Parents};
 use crate::archive::search::{Answer, Row};
 use crate::auth::Action;
 use crate::dicom::keys::Level;
-use crate::dicom::query_parse::{self, Request};
+use crate::dicom::query_parse::{self, Resource};
 
 /// Searches studies.
 ///
@@ -104,29 +104,29 @@ async fn search(
 ) -> Result<Response, HttpError> {
     let scope = access.may(Action::Read)?;
     if !covers_json(&accepted(pairs, headers)) {
-        return Err(HttpError::not_acceptable(&[DICOM_JSON]));
+        return Err(HttpError::not_acceptable([DICOM_JSON]));
     }
     let (study, series) = (path.study()?, path.series()?);
     let parents = Parents {
         study: study.is_none(),
         series: series.is_none(),
     };
-    let request = Request {
+    let resource = Resource {
         level,
         study,
         series,
-        pairs: &pairs.0,
-        dialect: face.profile.dialect,
     };
-    let parsed = query_parse::parse(request)
-        .map_err(|e| HttpError::bad_request("invalid-parameter", &e.to_string()))?;
+    let parsed = query_parse::parse(&pairs.searched(), resource, face.profile.dialect, &[])
+        .map_err(|e| HttpError::bad_request(Slug::InvalidQuery, e.to_string()))?;
     let lists = FieldLists::new(face.profile.defaults, level, parents);
     let mut answer = face
         .app
         .archive
         .search(&scope, &parsed.query, lists.fields())
         .await?;
-    answer.warnings.splice(0..0, parsed.warnings);
+    answer
+        .warnings
+        .splice(0..0, parsed.warnings.iter().map(ToString::to_string));
     respond(face, links, answer)
 }
 
@@ -163,17 +163,13 @@ fn array(links: &Links, rows: Vec<Row>) -> Result<Bytes, HttpError> {
         if i > 0 {
             body.push(b',');
         }
-        let url = match (&row.series, &row.instance) {
-            (Some(series), Some(instance)) => links.instance_text(&row.study, series, instance),
-            (Some(series), None) => links.series(&row.study, series),
-            (None, _) => links.study(&row.study),
-        };
+        let url = links.resource(row.path());
         let url = json!({ "vr": "UR", "Value": [url] }).to_string();
-        let url = RawValue::from_string(url)
-            .map_err(|_| HttpError::internal("a URL cannot be written"))?;
+        let url =
+            RawValue::from_string(url).map_err(|_| HttpError::broken("a URL cannot be written"))?;
         row.attributes.insert("00081190".to_owned(), url);
         serde_json::to_writer(&mut body, &row.attributes)
-            .map_err(|_| HttpError::internal("a result cannot be written"))?;
+            .map_err(|_| HttpError::broken("a result cannot be written"))?;
     }
     body.push(b']');
     Ok(Bytes::from(body))

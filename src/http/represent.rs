@@ -14,9 +14,9 @@ use super::multipart::writer::{Answer, AnswerPart, PartBody, PartHead};
 use super::profile::{Anything, Profile};
 use super::wado::Wanted;
 use crate::archive::ArchiveError;
+use crate::archive::Version;
 use crate::archive::retrieve::Content;
 use crate::dicom::media::syntax::EXPLICIT_LE;
-use crate::index::Version;
 
 /// The transfer syntax a wish names or implies.
 pub(super) fn syntax_wish(wish: &Wish, range: &MediaRange, profile: &Profile) -> Wanted {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::accept::{covers_json, wishes};
 use super::content_type::ContentType;
-use super::error::HttpError;
+use super::error::{HttpError, Slug};
 use super::extract::{Access, StudyPath};
 use super::links::Links;
 use super::multipart::{Limits, MultipartError, Parts};
@@ -20,6 +20,7 @@ use super::profile::StoreWarnings;
 use super::{DICOM_JSON, Face};
 use crate::archive::store::{Outcome, StoreOptions, StoreRequest};
 use crate::auth::Action;
+use crate::dicom::uid::StudyUid;
 
 /// Stores the instances of the body.
 ///
@@ -36,7 +37,7 @@ pub(super) async fn store_instances(
     let scope = access.may(Action::Write)?;
     let kind = body_kind(&headers)?;
     if !covers_json(&wishes(&[], &headers)) {
-        return Err(HttpError::not_acceptable(&[DICOM_JSON]));
+        return Err(HttpError::not_acceptable([DICOM_JSON]));
     }
     let study = study.map(StudyPath::parse).transpose()?;
     let options = StoreOptions {
@@ -54,12 +55,15 @@ pub(super) async fn store_instances(
     };
     let outcomes = request.finish().await?;
     if let (Some(reason), true) = (&truncated, outcomes.is_empty()) {
-        return Err(HttpError::bad_request("truncated-body", reason));
+        return Err(HttpError::bad_request(
+            Slug::InvalidMultipart,
+            reason.as_str(),
+        ));
     }
     Ok(report(
         &face,
         &links,
-        study.as_ref().map(|s| s.as_str()),
+        study.as_ref(),
         &outcomes,
         truncated.as_deref(),
     ))
@@ -77,22 +81,23 @@ const TYPES: &[&str] = &[
     "application/dicom",
 ];
 
+fn refused_type(detail: &str) -> HttpError {
+    HttpError::unsupported_media_type(format!("{detail}; send one of: {}.", TYPES.join(", ")))
+}
+
 fn body_kind(headers: &HeaderMap) -> Result<BodyKind, HttpError> {
     let refused = |e: super::content_type::ContentTypeError| match e {
         super::content_type::ContentTypeError::Start => {
-            HttpError::bad_request("start-parameter", &e.to_string())
+            HttpError::bad_request(Slug::InvalidRequest, &e.to_string())
         }
-        other => HttpError::unsupported_media_type(&other.to_string(), TYPES),
+        other => refused_type(&other.to_string()),
     };
     let content_type = ContentType::of_request(headers).map_err(refused)?;
     if content_type.is("application/dicom") {
         return Ok(BodyKind::One);
     }
     if !content_type.is("multipart/related") {
-        return Err(HttpError::unsupported_media_type(
-            "the body is of a type that cannot be stored",
-            TYPES,
-        ));
+        return Err(refused_type("the body is of a type that cannot be stored"));
     }
     let related = content_type.related().map_err(refused)?;
     match related.root_type.as_deref() {
@@ -104,10 +109,7 @@ fn body_kind(headers: &HeaderMap) -> Result<BodyKind, HttpError> {
             boundary: related.boundary,
             typed: true,
         }),
-        Some(_) => Err(HttpError::unsupported_media_type(
-            "parts of this type cannot be stored",
-            TYPES,
-        )),
+        Some(_) => Err(refused_type("parts of this type cannot be stored")),
     }
 }
 
@@ -180,7 +182,7 @@ fn broken(error: MultipartError) -> Result<Option<String>, HttpError> {
         MultipartError::BodyTooLarge { .. }
         | MultipartError::PartTooLarge { .. }
         | MultipartError::TooManyParts { .. } => {
-            Err(HttpError::payload_too_large(&error.to_string()))
+            Err(HttpError::payload_too_large(error.to_string()))
         }
         error => Ok(Some(error.to_string())),
     }
@@ -196,15 +198,15 @@ fn check_part_type(content_type: Option<&str>, number: u64, typed: bool) -> Resu
         return Ok(());
     }
     let reason = format!("part {number} must have the Content-Type application/dicom");
-    Err(HttpError::unsupported_media_type(&reason, TYPES))
+    Err(refused_type(&reason))
 }
 
 async fn next_in_time<T>(idle: Duration, next: impl Future<Output = T>) -> Result<T, HttpError> {
     tokio::time::timeout(idle, next).await.map_err(|_| {
-        HttpError::request_timeout(&format!(
-            "no byte of the body came for {} seconds",
-            idle.as_secs()
-        ))
+        HttpError::new(
+            Slug::RequestTimeout,
+            format!("no byte of the body came for {} seconds", idle.as_secs()),
+        )
     })
 }
 
@@ -212,14 +214,14 @@ async fn next_in_time<T>(idle: Duration, next: impl Future<Output = T>) -> Resul
 fn report(
     face: &Face,
     links: &Links,
-    study: Option<&str>,
+    study: Option<&StudyUid>,
     outcomes: &[Outcome],
     truncated: Option<&str>,
 ) -> Response {
     if outcomes.is_empty() {
         return match face.profile.store_warnings {
             StoreWarnings::Reasons => {
-                HttpError::bad_request("no-parts", "the body holds no part to store")
+                HttpError::bad_request(Slug::InvalidBody, "the body holds no part to store")
                     .into_response()
             }
             StoreWarnings::Silent | StoreWarnings::Told => StatusCode::NO_CONTENT.into_response(),

@@ -14,12 +14,12 @@ use super::extract::{Access, QueryPairs, TargetPath};
 use super::links::Links;
 use super::multipart::writer::AnswerPart;
 use super::represent::{accepted, body_of, many_parts, one_part, part, syntax_wish};
+use crate::archive::InstanceRow;
 use crate::archive::retrieve::Rows;
 use crate::archive::{Archive, ArchiveError};
 use crate::auth::Action;
 use crate::dicom::media::{DICOM, Plan, SyntaxWish};
 use crate::dicom::uid::Target;
-use crate::index::InstanceRow;
 
 /// Returns the instances of a study or series, or one instance, as Part 10 files.
 ///
@@ -38,7 +38,7 @@ pub(super) async fn retrieve_instances(
     let wishes = accepted(&query, &headers);
     let forms = Form::list(&wishes, &face, &target);
     if forms.is_empty() {
-        return Err(HttpError::not_acceptable(&forms_of(&target)));
+        return Err(HttpError::not_acceptable(forms_of(&target)));
     }
     let archive = &face.app.archive;
     let rows = archive.instances(&scope, &target).await?;
@@ -120,7 +120,7 @@ async fn one_instance(
     let row = rows
         .next()
         .await
-        .ok_or_else(|| HttpError::internal("an instance without a row"))??;
+        .ok_or_else(|| HttpError::broken("an instance without a row"))??;
     let chosen = forms
         .iter()
         .find_map(|form| Some((form, archive.plan_instance(&row, form.syntax.wish())?)));
@@ -130,7 +130,7 @@ async fn one_instance(
             .iter()
             .map(|ts| format!("application/dicom; transfer-syntax={ts}"))
             .collect();
-        return Err(HttpError::not_acceptable(&list));
+        return Err(HttpError::not_acceptable(list));
     };
     let content = archive.produce(&row, &plan).await?;
     let syntax = plan.syntax(&row.layout);
@@ -179,7 +179,7 @@ async fn many_instances(
     // The first wish that every instance can meet, else the first that any can.
     let whole = made.iter().position(|m| *m == total);
     let Some(at) = whole.or_else(|| made.iter().position(|m| *m > 0)) else {
-        return Err(HttpError::not_acceptable(&[
+        return Err(HttpError::not_acceptable([
             "multipart/related; type=\"application/dicom\"; transfer-syntax=*",
         ]));
     };
@@ -227,5 +227,5 @@ async fn produced(
 }
 
 pub(super) fn header_value(text: &str) -> Result<HeaderValue, HttpError> {
-    HeaderValue::try_from(text).map_err(|_| HttpError::internal("a header cannot be written"))
+    HeaderValue::try_from(text).map_err(|_| HttpError::broken("a header cannot be written"))
 }

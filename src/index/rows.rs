@@ -9,8 +9,8 @@ use super::attributes::Attributes;
 use super::{IndexError, NewInstance, Result};
 use crate::dicom::instance::{Attribute, Instance};
 use crate::dicom::keys::{Column, KEYS, Key, Level};
-use crate::dicom::{fold, temporal};
 use crate::dicom::uid::InstanceName;
+use crate::dicom::{fold, temporal};
 use crate::scope::Partition;
 
 /// Longest searched text in characters: Postgres refuses index entries of 2,700 bytes, and four columns may meet.
@@ -283,9 +283,10 @@ fn cell(key: &Key, attribute: Option<&Attribute>) -> Cell {
         .find(|value| !value.is_empty());
     match key.column {
         Some(Column::Number(_)) => Cell::Number(first.as_deref().and_then(number)),
-        Some(Column::Date(_) | Column::Time(_)) => {
-            Cell::Text(first.and_then(|value| temporal::stored(key.vr, &value)), None)
-        }
+        Some(Column::Date(_) | Column::Time(_)) => Cell::Text(
+            first.and_then(|value| temporal::stored(key.vr, &value)),
+            None,
+        ),
         _ => {
             let norm = first
                 .as_deref()

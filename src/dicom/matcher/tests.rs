@@ -143,6 +143,35 @@ fn each_way_to_match_holds_or_not() {
 }
 
 #[test]
+fn a_day_without_a_time_counts_as_a_whole() {
+    let condition = |from: &str, to: &str| Condition {
+        path: TagPath::from(Tag(0x0008, 0x0020)),
+        vr: VR::DA,
+        matching: Matching::DateTime {
+            time: Tag(0x0008, 0x0030),
+            from: Some(from.to_owned()),
+            to: Some(to.to_owned()),
+        },
+        case: Case::Sensitive,
+    };
+    let day = json!({"00080020": {"vr": "DA", "Value": ["20200131"]}});
+    let last = "20200131090000.000000";
+    assert!(matches(&condition("20200130100000.000000", last), &day));
+    assert!(matches(
+        &condition("20200131100000.000000", "20200202090000.000000"),
+        &day
+    ));
+    assert!(!matches(
+        &condition("20200130100000.000000", last),
+        &data_set()
+    ));
+    assert!(!matches(
+        &condition("20200130100000.000000", last),
+        &json!({})
+    ));
+}
+
+#[test]
 fn case_is_folded_where_it_does_not_count() {
     let condition = Condition {
         path: TagPath::from(Tag(0x0008, 0x0080)),

@@ -7,7 +7,9 @@ use std::str::FromStr;
 
 use futures_util::future::BoxFuture;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
-use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Pool, Postgres, QueryBuilder, Transaction};
+use sqlx::{
+    ConnectOptions, Connection, Executor, PgConnection, Pool, Postgres, QueryBuilder, Transaction,
+};
 
 use super::open::IndexOptions;
 use super::pattern::Pattern;
@@ -71,7 +73,10 @@ impl Dialect for Postgres {
             // Conflicts that did not go away; lock not available; statement cancelled.
             "40001" | "40P01" | "55P03" | "57014" => Refusal::Unavailable,
             // Connection, resources, shutdown, system.
-            code if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => {
+            code if ["08", "53", "57", "58"]
+                .iter()
+                .any(|class| code.starts_with(class)) =>
+            {
                 Refusal::Unavailable
             }
             _ => Refusal::Other,
@@ -79,7 +84,10 @@ impl Dialect for Postgres {
     }
 
     fn push_matches(statement: &mut Statement<Self>, pattern: &Pattern) {
-        statement.push(" like ").text(&pattern.like()).push(" escape '\\'");
+        statement
+            .push(" like ")
+            .text(&pattern.like())
+            .push(" escape '\\'");
     }
 
     fn push_contains(statement: &mut Statement<Self>, col: Col, pattern: &Pattern, _: bool) {
@@ -92,7 +100,8 @@ impl Dialect for Postgres {
 pub(super) async fn open(url: &str, options: &IndexOptions) -> Result<SqlIndex<Postgres>> {
     let connect = PgConnectOptions::from_str(url).map_err(|_| IndexError::Open {
         // The error would quote the URL, and the URL holds a password.
-        reason: "the Postgres URL is not of the form postgres://user:password@host:port/database".to_owned(),
+        reason: "the Postgres URL is not of the form postgres://user:password@host:port/database"
+            .to_owned(),
     })?;
     let connect = connect
         .application_name("stowage")
@@ -121,10 +130,15 @@ pub(super) async fn open(url: &str, options: &IndexOptions) -> Result<SqlIndex<P
 /// Brings the schema up to date; returns whether names have a trigram index.
 async fn prepare(connection: &mut PgConnection) -> Result<bool> {
     // Several nodes may start at once, and the first one may have much to do.
-    connection.execute("set lock_timeout = 0").await.map_err(unopened)?;
+    connection
+        .execute("set lock_timeout = 0")
+        .await
+        .map_err(unopened)?;
     let lock = sqlx::query("select pg_advisory_lock($1)").bind(SCHEMA_LOCK);
     lock.execute(&mut *connection).await.map_err(unopened)?;
-    let migrated = sqlx::migrate!("migrations/postgres").run(&mut *connection).await;
+    let migrated = sqlx::migrate!("migrations/postgres")
+        .run(&mut *connection)
+        .await;
     migrated.map_err(|error| IndexError::Open {
         reason: format!("its schema cannot be brought up to date: {error}"),
     })?;
@@ -149,7 +163,10 @@ async fn make_trigrams(connection: &mut PgConnection) -> bool {
     true
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is the function of a map_err")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is the function of a map_err"
+)]
 fn unopened(source: sqlx::Error) -> IndexError {
     IndexError::Open {
         reason: format!("Postgres: {source}"),
