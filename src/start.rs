@@ -9,7 +9,8 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
 use crate::archive::Archive;
-use crate::auth::{AuthConfig, Authenticator, jwt};
+use crate::auth::token::make_token;
+use crate::auth::{AuthConfig, Authenticator};
 use crate::blob::Blobs;
 use crate::config::{AuthMode, Config, TokenArgs};
 use crate::http;
@@ -106,8 +107,8 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         origins,
         ..CorsConfig::default()
     };
-    let authenticator = Authenticator::new(&AuthConfig::from(&config.access), mode).await;
-    let authenticator = authenticator.map_err(|e| StartError::Config(e.to_string()))?;
+    let authenticator = Authenticator::new(&AuthConfig::from(&config.access), mode);
+    let authenticator = authenticator.map_err(|e| StartError::Config(chain(&e)))?;
     let router = http::router(archive, links, cors, &authenticator);
     if let Some(file) = &config.address_file {
         // Written beside and renamed, so that nobody reads half a line.
@@ -191,8 +192,8 @@ pub async fn health(config: &Config) -> Result<(), StartError> {
 /// # Errors
 /// When no secret is configured.
 pub fn token(config: &Config, arguments: &TokenArgs) -> Result<String, StartError> {
-    jwt::make_token(&AuthConfig::from(&config.access), arguments)
-        .map_err(|e| StartError::Config(e.to_string()))
+    make_token(&AuthConfig::from(&config.access), arguments)
+        .map_err(|e| StartError::Config(chain(&e)))
 }
 
 /// Where links point, as configured.

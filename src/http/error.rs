@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
-use serde_json::{Map, Value};
+use serde::Serialize;
 
 /// Longest detail that is sent, in characters.
 const MAX_DETAIL: usize = 1000;
@@ -131,6 +131,21 @@ impl Slug {
             fitting.unwrap_or(general)
         }
     }
+}
+
+/// A problem (RFC 9457 §3), its members in the order people read them.
+#[derive(Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    available: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
 }
 
 /// An error on its way to the client.
@@ -345,24 +360,16 @@ impl HttpError {
     }
 
     fn problem(&self, request_id: Option<&str>) -> String {
-        let mut problem = Map::new();
-        let mut set = |name: &str, value: Value| problem.insert(name.to_owned(), value);
-        set(
-            "type",
-            format!("{TYPE_PREFIX}{}", self.slug.as_str()).into(),
-        );
-        set("title", self.slug.title().into());
-        set("status", self.status.as_u16().into());
-        if let Some(detail) = self.public_detail() {
-            set("detail", detail.into());
-        }
-        if !self.available.is_empty() {
-            set("available", self.available.clone().into());
-        }
-        if let Some(id) = request_id.filter(|_| self.status.is_server_error()) {
-            set("request_id", id.into());
-        }
-        Value::Object(problem).to_string()
+        let problem = Problem {
+            kind: format!("{TYPE_PREFIX}{}", self.slug.as_str()),
+            title: self.slug.title(),
+            status: self.status.as_u16(),
+            detail: self.public_detail(),
+            available: &self.available,
+            request_id: request_id.filter(|_| self.status.is_server_error()),
+        };
+        // Texts and numbers only: this cannot fail.
+        serde_json::to_string(&problem).unwrap_or_default()
     }
 
     fn sentence(&self, request_id: Option<&str>) -> String {

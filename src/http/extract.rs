@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts, OptionalFromRequestParts, RawPathParams};
 use axum::http::request::Parts;
@@ -19,7 +20,7 @@ const MAX_PAIRS: usize = 20_000;
 
 /// The caller, as the auth layer found it.
 #[derive(Debug, Clone)]
-pub(super) struct Access(Caller);
+pub(super) struct Access(Arc<Caller>);
 
 impl Access {
     /// The caller's scope when it may do this.
@@ -27,11 +28,7 @@ impl Access {
     /// # Errors
     /// 403 otherwise.
     pub(super) fn may(&self, action: Action) -> Result<Scope, HttpError> {
-        if self.0.may(action) {
-            Ok(self.0.scope())
-        } else {
-            Err(HttpError::forbidden())
-        }
+        self.0.scope(action).ok_or_else(HttpError::forbidden)
     }
 }
 
@@ -39,7 +36,7 @@ impl FromRequestParts<Face> for Access {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, _: &Face) -> Result<Self, Self::Rejection> {
-        let caller = parts.extensions.get::<Caller>().cloned();
+        let caller = parts.extensions.get::<Arc<Caller>>().cloned();
         caller
             .map(Self)
             .ok_or_else(|| HttpError::broken("a route without the auth layer"))

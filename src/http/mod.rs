@@ -3,6 +3,7 @@
 //! One router for each service, nested under every root of [`profile::PROFILES`]; [`service_routes`] is the map.
 
 pub mod accept;
+pub mod access;
 mod bulk;
 mod changefeed;
 pub mod content_type;
@@ -83,8 +84,7 @@ pub fn router(
             .fallback(no_route)
             .method_not_allowed_fallback(no_method)
             .with_state(face);
-        let service = authenticator
-            .wrap(service)
+        let service = access::guard(service, authenticator)
             .layer(from_fn_with_state(profile.errors, layers::errors))
             .layer(layers::api_versions());
         router = router.nest(profile.root, service);
