@@ -21,6 +21,12 @@ pub struct BulkValue {
 }
 
 impl BulkValue {
+    /// Whether it is an encapsulated document, whose media type stands in (0042,0012).
+    #[must_use]
+    pub fn is_document(&self) -> bool {
+        self.item.path == "00420011"
+    }
+
     /// Content-Type of the answer when it is sent as `media`.
     #[must_use]
     pub fn content_type(&self, media: &str) -> String {

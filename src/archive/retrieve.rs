@@ -17,13 +17,17 @@ use super::{Archive, describe};
 use crate::dicom::frames::{FrameSlices, PackedFrames};
 use crate::dicom::inflate;
 use crate::dicom::instance::{BulkItem, Layout};
+use crate::dicom::keys::Level;
 use crate::dicom::media::syntax::EXPLICIT_LE;
+use crate::dicom::query::{Case, Condition, Include, Matching, Query, TagPath};
 use crate::dicom::rewrite::{self, Edits, Segment};
 use crate::dicom::source::Source;
-use crate::dicom::uid::{InstanceName, Target};
+use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::dicom::walk::Limits as WalkLimits;
-use crate::index::{ContentRow, InstanceRow, MetadataRow, Place, Version};
+use crate::index::{ContentRow, InstanceRow, MetadataRow, Place, Version, WithMetadata};
 use crate::scope::Scope;
+use dicom_core::VR;
+use dicom_dictionary_std::tags;
 
 /// Rows read from the index at a time.
 const PAGE: u32 = 500;
@@ -110,6 +114,61 @@ impl Archive {
             .version(scope, target)
             .await?
             .ok_or_else(|| ArchiveError::not_found(describe(target)))
+    }
+
+    /// Finds an instance by its own UID, within a study or series when they are named.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when there is none, [`ArchiveError::Invalid`] when there are several.
+    pub async fn locate(
+        &self,
+        scope: &Scope,
+        study: Option<&StudyUid>,
+        series: Option<&SeriesUid>,
+        instance: &InstanceUid,
+    ) -> Result<InstanceName> {
+        let uid = |tag, value: &str| Condition {
+            path: TagPath::from(tag),
+            vr: VR::UI,
+            matching: Matching::Single(value.to_owned()),
+            case: Case::Sensitive,
+        };
+        let mut conditions = vec![uid(tags::SOP_INSTANCE_UID, instance.as_str())];
+        conditions.extend(study.map(|s| uid(tags::STUDY_INSTANCE_UID, s.as_str())));
+        conditions.extend(series.map(|s| uid(tags::SERIES_INSTANCE_UID, s.as_str())));
+        let query = Query {
+            level: Level::Instance,
+            study: None,
+            series: None,
+            conditions,
+            include: Include::Fields(Vec::new()),
+            limit: Some(2),
+            offset: 0,
+        };
+        let page = self
+            .index
+            .search(scope, &query, WithMetadata::No, None)
+            .await?;
+        let unknown = || ArchiveError::not_found(format!("the instance {instance}"));
+        match page.rows.as_slice() {
+            [found] => {
+                let study = StudyUid::parse(&found.study_uid).ok();
+                let series = found
+                    .series_uid
+                    .as_deref()
+                    .and_then(|s| SeriesUid::parse(s).ok());
+                let name = study.zip(series).map(|(study, series)| InstanceName {
+                    study,
+                    series,
+                    instance: instance.clone(),
+                });
+                name.ok_or_else(unknown)
+            }
+            [] => Err(unknown()),
+            _ => Err(ArchiveError::invalid(
+                "several studies hold an instance with this UID: name the study and series too",
+            )),
+        }
     }
 
     /// Rows of all instances of a target, oldest first.

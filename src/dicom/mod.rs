@@ -29,3 +29,4 @@ pub mod uid;
 pub mod validate;
 pub mod walk;
 pub mod wildcard;
+pub mod xml;
