@@ -157,7 +157,10 @@ impl DataSet {
     /// Adds unsigned 16-bit values.
     #[must_use]
     pub fn us(self, tag: Tag, values: &[u16]) -> Self {
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
         self.bytes(tag, VR::US, bytes)
     }
 
@@ -172,7 +175,11 @@ impl DataSet {
     #[must_use]
     pub fn fragments(mut self, table: &[u32], fragments: &[&[u8]]) -> Self {
         let fragments = fragments.iter().map(|fragment| fragment.to_vec()).collect();
-        self.0.push((Tag(0x7FE0, 0x0010), VR::OB, Value::Fragments(table.to_vec(), fragments)));
+        self.0.push((
+            Tag(0x7FE0, 0x0010),
+            VR::OB,
+            Value::Fragments(table.to_vec(), fragments),
+        ));
         self
     }
 
@@ -197,7 +204,12 @@ impl DataSet {
     /// The data set alone, its first byte at `base`.
     #[must_use]
     pub fn encode(&self, syntax: Syntax, base: u64) -> (Vec<u8>, Vec<Place>) {
-        let mut writer = Writer { syntax, base, out: Vec::new(), places: Vec::new() };
+        let mut writer = Writer {
+            syntax,
+            base,
+            out: Vec::new(),
+            places: Vec::new(),
+        };
         writer.data_set(self, "");
         (writer.out, writer.places)
     }
@@ -215,8 +227,9 @@ impl DataSet {
             .text(Tag(0x0002, 0x0012), VR::UI, "1.2.3.4");
         let (meta, _) = meta.encode(Syntax::ExplicitLittle, 0);
         let length = u32::try_from(meta.len()).unwrap_or(0).to_le_bytes();
-        let (group_length, _) =
-            Self::new().bytes(Tag(2, 0), VR::UL, length).encode(Syntax::ExplicitLittle, 0);
+        let (group_length, _) = Self::new()
+            .bytes(Tag(2, 0), VR::UL, length)
+            .encode(Syntax::ExplicitLittle, 0);
         bytes.extend(group_length);
         bytes.extend(meta);
         self.behind(bytes, syntax)
@@ -226,21 +239,30 @@ impl DataSet {
     #[must_use]
     pub fn behind(&self, mut bytes: Vec<u8>, syntax: Syntax) -> Built {
         let dataset_offset = bytes.len() as u64;
-        let base = if syntax == Syntax::Deflated { 0 } else { dataset_offset };
+        let base = if syntax == Syntax::Deflated {
+            0
+        } else {
+            dataset_offset
+        };
         let (data, places) = self.encode(syntax, base);
         if syntax == Syntax::Deflated {
             bytes.extend(deflate(&data));
         } else {
             bytes.extend(data);
         }
-        Built { bytes, places, dataset_offset }
+        Built {
+            bytes,
+            places,
+            dataset_offset,
+        }
     }
 }
 
 /// Raw deflate, padded to even length.
 #[must_use]
 pub fn deflate(data: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    let mut encoder =
+        flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
     let written = encoder.write_all(data).and_then(|()| encoder.finish());
     let mut packed = written.unwrap_or_default();
     if packed.len() % 2 == 1 {
@@ -309,7 +331,11 @@ impl Writer {
     /// Writes the length of what begins at `start` into the four bytes before it.
     fn patch_length(&mut self, start: usize) {
         let length = narrow(self.out.len() - start);
-        let bytes = if self.syntax.big() { length.to_be_bytes() } else { length.to_le_bytes() };
+        let bytes = if self.syntax.big() {
+            length.to_be_bytes()
+        } else {
+            length.to_le_bytes()
+        };
         self.out[start - 4..start].copy_from_slice(&bytes);
     }
 
@@ -323,7 +349,19 @@ impl Writer {
         self.out.extend(vr.to_string().bytes());
         let long = matches!(
             vr,
-            VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::SQ | VR::SV | VR::UC | VR::UN | VR::UR | VR::UT | VR::UV
+            VR::OB
+                | VR::OD
+                | VR::OF
+                | VR::OL
+                | VR::OV
+                | VR::OW
+                | VR::SQ
+                | VR::SV
+                | VR::UC
+                | VR::UN
+                | VR::UR
+                | VR::UT
+                | VR::UV
         );
         if long {
             self.u16(0);
@@ -340,11 +378,19 @@ impl Writer {
     }
 
     fn u16(&mut self, value: u16) {
-        self.out.extend(if self.syntax.big() { value.to_be_bytes() } else { value.to_le_bytes() });
+        self.out.extend(if self.syntax.big() {
+            value.to_be_bytes()
+        } else {
+            value.to_le_bytes()
+        });
     }
 
     fn u32(&mut self, value: u32) {
-        self.out.extend(if self.syntax.big() { value.to_be_bytes() } else { value.to_le_bytes() });
+        self.out.extend(if self.syntax.big() {
+            value.to_be_bytes()
+        } else {
+            value.to_le_bytes()
+        });
     }
 
     fn swapped(&mut self, vr: VR, bytes: &[u8]) {
@@ -355,7 +401,8 @@ impl Writer {
             _ => 1,
         };
         if self.syntax.big() {
-            self.out.extend(bytes.chunks(width).flat_map(|chunk| chunk.iter().rev()));
+            self.out
+                .extend(bytes.chunks(width).flat_map(|chunk| chunk.iter().rev()));
         } else {
             self.out.extend(bytes);
         }
@@ -363,7 +410,11 @@ impl Writer {
 
     fn place(&mut self, path: &str, length: usize) {
         let offset = self.base + self.out.len() as u64;
-        self.places.push(Place { path: path.to_owned(), offset, length: length as u64 });
+        self.places.push(Place {
+            path: path.to_owned(),
+            offset,
+            length: length as u64,
+        });
     }
 }
 

@@ -26,7 +26,9 @@ pub struct Identifiers {
 #[derive(Debug, thiserror::Error)]
 pub enum WalkError {
     /// Neither a Part 10 file nor a bare data set.
-    #[error("this is not a DICOM file: there is no DICM prefix, and the first bytes are not a data element")]
+    #[error(
+        "this is not a DICOM file: there is no DICM prefix, and the first bytes are not a data element"
+    )]
     NotDicom,
     /// The bytes do not keep the encoding rules of PS3.5.
     #[error("damaged at byte {offset}, element {}: {problem}; send the complete, valid file", Shown(*.tag))]
@@ -80,11 +82,22 @@ pub enum WalkError {
 
 impl WalkError {
     pub(crate) fn damaged(tag: Option<Tag>, offset: u64, problem: Problem) -> Self {
-        Self::Damaged { tag, offset, problem, read: Box::default() }
+        Self::Damaged {
+            tag,
+            offset,
+            problem,
+            read: Box::default(),
+        }
     }
 
     pub(crate) fn limit(tag: Option<Tag>, offset: u64, limit: Limit, allowed: u64) -> Self {
-        Self::Limit { tag, offset, limit, allowed, read: Box::default() }
+        Self::Limit {
+            tag,
+            offset,
+            limit,
+            allowed,
+            read: Box::default(),
+        }
     }
 
     /// Adds the identifiers read before things went wrong.

@@ -54,7 +54,9 @@ impl FrameSlices {
     /// Bytes in all ranges.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.ranges.iter().fold(0, |sum: u64, range| sum.saturating_add(range.length))
+        self.ranges
+            .iter()
+            .fold(0, |sum: u64, range| sum.saturating_add(range.length))
     }
 
     /// Whether the frame has no bytes.
@@ -95,7 +97,11 @@ impl FrameTable {
         if frame_bits == 0 || count == 0 {
             return Self::none();
         }
-        Self(Kind::Native(Native { offset, frame_bits, count }))
+        Self(Kind::Native(Native {
+            offset,
+            frame_bits,
+            count,
+        }))
     }
 
     /// How many frames there are.
@@ -129,7 +135,11 @@ impl FrameTable {
                         usize::try_from(*starts.get(index)?).ok()?..usize::try_from(*end).ok()?
                     }
                 };
-                slices(fragments, |i| table.lengths.get(i).copied(), |i| table.places.get(i).copied())
+                slices(
+                    fragments,
+                    |i| table.lengths.get(i).copied(),
+                    |i| table.places.get(i).copied(),
+                )
             }
         }
     }
@@ -179,7 +189,10 @@ impl Native {
                 offset: self.offset.checked_add(first)?,
                 length: end.checked_sub(first)?,
             }],
-            bits: (!aligned).then_some(BitRange { skip, length: self.frame_bits }),
+            bits: (!aligned).then_some(BitRange {
+                skip,
+                length: self.frame_bits,
+            }),
         })
     }
 }
@@ -195,9 +208,16 @@ impl Encapsulated {
             if index.is_multiple_of(STRIDE) {
                 places.push(at);
             }
-            at = at.saturating_add(u64::from(*length)).saturating_add(ITEM_HEADER);
+            at = at
+                .saturating_add(u64::from(*length))
+                .saturating_add(ITEM_HEADER);
         }
-        Self { offset, lengths, places, starts }
+        Self {
+            offset,
+            lengths,
+            places,
+            starts,
+        }
     }
 
     fn frame_count(&self) -> usize {
@@ -213,7 +233,10 @@ impl Encapsulated {
         out.push(width);
         out.extend(narrow(self.lengths.len()).to_le_bytes());
         // Zero: each frame has one fragment.
-        let frames = self.starts.as_ref().map_or(0, |starts| narrow(starts.len()));
+        let frames = self
+            .starts
+            .as_ref()
+            .map_or(0, |starts| narrow(starts.len()));
         out.extend(frames.to_le_bytes());
         out.extend(self.offset.to_le_bytes());
         for place in &self.places {
@@ -237,12 +260,17 @@ fn slices(
     let noted = fragments.start.checked_div(STRIDE)?;
     let mut at = place(noted)?;
     for index in noted.checked_mul(STRIDE)?..fragments.start {
-        at = at.checked_add(u64::from(length(index)?))?.checked_add(ITEM_HEADER)?;
+        at = at
+            .checked_add(u64::from(length(index)?))?
+            .checked_add(ITEM_HEADER)?;
     }
     let mut ranges = Vec::with_capacity(fragments.len().min(1024));
     for index in fragments {
         let bytes = u64::from(length(index)?);
-        ranges.push(ByteRange { offset: at, length: bytes });
+        ranges.push(ByteRange {
+            offset: at,
+            length: bytes,
+        });
         at = at.checked_add(bytes)?.checked_add(ITEM_HEADER)?;
     }
     Some(FrameSlices { ranges, bits: None })
@@ -288,20 +316,34 @@ impl<'a> PackedFrames<'a> {
                 if !rest.is_empty() || frame_bits == 0 {
                     return None;
                 }
-                Packed::Native(Native { offset, frame_bits, count })
+                Packed::Native(Native {
+                    offset,
+                    frame_bits,
+                    count,
+                })
             }
             KIND_ENCAPSULATED => {
-                let (&width, rest) = rest.split_first().filter(|(width, _)| (1..=4).contains(*width))?;
+                let (&width, rest) = rest
+                    .split_first()
+                    .filter(|(width, _)| (1..=4).contains(*width))?;
                 let (fragments, rest) = take_u32(rest)?;
                 let (starts, rest) = take_u32(rest)?;
                 let (offset, rest) = take_u64(rest)?;
                 let (width, fragments) = (usize::from(width), usize::try_from(fragments).ok()?);
-                let (places, rest) = rest.split_at_checked(fragments.div_ceil(STRIDE).checked_mul(8)?)?;
+                let (places, rest) =
+                    rest.split_at_checked(fragments.div_ceil(STRIDE).checked_mul(8)?)?;
                 let (lengths, rest) = rest.split_at_checked(fragments.checked_mul(width)?)?;
                 if rest.len() != usize::try_from(starts).ok()?.checked_mul(4)? {
                     return None;
                 }
-                Packed::Encapsulated(Columns { width, offset, fragments, places, lengths, starts: rest })
+                Packed::Encapsulated(Columns {
+                    width,
+                    offset,
+                    fragments,
+                    places,
+                    lengths,
+                    starts: rest,
+                })
             }
             _ => return None,
         }))
@@ -342,7 +384,12 @@ impl Columns<'_> {
     fn length(&self, index: usize) -> Option<u32> {
         let at = index.checked_mul(self.width)?;
         let bytes = self.lengths.get(at..at.checked_add(self.width)?)?;
-        Some(bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u32::from(*byte)))
+        Some(
+            bytes
+                .iter()
+                .rev()
+                .fold(0, |sum, byte| sum << 8 | u32::from(*byte)),
+        )
     }
 
     fn place(&self, index: usize) -> Option<u64> {
@@ -356,19 +403,32 @@ impl Columns<'_> {
     }
 
     fn unpack(&self) -> Option<Encapsulated> {
-        let lengths = (0..self.fragments).map(|i| self.length(i)).collect::<Option<Vec<_>>>()?;
-        let starts = self.starts.chunks_exact(4).map(|c| take_u32(c).map(|(start, _)| start));
+        let lengths = (0..self.fragments)
+            .map(|i| self.length(i))
+            .collect::<Option<Vec<_>>>()?;
+        let starts = self
+            .starts
+            .chunks_exact(4)
+            .map(|c| take_u32(c).map(|(start, _)| start));
         let starts = starts.collect::<Option<Vec<_>>>()?;
-        Some(Encapsulated::new(self.offset, lengths, (!starts.is_empty()).then_some(starts)))
+        Some(Encapsulated::new(
+            self.offset,
+            lengths,
+            (!starts.is_empty()).then_some(starts),
+        ))
     }
 }
 
 fn take_u32(bytes: &[u8]) -> Option<(u32, &[u8])> {
-    bytes.split_first_chunk().map(|(chunk, rest)| (u32::from_le_bytes(*chunk), rest))
+    bytes
+        .split_first_chunk()
+        .map(|(chunk, rest)| (u32::from_le_bytes(*chunk), rest))
 }
 
 fn take_u64(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    bytes.split_first_chunk().map(|(chunk, rest)| (u64::from_le_bytes(*chunk), rest))
+    bytes
+        .split_first_chunk()
+        .map(|(chunk, rest)| (u64::from_le_bytes(*chunk), rest))
 }
 
 /// Fragments and frames are counted in 32 bits; the walk's limit is far below.
@@ -440,7 +500,11 @@ impl Fragments {
             starts.push(fragments);
             starts
         });
-        FrameTable(Kind::Encapsulated(Encapsulated::new(self.offset, self.lengths, starts)))
+        FrameTable(Kind::Encapsulated(Encapsulated::new(
+            self.offset,
+            self.lengths,
+            starts,
+        )))
     }
 
     /// Index of the first fragment of each frame; none when each fragment is a frame.
@@ -451,8 +515,12 @@ impl Fragments {
         }
         if let Some((offsets, lengths)) = &self.extended {
             match self.by_offsets(offsets.iter().copied()) {
-                Some(starts) if self.lengths_agree(&starts, lengths) => return shorten(starts, count),
-                _ => findings.push(finding("the extended offset table contradicts the fragments")),
+                Some(starts) if self.lengths_agree(&starts, lengths) => {
+                    return shorten(starts, count);
+                }
+                _ => findings.push(finding(
+                    "the extended offset table contradicts the fragments",
+                )),
             }
         }
         if !self.basic_offsets.is_empty() {
@@ -472,7 +540,11 @@ impl Fragments {
             return Some(vec![0]);
         }
         findings.push(finding("frames had to be told apart by their first bytes"));
-        if known { shorten(self.codestreams.clone(), count) } else { None }
+        if known {
+            shorten(self.codestreams.clone(), count)
+        } else {
+            None
+        }
     }
 
     /// Fragment indexes of offsets from the first item header; none unless they ascend and each meets an item.
@@ -484,7 +556,9 @@ impl Fragments {
             loop {
                 let (length, index) = items.next()?;
                 let here = at;
-                at = at.saturating_add(ITEM_HEADER).saturating_add(u64::from(*length));
+                at = at
+                    .saturating_add(ITEM_HEADER)
+                    .saturating_add(u64::from(*length));
                 if here == offset {
                     starts.push(index);
                     break;
@@ -518,3 +592,6 @@ fn finding(reason: &str) -> Finding {
         comment: format!("DICOM100: (7FE0,0010) - {reason}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,10 +5,10 @@
 use dicom_core::dictionary::DataDictionaryEntryRef;
 use dicom_core::{DataDictionary, Tag, VR};
 use dicom_dictionary_std::StandardDataDictionary;
+use dicom_encoding::Decode;
 use dicom_encoding::decode::explicit_be::ExplicitVRBigEndianDecoder;
 use dicom_encoding::decode::explicit_le::ExplicitVRLittleEndianDecoder;
 use dicom_encoding::decode::implicit_le::ImplicitVRLittleEndianDecoder;
-use dicom_encoding::Decode;
 
 use super::error::{Problem, WalkError};
 use super::source::Window;
@@ -58,7 +58,10 @@ impl Encoding {
 /// Whether the whole data set of this transfer syntax is deflated (PS3.5 §A.5, PS3.5 §A.7, §A.4.12).
 #[must_use]
 pub fn is_deflated(transfer_syntax: &str) -> bool {
-    matches!(transfer_syntax, DEFLATED | "1.2.840.10008.1.2.4.95" | "1.2.840.10008.1.2.4.205")
+    matches!(
+        transfer_syntax,
+        DEFLATED | "1.2.840.10008.1.2.4.95" | "1.2.840.10008.1.2.4.205"
+    )
 }
 
 /// The header of an element or item as it stands in the file.
@@ -97,7 +100,9 @@ impl DataDictionary for NoDictionary {
 /// Decodes the header at the start of `bytes` (at least 12 of them unless the data ends); none when it is cut.
 #[inline]
 pub(crate) fn decode(encoding: Encoding, bytes: &[u8]) -> Option<RawHeader> {
-    let explicit = bytes.get(4..6).is_some_and(|vr| vr.iter().all(u8::is_ascii_uppercase));
+    let explicit = bytes
+        .get(4..6)
+        .is_some_and(|vr| vr.iter().all(u8::is_ascii_uppercase));
     let mut cursor = bytes;
     let decoded = match encoding {
         Encoding::ExplicitLittle if explicit => {
@@ -162,7 +167,11 @@ pub(crate) fn open(window: &mut Window<'_>) -> Result<Opening, WalkError> {
     } else {
         0
     };
-    let mut opening = Opening { label: None, dataset_offset: start, prefixed };
+    let mut opening = Opening {
+        label: None,
+        dataset_offset: start,
+        prefixed,
+    };
     read_meta(window, &mut opening)?;
     if start == 0 && opening.dataset_offset == 0 && !starts_data_set(window)? {
         return Err(WalkError::NotDicom);
@@ -184,11 +193,16 @@ fn read_meta(window: &mut Window<'_>, opening: &mut Opening) -> Result<(), WalkE
             break;
         }
         let cut = |problem| WalkError::damaged(Some(Tag(2, 0)), position, problem);
-        let header = decode(Encoding::ExplicitLittle, bytes).ok_or_else(|| cut(Problem::HeaderCut))?;
+        let header =
+            decode(Encoding::ExplicitLittle, bytes).ok_or_else(|| cut(Problem::HeaderCut))?;
         let value_at = position.saturating_add(u64::from(header.size));
         let end = value_at.saturating_add(u64::from(header.length));
         if end > window.len() {
-            return Err(WalkError::damaged(Some(header.tag), position, Problem::PastFile));
+            return Err(WalkError::damaged(
+                Some(header.tag),
+                position,
+                Problem::PastFile,
+            ));
         }
         match header.tag.1 {
             0x0000 => {
@@ -217,10 +231,16 @@ fn read_meta(window: &mut Window<'_>, opening: &mut Opening) -> Result<(), WalkE
 fn starts_data_set(window: &mut Window<'_>) -> Result<bool, WalkError> {
     let length = window.len();
     let bytes = window.peek(0, 12)?;
-    let Some(encoding) = sniff(bytes, None) else { return Ok(false) };
-    let Some(header) = decode(encoding, bytes) else { return Ok(false) };
+    let Some(encoding) = sniff(bytes, None) else {
+        return Ok(false);
+    };
+    let Some(header) = decode(encoding, bytes) else {
+        return Ok(false);
+    };
     let known = StandardDataDictionary.by_tag(header.tag).is_some();
-    Ok(known && header.tag.0 <= 0x0020 && (header.length == UNDEFINED || u64::from(header.length) < length))
+    Ok(known
+        && (0x0004..=0x0020).contains(&header.tag.0)
+        && (header.length == UNDEFINED || u64::from(header.length) < length))
 }
 
 /// The encoding of the data set that starts with `bytes`: the label's where the bytes do not contradict it.
@@ -258,12 +278,19 @@ impl Opening {
     pub(crate) fn is_deflated(&self, window: &mut Window<'_>) -> Result<bool, WalkError> {
         let bytes = window.peek(self.dataset_offset, 6)?;
         let plain = bytes.starts_with(&[8, 0])
-            && bytes.get(4..).and_then(<[u8]>::first_chunk).is_some_and(|vr| VR::from_binary(*vr).is_some());
+            && bytes
+                .get(4..)
+                .and_then(<[u8]>::first_chunk)
+                .is_some_and(|vr| VR::from_binary(*vr).is_some());
         Ok(!plain && self.label.as_deref().is_some_and(is_deflated))
     }
 
     /// Tells the encoding of the (inflated) data set at `offset`.
-    pub(crate) fn recognize(&self, window: &mut Window<'_>, offset: u64) -> Result<Recognized, WalkError> {
+    pub(crate) fn recognize(
+        &self,
+        window: &mut Window<'_>,
+        offset: u64,
+    ) -> Result<Recognized, WalkError> {
         recognize(window, offset, self.label.as_deref())
     }
 }
@@ -282,5 +309,8 @@ pub(crate) fn recognize(
         None if bytes.len() < 8 => told.unwrap_or(Encoding::ExplicitLittle),
         None => return Err(WalkError::damaged(None, offset, Problem::UnknownEncoding)),
     };
-    Ok(Recognized { encoding, agrees: told.is_none_or(|told| told == encoding) })
+    Ok(Recognized {
+        encoding,
+        agrees: told.is_none_or(|told| told == encoding),
+    })
 }

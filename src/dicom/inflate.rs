@@ -83,12 +83,18 @@ pub fn inflate(
         let used = stream.total_in().saturating_sub(before_in);
         let made = stream.total_out().saturating_sub(before_out);
         offset = offset.saturating_add(used);
-        pending.start = pending.start.saturating_add(usize::try_from(used).unwrap_or(usize::MAX)).min(pending.end);
+        pending.start = pending
+            .start
+            .saturating_add(usize::try_from(used).unwrap_or(usize::MAX))
+            .min(pending.end);
         total = total.saturating_add(made);
         if total > cap {
             return Err(WalkError::limit(None, at, Limit::Inflated, cap));
         }
-        let fresh = usize::try_from(made).ok().and_then(|made| output.get(..made)).unwrap_or_default();
+        let fresh = usize::try_from(made)
+            .ok()
+            .and_then(|made| output.get(..made))
+            .unwrap_or_default();
         if file.is_none() && total > memory_cap {
             let Some(make) = spool else {
                 return Err(WalkError::limit(None, at, Limit::Inflated, memory_cap));

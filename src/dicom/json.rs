@@ -45,7 +45,10 @@ pub(crate) fn moved(moves: &[Move], range: &Range<usize>) -> Range<usize> {
         .and_then(|index| moves.get(index))
         .filter(|m| range.end <= m.old.end)
         .map_or(0..0, |m| {
-            let start = range.start.saturating_sub(m.old.start).saturating_add(m.new);
+            let start = range
+                .start
+                .saturating_sub(m.old.start)
+                .saturating_add(m.new);
             start..start.saturating_add(range.len())
         })
 }
@@ -60,12 +63,18 @@ pub(crate) struct JsonWriter {
     non_ascii: bool,
 }
 
+/// Length of `{"vr":"XX"`.
+const HEAD_OBJECT: usize = 10;
 const SPECIFIC_CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
 const AVAILABLE_TRANSFER_SYNTAX: Tag = Tag(0x0008, 0x3002);
 
 impl JsonWriter {
     pub(crate) fn with_capacity(bytes: usize) -> Self {
-        Self { text: String::with_capacity(bytes), entries: Vec::with_capacity(256), ..Self::default() }
+        Self {
+            text: String::with_capacity(bytes),
+            entries: Vec::with_capacity(256),
+            ..Self::default()
+        }
     }
 
     /// Bytes written so far.
@@ -90,8 +99,14 @@ impl JsonWriter {
 
     /// Closes the innermost data set; says what was moved to bring its keys in order.
     pub(crate) fn close_data_set(&mut self) -> Vec<Move> {
-        let Some(scope) = self.scopes.pop() else { return Vec::new() };
-        let moves = if scope.ascending { Vec::new() } else { self.sort(scope) };
+        let Some(scope) = self.scopes.pop() else {
+            return Vec::new();
+        };
+        let moves = if scope.ascending {
+            Vec::new()
+        } else {
+            self.sort(scope)
+        };
         if !self.scopes.is_empty() {
             self.entries.truncate(scope.first_entry);
         }
@@ -103,21 +118,31 @@ impl JsonWriter {
     #[inline]
     pub(crate) fn open_element(&mut self, tag: Tag, vr: VR) -> usize {
         if let Some(scope) = self.scopes.last_mut() {
-            let before = self.entries.get(scope.first_entry..).and_then(<[Entry]>::last);
+            let before = self
+                .entries
+                .get(scope.first_entry..)
+                .and_then(<[Entry]>::last);
             if let Some(before) = before {
                 self.text.push(',');
                 scope.ascending &= before.tag < tag;
             }
         }
-        self.entries.push(Entry { tag, at: self.text.len() });
-        self.text.push('"');
-        push_tag(&mut self.text, tag);
-        self.text.push_str("\":");
-        let at = self.text.len();
-        self.text.push_str("{\"vr\":\"");
-        self.text.push_str(vr.to_string());
-        self.text.push('"');
-        at
+        self.entries.push(Entry {
+            tag,
+            at: self.text.len(),
+        });
+        // One piece of text instead of seven: this is written for every element.
+        let mut head = *b"\"00000000\":{\"vr\":\"UN\"";
+        let (key, rest) = head.split_at_mut(9);
+        for (to, from) in key.iter_mut().skip(1).zip(hex(tag)) {
+            *to = from;
+        }
+        for (to, from) in rest.iter_mut().skip(9).zip(vr.to_string().bytes()) {
+            *to = from;
+        }
+        self.text
+            .push_str(std::str::from_utf8(&head).unwrap_or_default());
+        self.text.len().saturating_sub(HEAD_OBJECT)
     }
 
     /// Ends an element; a sequence with items first closes its list.
@@ -247,7 +272,10 @@ impl JsonWriter {
     fn person_name(&mut self, value: &str) {
         let start = self.text.len();
         let mut separator = '{';
-        for (group, name) in value.splitn(3, '=').zip(["Alphabetic", "Ideographic", "Phonetic"]) {
+        for (group, name) in value
+            .splitn(3, '=')
+            .zip(["Alphabetic", "Ideographic", "Phonetic"])
+        {
             let group = group.trim_matches(' ');
             if !group.is_empty() {
                 self.text.push(separator);
@@ -256,28 +284,48 @@ impl JsonWriter {
                 push_quoted(&mut self.text, group);
             }
         }
-        self.text.push_str(if self.text.len() == start { "null" } else { "}" });
+        self.text.push_str(if self.text.len() == start {
+            "null"
+        } else {
+            "}"
+        });
     }
 
     /// Puts the keys of a data set in order; of several elements with one tag the last one stays.
     fn sort(&mut self, scope: Scope) -> Vec<Move> {
         let end = self.text.len();
-        let entries = self.entries.split_off(scope.first_entry.min(self.entries.len()));
-        let ends = entries.iter().skip(1).map(|next| next.at.saturating_sub(1)).chain([end]);
-        let mut pieces: Vec<(Tag, Range<usize>)> =
-            entries.iter().zip(ends).map(|(entry, end)| (entry.tag, entry.at..end)).collect();
+        let entries = self
+            .entries
+            .split_off(scope.first_entry.min(self.entries.len()));
+        let ends = entries
+            .iter()
+            .skip(1)
+            .map(|next| next.at.saturating_sub(1))
+            .chain([end]);
+        let mut pieces: Vec<(Tag, Range<usize>)> = entries
+            .iter()
+            .zip(ends)
+            .map(|(entry, end)| (entry.tag, entry.at..end))
+            .collect();
         pieces.sort_by_key(|(tag, _)| *tag);
         let mut sorted = String::with_capacity(end.saturating_sub(scope.open));
         let mut moves = Vec::with_capacity(pieces.len());
         for (index, (tag, old)) in pieces.iter().enumerate() {
-            let repeated = pieces.get(index.saturating_add(1)).is_some_and(|next| next.0 == *tag);
-            let Some(piece) = self.text.get(old.clone()).filter(|_| !repeated) else { continue };
+            let repeated = pieces
+                .get(index.saturating_add(1))
+                .is_some_and(|next| next.0 == *tag);
+            let Some(piece) = self.text.get(old.clone()).filter(|_| !repeated) else {
+                continue;
+            };
             if !sorted.is_empty() {
                 sorted.push(',');
             }
             let new = scope.open.saturating_add(sorted.len());
             self.entries.push(Entry { tag: *tag, at: new });
-            moves.push(Move { old: old.clone(), new });
+            moves.push(Move {
+                old: old.clone(),
+                new,
+            });
             sorted.push_str(piece);
         }
         self.text.truncate(scope.open);
@@ -301,7 +349,10 @@ impl JsonWriter {
         let position = |entries: &[Entry], tag: Tag, end: usize| {
             let index = entries.partition_point(|entry| entry.tag <= tag);
             let found = entries.get(index).map_or(end, |entry| entry.at);
-            let equal = index.checked_sub(1).and_then(|i| entries.get(i)).is_some_and(|e| e.tag == tag);
+            let equal = index
+                .checked_sub(1)
+                .and_then(|i| entries.get(i))
+                .is_some_and(|e| e.tag == tag);
             (found, equal)
         };
         let end = self.text.len().saturating_sub(1);
@@ -450,7 +501,8 @@ fn json_number(value: &str) -> Option<Cow<'_, str>> {
             return None;
         }
     }
-    if (exponent.is_some() || value.len() > 300) && !value.parse::<f64>().is_ok_and(f64::is_finite) {
+    if (exponent.is_some() || value.len() > 300) && !value.parse::<f64>().is_ok_and(f64::is_finite)
+    {
         return None;
     }
     let stripped = whole.trim_start_matches('0');
@@ -471,7 +523,7 @@ fn json_number(value: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(number))
 }
 
-/// The bytes in little endian order, as InlineBinary wants them (PS3.18 §F.2.7).
+/// The bytes in little endian order, as `InlineBinary` wants them (PS3.18 §F.2.7).
 fn little_endian(vr: VR, big: bool, bytes: &[u8]) -> Cow<'_, [u8]> {
     let size = usize::try_from(width(vr)).unwrap_or(1);
     if !big || size == 1 {
@@ -487,19 +539,28 @@ fn little_endian(vr: VR, big: bool, bytes: &[u8]) -> Cow<'_, [u8]> {
 /// A tag as eight upper-case hex digits.
 #[inline]
 pub(crate) fn push_tag(text: &mut String, tag: Tag) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    text.push_str(std::str::from_utf8(&hex(tag)).unwrap_or_default());
+}
+
+#[inline]
+fn hex(tag: Tag) -> [u8; 8] {
     let number = u32::from(tag.0) << 16 | u32::from(tag.1);
-    for shift in [28, 24, 20, 16, 12, 8, 4, 0] {
-        let digit = DIGITS.get((number >> shift & 0xF) as usize).copied().unwrap_or(b'0');
-        text.push(char::from(digit));
+    let mut digits = [0; 8];
+    for (digit, shift) in digits.iter_mut().zip([28, 24, 20, 16, 12, 8, 4, 0]) {
+        let nibble = (number >> shift & 0xF) as u8;
+        *digit = nibble + if nibble < 10 { b'0' } else { b'A' - 10 };
     }
+    digits
 }
 
 /// A JSON string.
 pub(crate) fn push_quoted(text: &mut String, value: &str) {
     text.push('"');
     let mut rest = value;
-    while let Some(at) = rest.bytes().position(|b| b < 0x20 || b == b'"' || b == b'\\') {
+    while let Some(at) = rest
+        .bytes()
+        .position(|b| b < 0x20 || b == b'"' || b == b'\\')
+    {
         let (plain, special) = rest.split_at(at);
         text.push_str(plain);
         let mut chars = special.chars();
@@ -519,3 +580,6 @@ pub(crate) fn push_quoted(text: &mut String, value: &str) {
     text.push_str(rest);
     text.push('"');
 }
+
+#[cfg(test)]
+mod tests;

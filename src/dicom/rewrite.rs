@@ -35,7 +35,10 @@ impl Edits {
     /// No change but the encoding.
     #[must_use]
     pub fn none(transfer_syntax: &str) -> Self {
-        Self { transfer_syntax: transfer_syntax.to_owned(), ..Self::default() }
+        Self {
+            transfer_syntax: transfer_syntax.to_owned(),
+            ..Self::default()
+        }
     }
 }
 
@@ -106,7 +109,9 @@ impl Segment {
     pub fn len(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
-            Self::Copy { length, .. } | Self::Swap { length, .. } | Self::Frames { length, .. } => *length,
+            Self::Copy { length, .. } | Self::Swap { length, .. } | Self::Frames { length, .. } => {
+                *length
+            }
         }
     }
 
@@ -120,7 +125,9 @@ impl Segment {
 /// Bytes of the planned file.
 #[must_use]
 pub fn total_length(segments: &[Segment]) -> u64 {
-    segments.iter().fold(0, |sum: u64, segment| sum.saturating_add(segment.len()))
+    segments
+        .iter()
+        .fold(0, |sum: u64, segment| sum.saturating_add(segment.len()))
 }
 
 /// Values up to this size are read while planning; larger ones become runs of the source.
@@ -138,7 +145,11 @@ pub fn plan(
     limits: Limits,
 ) -> Result<Vec<Segment>, WalkError> {
     let mut window = Window::new(source);
-    let start = if layout.deflated { 0 } else { layout.dataset_offset };
+    let start = if layout.deflated {
+        0
+    } else {
+        layout.dataset_offset
+    };
     let recognized = header::recognize(&mut window, start, Some(&layout.transfer_syntax))?;
     let mut elements: Vec<&Edit> = edits.elements.iter().collect();
     elements.sort_by_key(|edit| edit.tag);
@@ -154,7 +165,10 @@ pub fn plan(
         identifiers: Identifiers::default(),
     };
     planner.run()?;
-    let mut segments = vec![Segment::Bytes(meta_group(&planner.identifiers, &edits.transfer_syntax)?)];
+    let mut segments = vec![Segment::Bytes(meta_group(
+        &planner.identifiers,
+        &edits.transfer_syntax,
+    )?)];
     segments.append(&mut planner.segments);
     Ok(segments)
 }
@@ -162,7 +176,10 @@ pub fn plan(
 /// Preamble, prefix and meta group of a new file.
 fn meta_group(identifiers: &Identifiers, transfer_syntax: &str) -> Result<Vec<u8>, WalkError> {
     let needed = |tag, value: &Option<String>| {
-        value.clone().ok_or_else(|| WalkError::Missing { tag, read: Box::new(identifiers.clone()) })
+        value.clone().ok_or_else(|| WalkError::Missing {
+            tag,
+            read: Box::new(identifiers.clone()),
+        })
     };
     let table = FileMetaTableBuilder::new()
         .media_storage_sop_class_uid(needed(Tag(0x0008, 0x0016), &identifiers.sop_class)?)
@@ -235,6 +252,10 @@ impl Planner<'_, '_> {
             return true;
         }
         self.insert_before(Some(tag));
+        if tag == Tag(0xFFFC, 0xFFFC) {
+            // Data Set Trailing Padding means nothing (PS3.10 §7.2).
+            return false;
+        }
         let replaces = !matches!(self.pixels, PixelEdit::Keep);
         // Offset tables of the old fragments.
         if replaces && matches!(tag, Tag(0x7FE0, 0x0001..=0x0003)) {
@@ -252,7 +273,10 @@ impl Planner<'_, '_> {
     }
 
     fn insert_before(&mut self, tag: Option<Tag>) {
-        while let Some(edit) = self.pending.next_if(|edit| tag.is_none_or(|tag| edit.tag < tag)) {
+        while let Some(edit) = self
+            .pending
+            .next_if(|edit| tag.is_none_or(|tag| edit.tag < tag))
+        {
             self.insert(edit);
         }
     }
@@ -278,7 +302,13 @@ impl Planner<'_, '_> {
     }
 
     fn element(&mut self, element: &Element) -> Result<(), WalkError> {
-        let Element { tag, vr, big, value_at, length } = *element;
+        let Element {
+            tag,
+            vr,
+            big,
+            value_at,
+            length,
+        } = *element;
         if self.open == 0 && tag == Tag(0x7FE0, 0x0010) && self.new_pixels()? {
             return Ok(());
         }
@@ -297,8 +327,15 @@ impl Planner<'_, '_> {
         self.flush();
         let length = u64::from(length);
         self.segments.push(match u8::try_from(width) {
-            Ok(width @ 2..) => Segment::Swap { offset: value_at, length, width },
-            _ => Segment::Copy { offset: value_at, length },
+            Ok(width @ 2..) => Segment::Swap {
+                offset: value_at,
+                length,
+                width,
+            },
+            _ => Segment::Copy {
+                offset: value_at,
+                length,
+            },
         });
         if odd == 1 {
             self.small.push(padding(vr));
@@ -313,10 +350,17 @@ impl Planner<'_, '_> {
             PixelEdit::Keep => return Ok(false),
             PixelEdit::Native { vr, frames, length } => {
                 let odd = length & 1;
-                let padded = u32::try_from(length.saturating_add(odd)).ok().filter(|l| *l != UNDEFINED);
+                let padded = u32::try_from(length.saturating_add(odd))
+                    .ok()
+                    .filter(|l| *l != UNDEFINED);
                 let Some(padded) = padded else {
                     let at = self.scanner.position();
-                    return Err(WalkError::limit(Some(TAG), at, Limit::Value, u64::from(u32::MAX) - 1));
+                    return Err(WalkError::limit(
+                        Some(TAG),
+                        at,
+                        Limit::Value,
+                        u64::from(u32::MAX) - 1,
+                    ));
                 };
                 self.head(TAG, *vr, padded);
                 self.frames(1..=*frames, *length);
@@ -351,7 +395,9 @@ impl Planner<'_, '_> {
                 break;
             };
             table.extend(offset.to_le_bytes());
-            at = at.saturating_add(8).saturating_add(u64::from(*length).next_multiple_of(2));
+            at = at
+                .saturating_add(8)
+                .saturating_add(u64::from(*length).next_multiple_of(2));
         }
         self.item(ITEM, u32::try_from(table.len()).unwrap_or(0));
         self.small.extend(table);
@@ -376,12 +422,18 @@ impl Planner<'_, '_> {
                 Event::Fragment { offset, length } if stays && element.big => {
                     self.item(ITEM, length);
                     self.flush();
-                    self.segments.push(Segment::Copy { offset, length: length.into() });
+                    self.segments.push(Segment::Copy {
+                        offset,
+                        length: length.into(),
+                    });
                 }
                 Event::FragmentsEnd { end } => {
                     if stays && !element.big {
                         let length = end.saturating_sub(element.value_at);
-                        self.segments.push(Segment::Copy { offset: element.value_at, length });
+                        self.segments.push(Segment::Copy {
+                            offset: element.value_at,
+                            length,
+                        });
                     }
                     break;
                 }
@@ -408,7 +460,11 @@ impl Planner<'_, '_> {
     /// An explicit header; a value too long for a short VR goes out as UN (PS3.5 §6.2.2).
     fn head(&mut self, tag: Tag, vr: VR, length: u32) {
         let short = u16::try_from(length).ok().filter(|_| has_short_length(vr));
-        let vr = if has_short_length(vr) && short.is_none() { VR::UN } else { vr };
+        let vr = if has_short_length(vr) && short.is_none() {
+            VR::UN
+        } else {
+            vr
+        };
         self.small.extend(tag.0.to_le_bytes());
         self.small.extend(tag.1.to_le_bytes());
         self.small.extend(vr.to_string().as_bytes());
@@ -430,7 +486,8 @@ impl Planner<'_, '_> {
     fn flush(&mut self) {
         if !self.small.is_empty() {
             self.kept = self.kept.saturating_add(self.small.len() as u64);
-            self.segments.push(Segment::Bytes(std::mem::take(&mut self.small)));
+            self.segments
+                .push(Segment::Bytes(std::mem::take(&mut self.small)));
         }
     }
 }
@@ -479,7 +536,10 @@ pub fn swap(bytes: &mut [u8], width: usize) {
 }
 
 fn padding(vr: VR) -> u8 {
-    let text = !matches!(vr, VR::UI | VR::OB | VR::UN | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV);
+    let text = !matches!(
+        vr,
+        VR::UI | VR::OB | VR::UN | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV
+    );
     if text { b' ' } else { 0 }
 }
 
@@ -500,9 +560,22 @@ pub fn write(
     for segment in segments {
         match segment {
             Segment::Bytes(bytes) => out.write_all(bytes)?,
-            Segment::Copy { offset, length } => copy(source, *offset, *length, 1, &mut buffer, out)?,
-            Segment::Swap { offset, length, width } => {
-                copy(source, *offset, *length, usize::from(*width), &mut buffer, out)?;
+            Segment::Copy { offset, length } => {
+                copy(source, *offset, *length, 1, &mut buffer, out)?
+            }
+            Segment::Swap {
+                offset,
+                length,
+                width,
+            } => {
+                copy(
+                    source,
+                    *offset,
+                    *length,
+                    usize::from(*width),
+                    &mut buffer,
+                    out,
+                )?;
             }
             Segment::Frames { numbers, .. } => frames(numbers.clone(), out)?,
         }
@@ -520,7 +593,9 @@ fn copy(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     while length > 0 {
-        let count = usize::try_from(length).unwrap_or(usize::MAX).min(buffer.len());
+        let count = usize::try_from(length)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         let part = buffer.get_mut(..count).unwrap_or_default();
         if read_full(source, offset, part)? < count {
             return Err(io::ErrorKind::UnexpectedEof.into());

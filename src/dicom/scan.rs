@@ -73,11 +73,18 @@ pub(crate) enum Event {
     SequenceEnd,
     /// Fragments follow; the first one is the offset table.
     FragmentsStart(Element),
-    Fragment { offset: u64, length: u32 },
+    Fragment {
+        offset: u64,
+        length: u32,
+    },
     /// `end` is where the delimiter starts.
-    FragmentsEnd { end: u64 },
+    FragmentsEnd {
+        end: u64,
+    },
     /// The data set is complete; `ignored` bytes behind it are not part of it.
-    End { ignored: u64 },
+    End {
+        ignored: u64,
+    },
 }
 
 /// What VRs depend on, per data set (PS3.5 Annex A).
@@ -89,9 +96,24 @@ struct Context {
 
 #[derive(Debug, Clone, Copy)]
 enum Level {
-    DataSet { end: u64, defined: bool, encoding: Encoding, context: Context },
-    Sequence { end: u64, defined: bool, encoding: Encoding, tag: Tag, sniff: bool },
-    Fragments { end: u64, tag: Tag, encoding: Encoding },
+    DataSet {
+        end: u64,
+        defined: bool,
+        encoding: Encoding,
+        context: Context,
+    },
+    Sequence {
+        end: u64,
+        defined: bool,
+        encoding: Encoding,
+        tag: Tag,
+        sniff: bool,
+    },
+    Fragments {
+        end: u64,
+        tag: Tag,
+        encoding: Encoding,
+    },
 }
 
 /// The scanner: a position, the open levels and the counters.
@@ -114,9 +136,19 @@ pub(crate) struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     /// A scanner for the data set that starts at `position` and ends with the source.
-    pub(crate) fn new(window: Window<'a>, position: u64, encoding: Encoding, limits: Limits) -> Self {
+    pub(crate) fn new(
+        window: Window<'a>,
+        position: u64,
+        encoding: Encoding,
+        limits: Limits,
+    ) -> Self {
         let end = window.len();
-        let root = Level::DataSet { end, defined: true, encoding, context: Context::default() };
+        let root = Level::DataSet {
+            end,
+            defined: true,
+            encoding,
+            context: Context::default(),
+        };
         Self {
             window,
             limits,
@@ -158,13 +190,22 @@ impl<'a> Scanner<'a> {
     pub(crate) fn next(&mut self) -> Result<Event, WalkError> {
         loop {
             let event = match self.stack.last().copied() {
-                None => Some(Event::End { ignored: self.end.saturating_sub(self.position) }),
-                Some(Level::DataSet { end, defined, encoding, context }) => {
-                    self.in_data_set(end, defined, encoding, context)?
-                }
-                Some(Level::Sequence { end, defined, encoding, tag, sniff }) => {
-                    self.in_sequence(end, defined, encoding, tag, sniff)?
-                }
+                None => Some(Event::End {
+                    ignored: self.end.saturating_sub(self.position),
+                }),
+                Some(Level::DataSet {
+                    end,
+                    defined,
+                    encoding,
+                    context,
+                }) => self.in_data_set(end, defined, encoding, context)?,
+                Some(Level::Sequence {
+                    end,
+                    defined,
+                    encoding,
+                    tag,
+                    sniff,
+                }) => self.in_sequence(end, defined, encoding, tag, sniff)?,
                 Some(Level::Fragments { end, tag, encoding }) => {
                     Some(self.in_fragments(end, tag, encoding)?)
                 }
@@ -185,13 +226,21 @@ impl<'a> Scanner<'a> {
         let root = self.stack.len() == 1;
         if defined && self.position == end {
             self.stack.pop();
-            return Ok(Some(if root { Event::End { ignored: 0 } } else { Event::ItemEnd }));
+            return Ok(Some(if root {
+                Event::End { ignored: 0 }
+            } else {
+                Event::ItemEnd
+            }));
         }
         let Some(header) = self.header(end, encoding)? else {
             if root && self.ignorable()? {
                 return Ok(None);
             }
-            let problem = if defined { Problem::HeaderCut } else { Problem::NotClosed };
+            let problem = if defined {
+                Problem::HeaderCut
+            } else {
+                Problem::NotClosed
+            };
             return Err(WalkError::damaged(None, self.position, problem));
         };
         if header.tag.0 == 0xFFFE {
@@ -206,23 +255,28 @@ impl<'a> Scanner<'a> {
             if root && header.tag < self.highest && self.ignorable()? {
                 return Ok(None);
             }
-            let problem = if value_end > self.end { Problem::PastFile } else { Problem::PastParent };
+            let problem = if value_end > self.end {
+                Problem::PastFile
+            } else {
+                Problem::PastParent
+            };
             return Err(WalkError::damaged(Some(header.tag), self.position, problem));
         }
         self.elements = self.elements.saturating_add(1);
         if self.elements > self.limits.elements {
             return Err(self.over(header.tag, Limit::Elements, self.limits.elements));
         }
-        let no_content = header.tag.1 == 0 || matches!(header.tag, Tag(0x0000 | 0x0002, _) | Tag(0xFFFC, 0xFFFC));
+        let no_content = header.tag.1 == 0 || matches!(header.tag, Tag(0x0000 | 0x0002, _));
         if no_content && header.length != UNDEFINED {
-            // Group lengths, strays of the command and meta groups, and trailing padding.
+            // Group lengths, and strays of the command and meta groups.
             self.position = value_end;
             return Ok(None);
         }
         if root {
             self.highest = self.highest.max(header.tag);
         }
-        self.element(header, value_at, end, encoding, context).map(Some)
+        self.element(header, value_at, end, encoding, context)
+            .map(Some)
     }
 
     /// An element whose defined value is known to lie inside its parent.
@@ -237,7 +291,13 @@ impl<'a> Scanner<'a> {
         let RawHeader { tag, length, .. } = header;
         let big = encoding == Encoding::ExplicitBig;
         let stored = header.vr;
-        let mut element = Element { tag, vr: stored.unwrap_or(VR::UN), big, value_at, length };
+        let mut element = Element {
+            tag,
+            vr: stored.unwrap_or(VR::UN),
+            big,
+            value_at,
+            length,
+        };
         if length == UNDEFINED {
             return self.undefined(element, stored, end, encoding);
         }
@@ -245,7 +305,9 @@ impl<'a> Scanner<'a> {
         if matches!(stored, None | Some(VR::UN)) {
             let known = resolve(tag, context);
             let fits = match known {
-                VR::SQ if stored.is_none() => true,
+                VR::SQ if stored.is_none() => {
+                    length == 0 || self.starts_with_item(value_at, big)?
+                }
                 // The content of UN is Implicit VR Little Endian whatever is around it (PS3.5 §6.2.2).
                 VR::SQ => self.is_sequence(value_at, value_end)?,
                 VR::UN => false,
@@ -257,7 +319,11 @@ impl<'a> Scanner<'a> {
             element.big = big && stored.is_none();
         }
         if element.vr == VR::SQ {
-            let encoding = if stored == Some(VR::UN) { Encoding::ImplicitLittle } else { encoding };
+            let encoding = if stored == Some(VR::UN) {
+                Encoding::ImplicitLittle
+            } else {
+                encoding
+            };
             let sniff = stored != Some(VR::SQ);
             self.open_sequence(tag, value_at, value_end, true, encoding, sniff)?;
             return Ok(Event::SequenceStart(element));
@@ -285,14 +351,22 @@ impl<'a> Scanner<'a> {
             // UN and, in Implicit VR, whatever the dictionary does not know is a sequence then (CP-246).
             Some(VR::SQ | VR::UN) | None => {
                 let unknown = stored == Some(VR::UN);
-                let inside = if unknown { Encoding::ImplicitLittle } else { encoding };
+                let inside = if unknown {
+                    Encoding::ImplicitLittle
+                } else {
+                    encoding
+                };
                 element.vr = VR::SQ;
                 let at = element.value_at;
                 self.open_sequence(tag, at, end, false, inside, stored != Some(VR::SQ))?;
                 return Ok(Event::SequenceStart(element));
             }
             Some(_) => {
-                return Err(WalkError::damaged(Some(tag), self.position, Problem::UndefinedLength));
+                return Err(WalkError::damaged(
+                    Some(tag),
+                    self.position,
+                    Problem::UndefinedLength,
+                ));
             }
         }
         self.position = element.value_at;
@@ -314,7 +388,13 @@ impl<'a> Scanner<'a> {
         }
         self.depth = self.depth.saturating_add(1);
         self.position = value_at;
-        self.stack.push(Level::Sequence { end, defined, encoding, tag, sniff });
+        self.stack.push(Level::Sequence {
+            end,
+            defined,
+            encoding,
+            tag,
+            sniff,
+        });
         Ok(())
     }
 
@@ -342,7 +422,11 @@ impl<'a> Scanner<'a> {
         if root && self.ignorable()? {
             return Ok(None);
         }
-        Err(WalkError::damaged(Some(header.tag), self.position, Problem::StrayDelimiter))
+        Err(WalkError::damaged(
+            Some(header.tag),
+            self.position,
+            Problem::StrayDelimiter,
+        ))
     }
 
     fn in_sequence(
@@ -356,7 +440,11 @@ impl<'a> Scanner<'a> {
         if defined && self.position == end {
             return Ok(Some(self.close_sequence()));
         }
-        let not_closed = if defined { Problem::HeaderCut } else { Problem::NotClosed };
+        let not_closed = if defined {
+            Problem::HeaderCut
+        } else {
+            Problem::NotClosed
+        };
         let Some(header) = self.header(end, encoding)? else {
             return Err(WalkError::damaged(Some(tag), self.position, not_closed));
         };
@@ -366,7 +454,11 @@ impl<'a> Scanner<'a> {
             return Ok((!defined).then(|| self.close_sequence()));
         }
         if header.tag != ITEM {
-            return Err(WalkError::damaged(Some(tag), self.position, Problem::NotAnItem));
+            return Err(WalkError::damaged(
+                Some(tag),
+                self.position,
+                Problem::NotAnItem,
+            ));
         }
         self.items = self.items.saturating_add(1);
         if self.items > self.limits.items {
@@ -374,16 +466,32 @@ impl<'a> Scanner<'a> {
         }
         let value_at = self.position.saturating_add(8);
         let item_defined = header.length != UNDEFINED;
-        let item_end =
-            if item_defined { value_at.saturating_add(u64::from(header.length)) } else { end };
+        let item_end = if item_defined {
+            value_at.saturating_add(u64::from(header.length))
+        } else {
+            end
+        };
         if item_end > end {
-            let problem = if item_end > self.end { Problem::PastFile } else { Problem::PastParent };
+            let problem = if item_end > self.end {
+                Problem::PastFile
+            } else {
+                Problem::PastParent
+            };
             return Err(WalkError::damaged(Some(tag), self.position, problem));
         }
         self.position = value_at;
-        let encoding = if sniff { self.sniff_item(encoding)? } else { encoding };
+        let encoding = if sniff {
+            self.sniff_item(encoding)?
+        } else {
+            encoding
+        };
         let context = self.context();
-        self.stack.push(Level::DataSet { end: item_end, defined: item_defined, encoding, context });
+        self.stack.push(Level::DataSet {
+            end: item_end,
+            defined: item_defined,
+            encoding,
+            context,
+        });
         Ok(Some(Event::ItemStart))
     }
 
@@ -393,14 +501,26 @@ impl<'a> Scanner<'a> {
             return Ok(encoding);
         }
         let bytes = self.window.peek(self.position, 8)?;
-        let explicit = header::decode(Encoding::ExplicitLittle, bytes).is_some_and(|h| h.tag.0 != 0xFFFE && h.vr.is_some())
-            && bytes.get(4..).and_then(<[u8]>::first_chunk).is_some_and(|vr| VR::from_binary(*vr).is_some());
-        Ok(if explicit { Encoding::ExplicitLittle } else { encoding })
+        let explicit = header::decode(Encoding::ExplicitLittle, bytes)
+            .is_some_and(|h| h.tag.0 != 0xFFFE && h.vr.is_some())
+            && bytes
+                .get(4..)
+                .and_then(<[u8]>::first_chunk)
+                .is_some_and(|vr| VR::from_binary(*vr).is_some());
+        Ok(if explicit {
+            Encoding::ExplicitLittle
+        } else {
+            encoding
+        })
     }
 
     fn in_fragments(&mut self, end: u64, tag: Tag, encoding: Encoding) -> Result<Event, WalkError> {
         let Some(header) = self.header(end, encoding)? else {
-            return Err(WalkError::damaged(Some(tag), self.position, Problem::NotClosed));
+            return Err(WalkError::damaged(
+                Some(tag),
+                self.position,
+                Problem::NotClosed,
+            ));
         };
         let start = self.position;
         let value_at = start.saturating_add(8);
@@ -418,13 +538,20 @@ impl<'a> Scanner<'a> {
         }
         let value_end = value_at.saturating_add(u64::from(header.length));
         if header.length == UNDEFINED {
-            return Err(WalkError::damaged(Some(tag), start, Problem::UndefinedLength));
+            return Err(WalkError::damaged(
+                Some(tag),
+                start,
+                Problem::UndefinedLength,
+            ));
         }
         if value_end > end {
             return Err(WalkError::damaged(Some(tag), start, Problem::PastFile));
         }
         self.position = value_end;
-        Ok(Event::Fragment { offset: value_at, length: header.length })
+        Ok(Event::Fragment {
+            offset: value_at,
+            length: header.length,
+        })
     }
 
     /// The header at the current place; none when `end` cuts it.
@@ -441,7 +568,11 @@ impl<'a> Scanner<'a> {
     fn ignorable(&mut self) -> Result<bool, WalkError> {
         const LONGEST: u64 = 1 << 20;
         let left = self.end.saturating_sub(self.position);
-        let first = self.window.peek(self.position, 2)?.first_chunk::<2>().map(|b| u16::from_le_bytes(*b));
+        let first = self
+            .window
+            .peek(self.position, 2)?
+            .first_chunk::<2>()
+            .map(|b| u16::from_le_bytes(*b));
         let behind_pixels = self.highest >= Tag(0x7FE0, 0x0008)
             && first.is_some_and(|group| (1..0x7FE0).contains(&group));
         if left > LONGEST {
@@ -462,7 +593,13 @@ impl<'a> Scanner<'a> {
 
     /// In big endian the cut header of a common element starts with a zero.
     fn is_big(&self) -> bool {
-        matches!(self.stack.first(), Some(Level::DataSet { encoding: Encoding::ExplicitBig, .. }))
+        matches!(
+            self.stack.first(),
+            Some(Level::DataSet {
+                encoding: Encoding::ExplicitBig,
+                ..
+            })
+        )
     }
 
     fn context(&self) -> Context {
@@ -476,13 +613,21 @@ impl<'a> Scanner<'a> {
     /// Remembers the values on which the VR of later elements depends.
     fn note_context(&mut self, element: &Element) -> Result<(), WalkError> {
         let first = match element.tag {
-            Tag(_, 0x0103 | 0x3002) => {
-                self.window.peek(element.value_at, 2)?.first_chunk::<2>().copied()
-            }
+            Tag(_, 0x0103 | 0x3002) => self
+                .window
+                .peek(element.value_at, 2)?
+                .first_chunk::<2>()
+                .copied(),
             _ => return Ok(()),
         };
-        let Some(first) = first.filter(|_| element.length >= 2) else { return Ok(()) };
-        let value = if element.big { u16::from_be_bytes(first) } else { u16::from_le_bytes(first) };
+        let Some(first) = first.filter(|_| element.length >= 2) else {
+            return Ok(());
+        };
+        let value = if element.big {
+            u16::from_be_bytes(first)
+        } else {
+            u16::from_le_bytes(first)
+        };
         if let Some(Level::DataSet { context, .. }) = self.stack.last_mut() {
             if element.tag.1 == 0x0103 {
                 context.signed = value == 1;
@@ -491,6 +636,16 @@ impl<'a> Scanner<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A private dictionary may give the tag another VR: a value that does not start with an item is no sequence.
+    fn starts_with_item(&mut self, value_at: u64, big: bool) -> Result<bool, WalkError> {
+        let item: &[u8] = if big {
+            &[0xFF, 0xFE, 0xE0]
+        } else {
+            &[0xFE, 0xFF]
+        };
+        Ok(self.window.peek(value_at, 4)?.starts_with(item))
     }
 
     /// Whether a value of VR UN reads as a sequence to its very end.
@@ -528,9 +683,16 @@ impl<'a> Scanner<'a> {
 /// The VR of an element that carries none (PS3.5 §A.1): private ones stay unknown.
 fn resolve(tag: Tag, context: Context) -> VR {
     if tag.0 & 1 == 1 {
-        return if (0x0010..=0x00FF).contains(&tag.1) { VR::LO } else { VR::UN };
+        return if (0x0010..=0x00FF).contains(&tag.1) {
+            VR::LO
+        } else {
+            VR::UN
+        };
     }
-    match StandardDataDictionary.by_tag(tag).map(DataDictionaryEntry::vr) {
+    match StandardDataDictionary
+        .by_tag(tag)
+        .map(DataDictionaryEntry::vr)
+    {
         Some(VirtualVr::Exact(vr)) => vr,
         Some(VirtualVr::Xs) if context.signed => VR::SS,
         Some(VirtualVr::Xs) => VR::US,

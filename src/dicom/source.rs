@@ -143,7 +143,10 @@ pub struct Window<'a> {
 
 impl std::fmt::Debug for Window<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Window").field("length", &self.length).field("start", &self.start).finish_non_exhaustive()
+        f.debug_struct("Window")
+            .field("length", &self.length)
+            .field("start", &self.start)
+            .finish_non_exhaustive()
     }
 }
 
@@ -197,7 +200,11 @@ impl<'a> Window<'a> {
     pub fn value(&mut self, offset: u64, length: usize) -> io::Result<Cow<'_, [u8]>> {
         if let Some(whole) = self.whole {
             let value = part(whole, offset, length);
-            return if value.len() == length { Ok(Cow::Borrowed(value)) } else { Err(ended()) };
+            return if value.len() == length {
+                Ok(Cow::Borrowed(value))
+            } else {
+                Err(ended())
+            };
         }
         if length > WINDOW / 2 {
             let mut value = vec![0; length];
@@ -208,7 +215,11 @@ impl<'a> Window<'a> {
         }
         self.fill(offset, length)?;
         let value = part(&self.buffer, offset.wrapping_sub(self.start), length);
-        if value.len() == length { Ok(Cow::Borrowed(value)) } else { Err(ended()) }
+        if value.len() == length {
+            Ok(Cow::Borrowed(value))
+        } else {
+            Err(ended())
+        }
     }
 
     /// Makes `count` bytes at `offset` available in the buffer, or all up to the end of the source.
@@ -220,7 +231,11 @@ impl<'a> Window<'a> {
         }
         // Going on where the last read ended pays for larger reads; a jump starts small again.
         let follows = offset >= self.start && offset <= end;
-        self.next_read = if follows { self.next_read.saturating_mul(2).min(WINDOW) } else { HOP };
+        self.next_read = if follows {
+            self.next_read.saturating_mul(2).min(WINDOW)
+        } else {
+            HOP
+        };
         if self.start == 0 && self.buffer.is_empty() && offset == 0 {
             self.next_read = WINDOW;
         }
@@ -236,7 +251,9 @@ impl<'a> Window<'a> {
 /// Up to `count` bytes of `bytes` from `offset` on.
 #[inline]
 fn part(bytes: &[u8], offset: u64, count: usize) -> &[u8] {
-    let Ok(start) = usize::try_from(offset) else { return &[] };
+    let Ok(start) = usize::try_from(offset) else {
+        return &[];
+    };
     let rest = bytes.get(start..).unwrap_or_default();
     rest.get(..count).unwrap_or(rest)
 }
@@ -261,8 +278,19 @@ mod tests {
         let bytes: Vec<u8> = (0..200_000_u32).map(|i| (i % 251) as u8).collect();
         let file = file_of(&bytes);
         let (mut ours, mut theirs) = (Window::new(&file), Window::new(&bytes));
-        for (offset, count) in [(0, 12), (65_530, 12), (100_000, 40_000), (3, 4), (199_995, 12), (200_000, 8), (1 << 40, 8)] {
-            assert_eq!(ours.peek(offset, count.min(4096)).unwrap(), theirs.peek(offset, count.min(4096)).unwrap());
+        for (offset, count) in [
+            (0, 12),
+            (65_530, 12),
+            (100_000, 40_000),
+            (3, 4),
+            (199_995, 12),
+            (200_000, 8),
+            (1 << 40, 8),
+        ] {
+            assert_eq!(
+                ours.peek(offset, count.min(4096)).unwrap(),
+                theirs.peek(offset, count.min(4096)).unwrap()
+            );
             match (ours.value(offset, count), theirs.value(offset, count)) {
                 (Ok(a), Ok(b)) => assert_eq!(a, b),
                 (a, b) => assert!(a.is_err() && b.is_err(), "{offset} {count}"),
@@ -275,7 +303,9 @@ mod tests {
         let bytes = vec![7_u8; 300_000];
         let mut window = Window::new(&bytes);
         let value = window.value(10, 250_000).unwrap();
-        assert!(matches!(value, Cow::Borrowed(part) if std::ptr::eq(part.as_ptr(), &raw const bytes[10])));
+        assert!(
+            matches!(value, Cow::Borrowed(part) if std::ptr::eq(part.as_ptr(), &raw const bytes[10]))
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use dicom_core::{Tag, VR};
 
 use super::charset::Charset;
 use super::error::{Identifiers, Limit, WalkError};
-use super::frames::{FrameTable, Fragments, starts_codestream};
+use super::frames::{Fragments, FrameTable, starts_codestream};
 use super::header::{self, Opening, Recognized};
 use super::inflate::{self, Spool};
 use super::instance::{
@@ -96,15 +96,34 @@ pub fn walk(source: &dyn Source, options: &WalkOptions<'_>) -> Result<Instance, 
     let opening = header::open(&mut window)?;
     let start = opening.dataset_offset;
     if opening.is_deflated(&mut window)? {
-        let inflated = inflate::inflate(source, start, options.limits.inflated, options.inflate_to)?;
+        let inflated =
+            inflate::inflate(source, start, options.limits.inflated, options.inflate_to)?;
         let mut window = Window::new(&inflated);
         let recognized = opening.recognize(&mut window, 0)?;
         let scanner = Scanner::new(window, 0, recognized.encoding, options.limits);
-        return Walker::new(scanner, options, Origin { opening, recognized, deflated: true }).run();
+        return Walker::new(
+            scanner,
+            options,
+            Origin {
+                opening,
+                recognized,
+                deflated: true,
+            },
+        )
+        .run();
     }
     let recognized = opening.recognize(&mut window, start)?;
     let scanner = Scanner::new(window, start, recognized.encoding, options.limits);
-    Walker::new(scanner, options, Origin { opening, recognized, deflated: false }).run()
+    Walker::new(
+        scanner,
+        options,
+        Origin {
+            opening,
+            recognized,
+            deflated: false,
+        },
+    )
+    .run()
 }
 
 /// What is known before the first element.
@@ -137,6 +156,28 @@ struct NativePixels {
     length: u64,
 }
 
+/// Steps along [`keys::KEYS`] beside the elements, which ascend: most of them cost one comparison.
+#[derive(Default)]
+struct KeyCursor {
+    next: usize,
+    last: Option<Tag>,
+}
+
+impl KeyCursor {
+    fn has(&mut self, tag: Tag) -> bool {
+        if self.last.replace(tag).is_some_and(|last| tag < last) {
+            self.next = 0;
+        }
+        while let Some(key) = keys::KEYS.get(self.next) {
+            if key.tag >= tag {
+                return key.tag == tag;
+            }
+            self.next = self.next.saturating_add(1);
+        }
+        false
+    }
+}
+
 struct Walker<'a, 'o> {
     scanner: Scanner<'a>,
     options: &'o WalkOptions<'o>,
@@ -151,6 +192,7 @@ struct Walker<'a, 'o> {
     creators: Vec<Creator>,
     /// Private creators matter to somebody.
     track_creators: bool,
+    keys: KeyCursor,
     /// The open top-level sequence is an attribute to return.
     open_attribute: bool,
     kept: u64,
@@ -176,6 +218,7 @@ impl<'a, 'o> Walker<'a, 'o> {
             charsets: vec![(0, Charset::default_repertoire())],
             creators: Vec::new(),
             track_creators: named || options.validate.is_some(),
+            keys: KeyCursor::default(),
             open_attribute: false,
             kept: 0,
             pixels: Pixels::default(),
@@ -215,7 +258,12 @@ impl<'a, 'o> Walker<'a, 'o> {
             }
             if self.json.len() > self.options.limits.text {
                 let allowed = self.options.limits.text as u64;
-                return Err(WalkError::limit(None, self.scanner.position(), Limit::Text, allowed));
+                return Err(WalkError::limit(
+                    None,
+                    self.scanner.position(),
+                    Limit::Text,
+                    allowed,
+                ));
             }
         }
     }
@@ -231,16 +279,20 @@ impl<'a, 'o> Walker<'a, 'o> {
                 json: at..at,
             });
         }
-        self.path.push(Step { tag: element.tag, items: 0 });
+        self.path.push(Step {
+            tag: element.tag,
+            items: 0,
+        });
     }
 
     fn sequence_end(&mut self) {
         let items = self.path.pop().map_or(0, |step| step.items);
         self.json.close_element(items > 0);
-        if self.path.is_empty() && std::mem::take(&mut self.open_attribute) {
-            if let Some(attribute) = self.attributes.last_mut() {
-                attribute.json.end = self.json.len();
-            }
+        if self.path.is_empty()
+            && std::mem::take(&mut self.open_attribute)
+            && let Some(attribute) = self.attributes.last_mut()
+        {
+            attribute.json.end = self.json.len();
         }
     }
 
@@ -250,13 +302,23 @@ impl<'a, 'o> Walker<'a, 'o> {
         while self.charsets.last().is_some_and(|(at, _)| *at >= depth) {
             self.charsets.pop();
         }
-        while self.creators.last().is_some_and(|creator| creator.depth >= depth) {
+        while self
+            .creators
+            .last()
+            .is_some_and(|creator| creator.depth >= depth)
+        {
             self.creators.pop();
         }
     }
 
     fn element(&mut self, element: Element) -> Result<(), WalkError> {
-        let Element { tag, vr, length, value_at, .. } = element;
+        let Element {
+            tag,
+            vr,
+            length,
+            value_at,
+            ..
+        } = element;
         let top = self.path.is_empty();
         if tag == Tag(0x0008, 0x3002) && top {
             // Written by whoever answers a request.
@@ -264,15 +326,22 @@ impl<'a, 'o> Walker<'a, 'o> {
         }
         if let Some(pixels) = PixelElement::of(tag) {
             if top {
-                self.native = Some(NativePixels { element: pixels, offset: value_at, length: length.into() });
+                self.native = Some(NativePixels {
+                    element: pixels,
+                    offset: value_at,
+                    length: length.into(),
+                });
             }
             return self.bulk(element, length.into(), false);
         }
         if top && matches!(tag, Tag(0x7FE0, 0x0001 | 0x0002)) {
             self.extended_offsets(&element)?;
         }
-        let threshold =
-            if is_binary(vr) { self.options.inline_threshold } else { self.options.text_threshold };
+        let threshold = if is_binary(vr) {
+            self.options.inline_threshold
+        } else {
+            self.options.text_threshold
+        };
         if length > threshold {
             return self.bulk(element, length.into(), false);
         }
@@ -294,9 +363,13 @@ impl<'a, 'o> Walker<'a, 'o> {
             let (charset, problem) = Charset::from_terms(&bytes);
             self.charsets.retain(|(at, _)| *at < depth);
             self.charsets.push((depth, charset));
-            self.findings.extend(problem.map(|p| finding(tag, &p.to_string())));
+            self.findings
+                .extend(problem.map(|p| finding(tag, &p.to_string())));
         }
-        let charset = self.charsets.last().map_or_else(Charset::default, |(_, charset)| *charset);
+        let charset = self
+            .charsets
+            .last()
+            .map_or_else(Charset::default, |(_, charset)| *charset);
         if depth == 0 {
             self.identifiers.note(tag, &bytes);
         }
@@ -304,7 +377,16 @@ impl<'a, 'o> Walker<'a, 'o> {
         if let Some(validate) = self.options.validate {
             let values = json::values(vr, big, &bytes, &charset);
             let creator = creator_of(&self.creators, tag);
-            if let Some(reason) = validate(&Header { tag, vr, creator, depth }, &values, &bytes) {
+            if let Some(reason) = validate(
+                &Header {
+                    tag,
+                    vr,
+                    creator,
+                    depth,
+                },
+                &values,
+                &bytes,
+            ) {
                 self.findings.push(finding(tag, &reason));
                 return Ok(());
             }
@@ -322,18 +404,31 @@ impl<'a, 'o> Walker<'a, 'o> {
                 Some(values) => values,
                 None => json::values(vr, big, &bytes, &charset),
             };
-            self.attributes.push(Attribute { tag, vr, values, json: at..self.json.len() });
+            self.attributes.push(Attribute {
+                tag,
+                vr,
+                values,
+                json: at..self.json.len(),
+            });
         }
         if self.track_creators && tag.0 & 1 == 1 && (0x10..=0xFF).contains(&tag.1) {
-            let name = charset.decode(VR::LO, &bytes).trim_matches([' ', '\0']).to_owned();
-            self.creators.push(Creator { depth, group: tag.0, block: tag.1, name });
+            let name = charset
+                .decode(VR::LO, &bytes)
+                .trim_matches([' ', '\0'])
+                .to_owned();
+            self.creators.push(Creator {
+                depth,
+                group: tag.0,
+                block: tag.1,
+                name,
+            });
         }
         Ok(())
     }
 
     /// Whether a top-level attribute is to be returned.
-    fn is_wanted(&self, tag: Tag) -> bool {
-        keys::key(tag).is_some()
+    fn is_wanted(&mut self, tag: Tag) -> bool {
+        self.keys.has(tag)
             || self.options.collect.iter().any(|key| match &key.creator {
                 None => key.tag == tag,
                 Some(creator) => {
@@ -347,7 +442,9 @@ impl<'a, 'o> Walker<'a, 'o> {
 
     /// A value served by URI.
     fn bulk(&mut self, element: Element, length: u64, encapsulated: bool) -> Result<(), WalkError> {
-        let Element { tag, vr, value_at, .. } = element;
+        let Element {
+            tag, vr, value_at, ..
+        } = element;
         self.json.open_element(tag, vr);
         if length > 0 {
             if self.bulk.len() >= self.options.limits.bulk {
@@ -382,7 +479,12 @@ impl<'a, 'o> Walker<'a, 'o> {
             return Ok(());
         }
         let bytes = self.scanner.value(element)?;
-        let values = bytes.as_chunks::<8>().0.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect();
+        let values = bytes
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|chunk| u64::from_le_bytes(*chunk))
+            .collect();
         if element.tag.1 == 0x0001 {
             self.extended.0 = Some(values);
         } else {
@@ -393,7 +495,8 @@ impl<'a, 'o> Walker<'a, 'o> {
 
     /// Follows the items of an encapsulated value up to its end.
     fn fragments(&mut self, element: Element) -> Result<(), WalkError> {
-        let top = self.path.is_empty() && PixelElement::of(element.tag) == Some(PixelElement::Integer);
+        let top =
+            self.path.is_empty() && PixelElement::of(element.tag) == Some(PixelElement::Integer);
         let mut found = Fragments::default();
         let mut first = true;
         let end = loop {
@@ -410,13 +513,20 @@ impl<'a, 'o> Walker<'a, 'o> {
                 if u64::from(length) <= self.options.limits.fragments.saturating_mul(4) {
                     let bytes = self.scanner.bytes(offset, length.into())?;
                     let chunks = bytes.as_chunks::<4>().0;
-                    found.basic_offsets = chunks.iter().map(|chunk| u32::from_le_bytes(*chunk)).collect();
+                    found.basic_offsets = chunks
+                        .iter()
+                        .map(|chunk| u32::from_le_bytes(*chunk))
+                        .collect();
                 }
                 continue;
             }
-            let start = self.scanner.peek(offset, usize::try_from(length).unwrap_or(12).min(12))?;
+            let start = self
+                .scanner
+                .peek(offset, usize::try_from(length).unwrap_or(12).min(12))?;
             if starts_codestream(start) {
-                found.codestreams.push(u32::try_from(found.lengths.len()).unwrap_or(u32::MAX));
+                found
+                    .codestreams
+                    .push(u32::try_from(found.lengths.len()).unwrap_or(u32::MAX));
             }
             found.lengths.push(length);
         };
@@ -433,14 +543,21 @@ impl<'a, 'o> Walker<'a, 'o> {
             for attribute in &mut self.attributes {
                 attribute.json = json::moved(&moves, &attribute.json);
             }
-            self.attributes.retain(|attribute| !attribute.json.is_empty());
+            self.attributes
+                .retain(|attribute| !attribute.json.is_empty());
             self.attributes.sort_by_key(|attribute| attribute.tag);
-            self.findings.push(finding(Tag(0, 0), "elements are not in ascending order or repeated"));
+            self.findings.push(finding(
+                Tag(0, 0),
+                "elements are not in ascending order or repeated",
+            ));
         }
         let (name, sop_class) = self.identifiers.check()?;
         let attributes = &mut self.attributes;
         let metadata = self.json.finish(|at, count| {
-            for attribute in attributes.iter_mut().filter(|attribute| attribute.json.start >= at) {
+            for attribute in attributes
+                .iter_mut()
+                .filter(|attribute| attribute.json.start >= at)
+            {
                 attribute.json.start = attribute.json.start.saturating_add(count);
                 attribute.json.end = attribute.json.end.saturating_add(count);
             }
@@ -450,7 +567,9 @@ impl<'a, 'o> Walker<'a, 'o> {
             self.findings.push(finding(Tag(0, 0), &comment));
         }
         let position = self.scanner.position();
-        let mut layout = self.origin.layout(position, &mut self.findings);
+        let mut layout = self
+            .origin
+            .layout(position, self.fragments.is_some(), &mut self.findings);
         let element = self.native.map(|native| native.element);
         let element = element.or(self.fragments.as_ref().map(|_| PixelElement::Integer));
         let pixel = element.map(|element| self.pixels.describe(element));
@@ -460,12 +579,16 @@ impl<'a, 'o> Walker<'a, 'o> {
                 fragments.video = is_video(&layout.transfer_syntax);
                 fragments.extended = self.extended.0.zip(self.extended.1);
                 if is_native(&layout.transfer_syntax) {
-                    self.findings.push(finding(Tag(0x0002, 0x0010), "names no syntax for encapsulated pixel data"));
+                    self.findings.push(finding(
+                        Tag(0x0002, 0x0010),
+                        "names no syntax for encapsulated pixel data",
+                    ));
                 }
                 fragments.into_table(&mut self.findings)
             }
             (None, Some(native), Some(pixel)) => {
-                self.pixels.native_table(native, pixel, &mut layout, &mut self.findings)
+                self.pixels
+                    .native_table(native, pixel, &mut layout, &mut self.findings)
             }
             (None, _, _) => FrameTable::none(),
         };
@@ -484,16 +607,32 @@ impl<'a, 'o> Walker<'a, 'o> {
 }
 
 impl Origin {
-    fn layout(&self, end: u64, findings: &mut Vec<Finding>) -> Layout {
+    fn layout(&self, end: u64, encapsulated: bool, findings: &mut Vec<Finding>) -> Layout {
         let Recognized { encoding, agrees } = self.recognized;
+        let deflated = self
+            .opening
+            .label
+            .as_deref()
+            .is_some_and(header::is_deflated);
+        let agrees = agrees && deflated == self.deflated;
         if !agrees {
-            findings.push(finding(Tag(0x0002, 0x0010), "does not agree with the encoding of the data set"));
+            findings.push(finding(
+                Tag(0x0002, 0x0010),
+                "does not agree with the encoding of the data set",
+            ));
         }
-        let label = self.opening.label.clone().filter(|_| agrees);
-        let start = if self.deflated { 0 } else { self.opening.dataset_offset };
+        let label = self.opening.label.clone();
+        let named = label.is_some();
+        // A wrong label still says how encapsulated pixels are compressed.
+        let right = label.filter(|label| agrees || (encapsulated && !is_native(label)));
+        let start = if self.deflated {
+            0
+        } else {
+            self.opening.dataset_offset
+        };
         Layout {
-            part10: self.opening.prefixed && label.is_some(),
-            transfer_syntax: label.unwrap_or_else(|| encoding.transfer_syntax().to_owned()),
+            part10: self.opening.prefixed && agrees && named,
+            transfer_syntax: right.unwrap_or_else(|| encoding.transfer_syntax().to_owned()),
             dataset_offset: self.opening.dataset_offset,
             deflated: self.deflated,
             dataset_length: end.saturating_sub(start),
@@ -502,18 +641,27 @@ impl Origin {
 }
 
 fn creator_of(creators: &[Creator], tag: Tag) -> Option<&str> {
-    let found = creators.iter().rev().find(|c| c.group == tag.0 && c.block == tag.1 >> 8);
+    let found = creators
+        .iter()
+        .rev()
+        .find(|c| c.group == tag.0 && c.block == tag.1 >> 8);
     found.filter(|_| tag.0 & 1 == 1).map(|c| c.name.as_str())
 }
 
 /// A finding in the words of the failed-attributes sequence.
 fn finding(tag: Tag, reason: &str) -> Finding {
     let Tag(group, element) = tag;
-    Finding { tag, comment: format!("DICOM100: ({group:04X},{element:04X}) - {reason}") }
+    Finding {
+        tag,
+        comment: format!("DICOM100: ({group:04X},{element:04X}) - {reason}"),
+    }
 }
 
 fn is_binary(vr: VR) -> bool {
-    matches!(vr, VR::OB | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV | VR::UN)
+    matches!(
+        vr,
+        VR::OB | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV | VR::UN
+    )
 }
 
 /// Transfer syntaxes whose pixel data is never encapsulated.
@@ -567,16 +715,41 @@ impl Identifiers {
         ) -> Result<T, WalkError> {
             let read = || Box::new(read.clone());
             let text = text.ok_or_else(|| WalkError::Missing { tag, read: read() })?;
-            parse(text).map_err(|source| WalkError::BadUid { tag, read: read(), source })
+            parse(text).map_err(|source| WalkError::BadUid {
+                tag,
+                read: read(),
+                source,
+            })
         }
         let sop_class = parse(self, Tag(0x0008, 0x0016), self.sop_class.as_ref(), |text| {
             uid::check_uid(text).map(str::to_owned)
         })?;
-        let instance =
-            parse(self, Tag(0x0008, 0x0018), self.instance.as_ref(), InstanceUid::parse)?;
-        let study = parse(self, Tag(0x0020, 0x000D), self.study.as_ref(), StudyUid::parse)?;
-        let series = parse(self, Tag(0x0020, 0x000E), self.series.as_ref(), SeriesUid::parse)?;
-        Ok((InstanceName { study, series, instance }, sop_class))
+        let instance = parse(
+            self,
+            Tag(0x0008, 0x0018),
+            self.instance.as_ref(),
+            InstanceUid::parse,
+        )?;
+        let study = parse(
+            self,
+            Tag(0x0020, 0x000D),
+            self.study.as_ref(),
+            StudyUid::parse,
+        )?;
+        let series = parse(
+            self,
+            Tag(0x0020, 0x000E),
+            self.series.as_ref(),
+            SeriesUid::parse,
+        )?;
+        Ok((
+            InstanceName {
+                study,
+                series,
+                instance,
+            },
+            sop_class,
+        ))
     }
 }
 
@@ -598,7 +771,12 @@ struct Pixels {
 
 impl Pixels {
     fn note(&mut self, tag: Tag, vr: VR, big: bool, bytes: &[u8], charset: &Charset) {
-        let first = || json::values(vr, big, bytes, charset).into_iter().next().unwrap_or_default();
+        let first = || {
+            json::values(vr, big, bytes, charset)
+                .into_iter()
+                .next()
+                .unwrap_or_default()
+        };
         let slot = match tag.1 {
             0x0002 => &mut self.samples,
             0x0004 => {
@@ -666,16 +844,29 @@ impl Pixels {
         let frame_bits = if halved { full / 3 * 2 } else { full };
         let complete = bits.checked_div(frame_bits).unwrap_or(0);
         if !is_native(&layout.transfer_syntax) && complete >= frames && frames > 0 {
-            findings.push(finding(Tag(0x0002, 0x0010), "names a compressed syntax, but the pixel data is native"));
+            findings.push(finding(
+                Tag(0x0002, 0x0010),
+                "names a compressed syntax, but the pixel data is native",
+            ));
             layout.transfer_syntax = header::EXPLICIT_LITTLE.to_owned();
             layout.part10 = false;
         }
         if frame_bits == 0 {
-            findings.push(finding(Tag(0x7FE0, 0x0010), "rows, columns or bits allocated are missing"));
+            findings.push(finding(
+                Tag(0x7FE0, 0x0010),
+                "rows, columns or bits allocated are missing",
+            ));
         } else if complete < frames {
-            findings.push(finding(Tag(0x0028, 0x0008), "says more frames than the pixel data holds"));
+            findings.push(finding(
+                Tag(0x0028, 0x0008),
+                "says more frames than the pixel data holds",
+            ));
         }
-        let wanted = if self.frames.is_some_and(|frames| frames > 0) { frames } else { complete.max(1) };
+        let wanted = if self.frames.is_some_and(|frames| frames > 0) {
+            frames
+        } else {
+            complete.max(1)
+        };
         let count = u32::try_from(wanted.min(complete)).unwrap_or(u32::MAX);
         FrameTable::native(native.offset, u64::try_from(frame_bits).unwrap_or(0), count)
     }
