@@ -3,10 +3,12 @@
 #[doc(hidden)]
 pub mod build;
 pub mod charset;
+pub mod endian;
 pub mod error;
 pub mod fold;
 pub mod frames;
 pub mod header;
+pub mod identifiers;
 pub mod inflate;
 pub mod instance;
 pub mod json;

@@ -6,20 +6,21 @@
 use dicom_core::{Tag, VR};
 
 use super::charset::Charset;
-use super::error::{Identifiers, Limit, WalkError};
-use super::frames::{Fragments, FrameTable, starts_codestream};
+use super::error::{Limit, WalkError};
+use super::frames::{ByteRange, Fragments, FrameTable, starts_codestream};
 use super::header::{self, Opening, Recognized};
+use super::identifiers::Identifiers;
 use super::inflate::{self, Spool};
-use super::instance::{
-    Attribute, BulkItem, Finding, Instance, Layout, PixelDescription, PixelElement,
-};
+use super::instance::{Attribute, BulkItem, Finding, Instance, Layout, PixelElement};
 use super::json::{self, JsonWriter};
 use super::keys;
 use super::scan::{Element, Event, Scanner};
 use super::source::{Source, Window};
-use super::uid::{self, InstanceName, InstanceUid, SeriesUid, StudyUid, UidError};
 
 pub use super::scan::Limits;
+use pixels::{NativePixels, Pixels, is_native, is_video};
+
+mod pixels;
 
 /// What the walk is to do beside reading.
 #[derive(Clone, Copy)]
@@ -146,14 +147,6 @@ struct Creator {
     group: u16,
     block: u16,
     name: String,
-}
-
-/// Top-level pixel data that is not encapsulated.
-#[derive(Clone, Copy)]
-struct NativePixels {
-    element: PixelElement,
-    offset: u64,
-    length: u64,
 }
 
 /// Steps along [`keys::KEYS`] beside the elements, which ascend: most of them cost one comparison.
@@ -326,10 +319,15 @@ impl<'a, 'o> Walker<'a, 'o> {
         }
         if let Some(pixels) = PixelElement::of(tag) {
             if top {
-                self.native = Some(NativePixels {
-                    element: pixels,
+                let place = ByteRange {
                     offset: value_at,
                     length: length.into(),
+                };
+                self.native = Some(NativePixels {
+                    element: pixels,
+                    vr,
+                    big: element.big,
+                    place,
                 });
             }
             return self.bulk(element, length.into(), false);
@@ -587,8 +585,9 @@ impl<'a, 'o> Walker<'a, 'o> {
                 fragments.into_table(&mut self.findings)
             }
             (None, Some(native), Some(pixel)) => {
+                let swap = native.swap(&mut self.scanner, pixel.bits_allocated)?;
                 self.pixels
-                    .native_table(native, pixel, &mut layout, &mut self.findings)
+                    .native_table(native, swap, pixel, &mut layout, &mut self.findings)
             }
             (None, _, _) => FrameTable::none(),
         };
@@ -662,214 +661,6 @@ fn is_binary(vr: VR) -> bool {
         vr,
         VR::OB | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV | VR::UN
     )
-}
-
-/// Transfer syntaxes whose pixel data is never encapsulated.
-fn is_native(transfer_syntax: &str) -> bool {
-    matches!(
-        transfer_syntax,
-        header::IMPLICIT_LITTLE | header::EXPLICIT_LITTLE | header::EXPLICIT_BIG | header::DEFLATED
-    )
-}
-
-/// Video: the fragments are cut anywhere, frames cannot be told apart (PS3.5 §8.2.5 to §8.2.9).
-fn is_video(transfer_syntax: &str) -> bool {
-    transfer_syntax.starts_with("1.2.840.10008.1.2.4.10")
-}
-
-impl PixelElement {
-    /// The pixel element with this tag.
-    #[must_use]
-    pub fn of(tag: Tag) -> Option<Self> {
-        match tag {
-            Tag(0x7FE0, 0x0010) => Some(Self::Integer),
-            Tag(0x7FE0, 0x0008) => Some(Self::Float),
-            Tag(0x7FE0, 0x0009) => Some(Self::Double),
-            _ => None,
-        }
-    }
-}
-
-impl Identifiers {
-    /// Takes the value of a top-level element, if it is one of the identifiers.
-    pub(crate) fn note(&mut self, tag: Tag, bytes: &[u8]) {
-        let slot = match tag {
-            Tag(0x0008, 0x0016) => &mut self.sop_class,
-            Tag(0x0008, 0x0018) => &mut self.instance,
-            Tag(0x0020, 0x000D) => &mut self.study,
-            Tag(0x0020, 0x000E) => &mut self.series,
-            _ => return,
-        };
-        let text = String::from_utf8_lossy(bytes);
-        let trimmed = text.trim_end_matches([' ', '\0']);
-        *slot = (!trimmed.is_empty()).then(|| trimmed.to_owned());
-    }
-
-    /// The identifiers an instance must have.
-    fn check(&self) -> Result<(InstanceName, String), WalkError> {
-        fn parse<T>(
-            read: &Identifiers,
-            tag: Tag,
-            text: Option<&String>,
-            parse: impl Fn(&str) -> Result<T, UidError>,
-        ) -> Result<T, WalkError> {
-            let read = || Box::new(read.clone());
-            let text = text.ok_or_else(|| WalkError::Missing { tag, read: read() })?;
-            parse(text).map_err(|source| WalkError::BadUid {
-                tag,
-                read: read(),
-                source,
-            })
-        }
-        let sop_class = parse(self, Tag(0x0008, 0x0016), self.sop_class.as_ref(), |text| {
-            uid::check_uid(text).map(str::to_owned)
-        })?;
-        let instance = parse(
-            self,
-            Tag(0x0008, 0x0018),
-            self.instance.as_ref(),
-            InstanceUid::parse,
-        )?;
-        let study = parse(
-            self,
-            Tag(0x0020, 0x000D),
-            self.study.as_ref(),
-            StudyUid::parse,
-        )?;
-        let series = parse(
-            self,
-            Tag(0x0020, 0x000E),
-            self.series.as_ref(),
-            SeriesUid::parse,
-        )?;
-        Ok((
-            InstanceName {
-                study,
-                series,
-                instance,
-            },
-            sop_class,
-        ))
-    }
-}
-
-/// The values of group 0028 that say how pixels are to be read, as far as they are there.
-#[derive(Debug, Default)]
-struct Pixels {
-    rows: Option<u32>,
-    columns: Option<u32>,
-    samples: Option<u32>,
-    planar: Option<u32>,
-    allocated: Option<u32>,
-    stored: Option<u32>,
-    high_bit: Option<u32>,
-    representation: Option<u32>,
-    frames: Option<u32>,
-    photometric: String,
-    lossy: bool,
-}
-
-impl Pixels {
-    fn note(&mut self, tag: Tag, vr: VR, big: bool, bytes: &[u8], charset: &Charset) {
-        let first = || {
-            json::values(vr, big, bytes, charset)
-                .into_iter()
-                .next()
-                .unwrap_or_default()
-        };
-        let slot = match tag.1 {
-            0x0002 => &mut self.samples,
-            0x0004 => {
-                self.photometric = first();
-                return;
-            }
-            0x0006 => &mut self.planar,
-            0x0008 => &mut self.frames,
-            0x0010 => &mut self.rows,
-            0x0011 => &mut self.columns,
-            0x0100 => &mut self.allocated,
-            0x0101 => &mut self.stored,
-            0x0102 => &mut self.high_bit,
-            0x0103 => &mut self.representation,
-            0x2110 => {
-                self.lossy = first() == "01";
-                return;
-            }
-            _ => return,
-        };
-        *slot = first().trim_start_matches('+').parse().ok();
-    }
-
-    fn describe(&self, element: PixelElement) -> PixelDescription {
-        let short = |value: Option<u32>, default: u16| {
-            value.map_or(default, |value| u16::try_from(value).unwrap_or(0))
-        };
-        let allocated = match element {
-            PixelElement::Integer => short(self.allocated, 0),
-            PixelElement::Float => 32,
-            PixelElement::Double => 64,
-        };
-        PixelDescription {
-            rows: self.rows.unwrap_or(0),
-            columns: self.columns.unwrap_or(0),
-            samples_per_pixel: short(self.samples, 1),
-            photometric: self.photometric.clone(),
-            planar: short(self.planar, 0),
-            bits_allocated: allocated,
-            bits_stored: short(self.stored, allocated),
-            high_bit: short(self.high_bit, allocated.saturating_sub(1)),
-            representation: short(self.representation, 0),
-            frames: self.frames.filter(|frames| *frames > 0).unwrap_or(1),
-            lossy: self.lossy,
-            element,
-        }
-    }
-
-    /// Frames of native pixel data: as many as are declared and complete.
-    fn native_table(
-        &self,
-        native: NativePixels,
-        pixel: &PixelDescription,
-        layout: &mut Layout,
-        findings: &mut Vec<Finding>,
-    ) -> FrameTable {
-        let pixels = u128::from(pixel.rows).saturating_mul(pixel.columns.into());
-        let full = pixels
-            .saturating_mul(pixel.samples_per_pixel.into())
-            .saturating_mul(pixel.bits_allocated.into());
-        let frames = u128::from(pixel.frames);
-        let bits = u128::from(native.length).saturating_mul(8);
-        // Two chroma samples for two pixels (PS3.3 §C.7.6.3.1.2); some writers leave the label on full RGB.
-        let halved = pixel.photometric.ends_with("_422") && full.saturating_mul(frames) > bits;
-        let frame_bits = if halved { full / 3 * 2 } else { full };
-        let complete = bits.checked_div(frame_bits).unwrap_or(0);
-        if !is_native(&layout.transfer_syntax) && complete >= frames && frames > 0 {
-            findings.push(finding(
-                Tag(0x0002, 0x0010),
-                "names a compressed syntax, but the pixel data is native",
-            ));
-            layout.transfer_syntax = header::EXPLICIT_LITTLE.to_owned();
-            layout.part10 = false;
-        }
-        if frame_bits == 0 {
-            findings.push(finding(
-                Tag(0x7FE0, 0x0010),
-                "rows, columns or bits allocated are missing",
-            ));
-        } else if complete < frames {
-            findings.push(finding(
-                Tag(0x0028, 0x0008),
-                "says more frames than the pixel data holds",
-            ));
-        }
-        let wanted = if self.frames.is_some_and(|frames| frames > 0) {
-            frames
-        } else {
-            complete.max(1)
-        };
-        let count = u32::try_from(wanted.min(complete)).unwrap_or(u32::MAX);
-        FrameTable::native(native.offset, u64::try_from(frame_bits).unwrap_or(0), count)
-    }
 }
 
 #[cfg(test)]

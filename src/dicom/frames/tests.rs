@@ -251,6 +251,7 @@ fn single_bit_frames_start_between_bytes() {
                 offset: base + first,
                 length,
             }],
+            swap: 1,
             bits: Some(BitRange { skip, length: 9 }),
         };
         assert_eq!(table.frame(number).as_ref(), Some(&want));
@@ -262,6 +263,84 @@ fn single_bit_frames_start_between_bytes() {
     let aligned = DataSet::image(4, 4, 1, 2).bytes(Tag(0x7FE0, 0x0010), VR::OB, vec![0xA5; 4]);
     let table = walked(&aligned.file(Syntax::ExplicitLittle)).frames;
     assert_eq!(table.frame(2).unwrap().bits, None);
+}
+
+/// Swaps a frame's range and cuts its bits out, as a server does.
+fn read_native(built: &Built, slices: &FrameSlices) -> Vec<u8> {
+    let [range] = slices.ranges[..] else {
+        panic!("{slices:?}")
+    };
+    let start = usize::try_from(range.offset).unwrap();
+    let mut bytes = built.bytes[start..start + usize::try_from(range.length).unwrap()].to_vec();
+    crate::dicom::endian::swap(&mut bytes, slices.swap);
+    if let Some(BitRange { skip, length }) = slices.bits {
+        assert_eq!((skip % 8, length % 8), (0, 0));
+        let skip = usize::from(skip / 8);
+        bytes = bytes[skip..skip + usize::try_from(length / 8).unwrap()].to_vec();
+    }
+    bytes
+}
+
+#[test]
+fn big_endian_frames_are_read_in_whole_words() {
+    let pixels: Vec<u8> = (0..46).collect();
+    // 8-bit cells in OW, three to a frame: every other frame starts inside a word. The last byte has no partner.
+    for (rows, bits, frames, bytes) in [(3, 8, 15, 45), (3, 16, 7, 42), (1, 32, 11, 44)] {
+        let data = DataSet::image(rows, 1, bits, frames).bytes(
+            Tag(0x7FE0, 0x0010),
+            VR::OW,
+            pixels[..bytes].to_vec(),
+        );
+        let built = data.file(Syntax::ExplicitBig);
+        let table = walked(&built).frames;
+        assert_eq!(table.count(), frames);
+        let size = usize::from(rows * bits / 8);
+        for (number, want) in (1..).zip(pixels[..bytes].chunks_exact(size)) {
+            let slices = table.frame(number).unwrap();
+            assert_eq!(slices.swap, 2);
+            assert_eq!(read_native(&built, &slices), want, "{bits} {number}");
+            assert_eq!(
+                PackedFrames::new(&table.to_bytes()).unwrap().frame(number),
+                Some(slices)
+            );
+        }
+    }
+    let bytes =
+        DataSet::image(3, 1, 8, 15).bytes(Tag(0x7FE0, 0x0010), VR::OB, pixels[..45].to_vec());
+    assert_eq!(
+        walked(&bytes.file(Syntax::ExplicitBig))
+            .frames
+            .frame(2)
+            .unwrap()
+            .swap,
+        1
+    );
+    let single_bits = DataSet::image(3, 3, 1, 5).bytes(Tag(0x7FE0, 0x0010), VR::OW, vec![0xA5; 6]);
+    let slices = walked(&single_bits.file(Syntax::ExplicitBig))
+        .frames
+        .frame(3)
+        .unwrap();
+    assert_eq!(
+        (slices.ranges[0].length, slices.bits),
+        (2, Some(BitRange { skip: 2, length: 9 }))
+    );
+    let slices = walked(&single_bits.file(Syntax::ExplicitBig))
+        .frames
+        .frame(2)
+        .unwrap();
+    assert_eq!(
+        (slices.ranges[0].length, slices.bits),
+        (4, Some(BitRange { skip: 9, length: 9 }))
+    );
+    let doubles = DataSet::image(2, 2, 16, 1).bytes(Tag(0x7FE0, 0x0009), VR::OD, vec![0; 32]);
+    assert_eq!(
+        walked(&doubles.file(Syntax::ExplicitBig))
+            .frames
+            .frame(1)
+            .unwrap()
+            .swap,
+        8
+    );
 }
 
 #[test]
@@ -334,7 +413,19 @@ fn a_large_table_is_compact_and_quick_to_look_into() {
 fn bytes_that_are_no_table_are_refused() {
     let (_, pieces, offsets) = cut(6);
     let table = walked(&file(3, &offsets, &pieces, None)).frames;
-    for table in [table, FrameTable::native(10, 16, 3), FrameTable::none()] {
+    for table in [
+        table,
+        FrameTable::native(
+            ByteRange {
+                offset: 10,
+                length: 6,
+            },
+            16,
+            3,
+            1,
+        ),
+        FrameTable::none(),
+    ] {
         let bytes = table.to_bytes();
         for cut in 0..bytes.len() {
             assert!(PackedFrames::new(&bytes[..cut]).is_none(), "{cut}");

@@ -215,7 +215,7 @@ fn large_values_are_planned_as_runs_of_the_source() {
 }
 
 #[test]
-fn big_endian_words_are_swapped_by_two_whatever_the_bits_allocated() {
+fn big_endian_pixels_come_out_little() {
     let data = DataSet::image(1, 1, 32, 1).bytes(PIXELS, VR::OW, [1, 2, 3, 4]);
     let built = data.file(Syntax::ExplicitBig);
     assert!(built.bytes.ends_with(&[2, 1, 4, 3]));
@@ -225,6 +225,22 @@ fn big_endian_words_are_swapped_by_two_whatever_the_bits_allocated() {
     assert!(
         rewrite(&data.file(Syntax::ExplicitBig), &Edits::none(EXPLICIT)).ends_with(&[1, 2, 3, 4])
     );
+}
+
+#[test]
+fn thirty_two_bit_cells_with_the_high_word_first_are_recognized() {
+    let cells = (0..10_000_u32).map(|i| 1_249_000 + i * 37 % 5000);
+    let little: Vec<u8> = cells.clone().flat_map(u32::to_le_bytes).collect();
+    // The builder swaps words, so that the file has the big endian numbers.
+    let mut high_first: Vec<u8> = cells.flat_map(u32::to_be_bytes).collect();
+    swap(&mut high_first, 2);
+    for (stored, width) in [(high_first, 4), (little.clone(), 2)] {
+        let built = DataSet::image(100, 100, 32, 1)
+            .bytes(PIXELS, VR::OW, stored)
+            .file(Syntax::ExplicitBig);
+        assert!(rewrite(&built, &Edits::none(EXPLICIT)).ends_with(&little));
+        assert_eq!(walked(&built.bytes).frames.frame(1).unwrap().swap, width);
+    }
 }
 
 #[test]
