@@ -554,16 +554,19 @@ impl Fragments {
                 )),
             }
         }
+        let known = self.codestreams.first() == Some(&0);
         if !self.basic_offsets.is_empty() {
             match self.by_offsets(self.basic_offsets.iter().map(|o| u64::from(*o))) {
-                // Some writers note only the first frame: the number of fragments then tells more.
-                Some(starts) if starts.len() == declared || count != declared => {
+                // Some writers note only the first frame; then other signs that agree with the declared number tell more.
+                Some(starts)
+                    if starts.len() == declared
+                        || (count != declared && !(known && self.codestreams.len() == declared)) =>
+                {
                     return shorten(starts, count);
                 }
                 _ => findings.push(finding("the basic offset table contradicts the fragments")),
             }
         }
-        let known = self.codestreams.first() == Some(&0);
         if count == declared {
             return None;
         }
@@ -571,11 +574,7 @@ impl Fragments {
             return Some(vec![0]);
         }
         findings.push(finding("frames had to be told apart by their first bytes"));
-        if known {
-            shorten(self.codestreams.clone(), count)
-        } else {
-            None
-        }
+        if known { shorten(self.codestreams.clone(), count) } else { None }
     }
 
     /// Fragment indexes of offsets from the first item header; none unless they ascend and each meets an item.

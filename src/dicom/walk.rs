@@ -355,14 +355,16 @@ impl<'a, 'o> Walker<'a, 'o> {
     fn small_element(&mut self, element: &Element) -> Result<(), WalkError> {
         let Element { tag, vr, big, .. } = *element;
         let depth = self.path.len();
+        let limits = self.options.limits;
         let wanted = depth == 0 && self.is_wanted(tag);
         let bytes = self.scanner.value(element)?;
         if tag == Tag(0x0008, 0x0005) {
             let (charset, problem) = Charset::from_terms(&bytes);
             self.charsets.retain(|(at, _)| *at < depth);
             self.charsets.push((depth, charset));
-            self.findings
-                .extend(problem.map(|p| finding(tag, &p.to_string())));
+            if let Some(problem) = problem {
+                note(&mut self.findings, limits.findings, finding(tag, &problem.to_string()));
+            }
         }
         let charset = self
             .charsets
@@ -374,7 +376,7 @@ impl<'a, 'o> Walker<'a, 'o> {
         let mut decoded = None;
         if let Some(validate) = self.options.validate {
             let values = json::values(vr, big, &bytes, &charset);
-            let creator = creator_of(&self.creators, tag);
+            let creator = creator_of(&self.creators, depth, tag);
             if let Some(reason) = validate(
                 &Header {
                     tag,
@@ -385,8 +387,11 @@ impl<'a, 'o> Walker<'a, 'o> {
                 &values,
                 &bytes,
             ) {
-                self.findings.push(finding(tag, &reason));
-                return Ok(());
+                note(&mut self.findings, limits.findings, finding(tag, &reason));
+                // Who the instance is has been checked already, and belongs into its metadata.
+                if depth > 0 || !Identifiers::holds(tag) {
+                    return Ok(());
+                }
             }
             decoded = Some(values);
         }
@@ -410,16 +415,12 @@ impl<'a, 'o> Walker<'a, 'o> {
             });
         }
         if self.track_creators && tag.0 & 1 == 1 && (0x10..=0xFF).contains(&tag.1) {
-            let name = charset
-                .decode(VR::LO, &bytes)
-                .trim_matches([' ', '\0'])
-                .to_owned();
-            self.creators.push(Creator {
-                depth,
-                group: tag.0,
-                block: tag.1,
-                name,
-            });
+            let name = charset.decode(VR::LO, &bytes).trim_matches([' ', '\0']).to_owned();
+            // Groups ascend, so those before are done with; this bounds the list as well.
+            while self.creators.last().is_some_and(|c| c.depth == depth && c.group != tag.0) {
+                self.creators.pop();
+            }
+            self.creators.push(Creator { depth, group: tag.0, block: tag.1, name });
         }
         Ok(())
     }
@@ -433,7 +434,7 @@ impl<'a, 'o> Walker<'a, 'o> {
                     key.tag.0 == tag.0
                         && key.tag.1 & 0xFF == tag.1 & 0xFF
                         && tag.1 > 0xFF
-                        && creator_of(&self.creators, tag) == Some(creator)
+                        && creator_of(&self.creators, 0, tag) == Some(creator)
                 }
             })
     }
@@ -639,12 +640,18 @@ impl Origin {
     }
 }
 
-fn creator_of(creators: &[Creator], tag: Tag) -> Option<&str> {
-    let found = creators
-        .iter()
-        .rev()
-        .find(|c| c.group == tag.0 && c.block == tag.1 >> 8);
-    found.filter(|_| tag.0 & 1 == 1).map(|c| c.name.as_str())
+/// The creator of a private element: it reserves its block in its own data set only (PS3.5 §7.8.1).
+fn creator_of(creators: &[Creator], depth: usize, tag: Tag) -> Option<&str> {
+    let mut here = creators.iter().rev().take_while(|c| c.depth == depth);
+    let found = here.find(|c| c.group == tag.0 && c.block == tag.1 >> 8);
+    found.map(|c| c.name.as_str())
+}
+
+/// Keeps a finding unless there are too many.
+fn note(findings: &mut Vec<Finding>, most: usize, finding: Finding) {
+    if findings.len() < most {
+        findings.push(finding);
+    }
 }
 
 /// A finding in the words of the failed-attributes sequence.

@@ -127,6 +127,9 @@ fn tables_that_contradict_the_fragments_are_overruled() {
         assert_eq!(instance.findings.len(), 1, "{table:?}");
         assert_eq!(instance.findings[0].tag, Tag(0x7FE0, 0x0010));
     }
+    let (_, pieces, _) = cut(6);
+    let built = file(3, &[0], &pieces, None);
+    assert_eq!(frames(&built, &walked(&built).frames), want);
     let wrong_lengths = (
         offsets.iter().map(|o| u64::from(*o)).collect(),
         vec![1, 2, 3],

@@ -230,6 +230,32 @@ fn more_attributes_are_collected_on_request_private_ones_by_creator() {
 }
 
 #[test]
+fn a_private_block_belongs_to_its_own_data_set_only() {
+    let inner = DataSet::new().text(Tag(0x0009, 0x1001), VR::LO, "unowned");
+    let owned = DataSet::new()
+        .text(Tag(0x0009, 0x0010), VR::LO, "INNER")
+        .text(Tag(0x0009, 0x1001), VR::LO, "owned");
+    let data = DataSet::instance()
+        .text(Tag(0x0009, 0x0010), VR::LO, "OUTER ")
+        .text(Tag(0x0009, 0x1001), VR::LO, "top")
+        .text(Tag(0x0009, 0x1101), VR::LO, "unowned")
+        .items(Tag(0x0040, 0x0275), Lengths::Defined, vec![inner, owned])
+        .set(DataSet::new());
+    let seen = std::cell::RefCell::new(Vec::new());
+    let validate = |header: &Header<'_>, values: &[String], _: &[u8]| {
+        if header.tag.0 == 9 && header.tag.1 > 0xFF {
+            seen.borrow_mut().push((values[0].clone(), header.creator.map(str::to_owned)));
+        }
+        None
+    };
+    let options = WalkOptions { validate: Some(&validate), ..WalkOptions::default() };
+    walk(&data.file(Syntax::ExplicitLittle).bytes, &options).unwrap();
+    let want = [("top", Some("OUTER")), ("unowned", None), ("unowned", None), ("owned", Some("INNER"))];
+    let want = want.map(|(value, creator)| (value.to_owned(), creator.map(str::to_owned)));
+    assert_eq!(seen.into_inner(), want);
+}
+
+#[test]
 fn a_rejected_value_is_left_out_and_reported() {
     let item = DataSet::new()
         .text(Tag(0x0009, 0x0010), VR::LO, "ACME")

@@ -287,6 +287,30 @@ fn items_elements_and_fragments_are_counted() {
 }
 
 #[test]
+fn zero_elements_before_a_last_byte_take_no_time() {
+    let mut built = DataSet::instance().file(Syntax::ExplicitLittle);
+    built.bytes.extend(vec![0; 1_000_000]);
+    built.bytes.push(1);
+    let start = std::time::Instant::now();
+    assert!(try_walk(&built.bytes).is_err());
+    assert!(start.elapsed().as_secs() < 5);
+}
+
+#[test]
+fn findings_are_limited_but_what_they_are_about_is_left_out() {
+    let mut data = DataSet::instance();
+    for element in 0x1000..0x1800 {
+        data = data.text(Tag(0x0009, element), VR::LO, "x");
+    }
+    let validate = |header: &Header<'_>, _: &[String], _: &[u8]| Some(format!("{}", header.vr));
+    let options = WalkOptions { validate: Some(&validate), ..WalkOptions::default() };
+    let instance = walk(&data.file(Syntax::ExplicitLittle).bytes, &options).unwrap();
+    assert_eq!(instance.findings.len(), 1000);
+    // The identifiers stay whatever a validator says of them.
+    assert_eq!(parsed(&instance).as_object().unwrap().len(), 4);
+}
+
+#[test]
 fn a_deflate_bomb_stops_at_the_cap() {
     let data = rich()
         .without(PIXELS)
