@@ -24,8 +24,12 @@ enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Native {
     offset: u64,
+    /// Bytes of all pixel data.
+    length: u64,
     frame_bits: u64,
     count: u32,
+    /// 1, 2, 4 or 8.
+    swap: u8,
 }
 
 /// Frames of one or more fragments each.
@@ -46,7 +50,9 @@ struct Encapsulated {
 pub struct FrameSlices {
     /// Where they lie; more than one range when the frame has several fragments.
     pub ranges: Vec<ByteRange>,
-    /// Set when the frame does not start or end at a byte: which bits of the range are the frame's.
+    /// Bytes that change places for little endian (1: none do), see [`super::endian::swap`]; done before the bits are cut.
+    pub swap: u8,
+    /// Set when the frame does not fill its range: which bits of it are the frame's.
     pub bits: Option<BitRange>,
 }
 
@@ -78,7 +84,7 @@ pub struct ByteRange {
 /// A run of bits in a byte range, the least significant bit of a byte first (PS3.5 §8.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BitRange {
-    /// Bits of the first byte that belong to the frame before.
+    /// Bits at the start that belong to the frame before; less than 64.
     pub skip: u8,
     /// Bits of the frame.
     pub length: u64,
@@ -91,16 +97,26 @@ impl FrameTable {
         Self::default()
     }
 
-    /// Frames of `frame_bits` bits that follow each other without gaps from `offset` on.
+    /// Frames of `frame_bits` bits that follow each other without gaps in the pixel data.
+    ///
+    /// `swap` is 1 in little endian, else the width from [`super::endian`]. Frames the bytes do not hold are left out.
     #[must_use]
-    pub fn native(offset: u64, frame_bits: u64, count: u32) -> Self {
-        if frame_bits == 0 || count == 0 {
+    pub fn native(pixels: ByteRange, frame_bits: u64, count: u32, swap: u8) -> Self {
+        let ByteRange { offset, length } = pixels;
+        let complete = u128::from(length)
+            .saturating_mul(8)
+            .checked_div(frame_bits.into())
+            .unwrap_or(0);
+        let count = count.min(u32::try_from(complete).unwrap_or(u32::MAX));
+        if count == 0 || !matches!(swap, 1 | 2 | 4 | 8) {
             return Self::none();
         }
         Self(Kind::Native(Native {
             offset,
+            length,
             frame_bits,
             count,
+            swap,
         }))
     }
 
@@ -152,7 +168,9 @@ impl FrameTable {
             Kind::None => out.push(KIND_NONE),
             Kind::Native(native) => {
                 out.push(KIND_NATIVE);
+                out.push(native.swap);
                 out.extend(native.offset.to_le_bytes());
+                out.extend(native.length.to_le_bytes());
                 out.extend(native.frame_bits.to_le_bytes());
                 out.extend(native.count.to_le_bytes());
             }
@@ -180,16 +198,23 @@ impl Native {
         }
         let first_bit = u128::from(number.checked_sub(1)?).checked_mul(self.frame_bits.into())?;
         let end_bit = first_bit.checked_add(self.frame_bits.into())?;
+        // A word that has to be swapped is read whole.
+        let unit = u64::from(self.swap);
         let first = u64::try_from(first_bit >> 3).ok()?;
+        let first = first.checked_sub(first.checked_rem(unit)?)?;
         let end = u64::try_from(end_bit.checked_add(7)? >> 3).ok()?;
-        let skip = u8::try_from(first_bit & 7).ok()?;
-        let aligned = skip == 0 && self.frame_bits.is_multiple_of(8);
+        let end = end.checked_next_multiple_of(unit)?.min(self.length);
+        let length = end.checked_sub(first)?;
+        let skip = first_bit.checked_sub(u128::from(first).checked_mul(8)?)?;
+        let skip = u8::try_from(skip).ok()?;
+        let whole = skip == 0 && u128::from(length).checked_mul(8)? == u128::from(self.frame_bits);
         Some(FrameSlices {
             ranges: vec![ByteRange {
                 offset: self.offset.checked_add(first)?,
-                length: end.checked_sub(first)?,
+                length,
             }],
-            bits: (!aligned).then_some(BitRange {
+            swap: self.swap,
+            bits: (!whole).then_some(BitRange {
                 skip,
                 length: self.frame_bits,
             }),
@@ -273,7 +298,11 @@ fn slices(
         });
         at = at.checked_add(bytes)?.checked_add(ITEM_HEADER)?;
     }
-    Some(FrameSlices { ranges, bits: None })
+    Some(FrameSlices {
+        ranges,
+        swap: 1,
+        bits: None,
+    })
 }
 
 const KIND_NONE: u8 = 0;
@@ -310,17 +339,19 @@ impl<'a> PackedFrames<'a> {
         Some(Self(match kind {
             KIND_NONE if rest.is_empty() => Packed::None,
             KIND_NATIVE => {
+                let (&swap, rest) = rest.split_first()?;
                 let (offset, rest) = take_u64(rest)?;
+                let (length, rest) = take_u64(rest)?;
                 let (frame_bits, rest) = take_u64(rest)?;
                 let (count, rest) = take_u32(rest)?;
-                if !rest.is_empty() || frame_bits == 0 {
-                    return None;
+                let table =
+                    FrameTable::native(ByteRange { offset, length }, frame_bits, count, swap);
+                match table.0 {
+                    Kind::Native(native) if native.count == count && rest.is_empty() => {
+                        Packed::Native(native)
+                    }
+                    _ => return None,
                 }
-                Packed::Native(Native {
-                    offset,
-                    frame_bits,
-                    count,
-                })
             }
             KIND_ENCAPSULATED => {
                 let (&width, rest) = rest
@@ -523,16 +554,20 @@ impl Fragments {
                 )),
             }
         }
+        let known = self.codestreams.first() == Some(&0);
         if !self.basic_offsets.is_empty() {
             match self.by_offsets(self.basic_offsets.iter().map(|o| u64::from(*o))) {
-                // Some writers note only the first frame: the number of fragments then tells more.
-                Some(starts) if starts.len() == declared || count != declared => {
+                // Some writers note only the first frame; then other signs that agree with the declared number tell more.
+                Some(starts)
+                    if starts.len() == declared
+                        || (count != declared
+                            && !(known && self.codestreams.len() == declared)) =>
+                {
                     return shorten(starts, count);
                 }
                 _ => findings.push(finding("the basic offset table contradicts the fragments")),
             }
         }
-        let known = self.codestreams.first() == Some(&0);
         if count == declared {
             return None;
         }
@@ -592,3 +627,6 @@ fn finding(reason: &str) -> Finding {
         comment: format!("DICOM100: (7FE0,0010) - {reason}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,11 +4,13 @@
 pub mod build;
 pub mod charset;
 pub mod codec;
+pub mod endian;
 pub mod error;
 pub mod fold;
 #[doc(hidden)]
 pub mod frames;
 pub mod header;
+pub mod identifiers;
 pub mod inflate;
 pub mod instance;
 pub mod json;

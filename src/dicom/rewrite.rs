@@ -3,14 +3,17 @@
 //! Invariant: only values up to 4 KiB pass through memory, all others are copied or swapped from the source by the caller; the
 //! planned length is the length written. Reads through the scanner of the walk, so both agree what the file holds.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
 
 use dicom_core::{Tag, VR};
 use dicom_object::FileMetaTableBuilder;
 
-use super::error::{Identifiers, Limit, WalkError};
+use super::endian::{pixel_swap_width, swap, swap_width};
+use super::error::{Limit, WalkError};
 use super::header::{self, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED};
+use super::identifiers::Identifiers;
 use super::instance::Layout;
 use super::scan::{Element, Event, Limits, Scanner};
 use super::source::{Source, Window, read_full};
@@ -207,7 +210,6 @@ struct Planner<'a, 'e> {
     kept: u64,
     open: usize,
     identifiers: Identifiers,
-    /// (0028,0100), once it was seen.
     bits_allocated: u16,
 }
 
@@ -255,6 +257,10 @@ impl Planner<'_, '_> {
             return true;
         }
         self.insert_before(Some(tag));
+        if tag == Tag(0xFFFC, 0xFFFC) {
+            // Data Set Trailing Padding means nothing (PS3.10 §7.2).
+            return false;
+        }
         let replaces = !matches!(self.pixels, PixelEdit::Keep);
         // Offset tables of the old fragments.
         if replaces && matches!(tag, Tag(0x7FE0, 0x0001..=0x0003)) {
@@ -300,17 +306,6 @@ impl Planner<'_, '_> {
         Ok(())
     }
 
-    /// Bytes that change places. Samples of more than 16 bits are swapped as a whole: that is how every writer of big
-    /// endian files has stored them, although OW alone would mean 16-bit words.
-    fn width(&self, tag: Tag, vr: VR) -> usize {
-        let samples = self.open == 0 && tag == Tag(0x7FE0, 0x0010) && vr == VR::OW;
-        match self.bits_allocated {
-            32 if samples => 4,
-            64 if samples => 8,
-            _ => swap_width(vr),
-        }
-    }
-
     fn element(&mut self, element: &Element) -> Result<(), WalkError> {
         let Element {
             tag,
@@ -322,15 +317,18 @@ impl Planner<'_, '_> {
         if self.open == 0 && tag == Tag(0x7FE0, 0x0010) && self.new_pixels()? {
             return Ok(());
         }
-        let width = if big { self.width(tag, vr) } else { 1 };
+        let width = if big { self.width(element)? } else { 1 };
         if length <= SMALL {
             let mut value = self.scanner.value(element)?.into_owned();
             if self.open == 0 {
                 self.identifiers.note(tag, &value);
             }
             swap(&mut value, width);
-            if let (0, Tag(0x0028, 0x0100), [low, high, ..]) = (self.open, tag, value.as_slice()) {
-                self.bits_allocated = u16::from_le_bytes([*low, *high]);
+            if self.open == 0
+                && tag == Tag(0x0028, 0x0100)
+                && let Some(bits) = value.first_chunk()
+            {
+                self.bits_allocated = u16::from_le_bytes(*bits);
             }
             self.small_value(tag, vr, &value);
             return Ok(());
@@ -339,21 +337,34 @@ impl Planner<'_, '_> {
         self.head(tag, vr, length.saturating_add(odd));
         self.flush();
         let length = u64::from(length);
-        self.segments.push(match u8::try_from(width) {
-            Ok(width @ 2..) => Segment::Swap {
+        self.segments.push(if width > 1 {
+            Segment::Swap {
                 offset: value_at,
                 length,
                 width,
-            },
-            _ => Segment::Copy {
+            }
+        } else {
+            Segment::Copy {
                 offset: value_at,
                 length,
-            },
+            }
         });
         if odd == 1 {
             self.small.push(padding(vr));
         }
         Ok(())
+    }
+
+    /// Bytes that change places in a big-endian value.
+    fn width(&mut self, element: &Element) -> Result<u8, WalkError> {
+        if self.open > 0 || element.tag != Tag(0x7FE0, 0x0010) {
+            return Ok(swap_width(element.vr));
+        }
+        let length = u64::from(element.length);
+        pixel_swap_width(element.vr, self.bits_allocated, length, |at, count| {
+            let at = element.value_at.saturating_add(at);
+            self.scanner.bytes(at, count).map(Cow::into_owned)
+        })
     }
 
     /// Writes the replacement of the pixel data; false when it stays.
@@ -525,29 +536,6 @@ fn has_short_length(vr: VR) -> bool {
     )
 }
 
-/// Bytes that change places between big and little endian (PS3.5 §7.3).
-///
-/// OW is swapped within each 16-bit word whatever Bits Allocated says: a 32-bit cell is two words, the low one first, in either
-/// byte order (PS3.5 §6.2, §8.1.1). A tag is two 16-bit numbers.
-#[must_use]
-pub fn swap_width(vr: VR) -> usize {
-    match vr {
-        VR::US | VR::SS | VR::OW | VR::AT => 2,
-        VR::UL | VR::SL | VR::FL | VR::OL | VR::OF => 4,
-        VR::FD | VR::OD | VR::SV | VR::UV | VR::OV => 8,
-        _ => 1,
-    }
-}
-
-/// Reverses the bytes of each `width`; a shorter rest stays.
-pub fn swap(bytes: &mut [u8], width: usize) {
-    if width > 1 {
-        for chunk in bytes.chunks_exact_mut(width) {
-            chunk.reverse();
-        }
-    }
-}
-
 fn padding(vr: VR) -> u8 {
     let text = !matches!(
         vr,
@@ -581,14 +569,7 @@ pub fn write(
                 length,
                 width,
             } => {
-                copy(
-                    source,
-                    *offset,
-                    *length,
-                    usize::from(*width),
-                    &mut buffer,
-                    out,
-                )?;
+                copy(source, *offset, *length, *width, &mut buffer, out)?;
             }
             Segment::Frames { numbers, .. } => frames(numbers.clone(), out)?,
         }
@@ -601,7 +582,7 @@ fn copy(
     source: &dyn Source,
     mut offset: u64,
     mut length: u64,
-    width: usize,
+    width: u8,
     buffer: &mut [u8],
     out: &mut dyn Write,
 ) -> io::Result<()> {

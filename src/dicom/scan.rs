@@ -30,6 +30,8 @@ pub struct Limits {
     pub text: usize,
     /// Values served by URI.
     pub bulk: usize,
+    /// Findings that are reported; what they are about is left out all the same.
+    pub findings: usize,
     /// Bytes of an inflated data set.
     pub inflated: u64,
 }
@@ -43,7 +45,8 @@ impl Default for Limits {
             fragments: 4 << 20,
             kept: 64 << 20,
             text: 256 << 20,
-            bulk: 256 << 10,
+            bulk: 64 << 10,
+            findings: 1000,
             inflated: 4 << 30,
         }
     }
@@ -130,6 +133,8 @@ pub(crate) struct Scanner<'a> {
     fragments: u64,
     /// Largest top-level tag so far: bytes behind pixel data that go back to lower tags are no elements.
     highest: Tag,
+    /// A byte other than zero, met when looking whether only zeros are left.
+    nonzero: Option<u64>,
     /// Only tells whether bytes are a sequence: values of VR UN are not looked into.
     trial: bool,
 }
@@ -160,6 +165,7 @@ impl<'a> Scanner<'a> {
             items: 0,
             fragments: 0,
             highest: Tag(0, 0),
+            nonzero: None,
             trial: false,
         }
     }
@@ -266,10 +272,9 @@ impl<'a> Scanner<'a> {
         if self.elements > self.limits.elements {
             return Err(self.over(header.tag, Limit::Elements, self.limits.elements));
         }
-        let no_content = header.tag.1 == 0
-            || matches!(header.tag, Tag(0x0000 | 0x0002, _) | Tag(0xFFFC, 0xFFFC));
+        let no_content = header.tag.1 == 0 || matches!(header.tag, Tag(0x0000 | 0x0002, _));
         if no_content && header.length != UNDEFINED {
-            // Group lengths, strays of the command and meta groups, and trailing padding.
+            // Group lengths, and strays of the command and meta groups.
             self.position = value_end;
             return Ok(None);
         }
@@ -306,7 +311,9 @@ impl<'a> Scanner<'a> {
         if matches!(stored, None | Some(VR::UN)) {
             let known = resolve(tag, context);
             let fits = match known {
-                VR::SQ if stored.is_none() => true,
+                VR::SQ if stored.is_none() => {
+                    length == 0 || self.starts_with_item(value_at, big)?
+                }
                 // The content of UN is Implicit VR Little Endian whatever is around it (PS3.5 §6.2.2).
                 VR::SQ => self.is_sequence(value_at, value_end)?,
                 VR::UN => false,
@@ -578,10 +585,15 @@ impl<'a> Scanner<'a> {
             return Ok(false);
         }
         let mut at = self.position;
-        let mut zeros = left >= 8 || !self.is_big();
+        // What was found not to be zero is not looked for again.
+        let mut zeros = (left >= 8 || !self.is_big()) && self.nonzero.is_none_or(|seen| seen < at);
         while zeros && at < self.end {
             let bytes = self.window.peek(at, 4096)?;
-            zeros = !bytes.is_empty() && bytes.iter().all(|&b| b == 0);
+            if let Some(index) = bytes.iter().position(|&b| b != 0) {
+                self.nonzero = Some(at.saturating_add(index as u64));
+                zeros = false;
+            }
+            zeros &= !bytes.is_empty();
             at = at.saturating_add(bytes.len() as u64);
         }
         if zeros || behind_pixels {
@@ -635,6 +647,16 @@ impl<'a> Scanner<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A private dictionary may give the tag another VR: a value that does not start with an item is no sequence.
+    fn starts_with_item(&mut self, value_at: u64, big: bool) -> Result<bool, WalkError> {
+        let item: &[u8] = if big {
+            &[0xFF, 0xFE, 0xE0]
+        } else {
+            &[0xFE, 0xFF]
+        };
+        Ok(self.window.peek(value_at, 4)?.starts_with(item))
     }
 
     /// Whether a value of VR UN reads as a sequence to its very end.
