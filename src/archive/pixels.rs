@@ -161,22 +161,6 @@ impl Codecs for Built {
     }
 }
 
-/// Byte order of native frames.
-fn byte_order(instance: &OpenInstance) -> ByteOrder {
-    if instance.row.layout.transfer_syntax != syntax::EXPLICIT_BE {
-        return ByteOrder::Little;
-    }
-    let words = instance
-        .bulk
-        .iter()
-        .any(|b| b.path == "7FE00010" && b.vr == "OW");
-    if words {
-        ByteOrder::BigWords
-    } else {
-        ByteOrder::Big
-    }
-}
-
 /// Turns a codec's refusal into an answer: what cannot be decoded cannot be had in this form.
 fn refused(error: CodecError) -> ArchiveError {
     ArchiveError::Codec(error)
@@ -224,22 +208,12 @@ impl Archive {
             });
         }
         if media::is_native(&syntax) {
-            let order = byte_order(instance);
-            let index = u64::from(number - 1);
-            let span = codec::native_frame_span(&shape, index, order)
-                .ok_or_else(|| ArchiveError::not_found("the frame"))?;
-            let value = instance
-                .pixel_value()
-                .ok_or_else(|| ArchiveError::not_found("pixel data"))?;
-            let length = span.end.min(value.length).saturating_sub(span.start);
-            let bytes = collect(
-                self.dataset_range(&instance.row, value.offset + span.start, length)
-                    .await?,
-            )
-            .await?;
+            let bytes = collect(self.native_slices(instance, &slices).await?).await?;
             return self
                 .maker
-                .work(move || codec::native_frame(&bytes, &shape, index, order).map_err(refused))
+                .work(move || {
+                    codec::native_to_canonical(&bytes, &shape, ByteOrder::Little).map_err(refused)
+                })
                 .await;
         }
         let bytes = collect(self.slices(instance, &slices).await?).await?;

@@ -15,7 +15,7 @@ use super::pixels::{Made, MadeKey};
 use super::retrieve::{Content, OpenInstance};
 use crate::dicom::codec;
 use crate::dicom::instance::PixelElement;
-use crate::dicom::media::{self, syntax};
+use crate::dicom::media;
 use crate::dicom::render::{
     self, Animation, IconKind, Photometric, Presentation, RenderAttributes, Request, SampleKind,
     Samples, text,
@@ -417,15 +417,12 @@ impl Archive {
                 let slices = instance
                     .frame(number)
                     .ok_or_else(|| ArchiveError::not_found(format!("frame {number}")))?;
-                let mut bytes = collect(self.slices(instance, &slices).await?).await?;
-                let (kind, width) = if pixel.element == PixelElement::Float {
-                    (SampleKind::F32, 4)
+                let bytes = collect(self.native_slices(instance, &slices).await?).await?;
+                let kind = if pixel.element == PixelElement::Float {
+                    SampleKind::F32
                 } else {
-                    (SampleKind::F64, 8)
+                    SampleKind::F64
                 };
-                if instance.row.layout.transfer_syntax == syntax::EXPLICIT_BE {
-                    crate::dicom::rewrite::swap(&mut bytes, width);
-                }
                 Pixels::Float {
                     rows: pixel.rows,
                     columns: pixel.columns,

@@ -14,6 +14,7 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use super::error::{ArchiveError, Result};
 use super::{Archive, describe};
+use crate::dicom::endian::swap;
 use crate::dicom::frames::{FrameSlices, PackedFrames};
 use crate::dicom::inflate;
 use crate::dicom::instance::{BulkItem, Layout};
@@ -87,14 +88,6 @@ impl OpenInstance {
     #[must_use]
     pub fn frame_count(&self) -> u32 {
         PackedFrames::new(&self.frames).map_or(0, |f| f.count())
-    }
-
-    /// The Pixel Data value, when it is native.
-    #[must_use]
-    pub fn pixel_value(&self) -> Option<&BulkItem> {
-        self.bulk
-            .iter()
-            .find(|item| matches!(item.path.as_str(), "7FE00010" | "7FE00008" | "7FE00009"))
     }
 
     /// Where a frame lies; `number` counts from 1.
@@ -387,7 +380,7 @@ fn read_piece(source: &dyn Source, range: Range<u64>, width: u8) -> Result<Bytes
         }
     }
     if width > 1 {
-        rewrite::swap(&mut buffer, usize::from(width));
+        swap(&mut buffer, width);
     }
     Ok(Bytes::from(buffer))
 }
