@@ -23,7 +23,10 @@ pub struct Identifiers {
 impl Identifiers {
     /// Whether a top-level element is one of the identifiers.
     pub(crate) fn holds(tag: Tag) -> bool {
-        matches!(tag, Tag(0x0008, 0x0016 | 0x0018) | Tag(0x0020, 0x000D | 0x000E))
+        matches!(
+            tag,
+            Tag(0x0008, 0x0016 | 0x0018) | Tag(0x0020, 0x000D | 0x000E)
+        )
     }
 
     /// Takes the value of a top-level element, if it is one of the identifiers.

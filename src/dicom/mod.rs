@@ -13,6 +13,7 @@ pub mod inflate;
 pub mod instance;
 pub mod json;
 pub mod keys;
+pub mod limits;
 pub mod metadata;
 pub mod query;
 pub mod rewrite;

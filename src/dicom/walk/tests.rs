@@ -244,13 +244,22 @@ fn a_private_block_belongs_to_its_own_data_set_only() {
     let seen = std::cell::RefCell::new(Vec::new());
     let validate = |header: &Header<'_>, values: &[String], _: &[u8]| {
         if header.tag.0 == 9 && header.tag.1 > 0xFF {
-            seen.borrow_mut().push((values[0].clone(), header.creator.map(str::to_owned)));
+            seen.borrow_mut()
+                .push((values[0].clone(), header.creator.map(str::to_owned)));
         }
         None
     };
-    let options = WalkOptions { validate: Some(&validate), ..WalkOptions::default() };
+    let options = WalkOptions {
+        validate: Some(&validate),
+        ..WalkOptions::default()
+    };
     walk(&data.file(Syntax::ExplicitLittle).bytes, &options).unwrap();
-    let want = [("top", Some("OUTER")), ("unowned", None), ("unowned", None), ("owned", Some("INNER"))];
+    let want = [
+        ("top", Some("OUTER")),
+        ("unowned", None),
+        ("unowned", None),
+        ("owned", Some("INNER")),
+    ];
     let want = want.map(|(value, creator)| (value.to_owned(), creator.map(str::to_owned)));
     assert_eq!(seen.into_inner(), want);
 }

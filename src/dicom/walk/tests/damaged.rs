@@ -303,7 +303,10 @@ fn findings_are_limited_but_what_they_are_about_is_left_out() {
         data = data.text(Tag(0x0009, element), VR::LO, "x");
     }
     let validate = |header: &Header<'_>, _: &[String], _: &[u8]| Some(format!("{}", header.vr));
-    let options = WalkOptions { validate: Some(&validate), ..WalkOptions::default() };
+    let options = WalkOptions {
+        validate: Some(&validate),
+        ..WalkOptions::default()
+    };
     let instance = walk(&data.file(Syntax::ExplicitLittle).bytes, &options).unwrap();
     assert_eq!(instance.findings.len(), 1000);
     // The identifiers stay whatever a validator says of them.
