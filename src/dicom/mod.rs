@@ -15,6 +15,7 @@ pub mod inflate;
 pub mod instance;
 pub mod json;
 pub mod keys;
+pub mod limits;
 pub mod matcher;
 pub mod media;
 pub mod metadata;
