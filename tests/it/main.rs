@@ -1,12 +1,17 @@
 //! Integration tests, one binary: a module per service or promise, `support` for what they share.
 
+mod changefeed;
 mod clients;
 mod configuration;
 mod conformance;
 mod contract_index;
 mod dcms;
+mod delete;
+mod edge;
 mod layering;
 mod packaging;
 mod pages;
+mod qido;
 mod stow;
 mod support;
+mod wado;

@@ -63,11 +63,11 @@ impl Name {
         self.file(&self.data_set(), Syntax::ExplicitLittle)
     }
 
-    /// A file with `length` bytes of bulk data, different for each name.
+    /// A file with `length` bytes of bulk data (0042,0011), different for each name.
     pub(crate) fn with_bulk(&self, length: usize) -> Built {
         let data_set =
             self.data_set()
-                .bytes(Tag(0x7FE0, 0x0010), VR::OW, noise(&self.instance, length));
+                .bytes(Tag(0x0042, 0x0011), VR::OB, noise(&self.instance, length));
         self.file(&data_set, Syntax::ExplicitLittle)
     }
 
