@@ -11,7 +11,7 @@ use crate::dicom::instance::{Attribute, Instance};
 use crate::dicom::keys::{Column, KEYS, Key, Level};
 use crate::dicom::metadata;
 use crate::dicom::uid::InstanceName;
-use crate::dicom::{fold, temporal};
+use crate::dicom::{fold, metadata, temporal};
 use crate::scope::Partition;
 
 /// Longest searched text in characters: Postgres refuses index entries of 2,700 bytes, and four columns may meet.
