@@ -2,8 +2,22 @@
 //!
 //! Layers, each using only those after it: `http` (routes and media types) → `archive` (what a request means) →
 //! `index` and `blob` (what is known, and the bytes) → `dicom` (pure). `auth`, `config` and `scope` stand beside.
+//! `docs/architecture.md` is the map.
+
+pub mod http;
+
+pub mod archive;
+
+pub mod auth;
+pub mod blob;
+pub mod index;
 
 pub mod dicom;
-pub mod http;
-pub mod index;
+
+pub mod config;
 pub mod scope;
+
+pub mod command;
+mod start;
+
+pub use start::{StartError, health, serve, token};

@@ -3,6 +3,7 @@
 #[doc(hidden)]
 pub mod build;
 pub mod charset;
+pub mod codec;
 pub mod endian;
 pub mod error;
 pub mod fold;
@@ -14,8 +15,13 @@ pub mod instance;
 pub mod json;
 pub mod keys;
 pub mod limits;
+pub mod matcher;
+pub mod media;
 pub mod metadata;
 pub mod query;
+pub mod query_parse;
+pub mod query_tag;
+pub mod render;
 pub mod rewrite;
 pub mod scan;
 pub mod source;
@@ -25,3 +31,4 @@ pub mod uid;
 pub mod validate;
 pub mod walk;
 pub mod wildcard;
+pub mod xml;

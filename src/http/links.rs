@@ -1,4 +1,4 @@
-//! Absolute URLs, made only here: RetrieveURL, BulkDataURI, Location and the links of operations.
+//! Absolute URLs, made only here: `RetrieveURL`, `BulkDataURI`, Location and the links of operations.
 //!
 //! The base is the configured public URL, else what a trusted proxy says, else the Host of the request. Invariant:
 //! scheme, host, port and path prefix are checked character by character before they reach a URL, so nothing a client

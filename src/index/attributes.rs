@@ -22,8 +22,12 @@ impl Attributes {
         for attribute in attributes {
             let known = key(attribute.tag).is_some_and(|k| k.level == level);
             let fragment = metadata.text.get(attribute.json.clone()).unwrap_or("");
-            if known && fragment.starts_with('{') && !has_uri(metadata, &attribute.json) {
-                let name = format!("{:04X}{:04X}", attribute.tag.group(), attribute.tag.element());
+            if known && is_object(fragment) && !has_uri(metadata, &attribute.json) {
+                let name = format!(
+                    "{:04X}{:04X}",
+                    attribute.tag.group(),
+                    attribute.tag.element()
+                );
                 found.insert(name, fragment.to_owned());
             }
         }
@@ -76,6 +80,13 @@ impl Attributes {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
+}
+
+/// Whether a fragment can be kept: one whole object, and nothing that a database refuses in a text.
+fn is_object(fragment: &str) -> bool {
+    fragment.starts_with('{')
+        && object_length(fragment) == Some(fragment.len())
+        && !fragment.contains('\0')
 }
 
 /// Whether an attribute's JSON holds no value.
@@ -137,7 +148,16 @@ mod tests {
 
     #[test]
     fn broken_text_is_refused() {
-        for text in ["", "{", "[]", r#"{"a"}"#, r#"{"a":}"#, r#"{"a":1}"#, r#"{"a":{"b"}"#, r#"{"a":{}x}"#] {
+        for text in [
+            "",
+            "{",
+            "[]",
+            r#"{"a"}"#,
+            r#"{"a":}"#,
+            r#"{"a":1}"#,
+            r#"{"a":{"b"}"#,
+            r#"{"a":{}x}"#,
+        ] {
             assert_eq!(Attributes::parse(text), None, "{text}");
         }
     }

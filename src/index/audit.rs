@@ -42,7 +42,9 @@ const MODALITY_ERRORS: &str = "\
 #[async_trait]
 impl<D: Dialect> Audit for SqlIndex<D> {
     async fn all_instances(&self, after: i64, limit: u32) -> Result<Vec<InstanceRow>> {
-        let rows = self.read("all instances", all_instances(after, limit)).await?;
+        let rows = self
+            .read("all instances", all_instances(after, limit))
+            .await?;
         rows.iter().map(instance_row).collect()
     }
 
@@ -53,7 +55,8 @@ impl<D: Dialect> Audit for SqlIndex<D> {
             let mut sql = Statement::<D>::new("select blob_key from instance where blob_hash in ");
             sql.ints(chunk.iter().map(|key| blob_hash(key)));
             sql.push(" and blob_key in ").texts(texts());
-            sql.push(" union select blob_key from trash where blob_key in ").texts(texts());
+            sql.push(" union select blob_key from trash where blob_key in ")
+                .texts(texts());
             for row in self.read("blob keys", sql).await? {
                 known.insert(row.text("blob_key").map_err(failed::<D>("blob keys"))?);
             }
@@ -64,7 +67,10 @@ impl<D: Dialect> Audit for SqlIndex<D> {
     async fn counter_errors(&self, limit: u32) -> Result<Vec<String>> {
         let mut errors = Vec::new();
         for (text, sentence) in [
-            (STUDY_ERRORS, study_error::<D> as fn(&D::Row) -> Driver<String>),
+            (
+                STUDY_ERRORS,
+                study_error::<D> as fn(&D::Row) -> Driver<String>,
+            ),
             (SERIES_ERRORS, series_error::<D>),
             (MODALITY_ERRORS, modality_error::<D>),
         ] {
@@ -76,6 +82,17 @@ impl<D: Dialect> Audit for SqlIndex<D> {
         }
         errors.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(errors)
+    }
+
+    async fn analyze(&self) -> Result<()> {
+        let analyzed = async {
+            let mut connection = self.writers.acquire().await?;
+            Statement::<D>::new(D::ANALYZE).run(&mut connection).await
+        };
+        analyzed
+            .await
+            .map(|_| ())
+            .map_err(failed::<D>("an analysis"))
     }
 
     async fn ping(&self) -> Result<()> {

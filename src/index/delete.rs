@@ -87,11 +87,15 @@ async fn lock<'t, D: Dialect>(
     let mut rows = Rows {
         study: study.int("id")?,
         series: None,
-        instance: target.instance().map(crate::dicom::uid::InstanceUid::as_str),
+        instance: target
+            .instance()
+            .map(crate::dicom::uid::InstanceUid::as_str),
     };
     if let Some(uid) = target.series() {
         let mut sql = Statement::<D>::new("select id from series where series_uid = ");
-        sql.text(uid.as_str()).push(" and study_row = ").int(rows.study);
+        sql.text(uid.as_str())
+            .push(" and study_row = ")
+            .int(rows.study);
         let Some(series) = sql.row(connection).await? else {
             return Ok(None);
         };
@@ -101,16 +105,16 @@ async fn lock<'t, D: Dialect>(
 }
 
 async fn append_changes<D: Dialect>(connection: &mut D::Connection, rows: &Rows<'_>) -> Driver<()> {
-    let mut sql = Statement::<D>::new(
-        "insert into change (time, partition, action, watermark, study_uid, series_uid, sop_instance_uid, patient_id) \
+    let mut sql = Statement::<D>::new("with t as materialized (select ");
+    sql.push(D::FEED_TIME).push(
+        " as time) insert into change (time, partition, action, watermark, study_uid, series_uid, sop_instance_uid, patient_id) \
          select t.time, instance.partition, ",
     );
     sql.int(action_code(Action::Delete)).push(
         ", instance.watermark, study.study_uid, series.series_uid, instance.sop_instance_uid, study.patient_id \
          from instance join series on series.id = instance.series_row join study on study.id = instance.study_row \
-         cross join (select ",
+         cross join t where",
     );
-    sql.push(D::FEED_TIME).push(" as time) as t where");
     rows.push(&mut sql);
     sql.push(" order by instance.watermark");
     sql.run(connection).await.map(|_| ())
@@ -142,7 +146,9 @@ async fn update_levels<D: Dialect>(connection: &mut D::Connection, rows: &Rows<'
     let mut sql = Statement::<D>::new("delete from series where study_row = ");
     sql.int(rows.study);
     if rows.series.is_some() {
-        sql.push(" and id = ").int(series).push(" and instance_count = 0");
+        sql.push(" and id = ")
+            .int(series)
+            .push(" and instance_count = 0");
     }
     let emptied = sql.run(connection).await?;
 

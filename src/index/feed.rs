@@ -38,13 +38,17 @@ impl<D: Dialect> Feed for SqlIndex<D> {
                 if let Some(to) = to {
                     self.close_window(*to).await?;
                 }
-                for (operator, bound) in [(" and change.time >= ", from), (" and change.time < ", to)] {
+                for (operator, bound) in
+                    [(" and change.time >= ", from), (" and change.time < ", to)]
+                {
                     if let Some(bound) = bound {
                         sql.push(operator).int(to_micros(*bound));
                     }
                 }
-                sql.push(" order by change.time, change.sequence limit ").int(i64::from(*limit));
-                sql.push(" offset ").int(i64::try_from(*skip).unwrap_or(i64::MAX));
+                sql.push(" order by change.time, change.sequence limit ")
+                    .int(i64::from(*limit));
+                sql.push(" offset ")
+                    .int(i64::try_from(*skip).unwrap_or(i64::MAX));
             }
         }
         let rows = self.read("the change feed", sql).await?;
@@ -65,7 +69,8 @@ impl<D: Dialect> SqlIndex<D> {
     /// Times never decrease, so an entry at or behind `to` proves it; otherwise whoever has taken a time already is
     /// waited for.
     async fn close_window(&self, to: OffsetDateTime) -> Result<()> {
-        let mut sql = Statement::<D>::new("select change.sequence from change where change.time >= ");
+        let mut sql =
+            Statement::<D>::new("select change.sequence from change where change.time >= ");
         sql.int(to_micros(to)).push(" limit 1");
         if self.read("the change feed", sql).await?.is_empty() {
             let waited = D::await_feed(&self.writers).await;
@@ -94,14 +99,17 @@ fn select<D: Dialect>(scope: &Scope, metadata: WithMetadata) -> Statement<D> {
     if metadata == WithMetadata::Yes {
         sql.push(" left join instance_content on instance_content.watermark = instance.watermark");
     }
-    sql.push(" where change.partition = ").int(scope.partition.0);
+    sql.push(" where change.partition = ")
+        .int(scope.partition.0);
     if let Visible::Only { patients, studies } = &scope.visible {
         sql.push(" and (1 = 0");
         if !studies.is_empty() {
-            sql.push(" or change.study_uid in ").texts(studies.iter().map(String::as_str));
+            sql.push(" or change.study_uid in ")
+                .texts(studies.iter().map(String::as_str));
         }
         if !patients.is_empty() {
-            sql.push(" or change.patient_id in ").texts(patients.iter().map(String::as_str));
+            sql.push(" or change.patient_id in ")
+                .texts(patients.iter().map(String::as_str));
         }
         sql.push(")");
     }

@@ -7,9 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::attributes::Attributes;
-use super::rows::{
-    Cell, LevelValues, Prepared, column_name, has_norm, stored_keys, word_suffixes,
-};
+use super::rows::{Cell, LevelValues, Prepared, column_name, has_norm, stored_keys, word_suffixes};
 use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement};
 use super::{Action, Inserted, NewInstance, Result, now_micros};
 use crate::dicom::keys::Level;
@@ -23,7 +21,10 @@ macro_rules! retrying {
         let mut attempt = 0;
         loop {
             match $attempt.await {
-                Err(error) if attempt < $crate::index::insert::ATTEMPTS && <$dialect>::is_conflict(&error) => {
+                Err(error)
+                    if attempt < $crate::index::insert::ATTEMPTS
+                        && <$dialect>::is_conflict(&error) =>
+                {
                     attempt += 1;
                     $crate::index::insert::pause(attempt).await;
                 }
@@ -126,10 +127,12 @@ impl Plan {
         self.find_existing::<D>(&mut transaction, &series, &mut progress)
             .await?;
         if progress.existing.len() < self.unique.len() {
-            self.insert_instances::<D>(&mut transaction, &mut progress).await?;
+            self.insert_instances::<D>(&mut transaction, &mut progress)
+                .await?;
             self.update_levels::<D>(&mut transaction, &studies, &series, &progress)
                 .await?;
-            self.append_changes::<D>(&mut transaction, &progress).await?;
+            self.append_changes::<D>(&mut transaction, &progress)
+                .await?;
             transaction.commit().await?;
         } else {
             transaction.rollback().await?;
@@ -138,11 +141,7 @@ impl Plan {
     }
 
     /// Spreads the rows of groups over the instances of the groups.
-    fn ids_of<'p>(
-        &self,
-        groups: impl Iterator<Item = &'p Vec<usize>>,
-        rows: &[Row],
-    ) -> Vec<i64> {
+    fn ids_of<'p>(&self, groups: impl Iterator<Item = &'p Vec<usize>>, rows: &[Row]) -> Vec<i64> {
         let mut ids = vec![0; self.unique.len()];
         for (members, row) in groups.zip(rows) {
             for member in members {
@@ -176,20 +175,25 @@ impl Plan {
         let groups: Vec<_> = self.studies.iter().collect();
         let mut rows = Vec::with_capacity(groups.len());
         for chunk in groups.chunks(rows_per_statement::<D>(Level::Study)) {
-            let mut sql = Statement::<D>::new("insert into study (partition, study_uid, created, attributes");
+            let mut sql =
+                Statement::<D>::new("insert into study (partition, study_uid, created, attributes");
             push_columns(&mut sql, Level::Study);
-            sql.push(")").values(chunk, |sql, ((partition, uid), members)| {
-                sql.int(*partition).push(", ").text(uid).push(", ");
-                sql.int(now_micros()).push(", ");
-                push_cells(sql, Level::Study, &self.merged(members, |p| &p.study));
-            });
+            sql.push(")")
+                .values(chunk, |sql, ((partition, uid), members)| {
+                    sql.int(*partition).push(", ").text(uid).push(", ");
+                    sql.int(now_micros()).push(", ");
+                    push_cells(sql, Level::Study, &self.merged(members, |p| &p.study));
+                });
             sql.push(
                 " on conflict (study_uid, partition) do update set version = study.version \
                  returning id, partition, study_uid, newest, attributes, modalities as modality",
             );
             let mut found = HashMap::new();
             for row in sql.rows(connection).await? {
-                found.insert((row.int("partition")?, row.text("study_uid")?), Row::read(&row)?);
+                found.insert(
+                    (row.int("partition")?, row.text("study_uid")?),
+                    Row::read(&row)?,
+                );
             }
             for (key, _) in chunk {
                 rows.push(found.remove(*key).ok_or(sqlx::Error::RowNotFound)?);
@@ -204,7 +208,11 @@ impl Plan {
         connection: &mut D::Connection,
         studies: &[Row],
     ) -> Driver<Vec<Row>> {
-        let study_ids: HashMap<_, _> = self.studies.keys().zip(studies.iter().map(|s| s.id)).collect();
+        let study_ids: HashMap<_, _> = self
+            .studies
+            .keys()
+            .zip(studies.iter().map(|s| s.id))
+            .collect();
         let mut groups = Vec::with_capacity(self.series.len());
         for ((partition, study, series), members) in &self.series {
             let id = study_ids.get(&(*partition, study.clone()));
@@ -217,18 +225,22 @@ impl Plan {
                 "insert into series (partition, study_row, series_uid, created, attributes",
             );
             push_columns(&mut sql, Level::Series);
-            sql.push(")").values(chunk, |sql, (partition, study, uid, members)| {
-                sql.int(*partition).push(", ").int(*study).push(", ");
-                sql.text(uid).push(", ").int(now_micros()).push(", ");
-                push_cells(sql, Level::Series, &self.merged(members, |p| &p.series));
-            });
+            sql.push(")")
+                .values(chunk, |sql, (partition, study, uid, members)| {
+                    sql.int(*partition).push(", ").int(*study).push(", ");
+                    sql.text(uid).push(", ").int(now_micros()).push(", ");
+                    push_cells(sql, Level::Series, &self.merged(members, |p| &p.series));
+                });
             sql.push(
                 " on conflict (series_uid, study_row) do update set version = series.version \
                  returning id, study_row, series_uid, newest, attributes, modality",
             );
             let mut found = HashMap::new();
             for row in sql.rows(connection).await? {
-                found.insert((row.int("study_row")?, row.text("series_uid")?), Row::read(&row)?);
+                found.insert(
+                    (row.int("study_row")?, row.text("series_uid")?),
+                    Row::read(&row)?,
+                );
             }
             for (_, study, uid, _) in chunk {
                 let key = (*study, (*uid).clone());
@@ -245,12 +257,19 @@ impl Plan {
         series: &[Row],
         progress: &mut Progress,
     ) -> Driver<()> {
-        let old = self.series.values().zip(series).filter(|(_, row)| !row.is_new);
+        let old = self
+            .series
+            .values()
+            .zip(series)
+            .filter(|(_, row)| !row.is_new);
         let asked: Vec<(usize, i64, &str)> = old
             .flat_map(|(members, row)| members.iter().map(|at| (*at, row.id)))
             .filter_map(|(at, id)| Some((at, id, self.unique.get(at)?.name.instance.as_str())))
             .collect();
-        let by_key: HashMap<_, _> = asked.iter().map(|(at, id, uid)| ((*id, *uid), *at)).collect();
+        let by_key: HashMap<_, _> = asked
+            .iter()
+            .map(|(at, id, uid)| ((*id, *uid), *at))
+            .collect();
         for chunk in asked.chunks(500) {
             let mut sql = Statement::<D>::new(
                 "select series_row, sop_instance_uid, digest from instance \
@@ -292,7 +311,9 @@ impl Plan {
             }
             let mut content = Vec::with_capacity(chunk.len());
             for at in chunk {
-                let (Some(new), Some(series)) = (self.unique.get(*at), progress.series_ids.get(*at)) else {
+                let (Some(new), Some(series)) =
+                    (self.unique.get(*at), progress.series_ids.get(*at))
+                else {
                     continue;
                 };
                 let key = (*series, new.name.instance.as_str().to_owned());
@@ -300,8 +321,9 @@ impl Plan {
                 progress.watermarks.insert(*at, watermark);
                 content.push((watermark, new));
             }
-            let mut sql =
-                Statement::<D>::new("insert into instance_content (watermark, bulk, frames, metadata)");
+            let mut sql = Statement::<D>::new(
+                "insert into instance_content (watermark, bulk, frames, metadata)",
+            );
             sql.values(&content, |sql, (watermark, new)| {
                 sql.int(*watermark).push(", ").text(&new.bulk).push(", ");
                 sql.blob(&new.frames).push(", ").blob(&new.metadata);
@@ -320,15 +342,40 @@ impl Plan {
         let now = now_micros();
         let rows = chunk.iter().filter_map(|at| {
             let new = self.unique.get(*at)?;
-            Some((new, *progress.study_ids.get(*at)?, *progress.series_ids.get(*at)?))
+            Some((
+                new,
+                *progress.study_ids.get(*at)?,
+                *progress.series_ids.get(*at)?,
+            ))
         });
         sql.push(")").values(rows, |sql, (new, study, series)| {
-            sql.int(new.partition.0).push(", ").int(study).push(", ").int(series).push(", ");
-            sql.text(new.name.instance.as_str()).push(", ").text(&new.sop_class).push(", ");
-            sql.text(&new.transfer_syntax).push(", ").int(now).push(", ");
+            sql.int(new.partition.0)
+                .push(", ")
+                .int(study)
+                .push(", ")
+                .int(series)
+                .push(", ");
+            sql.text(new.name.instance.as_str())
+                .push(", ")
+                .text(&new.sop_class)
+                .push(", ");
+            sql.text(&new.transfer_syntax)
+                .push(", ")
+                .int(now)
+                .push(", ");
             let (key, hash, offset, length) = &new.blob;
-            sql.text(key).push(", ").int(*hash).push(", ").int(*offset).push(", ").int(*length);
-            sql.push(", ").blob(&new.digest).push(", ").text(&new.layout).push(", ");
+            sql.text(key)
+                .push(", ")
+                .int(*hash)
+                .push(", ")
+                .int(*offset)
+                .push(", ")
+                .int(*length);
+            sql.push(", ")
+                .blob(&new.digest)
+                .push(", ")
+                .text(&new.layout)
+                .push(", ");
             sql.opt_text(new.pixel.as_deref()).push(", ");
             push_cells(sql, Level::Instance, &new.instance);
         });
@@ -413,8 +460,9 @@ impl Plan {
         changes.sort_unstable_by_key(|(watermark, ..)| *watermark);
         D::lock_feed(connection).await?;
         for chunk in changes.chunks(500) {
-            let mut sql = Statement::<D>::new(
-                "insert into change (time, partition, action, watermark, study_uid, series_uid, sop_instance_uid, \
+            let mut sql = Statement::<D>::new("with t as materialized (select ");
+            sql.push(D::FEED_TIME).push(
+                " as time) insert into change (time, partition, action, watermark, study_uid, series_uid, sop_instance_uid, \
                  patient_id) select t.time, study.partition, ",
             );
             sql.int(action_code(Action::Create)).push(
@@ -422,10 +470,11 @@ impl Plan {
             );
             sql.values(chunk, |sql, (watermark, study, name)| {
                 sql.int(*watermark).push(", ").int(*study).push(", ");
-                sql.text(name.series.as_str()).push(", ").text(name.instance.as_str());
+                sql.text(name.series.as_str())
+                    .push(", ")
+                    .text(name.instance.as_str());
             });
-            sql.push(") as v join study on study.id = v.column2 cross join (select ");
-            sql.push(D::FEED_TIME).push(" as time) as t order by v.column1");
+            sql.push(") as v join study on study.id = v.column2 cross join t order by v.column1");
             sql.run(connection).await?;
         }
         Ok(())
@@ -579,7 +628,11 @@ async fn update_series_counts<D: Dialect>(
             ", instance_count = series.instance_count + v.column2, newest = v.column3 from (",
         );
         sql.values(chunk, |sql, (id, instances, newest)| {
-            sql.int(*id).push(", ").int(*instances).push(", ").int(*newest);
+            sql.int(*id)
+                .push(", ")
+                .int(*instances)
+                .push(", ")
+                .int(*newest);
         });
         sql.push(") as v where series.id = v.column1");
         sql.run(connection).await?;
@@ -598,8 +651,14 @@ async fn update_study_counts<D: Dialect>(
              newest = v.column4, modalities = v.column5 from (",
         );
         sql.values(chunk, |sql, counts| {
-            sql.int(counts.id).push(", ").int(counts.instances).push(", ");
-            sql.int(counts.series).push(", ").int(counts.newest).push(", ");
+            sql.int(counts.id)
+                .push(", ")
+                .int(counts.instances)
+                .push(", ");
+            sql.int(counts.series)
+                .push(", ")
+                .int(counts.newest)
+                .push(", ");
             sql.text(&counts.modalities);
         });
         sql.push(") as v where study.id = v.column1");
@@ -615,13 +674,17 @@ pub(super) async fn study_modalities<D: Dialect>(
 ) -> Driver<HashMap<i64, String>> {
     let mut found: HashMap<i64, Vec<String>> = studies.iter().map(|id| (*id, Vec::new())).collect();
     for chunk in studies.chunks(500) {
-        let mut sql =
-            Statement::<D>::new("select distinct study_row, modality from series where study_row in ");
+        let mut sql = Statement::<D>::new(
+            "select distinct study_row, modality from series where study_row in ",
+        );
         sql.ints(chunk.iter().copied());
         sql.push(" and modality is not null");
         for row in sql.rows(connection).await? {
             let modality = row.text("modality")?;
-            found.entry(row.int("study_row")?).or_default().push(modality);
+            found
+                .entry(row.int("study_row")?)
+                .or_default()
+                .push(modality);
         }
     }
     let joined = found.into_iter().map(|(id, mut modalities)| {
@@ -650,7 +713,8 @@ impl Names {
     ) {
         for name in values.names.iter().filter(|name| wanted(&name.attribute)) {
             let rows = name.groups.iter().cloned();
-            self.groups.extend(rows.map(|group| (partition, study, name.kind, group)));
+            self.groups
+                .extend(rows.map(|group| (partition, study, name.kind, group)));
         }
     }
 
@@ -663,7 +727,8 @@ impl Names {
     ) {
         let filled = values.names.iter().filter(|name| !name.groups.is_empty());
         let changed_names = filled.filter(|name| changed(&name.attribute));
-        self.stale.extend(changed_names.map(|name| (study, name.kind)));
+        self.stale
+            .extend(changed_names.map(|name| (study, name.kind)));
         self.add(partition, study, values, changed);
     }
 
@@ -671,14 +736,24 @@ impl Names {
         for (study, kind) in &self.stale {
             for table in ["delete from study_name", "delete from study_name_word"] {
                 let mut sql = Statement::<D>::new(table);
-                sql.push(" where study_row = ").int(*study).push(" and kind = ").int(*kind);
+                sql.push(" where study_row = ")
+                    .int(*study)
+                    .push(" and kind = ")
+                    .int(*kind);
                 sql.run(connection).await?;
             }
         }
         for chunk in self.groups.chunks(500) {
-            let mut sql = Statement::<D>::new("insert into study_name (partition, study_row, kind, text)");
+            let mut sql =
+                Statement::<D>::new("insert into study_name (partition, study_row, kind, text)");
             sql.values(chunk, |sql, (partition, study, kind, text)| {
-                sql.int(*partition).push(", ").int(*study).push(", ").int(*kind).push(", ").text(text);
+                sql.int(*partition)
+                    .push(", ")
+                    .int(*study)
+                    .push(", ")
+                    .int(*kind)
+                    .push(", ")
+                    .text(text);
             });
             sql.run(connection).await?;
         }
@@ -690,9 +765,17 @@ impl Names {
         words.sort_unstable();
         words.dedup();
         for chunk in words.chunks(500) {
-            let mut sql = Statement::<D>::new("insert into study_name_word (partition, study_row, kind, text)");
+            let mut sql = Statement::<D>::new(
+                "insert into study_name_word (partition, study_row, kind, text)",
+            );
             sql.values(chunk, |sql, (partition, study, kind, text)| {
-                sql.int(*partition).push(", ").int(*study).push(", ").int(*kind).push(", ").text(text);
+                sql.int(*partition)
+                    .push(", ")
+                    .int(*study)
+                    .push(", ")
+                    .int(*kind)
+                    .push(", ")
+                    .text(text);
             });
             sql.run(connection).await?;
         }

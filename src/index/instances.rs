@@ -8,6 +8,7 @@ use super::{
     ContentRow, IndexError, InstanceRow, Instances, MetadataRow, NewInstance, Place, Result,
     Version, delete,
 };
+use crate::dicom::fold;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::scope::{Scope, Visible};
 
@@ -75,7 +76,9 @@ impl<D: Dialect> Instances for SqlIndex<D> {
         limit: u32,
     ) -> Result<Vec<MetadataRow>> {
         let mut sql = Statement::<D>::new(COLUMNS);
-        sql.push(", instance_content.metadata").push(TABLES).push(CONTENT);
+        sql.push(", instance_content.metadata")
+            .push(TABLES)
+            .push(CONTENT);
         push_target(&mut sql, scope, target);
         push_page(&mut sql, after, limit);
         let rows = self.read("metadata", sql).await?;
@@ -90,7 +93,9 @@ impl<D: Dialect> Instances for SqlIndex<D> {
 
     async fn content(&self, scope: &Scope, name: &InstanceName) -> Result<Option<ContentRow>> {
         let mut sql = Statement::<D>::new(COLUMNS);
-        sql.push(", instance_content.frames, instance_content.bulk").push(TABLES).push(CONTENT);
+        sql.push(", instance_content.frames, instance_content.bulk")
+            .push(TABLES)
+            .push(CONTENT);
         push_target(&mut sql, scope, &Target::Instance(name.clone()));
         let rows = self.read("content", sql).await?;
         let content = |row: &D::Row| {
@@ -111,19 +116,22 @@ impl<D: Dialect> Instances for SqlIndex<D> {
 
 /// Appends `where` with the target and the scope; all levels down to the target's must be joined.
 fn push_target<D: Dialect>(sql: &mut Statement<D>, scope: &Scope, target: &Target) {
-    sql.push(" where study.study_uid = ").text(target.study().as_str());
+    sql.push(" where study.study_uid = ")
+        .text(target.study().as_str());
     push_scope(sql, scope);
     if let Some(series) = target.series() {
         sql.push(" and series.series_uid = ").text(series.as_str());
     }
     if let Some(instance) = target.instance() {
-        sql.push(" and instance.sop_instance_uid = ").text(instance.as_str());
+        sql.push(" and instance.sop_instance_uid = ")
+            .text(instance.as_str());
     }
 }
 
 fn push_page<D: Dialect>(sql: &mut Statement<D>, after: i64, limit: u32) {
     sql.push(" and instance.watermark > ").int(after);
-    sql.push(" order by instance.watermark limit ").int(i64::from(limit));
+    sql.push(" order by instance.watermark limit ")
+        .int(i64::from(limit));
 }
 
 /// Appends the conditions of the scope on `study`.
@@ -134,20 +142,26 @@ pub(super) fn push_scope<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
     };
     sql.push(" and (1 = 0");
     if !studies.is_empty() {
-        sql.push(" or study.study_uid in ").texts(studies.iter().map(String::as_str));
+        sql.push(" or study.study_uid in ")
+            .texts(studies.iter().map(String::as_str));
     }
     if !patients.is_empty() {
         // The folded twin has the index, the text itself decides.
-        let folded: Vec<String> = patients.iter().map(|id| super::fold::text(id)).collect();
-        sql.push(" or (study.patient_id_norm in ").texts(folded.iter().map(String::as_str));
-        sql.push(" and study.patient_id in ").texts(patients.iter().map(String::as_str)).push(")");
+        let folded: Vec<String> = patients.iter().map(|id| fold::text(id)).collect();
+        sql.push(" or (study.patient_id_norm in ")
+            .texts(folded.iter().map(String::as_str));
+        sql.push(" and study.patient_id in ")
+            .texts(patients.iter().map(String::as_str))
+            .push(")");
     }
     sql.push(")");
 }
 
 /// Reads the columns of [`COLUMNS`].
 pub(super) fn instance_row<R: Columns>(row: &R) -> Result<InstanceRow> {
-    read_instance_row(row).map_err(|_| IndexError::Corrupt { what: "an instance" })
+    read_instance_row(row).map_err(|_| IndexError::Corrupt {
+        what: "an instance",
+    })
 }
 
 fn read_instance_row<R: Columns>(
@@ -176,7 +190,10 @@ fn read_instance_row<R: Columns>(
 /// Statement for every instance of every partition.
 pub(super) fn all_instances<D: Dialect>(after: i64, limit: u32) -> Statement<D> {
     let mut sql = Statement::<D>::new(COLUMNS);
-    sql.push(TABLES).push(" where instance.watermark > ").int(after);
-    sql.push(" order by instance.watermark limit ").int(i64::from(limit));
+    sql.push(TABLES)
+        .push(" where instance.watermark > ")
+        .int(after);
+    sql.push(" order by instance.watermark limit ")
+        .int(i64::from(limit));
     sql
 }

@@ -10,11 +10,11 @@ mod audit;
 mod delete;
 pub mod error;
 mod feed;
-mod fold;
 mod insert;
 mod instances;
 mod open;
 mod pattern;
+mod postgres;
 mod rows;
 mod search;
 mod sql;
@@ -217,6 +217,9 @@ pub trait Search: Send + Sync {
 
     /// How many rows match, counted no further than `ceiling`.
     async fn count(&self, scope: &Scope, query: &Query, ceiling: u64) -> Result<u64>;
+
+    /// How the database would run a search: the plan of each statement, in its words.
+    async fn plan(&self, scope: &Scope, query: &Query) -> Result<Vec<String>>;
 }
 
 /// Whether a search brings the newest instance's metadata along.
@@ -344,6 +347,9 @@ pub trait Audit: Send + Sync {
 
     /// Studies and series whose maintained counters or modalities are wrong, as sentences without patient data.
     async fn counter_errors(&self, limit: u32) -> Result<Vec<String>>;
+
+    /// Refreshes what the database knows of its data in order to plan; for now and then, and after a large import.
+    async fn analyze(&self) -> Result<()>;
 
     /// The database answers.
     async fn ping(&self) -> Result<()>;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Index, IndexError, Result, sqlite};
+use super::{Index, IndexError, Result, postgres, sqlite};
 
 /// How the index is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,7 @@ pub async fn open(url: &str, options: &IndexOptions) -> Result<Arc<dyn Index>> {
             let path = path.split_once('?').map_or(path, |(path, _)| path);
             Ok(Arc::new(sqlite::open(Path::new(path), options).await?))
         }
+        "postgres" | "postgresql" => Ok(Arc::new(postgres::open(url, options).await?)),
         _ => Err(IndexError::Open {
             reason: "its URL must begin with sqlite:// or postgres://".to_owned(),
         }),

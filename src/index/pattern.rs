@@ -26,7 +26,12 @@ impl Pattern {
             let end = rest.find(['*', '?']).unwrap_or(rest.len());
             if end > 0 {
                 let (literal, behind) = rest.split_at(end);
-                pieces.push(Piece::Text(fold_inside(literal, &fold, !pieces.is_empty(), !behind.is_empty())));
+                pieces.push(Piece::Text(fold_inside(
+                    literal,
+                    &fold,
+                    !pieces.is_empty(),
+                    !behind.is_empty(),
+                )));
                 rest = behind;
             } else {
                 match c {
@@ -155,7 +160,9 @@ mod tests {
 
     #[test]
     fn folding_makes_no_wildcards_and_keeps_inner_spaces() {
-        let pattern = Pattern::parse("ＡＢ＊* c*", |t| t.trim().replace('＊', "*").to_lowercase());
+        let pattern = Pattern::parse("ＡＢ＊* c*", |t| {
+            t.trim().replace('＊', "*").to_lowercase()
+        });
         assert_eq!(pattern.glob(), "ａｂ[*]* c*");
     }
 

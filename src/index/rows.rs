@@ -6,10 +6,11 @@
 use std::sync::LazyLock;
 
 use super::attributes::Attributes;
-use super::{IndexError, NewInstance, Result, fold};
+use super::{IndexError, NewInstance, Result};
 use crate::dicom::instance::{Attribute, Instance};
 use crate::dicom::keys::{Column, KEYS, Key, Level};
 use crate::dicom::uid::InstanceName;
+use crate::dicom::{fold, temporal};
 use crate::scope::Partition;
 
 /// Longest searched text in characters: Postgres refuses index entries of 2,700 bytes, and four columns may meet.
@@ -195,7 +196,9 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Works out the columns of one instance.
     pub(super) fn new(new: &NewInstance) -> Result<Self> {
-        const UNFIT: IndexError = IndexError::Corrupt { what: "a new instance" };
+        const UNFIT: IndexError = IndexError::Corrupt {
+            what: "a new instance",
+        };
         let instance = &*new.instance;
         let json = |text: serde_json::Result<String>| text.map_err(|_| UNFIT);
         let number = |value: u64| i64::try_from(value).map_err(|_| UNFIT);
@@ -213,7 +216,7 @@ impl Prepared {
                 None => None,
             },
             bulk: json(serde_json::to_string(&instance.bulk))?,
-            frames: pack_frames(instance),
+            frames: instance.frames.to_bytes(),
             metadata: pack_metadata(instance),
             blob: (
                 new.place.key.clone(),
@@ -233,21 +236,14 @@ pub(super) fn blob_hash(key: &str) -> i64 {
     i64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
-fn pack_frames(_instance: &Instance) -> Vec<u8> {
-    Vec::new()
-}
-
 fn pack_metadata(_instance: &Instance) -> Vec<u8> {
     Vec::new()
 }
 
 /// The suffixes of a folded name group that start at a word, with numbered marks behind the words.
 pub(super) fn word_suffixes(group: &str) -> Vec<String> {
-    let words: Vec<&str> = group
-        .split(['^', ' '])
-        .filter(|word| !word.is_empty())
-        .take(MAX_WORDS)
-        .collect();
+    let mut words = fold::words(group);
+    words.truncate(MAX_WORDS);
     (0..words.len())
         .filter_map(|start| words.get(start..))
         .map(join_words)
@@ -255,7 +251,7 @@ pub(super) fn word_suffixes(group: &str) -> Vec<String> {
 }
 
 /// Joins words, with the mark of its position before each but the first.
-fn join_words(words: &[&str]) -> String {
+fn join_words(words: &[String]) -> String {
     let mut joined = String::new();
     for (mark, word) in (0_u8..=u8::MAX).zip(words) {
         if mark > 0 {
@@ -281,11 +277,16 @@ fn name(key: &Key, column: &str, attribute: &Attribute) -> Name {
 
 fn cell(key: &Key, attribute: Option<&Attribute>) -> Cell {
     let values = attribute.map_or(&[][..], |a| &a.values);
-    let first = values.iter().map(|value| clean(value)).find(|value| !value.is_empty());
+    let first = values
+        .iter()
+        .map(|value| clean(value))
+        .find(|value| !value.is_empty());
     match key.column {
         Some(Column::Number(_)) => Cell::Number(first.as_deref().and_then(number)),
-        Some(Column::Date(_)) => Cell::Text(first.as_deref().and_then(date), None),
-        Some(Column::Time(_)) => Cell::Text(first.as_deref().and_then(time), None),
+        Some(Column::Date(_) | Column::Time(_)) => Cell::Text(
+            first.and_then(|value| temporal::stored(key.vr, &value)),
+            None,
+        ),
         _ => {
             let norm = first
                 .as_deref()
@@ -307,47 +308,20 @@ pub(super) fn number(text: &str) -> Option<i64> {
     text.strip_prefix('+').unwrap_or(text).parse().ok()
 }
 
-/// A DA value as `yyyymmdd`; the old form with dots too.
-pub(super) fn date(text: &str) -> Option<String> {
-    let digits: String = text.trim().chars().filter(|c| *c != '.').collect();
-    (digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit())).then_some(digits)
-}
-
-/// A TM value as `hhmmss.ffffff`, its first moment when it is partial; the old form with colons too.
-pub(super) fn time(text: &str) -> Option<String> {
-    let (clock, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
-    let mut clock: String = clock.chars().filter(|c| *c != ':').collect();
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    let fits = matches!(clock.len(), 2 | 4 | 6) && fraction.len() <= 6;
-    if !fits || !digits(&clock) || !digits(fraction) {
-        return None;
-    }
-    while clock.len() < 6 {
-        clock.push('0');
-    }
-    Some(format!("{clock}.{fraction:0<6}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn dates_and_times_take_their_normal_form() {
-        assert_eq!(date("20240131").as_deref(), Some("20240131"));
-        assert_eq!(date("2024.01.31").as_deref(), Some("20240131"));
-        assert_eq!(date("202401"), None);
-        assert_eq!(time("10").as_deref(), Some("100000.000000"));
-        assert_eq!(time("10:20:30.5").as_deref(), Some("102030.500000"));
-        assert_eq!(time("1020301"), None);
-        assert_eq!(time("10.1234567"), None);
-    }
-
-    #[test]
     fn a_name_is_found_from_each_of_its_words() {
         assert_eq!(
             word_suffixes("van der berg^jo"),
-            ["van\u{1}der\u{2}berg\u{3}jo", "der\u{1}berg\u{2}jo", "berg\u{1}jo", "jo"]
+            [
+                "van\u{1}der\u{2}berg\u{3}jo",
+                "der\u{1}berg\u{2}jo",
+                "berg\u{1}jo",
+                "jo"
+            ]
         );
         assert!(word_suffixes("^ ^").is_empty());
         assert_eq!(word_suffixes(&"a ".repeat(100)).len(), MAX_WORDS);

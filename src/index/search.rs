@@ -41,11 +41,19 @@ impl<D: Dialect> Search for SqlIndex<D> {
         let search = Lookup::new(scope, query, None, self.trigrams);
         let mut sql = Statement::<D>::new("select count(*) as counted from (select 1");
         search.push_rows(&mut sql, Way::Index);
-        sql.push(" limit ").int(clamp(ceiling)).push(") as matching");
+        sql.push(" limit ")
+            .int(clamp(ceiling))
+            .push(") as matching");
         let rows = self.read("a search", sql).await?;
         let counted = rows.first().map_or(Ok(0), |row| row.int("counted"));
         let counted = counted.map_err(failed::<D>("a search"))?;
         Ok(u64::try_from(counted).unwrap_or(0))
+    }
+
+    async fn plan(&self, scope: &Scope, query: &Query) -> Result<Vec<String>> {
+        let search = Lookup::new(scope, query, None, self.trigrams);
+        let plans = search.plans(self).await;
+        plans.map_err(failed::<D>("a plan"))
     }
 }
 
@@ -92,8 +100,12 @@ impl<'q> Lookup<'q> {
     ) -> Driver<Page> {
         let mut connection = index.readers.acquire().await?;
         let way = self.way::<D>(&mut connection).await?;
-        let wanted = usize::try_from(clamp(self.query.limit.unwrap_or(u64::MAX))).unwrap_or(usize::MAX);
-        let mut rows = self.statement::<D>(way, with_metadata).rows(&mut connection).await?;
+        let wanted =
+            usize::try_from(clamp(self.query.limit.unwrap_or(u64::MAX))).unwrap_or(usize::MAX);
+        let mut rows = self
+            .statement::<D>(way, with_metadata)
+            .rows(&mut connection)
+            .await?;
         if way == Way::Window && rows.len() <= wanted {
             rows = self
                 .statement::<D>(Way::Index, with_metadata)
@@ -102,14 +114,37 @@ impl<'q> Lookup<'q> {
         }
         let more = rows.len() > wanted;
         rows.truncate(wanted);
-        let rows = rows.iter().map(|row| self.found(row)).collect::<Driver<_>>()?;
+        let rows = rows
+            .iter()
+            .map(|row| self.found(row))
+            .collect::<Driver<_>>()?;
         Ok(Page { rows, more })
+    }
+
+    async fn plans<D: Dialect>(&self, index: &SqlIndex<D>) -> Driver<Vec<String>> {
+        let mut connection = index.readers.acquire().await?;
+        let ways = match self.way::<D>(&mut connection).await? {
+            Way::Window => vec![Way::Window, Way::Index],
+            way => vec![way],
+        };
+        let mut plans = Vec::new();
+        for way in ways {
+            let mut sql = Statement::<D>::new(D::EXPLAIN.0);
+            self.push_statement(&mut sql, way, WithMetadata::No);
+            let rows = sql.rows(&mut connection).await?;
+            let lines = rows.iter().map(|row| row.text(D::EXPLAIN.1));
+            plans.push(lines.collect::<Driver<Vec<String>>>()?.join("\n"));
+        }
+        Ok(plans)
     }
 
     /// Chooses the way by what the terms leave over.
     async fn way<D: Dialect>(&self, connection: &mut D::Connection) -> Driver<Way> {
         let indexed = |term: &&Term| term.breadth != Breadth::Unindexed;
-        let narrow = self.terms.iter().any(|term| term.breadth == Breadth::Narrow);
+        let narrow = self
+            .terms
+            .iter()
+            .any(|term| term.breadth == Breadth::Narrow);
         if narrow || self.query.study.is_some() || !matches!(self.scope.visible, Visible::All) {
             return Ok(Way::Index);
         }
@@ -135,7 +170,8 @@ impl<'q> Lookup<'q> {
         for alternative in &term.any {
             let mut least = FEW;
             for check in alternative {
-                let mut sql = Statement::<D>::new("select count(*) as counted from (select 1 from ");
+                let mut sql =
+                    Statement::<D>::new("select count(*) as counted from (select 1 from ");
                 sql.push(match check.source {
                     Source::Row(Level::Study) => "study",
                     Source::Row(Level::Series) | Source::SeriesOfStudy => "series",
@@ -150,7 +186,7 @@ impl<'q> Lookup<'q> {
                 // The folded twin alone: only it is in the index.
                 for (col, test) in check.tests.iter().take(1) {
                     sql.push(" and ");
-                    push_test(&mut sql, *col, test, self.trigrams);
+                    push_test(&mut sql, *col, test, self.may_use_trigrams(check));
                 }
                 sql.push(" limit ").int(FEW).push(") as matching");
                 let row = sql.row(connection).await?;
@@ -168,12 +204,23 @@ impl<'q> Lookup<'q> {
         way: Way,
         with_metadata: WithMetadata,
     ) -> Statement<D> {
-        let mut sql = Statement::<D>::new(match self.query.level {
+        let mut sql = Statement::<D>::new("");
+        self.push_statement(&mut sql, way, with_metadata);
+        sql
+    }
+
+    fn push_statement<D: Dialect>(
+        &self,
+        sql: &mut Statement<D>,
+        way: Way,
+        with_metadata: WithMetadata,
+    ) {
+        sql.push(match self.query.level {
             Level::Study => "with page as (select study.id as id",
             Level::Series => "with page as (select series.id as id",
             Level::Instance => "with page as (select instance.watermark as id",
         });
-        self.push_rows(&mut sql, way);
+        self.push_rows(sql, way);
         sql.push(match (self.query.level, self.keeps_order(way)) {
             (Level::Study, true) => " order by study.id desc",
             (Level::Series, true) => " order by series.id desc",
@@ -186,8 +233,7 @@ impl<'q> Lookup<'q> {
         let limit = self.query.limit.unwrap_or(u64::MAX).saturating_add(1);
         sql.push(" limit ").int(clamp(limit));
         sql.push(" offset ").int(clamp(self.query.offset)).push(")");
-        self.push_answer(&mut sql, with_metadata);
-        sql
+        self.push_answer(sql, with_metadata);
     }
 
     /// Whether the index that serves the terms yields the order of results by itself.
@@ -196,7 +242,10 @@ impl<'q> Lookup<'q> {
             let checks = term.any.iter().flatten();
             let mut tests = checks.flat_map(|check| {
                 let own = check.source == Source::Row(self.query.level);
-                check.tests.iter().map(move |(_, test)| own && one_value(test))
+                check
+                    .tests
+                    .iter()
+                    .map(move |(_, test)| own && one_value(test))
             });
             term.breadth == Breadth::Narrow && tests.all(|one| one)
         };
@@ -249,6 +298,10 @@ impl<'q> Lookup<'q> {
             sql.push(" and ");
             self.push_term(sql, term, way);
         }
+    }
+
+    fn may_use_trigrams(&self, check: &Check) -> bool {
+        self.trigrams && matches!(check.source, Source::Name(_))
     }
 
     fn push_before<D: Dialect>(&self, sql: &mut Statement<D>, before: i64) {
@@ -314,10 +367,14 @@ impl<'q> Lookup<'q> {
             sql.push("not ");
         }
         if way == Way::Index && !absent {
-            sql.push("study.id in (select study_row from ").push(table).push(" where partition = ");
+            sql.push("study.id in (select study_row from ")
+                .push(table)
+                .push(" where partition = ");
             sql.int(self.scope.partition.0);
         } else {
-            sql.push("exists (select 1 from ").push(table).push(" where study_row = study.id");
+            sql.push("exists (select 1 from ")
+                .push(table)
+                .push(" where study_row = study.id");
         }
         if let Source::Name(kind) | Source::Word(kind) = check.source {
             sql.push(" and kind = ").int(kind);
@@ -329,7 +386,12 @@ impl<'q> Lookup<'q> {
                 _ => *col,
             };
             sql.push(" and ");
-            push_test(sql, col, test, self.trigrams && way == Way::Index);
+            push_test(
+                sql,
+                col,
+                test,
+                way == Way::Index && self.may_use_trigrams(check),
+            );
         }
         sql.push(")");
     }
@@ -373,9 +435,15 @@ impl<'q> Lookup<'q> {
         });
         if with_metadata == WithMetadata::Yes {
             sql.push(match self.query.level {
-                Level::Study => " left join instance_content on instance_content.watermark = study.newest",
-                Level::Series => " left join instance_content on instance_content.watermark = series.newest",
-                Level::Instance => " left join instance_content on instance_content.watermark = instance.watermark",
+                Level::Study => {
+                    " left join instance_content on instance_content.watermark = study.newest"
+                }
+                Level::Series => {
+                    " left join instance_content on instance_content.watermark = series.newest"
+                }
+                Level::Instance => {
+                    " left join instance_content on instance_content.watermark = instance.watermark"
+                }
             });
         }
         sql.push(" order by page.id desc");
@@ -496,7 +564,12 @@ fn push_moment<D: Dialect>(
     to: Option<&(String, String)>,
 ) {
     sql.push("(");
-    push_range(sql, date, from.map(|f| f.0.as_str()), to.map(|t| t.0.as_str()));
+    push_range(
+        sql,
+        date,
+        from.map(|f| f.0.as_str()),
+        to.map(|t| t.0.as_str()),
+    );
     for (bound, beyond, within) in [(from, " > ", " >= "), (to, " < ", " <= ")] {
         if let Some((bound_date, bound_time)) = bound {
             sql.push(" and (");

@@ -3,15 +3,19 @@
 //! Invariant: a condition either becomes a term that decides it exactly, or [`indexed`] says no and the caller matches
 //! it in the JSON.
 
-use super::fold;
 use super::pattern::Pattern;
 use super::rows::{self, has_norm, name_kind};
 use crate::dicom::keys::{Column, Key, Level, key};
 use crate::dicom::query::{Case, Condition, Matching};
+use crate::dicom::{fold, temporal};
 
 /// A column: table, name, suffix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Col(pub(super) &'static str, pub(super) &'static str, pub(super) &'static str);
+pub(super) struct Col(
+    pub(super) &'static str,
+    pub(super) &'static str,
+    pub(super) &'static str,
+);
 
 /// What a column must be.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,7 +91,9 @@ pub fn indexed(condition: &Condition, level: Level) -> bool {
 
 /// The terms of those conditions that have one; a condition that holds always has none to check.
 pub(super) fn terms(conditions: &[Condition], level: Level) -> Vec<Term> {
-    let terms = conditions.iter().filter_map(|condition| term(condition, level));
+    let terms = conditions
+        .iter()
+        .filter_map(|condition| term(condition, level));
     terms.filter(|term| !term.any.is_empty()).collect()
 }
 
@@ -134,7 +140,11 @@ fn term(condition: &Condition, level: Level) -> Option<Term> {
     }
 }
 
-fn row_term(breadth: Breadth, level: Level, any: impl IntoIterator<Item = Vec<(Col, Test)>>) -> Term {
+fn row_term(
+    breadth: Breadth,
+    level: Level,
+    any: impl IntoIterator<Item = Vec<(Col, Test)>>,
+) -> Term {
     let check = |tests| {
         vec![Check {
             source: Source::Row(level),
@@ -187,20 +197,28 @@ fn text_term(key: &Key, name: &'static str, matching: &Matching, case: Case) -> 
             let tests = whole_values(col, norm, std::slice::from_ref(value), case);
             Some(row_term(whole, key.level, [tests]))
         }
-        Matching::AnyOf(values) => {
-            Some(row_term(whole, key.level, [whole_values(col, norm, values, case)]))
-        }
-        Matching::Wildcard(text) => {
-            Some(row_term(patterned(text), key.level, [pattern_tests(col, norm, text, case)]))
-        }
+        Matching::AnyOf(values) => Some(row_term(
+            whole,
+            key.level,
+            [whole_values(col, norm, values, case)],
+        )),
+        Matching::Wildcard(text) => Some(row_term(
+            patterned(text),
+            key.level,
+            [pattern_tests(col, norm, text, case)],
+        )),
         Matching::AnyWildcard(texts) => {
             let breadth = texts.iter().map(|text| patterned(text)).max()?;
-            let any = texts.iter().map(|text| pattern_tests(col, norm, text, case));
+            let any = texts
+                .iter()
+                .map(|text| pattern_tests(col, norm, text, case));
             Some(row_term(breadth, key.level, any))
         }
-        Matching::Empty => {
-            Some(row_term(Breadth::Unindexed, key.level, [vec![(col, Test::Empty)]]))
-        }
+        Matching::Empty => Some(row_term(
+            Breadth::Unindexed,
+            key.level,
+            [vec![(col, Test::Empty)]],
+        )),
         _ => None,
     }
 }
@@ -208,9 +226,8 @@ fn text_term(key: &Key, name: &'static str, matching: &Matching, case: Case) -> 
 /// How many rows one value of a text column is likely to have; columns without an index included.
 fn whole_breadth(column: &str) -> Breadth {
     match column {
-        "study_uid" | "series_uid" | "sop_instance_uid" | "patient_id" | "accession_number" | "study_id" => {
-            Breadth::Narrow
-        }
+        "study_uid" | "series_uid" | "sop_instance_uid" | "patient_id" | "accession_number"
+        | "study_id" => Breadth::Narrow,
         "study_description" | "modality" | "model_name" => Breadth::Broad,
         _ => Breadth::Unindexed,
     }
@@ -224,13 +241,12 @@ fn date_term(key: &Key, name: &'static str, matching: &Matching) -> Option<Term>
         Breadth::Unindexed
     };
     let (breadth, test) = match matching {
-        Matching::Single(value) => (whole, Test::OneOf(rows::date(value).into_iter().collect())),
-        Matching::AnyOf(values) => {
-            (whole, Test::OneOf(values.iter().filter_map(|v| rows::date(v)).collect()))
-        }
-        Matching::Range { from, to } => {
-            (whole.max(Breadth::Broad), Test::Range(from.clone(), to.clone()))
-        }
+        Matching::Single(value) => (whole, stored_values(key, std::slice::from_ref(value))),
+        Matching::AnyOf(values) => (whole, stored_values(key, values)),
+        Matching::Range { from, to } => (
+            whole.max(Breadth::Broad),
+            Test::Range(from.clone(), to.clone()),
+        ),
         Matching::DateTime { time, from, to } => {
             let time = crate::dicom::keys::key(*time).filter(|k| k.level == key.level)?;
             let Some(Column::Time(time)) = time.column else {
@@ -249,8 +265,19 @@ fn date_term(key: &Key, name: &'static str, matching: &Matching) -> Option<Term>
     Some(row_term(breadth, key.level, [vec![(col, test)]]))
 }
 
+/// Dates or times in the form of their column; what is none equals nothing.
+fn stored_values(key: &Key, values: &[String]) -> Test {
+    let stored = values
+        .iter()
+        .filter_map(|value| temporal::stored(key.vr, value));
+    Test::OneOf(stored.collect())
+}
+
 /// Date and time of a bound, `yyyymmddhhmmss.ffffff`; none when it is something else.
-#[expect(clippy::option_option, reason = "no bound, and a bound that cannot be used, are different")]
+#[expect(
+    clippy::option_option,
+    reason = "no bound, and a bound that cannot be used, are different"
+)]
 fn split_moment(bound: Option<&str>) -> Option<Option<(String, String)>> {
     match bound {
         None => Some(None),
@@ -263,10 +290,8 @@ fn split_moment(bound: Option<&str>) -> Option<Option<(String, String)>> {
 
 fn time_term(key: &Key, name: &'static str, matching: &Matching) -> Option<Term> {
     let test = match matching {
-        Matching::Single(value) => Test::OneOf(rows::time(value).into_iter().collect()),
-        Matching::AnyOf(values) => {
-            Test::OneOf(values.iter().filter_map(|v| rows::time(v)).collect())
-        }
+        Matching::Single(value) => stored_values(key, std::slice::from_ref(value)),
+        Matching::AnyOf(values) => stored_values(key, values),
         Matching::Range { from, to } => Test::Range(from.clone(), to.clone()),
         Matching::Empty => Test::Empty,
         _ => return None,
@@ -300,9 +325,10 @@ fn modalities_term(matching: &Matching, case: Case) -> Option<Term> {
         Matching::Single(value) => vec![whole_values(col, true, std::slice::from_ref(value), case)],
         Matching::AnyOf(values) => vec![whole_values(col, true, values, case)],
         Matching::Wildcard(text) => vec![pattern_tests(col, true, text, case)],
-        Matching::AnyWildcard(texts) => {
-            texts.iter().map(|text| pattern_tests(col, true, text, case)).collect()
-        }
+        Matching::AnyWildcard(texts) => texts
+            .iter()
+            .map(|text| pattern_tests(col, true, text, case))
+            .collect(),
         Matching::Empty => {
             let none = Test::OneOf(vec![String::new()]);
             let tests = vec![(Col("study", "modalities", ""), none)];
@@ -331,12 +357,21 @@ fn name_term(kind: i64, matching: &Matching) -> Option<Term> {
         tests: vec![(NAME, test)],
     };
     let whole = |value: &String| -> Vec<Check> {
-        let groups = fold::name(value).into_iter().map(|group| rows::clean(&group));
-        groups.map(|group| name_check(Test::OneOf(vec![group]))).collect()
+        let groups = fold::name(value)
+            .into_iter()
+            .map(|group| rows::clean(&group));
+        groups
+            .map(|group| name_check(Test::OneOf(vec![group])))
+            .collect()
     };
     let patterned = |value: &String| -> Vec<Check> {
-        let groups = value.split('=').map(name_pattern).filter(|pattern| !pattern.is_anything());
-        groups.map(|pattern| name_check(Test::Matches(pattern))).collect()
+        let groups = value
+            .split('=')
+            .map(name_pattern)
+            .filter(|pattern| !pattern.is_anything());
+        groups
+            .map(|pattern| name_check(Test::Matches(pattern)))
+            .collect()
     };
     let (breadth, any) = match matching {
         Matching::Single(value) => (Breadth::Narrow, vec![whole(value)]),
@@ -345,13 +380,16 @@ fn name_term(kind: i64, matching: &Matching) -> Option<Term> {
         Matching::AnyWildcard(texts) => (Breadth::Broad, texts.iter().map(patterned).collect()),
         Matching::Words(words) => {
             let folded: Vec<String> = words.iter().map(|word| fold::text(word)).collect();
-            let words = folded.iter().map(String::as_str).filter(|word| !word.is_empty());
+            let words = folded
+                .iter()
+                .map(String::as_str)
+                .filter(|word| !word.is_empty());
             let pattern = Pattern::words(words.take(rows::MAX_WORDS));
-            let check = Check {
+            let asked = (!pattern.is_anything()).then(|| Check {
                 source: Source::Word(kind),
                 tests: vec![(WORD, Test::Matches(pattern))],
-            };
-            (Breadth::Broad, vec![vec![check]])
+            });
+            (Breadth::Broad, vec![asked.into_iter().collect()])
         }
         Matching::Empty => {
             let check = Check {

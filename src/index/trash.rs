@@ -18,7 +18,11 @@ impl<D: Dialect> Trash for SqlIndex<D> {
         for chunk in keys.chunks(500) {
             let mut sql = Statement::<D>::new("insert into trash (blob_key, blob_hash, since)");
             sql.values(chunk, |sql, key| {
-                sql.text(key).push(", ").int(blob_hash(key)).push(", ").int(now);
+                sql.text(key)
+                    .push(", ")
+                    .int(blob_hash(key))
+                    .push(", ")
+                    .int(now);
             });
             sql.push(" on conflict (blob_key) do nothing");
             self.write("a discard", sql).await?;
@@ -27,9 +31,11 @@ impl<D: Dialect> Trash for SqlIndex<D> {
     }
 
     async fn discarded(&self, before: OffsetDateTime, limit: u32) -> Result<Vec<Discarded>> {
-        let mut sql = Statement::<D>::new("select blob_key, since, attempts from trash where since < ");
+        let mut sql =
+            Statement::<D>::new("select blob_key, since, attempts from trash where since < ");
         sql.int(to_micros(before));
-        sql.push(" order by since, blob_key limit ").int(i64::from(limit));
+        sql.push(" order by since, blob_key limit ")
+            .int(i64::from(limit));
         let rows = self.read("the trash", sql).await?;
         rows.iter().map(discarded::<D>).collect()
     }
@@ -44,7 +50,8 @@ impl<D: Dialect> Trash for SqlIndex<D> {
     }
 
     async fn retry_later(&self, key: &str) -> Result<()> {
-        let mut sql = Statement::<D>::new("update trash set attempts = attempts + 1 where blob_key = ");
+        let mut sql =
+            Statement::<D>::new("update trash set attempts = attempts + 1 where blob_key = ");
         sql.text(key);
         self.write("the trash", sql).await.map(|_| ())
     }
@@ -52,7 +59,11 @@ impl<D: Dialect> Trash for SqlIndex<D> {
 
 fn discarded<D: Dialect>(row: &D::Row) -> Result<Discarded> {
     let read = || -> Driver<(String, i64, i64)> {
-        Ok((row.text("blob_key")?, row.int("since")?, row.int("attempts")?))
+        Ok((
+            row.text("blob_key")?,
+            row.int("since")?,
+            row.int("attempts")?,
+        ))
     };
     let (key, since, attempts) = read().map_err(failed::<D>("the trash"))?;
     let since = from_micros(since).map_err(|_| IndexError::Corrupt { what: "the trash" })?;

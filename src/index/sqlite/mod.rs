@@ -29,6 +29,8 @@ impl Dialect for Sqlite {
     const FEED_TIME: &'static str = "max(cast(unixepoch('subsec') * 1000000 as integer), \
          coalesce((select time from change order by sequence desc limit 1), 0))";
     const FOR_UPDATE: &'static str = "";
+    const EXPLAIN: (&'static str, &'static str) = ("explain query plan ", "detail");
+    const ANALYZE: &'static str = "pragma optimize = 0x10002";
     const MAX_BINDS: usize = 8_000;
 
     driver_methods!();
@@ -49,7 +51,9 @@ impl Dialect for Sqlite {
 
     fn is_conflict(error: &sqlx::Error) -> bool {
         let refused = error.as_database_error();
-        refused.and_then(primary_code).is_some_and(|code| matches!(code, 5 | 6))
+        refused
+            .and_then(primary_code)
+            .is_some_and(|code| matches!(code, 5 | 6))
     }
 
     fn refusal(error: &dyn sqlx::error::DatabaseError) -> Refusal {
@@ -134,7 +138,10 @@ async fn migrate(pool: &Pool<Sqlite>, path: &Path) -> Result<()> {
             }
             Err(error) => {
                 return Err(IndexError::Open {
-                    reason: format!("the schema of {} cannot be brought up to date: {error}", path.display()),
+                    reason: format!(
+                        "the schema of {} cannot be brought up to date: {error}",
+                        path.display()
+                    ),
                 });
             }
         }

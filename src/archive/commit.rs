@@ -1,0 +1,198 @@
+//! Group commit: instances of all requests that are ready at the same time go into one transaction.
+//!
+//! Invariant: a blob is handed over together with the duty to remove it; it is removed only when it is certain that no
+//! row names it.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::error::{ArchiveError, Result};
+use crate::blob::Blobs;
+use crate::index::{Index, IndexError, Inserted, NewInstance};
+
+/// Most instances of one transaction.
+const BATCH: usize = 512;
+/// Submissions waiting for the next transaction.
+const QUEUE: usize = 1024;
+
+/// A durable blob that has no row yet; dropping it removes the blob.
+#[derive(Debug)]
+pub struct Written {
+    blobs: Blobs,
+    new: Option<NewInstance>,
+}
+
+impl Written {
+    /// Takes over the duty for the blob of `new`.
+    #[must_use]
+    pub fn new(blobs: Blobs, new: NewInstance) -> Self {
+        Self {
+            blobs,
+            new: Some(new),
+        }
+    }
+
+    /// Key of the blob.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.new.as_ref().map_or("", |new| new.place.key.as_str())
+    }
+
+    /// Digest of the blob.
+    #[must_use]
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        self.new.as_ref().map(|new| new.digest)
+    }
+
+    /// Gives the instance out and leaves the blob where it is.
+    fn release(mut self) -> Option<NewInstance> {
+        self.new.take()
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        if let Some(new) = self.new.take()
+            && let Err(error) = self.blobs.remove(&new.place.key)
+        {
+            tracing::warn!(key = new.place.key, %error, "a blob without a row was left behind; fsck removes it");
+        }
+    }
+}
+
+type Answer = std::result::Result<Vec<Inserted>, Arc<IndexError>>;
+
+struct Submission {
+    written: Vec<Written>,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// Hands instances to the task that commits.
+#[derive(Debug, Clone)]
+pub struct Committer {
+    queue: mpsc::Sender<Submission>,
+}
+
+impl std::fmt::Debug for Submission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Submission({} instances)", self.written.len())
+    }
+}
+
+impl Committer {
+    /// Starts the task; it ends when all committers are dropped.
+    #[must_use]
+    pub fn start(index: Arc<dyn Index>) -> Self {
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        tokio::spawn(run(index, receiver));
+        Self { queue }
+    }
+
+    /// Inserts instances whose blobs are settled; results come in their order.
+    ///
+    /// # Errors
+    /// When the index failed: none of the instances can be relied on then.
+    pub async fn commit(&self, written: Vec<Written>) -> Result<Vec<Inserted>> {
+        if written.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (answer, result) = oneshot::channel();
+        let lost = |()| ArchiveError::Lost { what: "commit" };
+        self.queue
+            .send(Submission { written, answer })
+            .await
+            .map_err(|_| lost(()))?;
+        match result.await {
+            Ok(Ok(inserted)) => Ok(inserted),
+            Ok(Err(error)) => Err(ArchiveError::Commit(error)),
+            Err(_) => Err(lost(())),
+        }
+    }
+}
+
+async fn run(index: Arc<dyn Index>, mut queue: mpsc::Receiver<Submission>) {
+    while let Some(first) = queue.recv().await {
+        let mut count = first.written.len();
+        let mut submissions = vec![first];
+        // While one transaction runs the next ones gather here, so no timer is needed.
+        while count < BATCH
+            && let Ok(next) = queue.try_recv()
+        {
+            count += next.written.len();
+            submissions.push(next);
+        }
+        commit_together(&index, submissions).await;
+    }
+}
+
+async fn commit_together(index: &Arc<dyn Index>, submissions: Vec<Submission>) {
+    let batch: Vec<NewInstance> = submissions
+        .iter()
+        .flat_map(|s| s.written.iter().filter_map(|w| w.new.clone()))
+        .collect();
+    match index.insert(&batch).await {
+        Ok(inserted) => {
+            let mut inserted = inserted.into_iter();
+            for submission in submissions {
+                let mine: Vec<Inserted> =
+                    inserted.by_ref().take(submission.written.len()).collect();
+                settle(submission, Ok(mine));
+            }
+        }
+        // One refused row must not fail the instances of others.
+        Err(IndexError::Database { .. }) if submissions.len() > 1 => {
+            for submission in submissions {
+                let mine: Vec<NewInstance> = submission
+                    .written
+                    .iter()
+                    .filter_map(|w| w.new.clone())
+                    .collect();
+                let result = index.insert(&mine).await.map_err(Arc::new);
+                give_back(index, submission, result).await;
+            }
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            for submission in submissions {
+                give_back(index, submission, Err(error.clone())).await;
+            }
+        }
+    }
+}
+
+async fn give_back(index: &Arc<dyn Index>, submission: Submission, result: Answer) {
+    if result.is_err() {
+        // The transaction may have been committed before the connection was lost: the sweeper looks again before it
+        // removes a key, and fsck finds what could not even be noted.
+        let keys: Vec<String> = submission
+            .written
+            .iter()
+            .map(|w| w.key().to_owned())
+            .collect();
+        if let Err(error) = index.discard(&keys).await {
+            tracing::warn!(count = keys.len(), %error, "blobs of a failed commit were left behind; fsck removes them");
+        }
+    }
+    settle(submission, result);
+}
+
+/// Keeps the blobs that have a row or may have one, removes the others, and answers.
+fn settle(submission: Submission, result: Answer) {
+    match &result {
+        Ok(inserted) => {
+            for (written, inserted) in submission.written.into_iter().zip(inserted) {
+                match inserted {
+                    Inserted::Stored { .. } => drop(written.release()),
+                    Inserted::Exists { .. } => drop(written),
+                }
+            }
+        }
+        Err(_) => submission
+            .written
+            .into_iter()
+            .for_each(|w| drop(w.release())),
+    }
+    // The client may have gone; what was committed stays.
+    let _ = submission.answer.send(result);
+}

@@ -1,0 +1,250 @@
+//! Frames and bulk values of one instance: ranged reads, never the object.
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
+
+use super::Archive;
+use super::error::{ArchiveError, Result};
+use super::retrieve::{Content, OpenInstance};
+use dicom_core::VR;
+
+use crate::dicom::endian::{swap, swap_width};
+use crate::dicom::frames::{BitRange, FrameSlices};
+use crate::dicom::instance::BulkItem;
+use crate::dicom::media::{self, Plan, syntax};
+
+/// A value served by URI.
+#[derive(Debug, Clone)]
+pub struct BulkValue {
+    item: BulkItem,
+    /// Media type of the value itself.
+    pub media: String,
+    /// Transfer syntax of the bytes as they are sent.
+    pub syntax: String,
+}
+
+impl BulkValue {
+    /// Whether it is an encapsulated document, whose media type stands in (0042,0012).
+    #[must_use]
+    pub fn is_document(&self) -> bool {
+        self.item.path == "00420011"
+    }
+
+    /// Content-Type of the answer when it is sent as `media`.
+    #[must_use]
+    pub fn content_type(&self, media: &str) -> String {
+        self.syntax_as(media).map_or_else(
+            || media.to_owned(),
+            |syntax| format!("{media}; transfer-syntax={syntax}"),
+        )
+    }
+
+    /// Transfer syntax to be named with `media`; a document has none.
+    #[must_use]
+    pub fn syntax_as(&self, media: &str) -> Option<&str> {
+        let pixels =
+            media.starts_with("image/") || media.starts_with("video/") || media == media::OCTETS;
+        pixels.then_some(self.syntax.as_str())
+    }
+}
+
+impl Archive {
+    /// One frame as planned; `number` counts from 1.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] past the last frame.
+    pub async fn frame(
+        &self,
+        instance: &OpenInstance,
+        number: u32,
+        plan: &Plan,
+    ) -> Result<Content> {
+        let slices = instance
+            .frame(number)
+            .ok_or_else(|| ArchiveError::not_found(format!("frame {number}")))?;
+        match plan {
+            Plan::Stored => self.slices(instance, &slices).await,
+            Plan::Native if media::is_native(&instance.row.layout.transfer_syntax) => {
+                self.native_slices(instance, &slices).await
+            }
+            Plan::Native => {
+                let samples = self.samples(instance, number).await?;
+                Ok(Content::whole(Bytes::copy_from_slice(&samples.data)))
+            }
+            Plan::Encode(uid) => Ok(Content::whole(self.encoded(instance, number, uid).await?.0)),
+        }
+    }
+
+    /// The stored bytes of slices; bits that do not fill their bytes are cut out in any case.
+    pub(super) async fn slices(
+        &self,
+        instance: &OpenInstance,
+        slices: &FrameSlices,
+    ) -> Result<Content> {
+        let mut parts = Vec::with_capacity(slices.ranges.len());
+        for range in &slices.ranges {
+            parts.push(
+                self.dataset_range(&instance.row, range.offset, range.length)
+                    .await?,
+            );
+        }
+        let content = Content::chain(parts);
+        match slices.bits {
+            Some(bits) if slices.swap < 2 => Ok(Content::whole(Bytes::from(shift(
+                &collect(content).await?,
+                bits,
+            )))),
+            _ => Ok(content),
+        }
+    }
+
+    /// The bytes of native slices in little endian.
+    pub(super) async fn native_slices(
+        &self,
+        instance: &OpenInstance,
+        slices: &FrameSlices,
+    ) -> Result<Content> {
+        let content = self.slices(instance, slices).await?;
+        if slices.swap < 2 {
+            return Ok(content);
+        }
+        if let Some(bits) = slices.bits {
+            let mut bytes = collect(content).await?;
+            swap(&mut bytes, slices.swap);
+            return Ok(Content::whole(Bytes::from(shift(&bytes, bits))));
+        }
+        Ok(swapped(content, slices.swap))
+    }
+
+    /// The value a `BulkDataURI` names; `path` is what follows `bulkdata/`.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when no metadata names it.
+    pub fn bulk(&self, instance: &OpenInstance, path: &str) -> Result<BulkValue> {
+        let wanted = path.trim_matches('/').to_ascii_uppercase();
+        let found = instance.bulk.iter().find(|item| item.path == wanted);
+        let item = found
+            .ok_or_else(|| ArchiveError::not_found("the bulk data"))?
+            .clone();
+        let stored = &instance.row.layout.transfer_syntax;
+        let encapsulated = item.encapsulated;
+        let media = if encapsulated {
+            media::frame_media(stored)
+        } else {
+            media::OCTETS
+        };
+        let syntax = if encapsulated {
+            stored.clone()
+        } else {
+            syntax::EXPLICIT_LE.to_owned()
+        };
+        Ok(BulkValue {
+            item,
+            media: media.to_owned(),
+            syntax,
+        })
+    }
+
+    /// The bytes of a value in little endian; of encapsulated pixel data all frames, one after the other.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Blob`] when the bytes are not there.
+    pub async fn bulk_content(
+        &self,
+        instance: &OpenInstance,
+        value: &BulkValue,
+    ) -> Result<Content> {
+        if value.item.encapsulated {
+            let mut frames = Vec::new();
+            for number in 1..=instance.frame_count() {
+                frames.push(self.frame(instance, number, &Plan::Stored).await?);
+            }
+            return Ok(Content::chain(frames));
+        }
+        let content = self
+            .dataset_range(&instance.row, value.item.offset, value.item.length)
+            .await?;
+        let big = instance.row.layout.transfer_syntax == syntax::EXPLICIT_BE;
+        let pixels = instance
+            .frame(1)
+            .filter(|_| value.item.path.starts_with("7FE0"));
+        let width = match pixels {
+            _ if !big => 1,
+            Some(frame) => frame.swap,
+            None => value.item.vr.parse::<VR>().map_or(1, swap_width),
+        };
+        Ok(if width < 2 {
+            content
+        } else {
+            swapped(content, width)
+        })
+    }
+}
+
+/// Turns the bytes of each `width` round; chunks are multiples of it but for the last.
+fn swapped(content: Content, width: u8) -> Content {
+    let length = content.length;
+    let chunks = content.chunks.map_ok(move |chunk| {
+        let mut bytes = chunk.to_vec();
+        swap(&mut bytes, width);
+        Bytes::from(bytes)
+    });
+    Content {
+        length,
+        chunks: chunks.boxed(),
+    }
+}
+
+/// Reads everything; the caller knows that it is small.
+pub(super) async fn collect(content: Content) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(usize::try_from(content.length).unwrap_or(0));
+    let mut chunks = content.chunks;
+    while let Some(chunk) = chunks.next().await {
+        bytes.extend_from_slice(&chunk?);
+    }
+    Ok(bytes)
+}
+
+/// Moves bits down so that the frame starts at the first bit, and clears what is not its own (PS3.5 §8.1.1).
+fn shift(packed: &[u8], bits: BitRange) -> Vec<u8> {
+    let length = usize::try_from(bits.length.div_ceil(8)).unwrap_or(0);
+    let packed = packed.get(usize::from(bits.skip / 8)..).unwrap_or_default();
+    let skip = u32::from(bits.skip % 8);
+    let byte = |at: usize| u16::from(packed.get(at).copied().unwrap_or(0));
+    let mut out: Vec<u8> = (0..length)
+        .map(|i| {
+            let both = byte(i) | (byte(i + 1) << 8);
+            u8::try_from((both >> skip) & 0xFF).unwrap_or(0)
+        })
+        .collect();
+    let used = u32::try_from(bits.length % 8).unwrap_or(0);
+    if let Some(last) = out.last_mut().filter(|_| used > 0) {
+        *last &= (1_u8 << used) - 1;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_moved_to_the_start_of_a_byte() {
+        // Frame of 10 bits behind one of 6: bits 6..16 of the stream.
+        let packed = [0b1100_0000, 0b1010_1011];
+        assert_eq!(
+            shift(
+                &packed,
+                BitRange {
+                    skip: 6,
+                    length: 10
+                }
+            ),
+            [0b1010_1111, 0b0000_0010]
+        );
+        assert_eq!(
+            shift(&packed, BitRange { skip: 0, length: 9 }),
+            [0b1100_0000, 0b0000_0001]
+        );
+    }
+}

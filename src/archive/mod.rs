@@ -1,0 +1,134 @@
+//! What a request means: store, retrieve, search, delete, follow.
+//!
+//! Uses `index`, `blob` and `dicom`; knows nothing of HTTP or SQL. Invariants: a row implies its blob; what was
+//! acknowledged is durable; memory of a request is bounded by configuration, never by the size of an object.
+
+pub mod audit;
+pub mod commit;
+pub mod error;
+pub mod feed;
+pub mod fields;
+pub mod frames;
+pub mod import;
+pub mod pixels;
+pub mod render;
+pub mod represent;
+pub mod retrieve;
+pub mod rules;
+pub mod search;
+pub mod store;
+pub mod sweep;
+pub mod transcode;
+pub mod zip;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::blob::Blobs;
+use crate::config::Limits;
+use crate::index::Index;
+use crate::scope::Scope;
+use commit::Committer;
+
+// What the layer above needs of the layers below, so that it need not reach past this one.
+pub use crate::blob::BlobError;
+pub use crate::index::{
+    Action as ChangeAction, Change, FeedRange, IndexError, InstanceRow, MetadataRow,
+    State as ChangeState, Version, WithMetadata,
+};
+pub use error::{ArchiveError, Result};
+
+/// Unit in which memory of store requests is counted, in bytes.
+const MEMORY_UNIT: usize = 64 * 1024;
+
+/// The archive: index, blobs and the limits of using them.
+#[derive(Clone)]
+pub struct Archive {
+    index: Arc<dyn Index>,
+    blobs: Blobs,
+    limits: Arc<Limits>,
+    committer: Committer,
+    /// Decoded and encoded frames.
+    maker: pixels::Maker,
+    /// Memory that all store requests may hold, in [`MEMORY_UNIT`]s.
+    memory: Arc<Semaphore>,
+    /// Walks, conversions and writes on the blocking pool at the same time.
+    work: Arc<Semaphore>,
+    /// Store requests at the same time.
+    stores: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Archive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Archive")
+            .field("blobs", &self.blobs)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Archive {
+    /// Joins the stores; starts the task that commits.
+    #[must_use]
+    pub fn new(index: Arc<dyn Index>, blobs: Blobs, limits: Limits) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self {
+            committer: Committer::start(index.clone()),
+            maker: pixels::Maker::new(&limits),
+            memory: Arc::new(Semaphore::new(
+                (limits.store_memory_bytes / MEMORY_UNIT).max(1),
+            )),
+            work: Arc::new(Semaphore::new((cores * 4).max(8))),
+            stores: Arc::new(Semaphore::new(limits.store_requests.max(1))),
+            limits: Arc::new(limits),
+            index,
+            blobs,
+        }
+    }
+
+    /// The limits in force.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Removes a study, series or instance for every reader at once; its bytes go later. Returns how many instances.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when the target does not exist in the scope.
+    pub async fn delete(&self, scope: &Scope, target: &crate::dicom::uid::Target) -> Result<u64> {
+        match self.index.delete(scope, target).await? {
+            0 => Err(ArchiveError::not_found(describe(target))),
+            removed => Ok(removed),
+        }
+    }
+
+    /// Whether index and blob store can be used.
+    ///
+    /// # Errors
+    /// What cannot be used.
+    pub async fn check(&self) -> Result<()> {
+        self.index.ping().await?;
+        let blobs = self.blobs.clone();
+        match tokio::task::spawn_blocking(move || blobs.probe()).await {
+            Ok(probed) => Ok(probed?),
+            Err(_) => Err(ArchiveError::Lost { what: "probe" }),
+        }
+    }
+}
+
+/// Names a target for an error message; UIDs only.
+#[must_use]
+pub fn describe(target: &crate::dicom::uid::Target) -> String {
+    use crate::dicom::uid::Target;
+    match target {
+        Target::Study(study) => format!("the study {study}"),
+        Target::Series(study, series) => format!("the series {series} of the study {study}"),
+        Target::Instance(name) => {
+            format!(
+                "the instance {} of the series {} of the study {}",
+                name.instance, name.series, name.study
+            )
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Decoded and encoded frames: made on the blocking pool, one at a time, once for all who ask at the same moment.
+//!
+//! Invariant: a frame is made from its own bytes only, never from the object; what is cached is named by watermark and
+//! so can never be stale.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use moka::future::Cache;
+use tokio::sync::Semaphore;
+
+use super::Archive;
+use super::error::{ArchiveError, Result};
+use super::frames::collect;
+use super::retrieve::OpenInstance;
+use crate::config::Limits;
+use crate::dicom::codec::{self, ByteOrder, CodecError, EncodeOptions, FrameShape, Photometric};
+use crate::dicom::instance::{PixelDescription, PixelElement};
+use crate::dicom::media::{self, Codecs, syntax};
+
+/// How long a made frame is kept after it was last asked for.
+const IDLE: Duration = Duration::from_secs(120);
+
+/// A frame as samples: little endian, interleaved, described by its shape.
+pub type Samples = codec::Frame;
+
+/// What was made of a frame.
+#[derive(Debug, Clone)]
+pub enum Made {
+    /// Samples.
+    Samples(Arc<Samples>),
+    /// A codestream with what the header has to say of it.
+    Encoded {
+        /// The codestream, unpadded.
+        bytes: Bytes,
+        /// The shape it carries.
+        shape: FrameShape,
+        /// Its compression ratio when something was lost.
+        ratio: Option<f64>,
+    },
+    /// A picture.
+    Picture(Bytes),
+}
+
+impl Made {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Samples(frame) => frame.data.len(),
+            Self::Encoded { bytes, .. } | Self::Picture(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// Names something made of a frame.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct MadeKey {
+    /// The stored version of the instance.
+    pub watermark: i64,
+    /// The frame, from 1.
+    pub frame: u32,
+    /// What was made: a transfer syntax, or the parameters of a picture in text.
+    pub what: String,
+}
+
+/// Makes frames, bounded, and keeps those asked for lately.
+#[derive(Debug, Clone)]
+pub struct Maker {
+    cache: Cache<MadeKey, Made>,
+    slots: Arc<Semaphore>,
+}
+
+impl Maker {
+    /// A maker with the configured cache.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let weigh = |_: &MadeKey, made: &Made| u32::try_from(made.weight()).unwrap_or(u32::MAX);
+        let cache = Cache::builder()
+            .weigher(weigh)
+            .max_capacity(limits.frame_cache_bytes)
+            .time_to_idle(IDLE)
+            .build();
+        Self {
+            cache,
+            slots: Arc::new(Semaphore::new(cores)),
+        }
+    }
+
+    /// The thing named, made by `make` unless it is there or being made.
+    ///
+    /// # Errors
+    /// What `make` met; everybody who waited gets the same.
+    pub async fn get(
+        &self,
+        key: MadeKey,
+        make: impl Future<Output = Result<Made>> + Send,
+    ) -> Result<Made> {
+        self.cache
+            .try_get_with(key, make)
+            .await
+            .map_err(ArchiveError::Shared)
+    }
+
+    /// Runs codec work on the blocking pool; at most one piece for each core.
+    ///
+    /// # Errors
+    /// What the work met, or that it was lost.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let permit = self.slots.clone().acquire_owned().await;
+        let permit = permit.map_err(|_| ArchiveError::Lost { what: "codec" })?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        done.await
+            .map_err(|_| ArchiveError::Lost { what: "codec" })?
+    }
+}
+
+/// The shape of stored frames.
+#[must_use]
+pub fn stored_shape(pixel: &PixelDescription) -> FrameShape {
+    FrameShape {
+        rows: pixel.rows,
+        columns: pixel.columns,
+        samples: pixel.samples_per_pixel,
+        bits_allocated: pixel.bits_allocated,
+        bits_stored: pixel.bits_stored,
+        signed: pixel.representation == 1,
+        planar: pixel.planar == 1,
+        photometric: Photometric::parse(&pixel.photometric),
+    }
+}
+
+/// The shape frames have as samples; none when they cannot be decoded.
+#[must_use]
+pub fn sample_shape(transfer_syntax: &str, pixel: &PixelDescription) -> Option<FrameShape> {
+    codec::decoded_shape(transfer_syntax, &stored_shape(pixel))
+}
+
+/// What this build decodes and encodes.
+#[derive(Debug, Clone, Copy)]
+pub struct Built;
+
+impl Codecs for Built {
+    fn decodes(&self, transfer_syntax: &str, pixel: &PixelDescription) -> bool {
+        pixel.element == PixelElement::Integer
+            && codec::can_decode(transfer_syntax, &stored_shape(pixel))
+    }
+
+    fn encodes(&self, from: &str, to: &str, pixel: &PixelDescription) -> bool {
+        if pixel.element != PixelElement::Integer {
+            return false;
+        }
+        let samples = sample_shape(from, pixel);
+        samples.is_some_and(|shape| codec::can_encode(to, &shape))
+    }
+}
+
+/// Turns a codec's refusal into an answer: what cannot be decoded cannot be had in this form.
+fn refused(error: CodecError) -> ArchiveError {
+    ArchiveError::Codec(error)
+}
+
+impl Archive {
+    /// One frame as samples; `number` counts from 1.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] past the last frame, [`ArchiveError::Codec`] when it cannot be decoded.
+    pub async fn samples(&self, instance: &OpenInstance, number: u32) -> Result<Arc<Samples>> {
+        let key = MadeKey {
+            watermark: instance.row.watermark,
+            frame: number,
+            what: syntax::EXPLICIT_LE.to_owned(),
+        };
+        let made = self.maker.get(key, async {
+            Ok(Made::Samples(Arc::new(
+                self.decode(instance, number).await?,
+            )))
+        });
+        match made.await? {
+            Made::Samples(samples) => Ok(samples),
+            Made::Encoded { .. } | Made::Picture(_) => Err(ArchiveError::Lost { what: "samples" }),
+        }
+    }
+
+    async fn decode(&self, instance: &OpenInstance, number: u32) -> Result<Samples> {
+        let slices = instance
+            .frame(number)
+            .ok_or_else(|| ArchiveError::not_found(format!("frame {number}")))?;
+        let pixel = instance
+            .row
+            .pixel
+            .as_ref()
+            .ok_or_else(|| ArchiveError::not_found("pixel data"))?;
+        let shape = stored_shape(pixel);
+        let syntax = instance.row.layout.transfer_syntax.clone();
+        let limits = codec::Limits {
+            max_frame_bytes: self.limits.max_frame_bytes as u64,
+        };
+        if slices.len() > limits.max_frame_bytes {
+            return Err(ArchiveError::TooLarge {
+                reason: format!("frame {number} is too large to be decoded; ask for it as stored"),
+            });
+        }
+        if media::is_native(&syntax) {
+            let bytes = collect(self.native_slices(instance, &slices).await?).await?;
+            return self
+                .maker
+                .work(move || {
+                    codec::native_to_canonical(&bytes, &shape, ByteOrder::Little).map_err(refused)
+                })
+                .await;
+        }
+        let bytes = collect(self.slices(instance, &slices).await?).await?;
+        self.maker
+            .work(move || codec::decode(&syntax, &bytes, &shape, &limits).map_err(refused))
+            .await
+    }
+
+    /// One frame encoded in a transfer syntax.
+    ///
+    /// # Errors
+    /// As [`Self::samples`].
+    pub async fn encoded(
+        &self,
+        instance: &OpenInstance,
+        number: u32,
+        syntax: &str,
+    ) -> Result<(Bytes, FrameShape, Option<f64>)> {
+        let key = MadeKey {
+            watermark: instance.row.watermark,
+            frame: number,
+            what: syntax.to_owned(),
+        };
+        let made = self.maker.get(key, async {
+            let samples = self.samples(instance, number).await?;
+            let syntax = syntax.to_owned();
+            self.maker
+                .work(move || {
+                    let made = codec::encode(&syntax, &samples, &EncodeOptions::default())
+                        .map_err(refused)?;
+                    Ok(Made::Encoded {
+                        bytes: Bytes::from(made.bytes),
+                        shape: made.shape,
+                        ratio: made.lossy,
+                    })
+                })
+                .await
+        });
+        match made.await? {
+            Made::Encoded {
+                bytes,
+                shape,
+                ratio,
+            } => Ok((bytes, shape, ratio)),
+            Made::Samples(_) | Made::Picture(_) => Err(ArchiveError::Lost {
+                what: "an encoded frame",
+            }),
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! Retrieve: rows in pages, bytes in chunks; nothing whole.
+//!
+//! Invariant: every call here has read the first row and, where bytes are returned, the first byte before it returns,
+//! so that what does not exist is an error and not a broken stream.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
+
+use super::error::{ArchiveError, Result};
+use super::{Archive, describe};
+use crate::dicom::endian::swap;
+use crate::dicom::frames::{FrameSlices, PackedFrames};
+use crate::dicom::inflate;
+use crate::dicom::instance::{BulkItem, Layout};
+use crate::dicom::keys::Level;
+use crate::dicom::media::syntax::EXPLICIT_LE;
+use crate::dicom::query::{Case, Condition, Include, Matching, Query, TagPath};
+use crate::dicom::rewrite::{self, Edits, Segment};
+use crate::dicom::source::Source;
+use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
+use crate::dicom::walk::Limits as WalkLimits;
+use crate::index::{ContentRow, InstanceRow, MetadataRow, Place, Version, WithMetadata};
+use crate::scope::Scope;
+use dicom_core::VR;
+use dicom_dictionary_std::tags;
+
+/// Rows read from the index at a time.
+const PAGE: u32 = 500;
+/// Bytes up to which a piece is read at once instead of streamed.
+const WHOLE: u64 = 1 << 20;
+
+/// Bytes on their way out.
+pub struct Content {
+    /// How many there will be.
+    pub length: u64,
+    /// They themselves.
+    pub chunks: BoxStream<'static, Result<Bytes>>,
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Content({} bytes)", self.length)
+    }
+}
+
+impl Content {
+    /// Bytes that are in memory.
+    #[must_use]
+    pub fn whole(bytes: Bytes) -> Self {
+        Self {
+            length: bytes.len() as u64,
+            chunks: stream::once(async move { Ok(bytes) }).boxed(),
+        }
+    }
+
+    /// One after the other.
+    #[must_use]
+    pub fn chain(parts: Vec<Self>) -> Self {
+        let length = parts.iter().map(|p| p.length).sum();
+        Self {
+            length,
+            chunks: stream::iter(parts).flat_map(|p| p.chunks).boxed(),
+        }
+    }
+}
+
+/// Rows of a target, the first of which was read.
+pub type Rows<T> = BoxStream<'static, Result<T>>;
+
+/// A piece of the data set of one instance: bytes, or values as bulk data.
+#[derive(Debug)]
+pub struct OpenInstance {
+    /// Its row.
+    pub row: InstanceRow,
+    frames: Vec<u8>,
+    /// Values served by URI.
+    pub bulk: Vec<BulkItem>,
+}
+
+impl OpenInstance {
+    /// Number of frames; 0 without pixel data.
+    #[must_use]
+    pub fn frame_count(&self) -> u32 {
+        PackedFrames::new(&self.frames).map_or(0, |f| f.count())
+    }
+
+    /// Where a frame lies; `number` counts from 1.
+    #[must_use]
+    pub fn frame(&self, number: u32) -> Option<FrameSlices> {
+        PackedFrames::new(&self.frames).and_then(|f| f.frame(number))
+    }
+}
+
+impl Archive {
+    /// Version of a target for its ETag.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when it does not exist in the scope.
+    pub async fn version(&self, scope: &Scope, target: &Target) -> Result<Version> {
+        self.index
+            .version(scope, target)
+            .await?
+            .ok_or_else(|| ArchiveError::not_found(describe(target)))
+    }
+
+    /// Finds an instance by its own UID, within a study or series when they are named.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when there is none, [`ArchiveError::Invalid`] when there are several.
+    pub async fn locate(
+        &self,
+        scope: &Scope,
+        study: Option<&StudyUid>,
+        series: Option<&SeriesUid>,
+        instance: &InstanceUid,
+    ) -> Result<InstanceName> {
+        let uid = |tag, value: &str| Condition {
+            path: TagPath::from(tag),
+            vr: VR::UI,
+            matching: Matching::Single(value.to_owned()),
+            case: Case::Sensitive,
+        };
+        let mut conditions = vec![uid(tags::SOP_INSTANCE_UID, instance.as_str())];
+        conditions.extend(study.map(|s| uid(tags::STUDY_INSTANCE_UID, s.as_str())));
+        conditions.extend(series.map(|s| uid(tags::SERIES_INSTANCE_UID, s.as_str())));
+        let query = Query {
+            level: Level::Instance,
+            study: None,
+            series: None,
+            conditions,
+            include: Include::Fields(Vec::new()),
+            limit: Some(2),
+            offset: 0,
+        };
+        let page = self
+            .index
+            .search(scope, &query, WithMetadata::No, None)
+            .await?;
+        let unknown = || ArchiveError::not_found(format!("the instance {instance}"));
+        match page.rows.as_slice() {
+            [found] => {
+                let study = StudyUid::parse(&found.study_uid).ok();
+                let series = found
+                    .series_uid
+                    .as_deref()
+                    .and_then(|s| SeriesUid::parse(s).ok());
+                let name = study.zip(series).map(|(study, series)| InstanceName {
+                    study,
+                    series,
+                    instance: instance.clone(),
+                });
+                name.ok_or_else(unknown)
+            }
+            [] => Err(unknown()),
+            _ => Err(ArchiveError::invalid(
+                "several studies hold an instance with this UID: name the study and series too",
+            )),
+        }
+    }
+
+    /// Rows of all instances of a target, oldest first.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when it does not exist in the scope.
+    pub async fn instances(&self, scope: &Scope, target: &Target) -> Result<Rows<InstanceRow>> {
+        let index = self.index.clone();
+        let (at_scope, at) = (scope.clone(), target.clone());
+        let page = move |after: i64| {
+            let (index, scope, target) = (index.clone(), at_scope.clone(), at.clone());
+            async move { Ok(index.instances(&scope, &target, after, PAGE).await?) }
+        };
+        paged(page, |row| row.watermark, target).await
+    }
+
+    /// Metadata of all instances of a target, oldest first.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when it does not exist in the scope.
+    pub async fn metadata(&self, scope: &Scope, target: &Target) -> Result<Rows<MetadataRow>> {
+        let index = self.index.clone();
+        let (at_scope, at) = (scope.clone(), target.clone());
+        let page = move |after: i64| {
+            let (index, scope, target) = (index.clone(), at_scope.clone(), at.clone());
+            async move { Ok(index.metadata(&scope, &target, after, PAGE).await?) }
+        };
+        paged(page, |row| row.row.watermark, target).await
+    }
+
+    /// Opens one instance for frames and bulk data.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when it does not exist in the scope.
+    pub async fn open(&self, scope: &Scope, name: &InstanceName) -> Result<OpenInstance> {
+        let content = self.index.content(scope, name).await?;
+        let Some(ContentRow { row, frames, bulk }) = content else {
+            return Err(ArchiveError::not_found(describe(&Target::Instance(
+                name.clone(),
+            ))));
+        };
+        let bulk =
+            serde_json::from_slice(&bulk).map_err(|_| crate::index::IndexError::Corrupt {
+                what: "the bulk table of an instance",
+            })?;
+        Ok(OpenInstance { row, frames, bulk })
+    }
+
+    /// The stored bytes of an instance, exactly.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Blob`] when they are not there.
+    pub async fn stored(&self, row: &InstanceRow) -> Result<Content> {
+        self.range(&row.place, 0, row.place.length).await
+    }
+
+    /// A range of the stored bytes of an instance.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Blob`] when they are not there.
+    pub async fn range(&self, place: &Place, offset: u64, length: u64) -> Result<Content> {
+        let at = place.offset + offset;
+        if length <= WHOLE {
+            let bytes = self
+                .blobs
+                .read(&place.key, at, usize::try_from(length).unwrap_or(0))
+                .await?;
+            return Ok(Content::whole(bytes));
+        }
+        let chunks = self.blobs.stream(&place.key, at, length).await?;
+        Ok(Content {
+            length,
+            chunks: chunks.map_err(ArchiveError::from).boxed(),
+        })
+    }
+
+    /// A range of the data set as the walk counted it: of the file, or of the inflated data set.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Blob`] when the bytes are not there.
+    pub async fn dataset_range(
+        &self,
+        row: &InstanceRow,
+        offset: u64,
+        length: u64,
+    ) -> Result<Content> {
+        if !row.layout.deflated {
+            return self.range(&row.place, offset, length).await;
+        }
+        let source = self.source(row).await?;
+        Ok(self.copied(source, vec![Segment::Copy { offset, length }], length))
+    }
+
+    /// The instance as Explicit VR Little Endian, for anything stored uncompressed.
+    ///
+    /// # Errors
+    /// When the stored file cannot be read.
+    pub async fn explicit(&self, row: &InstanceRow) -> Result<Content> {
+        let source = self.source(row).await?;
+        let layout = row.layout.clone();
+        let planned = self
+            .work(move || {
+                let edits = Edits::none(EXPLICIT_LE);
+                let segments = rewrite::plan(&*source, &layout, &edits, WalkLimits::default())?;
+                Ok((segments, source))
+            })
+            .await?;
+        let (segments, source) = planned;
+        let length = rewrite::total_length(&segments);
+        Ok(self.copied(source, segments, length))
+    }
+
+    /// Opens the data set for positional reads; a deflated one is inflated to the spool first.
+    pub(super) async fn source(&self, row: &InstanceRow) -> Result<Arc<dyn Source + Send + Sync>> {
+        let (blobs, place, layout) = (self.blobs.clone(), row.place.clone(), row.layout.clone());
+        let cap = self.limits.max_inflated_bytes;
+        self.work(move || open_source(&blobs, &place, &layout, cap))
+            .await
+    }
+
+    /// Runs work on the blocking pool, bounded.
+    pub(super) async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let permit = self
+            .work
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| ArchiveError::Lost { what: "work" })?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        done.await
+            .map_err(|_| ArchiveError::Lost { what: "work" })?
+    }
+
+    /// Streams segments of a rewritten file.
+    pub(super) fn copied(
+        &self,
+        source: Arc<dyn Source + Send + Sync>,
+        segments: Vec<Segment>,
+        length: u64,
+    ) -> Content {
+        let archive = self.clone();
+        let chunks = stream::iter(segments)
+            .flat_map(move |segment| pieces(segment))
+            .then(move |piece| {
+                let (archive, source) = (archive.clone(), source.clone());
+                async move {
+                    match piece {
+                        Piece::Bytes(bytes) => Ok(bytes),
+                        Piece::Read { range, width } => {
+                            archive
+                                .work(move || read_piece(&*source, range, width))
+                                .await
+                        }
+                    }
+                }
+            });
+        Content {
+            length,
+            chunks: chunks.boxed(),
+        }
+    }
+}
+
+/// What one chunk of a rewritten file is made of.
+enum Piece {
+    Bytes(Bytes),
+    Read { range: Range<u64>, width: u8 },
+}
+
+fn pieces(segment: Segment) -> BoxStream<'static, Piece> {
+    let (range, width) = match segment {
+        Segment::Bytes(bytes) => {
+            return stream::once(async move { Piece::Bytes(Bytes::from(bytes)) }).boxed();
+        }
+        Segment::Copy { offset, length } => (offset..offset.saturating_add(length), 1),
+        Segment::Swap {
+            offset,
+            length,
+            width,
+        } => (offset..offset.saturating_add(length), width),
+        Segment::Frames { .. } => return stream::empty().boxed(),
+    };
+    // CHUNK is a multiple of every swap width.
+    stream::unfold(range, move |left| async move {
+        if left.is_empty() {
+            return None;
+        }
+        let end = left.end.min(left.start + crate::blob::CHUNK as u64);
+        Some((
+            Piece::Read {
+                range: left.start..end,
+                width,
+            },
+            end..left.end,
+        ))
+    })
+    .boxed()
+}
+
+fn read_piece(source: &dyn Source, range: Range<u64>, width: u8) -> Result<Bytes> {
+    let length = usize::try_from(range.end - range.start).unwrap_or(0);
+    let mut buffer = vec![0; length];
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|r| !r.is_empty()) {
+        match source.read_at(range.start + filled as u64, rest) {
+            Ok(0) => return Err(lost_bytes(io::ErrorKind::UnexpectedEof.into())),
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(lost_bytes(error)),
+        }
+    }
+    if width > 1 {
+        swap(&mut buffer, width);
+    }
+    Ok(Bytes::from(buffer))
+}
+
+pub(super) fn lost_bytes(source: io::Error) -> ArchiveError {
+    ArchiveError::Blob(crate::blob::BlobError::at("a stored instance", source))
+}
+
+fn open_source(
+    blobs: &crate::blob::Blobs,
+    place: &Place,
+    layout: &Layout,
+    cap: u64,
+) -> Result<Arc<dyn Source + Send + Sync>> {
+    let file = blobs.open_file(&place.key)?;
+    if !layout.deflated {
+        return Ok(Arc::new(Within {
+            file,
+            offset: place.offset,
+            length: place.length,
+        }));
+    }
+    let within = Within {
+        file,
+        offset: place.offset,
+        length: place.length,
+    };
+    // The name goes with the spool file; the open handle keeps the bytes until the last read.
+    let spool = || {
+        blobs
+            .spool()
+            .map_err(io::Error::other)?
+            .file()
+            .and_then(File::try_clone)
+    };
+    Ok(Arc::new(inflate::inflate(
+        &within,
+        layout.dataset_offset,
+        cap,
+        Some(&spool),
+    )?))
+}
+
+/// An instance inside a blob.
+#[derive(Debug)]
+struct Within {
+    file: File,
+    offset: u64,
+    length: u64,
+}
+
+impl Source for Within {
+    fn len(&self) -> u64 {
+        self.length
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let wanted = buf.len().min(left);
+        match buf.get_mut(..wanted) {
+            Some(buf) => std::os::unix::fs::FileExt::read_at(&self.file, buf, self.offset + offset),
+            None => Ok(0),
+        }
+    }
+}
+
+/// Turns a page function into a stream whose first page was read; an empty one means the target is unknown.
+async fn paged<T, F, Fut>(page: F, watermark: fn(&T) -> i64, target: &Target) -> Result<Rows<T>>
+where
+    T: Send + 'static,
+    F: Fn(i64) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Vec<T>>> + Send + 'static,
+{
+    let first = page(0).await?;
+    if first.is_empty() {
+        return Err(ArchiveError::not_found(describe(target)));
+    }
+    let next = move |rows: &[T]| {
+        rows.last()
+            .filter(|_| rows.len() >= PAGE as usize)
+            .map(watermark)
+    };
+    let start = next(&first);
+    let rest = stream::try_unfold((start, page), move |(after, page)| async move {
+        let Some(after) = after else {
+            return Ok::<_, ArchiveError>(None);
+        };
+        let rows = page(after).await?;
+        let following = next(&rows);
+        Ok(Some((
+            stream::iter(rows.into_iter().map(Ok)),
+            (following, page),
+        )))
+    });
+    Ok(stream::iter(first.into_iter().map(Ok))
+        .chain(rest.try_flatten())
+        .boxed())
+}

@@ -1,0 +1,371 @@
+//! Search: which rows match, and which of their attributes go into the answer (PS3.18 §10.6).
+//!
+//! Conditions on attributes that have a place in the index are the index's; the rest is matched in the stored metadata
+//! of the newest instance of each row, slowly and bounded, and a warning says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+use serde_json::value::RawValue;
+
+use super::Archive;
+use super::error::{ArchiveError, Result};
+use crate::dicom::keys::{Column, KEYS, Level, key};
+use crate::dicom::matcher;
+use crate::dicom::metadata;
+use crate::dicom::query::{Condition, Include, Query, TagPath};
+use crate::index::{Found, WithMetadata, indexed};
+use crate::scope::Scope;
+
+/// Largest metadata of one instance that is read back, in bytes.
+const MAX_METADATA: usize = 1 << 30;
+/// Rows looked at while matching attributes without a place in the index.
+const SCAN: u64 = 20_000;
+/// Rows asked of the index at a time while scanning.
+const SCAN_PAGE: u64 = 500;
+
+/// What a search answers.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// Matching rows, newest first.
+    pub rows: Vec<Row>,
+    /// Rows behind the last one: known exactly, or `None` when there are none.
+    pub remaining: Option<u64>,
+    /// What the client should know, as texts for `Warning: 299`.
+    pub warnings: Vec<String>,
+}
+
+/// One matching study, series or instance.
+#[derive(Debug)]
+pub struct Row {
+    /// Study Instance UID.
+    pub study: String,
+    /// Series Instance UID below study level.
+    pub series: Option<String>,
+    /// SOP Instance UID at instance level.
+    pub instance: Option<String>,
+    /// Attributes by tag in 8 upper-case hex digits.
+    pub attributes: BTreeMap<String, Box<RawValue>>,
+}
+
+impl Row {
+    /// Segments of the row's place below the root: `studies`, UID, `series`, UID, `instances`, UID.
+    pub fn path(&self) -> impl Iterator<Item = &str> {
+        let study = ["studies", self.study.as_str()];
+        let series = self.series.iter().flat_map(|uid| ["series", uid.as_str()]);
+        let instance = self
+            .instance
+            .iter()
+            .flat_map(|uid| ["instances", uid.as_str()]);
+        study.into_iter().chain(series).chain(instance)
+    }
+}
+
+/// Which attributes a face returns.
+#[derive(Debug, Clone, Copy)]
+pub struct Fields<'a> {
+    /// Always, if there is a value.
+    pub default: &'a [Tag],
+    /// Beside them with `includefield=all`.
+    pub all: &'a [Tag],
+    /// Those that are named with an empty value when there is none.
+    pub required: &'a [Tag],
+    /// Attributes of a lower level than the row are left out.
+    pub own_level_only: bool,
+}
+
+impl Archive {
+    /// Runs a search.
+    ///
+    /// # Errors
+    /// [`ArchiveError::TooLarge`] when more rows match than one answer may hold and no limit was asked for, or when
+    /// too many rows would have to be scanned.
+    pub async fn search(&self, scope: &Scope, query: &Query, fields: Fields<'_>) -> Result<Answer> {
+        let plain: Vec<Condition> = query
+            .conditions
+            .iter()
+            .filter(|c| !indexed(c, query.level))
+            .cloned()
+            .collect();
+        let wanted = Wanted::new(query, fields);
+        let (found, remaining) = if plain.is_empty() {
+            self.search_index(scope, query, wanted.metadata).await?
+        } else {
+            self.search_scanning(scope, query, &plain).await?
+        };
+        let mut answer = Answer {
+            rows: Vec::with_capacity(found.len()),
+            remaining,
+            warnings: Vec::new(),
+        };
+        if !plain.is_empty() {
+            answer.warnings.push("Attributes without an index were matched by a slow scan; an extended query tag makes them fast".to_owned());
+        }
+        for row in found {
+            answer.rows.push(wanted.pick(&row)?);
+        }
+        Ok(answer)
+    }
+
+    async fn search_index(
+        &self,
+        scope: &Scope,
+        query: &Query,
+        metadata: WithMetadata,
+    ) -> Result<(Vec<Found>, Option<u64>)> {
+        let ceiling = self.limits.max_results;
+        let mut asked = query.clone();
+        asked.limit = Some(query.limit.unwrap_or(ceiling).min(ceiling));
+        let page = self.index.search(scope, &asked, metadata, None).await?;
+        if !page.more {
+            return Ok((page.rows, None));
+        }
+        if query.limit.is_none() {
+            let reason = format!(
+                "more than {ceiling} results: narrow the search, or page with limit and offset"
+            );
+            return Err(ArchiveError::TooLarge { reason });
+        }
+        let seen = query.offset + page.rows.len() as u64;
+        let total = self.index.count(scope, query, seen + ceiling).await?;
+        Ok((page.rows, Some(total.saturating_sub(seen).max(1))))
+    }
+
+    async fn search_scanning(
+        &self,
+        scope: &Scope,
+        query: &Query,
+        plain: &[Condition],
+    ) -> Result<(Vec<Found>, Option<u64>)> {
+        let mut asked = query.clone();
+        asked.conditions.retain(|c| indexed(c, query.level));
+        asked.limit = Some(SCAN_PAGE);
+        asked.offset = 0;
+        let limit = query
+            .limit
+            .unwrap_or(self.limits.max_results)
+            .min(self.limits.max_results);
+        let (mut rows, mut skip, mut before, mut scanned, mut behind) =
+            (Vec::new(), query.offset, None, 0, 0);
+        loop {
+            let page = self
+                .index
+                .search(scope, &asked, WithMetadata::Yes, before)
+                .await?;
+            before = page.rows.last().map(|r| r.position);
+            scanned += page.rows.len() as u64;
+            for row in page.rows {
+                if !matches_all(&row, plain)? {
+                    continue;
+                }
+                if skip > 0 {
+                    skip -= 1;
+                } else if (rows.len() as u64) < limit {
+                    rows.push(row);
+                } else {
+                    behind += 1;
+                }
+            }
+            if !page.more || before.is_none() {
+                return Ok((rows, (behind > 0).then_some(behind)));
+            }
+            if scanned >= SCAN {
+                let reason = format!(
+                    "{SCAN} rows were scanned for an attribute that has no index: add a condition on an indexed attribute, or make it an extended query tag"
+                );
+                return Err(ArchiveError::TooLarge { reason });
+            }
+        }
+    }
+}
+
+fn matches_all(row: &Found, conditions: &[Condition]) -> Result<bool> {
+    let Some(object) = metadata_object(row)? else {
+        return Ok(false);
+    };
+    Ok(conditions.iter().all(|c| matcher::matches(c, &object)))
+}
+
+fn metadata_object(row: &Found) -> Result<Option<serde_json::Value>> {
+    let corrupt = || crate::index::IndexError::Corrupt {
+        what: "the metadata of an instance",
+    };
+    let Some(packed) = &row.metadata else {
+        return Ok(None);
+    };
+    let unpacked = metadata::unpack(packed, MAX_METADATA).map_err(|_| corrupt())?;
+    Ok(Some(
+        serde_json::from_str(&unpacked.text).map_err(|_| corrupt())?,
+    ))
+}
+
+/// What is taken from each row.
+struct Wanted<'a> {
+    level: Level,
+    tags: BTreeSet<Tag>,
+    paths: Vec<TagPath>,
+    required: &'a [Tag],
+    everything: bool,
+    metadata: WithMetadata,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(query: &'a Query, fields: Fields<'a>) -> Self {
+        let mut tags: BTreeSet<Tag> = fields.default.iter().copied().collect();
+        let mut paths = Vec::new();
+        let mut everything = false;
+        let mut name = |path: &'a TagPath| match path.0.as_slice() {
+            [step] if step.creator.is_none() => {
+                tags.insert(step.tag);
+            }
+            _ => paths.push(path.clone()),
+        };
+        query.conditions.iter().for_each(|c| name(&c.path));
+        match &query.include {
+            Include::Fields(named) => named.iter().for_each(&mut name),
+            Include::All => {
+                everything = query.level == Level::Instance && fields.own_level_only;
+                tags.extend(fields.all);
+            }
+        }
+        if query.study.is_some() || query.level > Level::Study {
+            tags.insert(tags::STUDY_INSTANCE_UID);
+        }
+        if query.series.is_some() || query.level > Level::Series {
+            tags.insert(tags::SERIES_INSTANCE_UID);
+        }
+        if fields.own_level_only {
+            tags.retain(|tag| {
+                key(*tag).is_none_or(|k| k.level <= query.level || returned_anywhere(*tag))
+            });
+        }
+        let elsewhere =
+            everything || !paths.is_empty() || tags.iter().any(|tag| !in_index(*tag, query.level));
+        let metadata = if elsewhere {
+            WithMetadata::Yes
+        } else {
+            WithMetadata::No
+        };
+        Self {
+            level: query.level,
+            tags,
+            paths,
+            required: fields.required,
+            everything,
+            metadata,
+        }
+    }
+
+    fn pick(&self, found: &Found) -> Result<Row> {
+        let corrupt = |_| crate::index::IndexError::Corrupt {
+            what: "the attributes of a row",
+        };
+        let mut known: BTreeMap<&str, &RawValue> =
+            serde_json::from_str(&found.study).map_err(corrupt)?;
+        for lower in [&found.series, &found.instance].into_iter().flatten() {
+            known
+                .extend(serde_json::from_str::<BTreeMap<&str, &RawValue>>(lower).map_err(corrupt)?);
+        }
+        let object = if self.metadata == WithMetadata::Yes {
+            metadata_object(found)?
+        } else {
+            None
+        };
+        let mut attributes = BTreeMap::new();
+        for tag in &self.tags {
+            let name = format!("{:04X}{:04X}", tag.group(), tag.element());
+            if let Some(value) = computed(*tag, found, self.level) {
+                attributes.insert(name, value);
+            } else if let Some(value) = known.get(name.as_str()) {
+                attributes.insert(name, (*value).to_owned());
+            } else if let Some(value) = object.as_ref().and_then(|o| o.get(&name)) {
+                attributes.insert(name, raw(value));
+            } else if self.required.contains(tag)
+                && let Some(key) = key(*tag)
+            {
+                attributes.insert(name, raw(&serde_json::json!({ "vr": key.vr.to_string() })));
+            }
+        }
+        if let Some(whole) = &object {
+            let mut picked = serde_json::Map::new();
+            matcher::project(whole, &self.paths, &mut picked);
+            if let (true, Some(object)) = (self.everything, whole.as_object()) {
+                picked.extend(
+                    object
+                        .iter()
+                        .filter(|(_, v)| v.get("BulkDataURI").is_none())
+                        .map(|(k, v)| (k.clone(), v.clone())),
+                );
+            }
+            for (name, value) in picked {
+                attributes.entry(name).or_insert_with(|| raw(&value));
+            }
+        }
+        Ok(Row {
+            study: found.study_uid.clone(),
+            series: found.series_uid.clone(),
+            instance: found.instance_uid.clone(),
+            attributes,
+        })
+    }
+}
+
+/// Attributes of the data set as a whole, that every level may carry.
+fn returned_anywhere(tag: Tag) -> bool {
+    matches!(
+        tag,
+        tags::SPECIFIC_CHARACTER_SET
+            | tags::INSTANCE_AVAILABILITY
+            | tags::TIMEZONE_OFFSET_FROM_UTC
+            | tags::RETRIEVE_URL
+    )
+}
+
+/// Whether a row of this level carries the attribute without its metadata.
+fn in_index(tag: Tag, level: Level) -> bool {
+    returned_anywhere(tag) || key(tag).is_some_and(|k| k.level <= level)
+}
+
+/// Attributes the index maintains or the answer makes up.
+fn computed(tag: Tag, found: &Found, level: Level) -> Option<Box<RawValue>> {
+    let value = match tag {
+        tags::MODALITIES_IN_STUDY => serde_json::json!({ "vr": "CS", "Value": found.modalities }),
+        tags::NUMBER_OF_STUDY_RELATED_SERIES => {
+            serde_json::json!({ "vr": "IS", "Value": [found.study_series] })
+        }
+        tags::NUMBER_OF_STUDY_RELATED_INSTANCES => {
+            serde_json::json!({ "vr": "IS", "Value": [found.study_instances] })
+        }
+        tags::NUMBER_OF_SERIES_RELATED_INSTANCES => {
+            serde_json::json!({ "vr": "IS", "Value": [found.series_instances?] })
+        }
+        tags::INSTANCE_AVAILABILITY => serde_json::json!({ "vr": "CS", "Value": ["ONLINE"] }),
+        tags::SPECIFIC_CHARACTER_SET => serde_json::json!({ "vr": "CS", "Value": ["ISO_IR 192"] }),
+        tags::STUDY_INSTANCE_UID => serde_json::json!({ "vr": "UI", "Value": [found.study_uid] }),
+        tags::SERIES_INSTANCE_UID if level > Level::Study => {
+            serde_json::json!({ "vr": "UI", "Value": [found.series_uid.as_ref()?] })
+        }
+        tags::SOP_INSTANCE_UID if level > Level::Series => {
+            serde_json::json!({ "vr": "UI", "Value": [found.instance_uid.as_ref()?] })
+        }
+        _ => return None,
+    };
+    Some(raw(&value))
+}
+
+fn raw(value: &serde_json::Value) -> Box<RawValue> {
+    match serde_json::value::to_raw_value(value) {
+        Ok(raw) => raw,
+        Err(error) => unreachable!("a JSON value is always written: {error}"),
+    }
+}
+
+/// Tags of the keys of a level, for `includefield=all`.
+#[must_use]
+pub fn keys_of(level: Level) -> Vec<Tag> {
+    let own = |k: &&crate::dicom::keys::Key| {
+        k.level == level && !matches!(k.column, Some(Column::Computed(_)))
+    };
+    KEYS.iter().filter(own).map(|k| k.tag).collect()
+}

@@ -1,0 +1,619 @@
+//! Store: parts in, a report out (PS3.18 §10.5).
+//!
+//! A part is kept in memory while it is small and there is room, else it flows to the spool; one walk tells all about
+//! it; its blob is made durable; a batch of instances gets its rows in one transaction. Instances are independent: one
+//! that fails does not touch the others, and what was acknowledged is durable.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dicom_dictionary_std::tags;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+
+use super::commit::Written;
+use super::error::{ArchiveError, Result};
+use super::rules::{self, Rules, comment};
+use super::{Archive, MEMORY_UNIT};
+use crate::blob::{SpoolFile, instance_key};
+use crate::dicom::error::WalkError;
+use crate::dicom::instance::{Finding, Instance};
+use crate::dicom::source::{FileSource, Source};
+use crate::dicom::uid::{InstanceName, StudyUid};
+use crate::dicom::walk::{WalkOptions, walk};
+use crate::index::{Inserted, NewInstance, Place};
+use crate::scope::Partition;
+
+/// Instances committed together at most by one request before it goes on reading.
+const FLUSH: usize = 256;
+/// Bytes gathered for one write to the spool.
+const SPOOL_WRITE: usize = 1 << 20;
+
+/// What a store request asks for.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Where the instances go.
+    pub partition: Partition,
+    /// Study of the URL: instances of another study fail.
+    pub study: Option<StudyUid>,
+    /// Rules of the face the request came through.
+    pub rules: Rules,
+}
+
+/// What became of one part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is stored and durable.
+    Stored {
+        /// Its UIDs.
+        name: InstanceName,
+        /// SOP Class UID.
+        sop_class: String,
+        /// Warning reason (0008,1196), if any.
+        warning: Option<u16>,
+        /// What was wrong with single attributes.
+        findings: Vec<Finding>,
+    },
+    /// It is not stored.
+    Failed {
+        /// SOP Class UID as far as it could be read.
+        sop_class: Option<String>,
+        /// SOP Instance UID as far as it could be read.
+        instance: Option<String>,
+        /// Failure reason (0008,1197).
+        reason: u16,
+        /// One sentence each; the first says why.
+        comments: Vec<String>,
+    },
+}
+
+/// Failure and warning reasons (PS3.18 §I.2.2, dicom-service §3).
+pub mod reason {
+    /// Processing failure.
+    pub const PROCESSING: u16 = 0x0110;
+    /// Duplicate SOP instance.
+    pub const DUPLICATE: u16 = 0x0111;
+    /// Out of resources.
+    pub const OUT_OF_RESOURCES: u16 = 0xA700;
+    /// Data set does not match the rules.
+    pub const INVALID: u16 = 0xA900;
+    /// Cannot understand.
+    pub const CANNOT_UNDERSTAND: u16 = 0xC000;
+    /// The same instance is stored already (DICOM service).
+    pub const EXISTS: u16 = 0xB00E;
+    /// Warning: the data set has attributes that do not keep the rules (DICOM service v2).
+    pub const ATTRIBUTE_WARNING: u16 = 1;
+    /// Warning: data set does not match SOP class.
+    pub const NOT_MATCHING_CLASS: u16 = 0xB007;
+}
+
+/// A store request under way.
+pub struct StoreRequest {
+    archive: Archive,
+    options: Arc<StoreOptions>,
+    pending: FuturesOrdered<JoinHandle<Prepared>>,
+    ready: VecDeque<Prepared>,
+    outcomes: Vec<Outcome>,
+    received: u64,
+    parts: u64,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl std::fmt::Debug for StoreRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreRequest")
+            .field("parts", &self.parts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One part while it arrives.
+#[derive(Debug)]
+pub struct Part {
+    held: Held,
+    length: u64,
+}
+
+#[derive(Debug)]
+enum Held {
+    Memory {
+        bytes: Vec<u8>,
+        permits: Vec<OwnedSemaphorePermit>,
+    },
+    Spool(Box<Spooling>),
+}
+
+#[derive(Debug)]
+struct Spooling {
+    file: SpoolFile,
+    hasher: blake3::Hasher,
+    gathered: Vec<u8>,
+}
+
+enum Prepared {
+    Ready {
+        written: Written,
+        sop_class: String,
+        name: InstanceName,
+        warning: Option<u16>,
+        findings: Vec<Finding>,
+    },
+    Done(Outcome),
+}
+
+impl Archive {
+    /// Begins a store request.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Busy`] when too many run already.
+    pub fn begin_store(&self, options: StoreOptions) -> Result<StoreRequest> {
+        let slot = self.stores.clone().try_acquire_owned();
+        Ok(StoreRequest {
+            archive: self.clone(),
+            options: Arc::new(options),
+            pending: FuturesOrdered::new(),
+            ready: VecDeque::new(),
+            outcomes: Vec::new(),
+            received: 0,
+            parts: 0,
+            _slot: slot.map_err(|_| ArchiveError::Busy {
+                what: "store requests",
+            })?,
+        })
+    }
+}
+
+impl StoreRequest {
+    /// Begins the next part.
+    ///
+    /// # Errors
+    /// [`ArchiveError::TooLarge`] when the request has too many parts.
+    pub fn begin_part(&mut self) -> Result<Part> {
+        self.parts += 1;
+        if self.parts > self.archive.limits.max_parts {
+            let reason = format!(
+                "a request may hold {} parts at most: send the rest in another one",
+                self.archive.limits.max_parts
+            );
+            return Err(ArchiveError::TooLarge { reason });
+        }
+        Ok(Part {
+            held: Held::Memory {
+                bytes: Vec::new(),
+                permits: Vec::new(),
+            },
+            length: 0,
+        })
+    }
+
+    /// Takes the next bytes of a part.
+    ///
+    /// # Errors
+    /// [`ArchiveError::TooLarge`] past the limits of instance or request; [`ArchiveError::Blob`] when the spool fails.
+    pub async fn write(&mut self, part: &mut Part, bytes: Bytes) -> Result<()> {
+        let limits = &self.archive.limits;
+        part.length += bytes.len() as u64;
+        self.received += bytes.len() as u64;
+        if part.length > limits.max_instance_bytes {
+            let reason = format!(
+                "an instance may have {} bytes at most",
+                limits.max_instance_bytes
+            );
+            return Err(ArchiveError::TooLarge { reason });
+        }
+        if self.received > limits.max_request_bytes {
+            let reason = format!(
+                "a request may have {} bytes at most",
+                limits.max_request_bytes
+            );
+            return Err(ArchiveError::TooLarge { reason });
+        }
+        if let Held::Memory {
+            bytes: held,
+            permits,
+        } = &mut part.held
+        {
+            if held.len() + bytes.len() <= limits.part_memory_bytes
+                && reserve(&self.archive.memory, held, bytes.len(), permits)
+            {
+                held.extend_from_slice(&bytes);
+                return Ok(());
+            }
+            part.held = Held::Spool(Box::new(self.spill(std::mem::take(held)).await?));
+        }
+        if let Held::Spool(spooling) = &mut part.held {
+            spooling.gathered.extend_from_slice(&bytes);
+            if spooling.gathered.len() >= SPOOL_WRITE {
+                return write_gathered(spooling).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands a complete part over: it is walked and made durable while the next one arrives.
+    ///
+    /// # Errors
+    /// When a batch that was ready could not be committed, or the spool fails.
+    pub async fn end_part(&mut self, mut part: Part) -> Result<()> {
+        if let Held::Spool(spooling) = &mut part.held {
+            write_gathered(spooling).await?;
+        }
+        while self.pending.len() >= self.archive.limits.store_concurrency.max(1) {
+            self.take_one().await?;
+        }
+        let (archive, options) = (self.archive.clone(), self.options.clone());
+        let permit = archive
+            .work
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| ArchiveError::Lost { what: "work" })?;
+        self.pending.push_back(tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            prepare(&archive, &options, part.held)
+        }));
+        Ok(())
+    }
+
+    /// Notes a part that cannot be read at all.
+    pub async fn fail_part(&mut self, comment: String) -> Result<()> {
+        while !self.pending.is_empty() {
+            self.take_one().await?;
+        }
+        self.ready.push_back(Prepared::Done(Outcome::Failed {
+            sop_class: None,
+            instance: None,
+            reason: reason_for_unreadable(self.options.rules),
+            comments: vec![comment],
+        }));
+        Ok(())
+    }
+
+    /// Waits for everything under way and reports each part in its order.
+    ///
+    /// # Errors
+    /// When the index could not take a batch: nothing of that batch is acknowledged.
+    pub async fn finish(mut self) -> Result<Vec<Outcome>> {
+        while !self.pending.is_empty() {
+            self.take_one().await?;
+        }
+        self.flush().await?;
+        Ok(self.outcomes)
+    }
+
+    async fn take_one(&mut self) -> Result<()> {
+        if let Some(prepared) = self.pending.next().await {
+            self.ready
+                .push_back(prepared.unwrap_or_else(|_| lost_task()));
+        }
+        if self.ready.len() >= FLUSH {
+            self.flush().await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes the names of the ready blobs durable and gives the instances their rows.
+    async fn flush(&mut self) -> Result<()> {
+        let mut written = Vec::new();
+        let mut waiting = Vec::new();
+        for prepared in self.ready.drain(..) {
+            match prepared {
+                Prepared::Done(outcome) => waiting.push(outcome),
+                Prepared::Ready {
+                    written: blob,
+                    sop_class,
+                    name,
+                    warning,
+                    findings,
+                } => {
+                    written.push((blob, waiting.len()));
+                    waiting.push(Outcome::Stored {
+                        name,
+                        sop_class,
+                        warning,
+                        findings,
+                    });
+                }
+            }
+        }
+        let (blobs, places): (Vec<Written>, Vec<usize>) = written.into_iter().unzip();
+        let digests: Vec<Option<[u8; 32]>> = blobs.iter().map(Written::digest).collect();
+        let store = self.archive.blobs.clone();
+        let settled = tokio::task::spawn_blocking(move || {
+            store.settle(blobs.iter().map(Written::key))?;
+            Ok::<_, crate::blob::BlobError>(blobs)
+        });
+        let blobs = settled
+            .await
+            .map_err(|_| ArchiveError::Lost { what: "settle" })??;
+        let inserted = self.archive.committer.commit(blobs).await?;
+        for ((inserted, at), digest) in inserted.into_iter().zip(places).zip(digests) {
+            if let (Inserted::Exists { digest: stored }, Some(outcome)) =
+                (inserted, waiting.get_mut(at))
+            {
+                meet_stored(self.options.rules, outcome, digest == Some(stored));
+            }
+        }
+        self.outcomes.append(&mut waiting);
+        Ok(())
+    }
+
+    /// Moves what is in memory to the spool.
+    async fn spill(&self, held: Vec<u8>) -> Result<Spooling> {
+        let blobs = self.archive.blobs.clone();
+        let spooled = tokio::task::spawn_blocking(move || {
+            let spooling = Spooling {
+                file: blobs.spool()?,
+                hasher: blake3::Hasher::new(),
+                gathered: held,
+            };
+            Ok::<_, crate::blob::BlobError>(spooling)
+        });
+        let mut spooling = spooled
+            .await
+            .map_err(|_| ArchiveError::Lost { what: "spool" })??;
+        write_gathered(&mut spooling).await?;
+        Ok(spooling)
+    }
+}
+
+/// Reserves room for `more` bytes; false when there is none.
+fn reserve(
+    memory: &Arc<Semaphore>,
+    held: &mut Vec<u8>,
+    more: usize,
+    permits: &mut Vec<OwnedSemaphorePermit>,
+) -> bool {
+    if held.capacity() - held.len() >= more {
+        return true;
+    }
+    let capacity = (held.len() + more).next_power_of_two().max(MEMORY_UNIT);
+    let have: usize = permits.iter().map(OwnedSemaphorePermit::num_permits).sum();
+    let units = capacity.div_ceil(MEMORY_UNIT).saturating_sub(have);
+    let Ok(units) = u32::try_from(units) else {
+        return false;
+    };
+    let Ok(permit) = memory.clone().try_acquire_many_owned(units) else {
+        return false;
+    };
+    permits.push(permit);
+    held.reserve_exact(capacity - held.len());
+    true
+}
+
+async fn write_gathered(spooling: &mut Spooling) -> Result<()> {
+    // The spooling state travels to the blocking pool and back, so that nothing is shared.
+    let gathered = std::mem::take(&mut spooling.gathered);
+    let file = spooling
+        .file
+        .file()
+        .and_then(File::try_clone)
+        .map_err(|e| spool_failure(e))?;
+    let mut hasher = std::mem::take(&mut spooling.hasher);
+    let wrote = tokio::task::spawn_blocking(move || {
+        let mut file = file;
+        file.write_all(&gathered).map_err(spool_failure)?;
+        hasher.update(&gathered);
+        let mut gathered = gathered;
+        gathered.clear();
+        Ok::<_, ArchiveError>((hasher, gathered))
+    });
+    let (hasher, gathered) = wrote
+        .await
+        .map_err(|_| ArchiveError::Lost { what: "spool" })??;
+    spooling.hasher = hasher;
+    spooling.gathered = gathered;
+    spooling.gathered.shrink_to(2 * SPOOL_WRITE);
+    Ok(())
+}
+
+fn spool_failure(source: std::io::Error) -> ArchiveError {
+    ArchiveError::Blob(crate::blob::BlobError::at("the spool", source))
+}
+
+fn lost_task() -> Prepared {
+    Prepared::Done(Outcome::Failed {
+        sop_class: None,
+        instance: None,
+        reason: reason::PROCESSING,
+        comments: vec!["the server failed on this part; its log says why".to_owned()],
+    })
+}
+
+fn reason_for_unreadable(rules: Rules) -> u16 {
+    match rules {
+        Rules::Standard => reason::CANNOT_UNDERSTAND,
+        Rules::V1 | Rules::V2 => reason::INVALID,
+    }
+}
+
+/// Turns a success into what it means that the instance was there before.
+fn meet_stored(rules: Rules, outcome: &mut Outcome, identical: bool) {
+    let Outcome::Stored {
+        name, sop_class, ..
+    } = &*outcome
+    else {
+        return;
+    };
+    if rules == Rules::Standard && identical {
+        return;
+    }
+    let (reason, comment) = match rules {
+        Rules::Standard => (
+            reason::DUPLICATE,
+            "an instance with this SOP Instance UID but other bytes is stored already: delete it first, or send the new one under a new UID",
+        ),
+        Rules::V1 | Rules::V2 => (
+            reason::EXISTS,
+            "an instance with these Study, Series and SOP Instance UIDs is stored already",
+        ),
+    };
+    *outcome = Outcome::Failed {
+        sop_class: Some(sop_class.clone()),
+        instance: Some(name.instance.to_string()),
+        reason,
+        comments: vec![comment.to_owned()],
+    };
+}
+
+/// Walks, checks and writes one part; runs on the blocking pool.
+fn prepare(archive: &Archive, options: &StoreOptions, held: Held) -> Prepared {
+    match held {
+        Held::Memory { bytes, permits } => {
+            let prepared = prepare_source(archive, options, &bytes.as_slice(), |key| {
+                archive.blobs.put(key, &bytes)?;
+                Ok(*blake3::hash(&bytes).as_bytes())
+            });
+            drop(permits);
+            prepared
+        }
+        Held::Spool(spooling) => {
+            let Spooling { file, hasher, .. } = *spooling;
+            let Ok(handle) = file
+                .file()
+                .and_then(File::try_clone)
+                .and_then(FileSource::new)
+            else {
+                return lost_task();
+            };
+            prepare_source(archive, options, &handle, move |key| {
+                archive.blobs.keep(key, file)?;
+                Ok(*hasher.finalize().as_bytes())
+            })
+        }
+    }
+}
+
+fn prepare_source(
+    archive: &Archive,
+    options: &StoreOptions,
+    source: &dyn Source,
+    write: impl FnOnce(&str) -> std::result::Result<[u8; 32], crate::blob::BlobError>,
+) -> Prepared {
+    if source.len() == 0 {
+        return Prepared::Done(unreadable(
+            options.rules,
+            "the part is empty: it must hold a DICOM file",
+        ));
+    }
+    let mut instance = match walk(source, &archive.walk_options(options.rules)) {
+        Ok(instance) => instance,
+        Err(error) => return Prepared::Done(refused(options.rules, &error)),
+    };
+    if let Some(outcome) = check_study(options, &instance) {
+        return Prepared::Done(outcome);
+    }
+    let judgement = rules::judgement(options.rules, &instance);
+    if !judgement.refusals.is_empty() {
+        return Prepared::Done(failed(&instance, reason::INVALID, judgement.refusals));
+    }
+    instance.findings.extend(
+        judgement
+            .warnings
+            .into_iter()
+            .map(|(tag, comment)| Finding { tag, comment }),
+    );
+    let warning = rules::warning(options.rules, &instance);
+    let key = instance_key(&instance.name, &archive.blobs.serial());
+    let digest = match write(&key) {
+        Ok(digest) => digest,
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a part could not be written"
+            );
+            return Prepared::Done(failed(
+                &instance,
+                reason::OUT_OF_RESOURCES,
+                vec!["the server could not write the instance; send it again later".to_owned()],
+            ));
+        }
+    };
+    let (name, sop_class, findings) = (
+        instance.name.clone(),
+        instance.sop_class.clone(),
+        instance.findings.clone(),
+    );
+    let place = Place {
+        key,
+        offset: 0,
+        length: source.len(),
+    };
+    let new = NewInstance {
+        partition: options.partition,
+        instance: Arc::new(instance),
+        place,
+        digest,
+    };
+    Prepared::Ready {
+        written: Written::new(archive.blobs.clone(), new),
+        sop_class,
+        name,
+        warning,
+        findings,
+    }
+}
+
+/// An instance of another study than the one in the URL fails.
+fn check_study(options: &StoreOptions, instance: &Instance) -> Option<Outcome> {
+    let study = options.study.as_ref()?;
+    let comment = comment(
+        tags::STUDY_INSTANCE_UID,
+        "the Study Instance UID is not the one of the URL",
+    );
+    (*study != instance.name.study).then(|| failed(instance, reason::INVALID, vec![comment]))
+}
+
+fn failed(instance: &Instance, reason: u16, comments: Vec<String>) -> Outcome {
+    Outcome::Failed {
+        sop_class: Some(instance.sop_class.clone()),
+        instance: Some(instance.name.instance.to_string()),
+        reason,
+        comments,
+    }
+}
+
+fn unreadable(rules: Rules, comment: &str) -> Outcome {
+    Outcome::Failed {
+        sop_class: None,
+        instance: None,
+        reason: reason_for_unreadable(rules),
+        comments: vec![comment.to_owned()],
+    }
+}
+
+fn refused(rules: Rules, error: &WalkError) -> Outcome {
+    let known = error.identifiers().cloned().unwrap_or_default();
+    let (reason, comment) = match error {
+        WalkError::Missing { tag, .. } => (
+            reason::INVALID,
+            comment(*tag, "the required attribute is missing or empty"),
+        ),
+        WalkError::BadUid { tag, source, .. } => {
+            (reason::INVALID, comment(*tag, &source.to_string()))
+        }
+        WalkError::NotDicom
+        | WalkError::Damaged { .. }
+        | WalkError::Limit { .. }
+        | WalkError::Read(_) => (reason_for_unreadable(rules), error.to_string()),
+    };
+    Outcome::Failed {
+        sop_class: known.sop_class,
+        instance: known.instance,
+        reason,
+        comments: vec![comment],
+    }
+}
+
+impl Archive {
+    /// How files are walked at the door of a face.
+    pub(super) fn walk_options(&self, rules: Rules) -> WalkOptions<'_> {
+        super::rules::walk_options(rules, &self.limits)
+    }
+}

@@ -1,0 +1,347 @@
+//! Checking one token: signature, times, issuer and audience; and remembering the good ones.
+//!
+//! Invariants: a token is only ever checked with keys whose own algorithms include the one it names; what is remembered
+//! is a hash, for no longer than the token lives and the keys stay the same, and only so many.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+
+use super::jwks::{KeySource, Snapshot, is_url};
+use super::keys::{Key, KeyError, of_pem, of_secret};
+use super::roles::RoleTable;
+use super::{AuthConfig, AuthConfigError, Caller, Claims, Refusal};
+
+/// Longest token in bytes.
+const MAX_TOKEN: usize = 16 * 1024;
+/// Difference of clocks that is forgiven, in seconds.
+const LEEWAY: u64 = 30;
+/// Most good tokens remembered.
+const MAX_SEEN: usize = 10_000;
+/// Longest time a good token is remembered, in seconds.
+const MAX_SEEN_SECONDS: u64 = 600;
+/// Most keys tried for a token that does not name its key.
+const MAX_TRIED: usize = 8;
+
+/// Why a token is not good; the text is sent to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// There is none.
+    #[error("A bearer token is needed")]
+    Missing,
+    /// Another scheme than Bearer.
+    #[error("The Authorization scheme must be Bearer")]
+    OtherScheme,
+    /// Not a signed JSON Web Token.
+    #[error("The token cannot be read")]
+    Malformed,
+    /// Signed with an algorithm no key is good for.
+    #[error("The algorithm of the token is not accepted")]
+    Algorithm,
+    /// Signed with a key that is not known.
+    #[error("The key of the token is not known")]
+    UnknownKey,
+    /// The signature does not fit.
+    #[error("The signature of the token is not valid")]
+    Signature,
+    /// Its time is over.
+    #[error("The token expired")]
+    Expired,
+    /// Its time has not come.
+    #[error("The token is not valid yet")]
+    NotYetValid,
+    /// Meant for somebody else.
+    #[error("The audience of the token is not accepted")]
+    Audience,
+    /// From somebody else.
+    #[error("The issuer of the token is not accepted")]
+    Issuer,
+    /// No expiry, or no issuer or audience where one is needed.
+    #[error("The token lacks a claim it needs, such as exp, iss or aud")]
+    MissingClaim,
+}
+
+impl TokenError {
+    fn of_library(error: &jsonwebtoken::errors::Error) -> Self {
+        match error.kind() {
+            ErrorKind::InvalidSignature | ErrorKind::Signing(_) => Self::Signature,
+            ErrorKind::ExpiredSignature => Self::Expired,
+            ErrorKind::ImmatureSignature => Self::NotYetValid,
+            ErrorKind::InvalidAudience => Self::Audience,
+            ErrorKind::InvalidIssuer => Self::Issuer,
+            ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => {
+                Self::MissingClaim
+            }
+            ErrorKind::InvalidAlgorithm | ErrorKind::InvalidKeyFormat => Self::Algorithm,
+            _ => Self::Malformed,
+        }
+    }
+}
+
+/// Checks tokens against one configuration.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    issuer: Option<String>,
+    /// Empty for any.
+    audiences: Vec<String>,
+    fixed: Vec<Key>,
+    source: Option<Arc<KeySource>>,
+    roles: RoleTable,
+    seen: Mutex<Seen>,
+}
+
+impl Verifier {
+    pub(super) fn new(config: AuthConfig) -> Result<Self, AuthConfigError> {
+        let mut fixed = Vec::new();
+        if let Some(secret) = &config.secret {
+            fixed.push(of_secret(secret).ok_or(AuthConfigError::ShortSecret)?);
+        }
+        if let Some(path) = &config.key_file {
+            let text = std::fs::read_to_string(path).map_err(KeyError::Unreadable);
+            let keys = text.and_then(|text| of_pem(&text));
+            fixed.extend(keys.map_err(|source| AuthConfigError::KeyFile {
+                path: path.clone(),
+                source,
+            })?);
+        }
+        let issuer_url = config.issuer.as_deref().filter(|issuer| is_url(issuer));
+        let source = match (&config.jwks, issuer_url) {
+            (Some(place), _) => Some(KeySource::of_set(place, config.pace)?),
+            (None, Some(issuer)) if fixed.is_empty() => {
+                Some(KeySource::of_issuer(issuer, config.pace)?)
+            }
+            (None, Some(_)) => None,
+            (None, None) if fixed.is_empty() => return Err(AuthConfigError::NoKey),
+            (None, None) => None,
+        };
+        if source.is_some() && config.audiences.is_empty() {
+            return Err(AuthConfigError::NoAudience);
+        }
+        let mut audiences = config.audiences;
+        if audiences.iter().any(|audience| audience == "*") {
+            audiences.clear();
+        }
+        Ok(Self {
+            issuer: config.issuer,
+            audiences,
+            fixed,
+            source: source.map(Arc::new),
+            roles: config.roles,
+            seen: Mutex::default(),
+        })
+    }
+
+    /// The caller a token stands for.
+    pub(super) async fn admit(&self, token: &str) -> Result<Arc<Caller>, Refusal> {
+        if token.is_empty() {
+            return Err(self.refuse(TokenError::Missing));
+        }
+        if token.len() > MAX_TOKEN {
+            return Err(self.refuse(TokenError::Malformed));
+        }
+        let name = *blake3::hash(token.as_bytes()).as_bytes();
+        let now = jsonwebtoken::get_current_timestamp();
+        let generation = self
+            .source
+            .as_ref()
+            .map_or(0, |source| source.snapshot().generation);
+        if let Some(caller) = self.seen().get(&name, generation, now) {
+            return Ok(caller);
+        }
+        let (claims, generation) = self.verify(token).await?;
+        let caller = Arc::new(Caller::of_claims(&claims, &self.roles));
+        let expires = claims
+            .get("exp")
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or(now);
+        let until = expires
+            .saturating_add(LEEWAY)
+            .min(now.saturating_add(MAX_SEEN_SECONDS));
+        self.seen().put(
+            name,
+            Entry {
+                caller: Arc::clone(&caller),
+                generation,
+                until,
+            },
+        );
+        Ok(caller)
+    }
+
+    /// 401 with the challenge of the contract and of RFC 6750 §3.
+    pub(super) fn refuse(&self, reason: TokenError) -> Refusal {
+        let audience = self.audiences.first().map(String::as_str);
+        let mut parameters = Vec::new();
+        let mut add =
+            |name: &str, value: &str| parameters.push(format!("{name}=\"{}\"", quotable(value)));
+        if let Some(issuer) = &self.issuer {
+            add("authorization_uri", issuer);
+        }
+        if let Some(audience) = audience {
+            add("resource_id", audience);
+        }
+        add("realm", audience.unwrap_or("stowage"));
+        if !matches!(reason, TokenError::Missing | TokenError::OtherScheme) {
+            add("error", "invalid_token");
+            add("error_description", &reason.to_string());
+        }
+        Refusal::Unauthenticated {
+            challenge: format!("Bearer {}", parameters.join(", ")),
+            reason,
+        }
+    }
+
+    /// The claims of a good token, and the generation of the keys that say so.
+    async fn verify(&self, token: &str) -> Result<(Claims, u64), Refusal> {
+        let header =
+            decode_header(token).map_err(|error| self.refuse(TokenError::of_library(&error)))?;
+        // Extensions that must be understood are not (RFC 7515 §4.1.11).
+        if header.crit.is_some() {
+            return Err(self.refuse(TokenError::Malformed));
+        }
+        let fixed = self.check(token, header.alg, &mut self.fixed.iter());
+        let Some(source) = &self.source else {
+            return fixed
+                .map(|claims| (claims, 0))
+                .map_err(|reason| self.refuse(reason));
+        };
+        match fixed {
+            Ok(claims) => return Ok((claims, source.snapshot().generation)),
+            // None of the fixed keys signed it; the set may hold the one that did.
+            Err(TokenError::UnknownKey | TokenError::Algorithm | TokenError::Signature) => {}
+            Err(reason) => return Err(self.refuse(reason)),
+        }
+        let snapshot = source.current().await;
+        let kid = header.kid.as_deref();
+        let first = self.check_set(token, header.alg, kid, &snapshot);
+        let reason = match first {
+            Ok(claims) => return Ok((claims, snapshot.generation)),
+            Err(reason @ TokenError::UnknownKey) => reason,
+            // A set without key names rotates unnoticed.
+            Err(reason @ TokenError::Signature) if kid.is_none() => reason,
+            Err(reason) => return Err(self.refuse(reason)),
+        };
+        if let Some(newer) = source.newer_than(&snapshot).await {
+            let second = self.check_set(token, header.alg, kid, &newer);
+            return second
+                .map(|claims| (claims, newer.generation))
+                .map_err(|reason| self.refuse(reason));
+        }
+        if snapshot.generation == 0 {
+            return Err(Refusal::KeysUnavailable);
+        }
+        Err(self.refuse(reason))
+    }
+
+    fn check_set(
+        &self,
+        token: &str,
+        algorithm: Algorithm,
+        kid: Option<&str>,
+        set: &Snapshot,
+    ) -> Result<Claims, TokenError> {
+        let named = |key: &&Key| kid.is_none() || key.id.as_deref() == kid;
+        self.check(token, algorithm, &mut set.keys.iter().filter(named))
+    }
+
+    /// Tries the keys that are good for the algorithm.
+    fn check(
+        &self,
+        token: &str,
+        algorithm: Algorithm,
+        keys: &mut dyn Iterator<Item = &Key>,
+    ) -> Result<Claims, TokenError> {
+        let mut reason = TokenError::UnknownKey;
+        let mut tried = 0_usize;
+        for key in keys {
+            if !key.algorithms.contains(&algorithm) {
+                if reason == TokenError::UnknownKey {
+                    reason = TokenError::Algorithm;
+                }
+                continue;
+            }
+            tried = tried.saturating_add(1);
+            if tried > MAX_TRIED {
+                break;
+            }
+            match decode::<Claims>(token, &key.decoding, &self.validation(&key.algorithms)) {
+                Ok(data) => return Ok(data.claims),
+                Err(error) => {
+                    reason = TokenError::of_library(&error);
+                    if reason != TokenError::Signature {
+                        return Err(reason);
+                    }
+                }
+            }
+        }
+        Err(reason)
+    }
+
+    fn validation(&self, algorithms: &[Algorithm]) -> Validation {
+        let mut validation = Validation::new(algorithms.first().copied().unwrap_or_default());
+        validation.algorithms = algorithms.to_vec();
+        validation.leeway = LEEWAY;
+        validation.validate_nbf = true;
+        let mut required = vec!["exp"];
+        if let Some(issuer) = &self.issuer {
+            validation.set_issuer(&[issuer]);
+            required.push("iss");
+        }
+        if self.audiences.is_empty() {
+            validation.validate_aud = false;
+        } else {
+            validation.set_audience(&self.audiences);
+            required.push("aud");
+        }
+        // Without this a token that leaves the claim out would pass.
+        validation.set_required_spec_claims(&required);
+        validation
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Good tokens by hash, the oldest forgotten first.
+#[derive(Debug, Default)]
+struct Seen {
+    entries: HashMap<[u8; 32], Entry>,
+    order: VecDeque<[u8; 32]>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    caller: Arc<Caller>,
+    generation: u64,
+    until: u64,
+}
+
+impl Seen {
+    fn get(&self, name: &[u8; 32], generation: u64, now: u64) -> Option<Arc<Caller>> {
+        let entry = self.entries.get(name)?;
+        (entry.generation == generation && now < entry.until).then(|| Arc::clone(&entry.caller))
+    }
+
+    fn put(&mut self, name: [u8; 32], entry: Entry) {
+        if self.entries.insert(name, entry).is_none() {
+            self.order.push_back(name);
+        }
+        while self.order.len() > MAX_SEEN {
+            if let Some(oldest) = self.order.pop_front() {
+                self.entries.remove(&oldest);
+            }
+        }
+    }
+}
+
+/// The text without what would end a quoted string or a header line.
+fn quotable(text: &str) -> String {
+    let plain = |c: &char| *c == ' ' || (c.is_ascii_graphic() && !matches!(c, '"' | '\\'));
+    text.chars().filter(plain).take(500).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! Who asks and what they may do: from a bearer token to a [`Caller`].
+//!
+//! [`Authenticator`] is what the HTTP layer asks, once per request. Invariants: with access control off the Authorization header
+//! is not even looked at; with it on, what cannot be understood grants nothing; no token is ever logged.
+
+mod jwks;
+mod jwt;
+mod keys;
+pub mod roles;
+pub mod token;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use serde_json::{Map, Value};
+
+use crate::config::{AccessConfig, AuthMode, Secret};
+use crate::scope::{Scope, Visible};
+use roles::{Grants, RoleTable};
+
+pub use jwks::Pace;
+pub use jwt::TokenError;
+pub use keys::KeyError;
+pub use roles::Action;
+
+/// Claims of a verified token.
+pub type Claims = Map<String, Value>;
+
+/// Which tokens are good and what they allow.
+#[derive(Debug, Clone, Default)]
+pub struct AuthConfig {
+    /// `iss` a token must have; also where keys are discovered when none are configured.
+    pub issuer: Option<String>,
+    /// `aud` values that are accepted; `*` alone accepts any. Needed with an issuer's keys, which sign for others too.
+    pub audiences: Vec<String>,
+    /// Secret of HS256, HS384 and HS512 tokens, 32 bytes or longer.
+    pub secret: Option<Secret>,
+    /// PEM file with public keys.
+    pub key_file: Option<PathBuf>,
+    /// URL or file of a JSON Web Key Set.
+    pub jwks: Option<String>,
+    /// How often a key set is read again.
+    pub pace: Pace,
+    /// Roles and what they allow, and in which claims they stand.
+    pub roles: RoleTable,
+}
+
+/// Why access control cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthConfigError {
+    /// Nothing to check a signature with.
+    #[error(
+        "no key to check tokens with; set a secret, a key file, a JWKS URL, or an issuer that publishes its keys"
+    )]
+    NoKey,
+    /// A key set of an issuer without audience.
+    #[error(
+        "tokens of an issuer are meant for others too; set the audience of this server, or * to accept any"
+    )]
+    NoAudience,
+    /// The secret is too short to be one.
+    #[error("the secret for tokens must have 32 bytes or more (RFC 7518 §3.2)")]
+    ShortSecret,
+    /// The key file or key set cannot be used.
+    #[error("the key file {path} cannot be used")]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: KeyError,
+    },
+    /// The HTTP client for key sets cannot be made.
+    #[error("keys cannot be fetched from {url}")]
+    Client {
+        /// Where from.
+        url: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+}
+
+/// Why a request is turned away before anything is looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// 401, with the value of `WWW-Authenticate`.
+    Unauthenticated {
+        /// The challenge (RFC 6750 §3).
+        challenge: String,
+        /// Why, for the log; no part of the token.
+        reason: TokenError,
+    },
+    /// 503: the keys could not be fetched yet, so nothing can be said about the token.
+    KeysUnavailable,
+}
+
+/// A recognised caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Who: `sub`, or the client's id; none with access control off.
+    pub subject: Option<String>,
+    /// Who says so: `iss`.
+    pub issuer: Option<String>,
+    grants: Grants,
+}
+
+impl Caller {
+    /// Somebody who may do everything: access control is off.
+    #[must_use]
+    pub fn unrestricted() -> Self {
+        Self {
+            subject: None,
+            issuer: None,
+            grants: Grants::everything(),
+        }
+    }
+
+    /// Reads a caller out of the claims of a verified token.
+    #[must_use]
+    pub fn of_claims(claims: &Claims, roles: &RoleTable) -> Self {
+        let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
+        Self {
+            subject: text("sub")
+                .or_else(|| text("azp"))
+                .or_else(|| text("appid"))
+                .or_else(|| text("client_id")),
+            issuer: text("iss"),
+            grants: roles.grants(claims),
+        }
+    }
+
+    /// Whether the action is allowed on anything at all.
+    #[must_use]
+    pub fn may(&self, action: Action) -> bool {
+        self.grants.visible(action).is_some()
+    }
+
+    /// On what the action is allowed, none when it is not: then the answer is 403 before any lookup.
+    #[must_use]
+    pub fn scope(&self, action: Action) -> Option<Scope> {
+        let visible = self.grants.visible(action)?.clone();
+        Some(Scope {
+            visible,
+            ..Scope::everything()
+        })
+    }
+
+    /// Whether some studies do not exist for this caller.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        let limited = |action| matches!(self.grants.visible(action), Some(Visible::Only { .. }));
+        Action::ALL.iter().copied().any(limited)
+    }
+}
+
+impl From<&AccessConfig> for AuthConfig {
+    fn from(config: &AccessConfig) -> Self {
+        let audiences = config.jwt_audience.iter().map(|audience| audience.trim());
+        Self {
+            issuer: config.jwt_issuer.clone(),
+            audiences: audiences
+                .filter(|audience| !audience.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            secret: config.jwt_secret.clone(),
+            key_file: config.jwt_key_file.clone(),
+            jwks: config.jwt_jwks_url.clone(),
+            pace: Pace::default(),
+            roles: RoleTable {
+                roles_claim: config.jwt_roles_claim.clone(),
+                ..RoleTable::default()
+            },
+        }
+    }
+}
+
+/// Checks the credentials of requests; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Authenticator {
+    /// None with access control off.
+    verifier: Option<Arc<jwt::Verifier>>,
+    open: Arc<Caller>,
+}
+
+impl Authenticator {
+    /// Reads keys from files and prepares fetching; nothing is fetched yet.
+    ///
+    /// # Errors
+    /// [`AuthConfigError`] when the configuration cannot tell good tokens from bad ones.
+    pub fn new(config: &AuthConfig, mode: AuthMode) -> Result<Self, AuthConfigError> {
+        let verifier = match mode {
+            AuthMode::Off => None,
+            AuthMode::Jwt => Some(Arc::new(jwt::Verifier::new(config.clone())?)),
+        };
+        Ok(Self {
+            verifier,
+            open: Arc::new(Caller::unrestricted()),
+        })
+    }
+
+    /// Whether tokens are checked.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.verifier.is_some()
+    }
+
+    /// Who sent a request with these headers.
+    ///
+    /// # Errors
+    /// [`Refusal`] when there is no good bearer token.
+    pub async fn admit(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
+        let Some(verifier) = &self.verifier else {
+            return Ok(Arc::clone(&self.open));
+        };
+        match bearer(headers) {
+            Ok(token) => verifier.admit(token).await,
+            Err(reason) => Err(verifier.refuse(reason)),
+        }
+    }
+
+    /// Who a token stands for, wherever it was found; with access control off everybody may do everything.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the token is not good.
+    pub async fn admit_token(&self, token: &str) -> Result<Arc<Caller>, Refusal> {
+        match &self.verifier {
+            None => Ok(Arc::clone(&self.open)),
+            Some(verifier) => verifier.admit(token).await,
+        }
+    }
+}
+
+/// The token of `Authorization: Bearer …`.
+fn bearer(headers: &HeaderMap) -> Result<&str, TokenError> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next().ok_or(TokenError::Missing)?;
+    if values.next().is_some() {
+        return Err(TokenError::Malformed);
+    }
+    let text = value.to_str().map_err(|_| TokenError::Malformed)?.trim();
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(token.trim())
+    } else {
+        Err(TokenError::OtherScheme)
+    }
+}
+
+#[cfg(test)]
+mod tests;

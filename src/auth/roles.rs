@@ -1,0 +1,466 @@
+//! What a token allows: data actions, roles, OAuth scopes and limits to patients or studies, as plain data.
+//!
+//! Invariants: what is not granted is refused; a limit that cannot be read leaves nothing visible, never everything; two
+//! limits never allow more than either alone.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Claims;
+use crate::dicom::uid::check_uid;
+use crate::scope::Visible;
+
+/// Most roles or scopes of one token that are looked at.
+const MAX_NAMES: usize = 200;
+
+/// A kind of request that a role allows (contract of `/v*`, security).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// Retrieve, search, change feed, and everything else that only looks.
+    Read,
+    /// Store, bulk update, workitems.
+    Write,
+    /// Delete.
+    Delete,
+    /// Add, change and remove extended query tags.
+    ManageExtendedQueryTags,
+    /// Export.
+    Export,
+}
+
+impl Action {
+    /// Every action there is.
+    pub const ALL: [Self; 5] = [
+        Self::Read,
+        Self::Write,
+        Self::Delete,
+        Self::ManageExtendedQueryTags,
+        Self::Export,
+    ];
+
+    /// Its name in role definitions.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Delete => "delete",
+            Self::ManageExtendedQueryTags => "manageExtendedQueryTags",
+            Self::Export => "export",
+        }
+    }
+}
+
+/// One action or all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum ActionPattern {
+    /// `*`.
+    #[serde(rename = "*")]
+    All,
+    /// One by name.
+    #[serde(untagged)]
+    One(Action),
+}
+
+impl ActionPattern {
+    fn covers(self, action: Action) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(one) => one == action,
+        }
+    }
+}
+
+/// A role: what it allows, and on what.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Role {
+    /// Name, as it stands in tokens.
+    pub name: String,
+    /// What it allows.
+    pub data_actions: Vec<ActionPattern>,
+    /// What it does not allow although `data_actions` covers it.
+    #[serde(default)]
+    pub not_data_actions: Vec<ActionPattern>,
+    /// On what: `/` for everything, `/patients/{id}`, `/studies/{uid}`.
+    #[serde(default = "everything")]
+    pub scopes: Vec<String>,
+}
+
+fn everything() -> Vec<String> {
+    vec!["/".to_owned()]
+}
+
+impl Role {
+    fn new(name: &str, actions: &[ActionPattern]) -> Self {
+        Self {
+            name: name.to_owned(),
+            data_actions: actions.to_vec(),
+            not_data_actions: Vec::new(),
+            scopes: everything(),
+        }
+    }
+
+    fn allows(&self, action: Action) -> bool {
+        let covers = |pattern: &ActionPattern| pattern.covers(action);
+        self.data_actions.iter().any(covers) && !self.not_data_actions.iter().any(covers)
+    }
+
+    fn visible(&self) -> Visible {
+        let (mut patients, mut studies) = (Vec::new(), Vec::new());
+        for scope in &self.scopes {
+            if scope == "/" {
+                return Visible::All;
+            } else if let Some(patient) = scope.strip_prefix("/patients/") {
+                patients.push(patient.to_owned());
+            } else if let Some(Ok(study)) = scope.strip_prefix("/studies/").map(check_uid) {
+                studies.push(study.to_owned());
+            }
+        }
+        Visible::Only { patients, studies }
+    }
+}
+
+/// Why a file of roles cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RolesError {
+    /// It is not JSON of the right shape.
+    #[error(
+        "the roles are not JSON of the form {{\"roles\":[{{\"name\":…,\"dataActions\":[…]}}],\"scopes\":{{…}}}}"
+    )]
+    Malformed(#[source] serde_json::Error),
+    /// A scope of a role names nothing.
+    #[error(
+        "the role {role} has the scope {scope}; known are /, /patients/(id) and /studies/(uid)"
+    )]
+    Scope {
+        /// The role.
+        role: String,
+        /// Its scope.
+        scope: String,
+    },
+}
+
+/// Roles, OAuth scopes and the claims in which they stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleTable {
+    /// Claim of the roles: its name, or a path with dots such as `realm_access.roles`.
+    pub roles_claim: String,
+    /// Claim that limits the caller to Patient IDs.
+    pub patients_claim: String,
+    /// Claim that limits the caller to Study Instance UIDs.
+    pub studies_claim: String,
+    /// Role of a token that names neither a role nor a scope.
+    pub default_role: Option<String>,
+    pub(super) roles: Vec<Role>,
+    pub(super) scopes: BTreeMap<String, Vec<ActionPattern>>,
+}
+
+impl Default for RoleTable {
+    /// The shipped roles `globalReader` and `globalAdmin`, short ones beside them, and plain `dicom.*` scopes.
+    fn default() -> Self {
+        use ActionPattern::{All, One};
+        let read = One(Action::Read);
+        let write = One(Action::Write);
+        let delete = One(Action::Delete);
+        let roles = vec![
+            Role::new("globalReader", &[read]),
+            Role::new("globalAdmin", &[All]),
+            Role::new("reader", &[read]),
+            Role::new("writer", &[read, write]),
+            Role::new("deleter", &[read, delete]),
+            Role::new("admin", &[All]),
+        ];
+        let one_each =
+            Action::ALL.map(|action| (format!("dicom.{}", action.as_str()), vec![One(action)]));
+        let mut scopes = BTreeMap::from(one_each);
+        scopes.insert("dicom.all".to_owned(), vec![All]);
+        Self {
+            roles_claim: "roles".to_owned(),
+            patients_claim: "dicom_patients".to_owned(),
+            studies_claim: "dicom_studies".to_owned(),
+            default_role: None,
+            roles,
+            scopes,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RolesFile {
+    roles: Option<Vec<Role>>,
+    scopes: Option<BTreeMap<String, Vec<ActionPattern>>>,
+}
+
+impl RoleTable {
+    /// Replaces the shipped roles, scopes or both by those of a JSON text.
+    ///
+    /// # Errors
+    /// [`RolesError`] when the text has another shape or names an unknown scope.
+    pub fn with_json(mut self, text: &str) -> Result<Self, RolesError> {
+        let file: RolesFile = serde_json::from_str(text).map_err(RolesError::Malformed)?;
+        for role in file.roles.iter().flatten() {
+            for scope in &role.scopes {
+                let study = scope
+                    .strip_prefix("/studies/")
+                    .is_some_and(|uid| check_uid(uid).is_ok());
+                let patient = scope
+                    .strip_prefix("/patients/")
+                    .is_some_and(|id| !id.is_empty());
+                if scope != "/" && !study && !patient {
+                    return Err(RolesError::Scope {
+                        role: role.name.clone(),
+                        scope: scope.clone(),
+                    });
+                }
+            }
+        }
+        self.roles = file.roles.unwrap_or(self.roles);
+        self.scopes = file.scopes.unwrap_or(self.scopes);
+        Ok(self)
+    }
+
+    /// Whether there is a role of this name.
+    #[must_use]
+    pub fn knows(&self, role: &str) -> bool {
+        self.roles.iter().any(|known| known.name == role)
+    }
+
+    /// What the claims of a verified token allow.
+    pub(super) fn grants(&self, claims: &Claims) -> Grants {
+        let mut names = names(claim(claims, &self.roles_claim), Separated::No);
+        let mut scopes = names_of_scopes(claims);
+        if names.is_empty() && scopes.is_empty() {
+            names.extend(self.default_role.clone());
+        }
+        names.truncate(MAX_NAMES);
+        scopes.truncate(MAX_NAMES);
+        let mut grants = Grants::default();
+        for role in self.roles.iter().filter(|role| names.contains(&role.name)) {
+            let visible = role.visible();
+            for action in Action::ALL
+                .into_iter()
+                .filter(|action| role.allows(*action))
+            {
+                grants.add(action, visible.clone());
+            }
+        }
+        for scope in &scopes {
+            self.grant_scope(scope, claims, &mut grants);
+        }
+        if let Some(limit) = self.limit(claims) {
+            grants.limit(&limit);
+        }
+        grants
+    }
+
+    fn grant_scope(&self, scope: &str, claims: &Claims, grants: &mut Grants) {
+        let plain = self.scopes.get(scope);
+        for action in Action::ALL {
+            if plain.is_some_and(|patterns| patterns.iter().any(|pattern| pattern.covers(action))) {
+                grants.add(action, Visible::All);
+            }
+        }
+        let Some((context, actions)) = plain.map_or_else(|| smart_scope(scope), |_| None) else {
+            return;
+        };
+        let visible = match context {
+            SmartContext::Everybody => Visible::All,
+            // The launch context names the patient; without one the scope is about nobody.
+            SmartContext::Patient => match claims.get("patient").and_then(Value::as_str) {
+                Some(patient) if !patient.is_empty() => Visible::Only {
+                    patients: vec![patient.to_owned()],
+                    studies: Vec::new(),
+                },
+                _ => return,
+            },
+        };
+        for action in actions {
+            grants.add(action, visible.clone());
+        }
+    }
+
+    /// The limit that the claims put on the caller whatever the roles; none without such claims.
+    fn limit(&self, claims: &Claims) -> Option<Visible> {
+        let patients = claim(claims, &self.patients_claim);
+        let studies = claim(claims, &self.studies_claim);
+        if patients.is_none() && studies.is_none() {
+            return None;
+        }
+        let mut studies = names(studies, Separated::No);
+        studies.retain(|uid| check_uid(uid).is_ok());
+        Some(Visible::Only {
+            patients: names(patients, Separated::No),
+            studies,
+        })
+    }
+}
+
+/// On what each action is allowed; an action without entry is refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Grants([Option<Visible>; Action::ALL.len()]);
+
+impl Grants {
+    /// Every action on everything.
+    pub(super) fn everything() -> Self {
+        Self(Action::ALL.map(|_| Some(Visible::All)))
+    }
+
+    /// On what an action is allowed.
+    pub(super) fn visible(&self, action: Action) -> Option<&Visible> {
+        let at = Action::ALL.iter().position(|one| *one == action)?;
+        self.0.get(at)?.as_ref()
+    }
+
+    fn add(&mut self, action: Action, visible: Visible) {
+        let at = Action::ALL.iter().position(|one| *one == action);
+        if let Some(entry) = at.and_then(|at| self.0.get_mut(at)) {
+            *entry = Some(match entry.take() {
+                None => visible,
+                Some(known) => union(known, visible),
+            });
+        }
+    }
+
+    fn limit(&mut self, limit: &Visible) {
+        for visible in self.0.iter_mut().flatten() {
+            *visible = intersection(visible, limit);
+        }
+    }
+}
+
+fn union(one: Visible, other: Visible) -> Visible {
+    match (one, other) {
+        (Visible::All, _) | (_, Visible::All) => Visible::All,
+        (
+            Visible::Only {
+                mut patients,
+                mut studies,
+            },
+            Visible::Only {
+                patients: p,
+                studies: s,
+            },
+        ) => {
+            patients.extend(p);
+            studies.extend(s);
+            Visible::Only { patients, studies }
+        }
+    }
+}
+
+/// What both allow. A patient of one and a study of the other may overlap; that is left out, so it is never too much.
+fn intersection(one: &Visible, other: &Visible) -> Visible {
+    match (one, other) {
+        (Visible::All, limit) | (limit, Visible::All) => limit.clone(),
+        (
+            Visible::Only { patients, studies },
+            Visible::Only {
+                patients: p,
+                studies: s,
+            },
+        ) => {
+            let both = |a: &[String], b: &[String]| {
+                a.iter().filter(|item| b.contains(item)).cloned().collect()
+            };
+            Visible::Only {
+                patients: both(patients, p),
+                studies: both(studies, s),
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Separated {
+    ByBlanks,
+    No,
+}
+
+/// The texts of a claim that is a string or a list of strings; anything else holds none.
+fn names(value: Option<&Value>, separated: Separated) -> Vec<String> {
+    let texts: Vec<&str> = match value {
+        Some(Value::String(text)) => vec![text],
+        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let owned = |text: &str| text.to_owned();
+    match separated {
+        Separated::ByBlanks => texts
+            .iter()
+            .flat_map(|text| text.split_ascii_whitespace())
+            .map(owned)
+            .collect(),
+        Separated::No => texts
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .map(owned)
+            .collect(),
+    }
+}
+
+/// OAuth scopes: `scope` (RFC 8693), or `scp` as some providers call it.
+fn names_of_scopes(claims: &Claims) -> Vec<String> {
+    let mut scopes = names(claims.get("scope"), Separated::ByBlanks);
+    scopes.extend(names(claims.get("scp"), Separated::ByBlanks));
+    scopes
+}
+
+/// A claim by its exact name, else by a path with dots.
+fn claim<'a>(claims: &'a Claims, path: &str) -> Option<&'a Value> {
+    if let Some(value) = claims.get(path) {
+        return Some(value).filter(|value| !value.is_null());
+    }
+    let mut steps = path.split('.');
+    let first = claims.get(steps.next()?)?;
+    let found = steps.try_fold(first, |value, step| value.get(step))?;
+    Some(found).filter(|value| !value.is_null())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SmartContext {
+    Everybody,
+    Patient,
+}
+
+/// `system/ImagingStudy.read` and its relatives, of both SMART App Launch generations.
+///
+/// A scope with a constraint (`?…`) is not understood, so it grants nothing.
+fn smart_scope(scope: &str) -> Option<(SmartContext, Vec<Action>)> {
+    let (context, rest) = scope.split_once('/')?;
+    let context = match context {
+        "system" | "user" => SmartContext::Everybody,
+        "patient" => SmartContext::Patient,
+        _ => return None,
+    };
+    let (resource, access) = rest.split_once('.')?;
+    if !matches!(resource, "ImagingStudy" | "*") {
+        return None;
+    }
+    let actions = match access {
+        "read" => vec![Action::Read],
+        "write" => vec![Action::Write, Action::Delete],
+        "*" => vec![Action::Read, Action::Write, Action::Delete],
+        letters => {
+            let known =
+                !letters.is_empty() && letters.bytes().all(|letter| b"cruds".contains(&letter));
+            if !known {
+                return None;
+            }
+            let mut actions = Vec::new();
+            let has = |any: [char; 2]| letters.contains(any);
+            actions.extend(has(['r', 's']).then_some(Action::Read));
+            actions.extend(has(['c', 'u']).then_some(Action::Write));
+            actions.extend(letters.contains('d').then_some(Action::Delete));
+            actions
+        }
+    };
+    Some((context, actions))
+}
+
+#[cfg(test)]
+mod tests;

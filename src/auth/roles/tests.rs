@@ -1,0 +1,206 @@
+use serde_json::json;
+
+use super::*;
+
+fn grants(table: &RoleTable, claims: &Value) -> Grants {
+    table.grants(claims.as_object().unwrap())
+}
+
+/// The allowed actions by first letters, `:` and the limit.
+fn told(table: &RoleTable, claims: &Value) -> String {
+    let grants = grants(table, claims);
+    let mut told = Vec::new();
+    for action in Action::ALL {
+        match grants.visible(action) {
+            None => {}
+            Some(Visible::All) => told.push(action.as_str().to_owned()),
+            Some(Visible::Only { patients, studies }) => {
+                told.push(format!(
+                    "{}:{}/{}",
+                    action.as_str(),
+                    patients.join("+"),
+                    studies.join("+")
+                ));
+            }
+        }
+    }
+    told.join(" ")
+}
+
+const ALL: &str = "read write delete manageExtendedQueryTags export";
+
+#[test]
+fn shipped_roles_allow_what_they_say() {
+    let table = RoleTable::default();
+    for (claims, expected) in [
+        (json!({"roles": ["globalReader"]}), "read"),
+        (json!({"roles": "globalReader"}), "read"),
+        (json!({"roles": ["globalAdmin"]}), ALL),
+        (json!({"roles": ["writer"]}), "read write"),
+        (json!({"roles": ["deleter", "writer"]}), "read write delete"),
+        (json!({"roles": ["GlobalReader"]}), ""),
+        (json!({"roles": ["unknown"]}), ""),
+        (json!({"roles": {"globalAdmin": true}}), ""),
+        (json!({"roles": [["globalAdmin"], 1, null]}), ""),
+        (json!({"roles": null}), ""),
+        (json!({}), ""),
+    ] {
+        assert_eq!(told(&table, &claims), expected, "{claims}");
+    }
+}
+
+#[test]
+fn roles_are_found_at_a_path() {
+    let keycloak = RoleTable {
+        roles_claim: "realm_access.roles".to_owned(),
+        ..RoleTable::default()
+    };
+    assert_eq!(
+        told(&keycloak, &json!({"realm_access": {"roles": ["reader"]}})),
+        "read"
+    );
+    assert_eq!(
+        told(&keycloak, &json!({"realm_access.roles": ["admin"]})),
+        ALL
+    );
+    assert_eq!(told(&keycloak, &json!({"realm_access": "reader"})), "");
+    let url = RoleTable {
+        roles_claim: "https://x.example/roles".to_owned(),
+        ..RoleTable::default()
+    };
+    assert_eq!(
+        told(&url, &json!({"https://x.example/roles": ["reader"]})),
+        "read"
+    );
+}
+
+#[test]
+fn oauth_scopes_grant_actions() {
+    let table = RoleTable::default();
+    for (scope, expected) in [
+        ("dicom.read", "read"),
+        ("openid dicom.read dicom.delete", "read delete"),
+        (
+            "dicom.manageExtendedQueryTags dicom.export",
+            "manageExtendedQueryTags export",
+        ),
+        ("dicom.all", ALL),
+        ("system/ImagingStudy.read", "read"),
+        ("user/ImagingStudy.write", "write delete"),
+        ("system/*.*", "read write delete"),
+        ("system/ImagingStudy.rs", "read"),
+        ("system/ImagingStudy.cruds", "read write delete"),
+        ("system/ImagingStudy.d", "delete"),
+        ("system/Observation.read", ""),
+        ("system/ImagingStudy.rs?status=available", ""),
+        ("system/ImagingStudy.rx", ""),
+        ("system/ImagingStudy.", ""),
+        ("patient/ImagingStudy.read", ""),
+        ("dicom.READ", ""),
+    ] {
+        assert_eq!(told(&table, &json!({"scope": scope})), expected, "{scope}");
+    }
+    assert_eq!(
+        told(&table, &json!({"scp": ["dicom.read", "dicom.write"]})),
+        "read write"
+    );
+    let launch = json!({"scope": "patient/ImagingStudy.read", "patient": "P1"});
+    assert_eq!(told(&table, &launch), "read:P1/");
+    let both =
+        json!({"scope": "patient/ImagingStudy.cruds system/ImagingStudy.read", "patient": "P1"});
+    assert_eq!(told(&table, &both), "read write:P1/ delete:P1/");
+}
+
+#[test]
+fn claims_limit_every_action_and_unreadable_limits_leave_nothing() {
+    let table = RoleTable::default();
+    for (claims, expected) in [
+        (
+            json!({"roles": ["writer"], "dicom_patients": ["A", "B"]}),
+            "read:A+B/ write:A+B/",
+        ),
+        (
+            json!({"roles": ["reader"], "dicom_studies": "1.2.3"}),
+            "read:/1.2.3",
+        ),
+        (
+            json!({"roles": ["reader"], "dicom_studies": ["1.2", "../x"], "dicom_patients": "A"}),
+            "read:A/1.2",
+        ),
+        (json!({"roles": ["reader"], "dicom_patients": []}), "read:/"),
+        (json!({"roles": ["reader"], "dicom_patients": 7}), "read:/"),
+        (
+            json!({"roles": ["reader"], "dicom_patients": {"A": 1}}),
+            "read:/",
+        ),
+        (json!({"roles": ["reader"], "dicom_patients": ""}), "read:/"),
+        (json!({"roles": ["reader"], "dicom_patients": null}), "read"),
+        (json!({"dicom_patients": ["A"]}), ""),
+        (
+            json!({"scope": "patient/*.read", "patient": "A", "dicom_patients": ["B"]}),
+            "read:/",
+        ),
+    ] {
+        assert_eq!(told(&table, &claims), expected, "{claims}");
+    }
+}
+
+#[test]
+fn roles_of_a_file_replace_the_shipped_ones() {
+    let table = RoleTable::default()
+        .with_json(
+            r#"{"roles": [
+                {"name": "all-but-delete", "dataActions": ["*"], "notDataActions": ["delete", "export"], "scopes": ["/"]},
+                {"name": "research", "dataActions": ["read"], "scopes": ["/studies/1.2.3", "/patients/A/1"]},
+                {"name": "ward", "dataActions": ["read", "write"], "scopes": ["/patients/B"]}
+            ], "scopes": {"pacs": ["read", "export"]}}"#,
+        )
+        .unwrap();
+    assert_eq!(
+        told(&table, &json!({"roles": ["all-but-delete"]})),
+        "read write manageExtendedQueryTags"
+    );
+    assert_eq!(
+        told(&table, &json!({"roles": ["research"]})),
+        "read:A/1/1.2.3"
+    );
+    assert_eq!(
+        told(&table, &json!({"roles": ["research", "ward"]})),
+        "read:A/1+B/1.2.3 write:B/"
+    );
+    assert_eq!(
+        told(&table, &json!({"roles": ["research", "all-but-delete"]})),
+        "read write manageExtendedQueryTags"
+    );
+    assert_eq!(told(&table, &json!({"roles": ["globalAdmin"]})), "");
+    assert_eq!(
+        told(&table, &json!({"scope": "pacs dicom.read"})),
+        "read export"
+    );
+    let limited =
+        json!({"roles": ["research"], "dicom_studies": ["1.2.3", "9"], "dicom_patients": ["Z"]});
+    assert_eq!(told(&table, &limited), "read:/1.2.3");
+    for bad in [
+        "",
+        "[]",
+        r#"{"role": []}"#,
+        r#"{"roles": [{"name": "x"}]}"#,
+        r#"{"roles": [{"name": "x", "dataActions": ["fly"]}]}"#,
+        r#"{"roles": [{"name": "x", "dataActions": ["read"], "scopes": ["/studies/"]}]}"#,
+        r#"{"roles": [{"name": "x", "dataActions": ["read"], "scopes": ["everything"]}]}"#,
+        r#"{"roles": [{"name": "x", "dataActions": ["read"], "nodataactions": ["read"]}]}"#,
+    ] {
+        assert!(RoleTable::default().with_json(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_token_that_names_nothing_gets_the_default_role() {
+    let table = RoleTable {
+        default_role: Some("reader".to_owned()),
+        ..RoleTable::default()
+    };
+    assert_eq!(told(&table, &json!({"sub": "x"})), "read");
+    assert_eq!(told(&table, &json!({"roles": ["unknown"]})), "");
+    assert_eq!(told(&table, &json!({"scope": "openid"})), "");
+}

@@ -1,0 +1,442 @@
+//! Configuration: one struct per concern, filled by flags or `STOWAGE_*` variables; the doc line is the `--help` line.
+//!
+//! Invariant: every default runs with nothing set; an invalid value stops the start with one clear line.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A DICOMweb server: store, retrieve, search, delete and a change feed over HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "stowage", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do; without a sub-command the server runs.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Settings shared by all sub-commands.
+    #[command(flatten)]
+    pub config: Config,
+}
+
+/// Sub-commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server (the default).
+    Serve,
+    /// Ask a running server on the configured address whether it is healthy; exit code 0 when it is.
+    Health,
+    /// Check that index and blobs fit together; exit code 1 when something is wrong.
+    Fsck(FsckArgs),
+    /// Rebuild rows of the index from the blobs alone.
+    Reindex,
+    /// Store files from folders of this machine; may be started again after it was broken off.
+    Import(ImportArgs),
+    /// Write stored files below a folder.
+    Export(ExportArgs),
+    /// Print a token for the configured secret, for trying things out.
+    Token(TokenArgs),
+}
+
+/// How stores are checked.
+#[derive(Debug, Clone, Args)]
+pub struct FsckArgs {
+    /// Read every blob and compare its digest.
+    #[arg(long)]
+    pub digests: bool,
+    /// Mend: rows whose blob is missing are deleted, blobs without a row go onto the trash.
+    #[arg(long)]
+    pub repair: bool,
+    /// Leave blobs alone that were written within this many seconds: their request may still run.
+    #[arg(long, default_value_t = 3600)]
+    pub young_seconds: u64,
+}
+
+/// What is imported.
+#[derive(Debug, Clone, Args)]
+pub struct ImportArgs {
+    /// Files and folders.
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+}
+
+/// What is exported.
+#[derive(Debug, Clone, Args)]
+pub struct ExportArgs {
+    /// Folder to write to.
+    #[arg(long)]
+    pub to: PathBuf,
+    /// What to write: `study`, `study/series` or `study/series/instance`, by UIDs.
+    #[arg(required = true)]
+    pub targets: Vec<String>,
+}
+
+/// What a token says.
+#[derive(Debug, Clone, Args)]
+pub struct TokenArgs {
+    /// Who the token is for.
+    #[arg(long, default_value = "someone")]
+    pub subject: String,
+    /// Roles the token carries, comma separated.
+    #[arg(long, value_delimiter = ',', default_value = "globalAdmin")]
+    pub roles: Vec<String>,
+    /// Seconds until it expires.
+    #[arg(long, default_value_t = 3600)]
+    pub seconds: u64,
+}
+
+/// All settings.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// Address to listen on.
+    #[arg(
+        long,
+        env = "STOWAGE_LISTEN",
+        default_value = "127.0.0.1:8080",
+        global = true
+    )]
+    pub listen: SocketAddr,
+    /// File to write `host:port` to once the server listens (for port 0).
+    #[arg(long, env = "STOWAGE_ADDRESS_FILE", global = true)]
+    pub address_file: Option<PathBuf>,
+    /// Settings of the stores.
+    #[command(flatten)]
+    pub storage: StorageConfig,
+    /// Settings of the HTTP face.
+    #[command(flatten)]
+    pub http: HttpConfig,
+    /// Limits.
+    #[command(flatten)]
+    pub limits: Limits,
+    /// Settings of the log.
+    #[command(flatten)]
+    pub log: LogConfig,
+    /// Settings of access control.
+    #[command(flatten)]
+    pub access: AccessConfig,
+}
+
+/// Where things are kept.
+#[derive(Debug, Clone, Args)]
+pub struct StorageConfig {
+    /// Folder of the index and the blobs unless the URLs say otherwise.
+    #[arg(
+        long,
+        env = "STOWAGE_DATA_DIR",
+        default_value = "./data",
+        global = true
+    )]
+    pub data_dir: PathBuf,
+    /// Index: `sqlite://path` or `postgres://user:password@host/database`; an SQLite file in the data folder when absent.
+    #[arg(
+        long,
+        env = "STOWAGE_DATABASE_URL",
+        hide_env_values = true,
+        global = true
+    )]
+    pub database_url: Option<Secret>,
+    /// Most connections to a Postgres index.
+    #[arg(
+        long,
+        env = "STOWAGE_DATABASE_CONNECTIONS",
+        default_value_t = 20,
+        global = true
+    )]
+    pub database_connections: u32,
+    /// Hours a deleted instance's bytes are kept before the sweeper removes them.
+    #[arg(
+        long,
+        env = "STOWAGE_TRASH_HOURS",
+        default_value_t = 72.0,
+        global = true
+    )]
+    pub trash_hours: f64,
+    /// Seconds between two runs of the sweeper.
+    #[arg(
+        long,
+        env = "STOWAGE_SWEEP_SECONDS",
+        default_value_t = 300,
+        global = true
+    )]
+    pub sweep_seconds: u64,
+}
+
+impl StorageConfig {
+    /// How long deleted bytes are kept.
+    #[must_use]
+    pub fn trash_grace(&self) -> Duration {
+        Duration::try_from_secs_f64(self.trash_hours * 3600.0).unwrap_or(Duration::ZERO)
+    }
+}
+
+/// The HTTP face.
+#[derive(Debug, Clone, Args)]
+pub struct HttpConfig {
+    /// Base of all absolute URLs in answers, for example `https://pacs.example.org/dicom`; taken from the request when absent.
+    #[arg(long, env = "STOWAGE_PUBLIC_URL", global = true)]
+    pub public_url: Option<String>,
+    /// Networks (CIDR, comma separated) whose Forwarded headers are believed.
+    #[arg(
+        long,
+        env = "STOWAGE_TRUSTED_PROXIES",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub trusted_proxies: Vec<String>,
+    /// Origins that browsers may call from, comma separated; `*` = any (without credentials), `none` = no CORS at all.
+    #[arg(long, env = "STOWAGE_CORS_ORIGINS", default_value = "*", global = true)]
+    pub cors_origins: String,
+    /// Seconds to let running requests end after a stop signal.
+    #[arg(
+        long,
+        env = "STOWAGE_SHUTDOWN_SECONDS",
+        default_value_t = 30,
+        global = true
+    )]
+    pub shutdown_seconds: u64,
+}
+
+/// Limits; each has a test.
+#[derive(Debug, Clone, Args)]
+pub struct Limits {
+    /// Largest instance that is stored, in bytes.
+    #[arg(long, env = "STOWAGE_MAX_INSTANCE_BYTES", default_value_t = 64 << 30, global = true)]
+    pub max_instance_bytes: u64,
+    /// Largest store request, in bytes.
+    #[arg(long, env = "STOWAGE_MAX_REQUEST_BYTES", default_value_t = 1 << 40, global = true)]
+    pub max_request_bytes: u64,
+    /// Most parts of one store request.
+    #[arg(
+        long,
+        env = "STOWAGE_MAX_PARTS",
+        default_value_t = 1_000_000,
+        global = true
+    )]
+    pub max_parts: u64,
+    /// Bytes of one part held in memory before it goes to the spool.
+    #[arg(long, env = "STOWAGE_PART_MEMORY_BYTES", default_value_t = 16 << 20, global = true)]
+    pub part_memory_bytes: usize,
+    /// Bytes of all parts held in memory by all requests together.
+    #[arg(long, env = "STOWAGE_STORE_MEMORY_BYTES", default_value_t = 64 << 20, global = true)]
+    pub store_memory_bytes: usize,
+    /// Parts of one request that are walked and written at the same time.
+    #[arg(
+        long,
+        env = "STOWAGE_STORE_CONCURRENCY",
+        default_value_t = 8,
+        global = true
+    )]
+    pub store_concurrency: usize,
+    /// Store requests handled at the same time; further ones are answered 503 with Retry-After.
+    #[arg(
+        long,
+        env = "STOWAGE_STORE_REQUESTS",
+        default_value_t = 256,
+        global = true
+    )]
+    pub store_requests: usize,
+    /// Seconds without a byte from the client before a store request is given up.
+    #[arg(
+        long,
+        env = "STOWAGE_IDLE_SECONDS",
+        default_value_t = 60,
+        global = true
+    )]
+    pub idle_seconds: u64,
+    /// Most frames in one request.
+    #[arg(
+        long,
+        env = "STOWAGE_MAX_FRAMES",
+        default_value_t = 10_000,
+        global = true
+    )]
+    pub max_frames: usize,
+    /// Most results of one search; a search that finds more is answered 413 when it asked for no limit.
+    #[arg(
+        long,
+        env = "STOWAGE_MAX_RESULTS",
+        default_value_t = 100_000,
+        global = true
+    )]
+    pub max_results: u64,
+    /// Bytes of header values (everything but pixel data) of an instance held while it is walked.
+    #[arg(long, env = "STOWAGE_MAX_HEADER_BYTES", default_value_t = 64 << 20, global = true)]
+    pub max_header_bytes: usize,
+    /// Largest inflated size of a deflated data set, in bytes.
+    #[arg(long, env = "STOWAGE_MAX_INFLATED_BYTES", default_value_t = 1 << 30, global = true)]
+    pub max_inflated_bytes: u64,
+    /// Bytes of decoded and encoded frames kept for those who ask next.
+    #[arg(
+        long,
+        env = "STOWAGE_FRAME_CACHE_BYTES",
+        default_value_t = 64 << 20,
+        global = true
+    )]
+    pub frame_cache_bytes: u64,
+    /// Largest decoded frame, in bytes.
+    #[arg(long, env = "STOWAGE_MAX_FRAME_BYTES", default_value_t = 512 << 20, global = true)]
+    pub max_frame_bytes: usize,
+}
+
+/// The log.
+#[derive(Debug, Clone, Args)]
+pub struct LogConfig {
+    /// What is logged, in the syntax of `RUST_LOG`.
+    #[arg(long, env = "STOWAGE_LOG", default_value = "info", global = true)]
+    pub log: String,
+    /// How it is written.
+    #[arg(long, env = "STOWAGE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, global = true)]
+    pub log_format: LogFormat,
+}
+
+/// Form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Access control.
+#[derive(Debug, Clone, Args)]
+pub struct AccessConfig {
+    /// Whether bearer tokens are checked; off on a public address must be said explicitly.
+    #[arg(long, env = "STOWAGE_AUTH", value_enum, global = true)]
+    pub auth: Option<AuthMode>,
+    /// Expected issuer (`iss`).
+    #[arg(long, env = "STOWAGE_JWT_ISSUER", global = true)]
+    pub jwt_issuer: Option<String>,
+    /// Accepted audiences (`aud`), comma separated.
+    #[arg(
+        long,
+        env = "STOWAGE_JWT_AUDIENCE",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub jwt_audience: Vec<String>,
+    /// Secret of HS256/384/512 tokens.
+    #[arg(
+        long,
+        env = "STOWAGE_JWT_SECRET",
+        hide_env_values = true,
+        global = true
+    )]
+    pub jwt_secret: Option<Secret>,
+    /// PEM file with the public key of RS, PS, ES or EdDSA tokens.
+    #[arg(long, env = "STOWAGE_JWT_KEY_FILE", global = true)]
+    pub jwt_key_file: Option<PathBuf>,
+    /// URL or file of a JSON Web Key Set; found by OIDC discovery from the issuer when no key is given.
+    #[arg(long, env = "STOWAGE_JWT_JWKS_URL", global = true)]
+    pub jwt_jwks_url: Option<String>,
+    /// Claim that holds the roles.
+    #[arg(
+        long,
+        env = "STOWAGE_JWT_ROLES_CLAIM",
+        default_value = "roles",
+        global = true
+    )]
+    pub jwt_roles_claim: String,
+}
+
+/// Whether tokens are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuthMode {
+    /// Everybody may do everything; an Authorization header is ignored.
+    Off,
+    /// A valid bearer token is needed.
+    Jwt,
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl std::str::FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl Default for Config {
+    /// What `stowage` runs with when nothing is set and the environment is empty.
+    fn default() -> Self {
+        let defaults = ["stowage"];
+        match Cli::try_parse_from(defaults) {
+            Ok(cli) => cli.config,
+            Err(error) => unreachable!("the defaults are valid: {error}"),
+        }
+    }
+}
+
+impl Config {
+    /// Whether tokens are checked; refuses to be open by accident on a public address.
+    ///
+    /// # Errors
+    /// A sentence that says which setting is missing.
+    pub fn auth_mode(&self) -> Result<AuthMode, String> {
+        let has_key = self.access.jwt_secret.is_some()
+            || self.access.jwt_key_file.is_some()
+            || self.access.jwt_jwks_url.is_some();
+        match self.access.auth {
+            Some(mode) => Ok(mode),
+            None if has_key => Ok(AuthMode::Jwt),
+            None if self.listen.ip().is_loopback() => Ok(AuthMode::Off),
+            None => Err(format!(
+                "listening on {} would let everybody in: set STOWAGE_AUTH=jwt with a key, or STOWAGE_AUTH=off to be open on purpose",
+                self.listen
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_run_and_secrets_are_not_shown() {
+        let cli = Cli::try_parse_from(["stowage", "--jwt-secret", "hush"]).unwrap();
+        assert_eq!(cli.config.listen.port(), 8080);
+        assert_eq!(cli.config.auth_mode(), Ok(AuthMode::Jwt));
+        assert!(!format!("{cli:?}").contains("hush"));
+    }
+
+    #[test]
+    fn a_public_address_is_not_open_by_accident() {
+        let cli = Cli::try_parse_from(["stowage", "--listen", "0.0.0.0:80"]).unwrap();
+        assert!(
+            cli.config
+                .auth_mode()
+                .unwrap_err()
+                .contains("STOWAGE_AUTH=off")
+        );
+        let open =
+            Cli::try_parse_from(["stowage", "--listen", "0.0.0.0:80", "--auth", "off"]).unwrap();
+        assert_eq!(open.config.auth_mode(), Ok(AuthMode::Off));
+    }
+}

@@ -1,0 +1,244 @@
+//! JPEG 2000 both ways and High-Throughput JPEG 2000 decoding, by `openjp2`.
+//!
+//! The library undoes the color transform of the codestream, so `YBR_RCT` and `YBR_ICT` come out as
+//! RGB. Sign and precision of the codestream yield to the header.
+
+use openjp2::openjpeg::{opj_cparameters_t, opj_dparameters_t};
+use openjp2::{
+    Codec, OPJ_CLRSPC_GRAY, OPJ_CLRSPC_SRGB, OPJ_CODEC_J2K, opj_image, opj_image_comptparm,
+};
+
+use super::coding::Coding;
+use super::error::CodecError;
+use super::jpeg2000_header::{Jpeg2000Header, bare_codestream};
+use super::jpeg2000_stream::{Writer, reader};
+use super::samples;
+use super::shape::{Frame, FrameShape, Limits, Photometric};
+use super::{
+    EncodeOptions, Encoded, FrameCodec, check_dimensions, gray_or_color, length,
+    lossy_gray_or_color,
+};
+
+/// Bookkeeping allowed to the decoder besides its samples, for frames of any size.
+const BOOKKEEPING_BYTES: u64 = 64 << 20;
+/// End of codestream.
+const END: [u8; 2] = [0xff, 0xd9];
+/// Most resolutions written; the usual five decompositions.
+const MAX_RESOLUTIONS: u32 = 6;
+/// Smallest codestream body asked of the lossy encoder; below it headers are all that is left.
+const MIN_LOSSY_BYTES: f32 = 256.0;
+
+pub(super) struct Jpeg2000(pub(super) Coding);
+
+impl Jpeg2000 {
+    fn error(&self, reason: &'static str) -> CodecError {
+        CodecError::codestream(self.0, reason)
+    }
+}
+
+impl FrameCodec for Jpeg2000 {
+    fn decodable(&self, shape: &FrameShape) -> Result<(), &'static str> {
+        if matches!(shape.bits_allocated, 8 | 16 | 32) {
+            Ok(())
+        } else {
+            Err("samples have 8, 16 or 32 bits allocated")
+        }
+    }
+
+    fn encodable(&self, shape: &FrameShape) -> Result<(), &'static str> {
+        match self.0 {
+            Coding::Jpeg2000Lossless => gray_or_color(shape),
+            Coding::Jpeg2000 => lossy_gray_or_color(shape),
+            _ => Err("no encoder for High-Throughput JPEG 2000 is built in"),
+        }
+    }
+
+    fn is_lossy(&self, codestream: &[u8]) -> Option<bool> {
+        let header = Jpeg2000Header::read(bare_codestream(codestream), self.0).ok()?;
+        header.irreversible.then_some(true)
+    }
+
+    fn decode(
+        &self,
+        codestream: &[u8],
+        shape: &FrameShape,
+        _limits: &Limits,
+    ) -> Result<Frame, CodecError> {
+        let codestream = bare_codestream(codestream);
+        let header = Jpeg2000Header::read(codestream, self.0)?;
+        check_dimensions(
+            shape,
+            header.rows,
+            header.columns,
+            header.components,
+            header.precision,
+        )?;
+        let limit = BOOKKEEPING_BYTES.saturating_add(shape.frame_bytes().saturating_mul(16));
+        if header.bookkeeping > limit {
+            return Err(CodecError::TooLarge {
+                bytes: header.bookkeeping,
+                limit,
+            });
+        }
+        let image = self.decode_image(codestream)?;
+        let decoded = self.decoded_shape(shape);
+        let data = self.collect(&image, &header, &decoded)?;
+        Frame::new(decoded, data)
+    }
+
+    fn encode(&self, frame: &Frame, options: &EncodeOptions) -> Result<Encoded, CodecError> {
+        let lossy = self.0 == Coding::Jpeg2000;
+        let shape = &frame.shape;
+        let transform = shape.samples == 3 && shape.photometric == Photometric::Rgb;
+        let precision = samples::coding_precision(frame);
+        let refused = |reason| CodecError::encoder(self.0, reason, None);
+        let mut image = self.image(frame, precision)?;
+        let mut parameters = parameters(shape);
+        parameters.tcp_mct = transform.into();
+        if lossy {
+            parameters.irreversible = 1;
+            parameters.tcp_rates[0] = rate(frame, precision, options.jpeg2000_ratio);
+        }
+        let mut codec = Codec::new_encoder(OPJ_CODEC_J2K)
+            .ok_or_else(|| refused("there is no JPEG 2000 encoder"))?;
+        let mut writer = Writer::new();
+        let written = codec.setup_encoder(&mut parameters, &mut image) != 0
+            && codec.start_compress(&mut image, writer.stream()) != 0
+            && codec.encode(writer.stream()) != 0
+            && codec.end_compress(writer.stream()) != 0;
+        if !written {
+            return Err(refused("the JPEG 2000 encoder refused the frame"));
+        }
+        let bytes = writer.into_bytes().map_err(|error| {
+            CodecError::encoder(self.0, "the codestream was not written", Some(error.into()))
+        })?;
+        let photometric = match (transform, lossy) {
+            (false, _) => shape.photometric,
+            (true, false) => Photometric::YbrRct,
+            (true, true) => Photometric::YbrIct,
+        };
+        let shape = FrameShape {
+            photometric,
+            ..*shape
+        };
+        Ok(if lossy {
+            Encoded::lossy(bytes, shape, frame)
+        } else {
+            Encoded::lossless(bytes, shape)
+        })
+    }
+}
+
+impl Jpeg2000 {
+    fn decode_image(&self, codestream: &[u8]) -> Result<Box<opj_image>, CodecError> {
+        let mut codec = Codec::new_decoder(OPJ_CODEC_J2K)
+            .ok_or_else(|| self.error("there is no JPEG 2000 decoder"))?;
+        let mut stream = reader(with_end(codestream));
+        if codec.setup_decoder(&mut opj_dparameters_t::default()) == 0 {
+            return Err(self.error("the decoder refused its parameters"));
+        }
+        let mut image = codec
+            .read_header(&mut stream)
+            .ok_or_else(|| self.error("the main header is damaged"))?;
+        if codec.decode(&mut stream, &mut image) == 0 {
+            return Err(self.error("the tiles are damaged or incomplete"));
+        }
+        Ok(image)
+    }
+
+    /// The component planes as canonical bytes.
+    fn collect(
+        &self,
+        image: &opj_image,
+        header: &Jpeg2000Header,
+        shape: &FrameShape,
+    ) -> Result<Vec<u8>, CodecError> {
+        let pixels = length(shape.rows).saturating_mul(length(shape.columns));
+        let planes: Vec<&[i32]> = image
+            .comps()
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|component| component.data())
+            .filter(|plane| plane.len() == pixels)
+            .collect();
+        if planes.len() != usize::from(shape.samples) {
+            return Err(self.error("a component is missing"));
+        }
+        Ok(samples::planes_to_bytes(&planes, header.precision, shape))
+    }
+
+    /// The frame as component planes of the library.
+    fn image(&self, frame: &Frame, precision: u16) -> Result<Box<opj_image>, CodecError> {
+        let refused = || CodecError::encoder(self.0, "the frame does not fit into memory", None);
+        let shape = &frame.shape;
+        let component = opj_image_comptparm {
+            dx: 1,
+            dy: 1,
+            w: shape.columns,
+            h: shape.rows,
+            prec: u32::from(precision),
+            bpp: u32::from(precision),
+            sgnd: u32::from(shape.signed),
+            ..Default::default()
+        };
+        let count = usize::from(shape.samples);
+        let space = if count == 3 {
+            OPJ_CLRSPC_SRGB
+        } else {
+            OPJ_CLRSPC_GRAY
+        };
+        let mut image = opj_image::create(&vec![component; count], space).ok_or_else(refused)?;
+        image.x1 = shape.columns;
+        image.y1 = shape.rows;
+        let planes = image.comps_mut().ok_or_else(refused)?;
+        for (index, plane) in planes.iter_mut().enumerate() {
+            let cells = plane.data_mut().ok_or_else(refused)?;
+            for (cell, sample) in cells.iter_mut().zip(samples::plane(frame, index)) {
+                *cell = sample;
+            }
+        }
+        Ok(image)
+    }
+}
+
+/// The codestream with an end marker, which some encoders leave out and the library insists on.
+fn with_end(codestream: &[u8]) -> Vec<u8> {
+    let mut bytes = codestream.to_vec();
+    let padding = codestream.iter().rev().take_while(|&&byte| byte == 0);
+    let content = codestream.len() - padding.count();
+    if !codestream
+        .get(..content)
+        .unwrap_or_default()
+        .ends_with(&END)
+    {
+        bytes.extend(END);
+    }
+    bytes
+}
+
+/// One layer, whole image in one tile, as many resolutions as the smaller side allows.
+#[expect(
+    clippy::field_reassign_with_default,
+    reason = "the type has a destructor, so struct update syntax is not allowed"
+)]
+fn parameters(shape: &FrameShape) -> opj_cparameters_t {
+    let side = shape.rows.min(shape.columns);
+    let resolutions = (side.max(1).ilog2() + 1).min(MAX_RESOLUTIONS);
+    let mut parameters = opj_cparameters_t::default();
+    parameters.tcp_numlayers = 1;
+    parameters.cp_disto_alloc = 1;
+    parameters.numresolution = resolutions.cast_signed();
+    parameters
+}
+
+/// The rate the library wants: relative to the coded precision, not to the bytes of the frame.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a rate is a wish, its last digits do not matter"
+)]
+fn rate(frame: &Frame, precision: u16, ratio: f32) -> f32 {
+    let bytes = frame.data.len() as f32;
+    let ratio = if ratio.is_finite() { ratio } else { 1.0 };
+    let ratio = ratio.min(bytes / MIN_LOSSY_BYTES).max(1.0);
+    (ratio * f32::from(precision) / f32::from(frame.shape.bits_allocated)).max(1.0)
+}

@@ -1,0 +1,386 @@
+//! Known pitfalls of real files, each built in code.
+
+use super::*;
+use libjpeg_turbo_rs::{Encoder, PixelFormat, Subsampling};
+
+/// A red, green and blue patch that no color transform leaves alone.
+fn patches() -> Frame {
+    let shape = rgb(16, 24, 8);
+    let colors = [[200, 30, 30], [30, 200, 30], [30, 30, 200]];
+    let data = (0..16 * 24).flat_map(|i| colors[i % 24 / 8]).collect();
+    Frame::new(shape, data).unwrap()
+}
+
+/// Components coded as they are, with ids 1, 2, 3 and neither JFIF nor Adobe segment.
+fn raw_components(frame: &Frame) -> Vec<u8> {
+    let bytes = Encoder::new(&frame.data, 24, 16, PixelFormat::Rgb)
+        .quality(95)
+        .subsampling(Subsampling::S444)
+        .colorspace(libjpeg_turbo_rs::ColorSpace::Rgb)
+        .encode()
+        .unwrap();
+    let bare = jpeg_header::without_color_claim(&bytes);
+    let header = jpeg_header::JpegHeader::read(&bare, Coding::JpegBaseline).unwrap();
+    assert_eq!(header.stream_is_rgb(), None);
+    bare
+}
+
+#[test]
+fn rgb_jpeg_without_adobe_marker_is_not_transformed() {
+    let frame = patches();
+    let again = decoded(BASELINE, &raw_components(&frame), &frame.shape);
+    assert!(largest_difference(&again, &frame) <= 4);
+}
+
+#[test]
+fn unmarked_components_labeled_ybr_are_transformed() {
+    let ybr = FrameShape {
+        photometric: Photometric::YbrFull,
+        ..rgb(16, 24, 8)
+    };
+    // The patch 76, 85, 255 is red when read as YBR.
+    let data = [76, 85, 255].repeat(16 * 24);
+    let frame = Frame::new(rgb(16, 24, 8), data).unwrap();
+    let again = decoded(BASELINE, &raw_components(&frame), &ybr);
+    assert_eq!(again.shape.photometric, Photometric::Rgb);
+    assert!(again.data[0] > 245 && again.data[1] < 10 && again.data[2] < 10);
+}
+
+#[test]
+fn a_jfif_marker_overrules_a_header_that_says_rgb() {
+    let frame = patches();
+    let jfif = Encoder::new(&frame.data, 24, 16, PixelFormat::Rgb)
+        .quality(95)
+        .subsampling(Subsampling::S444)
+        .encode()
+        .unwrap();
+    assert!(jfif.windows(5).any(|w| w == b"JFIF\0"));
+    for photometric in [Photometric::Rgb, Photometric::YbrFull422] {
+        let shape = FrameShape {
+            photometric,
+            ..frame.shape
+        };
+        assert!(largest_difference(&decoded(BASELINE, &jfif, &shape), &frame) <= 6);
+    }
+}
+
+#[test]
+fn subsampled_and_progressive_jpeg_decode() {
+    let frame = picture(rgb(35, 33, 8), Content::Smooth);
+    for subsampling in [Subsampling::S422, Subsampling::S420] {
+        for progressive in [false, true] {
+            let bytes = Encoder::new(&frame.data, 33, 35, PixelFormat::Rgb)
+                .quality(95)
+                .subsampling(subsampling)
+                .progressive(progressive)
+                .encode()
+                .unwrap();
+            let shape = FrameShape {
+                photometric: Photometric::YbrFull422,
+                ..frame.shape
+            };
+            assert!(largest_difference(&decoded(BASELINE, &bytes, &shape), &frame) <= 8);
+        }
+    }
+}
+
+#[test]
+fn signed_or_wide_samples_are_never_offered_as_baseline_jpeg() {
+    assert!(!can_encode(BASELINE, &gray(8, 8, 16, 16, true)));
+    assert!(!can_encode(BASELINE, &gray(8, 8, 16, 12, false)));
+    assert!(!can_encode(BASELINE, &gray(8, 8, 8, 8, true)));
+    assert!(!can_encode(EXTENDED, &gray(8, 8, 16, 16, false)));
+    assert!(can_encode(BASELINE, &gray(8, 8, 8, 8, false)));
+    let ct = picture(gray(8, 8, 16, 16, true), Content::Smooth);
+    let refused = encode(BASELINE, &ct, &EncodeOptions::default());
+    assert!(matches!(refused, Err(CodecError::CannotEncode { .. })));
+}
+
+#[test]
+fn palette_indices_are_never_approximated() {
+    let palette = FrameShape {
+        photometric: Photometric::PaletteColor,
+        ..gray(8, 8, 8, 8, false)
+    };
+    for syntax in [BASELINE, JPEG_LS_NEAR, JPEG_2000_LOSSY] {
+        assert!(!can_encode(syntax, &palette), "{syntax}");
+    }
+    for syntax in [RLE, FIRST_ORDER, JPEG_LS, JPEG_2000, JPEG_XL] {
+        let frame = picture(palette, Content::Noise);
+        let encoded = encoded(syntax, &frame);
+        assert_eq!(decoded(syntax, &encoded.bytes, &encoded.shape), frame);
+    }
+}
+
+#[test]
+fn the_sign_of_the_header_rules_over_that_of_the_codestream() {
+    // The same 13-bit patterns, once called signed and once unsigned by the codestream.
+    let signed = picture(gray(9, 7, 16, 13, true), Content::Noise);
+    let patterns = samples::patterns(&signed, 13);
+    let unsigned = Frame::new(
+        gray(9, 7, 16, 13, false),
+        patterns.iter().flat_map(|p| p.to_le_bytes()).collect(),
+    )
+    .unwrap();
+    for syntax in [JPEG_2000, JPEG_LS, FIRST_ORDER] {
+        let of_unsigned = encoded(syntax, &unsigned).bytes;
+        assert_eq!(
+            decoded(syntax, &of_unsigned, &signed.shape),
+            signed,
+            "{syntax}"
+        );
+        let of_signed = encoded(syntax, &signed).bytes;
+        assert_eq!(
+            decoded(syntax, &of_signed, &unsigned.shape),
+            unsigned,
+            "{syntax}"
+        );
+    }
+}
+
+#[test]
+fn padding_after_the_codestream_is_ignored() {
+    let frame = picture(gray(9, 7, 8, 8, false), Content::Noise);
+    for syntax in [
+        RLE,
+        DEFLATED,
+        BASELINE,
+        FIRST_ORDER,
+        JPEG_LS,
+        JPEG_LS_NEAR,
+        JPEG_2000,
+        JPEG_2000_LOSSY,
+        JPEG_XL,
+    ] {
+        let encoded = encoded(syntax, &frame);
+        let exact = decoded(syntax, &encoded.bytes, &encoded.shape);
+        for padding in 1..=2 {
+            let padded = [encoded.bytes.as_slice(), &vec![0; padding]].concat();
+            assert_eq!(decoded(syntax, &padded, &encoded.shape), exact, "{syntax}");
+        }
+    }
+}
+
+#[test]
+fn a_missing_end_marker_is_forgiven_and_missing_data_are_not() {
+    let frame = picture(gray(16, 16, 16, 12, false), Content::Noise);
+    for syntax in [JPEG_2000, FIRST_ORDER] {
+        let bytes = encoded(syntax, &frame).bytes;
+        assert!(bytes.ends_with(&[0xff, 0xd9]));
+        let open = &bytes[..bytes.len() - 2];
+        assert_eq!(decoded(syntax, open, &frame.shape), frame, "{syntax}");
+        let cut = &bytes[..bytes.len() - 60];
+        let result = decode(syntax, cut, &frame.shape, &Limits::default());
+        assert!(
+            matches!(result, Err(CodecError::Codestream { .. })),
+            "{syntax}"
+        );
+    }
+}
+
+/// A sequence delimitation item, as it would end a sequence of fragments.
+const DELIMITER: [u8; 8] = [0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0];
+
+#[test]
+fn a_sequence_delimiter_inside_a_codestream_is_only_data() {
+    let frame = Frame::new(gray(5, 8, 8, 8, false), DELIMITER.repeat(5)).unwrap();
+    let rle = encoded(RLE, &frame);
+    assert!(rle.bytes.windows(4).any(|w| w == &DELIMITER[..4]));
+    assert_eq!(decoded(RLE, &rle.bytes, &rle.shape), frame);
+    // A comment segment goes behind the frame header of JPEG and the main header of JPEG 2000.
+    let comment = |marker: u8| [&[0xff, marker, 0, 10][..], &DELIMITER].concat();
+    for (syntax, marker, place) in [(FIRST_ORDER, 0xfe, 2), (JPEG_2000, 0x64, 0)] {
+        let mut bytes = encoded(syntax, &frame).bytes;
+        let place = match place {
+            0 => bytes.windows(2).position(|w| w == [0xff, 0x90]).unwrap(),
+            place => place,
+        };
+        bytes.splice(place..place, comment(marker));
+        assert_eq!(decoded(syntax, &bytes, &frame.shape), frame, "{syntax}");
+    }
+}
+
+#[test]
+fn samples_narrower_than_bits_allocated_are_widened() {
+    let narrow = picture(gray(6, 5, 8, 8, false), Content::Noise);
+    let wide = gray(6, 5, 16, 8, false);
+    for syntax in [FIRST_ORDER, JPEG_LS, JPEG_2000] {
+        let bytes = encoded(syntax, &narrow).bytes;
+        let frame = decoded(syntax, &bytes, &wide);
+        let expected: Vec<u8> = narrow.data.iter().flat_map(|&byte| [byte, 0]).collect();
+        assert_eq!(frame.data, expected, "{syntax}");
+    }
+}
+
+#[test]
+fn a_codestream_that_contradicts_its_syntax_is_decoded_and_tells() {
+    let frame = picture(gray(16, 16, 8, 8, false), Content::Smooth);
+    let jpeg = encoded(BASELINE, &frame).bytes;
+    let near = encoded(JPEG_LS_NEAR, &frame).bytes;
+    let irreversible = encoded(JPEG_2000_LOSSY, &frame).bytes;
+    for (syntax, bytes) in [
+        (FIRST_ORDER, jpeg),
+        (JPEG_LS, near),
+        (JPEG_2000, irreversible),
+    ] {
+        assert!(largest_difference(&decoded(syntax, &bytes, &frame.shape), &frame) <= 4);
+        assert_eq!(stream_is_lossy(syntax, &bytes), Some(true), "{syntax}");
+    }
+    let lossless = encoded(FIRST_ORDER, &frame).bytes;
+    assert_eq!(decoded(BASELINE, &lossless, &frame.shape), frame);
+    assert_eq!(stream_is_lossy(BASELINE, &lossless), Some(false));
+    assert_eq!(
+        stream_is_lossy(JPEG_LS, &encoded(JPEG_LS, &frame).bytes),
+        Some(false)
+    );
+    assert_eq!(
+        stream_is_lossy(JPEG_2000, &encoded(JPEG_2000, &frame).bytes),
+        None
+    );
+    assert_eq!(stream_is_lossy(JPEG_2000, &[]), None);
+}
+
+#[test]
+fn lossy_color_under_a_lossless_syntax_keeps_the_promised_colors() {
+    let frame = patches();
+    let bytes = Encoder::new(&frame.data, 24, 16, PixelFormat::Rgb)
+        .quality(95)
+        .subsampling(Subsampling::S444)
+        .encode()
+        .unwrap();
+    assert!(largest_difference(&decoded(FIRST_ORDER, &bytes, &frame.shape), &frame) <= 6);
+    let ybr = FrameShape {
+        photometric: Photometric::YbrFull,
+        ..frame.shape
+    };
+    let again = decoded(FIRST_ORDER, &bytes, &ybr);
+    assert_eq!(again.shape, ybr);
+    assert!(largest_difference(&ybr_to_rgb(again).unwrap(), &frame) <= 6);
+}
+
+#[test]
+fn a_native_frame_still_labeled_with_a_codestream_transform_is_rgb() {
+    let shape = FrameShape {
+        photometric: Photometric::YbrRct,
+        ..rgb(2, 2, 8)
+    };
+    let frame = decoded("1.2.840.10008.1.2.1", &[7; 12], &shape);
+    assert_eq!(frame.shape.photometric, Photometric::Rgb);
+    assert_eq!(
+        decoded_shape("1.2.840.10008.1.2.1", &shape),
+        Some(frame.shape)
+    );
+}
+
+#[test]
+fn header_and_codestream_must_describe_one_picture() {
+    let frame = picture(gray(9, 7, 16, 12, false), Content::Noise);
+    for syntax in [FIRST_ORDER, JPEG_LS, JPEG_2000, JPEG_XL, EXTENDED] {
+        let bytes = encoded(syntax, &frame).bytes;
+        let wrong = [
+            FrameShape {
+                rows: 10,
+                ..frame.shape
+            },
+            FrameShape {
+                columns: 8,
+                ..frame.shape
+            },
+            FrameShape {
+                samples: 3,
+                photometric: Photometric::Rgb,
+                ..frame.shape
+            },
+            FrameShape {
+                bits_allocated: 8,
+                bits_stored: 8,
+                ..frame.shape
+            },
+        ];
+        for shape in wrong {
+            let result = decode(syntax, &bytes, &shape, &Limits::default());
+            assert!(
+                matches!(result, Err(CodecError::Mismatch { .. })),
+                "{syntax} {shape:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn frames_above_the_limit_are_refused_before_anything_else() {
+    let frame = picture(gray(9, 7, 16, 12, false), Content::Noise);
+    let limits = Limits {
+        max_frame_bytes: 125,
+    };
+    for syntax in [
+        RLE,
+        DEFLATED,
+        FIRST_ORDER,
+        JPEG_LS,
+        JPEG_2000,
+        JPEG_XL,
+        "1.2.840.10008.1.2",
+    ] {
+        let result = decode(syntax, &[], &frame.shape, &limits);
+        assert!(
+            matches!(
+                result,
+                Err(CodecError::TooLarge {
+                    bytes: 126,
+                    limit: 125
+                })
+            ),
+            "{syntax}"
+        );
+    }
+    let huge = gray(u32::MAX, u32::MAX, 64, 64, false);
+    let result = decode(RLE, &[0; 64], &huge, &Limits::default());
+    assert!(matches!(result, Err(CodecError::TooLarge { .. })));
+}
+
+#[test]
+fn only_canonical_shapes_are_offered_for_encoding() {
+    let stored = FrameShape {
+        photometric: Photometric::YbrFull422,
+        ..rgb(4, 4, 8)
+    };
+    assert!(!can_encode(RLE, &stored));
+    let plan = decoded_shape(BASELINE, &stored).unwrap();
+    assert!(can_encode(RLE, &plan));
+    let planar = FrameShape {
+        planar: true,
+        ..rgb(4, 4, 8)
+    };
+    assert!(!can_encode(RLE, &planar));
+    assert!(can_decode("1.2.840.10008.1.2.1", &planar));
+}
+
+#[test]
+fn unknown_and_video_syntaxes_are_named() {
+    let shape = gray(2, 2, 8, 8, false);
+    let unknown = decode("1.2.3", &[], &shape, &Limits::default());
+    assert!(matches!(
+        unknown,
+        Err(CodecError::UnknownTransferSyntax { .. })
+    ));
+    let video = decode("1.2.840.10008.1.2.4.102", &[], &shape, &Limits::default());
+    assert!(matches!(video, Err(CodecError::CannotDecode { .. })));
+    let frame = picture(shape, Content::Noise);
+    let high_throughput = encode("1.2.840.10008.1.2.4.201", &frame, &EncodeOptions::default());
+    assert!(matches!(
+        high_throughput,
+        Err(CodecError::CannotEncode { .. })
+    ));
+}
+
+#[test]
+fn a_panic_of_a_codec_becomes_an_error() {
+    let result: Result<(), _> = guarded(Coding::Jpeg2000, || panic!("library bug"));
+    assert!(matches!(
+        result,
+        Err(CodecError::Panicked {
+            coding: Coding::Jpeg2000
+        })
+    ));
+}

@@ -1,0 +1,322 @@
+//! Negotiation: which representation answers a list of wishes (PS3.18 §8.7).
+//!
+//! Pure tables and functions: what is stored and what is wished for go in, a plan comes out.
+
+use super::instance::{Layout, PixelDescription};
+
+/// Transfer syntax UIDs that the code has to tell apart.
+pub mod syntax {
+    /// Implicit VR Little Endian.
+    pub const IMPLICIT_LE: &str = "1.2.840.10008.1.2";
+    /// Explicit VR Little Endian.
+    pub const EXPLICIT_LE: &str = "1.2.840.10008.1.2.1";
+    /// Deflated Explicit VR Little Endian.
+    pub const DEFLATED_LE: &str = "1.2.840.10008.1.2.1.99";
+    /// Explicit VR Big Endian.
+    pub const EXPLICIT_BE: &str = "1.2.840.10008.1.2.2";
+    /// Encapsulated Uncompressed Explicit VR Little Endian.
+    pub const ENCAPSULATED_LE: &str = "1.2.840.10008.1.2.1.98";
+}
+
+/// Whether pixel data lies in a transfer syntax as plain samples.
+#[must_use]
+pub fn is_native(transfer_syntax: &str) -> bool {
+    use syntax::{DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE};
+    matches!(
+        transfer_syntax,
+        IMPLICIT_LE | EXPLICIT_LE | DEFLATED_LE | EXPLICIT_BE
+    )
+}
+
+/// Media types of frames by transfer syntax: (syntax, media type, whether it is the type's default);
+/// PS3.18 Tables 8.7.3-2 to 8.7.3-5.
+const FRAME_MEDIA: &[(&str, &str, bool)] = &[
+    ("1.2.840.10008.1.2.4.70", "image/jpeg", true),
+    ("1.2.840.10008.1.2.4.50", "image/jpeg", false),
+    ("1.2.840.10008.1.2.4.51", "image/jpeg", false),
+    ("1.2.840.10008.1.2.4.57", "image/jpeg", false),
+    ("1.2.840.10008.1.2.5", "image/dicom-rle", true),
+    ("1.2.840.10008.1.2.4.80", "image/jls", true),
+    ("1.2.840.10008.1.2.4.81", "image/jls", false),
+    ("1.2.840.10008.1.2.4.90", "image/jp2", true),
+    ("1.2.840.10008.1.2.4.91", "image/jp2", false),
+    ("1.2.840.10008.1.2.4.92", "image/jpx", true),
+    ("1.2.840.10008.1.2.4.93", "image/jpx", false),
+    ("1.2.840.10008.1.2.4.201", "image/jphc", true),
+    ("1.2.840.10008.1.2.4.202", "image/jphc", false),
+    ("1.2.840.10008.1.2.4.203", "image/jphc", false),
+    ("1.2.840.10008.1.2.4.110", "image/jxl", true),
+    ("1.2.840.10008.1.2.4.111", "image/jxl", false),
+    ("1.2.840.10008.1.2.4.112", "image/jxl", false),
+    ("1.2.840.10008.1.2.4.100", "video/mpeg", true),
+    ("1.2.840.10008.1.2.4.100.1", "video/mpeg", false),
+    ("1.2.840.10008.1.2.4.101", "video/mpeg", false),
+    ("1.2.840.10008.1.2.4.101.1", "video/mpeg", false),
+    ("1.2.840.10008.1.2.4.102", "video/mp4", true),
+    ("1.2.840.10008.1.2.4.102.1", "video/mp4", false),
+    ("1.2.840.10008.1.2.4.103", "video/mp4", false),
+    ("1.2.840.10008.1.2.4.103.1", "video/mp4", false),
+    ("1.2.840.10008.1.2.4.104", "video/mp4", false),
+    ("1.2.840.10008.1.2.4.104.1", "video/mp4", false),
+    ("1.2.840.10008.1.2.4.105", "video/mp4", false),
+    ("1.2.840.10008.1.2.4.105.1", "video/mp4", false),
+    ("1.2.840.10008.1.2.4.106", "video/mp4", false),
+    ("1.2.840.10008.1.2.4.106.1", "video/mp4", false),
+    ("1.2.840.10008.1.2.4.107", "video/h265", true),
+    ("1.2.840.10008.1.2.4.108", "video/h265", false),
+    ("1.2.840.10008.1.2.8.1", "application/x-deflate", true),
+];
+
+/// Other names under which clients ask for a media type.
+const ALIASES: &[(&str, &str)] = &[
+    ("image/x-dicom-rle", "image/dicom-rle"),
+    ("image/x-jls", "image/jls"),
+    ("image/jll", "image/jpeg"),
+    ("image/x-jphc", "image/jphc"),
+    ("image/jph", "image/jphc"),
+];
+
+/// Media type of frames in a transfer syntax.
+#[must_use]
+pub fn frame_media(transfer_syntax: &str) -> &'static str {
+    FRAME_MEDIA
+        .iter()
+        .find(|(ts, ..)| *ts == transfer_syntax)
+        .map_or(OCTETS, |(_, media, _)| media)
+}
+
+/// Uncompressed bulk data.
+pub const OCTETS: &str = "application/octet-stream";
+/// Part 10 files.
+pub const DICOM: &str = "application/dicom";
+
+/// What is known of stored pixels when a representation is chosen.
+#[derive(Debug, Clone, Copy)]
+pub struct Stored<'a> {
+    /// Layout of the file.
+    pub layout: &'a Layout,
+    /// Pixels, if any.
+    pub pixel: Option<&'a PixelDescription>,
+}
+
+impl Stored<'_> {
+    fn syntax(&self) -> &str {
+        &self.layout.transfer_syntax
+    }
+}
+
+/// What the codecs can do; a trait so that the table can be tested without them.
+pub trait Codecs {
+    /// Whether frames of this transfer syntax can be decoded to samples.
+    fn decodes(&self, transfer_syntax: &str, pixel: &PixelDescription) -> bool;
+    /// Whether samples decoded from one syntax can be encoded in another without changing what the picture means.
+    fn encodes(&self, from: &str, to: &str, pixel: &PixelDescription) -> bool;
+}
+
+/// The transfer syntax a client wishes for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyntaxWish<'a> {
+    /// As stored, whatever that is.
+    Stored,
+    /// As stored, but nothing that may not go over the web (PS3.18 §8.7.3.5.2).
+    StoredForTheWeb,
+    /// None named: Explicit VR Little Endian, unless only lossy or undecodable data is held.
+    Default,
+    /// This one.
+    Uid(&'a str),
+}
+
+/// How one instance or its frames are produced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan {
+    /// The stored bytes.
+    Stored,
+    /// The samples as they are, in Explicit VR Little Endian.
+    Native,
+    /// Decoded and encoded frame by frame.
+    Encode(String),
+}
+
+impl Plan {
+    /// The transfer syntax that comes out.
+    #[must_use]
+    pub fn syntax<'a>(&'a self, layout: &'a Layout) -> &'a str {
+        match self {
+            Self::Stored => &layout.transfer_syntax,
+            Self::Native => syntax::EXPLICIT_LE,
+            Self::Encode(uid) => uid,
+        }
+    }
+}
+
+/// The plan for one instance as a Part 10 file; none when the wish cannot be met.
+#[must_use]
+pub fn plan_instance(
+    stored: Stored<'_>,
+    wish: SyntaxWish<'_>,
+    codecs: &dyn Codecs,
+) -> Option<Plan> {
+    use syntax::{DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE};
+    let held = stored.syntax();
+    match wish {
+        // What does not name its transfer syntax itself is not a Part 10 file anybody could read.
+        SyntaxWish::Stored => Some(Plan::Stored),
+        SyntaxWish::StoredForTheWeb => match held {
+            IMPLICIT_LE | EXPLICIT_BE => Some(Plan::Native),
+            _ => Some(Plan::Stored),
+        },
+        SyntaxWish::Uid(uid) if uid == held => Some(Plan::Stored),
+        SyntaxWish::Default => Some(match held {
+            EXPLICIT_LE => Plan::Stored,
+            _ if is_native(held) => Plan::Native,
+            _ => match stored.pixel {
+                Some(pixel) if !is_lossy(stored) && codecs.decodes(held, pixel) => Plan::Native,
+                _ => Plan::Stored,
+            },
+        }),
+        SyntaxWish::Uid(IMPLICIT_LE | EXPLICIT_BE) => None,
+        SyntaxWish::Uid(EXPLICIT_LE) if is_native(held) => Some(Plan::Native),
+        SyntaxWish::Uid(uid) => {
+            let Some(pixel) = stored.pixel else {
+                return (uid == DEFLATED_LE && is_native(held))
+                    .then(|| Plan::Encode(uid.to_owned()));
+            };
+            let readable = is_native(held) || codecs.decodes(held, pixel);
+            if uid == EXPLICIT_LE {
+                return readable.then_some(Plan::Native);
+            }
+            if uid == DEFLATED_LE {
+                return is_native(held).then(|| Plan::Encode(uid.to_owned()));
+            }
+            (readable && codecs.encodes(held, uid, pixel)).then(|| Plan::Encode(uid.to_owned()))
+        }
+    }
+}
+
+/// Whether the stored pixels have lost something already.
+#[must_use]
+pub fn is_lossy(stored: Stored<'_>) -> bool {
+    const LOSSY: &[&str] = &[
+        "1.2.840.10008.1.2.4.50",
+        "1.2.840.10008.1.2.4.51",
+        "1.2.840.10008.1.2.4.81",
+        "1.2.840.10008.1.2.4.91",
+        "1.2.840.10008.1.2.4.93",
+        "1.2.840.10008.1.2.4.203",
+        "1.2.840.10008.1.2.4.111",
+        "1.2.840.10008.1.2.4.112",
+    ];
+    // .91 and .203 may hold reversible data: then the header says that nothing was lost.
+    LOSSY.contains(&stored.syntax())
+}
+
+/// A media range a client wishes frames or bulk data in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameWish<'a> {
+    /// `application/octet-stream`, `image/jls`, `image/*`, `*/*`, in lower case.
+    pub range: (&'a str, &'a str),
+    /// The transfer syntax.
+    pub syntax: SyntaxWish<'a>,
+}
+
+/// The plan for frames with its media type; none when the wish cannot be met.
+#[must_use]
+pub fn plan_frames(
+    stored: Stored<'_>,
+    wish: FrameWish<'_>,
+    codecs: &dyn Codecs,
+) -> Option<(Plan, &'static str)> {
+    let held = stored.syntax();
+    let range = canonical(wish.range);
+    let covers = |media: &str| covers(range, media);
+    let stored_media = if is_native(held) {
+        OCTETS
+    } else {
+        frame_media(held)
+    };
+    if range == ("application", "octet-stream") {
+        let plan = plan_instance(stored, wish.syntax, codecs)?;
+        // Samples carry no container: frames of any little endian syntax are the stored bytes.
+        return Some((samples(plan, stored), OCTETS));
+    }
+    match wish.syntax {
+        SyntaxWish::Uid(uid) => {
+            let media = if is_native(uid) {
+                OCTETS
+            } else {
+                frame_media(uid)
+            };
+            if !covers(media) {
+                return None;
+            }
+            Some((
+                samples(plan_instance(stored, wish.syntax, codecs)?, stored),
+                media,
+            ))
+        }
+        SyntaxWish::Stored | SyntaxWish::StoredForTheWeb | SyntaxWish::Default
+            if covers(stored_media) =>
+        {
+            let wish = if wish.syntax == SyntaxWish::Stored {
+                SyntaxWish::Stored
+            } else {
+                SyntaxWish::StoredForTheWeb
+            };
+            Some((
+                samples(plan_instance(stored, wish, codecs)?, stored),
+                stored_media,
+            ))
+        }
+        SyntaxWish::Stored | SyntaxWish::StoredForTheWeb | SyntaxWish::Default => {
+            let defaults = FRAME_MEDIA
+                .iter()
+                .filter(|(_, media, default)| *default && covers(media));
+            defaults.into_iter().find_map(|(uid, media, _)| {
+                let plan = plan_instance(stored, SyntaxWish::Uid(uid), codecs)?;
+                Some((plan, *media))
+            })
+        }
+    }
+}
+
+/// Frames of a little endian syntax are stored as they would be written.
+fn samples(plan: Plan, stored: Stored<'_>) -> Plan {
+    use syntax::{DEFLATED_LE, EXPLICIT_LE, IMPLICIT_LE};
+    match plan {
+        Plan::Native if matches!(stored.syntax(), EXPLICIT_LE | IMPLICIT_LE | DEFLATED_LE) => {
+            Plan::Native
+        }
+        plan => plan,
+    }
+}
+
+fn canonical<'a>(range: (&'a str, &'a str)) -> (&'a str, &'a str) {
+    let alias = ALIASES
+        .iter()
+        .find(|(name, _)| name.split_once('/') == Some(range));
+    alias
+        .and_then(|(_, media)| media.split_once('/'))
+        .unwrap_or(range)
+}
+
+fn covers(range: (&str, &str), media: &str) -> bool {
+    let Some((kind, subtype)) = media.split_once('/') else {
+        return false;
+    };
+    (range.0 == "*" || range.0 == kind) && (range.1 == "*" || range.1 == subtype)
+}
+
+/// All transfer syntaxes an instance can be had in, for 406 answers and (0008,3002).
+#[must_use]
+pub fn available(stored: Stored<'_>, codecs: &dyn Codecs) -> Vec<String> {
+    let mut list = vec![stored.syntax().to_owned()];
+    let candidates = [syntax::EXPLICIT_LE, syntax::DEFLATED_LE]
+        .into_iter()
+        .chain(FRAME_MEDIA.iter().map(|(ts, ..)| *ts));
+    for uid in candidates {
+        if uid != stored.syntax() && plan_instance(stored, SyntaxWish::Uid(uid), codecs).is_some() {
+            list.push(uid.to_owned());
+        }
+    }
+    list
+}

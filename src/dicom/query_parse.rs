@@ -1,0 +1,462 @@
+//! A query string to a [`Query`]: parameters of PS3.18 §8.3.4 in the dialect of the root.
+//!
+//! | | DICOM service (`/v1`, `/v2`) | standard (`/dicom-web`) |
+//! | --- | --- | --- |
+//! | unknown parameter or attribute | 400 | ignored, warning |
+//! | attribute that is no key of the resource | 400 | matched in the JSON of the newest instance, warning; ignored with a warning when it is a key of a lower level (Modality of a study: `ModalitiesInStudy`) |
+//! | attribute given twice | 400 | all must match; UIDs become one list |
+//! | case of text other than names | ignored | counts |
+//! | limit | 1 to 200, 100 when not given, else 400 | any; no limit when not given |
+//! | unknown includefield | 400 | ignored |
+//! | `true`/`false` parameter with another value | 400 | ignored, warning |
+//!
+//! In both: names of parameters in any case; keywords in exact case; all matching types of the table in [`value`]; `all` among
+//! includefields means all; attributes of a lower level than the resource are not included. A private attribute is named by
+//! its full tag, and a creator given as parameter (`00190010=SIEMENS MR HEADER&00191008=…`) finds it in whatever block a file
+//! has it (PS3.18 §8.3.4.3). A range of dates and one of the times belonging to them are matched as one range of
+//! moments (PS3.4 §C.2.2.2.5). Dates and times are compared as stored; `TimezoneOffsetFromUTC` shifts nothing.
+//! Invariant: whatever arrives, the number and size of conditions, values and included attributes is bounded.
+
+mod join;
+mod private;
+mod problem;
+mod role;
+#[cfg(test)]
+mod tests;
+pub mod value;
+
+use dicom_core::VR;
+
+use super::keys::{self, Level};
+use super::query::{Case, Condition, Include, Matching, Query, TagPath};
+use super::query_tag::QueryTag;
+use super::tag::{self, TagError};
+use super::temporal::TemporalError;
+use super::uid::{SeriesUid, StudyUid};
+use join::{join_lists, join_moments};
+use private::{name_creators, names_a_block, uses};
+pub use problem::{ParameterName, QueryProblem, QueryWarning, Reason};
+use role::Role;
+use value::Switches;
+
+/// Most attributes of a search.
+pub const MAX_CONDITIONS: usize = 100;
+/// Most includefields, and of them most that lead into sequences.
+pub const MAX_INCLUDES: usize = 1000;
+const MAX_DOTTED_INCLUDES: usize = 64;
+/// Longest single value in bytes.
+pub const MAX_VALUE: usize = 4096;
+/// Longest value that is a list of UIDs, in bytes.
+const MAX_UID_LIST: usize = 1 << 16;
+/// Most values of a list.
+pub const MAX_LIST: usize = 1000;
+/// Longest value with wildcards, in characters.
+pub const MAX_PATTERN: usize = 256;
+/// Highest limit of the DICOM service.
+pub const MAX_LIMIT: u64 = 200;
+/// Limit of the DICOM service when none is given.
+pub const DEFAULT_LIMIT: u64 = 100;
+/// What larger counts are cut to: far above any archive, far below overflow.
+const MAX_COUNT: u64 = 1 << 53;
+/// Most warnings of one search.
+const MAX_WARNINGS: usize = 10;
+
+/// Whose rules a search follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// The DICOM service.
+    Service,
+    /// PS3.18.
+    Standard,
+}
+
+/// What is searched: the path of the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// What is looked for.
+    pub level: Level,
+    /// Study in the path.
+    pub study: Option<StudyUid>,
+    /// Series in the path.
+    pub series: Option<SeriesUid>,
+}
+
+/// A search as understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParsedQuery {
+    /// What is asked.
+    pub query: Query,
+    /// What was not done as asked.
+    pub warnings: Vec<QueryWarning>,
+}
+
+/// Reads the decoded parameters of a search; `tags` are the extended query tags that are ready and enabled.
+///
+/// # Errors
+/// [`QueryProblem`] with the parameter and the reason, for a 400.
+pub fn parse(
+    parameters: &[(String, String)],
+    resource: Resource,
+    dialect: Dialect,
+    tags: &[QueryTag],
+) -> Result<ParsedQuery, QueryProblem> {
+    let mut reader = Reader {
+        dialect,
+        resource,
+        tags,
+        switches: Switches::default(),
+        limit: None,
+        offset: None,
+        attributes: Vec::new(),
+        includes: Includes::default(),
+        conditions: Vec::new(),
+        creators: Vec::new(),
+        warnings: Vec::new(),
+    };
+    for (name, value) in parameters {
+        reader.parameter(name, value)?;
+    }
+    reader.finish()
+}
+
+/// An attribute the query string names.
+#[derive(Debug, Clone)]
+struct Named<'a> {
+    name: &'a str,
+    path: TagPath,
+    value: &'a str,
+}
+
+/// A condition, and whether the client wrote it as a range: one time of day becomes a range too, but is none.
+struct Draft {
+    condition: Condition,
+    ranged: bool,
+    /// What is wrong unless the ends turn out to belong to different days.
+    reversed: Option<QueryProblem>,
+}
+
+#[derive(Debug, Default)]
+struct Includes {
+    all: bool,
+    count: usize,
+    dotted: usize,
+    paths: Vec<TagPath>,
+}
+
+struct Reader<'a> {
+    dialect: Dialect,
+    resource: Resource,
+    tags: &'a [QueryTag],
+    switches: Switches,
+    limit: Option<u64>,
+    offset: Option<u64>,
+    attributes: Vec<Named<'a>>,
+    includes: Includes,
+    conditions: Vec<Draft>,
+    /// Private creators given as parameters: where they stand, and their names.
+    creators: Vec<(TagPath, &'a str)>,
+    warnings: Vec<QueryWarning>,
+}
+
+fn problem(name: &str, reason: Reason) -> QueryProblem {
+    QueryProblem {
+        parameter: ParameterName::new(name),
+        reason,
+    }
+}
+
+impl<'a> Reader<'a> {
+    fn parameter(&mut self, name: &'a str, value: &'a str) -> Result<(), QueryProblem> {
+        let refuse = |reason| problem(name, reason);
+        match name.to_ascii_lowercase().as_str() {
+            "limit" => {
+                let limit = self.count(value, true).map_err(refuse)?;
+                set_once(&mut self.limit, limit).map_err(refuse)
+            }
+            "offset" => {
+                let offset = self.count(value, false).map_err(refuse)?;
+                set_once(&mut self.offset, offset).map_err(refuse)
+            }
+            "fuzzymatching" => {
+                let switch = self.switch(name, value)?;
+                set_switch(&mut self.switches.fuzzy, switch).map_err(refuse)
+            }
+            "emptyvaluematching" => {
+                let switch = self.switch(name, value)?;
+                set_switch(&mut self.switches.empty, switch).map_err(refuse)
+            }
+            "multiplevaluematching" => {
+                let switch = self.switch(name, value)?;
+                set_switch(&mut self.switches.multiple, switch).map_err(refuse)
+            }
+            "includefield" => self.include(name, value),
+            // Parameters of every request; whoever negotiates the answer has read them.
+            "accept" | "charset" => Ok(()),
+            _ => self.attribute(name, value),
+        }
+    }
+
+    fn count(&self, value: &str, limit: bool) -> Result<u64, Reason> {
+        let service = self.dialect == Dialect::Service;
+        let reason = if limit && service {
+            Reason::Limit
+        } else {
+            Reason::NotCount
+        };
+        let value = value.trim();
+        let digits = value.strip_prefix('+').unwrap_or(value);
+        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(reason);
+        }
+        // Digits only: what does not fit is too large.
+        let count = digits.parse().unwrap_or(u64::MAX);
+        if service && (limit && !(1..=MAX_LIMIT).contains(&count) || count > MAX_COUNT) {
+            return Err(reason);
+        }
+        Ok(count.min(MAX_COUNT))
+    }
+
+    fn switch(&mut self, name: &str, value: &str) -> Result<Option<bool>, QueryProblem> {
+        let value = value.trim();
+        if value.eq_ignore_ascii_case("true") {
+            Ok(Some(true))
+        } else if value.eq_ignore_ascii_case("false") {
+            Ok(Some(false))
+        } else if self.dialect == Dialect::Service {
+            Err(problem(name, Reason::NotBoolean))
+        } else {
+            self.warn(QueryWarning::Ignored(ParameterName::new(name)));
+            Ok(None)
+        }
+    }
+
+    fn include(&mut self, name: &str, value: &str) -> Result<(), QueryProblem> {
+        for field in value
+            .split(',')
+            .map(str::trim)
+            .filter(|field| !field.is_empty())
+        {
+            self.includes.count += 1;
+            if self.includes.count > MAX_INCLUDES {
+                return Err(problem(name, Reason::TooManyIncludes));
+            }
+            if field.eq_ignore_ascii_case("all") {
+                self.includes.all = true;
+                continue;
+            }
+            match tag::parse_path(field) {
+                Ok(path) => {
+                    self.includes.dotted += usize::from(path.0.len() > 1);
+                    if self.includes.dotted > MAX_DOTTED_INCLUDES {
+                        return Err(problem(name, Reason::TooManyIncludes));
+                    }
+                    self.includes.paths.push(path);
+                }
+                Err(reason) if self.dialect == Dialect::Service => {
+                    return Err(problem(name, Reason::UnknownInclude(reason)));
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn attribute(&mut self, name: &'a str, value: &'a str) -> Result<(), QueryProblem> {
+        let path = match tag::parse_path(name.trim()) {
+            Ok(path) => path,
+            Err(reason) => return self.unknown(name, reason),
+        };
+        if self.attributes.len() == MAX_CONDITIONS {
+            return Err(problem(name, Reason::TooManyConditions));
+        }
+        let list = path
+            .0
+            .last()
+            .is_some_and(|step| tag::vr(step.tag) == VR::UI);
+        if value.len() > if list { MAX_UID_LIST } else { MAX_VALUE } {
+            return Err(problem(name, Reason::TooLong));
+        }
+        let twice = self.attributes.iter().any(|other| other.path == path);
+        if twice && self.dialect == Dialect::Service {
+            return Err(problem(name, Reason::Duplicate));
+        }
+        self.attributes.push(Named { name, path, value });
+        Ok(())
+    }
+
+    fn unknown(&mut self, name: &str, reason: TagError) -> Result<(), QueryProblem> {
+        match self.dialect {
+            Dialect::Service => Err(problem(name, Reason::Unknown(reason))),
+            Dialect::Standard => {
+                self.warn(QueryWarning::Ignored(ParameterName::new(name)));
+                Ok(())
+            }
+        }
+    }
+
+    fn warn(&mut self, warning: QueryWarning) {
+        if self.warnings.len() < MAX_WARNINGS && !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    fn finish(mut self) -> Result<ParsedQuery, QueryProblem> {
+        self.take_creators();
+        for named in std::mem::take(&mut self.attributes) {
+            self.condition(&named)?;
+        }
+        join_moments(&mut self.conditions);
+        if let Some(problem) = self
+            .conditions
+            .iter_mut()
+            .find_map(|draft| draft.reversed.take())
+        {
+            return Err(problem);
+        }
+        let include = self.included();
+        let default = (self.dialect == Dialect::Service).then_some(DEFAULT_LIMIT);
+        let query = Query {
+            level: self.resource.level,
+            study: self.resource.study,
+            series: self.resource.series,
+            conditions: self
+                .conditions
+                .into_iter()
+                .map(|draft| draft.condition)
+                .collect(),
+            include,
+            limit: self.limit.or(default),
+            offset: self.offset.unwrap_or(0),
+        };
+        Ok(ParsedQuery {
+            query,
+            warnings: self.warnings,
+        })
+    }
+
+    /// Takes the private creators that name the block of another attribute out of the conditions.
+    fn take_creators(&mut self) {
+        let attributes = std::mem::take(&mut self.attributes);
+        let (creators, others): (Vec<_>, Vec<_>) = attributes
+            .into_iter()
+            .partition(|named| names_a_block(named));
+        let asked = || {
+            others
+                .iter()
+                .map(|named| &named.path)
+                .chain(&self.includes.paths)
+        };
+        let (used, unused): (Vec<_>, Vec<_>) = creators
+            .into_iter()
+            .partition(|creator| asked().any(|path| uses(path, &creator.path)));
+        self.creators = used
+            .into_iter()
+            .map(|named| (named.path, named.value))
+            .collect();
+        self.attributes = others;
+        self.attributes.extend(unused);
+        for named in &mut self.attributes {
+            name_creators(&mut named.path, &self.creators);
+        }
+        for path in &mut self.includes.paths {
+            name_creators(path, &self.creators);
+        }
+    }
+
+    fn condition(&mut self, named: &Named<'a>) -> Result<(), QueryProblem> {
+        let refuse = |reason| problem(named.name, reason);
+        let role = match self.dialect {
+            Dialect::Service => self.service_role(&named.path).map_err(refuse)?,
+            Dialect::Standard => self.standard_role(&named.path),
+        };
+        let (path, vr, stored) = match role {
+            Role::Key(path, vr) => (path, vr, false),
+            Role::Stored(path, vr) => (path, vr, true),
+            Role::LeftOut(warning) => {
+                self.warn(warning(ParameterName::new(named.name)));
+                return Ok(());
+            }
+        };
+        let (matching, reversed) =
+            match value::matching(vr, named.value, self.switches, self.dialect) {
+                Ok(matching) => (matching, None),
+                Err(Reason::Temporal(TemporalError::Reversed)) if vr == VR::TM => {
+                    let problem = refuse(Reason::Temporal(TemporalError::Reversed));
+                    (
+                        value::unordered(vr, named.value).map_err(refuse)?,
+                        Some(problem),
+                    )
+                }
+                Err(reason) => return Err(refuse(reason)),
+            };
+        if stored && matching != Matching::Universal {
+            self.warn(QueryWarning::NotIndexed(ParameterName::new(named.name)));
+        }
+        let folded = vr == VR::PN || self.dialect == Dialect::Service;
+        let case = if folded {
+            Case::Folded
+        } else {
+            Case::Sensitive
+        };
+        let condition = Condition {
+            path,
+            vr,
+            matching,
+            case,
+        };
+        let mut same = self
+            .conditions
+            .iter_mut()
+            .filter(|other| other.condition.path == condition.path);
+        match same.next() {
+            Some(other) if vr == VR::UI => {
+                join_lists(&mut other.condition.matching, condition.matching)
+            }
+            Some(other) if other.condition == condition => {}
+            _ => {
+                let ranged = named.value.contains('-');
+                self.conditions.push(Draft {
+                    condition,
+                    ranged,
+                    reversed,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn included(&mut self) -> Include {
+        if self.includes.all {
+            return Include::All;
+        }
+        let level = self.resource.level;
+        let lower = |path: &TagPath| {
+            path.0
+                .first()
+                .and_then(|step| keys::key(step.tag))
+                .is_some_and(|key| key.level > level)
+        };
+        let mut seen = std::collections::HashSet::new();
+        let mut paths = std::mem::take(&mut self.includes.paths);
+        paths.retain(|path| !lower(path) && seen.insert(path.clone()));
+        Include::Fields(paths)
+    }
+}
+
+fn set_once(slot: &mut Option<u64>, value: u64) -> Result<(), Reason> {
+    match slot.replace(value) {
+        Some(before) if before != value => Err(Reason::Twice),
+        _ => Ok(()),
+    }
+}
+
+fn set_switch(slot: &mut Option<bool>, value: Option<bool>) -> Result<(), Reason> {
+    match (*slot, value) {
+        (Some(before), Some(now)) if before != now => Err(Reason::Twice),
+        (_, Some(_)) => {
+            *slot = value;
+            Ok(())
+        }
+        (_, None) => Ok(()),
+    }
+}

@@ -1,0 +1,400 @@
+//! Rendering attributes out of an instance's DICOM JSON metadata.
+//!
+//! Functional groups count before the instance: per-frame, shared, then top
+//! level. A damaged or missing attribute reads as absent; nothing here fails.
+
+use serde_json::Value;
+
+use super::{
+    dataset::{Bulk, Dataset},
+    lut::{Lut, Modality},
+    overlay::Overlay,
+    palette::{Channel, Palette},
+    presentation::PresentationLut,
+    shutter::{MAX_VERTICES, Shutter, ShutterShape},
+    voi::{Window, WindowFunction},
+};
+
+/// Windows or VOI LUTs of one frame that are kept.
+const MAX_VIEWS: usize = 64;
+/// Longest color profile that is passed on, in bytes.
+const MAX_PROFILE: usize = 4 * 1024 * 1024;
+/// Largest ratio of pixel height to width, or the reverse, that is believed.
+const MAX_ASPECT: f64 = 16.0;
+/// Shapes of one shutter: each of the three kinds can be given once.
+const MAX_SHAPES: usize = 3;
+/// Characters of one annotation line.
+const MAX_LINE: usize = 128;
+
+/// Everything but the samples that decides how a frame looks.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RenderAttributes {
+    /// Modality LUT or rescale.
+    pub modality: Modality,
+    /// Alternative windows; the first one is used.
+    pub windows: Vec<Window>,
+    /// Alternative VOI LUTs; the first is used where there is no window.
+    pub voi_luts: Vec<Lut>,
+    /// Presentation LUT of the image.
+    pub presentation_lut: PresentationLut,
+    /// Palette of PALETTE COLOR images, or a supplemental one.
+    pub palette: Option<Palette>,
+    /// Whether the palette only colors the values it maps (PS3.3 §C.7.6.19).
+    pub supplemental_palette: bool,
+    /// Lowest and highest padding value, drawn black.
+    pub padding: Option<(f64, f64)>,
+    /// Height of a pixel over its width.
+    pub aspect: Option<f64>,
+    /// Display shutter of the image.
+    pub shutter: Option<Shutter>,
+    /// Overlay planes; drawn when a presentation state switches them on.
+    pub overlays: Vec<Overlay>,
+    /// ICC profile of the image.
+    pub icc: Option<Vec<u8>>,
+    /// Lines for the `patient` annotation.
+    pub patient: Vec<String>,
+    /// Lines for the `technique` annotation.
+    pub technique: Vec<String>,
+}
+
+impl RenderAttributes {
+    /// Reads the attributes of frame `frame`, counted from 1.
+    ///
+    /// `metadata` is one DICOM JSON instance. `bulk` answers the bytes behind a
+    /// `BulkDataURI` by tag path, items counted from 0: `00281201`,
+    /// `00283000/0/00283006`.
+    pub fn from_json(metadata: &Value, frame: u32, bulk: &dyn Fn(&str) -> Option<Vec<u8>>) -> Self {
+        let Some(root) = Dataset::root(metadata) else {
+            return Self::default();
+        };
+        let signed = root.integer("00280103") == Some(1);
+        let group = |tag| functional_group(&root, frame, tag);
+        let transformation = group("00289145").unwrap_or_else(|| root.clone());
+        let modality = modality(&transformation, &root, signed, bulk);
+        let voi_source = group("00289132").unwrap_or_else(|| root.clone());
+        let (windows, voi_luts) = voi(&voi_source, &modality, signed, bulk);
+        let measures = group("00289110").unwrap_or_else(|| root.clone());
+        Self {
+            modality,
+            windows,
+            voi_luts,
+            presentation_lut: presentation_lut(&root, bulk),
+            palette: palette(&root, signed, bulk),
+            supplemental_palette: root.text("00280004") != Some("PALETTE COLOR")
+                && root.text("00089205") == Some("COLOR"),
+            padding: padding(&root, signed),
+            aspect: aspect(&root, &measures),
+            shutter: group("00189472")
+                .and_then(|item| shutter(&item))
+                .or_else(|| shutter(&root)),
+            overlays: overlays(&root, frame, bulk),
+            icc: icc(&root, bulk),
+            patient: patient(&root),
+            technique: technique(&root, frame),
+        }
+    }
+}
+
+/// The item of a functional group macro that applies to a frame.
+fn functional_group<'a>(root: &Dataset<'a>, frame: u32, tag: &str) -> Option<Dataset<'a>> {
+    let index = usize::try_from(frame.saturating_sub(1)).ok()?;
+    let per_frame = root
+        .item("52009230", index)
+        .and_then(|groups| groups.item(tag, 0));
+    per_frame.or_else(|| root.item("52009229", 0)?.item(tag, 0))
+}
+
+/// Rescale out of `item`, else the modality LUT out of `root`.
+pub(super) fn modality(
+    item: &Dataset<'_>,
+    root: &Dataset<'_>,
+    signed: bool,
+    bulk: Bulk<'_>,
+) -> Modality {
+    if let Some(lut) = root
+        .item("00283000", 0)
+        .and_then(|item| lut(&item, signed, bulk))
+    {
+        return Modality::Lut(lut);
+    }
+    let slope = item.float("00281053").unwrap_or(1.0);
+    Modality::rescale(slope, item.float("00281052").unwrap_or(0.0))
+}
+
+/// Windows and VOI LUTs of a data set or item.
+pub(super) fn voi(
+    item: &Dataset<'_>,
+    modality: &Modality,
+    signed: bool,
+    bulk: Bulk<'_>,
+) -> (Vec<Window>, Vec<Lut>) {
+    let function = item
+        .text("00281056")
+        .map_or(WindowFunction::Linear, WindowFunction::from_attribute);
+    let mut explanations = item.texts("00281055");
+    let windows = item
+        .floats("00281050")
+        .into_iter()
+        .zip(item.floats("00281051"))
+        .take(MAX_VIEWS)
+        .filter_map(|(center, width)| {
+            let explanation = explanations.next().map(str::to_owned);
+            Window::new(center, width, function, explanation)
+        })
+        .collect();
+    let signed = match modality {
+        Modality::Identity => signed,
+        Modality::Rescale { slope, intercept } => signed || *intercept < 0.0 || *slope < 0.0,
+        Modality::Lut(_) => false,
+    };
+    let luts = item
+        .items("00283010")
+        .take(MAX_VIEWS)
+        .filter_map(|item| lut(&item, signed, bulk));
+    (windows, luts.collect())
+}
+
+fn lut(item: &Dataset<'_>, signed: bool, bulk: Bulk<'_>) -> Option<Lut> {
+    let data = item.lut_data("00283006", bulk)?;
+    Lut::from_descriptor(&item.integers("00283002"), &data, signed)
+}
+
+/// Presentation LUT of an image or presentation state.
+pub(super) fn presentation_lut(root: &Dataset<'_>, bulk: Bulk<'_>) -> PresentationLut {
+    match root
+        .item("20500010", 0)
+        .and_then(|item| lut(&item, false, bulk))
+    {
+        Some(lut) => PresentationLut::Lut(lut),
+        None if root.text("20500020") == Some("INVERSE") => PresentationLut::Inverse,
+        None => PresentationLut::Identity,
+    }
+}
+
+fn palette(root: &Dataset<'_>, signed: bool, bulk: Bulk<'_>) -> Option<Palette> {
+    let channel = |descriptor: &str, plain: &str, segments: &str| {
+        let segmented = !root.has(plain) && root.has(segments);
+        Some(Channel {
+            descriptor: root.integers(descriptor),
+            data: root.lut_data(if segmented { segments } else { plain }, bulk)?,
+            segmented,
+        })
+    };
+    let channels = [
+        channel("00281101", "00281201", "00281221")?,
+        channel("00281102", "00281202", "00281222")?,
+        channel("00281103", "00281203", "00281223")?,
+    ];
+    Palette::from_channels(&channels, signed)
+}
+
+/// Pixel Padding Value and Range Limit, in stored values (PS3.3 §C.7.5.1.1.2).
+fn padding(root: &Dataset<'_>, signed: bool) -> Option<(f64, f64)> {
+    let as_stored = |value: f64| {
+        if signed && value > f64::from(i16::MAX) && value <= f64::from(u16::MAX) {
+            value - 65_536.0
+        } else {
+            value
+        }
+    };
+    let integral = root
+        .float("00280120")
+        .map(|value| (as_stored(value), "00280121"));
+    let single = || root.float("00280122").map(|value| (value, "00280124"));
+    let double = || root.float("00280123").map(|value| (value, "00280125"));
+    let (value, limit) = integral.or_else(single).or_else(double)?;
+    let limit = root.float(limit).map_or(value, as_stored);
+    Some((value.min(limit), value.max(limit)))
+}
+
+fn aspect(root: &Dataset<'_>, measures: &Dataset<'_>) -> Option<f64> {
+    // The explicit ratio excludes the spacings (PS3.3 §C.7.6.3.1.7).
+    pixel_aspect(root, "00280034")
+        .or_else(|| pixel_aspect(measures, "00280030"))
+        .or_else(|| pixel_aspect(root, "00181164"))
+        .or_else(|| pixel_aspect(root, "00182010"))
+}
+
+/// Pixel height over width out of a spacing or ratio, both written height \ width.
+pub(super) fn pixel_aspect(item: &Dataset<'_>, tag: &str) -> Option<f64> {
+    let [height, width] = *item.floats(tag).first_chunk::<2>()?;
+    let ratio = height / width;
+    let believable = (1.0 / MAX_ASPECT..=MAX_ASPECT).contains(&ratio);
+    (height > 0.0 && width > 0.0 && believable).then_some(ratio)
+}
+
+/// Display shutter of an image, frame or presentation state (PS3.3 §C.7.6.11).
+pub(super) fn shutter(item: &Dataset<'_>) -> Option<Shutter> {
+    let shapes: Vec<_> = item
+        .texts("00181600")
+        .take(MAX_SHAPES)
+        .filter_map(|shape| shape_of(item, shape))
+        .collect();
+    let [level, _] = item
+        .integer("00181622")
+        .and_then(|value| u16::try_from(value).ok())
+        .unwrap_or(0)
+        .to_be_bytes();
+    (!shapes.is_empty()).then_some(Shutter { shapes, level })
+}
+
+fn shape_of(item: &Dataset<'_>, shape: &str) -> Option<ShutterShape> {
+    match shape {
+        "RECTANGULAR" => Some(ShutterShape::Rectangle {
+            left: item.float("00181602")?,
+            right: item.float("00181604")?,
+            upper: item.float("00181606")?,
+            lower: item.float("00181608")?,
+        }),
+        "CIRCULAR" => {
+            let [row, column] = *item.floats("00181610").first_chunk::<2>()?;
+            Some(ShutterShape::Circle {
+                column,
+                row,
+                radius: item.float("00181612")?,
+            })
+        }
+        "POLYGONAL" => {
+            let numbers = item.floats("00181620");
+            let pairs = numbers.as_chunks::<2>().0.iter().take(MAX_VERTICES);
+            let vertices: Vec<_> = pairs.map(|&[row, column]| (column, row)).collect();
+            (vertices.len() >= 3).then_some(ShutterShape::Polygon(vertices))
+        }
+        _ => None,
+    }
+}
+
+/// The groups an overlay plane can have.
+pub(super) fn overlay_groups() -> impl Iterator<Item = u16> {
+    (0x6000..=0x601E).step_by(2)
+}
+
+/// Overlay planes stored apart from the pixel data, for one frame.
+pub(super) fn overlays(root: &Dataset<'_>, frame: u32, bulk: Bulk<'_>) -> Vec<Overlay> {
+    overlay_groups()
+        .filter_map(|group| overlay(root, group, frame, bulk))
+        .collect()
+}
+
+fn overlay(root: &Dataset<'_>, group: u16, frame: u32, bulk: Bulk<'_>) -> Option<Overlay> {
+    let tag = |element: u16| format!("{group:04X}{element:04X}");
+    let rows = u16::try_from(root.integer(&tag(0x0010))?).ok()?;
+    let columns = u16::try_from(root.integer(&tag(0x0011))?).ok()?;
+    let origin = root.integers(&tag(0x0050));
+    let part = |index: usize| {
+        origin
+            .get(index)
+            .and_then(|&value| i32::try_from(value).ok())
+            .unwrap_or(1)
+    };
+    let bits = root.bytes(&tag(0x3000), bulk)?;
+    // Planes of several frames follow each other bit by bit (PS3.5 §8.1.2).
+    let frames = root.integer(&tag(0x0015)).unwrap_or(1);
+    let first = root.integer(&tag(0x0051)).unwrap_or(1);
+    let index = if frames > 1 {
+        u64::try_from(i64::from(frame) - first).ok()?
+    } else {
+        0
+    };
+    let plane = u64::from(rows) * u64::from(columns);
+    let start = plane.checked_mul(index)?;
+    let bits = if start % 8 == 0 {
+        bits.get(usize::try_from(start / 8).ok()?..)?.to_vec()
+    } else {
+        shifted(&bits, start)?
+    };
+    Overlay::new(
+        group,
+        (u32::from(rows), u32::from(columns)),
+        (part(0), part(1)),
+        bits,
+    )
+}
+
+/// The bits from bit `start` on, moved to the front of their bytes.
+fn shifted(bits: &[u8], start: u64) -> Option<Vec<u8>> {
+    let rest = bits.get(usize::try_from(start / 8).ok()?..)?;
+    let shift = start % 8;
+    let next = rest.iter().skip(1).chain(std::iter::once(&0));
+    Some(
+        rest.iter()
+            .zip(next)
+            .map(|(&a, &b)| (a >> shift) | (b << (8 - shift)))
+            .collect(),
+    )
+}
+
+/// ICC Profile (0028,2000), of the image or of its first optical path.
+fn icc(root: &Dataset<'_>, bulk: Bulk<'_>) -> Option<Vec<u8>> {
+    let of_image = root.bytes("00282000", bulk);
+    of_image
+        .or_else(|| root.item("00480105", 0)?.bytes("00282000", bulk))
+        .filter(|profile| !profile.is_empty() && profile.len() <= MAX_PROFILE)
+}
+
+fn patient(root: &Dataset<'_>) -> Vec<String> {
+    let name = root.text("00100010").map(|name| name.replace('^', " "));
+    let id = root.text("00100020").map(str::to_owned);
+    let birth = [
+        root.text("00100030").map(date),
+        root.text("00100040").map(str::to_owned),
+    ];
+    lines([name, id, Some(joined(birth))])
+}
+
+fn technique(root: &Dataset<'_>, frame: u32) -> Vec<String> {
+    let unit = |tag, unit| root.float(tag).map(|value| format!("{value} {unit}"));
+    let exam = [
+        root.text("00080060").map(str::to_owned),
+        root.text("00080020").map(date),
+    ];
+    let exposure = [
+        unit("00180060", "kV"),
+        unit("00181151", "mA"),
+        unit("00181152", "mAs"),
+    ];
+    let echo = [
+        unit("00180080", "ms").map(|time| format!("TR {time}")),
+        unit("00180081", "ms").map(|time| format!("TE {time}")),
+        unit("00180050", "mm"),
+    ];
+    let number = root
+        .integer("00200013")
+        .map(|number| format!("Image {number}"));
+    let multi_frame = root.integer("00280008").is_some_and(|frames| frames > 1);
+    let place = [number, multi_frame.then(|| format!("Frame {frame}"))];
+    lines([
+        Some(joined(exam)),
+        root.text("0008103E").map(str::to_owned),
+        Some(joined(exposure)),
+        Some(joined(echo)),
+        Some(joined(place)),
+    ])
+}
+
+/// `20040119` as `2004-01-19`; anything else as it stands.
+fn date(value: &str) -> String {
+    match (value.get(0..4), value.get(4..6), value.get(6..8)) {
+        (Some(year), Some(month), Some(day)) if value.len() == 8 => format!("{year}-{month}-{day}"),
+        _ => value.to_owned(),
+    }
+}
+
+fn joined<const N: usize>(parts: [Option<String>; N]) -> String {
+    let present: Vec<_> = parts
+        .into_iter()
+        .flatten()
+        .filter(|part| !part.is_empty())
+        .collect();
+    present.join("  ")
+}
+
+fn lines<const N: usize>(lines: [Option<String>; N]) -> Vec<String> {
+    let present = lines
+        .into_iter()
+        .flatten()
+        .filter(|line| !line.trim().is_empty());
+    present
+        .map(|line| line.chars().take(MAX_LINE).collect())
+        .collect()
+}

@@ -1,0 +1,262 @@
+//! What handlers receive: meaning, not strings.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, FromRequestParts, OptionalFromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use percent_encoding::percent_decode_str;
+
+use super::Face;
+use super::error::{HttpError, Slug};
+use super::links::Links;
+use crate::auth::{Action, Caller};
+use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target, UidError};
+use crate::scope::Scope;
+
+/// Most pairs of a query string.
+const MAX_PAIRS: usize = 20_000;
+
+/// The caller, as the auth layer found it.
+#[derive(Debug, Clone)]
+pub(super) struct Access(Arc<Caller>);
+
+impl Access {
+    /// The caller's scope when it may do this.
+    ///
+    /// # Errors
+    /// 403 otherwise.
+    pub(super) fn may(&self, action: Action) -> Result<Scope, HttpError> {
+        self.0.scope(action).ok_or_else(HttpError::forbidden)
+    }
+}
+
+impl FromRequestParts<Face> for Access {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Face) -> Result<Self, Self::Rejection> {
+        let caller = parts.extensions.get::<Arc<Caller>>().cloned();
+        caller
+            .map(Self)
+            .ok_or_else(|| HttpError::broken("a route without the auth layer"))
+    }
+}
+
+impl FromRequestParts<Face> for Links {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, face: &Face) -> Result<Self, Self::Rejection> {
+        let peer = parts
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|c| c.0.ip());
+        Ok(Self::of_request(
+            &face.app.links,
+            face.profile.root,
+            &parts.uri,
+            &parts.headers,
+            peer,
+        ))
+    }
+}
+
+/// Decoded pairs of the query string, in order; `+` is a blank.
+#[derive(Debug, Clone, Default)]
+pub(super) struct QueryPairs(pub(super) Vec<(String, String)>);
+
+impl QueryPairs {
+    /// The parameters of a search: those that choose the representation are left out.
+    pub(super) fn searched(&self) -> Vec<(String, String)> {
+        let shape = |name: &str| {
+            ["accept", "charset", "access_token"]
+                .iter()
+                .any(|known| name.eq_ignore_ascii_case(known))
+        };
+        self.0
+            .iter()
+            .filter(|(name, _)| !shape(name))
+            .cloned()
+            .collect()
+    }
+
+    /// The first value of a parameter; `name` in lower case.
+    pub(super) fn first(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v.as_str())
+    }
+
+    fn parse(query: &str) -> Result<Self, HttpError> {
+        let mut pairs = Vec::new();
+        for pair in query.split('&').filter(|p| !p.is_empty()) {
+            if pairs.len() == MAX_PAIRS {
+                return Err(HttpError::bad_request(
+                    Slug::InvalidQuery,
+                    "The query has too many parameters.",
+                ));
+            }
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            pairs.push((decode(name)?, decode(value)?));
+        }
+        Ok(Self(pairs))
+    }
+}
+
+fn decode(text: &str) -> Result<String, HttpError> {
+    let blanks = text.replace('+', " ");
+    let decoded = percent_decode_str(&blanks).decode_utf8();
+    let decoded = decoded.map_err(|_| {
+        HttpError::bad_request(
+            Slug::InvalidQuery,
+            "The query is not UTF-8 after percent-decoding.",
+        )
+    })?;
+    Ok(decoded.into_owned())
+}
+
+impl FromRequestParts<Face> for QueryPairs {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Face) -> Result<Self, Self::Rejection> {
+        Self::parse(parts.uri.query().unwrap_or_default())
+    }
+}
+
+/// UIDs named in the path, not yet checked: the order of checks is the handler's.
+#[derive(Debug, Clone, Default)]
+pub(super) struct TargetPath {
+    study: Option<String>,
+    series: Option<String>,
+    instance: Option<String>,
+    /// The frame list, raw.
+    pub(super) frames: Option<String>,
+    /// The tail below `bulkdata`, raw.
+    pub(super) bulk: Option<String>,
+}
+
+impl TargetPath {
+    /// The study, series or instance named.
+    ///
+    /// # Errors
+    /// 400 when a UID is malformed.
+    pub(super) fn parse(&self) -> Result<Target, HttpError> {
+        let study = self
+            .study()?
+            .ok_or_else(|| HttpError::broken("a route without a study"))?;
+        let Some(series) = self.series()? else {
+            return Ok(Target::Study(study));
+        };
+        let Some(instance) = self.instance.as_deref() else {
+            return Ok(Target::Series(study, series));
+        };
+        let instance = InstanceUid::parse(instance).map_err(|e| bad_uid("SOP Instance UID", e))?;
+        Ok(Target::Instance(InstanceName {
+            study,
+            series,
+            instance,
+        }))
+    }
+
+    /// The study, if the path names one.
+    ///
+    /// # Errors
+    /// 400 when it is malformed.
+    pub(super) fn study(&self) -> Result<Option<StudyUid>, HttpError> {
+        self.study
+            .as_deref()
+            .map(StudyUid::parse)
+            .transpose()
+            .map_err(|e| bad_uid("Study Instance UID", e))
+    }
+
+    /// The series, if the path names one.
+    ///
+    /// # Errors
+    /// 400 when it is malformed.
+    pub(super) fn series(&self) -> Result<Option<SeriesUid>, HttpError> {
+        self.series
+            .as_deref()
+            .map(SeriesUid::parse)
+            .transpose()
+            .map_err(|e| bad_uid("Series Instance UID", e))
+    }
+
+    /// The instance named.
+    ///
+    /// # Errors
+    /// 400 when a UID is malformed.
+    pub(super) fn instance(&self) -> Result<InstanceName, HttpError> {
+        match self.parse()? {
+            Target::Instance(name) => Ok(name),
+            Target::Study(_) | Target::Series(..) => {
+                Err(HttpError::broken("a route without an instance"))
+            }
+        }
+    }
+}
+
+fn bad_uid(what: &str, error: UidError) -> HttpError {
+    HttpError::bad_request(
+        Slug::InvalidUid,
+        &format!("The {what} in the path is invalid: {error}."),
+    )
+}
+
+impl FromRequestParts<Face> for TargetPath {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, face: &Face) -> Result<Self, Self::Rejection> {
+        let bad = |_| {
+            HttpError::bad_request(
+                Slug::InvalidRequest,
+                "The path is not UTF-8 after percent-decoding.",
+            )
+        };
+        let params = <RawPathParams as FromRequestParts<Face>>::from_request_parts(parts, face)
+            .await
+            .map_err(bad)?;
+        let mut path = Self::default();
+        for (name, value) in &params {
+            let place = match name {
+                "study" => &mut path.study,
+                "series" => &mut path.series,
+                "instance" => &mut path.instance,
+                "frames" => &mut path.frames,
+                "bulk" => &mut path.bulk,
+                _ => continue,
+            };
+            *place = Some(value.to_owned());
+        }
+        Ok(path)
+    }
+}
+
+/// The study of the path, on routes where there may be none.
+#[derive(Debug, Clone)]
+pub(super) struct StudyPath(TargetPath);
+
+impl StudyPath {
+    /// The study.
+    ///
+    /// # Errors
+    /// 400 when it is malformed.
+    pub(super) fn parse(self) -> Result<StudyUid, HttpError> {
+        self.0
+            .study()?
+            .ok_or_else(|| HttpError::broken("a route without a study"))
+    }
+}
+
+impl OptionalFromRequestParts<Face> for StudyPath {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        face: &Face,
+    ) -> Result<Option<Self>, Self::Rejection> {
+        let path = TargetPath::from_request_parts(parts, face).await?;
+        Ok(path.study.is_some().then_some(Self(path)))
+    }
+}

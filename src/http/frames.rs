@@ -1,0 +1,204 @@
+//! Frames of an instance (PS3.18 §10.4.1.1.6, dicom-service §6).
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use futures_util::{StreamExt, stream};
+
+use super::Face;
+use super::accept::{MediaRange, Wish, WishKind};
+use super::error::{HttpError, Slug};
+use super::extract::{Access, QueryPairs, TargetPath};
+use super::links::Links;
+use super::range::ranged;
+use super::represent::{accepted, many_parts, one_part, part, syntax_wish};
+use super::wado::{Wanted, header_value};
+use crate::archive::retrieve::OpenInstance;
+use crate::auth::Action;
+use crate::dicom::media::FrameWish;
+
+/// Returns frames in the order asked, duplicates too.
+///
+/// # Errors
+/// 400 for a bad list, 404 past the last frame, 406 when no acceptable form can be made.
+pub(super) async fn retrieve_frames(
+    State(face): State<Face>,
+    access: Access,
+    links: Links,
+    path: TargetPath,
+    query: QueryPairs,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let scope = access.may(Action::Read)?;
+    let archive = &face.app.archive;
+    let numbers = frame_list(
+        path.frames.as_deref().unwrap_or_default(),
+        archive.limits().max_frames,
+    )?;
+    let name = path.instance()?;
+    let forms = forms(&accepted(&query, &headers), &face);
+    if forms.is_empty() {
+        return Err(HttpError::not_acceptable(ACCEPTED.iter().copied()));
+    }
+    let instance = archive.open(&scope, &name).await?;
+    let chosen = forms.iter().find_map(|form| {
+        let wish = FrameWish {
+            range: (&form.range.type_name, &form.range.subtype),
+            syntax: form.syntax.wish(),
+        };
+        Some((form, archive.plan_frames(&instance.row, wish)?))
+    });
+    check_numbers(&instance, &numbers)?;
+    let Some((form, (plan, media))) = chosen else {
+        let available = archive.available(&instance.row);
+        return Err(HttpError::not_acceptable(frame_types(&available)));
+    };
+    let content_type = format!(
+        "{media}; transfer-syntax={}",
+        plan.syntax(&instance.row.layout)
+    );
+    if form.wrap == Wrap::Single {
+        let [number] = numbers.as_slice() else {
+            return Err(HttpError::bad_request(
+                Slug::InvalidRequest,
+                "Several frames need multipart/related; ask for one frame, or change the Accept header.",
+            ));
+        };
+        let content = archive.frame(&instance, *number, &plan).await?;
+        let mut response = ranged(&headers, content).await?;
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, header_value(&content_type)?);
+        return Ok(response);
+    }
+    let base = links.instance(&name);
+    let syntax = plan.syntax(&instance.row.layout).to_owned();
+    if let [number] = numbers.as_slice() {
+        let content = archive.frame(&instance, *number, &plan).await?;
+        return Ok(one_part(part(
+            content,
+            media,
+            Some(&syntax),
+            format!("{base}/frames/{number}"),
+        )));
+    }
+    let (archive, instance) = (archive.clone(), Arc::new(instance));
+    let parts = stream::iter(numbers).then(move |number| {
+        let (archive, instance, plan) = (archive.clone(), instance.clone(), plan.clone());
+        let (location, syntax) = (format!("{base}/frames/{number}"), syntax.clone());
+        async move {
+            Ok(part(
+                archive.frame(&instance, number, &plan).await?,
+                media,
+                Some(&syntax),
+                location,
+            ))
+        }
+    });
+    many_parts(media, parts.boxed()).await
+}
+
+const ACCEPTED: &[&str] = &[
+    "multipart/related; type=\"application/octet-stream\"; transfer-syntax=*",
+    "multipart/related; type=\"*/*\"",
+    "application/octet-stream; transfer-syntax=*",
+];
+
+fn frame_types(available: &[String]) -> Vec<String> {
+    let typed = |ts: &String| {
+        let media = if crate::dicom::media::is_native(ts) {
+            crate::dicom::media::OCTETS
+        } else {
+            crate::dicom::media::frame_media(ts)
+        };
+        format!("multipart/related; type=\"{media}\"; transfer-syntax={ts}")
+    };
+    available.iter().map(typed).collect()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrap {
+    Multipart,
+    Single,
+}
+
+/// One acceptable form of frames or bulk data.
+#[derive(Debug, Clone)]
+pub(super) struct Form {
+    pub(super) wrap: Wrap,
+    pub(super) range: MediaRange,
+    pub(super) syntax: Wanted,
+}
+
+/// Forms in the order of the wishes; anything at all means multipart.
+pub(super) fn forms(wishes: &[Wish], face: &Face) -> Vec<Form> {
+    let form = |wish: &Wish| {
+        let (wrap, range) = match &wish.kind {
+            WishKind::Multipart { inner } => (Wrap::Multipart, inner),
+            WishKind::Single(range) if range.is_anything() => (Wrap::Multipart, range),
+            WishKind::Single(range) => (Wrap::Single, range),
+        };
+        Form {
+            wrap,
+            range: range.clone(),
+            syntax: syntax_wish(wish, range, face.profile),
+        }
+    };
+    wishes.iter().map(form).collect()
+}
+
+fn check_numbers(instance: &OpenInstance, numbers: &[u32]) -> Result<(), HttpError> {
+    let count = instance.frame_count();
+    if count == 0 {
+        return Err(HttpError::new(
+            Slug::NotFound,
+            "The instance has no pixel data.",
+        ));
+    }
+    match numbers.iter().find(|n| **n > count) {
+        Some(number) => Err(HttpError::new(
+            Slug::NotFound,
+            format!("Frame {number} does not exist: the instance has {count}."),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// A list such as `1,2,3`; frames count from 1.
+pub(super) fn frame_list(text: &str, most: usize) -> Result<Vec<u32>, HttpError> {
+    let bad = |reason: &str| HttpError::bad_request(Slug::InvalidFrame, reason);
+    let mut numbers = Vec::new();
+    for item in text.split(',') {
+        if numbers.len() == most {
+            return Err(HttpError::payload_too_large(format!(
+                "One request may ask for {most} frames."
+            )));
+        }
+        match item.trim().parse::<u32>() {
+            Ok(number) if number > 0 => numbers.push(number),
+            _ => {
+                return Err(bad(
+                    "The frame list must hold whole numbers from 1, separated by commas.",
+                ));
+            }
+        }
+    }
+    Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frame_zero_is_rejected() {
+        assert!(frame_list("0", 10).is_err());
+        assert!(frame_list("1,,2", 10).is_err());
+        assert!(frame_list("-1", 10).is_err());
+        assert!(frame_list("99999999999", 10).is_err());
+        assert!(frame_list("1,2,3", 2).is_err());
+        assert_eq!(frame_list("3, 1,1", 10).unwrap(), [3, 1, 1]);
+    }
+}

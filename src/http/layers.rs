@@ -1,0 +1,154 @@
+//! What happens to every request and answer, whatever the route: request id, errors' face, CORS, compression, headers.
+//!
+//! Functions for `axum::middleware::from_fn*` and plain layers. Invariant: whatever a layer adds is also on errors, so
+//! a browser always sees the status and not a "network error".
+
+mod cors;
+
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderName, HeaderValue};
+use rand::distr::{Alphanumeric, SampleString};
+use tower_http::compression::predicate::Predicate;
+use tower_http::compression::{CompressionLayer, CompressionLevel};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use super::error::{Face, HttpError, dress};
+
+pub use cors::{CorsConfig, Origins, OriginsError, cors};
+
+/// Smallest body worth compressing, in bytes.
+const MIN_COMPRESSED: u64 = 1024;
+/// Longest request id taken from a client.
+const MAX_REQUEST_ID: usize = 64;
+/// Header of the request id.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Header that lists the versions (contract of `/v*`).
+const API_VERSIONS: HeaderName = HeaderName::from_static("api-supported-versions");
+
+/// Name of a request in log, answer and error body: letters, digits, `-`, `_` and `.`.
+#[derive(Debug, Clone)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Gives each request its [`RequestId`], the client's own when that is harmless, and repeats it in the answer.
+pub async fn request_id(mut request: Request, next: Next) -> Response {
+    let sent = request.headers().get(&REQUEST_ID);
+    let sent = sent.and_then(|value| value.to_str().ok());
+    let harmless = |id: &&str| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(allowed)
+    };
+    let id: Arc<str> = match sent.filter(harmless) {
+        Some(id) => Arc::from(id),
+        None => Arc::from(Alphanumeric.sample_string(&mut rand::rng(), 20)),
+    };
+    request.extensions_mut().insert(RequestId(Arc::clone(&id)));
+    let mut response = next.run(request).await;
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+/// Gives error answers the face of their root and writes the causes of server errors to the log, once.
+///
+/// Belongs inside [`request_id`] and around everything that can fail.
+pub async fn errors(State(face): State<Face>, request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().cloned();
+    // The route and never the URI: patient data stands in query strings.
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    let id = id.as_ref().map(RequestId::as_str);
+    if let Some(error) = response.extensions().get::<HttpError>() {
+        let route = route.as_ref().map_or("-", MatchedPath::as_str);
+        let status = error.status().as_u16();
+        let slug = error.slug().as_str();
+        match error.cause() {
+            Some(cause) if error.status().is_server_error() => {
+                tracing::error!(request_id = id, %method, route, status, slug, cause, "request failed");
+            }
+            Some(cause) => {
+                tracing::debug!(request_id = id, %method, route, status, slug, cause, "request refused")
+            }
+            None => {}
+        }
+    }
+    dress(response, face, id)
+}
+
+/// `api-supported-versions` on every answer of `/v*`.
+#[must_use]
+pub fn api_versions() -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::overriding(
+        API_VERSIONS,
+        HeaderValue::from_static("1.0-prerelease, 1, 2"),
+    )
+}
+
+/// `X-Content-Type-Options: nosniff`: stored bytes are never run as something else.
+#[must_use]
+pub fn nosniff() -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::overriding(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
+}
+
+/// `Vary: Accept`, because every resource is negotiated.
+#[must_use]
+pub fn vary_accept() -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::appending(VARY, HeaderValue::from_name(ACCEPT))
+}
+
+/// gzip for clients that accept it, where it helps: see [`TextOnly`].
+#[must_use]
+pub fn compression() -> CompressionLayer<TextOnly> {
+    CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(TextOnly)
+}
+
+/// JSON, XML and text of at least 1 KiB; never multipart, DICOM, pictures or byte ranges.
+#[derive(Debug, Clone, Copy)]
+pub struct TextOnly;
+
+impl Predicate for TextOnly {
+    fn should_compress<B>(&self, response: &http::Response<B>) -> bool
+    where
+        B: http_body::Body,
+    {
+        let content_type = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        let essence = content_type
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default();
+        let essence = essence.trim().to_ascii_lowercase();
+        let text = essence.starts_with("text/")
+            || essence.ends_with("+json")
+            || essence.ends_with("+xml")
+            || matches!(essence.as_str(), "application/json" | "application/xml");
+        let known_small = response
+            .body()
+            .size_hint()
+            .upper()
+            .is_some_and(|size| size < MIN_COMPRESSED);
+        text && !known_small && !response.headers().contains_key(CONTENT_RANGE)
+    }
+}
+
+#[cfg(test)]
+mod tests;

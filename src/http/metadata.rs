@@ -1,0 +1,172 @@
+//! Metadata of study, series and instance (PS3.18 §10.4.1.1.2, dicom-service §5): stored text with URLs spliced in.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::{Map, Value};
+
+use super::accept::{Wish, covers_json};
+use super::error::HttpError;
+use super::extract::{Access, QueryPairs, TargetPath};
+use super::links::Links;
+use super::represent::{accepted, etag, many_parts, not_modified, part};
+use super::wado::header_value;
+use super::{DICOM_JSON, Face};
+use crate::archive::retrieve::{Content, Rows};
+use crate::archive::{Archive, ArchiveError, MetadataRow};
+use crate::auth::Action;
+use crate::dicom::uid::Target;
+use crate::dicom::{metadata, xml};
+use crate::scope::Scope;
+
+/// The Native DICOM Model.
+const DICOM_XML: &str = "application/dicom+xml";
+/// Largest metadata of one instance that is read back, in bytes.
+const MAX_METADATA: usize = 1 << 30;
+/// Bytes of JSON gathered before they are sent.
+const GATHER: usize = 64 * 1024;
+
+/// Returns a JSON array with one object for each instance.
+///
+/// # Errors
+/// 400 for a malformed UID, 404 for what does not exist, 406 when JSON is not acceptable.
+pub(super) async fn retrieve_metadata(
+    State(face): State<Face>,
+    access: Access,
+    links: Links,
+    path: TargetPath,
+    query: QueryPairs,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let scope = access.may(Action::Read)?;
+    let wishes = accepted(&query, &headers);
+    let form = form(&wishes).ok_or_else(|| {
+        HttpError::not_acceptable([
+            DICOM_JSON,
+            "multipart/related; type=\"application/dicom+xml\"",
+        ])
+    })?;
+    let target = path.parse()?;
+    let archive = &face.app.archive;
+    let tag = etag(archive.version(&scope, &target).await?);
+    let mut response = if not_modified(&headers, &tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else if form == Form::Xml {
+        xml_parts(archive, &scope, &target, links).await?
+    } else {
+        let rows = archive.metadata(&scope, &target).await?;
+        let mut response = Body::from_stream(array(archive.clone(), rows, links)).into_response();
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static(DICOM_JSON));
+        response
+    };
+    response
+        .headers_mut()
+        .insert(header::ETAG, header_value(&tag)?);
+    response.headers_mut().insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-cache"),
+    );
+    Ok(response)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Xml,
+}
+
+/// JSON wherever it is accepted, unless XML is wished for more.
+fn form(wishes: &[Wish]) -> Option<Form> {
+    let wanted = wishes.iter().find_map(|wish| match wish.multipart() {
+        Some(range) if !range.is_wildcard() && range.covers_type(DICOM_XML) => Some(Form::Xml),
+        Some(_) => None,
+        None => covers_json(std::slice::from_ref(wish)).then_some(Form::Json),
+    });
+    wanted.or_else(|| covers_json(wishes).then_some(Form::Json))
+}
+
+/// One part for each instance, in the Native DICOM Model.
+async fn xml_parts(
+    archive: &Archive,
+    scope: &Scope,
+    target: &Target,
+    links: Links,
+) -> Result<Response, HttpError> {
+    let rows = archive.metadata(scope, target).await?;
+    let parts = rows.and_then(
+        move |MetadataRow {
+                  row,
+                  metadata: packed,
+              }| {
+            let url = links.instance(&row.name);
+            async move {
+                let corrupt = || ArchiveError::Lost { what: "metadata" };
+                let unpacked = metadata::unpack(&packed, MAX_METADATA).map_err(|_| corrupt())?;
+                let object: Map<String, Value> =
+                    serde_json::from_str(&unpacked.text).map_err(|_| corrupt())?;
+                let text = Bytes::from(xml::write(&object, &url));
+                Ok(part(
+                    Content::whole(text),
+                    DICOM_XML,
+                    None,
+                    format!("{url}/metadata"),
+                ))
+            }
+        },
+    );
+    many_parts(DICOM_XML, parts.boxed()).await
+}
+
+/// `[`, the objects with commas between them, `]`, in chunks.
+fn array(
+    archive: Archive,
+    rows: Rows<MetadataRow>,
+    links: Links,
+) -> impl stream::Stream<Item = Result<Bytes, HttpError>> {
+    let start = (rows, b"[".to_vec(), Next::First);
+    stream::try_unfold(start, move |(mut rows, mut gathered, mut next)| {
+        let (archive, links) = (archive.clone(), links.clone());
+        async move {
+            if next == Next::End {
+                return Ok(None);
+            }
+            while gathered.len() < GATHER {
+                let Some(row) = rows.next().await else {
+                    gathered.push(b']');
+                    return Ok(Some((Bytes::from(gathered), (rows, Vec::new(), Next::End))));
+                };
+                let MetadataRow {
+                    row,
+                    metadata: packed,
+                } = row?;
+                if next == Next::Further {
+                    gathered.push(b',');
+                }
+                next = Next::Further;
+                let unpacked = metadata::unpack(&packed, MAX_METADATA)
+                    .map_err(|_| HttpError::broken("stored metadata cannot be read"))?;
+                let available = archive.available(&row);
+                let available: Vec<&str> = available.iter().map(String::as_str).collect();
+                metadata::write_with_base(
+                    &unpacked,
+                    &links.instance(&row.name),
+                    &available,
+                    &mut gathered,
+                );
+            }
+            Ok(Some((Bytes::from(gathered), (rows, Vec::new(), next))))
+        }
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    First,
+    Further,
+    End,
+}

@@ -1,0 +1,125 @@
+//! The faces of the server: one row per root, all differences between them in one table (design §1).
+//!
+//! Invariant: a handler asks its profile what to do and never for a version.
+
+use super::error::Face as ErrorFace;
+use crate::archive::fields::Defaults;
+use crate::archive::rules::Rules;
+use crate::dicom::query_parse::Dialect;
+
+/// How a face answers where the faces differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Profile {
+    /// Path prefix.
+    pub root: &'static str,
+    /// Which rules a stored instance must keep.
+    pub rules: Rules,
+    /// How queries are read.
+    pub dialect: Dialect,
+    /// What a search without results answers.
+    pub no_match: NoMatch,
+    /// Which attributes come back by default.
+    pub defaults: Defaults,
+    /// How warnings of single instances show in the status of a store.
+    pub store_warnings: StoreWarnings,
+    /// What the change feed understands; none where there is no feed.
+    pub feed: Feed,
+    /// How errors are written.
+    pub errors: ErrorFace,
+    /// JPEG quality of pictures when none is asked for, 1 to 100.
+    pub picture_quality: u8,
+    /// Transfer syntax when an object is asked for with `*/*`.
+    pub anything: Anything,
+}
+
+/// Answer to a search without results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoMatch {
+    /// 204 without a body.
+    NoContent,
+    /// 200 with `[]`.
+    EmptyArray,
+}
+
+/// Effect of warnings on a store's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreWarnings {
+    /// 200; warnings are not told.
+    Silent,
+    /// 202, with the attributes that failed; successes always carry the (empty) list.
+    Told,
+    /// 202 with warning reasons.
+    Reasons,
+}
+
+/// Dialect of the change feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feed {
+    /// By sequence: `offset` is the last sequence seen.
+    Sequence,
+    /// By time window: `offset` is the number of rows to skip.
+    Window,
+}
+
+/// What `*/*` means for objects and frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anything {
+    /// As stored, whatever it is.
+    Stored,
+    /// As stored, but Implicit VR and Big Endian become Explicit VR Little Endian (PS3.18 §8.7.3.5.2).
+    StoredForTheWeb,
+}
+
+const STANDARD: Profile = Profile {
+    root: "/dicom-web",
+    rules: Rules::Standard,
+    dialect: Dialect::Standard,
+    no_match: NoMatch::EmptyArray,
+    defaults: Defaults::Standard,
+    store_warnings: StoreWarnings::Reasons,
+    feed: Feed::Window,
+    errors: ErrorFace::Problem,
+    picture_quality: 90,
+    anything: Anything::StoredForTheWeb,
+};
+
+const V1: Profile = Profile {
+    root: "/v1",
+    rules: Rules::V1,
+    dialect: Dialect::Service,
+    no_match: NoMatch::NoContent,
+    defaults: Defaults::ServiceV1,
+    store_warnings: StoreWarnings::Silent,
+    feed: Feed::Sequence,
+    errors: ErrorFace::Text,
+    picture_quality: 100,
+    anything: Anything::Stored,
+};
+
+const V2: Profile = Profile {
+    root: "/v2",
+    rules: Rules::V2,
+    defaults: Defaults::ServiceV2,
+    store_warnings: StoreWarnings::Told,
+    feed: Feed::Window,
+    ..V1
+};
+
+/// Every face.
+pub const PROFILES: [Profile; 6] = [
+    STANDARD,
+    V1,
+    Profile {
+        root: "/v1.0-prerelease",
+        ..V1
+    },
+    Profile {
+        root: "/v1.0",
+        ..V1
+    },
+    V2,
+    Profile {
+        root: "/v2.0",
+        ..V2
+    },
+];

@@ -1,0 +1,177 @@
+//! Small pieces shared by the retrieve services: wishes to syntaxes, content to bodies, ETags.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
+
+use super::accept::{MediaRange, TransferSyntaxWish, Wish, wishes};
+use super::error::HttpError;
+use super::extract::QueryPairs;
+use super::multipart::BoxError;
+use super::multipart::writer::{Answer, AnswerPart, PartBody, PartHead};
+use super::profile::{Anything, Profile};
+use super::wado::Wanted;
+use crate::archive::ArchiveError;
+use crate::archive::Version;
+use crate::archive::retrieve::Content;
+use crate::dicom::media::syntax::EXPLICIT_LE;
+
+/// The transfer syntax a wish names or implies.
+pub(super) fn syntax_wish(wish: &Wish, range: &MediaRange, profile: &Profile) -> Wanted {
+    match (&wish.transfer_syntax, profile.anything) {
+        (Some(TransferSyntaxWish::Any), _) => Wanted::Stored,
+        (Some(TransferSyntaxWish::Uid(uid)), _) => Wanted::Uid(uid.clone()),
+        (None, Anything::Stored) if range.is_anything() => Wanted::Stored,
+        (None, Anything::StoredForTheWeb) if range.is_anything() => Wanted::StoredForTheWeb,
+        (None, Anything::Stored)
+            if range.covers_type("application/dicom")
+                || range.covers_type("application/octet-stream") =>
+        {
+            Wanted::Uid(EXPLICIT_LE.to_owned())
+        }
+        (None, _) => Wanted::Default,
+    }
+}
+
+/// What the client wants: the `accept` parameters outrank the header (PS3.18 §8.3.3.1).
+pub(super) fn accepted(query: &QueryPairs, headers: &HeaderMap) -> Vec<Wish> {
+    let named: Vec<&str> = query
+        .0
+        .iter()
+        .filter(|(n, _)| n == "accept")
+        .map(|(_, v)| v.as_str())
+        .collect();
+    wishes(&named, headers)
+}
+
+/// A part of a multipart answer.
+pub(super) fn part(
+    content: Content,
+    media: &str,
+    syntax: Option<&str>,
+    location: String,
+) -> AnswerPart {
+    let head = PartHead {
+        media_type: media.to_owned(),
+        transfer_syntax: syntax.map(ToOwned::to_owned),
+        content_location: Some(location),
+        length: Some(content.length),
+    };
+    AnswerPart {
+        head,
+        body: PartBody::Stream(content.chunks.map_err(BoxError::from).boxed()),
+    }
+}
+
+/// An answer of one part, whose length is known.
+pub(super) fn one_part(part: AnswerPart) -> Response {
+    let answer = Answer::new(&part.head.media_type);
+    let length = answer.content_length([&part.head]);
+    let mut response = multipart_body(answer, stream::once(async move { Ok(part) }).boxed());
+    if let Some(length) = length {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    response
+}
+
+/// An answer of many parts, the first of which is opened before this returns.
+///
+/// # Errors
+/// What opening the first part met.
+pub(super) async fn many_parts(
+    media: &str,
+    mut parts: BoxStream<'static, Result<AnswerPart, ArchiveError>>,
+) -> Result<Response, HttpError> {
+    let first = parts.next().await.transpose()?;
+    let rest = stream::iter(first.map(Ok)).chain(parts.map_err(BoxError::from));
+    Ok(multipart_body(Answer::new(media), rest.boxed()))
+}
+
+fn multipart_body(
+    answer: Answer,
+    parts: BoxStream<'static, Result<AnswerPart, BoxError>>,
+) -> Response {
+    let content_type = answer.content_type();
+    let body = answer.body(parts).inspect(|chunk| {
+        if let Err(error) = chunk {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "an answer broke off"
+            );
+        }
+    });
+    let mut response = Body::from_stream(body).into_response();
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+/// A body of known length.
+pub(super) fn body_of(content: Content) -> Response {
+    let length = content.length;
+    let chunks = content.chunks.inspect(|chunk| {
+        if let Err(error) = chunk {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "an answer broke off"
+            );
+        }
+    });
+    let mut response = Body::from_stream(chunks).into_response();
+    response
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    response
+}
+
+/// The ETag of a version.
+pub(super) fn etag(version: Version) -> String {
+    format!("\"{}-{}\"", version.version, version.instances)
+}
+
+/// Whether `If-None-Match` names the ETag; quoted, bare and weak spellings are the same, `*` names all.
+pub(super) fn not_modified(headers: &HeaderMap, etag: &str) -> bool {
+    let bare = |text: &str| {
+        text.trim()
+            .trim_start_matches("W/")
+            .trim_matches('"')
+            .to_owned()
+    };
+    let wanted = bare(etag);
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .any(|item| item.trim() == "*" || bare(item) == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_etag_is_met_in_every_spelling() {
+        let tag = etag(Version {
+            version: 12,
+            instances: 3,
+        });
+        for (text, met) in [
+            ("\"12-3\"", true),
+            ("12-3", true),
+            ("W/\"12-3\", \"x\"", true),
+            ("*", true),
+            ("\"12-4\"", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::IF_NONE_MATCH, HeaderValue::from_str(text).unwrap());
+            assert_eq!(not_modified(&headers, &tag), met, "{text}");
+        }
+    }
+}

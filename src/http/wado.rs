@@ -1,0 +1,312 @@
+//! WADO-RS objects: `GET` on study, series and instance (PS3.18 §10.4, dicom-service §4).
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
+
+use super::Face;
+use super::accept::{Wish, WishKind};
+use super::error::HttpError;
+use super::extract::{Access, QueryPairs, TargetPath};
+use super::links::Links;
+use super::represent::{accepted, body_of, many_parts, one_part, part, syntax_wish};
+use crate::archive::InstanceRow;
+use crate::archive::retrieve::{Content, Rows};
+use crate::archive::zip::{self, Entry};
+use crate::archive::{Archive, ArchiveError};
+use crate::auth::Action;
+use crate::dicom::media::{DICOM, Plan, SyntaxWish};
+use crate::dicom::uid::Target;
+use crate::scope::Scope;
+
+/// Returns the instances of a study or series, or one instance, as Part 10 files.
+///
+/// # Errors
+/// 400 for a malformed UID, 404 for what does not exist, 406 when no acceptable form can be made.
+pub(super) async fn retrieve_instances(
+    State(face): State<Face>,
+    access: Access,
+    links: Links,
+    path: TargetPath,
+    query: QueryPairs,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let scope = access.may(Action::Read)?;
+    let target = path.parse()?;
+    let wishes = accepted(&query, &headers);
+    let forms = Form::list(&wishes, &face, &target);
+    if forms.is_empty() {
+        return Err(HttpError::not_acceptable(forms_of(&target)));
+    }
+    let archive = &face.app.archive;
+    let rows = archive.instances(&scope, &target).await?;
+    match &target {
+        Target::Instance(_) => one_instance(archive, &scope, rows, &forms, &links).await,
+        Target::Study(_) | Target::Series(..) => {
+            let again = archive.instances(&scope, &target).await?;
+            many_instances(archive, &scope, [rows, again], &forms, &links).await
+        }
+    }
+}
+
+/// A ZIP of Part 10 files.
+const ZIP: &str = "application/zip";
+
+/// One acceptable form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Form {
+    wrap: Wrap,
+    syntax: Wanted,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrap {
+    Multipart,
+    Single,
+    Zip,
+}
+
+/// An owned [`SyntaxWish`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Stored,
+    StoredForTheWeb,
+    Default,
+    Uid(String),
+}
+
+impl Wanted {
+    pub(super) fn wish(&self) -> SyntaxWish<'_> {
+        match self {
+            Self::Stored => SyntaxWish::Stored,
+            Self::StoredForTheWeb => SyntaxWish::StoredForTheWeb,
+            Self::Default => SyntaxWish::Default,
+            Self::Uid(uid) => SyntaxWish::Uid(uid),
+        }
+    }
+}
+
+impl Form {
+    fn list(wishes: &[Wish], face: &Face, target: &Target) -> Vec<Self> {
+        let one = matches!(target, Target::Instance(_));
+        let form = |wish: &Wish| {
+            let (wrap, range) = match &wish.kind {
+                WishKind::Multipart { inner } => (Wrap::Multipart, inner),
+                WishKind::Single(range) if range.is_anything() => (Wrap::Multipart, range),
+                WishKind::Single(range) if range.covers_type(ZIP) => {
+                    let syntax = match &wish.transfer_syntax {
+                        None => Wanted::Stored,
+                        Some(_) => syntax_wish(wish, range, face.profile),
+                    };
+                    return Some(Self {
+                        wrap: Wrap::Zip,
+                        syntax,
+                    });
+                }
+                WishKind::Single(range) if one => (Wrap::Single, range),
+                WishKind::Single(_) => return None,
+            };
+            range.covers_type(DICOM).then(|| Self {
+                wrap,
+                syntax: syntax_wish(wish, range, face.profile),
+            })
+        };
+        wishes.iter().filter_map(form).collect()
+    }
+}
+
+fn forms_of(target: &Target) -> Vec<&'static str> {
+    let mut list = vec!["multipart/related; type=\"application/dicom\"; transfer-syntax=*"];
+    if matches!(target, Target::Instance(_)) {
+        list.push("application/dicom; transfer-syntax=*");
+    }
+    list
+}
+
+async fn one_instance(
+    archive: &Archive,
+    scope: &Scope,
+    mut rows: Rows<InstanceRow>,
+    forms: &[Form],
+    links: &Links,
+) -> Result<Response, HttpError> {
+    let row = rows
+        .next()
+        .await
+        .ok_or_else(|| HttpError::broken("an instance without a row"))??;
+    let chosen = forms
+        .iter()
+        .find_map(|form| Some((form, archive.plan_instance(&row, form.syntax.wish())?)));
+    let Some((form, plan)) = chosen else {
+        let list: Vec<String> = archive
+            .available(&row)
+            .iter()
+            .map(|ts| format!("application/dicom; transfer-syntax={ts}"))
+            .collect();
+        return Err(HttpError::not_acceptable(list));
+    };
+    let content = archive.produce(scope, &row, &plan).await?;
+    let syntax = plan.syntax(&row.layout);
+    let content_type = format!("{DICOM}; transfer-syntax={syntax}");
+    match form.wrap {
+        Wrap::Single => {
+            let mut response = body_of(content);
+            response
+                .headers_mut()
+                .insert(header::CONTENT_TYPE, header_value(&content_type)?);
+            Ok(response)
+        }
+        Wrap::Zip => {
+            let name = format!("{}.dcm", row.name.instance);
+            let entry = stream::once(async move { Ok(Entry { name, content }) });
+            Ok(zipped(entry.boxed()))
+        }
+        Wrap::Multipart => Ok(one_part(part(
+            content,
+            DICOM,
+            Some(syntax),
+            links.instance(&row.name),
+        ))),
+    }
+}
+
+async fn many_instances(
+    archive: &Archive,
+    scope: &Scope,
+    [mut rows, again]: [Rows<InstanceRow>; 2],
+    forms: &[Form],
+    links: &Links,
+) -> Result<Response, HttpError> {
+    // Plans are counted before the status line; nothing is kept but the counts.
+    let mut made = vec![0_u64; forms.len()];
+    let mut total = 0_u64;
+    let only_stored = forms
+        .first()
+        .is_some_and(|f| !matches!(f.syntax, Wanted::Uid(_)));
+    if only_stored {
+        (made, total) = (vec![1], 1);
+    } else {
+        while let Some(row) = rows.next().await {
+            let row = row?;
+            total += 1;
+            for (form, made) in forms.iter().zip(&mut made) {
+                *made += u64::from(archive.plan_instance(&row, form.syntax.wish()).is_some());
+            }
+        }
+    }
+    // The first wish that every instance can meet, else the first that any can.
+    let whole = made.iter().position(|m| *m == total);
+    let Some(at) = whole.or_else(|| made.iter().position(|m| *m > 0)) else {
+        return Err(HttpError::not_acceptable([
+            "multipart/related; type=\"application/dicom\"; transfer-syntax=*",
+        ]));
+    };
+    let (wrap, syntax) = forms
+        .get(at)
+        .map_or((Wrap::Multipart, Wanted::Stored), |f| {
+            (f.wrap, f.syntax.clone())
+        });
+    let status = if whole.is_some() {
+        StatusCode::OK
+    } else {
+        StatusCode::PARTIAL_CONTENT
+    };
+    let (archive, scope) = (archive.clone(), scope.clone());
+    let (links, syntax) = (links.clone(), Arc::new(syntax));
+    let parts = again
+        .try_filter_map(move |row| {
+            let plan = archive.plan_instance(&row, syntax.wish());
+            let (archive, scope) = (archive.clone(), scope.clone());
+            let syntax = syntax.clone();
+            async move {
+                let Some(plan) = plan else { return Ok(None) };
+                let producer = Producer {
+                    archive: &archive,
+                    scope: &scope,
+                };
+                producer.part(row, plan, &syntax).await
+            }
+        })
+        .boxed();
+    if wrap == Wrap::Zip {
+        let entries = parts.map_ok(|(row, _, content)| Entry {
+            name: format!(
+                "{}/{}/{}.dcm",
+                row.name.study, row.name.series, row.name.instance
+            ),
+            content,
+        });
+        return Ok(zipped(entries.boxed()));
+    }
+    let parts = parts.map_ok(move |(row, plan, content)| {
+        let syntax = plan.syntax(&row.layout);
+        part(content, DICOM, Some(syntax), links.instance(&row.name))
+    });
+    let mut response = many_parts(DICOM, parts.boxed()).await?;
+    *response.status_mut() = status;
+    if status == StatusCode::PARTIAL_CONTENT {
+        let warning = "299 stowage: \"Instances that cannot be had in the transfer syntax asked for were left out\"";
+        response
+            .headers_mut()
+            .insert(header::WARNING, HeaderValue::from_static(warning));
+    }
+    Ok(response.into_response())
+}
+
+fn zipped(entries: BoxStream<'static, Result<Entry, ArchiveError>>) -> Response {
+    let chunks = zip::archive(entries).inspect(|chunk| {
+        if let Err(error) = chunk {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "an answer broke off"
+            );
+        }
+    });
+    let mut response = Body::from_stream(chunks).into_response();
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(ZIP));
+    response
+}
+
+/// Makes the parts of an answer.
+struct Producer<'a> {
+    archive: &'a Archive,
+    scope: &'a Scope,
+}
+
+impl Producer<'_> {
+    /// The part of one instance; one that cannot be converted comes as stored when no syntax was named, else it is
+    /// left out, so that it does not spoil the others.
+    async fn part(
+        &self,
+        row: InstanceRow,
+        plan: Plan,
+        wish: &Wanted,
+    ) -> Result<Option<(InstanceRow, Plan, Content)>, ArchiveError> {
+        let (plan, content) = match self.archive.produce(self.scope, &row, &plan).await {
+            Ok(content) => (plan, content),
+            Err(error) if error.is_about_pixels() => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "an instance cannot be converted"
+                );
+                if matches!(wish, Wanted::Uid(_)) {
+                    return Ok(None);
+                }
+                (Plan::Stored, self.archive.stored(&row).await?)
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Some((row, plan, content)))
+    }
+}
+
+pub(super) fn header_value(text: &str) -> Result<HeaderValue, HttpError> {
+    HeaderValue::try_from(text).map_err(|_| HttpError::broken("a header cannot be written"))
+}

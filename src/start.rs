@@ -1,0 +1,223 @@
+//! Start and stop: opens the stores, listens, and lets running requests end.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+
+use crate::archive::Archive;
+use crate::auth::token::make_token;
+use crate::auth::{AuthConfig, Authenticator};
+use crate::blob::Blobs;
+use crate::config::{AuthMode, Config, TokenArgs};
+use crate::http;
+use crate::http::layers::{CorsConfig, Origins};
+use crate::http::links::{LinksConfig, Network, PublicUrl, Scheme};
+use crate::index::{self, IndexError, IndexOptions};
+
+/// Why the server did not start or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting is missing or wrong.
+    #[error("{0}")]
+    Config(String),
+    /// The blob folder cannot be used.
+    #[error("the data folder cannot be used: {0}")]
+    Blobs(#[from] crate::blob::BlobError),
+    /// The index cannot be opened.
+    #[error("{0}")]
+    Index(#[from] IndexError),
+    /// A store failed while a command ran.
+    #[error("{}", chain(.0))]
+    Archive(#[from] crate::archive::ArchiveError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The server failed while it ran.
+    #[error("the server failed: {0}")]
+    Serve(std::io::Error),
+    /// The health check failed.
+    #[error("not healthy: {0}")]
+    Unhealthy(String),
+}
+
+/// A message and its causes in one line: a command has no log to look into.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Opens index and blobs as configured.
+///
+/// # Errors
+/// When either cannot be opened.
+pub(crate) async fn open(config: &Config) -> Result<Archive, StartError> {
+    let folder = &config.storage.data_dir;
+    let blobs = Blobs::open(&folder.join("blobs"))?;
+    let url = match &config.storage.database_url {
+        Some(url) => url.expose().to_owned(),
+        None => format!("sqlite://{}", folder.join("index.sqlite").display()),
+    };
+    let options = IndexOptions {
+        max_connections: config.storage.database_connections,
+        ..IndexOptions::default()
+    };
+    let index = index::open(&url, &options).await?;
+    Ok(Archive::new(index, blobs, config.limits.clone()))
+}
+
+/// Runs the server until a stop signal.
+///
+/// # Errors
+/// When it cannot start, with one line that says what to change.
+pub async fn serve(config: Config) -> Result<(), StartError> {
+    let mode = config.auth_mode().map_err(StartError::Config)?;
+    if mode == AuthMode::Off && !config.listen.ip().is_loopback() {
+        tracing::warn!(listen = %config.listen, "access control is off on a public address: everybody may read, store and delete");
+    }
+    let archive = open(&config).await?;
+    let sweeper = archive.clone().sweep_for_ever(
+        Duration::from_secs(config.storage.sweep_seconds.max(1)),
+        config.storage.trash_grace(),
+    );
+    tokio::spawn(sweeper);
+    let listener = TcpListener::bind(config.listen).await;
+    let listener = listener.map_err(|source| StartError::Listen {
+        address: config.listen,
+        source,
+    })?;
+    let address = listener.local_addr().map_err(StartError::Serve)?;
+    let links = links_config(&config, address)?;
+    let origins = config.http.cors_origins.parse::<Origins>();
+    let origins = origins.map_err(|e| StartError::Config(format!("STOWAGE_CORS_ORIGINS: {e}")))?;
+    let cors = CorsConfig {
+        origins,
+        ..CorsConfig::default()
+    };
+    let authenticator = Authenticator::new(&AuthConfig::from(&config.access), mode);
+    let authenticator = authenticator.map_err(|e| StartError::Config(chain(&e)))?;
+    let router = http::router(archive, links, cors, &authenticator);
+    if let Some(file) = &config.address_file {
+        // Written beside and renamed, so that nobody reads half a line.
+        let beside = file.with_extension("new");
+        let written = std::fs::write(&beside, format!("{address}\n"))
+            .and_then(|()| std::fs::rename(&beside, file));
+        written.map_err(StartError::Serve)?;
+    }
+    tracing::info!(%address, data = %config.storage.data_dir.display(), "stowage listens on http://{address}/");
+    // Without TCP_NODELAY window updates are delayed and uploads over HTTP/2 crawl.
+    let listener = listener.tap_io(|tcp| {
+        let _ = tcp.set_nodelay(true);
+    });
+    let stop = Arc::new(tokio::sync::Notify::new());
+    let stopped = stop.clone();
+    let server =
+        axum::serve(listener, http::into_service(router)).with_graceful_shutdown(async move {
+            stop_signal().await;
+            tracing::info!("stopping: running requests may end");
+            stopped.notify_one();
+        });
+    let grace = Duration::from_secs(config.http.shutdown_seconds);
+    tokio::select! {
+        served = server.into_future() => served.map_err(StartError::Serve),
+        () = async { stop.notified().await; tokio::time::sleep(grace).await } => {
+            tracing::warn!("stopped while requests were running");
+            Ok(())
+        }
+    }
+}
+
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => drop(interrupt.await),
+    }
+}
+
+/// Asks the server on the configured address for its health, for container health checks.
+///
+/// # Errors
+/// When it cannot be reached or says it is not healthy.
+pub async fn health(config: &Config) -> Result<(), StartError> {
+    let mut address = config.listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let unhealthy = |e: std::io::Error| StartError::Unhealthy(e.to_string());
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(3))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(
+            format!("GET /health/check HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
+                .as_bytes(),
+        )?;
+        let mut head = [0; 12];
+        stream.read_exact(&mut head)?;
+        Ok(head)
+    });
+    let head = asked
+        .await
+        .map_err(|_| StartError::Unhealthy("the check was lost".to_owned()))?
+        .map_err(unhealthy)?;
+    match head.get(9..12) {
+        Some(b"200") => Ok(()),
+        _ => Err(StartError::Unhealthy(
+            "the server answered that a store cannot be used".to_owned(),
+        )),
+    }
+}
+
+/// Makes a token for the configured secret.
+///
+/// # Errors
+/// When no secret is configured.
+pub fn token(config: &Config, arguments: &TokenArgs) -> Result<String, StartError> {
+    make_token(&AuthConfig::from(&config.access), arguments)
+        .map_err(|e| StartError::Config(chain(&e)))
+}
+
+/// Where links point, as configured.
+fn links_config(config: &Config, address: SocketAddr) -> Result<LinksConfig, StartError> {
+    let http = &config.http;
+    let public_url = http
+        .public_url
+        .as_deref()
+        .map(str::parse::<PublicUrl>)
+        .transpose();
+    let networks = http
+        .trusted_proxies
+        .iter()
+        .map(|n| n.trim())
+        .filter(|n| !n.is_empty());
+    let trusted_proxies = networks
+        .map(str::parse::<Network>)
+        .collect::<Result<Vec<_>, _>>();
+    Ok(LinksConfig {
+        public_url: public_url
+            .map_err(|e| StartError::Config(format!("STOWAGE_PUBLIC_URL: {e}")))?,
+        trusted_proxies: trusted_proxies
+            .map_err(|e| StartError::Config(format!("STOWAGE_TRUSTED_PROXIES: {e}")))?,
+        listen_port: address.port(),
+        scheme: Scheme::Http,
+    })
+}

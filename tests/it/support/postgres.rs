@@ -1,0 +1,189 @@
+//! A throw-away Postgres: one server per test process, a fresh database per test.
+//!
+//! Invariant: the server ends and its files vanish when the test process ends, however it ends: a shell that waits for
+//! the end of its standard input looks after it, and that input is a pipe only this process holds open.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sqlx::{Connection, PgConnection, QueryBuilder};
+use stowage::index::{IndexOptions, open};
+use tokio::sync::OnceCell;
+
+/// Initialises a cluster in a temporary folder, starts it, says where it is, and ends it at the end of input.
+const SCRIPT: &str = r#"
+set -e
+cd /
+dir=$(mktemp -d)
+pid=
+trap '[ -z "$pid" ] || { kill -INT $pid; wait $pid; } 2>/dev/null; rm -rf "$dir"' EXIT
+"$1/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$dir/log" 2>&1
+"$1/postgres" -D "$dir/data" -k "$dir" -c listen_addresses= -c fsync=off -c full_page_writes=off \
+    -c max_connections=300 -c shared_buffers=128MB -c deadlock_timeout=100ms -c autovacuum=off \
+    >>"$dir/log" 2>&1 </dev/null &
+pid=$!
+until "$1/pg_isready" -q -h "$dir"; do
+    kill -0 $pid
+    sleep 0.05
+done
+echo "$dir"
+cat >/dev/null
+"#;
+
+/// Databases are told apart by it.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A database of its own; none when there is no Postgres, and the output says why.
+///
+/// # Panics
+/// When there is none although `STOWAGE_TEST_REQUIRE_POSTGRES` is set.
+pub(crate) async fn database() -> Option<String> {
+    static TEMPLATE: OnceCell<()> = OnceCell::const_new();
+    let server = match server() {
+        Ok(server) => server,
+        Err(reason) => {
+            assert!(
+                std::env::var_os("STOWAGE_TEST_REQUIRE_POSTGRES").is_none(),
+                "Postgres is required, but {reason}"
+            );
+            println!("SKIPPED postgres: {reason}");
+            return None;
+        }
+    };
+    let template = format!("stowage_template_{}", std::process::id());
+    TEMPLATE
+        .get_or_init(|| make_template(server, &template))
+        .await;
+    let name = format!(
+        "stowage_{}_{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    );
+    run(
+        server,
+        &["create database ", &name, " template ", &template],
+    )
+    .await;
+    Some(server.url(&name))
+}
+
+/// Where databases are made.
+struct Server {
+    /// URL before the database name, and behind it.
+    url: (String, String),
+    /// Keeps the pipe open.
+    _keeper: Option<Child>,
+}
+
+impl Server {
+    fn url(&self, database: &str) -> String {
+        format!("{}{database}{}", self.url.0, self.url.1)
+    }
+}
+
+async fn make_template(server: &Server, name: &str) {
+    run(server, &["create database ", name]).await;
+    let index = open(&server.url(name), &IndexOptions::default()).await;
+    drop(index.expect("the template can be migrated"));
+    let mut connection = connect(server).await;
+    sqlx::query("select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = $1")
+        .bind(name)
+        .execute(&mut connection)
+        .await
+        .expect("connections to the template can be ended");
+}
+
+async fn connect(server: &Server) -> PgConnection {
+    let connection = PgConnection::connect(&server.url("postgres")).await;
+    connection.expect("the test server answers")
+}
+
+async fn run(server: &Server, pieces: &[&str]) {
+    let mut statement = QueryBuilder::new("");
+    for piece in pieces {
+        statement.push(piece);
+    }
+    let done = statement.build().execute(&mut connect(server).await).await;
+    done.expect("a database can be made");
+}
+
+/// The server of this process: the one the environment names, or one started from installed programs.
+fn server() -> Result<&'static Server, &'static str> {
+    static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
+    let server = SERVER.get_or_init(|| match std::env::var("STOWAGE_TEST_DATABASE_URL") {
+        Ok(url) => Ok(Server {
+            url: split_url(&url),
+            _keeper: None,
+        }),
+        Err(_) => start(),
+    });
+    server.as_ref().map_err(String::as_str)
+}
+
+/// Takes the database name out of a URL.
+fn split_url(url: &str) -> (String, String) {
+    let authority = url.find("://").map_or(0, |at| at + 3);
+    let (base, query) = url.split_at(url.find('?').unwrap_or(url.len()));
+    let end = base[authority..]
+        .find('/')
+        .map_or(base.len(), |at| authority + at);
+    (format!("{}/", &base[..end]), query.to_owned())
+}
+
+fn start() -> Result<Server, String> {
+    let programs = programs().ok_or("no initdb in PATH or /usr/lib/postgresql/*/bin")?;
+    let mut keeper = as_user()
+        .args(["sh", "-c", SCRIPT, "sh"])
+        .arg(&programs)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("the server cannot be started: {error}"))?;
+    let mut folder = String::new();
+    let output = keeper.stdout.take().ok_or("the server has no output")?;
+    let read = BufReader::new(output).read_line(&mut folder);
+    match read {
+        Ok(length) if length > 0 => Ok(Server {
+            url: (
+                "postgres://postgres@localhost/".to_owned(),
+                format!("?host={}", folder.trim().replace('/', "%2F")),
+            ),
+            _keeper: Some(keeper),
+        }),
+        _ => Err("the server did not start".to_owned()),
+    }
+}
+
+/// Begins a command that does not run as root: the server refuses that.
+fn as_user() -> Command {
+    let uid = Command::new("id").arg("-u").output();
+    if uid.is_ok_and(|output| output.stdout == b"0\n") {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]);
+        command
+    } else {
+        Command::new("env")
+    }
+}
+
+/// Folder of the newest installed server programs.
+fn programs() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut versions: Vec<PathBuf> = versions.map(|entry| entry.path().join("bin")).collect();
+    versions.sort();
+    folders.extend(versions.into_iter().rev());
+    let complete = |folder: &PathBuf| {
+        ["initdb", "postgres", "pg_isready"]
+            .iter()
+            .all(|program| Path::new(folder).join(program).is_file())
+    };
+    folders.into_iter().find(complete)
+}
