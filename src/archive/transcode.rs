@@ -223,9 +223,7 @@ impl Archive {
                 match segment {
                     Segment::Frames { numbers, .. } => {
                         let frame = frame.clone();
-                        stream::iter(numbers)
-                            .then(move |number| frame(number))
-                            .boxed()
+                        stream::iter(numbers).then(frame).boxed()
                     }
                     other => {
                         let length = other.len();

@@ -9,7 +9,6 @@ use super::attributes::Attributes;
 use super::{IndexError, NewInstance, Result};
 use crate::dicom::instance::{Attribute, Instance};
 use crate::dicom::keys::{Column, KEYS, Key, Level};
-use crate::dicom::metadata;
 use crate::dicom::uid::InstanceName;
 use crate::dicom::{fold, metadata, temporal};
 use crate::scope::Partition;

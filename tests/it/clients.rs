@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{postgres, python};
 use crate::support::server::Server;
+use crate::support::{postgres, python};
 
 /// Versions of the DICOM service that the printed tutorials are run against.
 const VERSIONS: [&str; 2] = ["v1", "v2"];
