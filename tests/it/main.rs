@@ -8,4 +8,5 @@ mod dcms;
 mod layering;
 mod packaging;
 mod pages;
+mod stow;
 mod support;
