@@ -17,7 +17,7 @@ use crate::index::{Inserted, InstanceRow, NewInstance, Place};
 use crate::scope::{Partition, Scope};
 
 /// Rows or keys handled at a time.
-const BATCH: usize = 500;
+const BATCH: u32 = 500;
 /// Bytes hashed at a time.
 const HASH: usize = 1 << 20;
 
@@ -86,7 +86,7 @@ impl Archive {
     async fn check_rows(&self, options: CheckOptions, report: &mut CheckReport) -> Result<()> {
         let mut after = 0;
         loop {
-            let rows = self.index.all_instances(after, BATCH as u32).await?;
+            let rows = self.index.all_instances(after, BATCH).await?;
             let Some(last) = rows.last() else {
                 return Ok(());
             };
@@ -117,7 +117,7 @@ impl Archive {
             .work(move || Ok(blobs.list(Some(young.into()))?))
             .await?;
         report.blobs = keys.len() as u64;
-        for batch in keys.chunks(BATCH) {
+        for batch in keys.chunks(BATCH as usize) {
             let known = self.index.known_keys(batch).await?;
             let orphans: Vec<String> = batch
                 .iter()
@@ -147,7 +147,7 @@ impl Archive {
             blobs: keys.len() as u64,
             ..ReindexReport::default()
         };
-        for (done, batch) in keys.chunks(BATCH).enumerate() {
+        for (done, batch) in keys.chunks(BATCH as usize).enumerate() {
             let known = self.index.known_keys(batch).await?;
             let mut new = Vec::new();
             for (key, known) in batch.iter().zip(known) {
@@ -167,7 +167,7 @@ impl Archive {
                     Inserted::Exists { .. } => report.known += 1,
                 }
             }
-            progress((done * BATCH + batch.len()) as u64, report.blobs);
+            progress((done * BATCH as usize + batch.len()) as u64, report.blobs);
         }
         Ok(report)
     }

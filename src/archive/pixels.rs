@@ -97,7 +97,8 @@ impl Maker {
         make: impl Future<Output = Result<Made>> + Send,
     ) -> Result<Made> {
         self.cache
-            .try_get_with(key, make)
+            // Boxed: what makes a frame is large and would sit in every future around it.
+            .try_get_with(key, Box::pin(make))
             .await
             .map_err(ArchiveError::Shared)
     }

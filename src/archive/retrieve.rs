@@ -98,7 +98,7 @@ impl OpenInstance {
 }
 
 impl Archive {
-    /// Version of a target for its ETag.
+    /// Version of a target for its `ETag`.
     ///
     /// # Errors
     /// [`ArchiveError::NotFound`] when it does not exist in the scope.
@@ -309,21 +309,19 @@ impl Archive {
         length: u64,
     ) -> Content {
         let archive = self.clone();
-        let chunks = stream::iter(segments)
-            .flat_map(move |segment| pieces(segment))
-            .then(move |piece| {
-                let (archive, source) = (archive.clone(), source.clone());
-                async move {
-                    match piece {
-                        Piece::Bytes(bytes) => Ok(bytes),
-                        Piece::Read { range, width } => {
-                            archive
-                                .work(move || read_piece(&*source, range, width))
-                                .await
-                        }
+        let chunks = stream::iter(segments).flat_map(pieces).then(move |piece| {
+            let (archive, source) = (archive.clone(), source.clone());
+            async move {
+                match piece {
+                    Piece::Bytes(bytes) => Ok(bytes),
+                    Piece::Read { range, width } => {
+                        archive
+                            .work(move || read_piece(&*source, range, width))
+                            .await
                     }
                 }
-            });
+            }
+        });
         Content {
             length,
             chunks: chunks.boxed(),

@@ -394,7 +394,7 @@ async fn write_gathered(spooling: &mut Spooling) -> Result<()> {
         .file
         .file()
         .and_then(File::try_clone)
-        .map_err(|e| spool_failure(e))?;
+        .map_err(spool_failure)?;
     let mut hasher = std::mem::take(&mut spooling.hasher);
     let wrote = tokio::task::spawn_blocking(move || {
         let mut file = file;
@@ -496,7 +496,7 @@ fn prepare_source(
     source: &dyn Source,
     write: impl FnOnce(&str) -> std::result::Result<[u8; 32], crate::blob::BlobError>,
 ) -> Prepared {
-    if source.len() == 0 {
+    if source.is_empty() {
         return Prepared::Done(unreadable(
             options.rules,
             "the part is empty: it must hold a DICOM file",

@@ -58,7 +58,11 @@ pub(super) async fn retrieve_metadata(
         xml_parts(archive, &scope, &target, links).await?
     } else {
         let rows = archive.metadata(&scope, &target).await?;
-        let mut response = Body::from_stream(array(archive.clone(), rows, links)).into_response();
+        let mut response =
+            Body::from_stream(array(archive.clone(), rows, links).inspect_err(|error| {
+                tracing::error!(cause = error.cause(), "an answer broke off");
+            }))
+            .into_response();
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static(DICOM_JSON));

@@ -65,7 +65,6 @@ pub(crate) struct Face {
 }
 
 /// The whole service as a router.
-#[must_use]
 pub fn router(
     archive: Archive,
     links: LinksConfig,

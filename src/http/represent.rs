@@ -1,4 +1,4 @@
-//! Small pieces shared by the retrieve services: wishes to syntaxes, content to bodies, ETags.
+//! Small pieces shared by the retrieve services: wishes to syntaxes, content to bodies, `ETags`.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -129,12 +129,12 @@ pub(super) fn body_of(content: Content) -> Response {
     response
 }
 
-/// The ETag of a version.
+/// The `ETag` of a version.
 pub(super) fn etag(version: Version) -> String {
     format!("\"{}-{}\"", version.version, version.instances)
 }
 
-/// Whether `If-None-Match` names the ETag; quoted, bare and weak spellings are the same, `*` names all.
+/// Whether `If-None-Match` names the `ETag`; quoted, bare and weak spellings are the same, `*` names all.
 pub(super) fn not_modified(headers: &HeaderMap, etag: &str) -> bool {
     let bare = |text: &str| {
         text.trim()

@@ -1,5 +1,11 @@
 //! Integration tests, one binary: a module per service or promise, `support` for what they share.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests are tests, and say what they skip"
+)]
+
 mod changefeed;
 mod clients;
 mod configuration;
