@@ -66,6 +66,9 @@ for path in sys.argv[2:]:
     tags = {node.get("tag") for node in root}
     assert tags == set(metadata) - {"00083002"}, (tags ^ set(metadata))
 
+    found = parts(get(base + "/instances", 'multipart/related; type="application/dicom+xml"', params={"SOPInstanceUID": str(dataset.SOPInstanceUID)}))
+    assert len(found) == 1 and b'keyword="SOPInstanceUID"' in found[0].content
+
     archive = zipfile.ZipFile(io.BytesIO(get(study, "application/zip").content))
     assert archive.testzip() is None
     assert any(archive.read(name) == original for name in archive.namelist())
@@ -127,6 +130,26 @@ for path in sys.argv[2:]:
     assert small[:2] == b"\xff\xd8"
     gif = get(url + "/rendered", "image/gif").content
     assert gif[:4] == b"GIF8"
+    for level in (url + "/frames/1", url.split("/instances/")[0], study):
+        assert get(level + "/rendered", "*/*").headers["Content-Type"] == "image/jpeg"
+    several = parts(get(study + "/rendered", 'multipart/related; type="image/png"'))
+    assert len(several) == frames and several[0].content == png
+    assert get(url + "/frames/1/thumbnail?viewport=32,32", "image/png").content[:4] == b"\x89PNG"
+    picture = get(base, "*/*", params={"requestType": "WADO", "studyUID": dataset.StudyInstanceUID, "seriesUID": dataset.SeriesInstanceUID,
+                                       "objectUID": dataset.SOPInstanceUID, "contentType": "image/png", "rows": "20"})
+    assert struct.unpack(">II", picture.content[16:24])[1] == 20
+    for bad in ({"anonymize": "yes"}, {"windowCenter": "1"}, {"presentationUID": "1.2"}, {"rows": "x"}):
+        wrong = {"requestType": "WADO", "objectUID": dataset.SOPInstanceUID, **bad}
+        get(base, "*/*", 400, params=wrong)
+
+    named = set(re.findall(r'"BulkDataURI":"([^"]+)"', get(study + "/metadata", "application/dicom+json").text))
+    for level in (url, url.split("/instances/")[0], study):
+        values = parts(get(level + "/bulkdata", 'multipart/related; type="*/*"'))
+        assert {value.headers[b"Content-Location"].decode() for value in values} == named
+        assert len(parts(get(level + "/pixeldata", 'multipart/related; type="*/*"'))) == 1
+    for uri in named:
+        assert parts(get(uri, 'multipart/related; type="*/*"'))[0].content == get(uri, "application/octet-stream").content
+
     bulk = metadata["7FE00010"]["BulkDataURI"]
     whole = get(bulk, "application/octet-stream").content
     part = get(bulk, "application/octet-stream", 206, headers={"Range": "bytes=10-19"}).content
