@@ -8,6 +8,7 @@
 
 mod changefeed;
 mod clients;
+mod commands;
 mod configuration;
 mod conformance;
 mod contract_index;
