@@ -55,13 +55,33 @@ pub(crate) fn study(number: u64, total: u64) -> Study {
     let birth = day(2026, 1, 1) - Duration::days(of_patient.random_range(0..36_000));
     let days_ago = i64::try_from(total.saturating_sub(number + 1) / PER_DAY).unwrap_or(0);
     let modality = modality(&mut rng);
-    let part = pick(&mut rng, &["CHEST", "ABDOMEN", "HEAD", "KNEE", "SPINE", "PELVIS", "HAND", "NECK", "HIP", "SHOULDER"]);
-    let way = pick(&mut rng, &["ROUTINE", "W CONTRAST", "WO CONTRAST", "FOLLOW UP", "EMERGENCY"]);
+    let part = pick(
+        &mut rng,
+        &[
+            "CHEST", "ABDOMEN", "HEAD", "KNEE", "SPINE", "PELVIS", "HAND", "NECK", "HIP",
+            "SHOULDER",
+        ],
+    );
+    let way = pick(
+        &mut rng,
+        &[
+            "ROUTINE",
+            "W CONTRAST",
+            "WO CONTRAST",
+            "FOLLOW UP",
+            "EMERGENCY",
+        ],
+    );
     let mut of_referrer = SmallRng::seed_from_u64(rng.random_range(0..3000) ^ 0xD0C0_0000_0000);
     Study {
         uid: uid(&mut rng),
         date: dicom_date(day(2026, 6, 30) - Duration::days(days_ago)),
-        time: format!("{:02}{:02}{:02}", rng.random_range(6..22), rng.random_range(0..60), rng.random_range(0..60)),
+        time: format!(
+            "{:02}{:02}{:02}",
+            rng.random_range(6..22),
+            rng.random_range(0..60),
+            rng.random_range(0..60)
+        ),
         accession: format!("A{:09}", number.wrapping_mul(7919) % 1_000_000_000),
         patient_id: format!("PAT{patient:08}"),
         patient_name,
@@ -78,7 +98,9 @@ pub(crate) fn instances(number: u64, total: u64) -> Vec<NewInstance> {
     let study = study(number, total);
     let mut rng = SmallRng::seed_from_u64(number ^ 0x1257_0000_0000);
     let series = rng.random_range(1..=2);
-    (1..=series).map(|number| instance(&study, number, &mut rng)).collect()
+    (1..=series)
+        .map(|number| instance(&study, number, &mut rng))
+        .collect()
 }
 
 fn instance(study: &Study, series: u32, rng: &mut SmallRng) -> NewInstance {
@@ -114,7 +136,11 @@ fn instance(study: &Study, series: u32, rng: &mut SmallRng) -> NewInstance {
         partition: Partition::DEFAULT,
         digest: *blake3::hash(instance_uid.as_bytes()).as_bytes(),
         place: Place {
-            key: format!("{:02x}/{}/{series_uid}/{instance_uid}.1.dcm", rng.random::<u8>(), study.uid),
+            key: format!(
+                "{:02x}/{}/{series_uid}/{instance_uid}.1.dcm",
+                rng.random::<u8>(),
+                study.uid
+            ),
             offset: 0,
             length: 526_000,
         },
@@ -158,7 +184,10 @@ fn walked(values: &[(u32, &str)]) -> (Vec<Attribute>, Metadata) {
             VR::IS | VR::US => (*value).to_owned(),
             _ => format!("\"{value}\""),
         };
-        text.push_str(&format!("{{\"vr\":\"{}\",\"Value\":[{json}]}}", vr.to_string()));
+        text.push_str(&format!(
+            "{{\"vr\":\"{}\",\"Value\":[{json}]}}",
+            vr.to_string()
+        ));
         attributes.push(Attribute {
             tag,
             vr,
@@ -180,9 +209,27 @@ fn name(rng: &mut SmallRng) -> (String, &'static str) {
     let drawn = rng.random::<f64>();
     let family = family(((drawn * drawn) * FAMILIES as f64) as u64);
     let (given, sex) = if rng.random_bool(0.5) {
-        (pick(rng, &["ANNA", "MARIA", "EMMA", "LAURA", "SOFIA", "JULIA", "CLARA", "LEA", "NINA", "EVA", "IDA", "RUTH", "MAYA", "ELLEN", "IRIS"]), "F")
+        (
+            pick(
+                rng,
+                &[
+                    "ANNA", "MARIA", "EMMA", "LAURA", "SOFIA", "JULIA", "CLARA", "LEA", "NINA",
+                    "EVA", "IDA", "RUTH", "MAYA", "ELLEN", "IRIS",
+                ],
+            ),
+            "F",
+        )
     } else {
-        (pick(rng, &["JOHN", "PETER", "PAUL", "LUCAS", "DAVID", "THOMAS", "SIMON", "KARL", "OSCAR", "HUGO", "IVAN", "AMIR", "NOAH", "JONAS", "ERIK"]), "M")
+        (
+            pick(
+                rng,
+                &[
+                    "JOHN", "PETER", "PAUL", "LUCAS", "DAVID", "THOMAS", "SIMON", "KARL", "OSCAR",
+                    "HUGO", "IVAN", "AMIR", "NOAH", "JONAS", "ERIK",
+                ],
+            ),
+            "M",
+        )
     };
     let middle = char::from(b'A' + rng.random_range(0..26));
     (format!("{family}^{given}^{middle}"), sex)
@@ -191,17 +238,18 @@ fn name(rng: &mut SmallRng) -> (String, &'static str) {
 /// The family name number `number`; the first one is the most frequent.
 fn family(number: u64) -> String {
     const STARTS: [&str; 40] = [
-        "SMI", "MÜL", "GAR", "JOHN", "NOV", "IVAN", "KOW", "ROS", "SIL", "HAN", "LIND", "BERG", "DUB", "MOR", "FISCH",
-        "WEB", "SCHMI", "BECK", "HOFF", "KRAUS", "LEH", "WAG", "ZIM", "BRAND", "VOG", "PET", "AND", "NIEL", "CAR", "DIM",
-        "POP", "TAN", "NAK", "YAM", "SUZ", "KIM", "PAR", "NGU", "TR", "ÖZ",
+        "SMI", "MÜL", "GAR", "JOHN", "NOV", "IVAN", "KOW", "ROS", "SIL", "HAN", "LIND", "BERG",
+        "DUB", "MOR", "FISCH", "WEB", "SCHMI", "BECK", "HOFF", "KRAUS", "LEH", "WAG", "ZIM",
+        "BRAND", "VOG", "PET", "AND", "NIEL", "CAR", "DIM", "POP", "TAN", "NAK", "YAM", "SUZ",
+        "KIM", "PAR", "NGU", "TR", "ÖZ",
     ];
     const MIDDLES: [&str; 25] = [
-        "", "TH", "L", "E", "SON", "A", "O", "I", "EN", "ER", "AN", "IN", "OV", "EL", "AR", "ES", "IT", "UR", "OM", "AS",
-        "IL", "ET", "OR", "UN", "AD",
+        "", "TH", "L", "E", "SON", "A", "O", "I", "EN", "ER", "AN", "IN", "OV", "EL", "AR", "ES",
+        "IT", "UR", "OM", "AS", "IL", "ET", "OR", "UN", "AD",
     ];
     const ENDS: [&str; 20] = [
-        "", "ER", "SEN", "MANN", "SKI", "EZ", "OVA", "INI", "AUER", "STEIN", "FELD", "BACH", "WITZ", "DOTTIR", "OTO", "ADA",
-        "MOTO", "YEN", "OGLU", "IDIS",
+        "", "ER", "SEN", "MANN", "SKI", "EZ", "OVA", "INI", "AUER", "STEIN", "FELD", "BACH",
+        "WITZ", "DOTTIR", "OTO", "ADA", "MOTO", "YEN", "OGLU", "IDIS",
     ];
     let number = usize::try_from(number).unwrap_or(0);
     let (start, middle, end) = (number % 40, (number / 40) % 25, (number / 1000) % 20);
@@ -223,7 +271,10 @@ fn modality(rng: &mut SmallRng) -> &'static str {
 }
 
 fn uid(rng: &mut SmallRng) -> String {
-    format!("1.2.826.0.1.3680043.8.498.{}", rng.random_range(10_u128.pow(37)..10_u128.pow(38)))
+    format!(
+        "1.2.826.0.1.3680043.8.498.{}",
+        rng.random_range(10_u128.pow(37)..10_u128.pow(38))
+    )
 }
 
 fn pick(rng: &mut SmallRng, values: &[&'static str]) -> &'static str {
@@ -236,5 +287,10 @@ fn day(year: i32, month: u8, day: u8) -> Date {
 }
 
 fn dicom_date(date: Date) -> String {
-    format!("{:04}{:02}{:02}", date.year(), u8::from(date.month()), date.day())
+    format!(
+        "{:04}{:02}{:02}",
+        date.year(),
+        u8::from(date.month()),
+        date.day()
+    )
 }

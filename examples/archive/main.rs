@@ -51,7 +51,9 @@ async fn fill(index: &Arc<dyn Index>, total: u64) -> Outcome<()> {
         let mut next = 0;
         while next < total {
             let end = (next + BATCH).min(total);
-            let batch: Vec<_> = (next..end).flat_map(|number| generate::instances(number, total)).collect();
+            let batch: Vec<_> = (next..end)
+                .flat_map(|number| generate::instances(number, total))
+                .collect();
             if sender.blocking_send((end, batch)).is_err() {
                 break;
             }
@@ -62,7 +64,10 @@ async fn fill(index: &Arc<dyn Index>, total: u64) -> Outcome<()> {
         index.insert(&batch).await?;
         if end % 50_000 == 0 || end == total {
             let seconds = start.elapsed().as_secs_f64();
-            eprintln!("{end} studies in {seconds:.0} s, {:.0} a second", end as f64 / seconds);
+            eprintln!(
+                "{end} studies in {seconds:.0} s, {:.0} a second",
+                end as f64 / seconds
+            );
         }
     }
     maker.await?;
@@ -78,16 +83,36 @@ const SHAPES: [Shape; 11] = [
     ("worklist page 1", |_, _| query(100, vec![])),
     ("today and modality", |_, total| {
         let last = generate::study(total - 1, total);
-        query(100, vec![single(0x0008_0020, &last.date), single(0x0008_0061, last.modality)])
+        query(
+            100,
+            vec![
+                single(0x0008_0020, &last.date),
+                single(0x0008_0061, last.modality),
+            ],
+        )
     }),
-    ("study UID", |rng, total| query(100, vec![single(0x0020_000D, &any(rng, total).uid)])),
-    ("Patient ID", |rng, total| query(100, vec![single(0x0010_0020, &any(rng, total).patient_id)])),
-    ("accession number", |rng, total| query(100, vec![single(0x0008_0050, &any(rng, total).accession)])),
-    ("whole name", |rng, total| query(100, vec![single(0x0010_0010, &any(rng, total).patient_name)])),
+    ("study UID", |rng, total| {
+        query(100, vec![single(0x0020_000D, &any(rng, total).uid)])
+    }),
+    ("Patient ID", |rng, total| {
+        query(100, vec![single(0x0010_0020, &any(rng, total).patient_id)])
+    }),
+    ("accession number", |rng, total| {
+        query(100, vec![single(0x0008_0050, &any(rng, total).accession)])
+    }),
+    ("whole name", |rng, total| {
+        query(
+            100,
+            vec![single(0x0010_0010, &any(rng, total).patient_name)],
+        )
+    }),
     ("name prefix family^giv*", |rng, total| {
         let name = any(rng, total).patient_name;
         let end = name.find('^').map_or(name.len(), |at| at + 4);
-        query(100, vec![wildcard(0x0010_0010, &format!("{}*", &name[..end]))])
+        query(
+            100,
+            vec![wildcard(0x0010_0010, &format!("{}*", &name[..end]))],
+        )
     }),
     ("name words fam giv", |rng, total| {
         let name = any(rng, total).patient_name.to_lowercase();
@@ -106,7 +131,13 @@ const SHAPES: [Shape; 11] = [
             from: Some(study.date.clone()),
             to: Some(study.date),
         };
-        query(100, vec![condition(0x0008_0020, range), single(0x0008_0061, study.modality)])
+        query(
+            100,
+            vec![
+                condition(0x0008_0020, range),
+                single(0x0008_0061, study.modality),
+            ],
+        )
     }),
     ("last 7 days and modality", |rng, total| {
         let from = generate::study(total.saturating_sub(7000), total).date;
@@ -115,13 +146,19 @@ const SHAPES: [Shape; 11] = [
             to: None,
         };
         let modality = any(rng, total).modality;
-        query(100, vec![condition(0x0008_0020, range), single(0x0008_0061, modality)])
+        query(
+            100,
+            vec![condition(0x0008_0020, range), single(0x0008_0061, modality)],
+        )
     }),
 ];
 
 async fn measure(index: &dyn Index, total: u64) -> Outcome<()> {
     let scope = Scope::everything();
-    eprintln!("{:<28} {:>9} {:>9} {:>9} {:>6}", "shape", "p50 ms", "p95 ms", "max ms", "rows");
+    eprintln!(
+        "{:<28} {:>9} {:>9} {:>9} {:>6}",
+        "shape", "p50 ms", "p95 ms", "max ms", "rows"
+    );
     for (name, make) in SHAPES {
         let mut rng = SmallRng::seed_from_u64(7);
         let mut times = Vec::with_capacity(ROUNDS);
@@ -139,7 +176,12 @@ async fn measure(index: &dyn Index, total: u64) -> Outcome<()> {
         times.sort();
         let at = |share: f64| millis(times[((times.len() - 1) as f64 * share) as usize]);
         let rows = rows as f64 / ROUNDS as f64;
-        eprintln!("{name:<28} {:>9.2} {:>9.2} {:>9.2} {rows:>6.1}", at(0.5), at(0.95), at(1.0));
+        eprintln!(
+            "{name:<28} {:>9.2} {:>9.2} {:>9.2} {rows:>6.1}",
+            at(0.5),
+            at(0.95),
+            at(1.0)
+        );
     }
     Ok(())
 }

@@ -89,7 +89,10 @@ impl<D: Dialect> Audit for SqlIndex<D> {
             let mut connection = self.writers.acquire().await?;
             Statement::<D>::new(D::ANALYZE).run(&mut connection).await
         };
-        analyzed.await.map(|_| ()).map_err(failed::<D>("an analysis"))
+        analyzed
+            .await
+            .map(|_| ())
+            .map_err(failed::<D>("an analysis"))
     }
 
     async fn ping(&self) -> Result<()> {

@@ -3,6 +3,7 @@
 mod clients;
 mod configuration;
 mod conformance;
+mod contract_blob;
 mod contract_index;
 mod dcms;
 mod layering;

@@ -4,4 +4,5 @@ pub(crate) mod index;
 pub(crate) mod postgres;
 pub(crate) mod python;
 pub(crate) mod queries;
+pub(crate) mod s3;
 pub(crate) mod server;
