@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// A DICOMweb server: store, retrieve, search, delete and a change feed over HTTP.
+/// A `DICOMweb` server: store, retrieve, search, delete and a change feed over HTTP.
 #[derive(Debug, Parser)]
 #[command(name = "stowage", version, about, max_term_width = 100)]
 pub struct Cli {
@@ -129,7 +129,7 @@ pub struct StorageConfig {
         global = true
     )]
     pub data_dir: PathBuf,
-    /// Index: `sqlite://path` or `postgres://user:password@host/database`; an SQLite file in the data folder when absent.
+    /// Index: `sqlite://path` or `postgres://user:password@host/database`; an `SQLite` file in the data folder when absent.
     #[arg(
         long,
         env = "STOWAGE_DATABASE_URL",
@@ -345,7 +345,7 @@ pub struct AccessConfig {
         global = true
     )]
     pub jwt_secret: Option<Secret>,
-    /// PEM file with the public key of RS, PS, ES or EdDSA tokens.
+    /// PEM file with the public key of RS, PS, ES or `EdDSA` tokens.
     #[arg(long, env = "STOWAGE_JWT_KEY_FILE", global = true)]
     pub jwt_key_file: Option<PathBuf>,
     /// URL or file of a JSON Web Key Set; found by OIDC discovery from the issuer when no key is given.

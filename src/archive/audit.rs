@@ -17,7 +17,7 @@ use crate::index::{Inserted, InstanceRow, NewInstance, Place};
 use crate::scope::{Partition, Scope};
 
 /// Rows or keys handled at a time.
-const BATCH: usize = 500;
+const BATCH: u32 = 500;
 /// Blobs looked at together.
 const AT_ONCE: usize = 8;
 
@@ -86,7 +86,7 @@ impl Archive {
     async fn check_rows(&self, options: CheckOptions, report: &mut CheckReport) -> Result<()> {
         let mut after = 0;
         loop {
-            let rows = self.index.all_instances(after, BATCH as u32).await?;
+            let rows = self.index.all_instances(after, BATCH).await?;
             let Some(last) = rows.last() else {
                 return Ok(());
             };
@@ -114,7 +114,10 @@ impl Archive {
     async fn check_blobs(&self, options: CheckOptions, report: &mut CheckReport) -> Result<()> {
         let young =
             OffsetDateTime::now_utc() - std::time::Duration::from_secs(options.young_seconds);
-        let mut batches = self.blobs.list(Some(young.into())).try_chunks(BATCH);
+        let mut batches = self
+            .blobs
+            .list(Some(young.into()))
+            .try_chunks(BATCH as usize);
         while let Some(batch) = batches.try_next().await.map_err(|e| e.1)? {
             report.blobs += batch.len() as u64;
             let known = self.index.known_keys(&batch).await?;
@@ -145,7 +148,7 @@ impl Archive {
             blobs: keys.len() as u64,
             ..ReindexReport::default()
         };
-        for (done, batch) in keys.chunks(BATCH).enumerate() {
+        for (done, batch) in keys.chunks(BATCH as usize).enumerate() {
             let known = self.index.known_keys(batch).await?;
             let mut new = Vec::new();
             for (key, known) in batch.iter().zip(known) {
@@ -164,7 +167,7 @@ impl Archive {
                     Inserted::Exists { .. } => report.known += 1,
                 }
             }
-            progress((done * BATCH + batch.len()) as u64, report.blobs);
+            progress((done * BATCH as usize + batch.len()) as u64, report.blobs);
         }
         Ok(report)
     }

@@ -6,6 +6,9 @@ use futures_util::{StreamExt, TryStreamExt};
 use super::Archive;
 use super::error::{ArchiveError, Result};
 use super::retrieve::{Content, OpenInstance};
+use dicom_core::VR;
+
+use crate::dicom::endian::{swap, swap_width};
 use crate::dicom::frames::{BitRange, FrameSlices};
 use crate::dicom::instance::BulkItem;
 use crate::dicom::media::{self, Plan, syntax};
@@ -21,6 +24,12 @@ pub struct BulkValue {
 }
 
 impl BulkValue {
+    /// Whether it is an encapsulated document, whose media type stands in (0042,0012).
+    #[must_use]
+    pub fn is_document(&self) -> bool {
+        self.item.path == "00420011"
+    }
+
     /// Content-Type of the answer when it is sent as `media`.
     #[must_use]
     pub fn content_type(&self, media: &str) -> String {
@@ -53,11 +62,10 @@ impl Archive {
         let slices = instance
             .frame(number)
             .ok_or_else(|| ArchiveError::not_found(format!("frame {number}")))?;
-        let held = instance.row.layout.transfer_syntax.as_str();
         match plan {
             Plan::Stored => self.slices(instance, &slices).await,
-            Plan::Native if media::is_native(held) && held != syntax::EXPLICIT_BE => {
-                self.slices(instance, &slices).await
+            Plan::Native if media::is_native(&instance.row.layout.transfer_syntax) => {
+                self.native_slices(instance, &slices).await
             }
             Plan::Native => {
                 let samples = self.samples(instance, number).await?;
@@ -67,7 +75,7 @@ impl Archive {
         }
     }
 
-    /// The bytes of slices, shifted when they start inside a byte.
+    /// The stored bytes of slices; bits that do not fill their bytes are cut out in any case.
     pub(super) async fn slices(
         &self,
         instance: &OpenInstance,
@@ -81,11 +89,31 @@ impl Archive {
             );
         }
         let content = Content::chain(parts);
-        if let Some(bits) = slices.bits {
-            let packed = collect(content).await?;
-            return Ok(Content::whole(Bytes::from(shift(&packed, bits))));
+        match slices.bits {
+            Some(bits) if slices.swap < 2 => Ok(Content::whole(Bytes::from(shift(
+                &collect(content).await?,
+                bits,
+            )))),
+            _ => Ok(content),
         }
-        Ok(content)
+    }
+
+    /// The bytes of native slices in little endian.
+    pub(super) async fn native_slices(
+        &self,
+        instance: &OpenInstance,
+        slices: &FrameSlices,
+    ) -> Result<Content> {
+        let content = self.slices(instance, slices).await?;
+        if slices.swap < 2 {
+            return Ok(content);
+        }
+        if let Some(bits) = slices.bits {
+            let mut bytes = collect(content).await?;
+            swap(&mut bytes, slices.swap);
+            return Ok(Content::whole(Bytes::from(shift(&bytes, bits))));
+        }
+        Ok(swapped(content, slices.swap))
     }
 
     /// The value a `BulkDataURI` names; `path` is what follows `bulkdata/`.
@@ -136,33 +164,34 @@ impl Archive {
         let content = self
             .dataset_range(&instance.row, value.item.offset, value.item.length)
             .await?;
-        let width = match instance.row.layout.transfer_syntax.as_str() {
-            syntax::EXPLICIT_BE => vr_width(&value.item.vr),
-            _ => 1,
+        let big = instance.row.layout.transfer_syntax == syntax::EXPLICIT_BE;
+        let pixels = instance
+            .frame(1)
+            .filter(|_| value.item.path.starts_with("7FE0"));
+        let width = match pixels {
+            _ if !big => 1,
+            Some(frame) => frame.swap,
+            None => value.item.vr.parse::<VR>().map_or(1, swap_width),
         };
-        if width < 2 {
-            return Ok(content);
-        }
-        let length = content.length;
-        let chunks = content.chunks.map_ok(move |chunk| {
-            let mut bytes = chunk.to_vec();
-            bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
-            Bytes::from(bytes)
-        });
-        Ok(Content {
-            length,
-            chunks: chunks.boxed(),
+        Ok(if width < 2 {
+            content
+        } else {
+            swapped(content, width)
         })
     }
 }
 
-/// Bytes of one value of a VR, as far as byte order matters (PS3.5 §7.3).
-fn vr_width(vr: &str) -> usize {
-    match vr {
-        "OW" | "US" | "SS" | "AT" => 2,
-        "OL" | "OF" | "UL" | "SL" | "FL" => 4,
-        "OV" | "OD" | "UV" | "SV" | "FD" => 8,
-        _ => 1,
+/// Turns the bytes of each `width` round; chunks are multiples of it but for the last.
+fn swapped(content: Content, width: u8) -> Content {
+    let length = content.length;
+    let chunks = content.chunks.map_ok(move |chunk| {
+        let mut bytes = chunk.to_vec();
+        swap(&mut bytes, width);
+        Bytes::from(bytes)
+    });
+    Content {
+        length,
+        chunks: chunks.boxed(),
     }
 }
 
@@ -179,11 +208,12 @@ pub(super) async fn collect(content: Content) -> Result<Vec<u8>> {
 /// Moves bits down so that the frame starts at the first bit, and clears what is not its own (PS3.5 §8.1.1).
 fn shift(packed: &[u8], bits: BitRange) -> Vec<u8> {
     let length = usize::try_from(bits.length.div_ceil(8)).unwrap_or(0);
-    let skip = u32::from(bits.skip.min(7));
+    let packed = packed.get(usize::from(bits.skip / 8)..).unwrap_or_default();
+    let skip = u32::from(bits.skip % 8);
+    let byte = |at: usize| u16::from(packed.get(at).copied().unwrap_or(0));
     let mut out: Vec<u8> = (0..length)
         .map(|i| {
-            let pair = |at: usize| u16::from(packed.get(at).copied().unwrap_or(0));
-            let both = pair(i) | (pair(i + 1) << 8);
+            let both = byte(i) | (byte(i + 1) << 8);
             u8::try_from((both >> skip) & 0xFF).unwrap_or(0)
         })
         .collect();

@@ -11,6 +11,7 @@ pub mod fields;
 pub mod frames;
 pub mod import;
 pub mod pixels;
+pub mod render;
 pub mod represent;
 pub mod retrieve;
 pub mod rules;
@@ -18,6 +19,7 @@ pub mod search;
 pub mod store;
 pub mod sweep;
 pub mod transcode;
+pub mod zip;
 
 use std::sync::Arc;
 

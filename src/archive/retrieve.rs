@@ -14,16 +14,21 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use super::error::{ArchiveError, Result};
 use super::{Archive, describe};
+use crate::dicom::endian::swap;
 use crate::dicom::frames::{FrameSlices, PackedFrames};
 use crate::dicom::inflate;
 use crate::dicom::instance::BulkItem;
+use crate::dicom::keys::Level;
 use crate::dicom::media::syntax::EXPLICIT_LE;
+use crate::dicom::query::{Case, Condition, Include, Matching, Query, TagPath};
 use crate::dicom::rewrite::{self, Edits, Segment};
 use crate::dicom::source::Source;
-use crate::dicom::uid::{InstanceName, Target};
+use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::dicom::walk::Limits as WalkLimits;
-use crate::index::{ContentRow, InstanceRow, MetadataRow, Place, Version};
+use crate::index::{ContentRow, InstanceRow, MetadataRow, Place, Version, WithMetadata};
 use crate::scope::Scope;
+use dicom_core::VR;
+use dicom_dictionary_std::tags;
 
 /// Rows read from the index at a time.
 const PAGE: u32 = 500;
@@ -85,14 +90,6 @@ impl OpenInstance {
         PackedFrames::new(&self.frames).map_or(0, |f| f.count())
     }
 
-    /// The Pixel Data value, when it is native.
-    #[must_use]
-    pub fn pixel_value(&self) -> Option<&BulkItem> {
-        self.bulk
-            .iter()
-            .find(|item| matches!(item.path.as_str(), "7FE00010" | "7FE00008" | "7FE00009"))
-    }
-
     /// Where a frame lies; `number` counts from 1.
     #[must_use]
     pub fn frame(&self, number: u32) -> Option<FrameSlices> {
@@ -101,7 +98,7 @@ impl OpenInstance {
 }
 
 impl Archive {
-    /// Version of a target for its ETag.
+    /// Version of a target for its `ETag`.
     ///
     /// # Errors
     /// [`ArchiveError::NotFound`] when it does not exist in the scope.
@@ -110,6 +107,61 @@ impl Archive {
             .version(scope, target)
             .await?
             .ok_or_else(|| ArchiveError::not_found(describe(target)))
+    }
+
+    /// Finds an instance by its own UID, within a study or series when they are named.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when there is none, [`ArchiveError::Invalid`] when there are several.
+    pub async fn locate(
+        &self,
+        scope: &Scope,
+        study: Option<&StudyUid>,
+        series: Option<&SeriesUid>,
+        instance: &InstanceUid,
+    ) -> Result<InstanceName> {
+        let uid = |tag, value: &str| Condition {
+            path: TagPath::from(tag),
+            vr: VR::UI,
+            matching: Matching::Single(value.to_owned()),
+            case: Case::Sensitive,
+        };
+        let mut conditions = vec![uid(tags::SOP_INSTANCE_UID, instance.as_str())];
+        conditions.extend(study.map(|s| uid(tags::STUDY_INSTANCE_UID, s.as_str())));
+        conditions.extend(series.map(|s| uid(tags::SERIES_INSTANCE_UID, s.as_str())));
+        let query = Query {
+            level: Level::Instance,
+            study: None,
+            series: None,
+            conditions,
+            include: Include::Fields(Vec::new()),
+            limit: Some(2),
+            offset: 0,
+        };
+        let page = self
+            .index
+            .search(scope, &query, WithMetadata::No, None)
+            .await?;
+        let unknown = || ArchiveError::not_found(format!("the instance {instance}"));
+        match page.rows.as_slice() {
+            [found] => {
+                let study = StudyUid::parse(&found.study_uid).ok();
+                let series = found
+                    .series_uid
+                    .as_deref()
+                    .and_then(|s| SeriesUid::parse(s).ok());
+                let name = study.zip(series).map(|(study, series)| InstanceName {
+                    study,
+                    series,
+                    instance: instance.clone(),
+                });
+                name.ok_or_else(unknown)
+            }
+            [] => Err(unknown()),
+            _ => Err(ArchiveError::invalid(
+                "several studies hold an instance with this UID: name the study and series too",
+            )),
+        }
     }
 
     /// Rows of all instances of a target, oldest first.
@@ -276,21 +328,19 @@ impl Archive {
         length: u64,
     ) -> Content {
         let archive = self.clone();
-        let chunks = stream::iter(segments)
-            .flat_map(move |segment| pieces(segment))
-            .then(move |piece| {
-                let (archive, source) = (archive.clone(), source.clone());
-                async move {
-                    match piece {
-                        Piece::Bytes(bytes) => Ok(bytes),
-                        Piece::Read { range, width } => {
-                            archive
-                                .work(move || read_piece(&*source, range, width))
-                                .await
-                        }
+        let chunks = stream::iter(segments).flat_map(pieces).then(move |piece| {
+            let (archive, source) = (archive.clone(), source.clone());
+            async move {
+                match piece {
+                    Piece::Bytes(bytes) => Ok(bytes),
+                    Piece::Read { range, width } => {
+                        archive
+                            .work(move || read_piece(&*source, range, width))
+                            .await
                     }
                 }
-            });
+            }
+        });
         Content {
             length,
             chunks: chunks.boxed(),
@@ -347,7 +397,7 @@ fn read_piece(source: &dyn Source, range: Range<u64>, width: u8) -> Result<Bytes
         }
     }
     if width > 1 {
-        rewrite::swap(&mut buffer, usize::from(width));
+        swap(&mut buffer, width);
     }
     Ok(Bytes::from(buffer))
 }

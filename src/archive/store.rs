@@ -405,7 +405,7 @@ async fn write_gathered(spooling: &mut Spooling) -> Result<()> {
         .file
         .file()
         .and_then(File::try_clone)
-        .map_err(|e| spool_failure(e))?;
+        .map_err(spool_failure)?;
     let mut hasher = std::mem::take(&mut spooling.hasher);
     let wrote = tokio::task::spawn_blocking(move || {
         let mut file = file;
@@ -532,7 +532,7 @@ fn walk_source(
     options: &StoreOptions,
     source: &dyn Source,
 ) -> std::result::Result<(Instance, Option<u16>), Box<Outcome>> {
-    if source.len() == 0 {
+    if source.is_empty() {
         let outcome = unreadable(
             options.rules,
             "the part is empty: it must hold a DICOM file",

@@ -7,20 +7,8 @@ use std::io;
 
 use dicom_core::Tag;
 
+use super::identifiers::Identifiers;
 use super::uid::UidError;
-
-/// Identifiers as far as they could be read, as they stand in the file, padding trimmed.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Identifiers {
-    /// (0020,000D)
-    pub study: Option<String>,
-    /// (0020,000E)
-    pub series: Option<String>,
-    /// (0008,0018)
-    pub instance: Option<String>,
-    /// (0008,0016)
-    pub sop_class: Option<String>,
-}
 
 /// Why a file cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +30,7 @@ pub enum WalkError {
         /// What could be read before.
         read: Box<Identifiers>,
     },
-    /// The file is beyond a limit of [`super::walk::Limits`].
+    /// The file is beyond a limit of [`super::limits::Limits`].
     #[error("at byte {offset}, element {}: more than {allowed} {limit}", Shown(*.tag))]
     Limit {
         /// The element in question.

@@ -239,7 +239,7 @@ fn starts_data_set(window: &mut Window<'_>) -> Result<bool, WalkError> {
     };
     let known = StandardDataDictionary.by_tag(header.tag).is_some();
     Ok(known
-        && header.tag.0 <= 0x0020
+        && (0x0004..=0x0020).contains(&header.tag.0)
         && (header.length == UNDEFINED || u64::from(header.length) < length))
 }
 

@@ -4,15 +4,17 @@
 pub mod build;
 pub mod charset;
 pub mod codec;
+pub mod endian;
 pub mod error;
 pub mod fold;
-#[doc(hidden)]
 pub mod frames;
 pub mod header;
+pub mod identifiers;
 pub mod inflate;
 pub mod instance;
 pub mod json;
 pub mod keys;
+pub mod limits;
 pub mod matcher;
 pub mod media;
 pub mod metadata;
@@ -29,3 +31,4 @@ pub mod uid;
 pub mod validate;
 pub mod walk;
 pub mod wildcard;
+pub mod xml;

@@ -3,22 +3,25 @@
 //! Invariant: only values up to 4 KiB pass through memory, all others are copied or swapped from the source by the caller; the
 //! planned length is the length written. Reads through the scanner of the walk, so both agree what the file holds.
 
-use std::io::{self, Write};
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use dicom_core::{Tag, VR};
-use dicom_object::FileMetaTableBuilder;
 
-use super::error::{Identifiers, Limit, WalkError};
+use super::endian::{pixel_swap_width, swap, swap_width};
+use super::error::{Limit, WalkError};
 use super::header::{self, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED};
+use super::identifiers::Identifiers;
 use super::instance::Layout;
-use super::scan::{Element, Event, Limits, Scanner};
-use super::source::{Source, Window, read_full};
+use super::limits::Limits;
+use super::scan::{Element, Event, Scanner};
+use super::source::{Source, Window};
 
-/// Who writes the meta group: a UID of the project's own, made from a random UUID (PS3.5 §B.2).
-pub const IMPLEMENTATION_CLASS: &str = "2.25.240518434574220785389747742621031329525";
-/// Implementation Version Name (0002,0013).
-pub const IMPLEMENTATION_VERSION: &str = concat!("STOWAGE_", env!("CARGO_PKG_VERSION"));
+pub use meta::{IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION};
+pub use segment::{FrameWriter, Segment, total_length, write};
+
+mod meta;
+mod segment;
 
 /// What the new file is to have that the stored one has not.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -73,63 +76,6 @@ pub enum PixelEdit {
     },
 }
 
-/// A piece of the new file, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Segment {
-    /// These bytes.
-    Bytes(Vec<u8>),
-    /// A run of the source.
-    Copy {
-        /// First byte.
-        offset: u64,
-        /// How many.
-        length: u64,
-    },
-    /// A run of the source, the bytes of each `width` reversed; a rest shorter than `width` stays as it is.
-    Swap {
-        /// First byte.
-        offset: u64,
-        /// How many.
-        length: u64,
-        /// 2, 4 or 8.
-        width: u8,
-    },
-    /// Frames the caller makes.
-    Frames {
-        /// Their numbers, from 1.
-        numbers: RangeInclusive<u32>,
-        /// Bytes of all of them.
-        length: u64,
-    },
-}
-
-impl Segment {
-    /// Bytes of the piece.
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        match self {
-            Self::Bytes(bytes) => bytes.len() as u64,
-            Self::Copy { length, .. } | Self::Swap { length, .. } | Self::Frames { length, .. } => {
-                *length
-            }
-        }
-    }
-
-    /// Whether the piece holds no bytes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// Bytes of the planned file.
-#[must_use]
-pub fn total_length(segments: &[Segment]) -> u64 {
-    segments
-        .iter()
-        .fold(0, |sum: u64, segment| sum.saturating_add(segment.len()))
-}
-
 /// Values up to this size are read while planning; larger ones become runs of the source.
 const SMALL: u32 = 4096;
 
@@ -166,34 +112,12 @@ pub fn plan(
         bits_allocated: 0,
     };
     planner.run()?;
-    let mut segments = vec![Segment::Bytes(meta_group(
+    let mut segments = vec![Segment::Bytes(meta::meta_group(
         &planner.identifiers,
         &edits.transfer_syntax,
     )?)];
     segments.append(&mut planner.segments);
     Ok(segments)
-}
-
-/// Preamble, prefix and meta group of a new file.
-fn meta_group(identifiers: &Identifiers, transfer_syntax: &str) -> Result<Vec<u8>, WalkError> {
-    let needed = |tag, value: &Option<String>| {
-        value.clone().ok_or_else(|| WalkError::Missing {
-            tag,
-            read: Box::new(identifiers.clone()),
-        })
-    };
-    let table = FileMetaTableBuilder::new()
-        .media_storage_sop_class_uid(needed(Tag(0x0008, 0x0016), &identifiers.sop_class)?)
-        .media_storage_sop_instance_uid(needed(Tag(0x0008, 0x0018), &identifiers.instance)?)
-        .transfer_syntax(transfer_syntax)
-        .implementation_class_uid(IMPLEMENTATION_CLASS)
-        .implementation_version_name(IMPLEMENTATION_VERSION)
-        .build()
-        .map_err(io::Error::other)?;
-    let mut bytes = vec![0; 128];
-    bytes.extend(b"DICM");
-    table.write(&mut bytes).map_err(io::Error::other)?;
-    Ok(bytes)
 }
 
 struct Planner<'a, 'e> {
@@ -207,7 +131,6 @@ struct Planner<'a, 'e> {
     kept: u64,
     open: usize,
     identifiers: Identifiers,
-    /// (0028,0100), once it was seen.
     bits_allocated: u16,
 }
 
@@ -255,6 +178,10 @@ impl Planner<'_, '_> {
             return true;
         }
         self.insert_before(Some(tag));
+        if tag == Tag(0xFFFC, 0xFFFC) {
+            // Data Set Trailing Padding means nothing (PS3.10 §7.2).
+            return false;
+        }
         let replaces = !matches!(self.pixels, PixelEdit::Keep);
         // Offset tables of the old fragments.
         if replaces && matches!(tag, Tag(0x7FE0, 0x0001..=0x0003)) {
@@ -282,7 +209,7 @@ impl Planner<'_, '_> {
 
     fn insert(&mut self, edit: &Edit) {
         if let Some((vr, value)) = &edit.value {
-            self.identifiers.note(edit.tag, value);
+            self.identifiers.note(edit.tag, *vr, value);
             self.small_value(edit.tag, *vr, value);
         }
     }
@@ -300,17 +227,6 @@ impl Planner<'_, '_> {
         Ok(())
     }
 
-    /// Bytes that change places. Samples of more than 16 bits are swapped as a whole: that is how every writer of big
-    /// endian files has stored them, although OW alone would mean 16-bit words.
-    fn width(&self, tag: Tag, vr: VR) -> usize {
-        let samples = self.open == 0 && tag == Tag(0x7FE0, 0x0010) && vr == VR::OW;
-        match self.bits_allocated {
-            32 if samples => 4,
-            64 if samples => 8,
-            _ => swap_width(vr),
-        }
-    }
-
     fn element(&mut self, element: &Element) -> Result<(), WalkError> {
         let Element {
             tag,
@@ -322,15 +238,18 @@ impl Planner<'_, '_> {
         if self.open == 0 && tag == Tag(0x7FE0, 0x0010) && self.new_pixels()? {
             return Ok(());
         }
-        let width = if big { self.width(tag, vr) } else { 1 };
+        let width = if big { self.width(element)? } else { 1 };
         if length <= SMALL {
             let mut value = self.scanner.value(element)?.into_owned();
             if self.open == 0 {
-                self.identifiers.note(tag, &value);
+                self.identifiers.note(tag, vr, &value);
             }
             swap(&mut value, width);
-            if let (0, Tag(0x0028, 0x0100), [low, high, ..]) = (self.open, tag, value.as_slice()) {
-                self.bits_allocated = u16::from_le_bytes([*low, *high]);
+            if self.open == 0
+                && tag == Tag(0x0028, 0x0100)
+                && let Some(bits) = value.first_chunk()
+            {
+                self.bits_allocated = u16::from_le_bytes(*bits);
             }
             self.small_value(tag, vr, &value);
             return Ok(());
@@ -339,21 +258,34 @@ impl Planner<'_, '_> {
         self.head(tag, vr, length.saturating_add(odd));
         self.flush();
         let length = u64::from(length);
-        self.segments.push(match u8::try_from(width) {
-            Ok(width @ 2..) => Segment::Swap {
+        self.segments.push(if width > 1 {
+            Segment::Swap {
                 offset: value_at,
                 length,
                 width,
-            },
-            _ => Segment::Copy {
+            }
+        } else {
+            Segment::Copy {
                 offset: value_at,
                 length,
-            },
+            }
         });
         if odd == 1 {
             self.small.push(padding(vr));
         }
         Ok(())
+    }
+
+    /// Bytes that change places in a big-endian value.
+    fn width(&mut self, element: &Element) -> Result<u8, WalkError> {
+        if self.open > 0 || element.tag != Tag(0x7FE0, 0x0010) {
+            return Ok(swap_width(element.vr));
+        }
+        let length = u64::from(element.length);
+        pixel_swap_width(element.vr, self.bits_allocated, length, |at, count| {
+            let at = element.value_at.saturating_add(at);
+            self.scanner.bytes(at, count).map(Cow::into_owned)
+        })
     }
 
     /// Writes the replacement of the pixel data; false when it stays.
@@ -525,100 +457,12 @@ fn has_short_length(vr: VR) -> bool {
     )
 }
 
-/// Bytes that change places between big and little endian (PS3.5 §7.3).
-///
-/// OW is swapped within each 16-bit word whatever Bits Allocated says: a 32-bit cell is two words, the low one first, in either
-/// byte order (PS3.5 §6.2, §8.1.1). A tag is two 16-bit numbers.
-#[must_use]
-pub fn swap_width(vr: VR) -> usize {
-    match vr {
-        VR::US | VR::SS | VR::OW | VR::AT => 2,
-        VR::UL | VR::SL | VR::FL | VR::OL | VR::OF => 4,
-        VR::FD | VR::OD | VR::SV | VR::UV | VR::OV => 8,
-        _ => 1,
-    }
-}
-
-/// Reverses the bytes of each `width`; a shorter rest stays.
-pub fn swap(bytes: &mut [u8], width: usize) {
-    if width > 1 {
-        for chunk in bytes.chunks_exact_mut(width) {
-            chunk.reverse();
-        }
-    }
-}
-
 fn padding(vr: VR) -> u8 {
     let text = !matches!(
         vr,
         VR::UI | VR::OB | VR::UN | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV
     );
     if text { b' ' } else { 0 }
-}
-
-/// Makes the bytes of some frames, numbers from 1.
-pub type FrameWriter<'a> = &'a mut dyn FnMut(RangeInclusive<u32>, &mut dyn Write) -> io::Result<()>;
-
-/// Writes a planned file with 64 KiB of memory; gives the number of bytes written.
-///
-/// # Errors
-/// When source, frames or output fail; `UnexpectedEof` when the source is shorter than it was.
-pub fn write(
-    source: &dyn Source,
-    segments: &[Segment],
-    frames: FrameWriter<'_>,
-    out: &mut dyn Write,
-) -> io::Result<u64> {
-    let mut buffer = vec![0; 64 * 1024];
-    for segment in segments {
-        match segment {
-            Segment::Bytes(bytes) => out.write_all(bytes)?,
-            Segment::Copy { offset, length } => {
-                copy(source, *offset, *length, 1, &mut buffer, out)?
-            }
-            Segment::Swap {
-                offset,
-                length,
-                width,
-            } => {
-                copy(
-                    source,
-                    *offset,
-                    *length,
-                    usize::from(*width),
-                    &mut buffer,
-                    out,
-                )?;
-            }
-            Segment::Frames { numbers, .. } => frames(numbers.clone(), out)?,
-        }
-    }
-    Ok(total_length(segments))
-}
-
-/// The buffer's length is a multiple of 8, so no number is cut between two rounds.
-fn copy(
-    source: &dyn Source,
-    mut offset: u64,
-    mut length: u64,
-    width: usize,
-    buffer: &mut [u8],
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    while length > 0 {
-        let count = usize::try_from(length)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        let part = buffer.get_mut(..count).unwrap_or_default();
-        if read_full(source, offset, part)? < count {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        swap(part, width);
-        out.write_all(part)?;
-        offset = offset.saturating_add(count as u64);
-        length = length.saturating_sub(count as u64);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

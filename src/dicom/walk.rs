@@ -6,20 +6,23 @@
 use dicom_core::{Tag, VR};
 
 use super::charset::Charset;
-use super::error::{Identifiers, Limit, WalkError};
-use super::frames::{Fragments, FrameTable, starts_codestream};
+use super::error::{Limit, WalkError};
+use super::frames::{ByteRange, Fragments};
 use super::header::{self, Opening, Recognized};
+use super::identifiers::Identifiers;
 use super::inflate::{self, Spool};
-use super::instance::{
-    Attribute, BulkItem, Finding, Instance, Layout, PixelDescription, PixelElement,
-};
+use super::instance::{Attribute, BulkItem, Finding, Instance, PixelElement};
 use super::json::{self, JsonWriter};
 use super::keys;
 use super::scan::{Element, Event, Scanner};
 use super::source::{Source, Window};
-use super::uid::{self, InstanceName, InstanceUid, SeriesUid, StudyUid, UidError};
 
-pub use super::scan::Limits;
+pub use super::limits::Limits;
+use pixels::{NativePixels, Pixels};
+
+mod bulk;
+mod outcome;
+mod pixels;
 
 /// What the walk is to do beside reading.
 #[derive(Clone, Copy)]
@@ -148,12 +151,26 @@ struct Creator {
     name: String,
 }
 
-/// Top-level pixel data that is not encapsulated.
-#[derive(Clone, Copy)]
-struct NativePixels {
-    element: PixelElement,
-    offset: u64,
-    length: u64,
+/// Steps along [`keys::KEYS`] beside the elements, which ascend: most of them cost one comparison.
+#[derive(Default)]
+struct KeyCursor {
+    next: usize,
+    last: Option<Tag>,
+}
+
+impl KeyCursor {
+    fn has(&mut self, tag: Tag) -> bool {
+        if self.last.replace(tag).is_some_and(|last| tag < last) {
+            self.next = 0;
+        }
+        while let Some(key) = keys::KEYS.get(self.next) {
+            if key.tag >= tag {
+                return key.tag == tag;
+            }
+            self.next = self.next.saturating_add(1);
+        }
+        false
+    }
 }
 
 struct Walker<'a, 'o> {
@@ -170,6 +187,7 @@ struct Walker<'a, 'o> {
     creators: Vec<Creator>,
     /// Private creators matter to somebody.
     track_creators: bool,
+    keys: KeyCursor,
     /// The open top-level sequence is an attribute to return.
     open_attribute: bool,
     kept: u64,
@@ -195,6 +213,7 @@ impl<'a, 'o> Walker<'a, 'o> {
             charsets: vec![(0, Charset::default_repertoire())],
             creators: Vec::new(),
             track_creators: named || options.validate.is_some(),
+            keys: KeyCursor::default(),
             open_attribute: false,
             kept: 0,
             pixels: Pixels::default(),
@@ -264,10 +283,11 @@ impl<'a, 'o> Walker<'a, 'o> {
     fn sequence_end(&mut self) {
         let items = self.path.pop().map_or(0, |step| step.items);
         self.json.close_element(items > 0);
-        if self.path.is_empty() && std::mem::take(&mut self.open_attribute) {
-            if let Some(attribute) = self.attributes.last_mut() {
-                attribute.json.end = self.json.len();
-            }
+        if self.path.is_empty()
+            && std::mem::take(&mut self.open_attribute)
+            && let Some(attribute) = self.attributes.last_mut()
+        {
+            attribute.json.end = self.json.len();
         }
     }
 
@@ -301,10 +321,15 @@ impl<'a, 'o> Walker<'a, 'o> {
         }
         if let Some(pixels) = PixelElement::of(tag) {
             if top {
-                self.native = Some(NativePixels {
-                    element: pixels,
+                let place = ByteRange {
                     offset: value_at,
                     length: length.into(),
+                };
+                self.native = Some(NativePixels {
+                    element: pixels,
+                    vr,
+                    big: element.big,
+                    place,
                 });
             }
             return self.bulk(element, length.into(), false);
@@ -332,26 +357,32 @@ impl<'a, 'o> Walker<'a, 'o> {
     fn small_element(&mut self, element: &Element) -> Result<(), WalkError> {
         let Element { tag, vr, big, .. } = *element;
         let depth = self.path.len();
+        let limits = self.options.limits;
         let wanted = depth == 0 && self.is_wanted(tag);
         let bytes = self.scanner.value(element)?;
         if tag == Tag(0x0008, 0x0005) {
             let (charset, problem) = Charset::from_terms(&bytes);
             self.charsets.retain(|(at, _)| *at < depth);
             self.charsets.push((depth, charset));
-            self.findings
-                .extend(problem.map(|p| finding(tag, &p.to_string())));
+            if let Some(problem) = problem {
+                note(
+                    &mut self.findings,
+                    limits.findings,
+                    finding(tag, &problem.to_string()),
+                );
+            }
         }
         let charset = self
             .charsets
             .last()
             .map_or_else(Charset::default, |(_, charset)| *charset);
         if depth == 0 {
-            self.identifiers.note(tag, &bytes);
+            self.identifiers.note(tag, vr, &bytes);
         }
         let mut decoded = None;
         if let Some(validate) = self.options.validate {
             let values = json::values(vr, big, &bytes, &charset);
-            let creator = creator_of(&self.creators, tag);
+            let creator = creator_of(&self.creators, depth, tag);
             if let Some(reason) = validate(
                 &Header {
                     tag,
@@ -362,8 +393,11 @@ impl<'a, 'o> Walker<'a, 'o> {
                 &values,
                 &bytes,
             ) {
-                self.findings.push(finding(tag, &reason));
-                return Ok(());
+                note(&mut self.findings, limits.findings, finding(tag, &reason));
+                // Who the instance is has been checked already, and belongs into its metadata.
+                if depth > 0 || !Identifiers::holds(tag) {
+                    return Ok(());
+                }
             }
             decoded = Some(values);
         }
@@ -391,6 +425,14 @@ impl<'a, 'o> Walker<'a, 'o> {
                 .decode(VR::LO, &bytes)
                 .trim_matches([' ', '\0'])
                 .to_owned();
+            // Groups ascend, so those before are done with; this bounds the list as well.
+            while self
+                .creators
+                .last()
+                .is_some_and(|c| c.depth == depth && c.group != tag.0)
+            {
+                self.creators.pop();
+            }
             self.creators.push(Creator {
                 depth,
                 group: tag.0,
@@ -402,214 +444,32 @@ impl<'a, 'o> Walker<'a, 'o> {
     }
 
     /// Whether a top-level attribute is to be returned.
-    fn is_wanted(&self, tag: Tag) -> bool {
-        keys::key(tag).is_some()
+    fn is_wanted(&mut self, tag: Tag) -> bool {
+        self.keys.has(tag)
             || self.options.collect.iter().any(|key| match &key.creator {
                 None => key.tag == tag,
                 Some(creator) => {
                     key.tag.0 == tag.0
                         && key.tag.1 & 0xFF == tag.1 & 0xFF
                         && tag.1 > 0xFF
-                        && creator_of(&self.creators, tag) == Some(creator)
+                        && creator_of(&self.creators, 0, tag) == Some(creator)
                 }
             })
     }
-
-    /// A value served by URI.
-    fn bulk(&mut self, element: Element, length: u64, encapsulated: bool) -> Result<(), WalkError> {
-        let Element {
-            tag, vr, value_at, ..
-        } = element;
-        self.json.open_element(tag, vr);
-        if length > 0 {
-            if self.bulk.len() >= self.options.limits.bulk {
-                let allowed = self.options.limits.bulk as u64;
-                return Err(WalkError::limit(Some(tag), value_at, Limit::Bulk, allowed));
-            }
-            let mut path = String::with_capacity(8);
-            for step in &self.path {
-                json::push_tag(&mut path, step.tag);
-                path.push('/');
-                path.push_str(itoa::Buffer::new().format(step.items));
-                path.push('/');
-            }
-            json::push_tag(&mut path, tag);
-            self.json.bulk_uri(&path);
-            self.bulk.push(BulkItem {
-                path,
-                vr: vr.to_string().to_owned(),
-                offset: value_at,
-                length,
-                encapsulated,
-            });
-        }
-        self.json.close_element(false);
-        Ok(())
-    }
-
-    /// Extended Offset Table and its lengths, before the pixel data.
-    fn extended_offsets(&mut self, element: &Element) -> Result<(), WalkError> {
-        let most = self.options.limits.fragments.saturating_mul(8);
-        if u64::from(element.length) > most {
-            return Ok(());
-        }
-        let bytes = self.scanner.value(element)?;
-        let values = bytes
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .map(|chunk| u64::from_le_bytes(*chunk))
-            .collect();
-        if element.tag.1 == 0x0001 {
-            self.extended.0 = Some(values);
-        } else {
-            self.extended.1 = Some(values);
-        }
-        Ok(())
-    }
-
-    /// Follows the items of an encapsulated value up to its end.
-    fn fragments(&mut self, element: Element) -> Result<(), WalkError> {
-        let top =
-            self.path.is_empty() && PixelElement::of(element.tag) == Some(PixelElement::Integer);
-        let mut found = Fragments::default();
-        let mut first = true;
-        let end = loop {
-            let (offset, length) = match self.scanner.next()? {
-                Event::Fragment { offset, length } => (offset, length),
-                Event::FragmentsEnd { end } => break end,
-                _ => break self.scanner.position(),
-            };
-            if !top {
-                continue;
-            }
-            if std::mem::take(&mut first) {
-                found.offset = offset.saturating_add(u64::from(length)).saturating_add(8);
-                if u64::from(length) <= self.options.limits.fragments.saturating_mul(4) {
-                    let bytes = self.scanner.bytes(offset, length.into())?;
-                    let chunks = bytes.as_chunks::<4>().0;
-                    found.basic_offsets = chunks
-                        .iter()
-                        .map(|chunk| u32::from_le_bytes(*chunk))
-                        .collect();
-                }
-                continue;
-            }
-            let start = self
-                .scanner
-                .peek(offset, usize::try_from(length).unwrap_or(12).min(12))?;
-            if starts_codestream(start) {
-                found
-                    .codestreams
-                    .push(u32::try_from(found.lengths.len()).unwrap_or(u32::MAX));
-            }
-            found.lengths.push(length);
-        };
-        if top {
-            self.fragments = Some(found);
-        }
-        self.bulk(element, end.saturating_sub(element.value_at), true)
-    }
-
-    /// Checks the identifiers and puts the result together.
-    fn finish(mut self, ignored: u64) -> Result<Instance, WalkError> {
-        let moves = self.json.close_data_set();
-        if !moves.is_empty() {
-            for attribute in &mut self.attributes {
-                attribute.json = json::moved(&moves, &attribute.json);
-            }
-            self.attributes
-                .retain(|attribute| !attribute.json.is_empty());
-            self.attributes.sort_by_key(|attribute| attribute.tag);
-            self.findings.push(finding(
-                Tag(0, 0),
-                "elements are not in ascending order or repeated",
-            ));
-        }
-        let (name, sop_class) = self.identifiers.check()?;
-        let attributes = &mut self.attributes;
-        let metadata = self.json.finish(|at, count| {
-            for attribute in attributes
-                .iter_mut()
-                .filter(|attribute| attribute.json.start >= at)
-            {
-                attribute.json.start = attribute.json.start.saturating_add(count);
-                attribute.json.end = attribute.json.end.saturating_add(count);
-            }
-        });
-        if ignored > 0 {
-            let comment = format!("{ignored} bytes behind the data set are ignored");
-            self.findings.push(finding(Tag(0, 0), &comment));
-        }
-        let position = self.scanner.position();
-        let mut layout = self.origin.layout(position, &mut self.findings);
-        let element = self.native.map(|native| native.element);
-        let element = element.or(self.fragments.as_ref().map(|_| PixelElement::Integer));
-        let pixel = element.map(|element| self.pixels.describe(element));
-        let frames = match (self.fragments, self.native, &pixel) {
-            (Some(mut fragments), _, _) => {
-                fragments.declared = self.pixels.frames;
-                fragments.video = is_video(&layout.transfer_syntax);
-                fragments.extended = self.extended.0.zip(self.extended.1);
-                if is_native(&layout.transfer_syntax) {
-                    self.findings.push(finding(
-                        Tag(0x0002, 0x0010),
-                        "names no syntax for encapsulated pixel data",
-                    ));
-                }
-                fragments.into_table(&mut self.findings)
-            }
-            (None, Some(native), Some(pixel)) => {
-                self.pixels
-                    .native_table(native, pixel, &mut layout, &mut self.findings)
-            }
-            (None, _, _) => FrameTable::none(),
-        };
-        Ok(Instance {
-            name,
-            sop_class,
-            layout,
-            attributes: self.attributes,
-            metadata,
-            bulk: self.bulk,
-            frames,
-            pixel,
-            findings: self.findings,
-        })
-    }
 }
 
-impl Origin {
-    fn layout(&self, end: u64, findings: &mut Vec<Finding>) -> Layout {
-        let Recognized { encoding, agrees } = self.recognized;
-        if !agrees {
-            findings.push(finding(
-                Tag(0x0002, 0x0010),
-                "does not agree with the encoding of the data set",
-            ));
-        }
-        let label = self.opening.label.clone().filter(|_| agrees);
-        let start = if self.deflated {
-            0
-        } else {
-            self.opening.dataset_offset
-        };
-        Layout {
-            part10: self.opening.prefixed && label.is_some(),
-            transfer_syntax: label.unwrap_or_else(|| encoding.transfer_syntax().to_owned()),
-            dataset_offset: self.opening.dataset_offset,
-            deflated: self.deflated,
-            dataset_length: end.saturating_sub(start),
-        }
-    }
+/// The creator of a private element: it reserves its block in its own data set only (PS3.5 §7.8.1).
+fn creator_of(creators: &[Creator], depth: usize, tag: Tag) -> Option<&str> {
+    let mut here = creators.iter().rev().take_while(|c| c.depth == depth);
+    let found = here.find(|c| c.group == tag.0 && c.block == tag.1 >> 8);
+    found.map(|c| c.name.as_str())
 }
 
-fn creator_of(creators: &[Creator], tag: Tag) -> Option<&str> {
-    let found = creators
-        .iter()
-        .rev()
-        .find(|c| c.group == tag.0 && c.block == tag.1 >> 8);
-    found.filter(|_| tag.0 & 1 == 1).map(|c| c.name.as_str())
+/// Keeps a finding unless there are too many.
+fn note(findings: &mut Vec<Finding>, most: usize, finding: Finding) {
+    if findings.len() < most {
+        findings.push(finding);
+    }
 }
 
 /// A finding in the words of the failed-attributes sequence.
@@ -626,214 +486,6 @@ fn is_binary(vr: VR) -> bool {
         vr,
         VR::OB | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV | VR::UN
     )
-}
-
-/// Transfer syntaxes whose pixel data is never encapsulated.
-fn is_native(transfer_syntax: &str) -> bool {
-    matches!(
-        transfer_syntax,
-        header::IMPLICIT_LITTLE | header::EXPLICIT_LITTLE | header::EXPLICIT_BIG | header::DEFLATED
-    )
-}
-
-/// Video: the fragments are cut anywhere, frames cannot be told apart (PS3.5 §8.2.5 to §8.2.9).
-fn is_video(transfer_syntax: &str) -> bool {
-    transfer_syntax.starts_with("1.2.840.10008.1.2.4.10")
-}
-
-impl PixelElement {
-    /// The pixel element with this tag.
-    #[must_use]
-    pub fn of(tag: Tag) -> Option<Self> {
-        match tag {
-            Tag(0x7FE0, 0x0010) => Some(Self::Integer),
-            Tag(0x7FE0, 0x0008) => Some(Self::Float),
-            Tag(0x7FE0, 0x0009) => Some(Self::Double),
-            _ => None,
-        }
-    }
-}
-
-impl Identifiers {
-    /// Takes the value of a top-level element, if it is one of the identifiers.
-    pub(crate) fn note(&mut self, tag: Tag, bytes: &[u8]) {
-        let slot = match tag {
-            Tag(0x0008, 0x0016) => &mut self.sop_class,
-            Tag(0x0008, 0x0018) => &mut self.instance,
-            Tag(0x0020, 0x000D) => &mut self.study,
-            Tag(0x0020, 0x000E) => &mut self.series,
-            _ => return,
-        };
-        let text = String::from_utf8_lossy(bytes);
-        let trimmed = text.trim_end_matches([' ', '\0']);
-        *slot = (!trimmed.is_empty()).then(|| trimmed.to_owned());
-    }
-
-    /// The identifiers an instance must have.
-    fn check(&self) -> Result<(InstanceName, String), WalkError> {
-        fn parse<T>(
-            read: &Identifiers,
-            tag: Tag,
-            text: Option<&String>,
-            parse: impl Fn(&str) -> Result<T, UidError>,
-        ) -> Result<T, WalkError> {
-            let read = || Box::new(read.clone());
-            let text = text.ok_or_else(|| WalkError::Missing { tag, read: read() })?;
-            parse(text).map_err(|source| WalkError::BadUid {
-                tag,
-                read: read(),
-                source,
-            })
-        }
-        let sop_class = parse(self, Tag(0x0008, 0x0016), self.sop_class.as_ref(), |text| {
-            uid::check_uid(text).map(str::to_owned)
-        })?;
-        let instance = parse(
-            self,
-            Tag(0x0008, 0x0018),
-            self.instance.as_ref(),
-            InstanceUid::parse,
-        )?;
-        let study = parse(
-            self,
-            Tag(0x0020, 0x000D),
-            self.study.as_ref(),
-            StudyUid::parse,
-        )?;
-        let series = parse(
-            self,
-            Tag(0x0020, 0x000E),
-            self.series.as_ref(),
-            SeriesUid::parse,
-        )?;
-        Ok((
-            InstanceName {
-                study,
-                series,
-                instance,
-            },
-            sop_class,
-        ))
-    }
-}
-
-/// The values of group 0028 that say how pixels are to be read, as far as they are there.
-#[derive(Debug, Default)]
-struct Pixels {
-    rows: Option<u32>,
-    columns: Option<u32>,
-    samples: Option<u32>,
-    planar: Option<u32>,
-    allocated: Option<u32>,
-    stored: Option<u32>,
-    high_bit: Option<u32>,
-    representation: Option<u32>,
-    frames: Option<u32>,
-    photometric: String,
-    lossy: bool,
-}
-
-impl Pixels {
-    fn note(&mut self, tag: Tag, vr: VR, big: bool, bytes: &[u8], charset: &Charset) {
-        let first = || {
-            json::values(vr, big, bytes, charset)
-                .into_iter()
-                .next()
-                .unwrap_or_default()
-        };
-        let slot = match tag.1 {
-            0x0002 => &mut self.samples,
-            0x0004 => {
-                self.photometric = first();
-                return;
-            }
-            0x0006 => &mut self.planar,
-            0x0008 => &mut self.frames,
-            0x0010 => &mut self.rows,
-            0x0011 => &mut self.columns,
-            0x0100 => &mut self.allocated,
-            0x0101 => &mut self.stored,
-            0x0102 => &mut self.high_bit,
-            0x0103 => &mut self.representation,
-            0x2110 => {
-                self.lossy = first() == "01";
-                return;
-            }
-            _ => return,
-        };
-        *slot = first().trim_start_matches('+').parse().ok();
-    }
-
-    fn describe(&self, element: PixelElement) -> PixelDescription {
-        let short = |value: Option<u32>, default: u16| {
-            value.map_or(default, |value| u16::try_from(value).unwrap_or(0))
-        };
-        let allocated = match element {
-            PixelElement::Integer => short(self.allocated, 0),
-            PixelElement::Float => 32,
-            PixelElement::Double => 64,
-        };
-        PixelDescription {
-            rows: self.rows.unwrap_or(0),
-            columns: self.columns.unwrap_or(0),
-            samples_per_pixel: short(self.samples, 1),
-            photometric: self.photometric.clone(),
-            planar: short(self.planar, 0),
-            bits_allocated: allocated,
-            bits_stored: short(self.stored, allocated),
-            high_bit: short(self.high_bit, allocated.saturating_sub(1)),
-            representation: short(self.representation, 0),
-            frames: self.frames.filter(|frames| *frames > 0).unwrap_or(1),
-            lossy: self.lossy,
-            element,
-        }
-    }
-
-    /// Frames of native pixel data: as many as are declared and complete.
-    fn native_table(
-        &self,
-        native: NativePixels,
-        pixel: &PixelDescription,
-        layout: &mut Layout,
-        findings: &mut Vec<Finding>,
-    ) -> FrameTable {
-        let pixels = u128::from(pixel.rows).saturating_mul(pixel.columns.into());
-        let full = pixels
-            .saturating_mul(pixel.samples_per_pixel.into())
-            .saturating_mul(pixel.bits_allocated.into());
-        let frames = u128::from(pixel.frames);
-        let bits = u128::from(native.length).saturating_mul(8);
-        // Two chroma samples for two pixels (PS3.3 §C.7.6.3.1.2); some writers leave the label on full RGB.
-        let halved = pixel.photometric.ends_with("_422") && full.saturating_mul(frames) > bits;
-        let frame_bits = if halved { full / 3 * 2 } else { full };
-        let complete = bits.checked_div(frame_bits).unwrap_or(0);
-        if !is_native(&layout.transfer_syntax) && complete >= frames && frames > 0 {
-            findings.push(finding(
-                Tag(0x0002, 0x0010),
-                "names a compressed syntax, but the pixel data is native",
-            ));
-            layout.transfer_syntax = header::EXPLICIT_LITTLE.to_owned();
-            layout.part10 = false;
-        }
-        if frame_bits == 0 {
-            findings.push(finding(
-                Tag(0x7FE0, 0x0010),
-                "rows, columns or bits allocated are missing",
-            ));
-        } else if complete < frames {
-            findings.push(finding(
-                Tag(0x0028, 0x0008),
-                "says more frames than the pixel data holds",
-            ));
-        }
-        let wanted = if self.frames.is_some_and(|frames| frames > 0) {
-            frames
-        } else {
-            complete.max(1)
-        };
-        let count = u32::try_from(wanted.min(complete)).unwrap_or(u32::MAX);
-        FrameTable::native(native.offset, u64::try_from(frame_bits).unwrap_or(0), count)
-    }
 }
 
 #[cfg(test)]

@@ -167,7 +167,7 @@ fn check_numbers(instance: &OpenInstance, numbers: &[u32]) -> Result<(), HttpErr
 }
 
 /// A list such as `1,2,3`; frames count from 1.
-fn frame_list(text: &str, most: usize) -> Result<Vec<u32>, HttpError> {
+pub(super) fn frame_list(text: &str, most: usize) -> Result<Vec<u32>, HttpError> {
     let bad = |reason: &str| HttpError::bad_request(Slug::InvalidFrame, reason);
     let mut numbers = Vec::new();
     for item in text.split(',') {

@@ -5,20 +5,21 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::{Map, Value};
 
-use super::accept::covers_json;
 use super::error::HttpError;
 use super::extract::{Access, QueryPairs, TargetPath};
 use super::links::Links;
-use super::represent::{accepted, etag, not_modified};
+use super::represent::{DICOM_XML, Form, accepted, etag, form, many_parts, not_modified, part};
 use super::wado::header_value;
 use super::{DICOM_JSON, Face};
-use crate::archive::Archive;
-use crate::archive::MetadataRow;
-use crate::archive::retrieve::Rows;
+use crate::archive::retrieve::{Content, Rows};
+use crate::archive::{Archive, ArchiveError, MetadataRow};
 use crate::auth::Action;
-use crate::dicom::metadata;
+use crate::dicom::uid::Target;
+use crate::dicom::{metadata, xml};
+use crate::scope::Scope;
 
 /// Largest metadata of one instance that is read back, in bytes.
 const MAX_METADATA: usize = 1 << 30;
@@ -38,17 +39,22 @@ pub(super) async fn retrieve_metadata(
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     let scope = access.may(Action::Read)?;
-    if !covers_json(&accepted(&query, &headers)) {
-        return Err(HttpError::not_acceptable([DICOM_JSON]));
-    }
+    let wishes = accepted(&query, &headers);
+    let form = form(&wishes)?;
     let target = path.parse()?;
     let archive = &face.app.archive;
     let tag = etag(archive.version(&scope, &target).await?);
     let mut response = if not_modified(&headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
+    } else if form == Form::Xml {
+        xml_parts(archive, &scope, &target, links).await?
     } else {
         let rows = archive.metadata(&scope, &target).await?;
-        let mut response = Body::from_stream(array(archive.clone(), rows, links)).into_response();
+        let mut response =
+            Body::from_stream(array(archive.clone(), rows, links).inspect_err(|error| {
+                tracing::error!(cause = error.cause(), "an answer broke off");
+            }))
+            .into_response();
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static(DICOM_JSON));
@@ -62,6 +68,38 @@ pub(super) async fn retrieve_metadata(
         HeaderValue::from_static("private, no-cache"),
     );
     Ok(response)
+}
+
+/// One part for each instance, in the Native DICOM Model.
+async fn xml_parts(
+    archive: &Archive,
+    scope: &Scope,
+    target: &Target,
+    links: Links,
+) -> Result<Response, HttpError> {
+    let rows = archive.metadata(scope, target).await?;
+    let parts = rows.and_then(
+        move |MetadataRow {
+                  row,
+                  metadata: packed,
+              }| {
+            let url = links.instance(&row.name);
+            async move {
+                let corrupt = || ArchiveError::Lost { what: "metadata" };
+                let unpacked = metadata::unpack(&packed, MAX_METADATA).map_err(|_| corrupt())?;
+                let object: Map<String, Value> =
+                    serde_json::from_str(&unpacked.text).map_err(|_| corrupt())?;
+                let text = Bytes::from(xml::write(&object, &url));
+                Ok(part(
+                    Content::whole(text),
+                    DICOM_XML,
+                    None,
+                    format!("{url}/metadata"),
+                ))
+            }
+        },
+    );
+    many_parts(DICOM_XML, parts.boxed()).await
 }
 
 /// `[`, the objects with commas between them, `]`, in chunks.

@@ -21,9 +21,11 @@ pub mod paths;
 pub mod profile;
 mod qido;
 mod range;
+mod rendered;
 mod represent;
 mod stow;
 mod wado;
+mod wado_uri;
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -63,7 +65,6 @@ pub(crate) struct Face {
 }
 
 /// The whole service as a router.
-#[must_use]
 pub fn router(
     archive: Archive,
     links: LinksConfig,
@@ -157,6 +158,61 @@ fn service_routes() -> Router<Face> {
         .route(
             "/studies/{study}/series/{series}/instances/{instance}/bulkdata/{*bulk}",
             get(bulk::retrieve_bulk),
+        )
+        // PS3.18 §10.4.1.1.3 Rendered, §10.4.1.1.4 Thumbnail
+        .route(
+            "/studies/{study}/rendered",
+            get(rendered::retrieve_rendered),
+        )
+        .route(
+            "/studies/{study}/series/{series}/rendered",
+            get(rendered::retrieve_rendered),
+        )
+        .route(
+            "/studies/{study}/series/{series}/instances/{instance}/rendered",
+            get(rendered::retrieve_rendered),
+        )
+        .route(
+            "/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered",
+            get(rendered::retrieve_rendered),
+        )
+        .route(
+            "/studies/{study}/thumbnail",
+            get(rendered::retrieve_thumbnail),
+        )
+        .route(
+            "/studies/{study}/series/{series}/thumbnail",
+            get(rendered::retrieve_thumbnail),
+        )
+        .route(
+            "/studies/{study}/series/{series}/instances/{instance}/thumbnail",
+            get(rendered::retrieve_thumbnail),
+        )
+        .route(
+            "/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/thumbnail",
+            get(rendered::retrieve_thumbnail),
+        )
+        // PS3.18 chapter 9
+        .route("/", get(wado_uri::retrieve_by_uri))
+        .route("/wado", get(wado_uri::retrieve_by_uri))
+        // Bulk data of whole levels, PS3.18 §10.4.1.1.5
+        .route("/studies/{study}/bulkdata", get(bulk::retrieve_all_bulk))
+        .route(
+            "/studies/{study}/series/{series}/bulkdata",
+            get(bulk::retrieve_all_bulk),
+        )
+        .route(
+            "/studies/{study}/series/{series}/instances/{instance}/bulkdata",
+            get(bulk::retrieve_all_bulk),
+        )
+        .route("/studies/{study}/pixeldata", get(bulk::retrieve_pixel_data))
+        .route(
+            "/studies/{study}/series/{series}/pixeldata",
+            get(bulk::retrieve_pixel_data),
+        )
+        .route(
+            "/studies/{study}/series/{series}/instances/{instance}/pixeldata",
+            get(bulk::retrieve_pixel_data),
         )
         // dicom-service §10
         .route("/changefeed", get(changefeed::read_changes))

@@ -26,6 +26,8 @@ pub struct Profile {
     pub feed: Feed,
     /// How errors are written.
     pub errors: ErrorFace,
+    /// JPEG quality of pictures when none is asked for, 1 to 100.
+    pub picture_quality: u8,
     /// Transfer syntax when an object is asked for with `*/*`.
     pub anything: Anything,
 }
@@ -77,6 +79,7 @@ const STANDARD: Profile = Profile {
     store_warnings: StoreWarnings::Reasons,
     feed: Feed::Window,
     errors: ErrorFace::Problem,
+    picture_quality: 90,
     anything: Anything::StoredForTheWeb,
 };
 
@@ -89,6 +92,7 @@ const V1: Profile = Profile {
     store_warnings: StoreWarnings::Silent,
     feed: Feed::Sequence,
     errors: ErrorFace::Text,
+    picture_quality: 100,
     anything: Anything::Stored,
 };
 

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::Face;
@@ -12,10 +14,10 @@ use super::accept::{Wish, WishKind};
 use super::error::HttpError;
 use super::extract::{Access, QueryPairs, TargetPath};
 use super::links::Links;
-use super::multipart::writer::AnswerPart;
 use super::represent::{accepted, body_of, many_parts, one_part, part, syntax_wish};
 use crate::archive::InstanceRow;
-use crate::archive::retrieve::Rows;
+use crate::archive::retrieve::{Content, Rows};
+use crate::archive::zip::{self, Entry};
 use crate::archive::{Archive, ArchiveError};
 use crate::auth::Action;
 use crate::dicom::media::{DICOM, Plan, SyntaxWish};
@@ -52,6 +54,9 @@ pub(super) async fn retrieve_instances(
     }
 }
 
+/// A ZIP of Part 10 files.
+const ZIP: &str = "application/zip";
+
 /// One acceptable form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Form {
@@ -63,6 +68,7 @@ struct Form {
 enum Wrap {
     Multipart,
     Single,
+    Zip,
 }
 
 /// An owned [`SyntaxWish`].
@@ -92,6 +98,16 @@ impl Form {
             let (wrap, range) = match &wish.kind {
                 WishKind::Multipart { inner } => (Wrap::Multipart, inner),
                 WishKind::Single(range) if range.is_anything() => (Wrap::Multipart, range),
+                WishKind::Single(range) if range.covers_type(ZIP) => {
+                    let syntax = match &wish.transfer_syntax {
+                        None => Wanted::Stored,
+                        Some(_) => syntax_wish(wish, range, face.profile),
+                    };
+                    return Some(Self {
+                        wrap: Wrap::Zip,
+                        syntax,
+                    });
+                }
                 WishKind::Single(range) if one => (Wrap::Single, range),
                 WishKind::Single(_) => return None,
             };
@@ -145,6 +161,11 @@ async fn one_instance(
                 .insert(header::CONTENT_TYPE, header_value(&content_type)?);
             Ok(response)
         }
+        Wrap::Zip => {
+            let name = format!("{}.dcm", row.name.instance);
+            let entry = stream::once(async move { Ok(Entry { name, content }) });
+            Ok(zipped(entry.boxed()))
+        }
         Wrap::Multipart => Ok(one_part(part(
             content,
             DICOM,
@@ -185,7 +206,11 @@ async fn many_instances(
             "multipart/related; type=\"application/dicom\"; transfer-syntax=*",
         ]));
     };
-    let syntax = forms.get(at).map_or(Wanted::Stored, |f| f.syntax.clone());
+    let (wrap, syntax) = forms
+        .get(at)
+        .map_or((Wrap::Multipart, Wanted::Stored), |f| {
+            (f.wrap, f.syntax.clone())
+        });
     let status = if whole.is_some() {
         StatusCode::OK
     } else {
@@ -197,19 +222,32 @@ async fn many_instances(
         .try_filter_map(move |row| {
             let plan = archive.plan_instance(&row, syntax.wish());
             let (archive, scope) = (archive.clone(), scope.clone());
-            let (links, syntax) = (links.clone(), syntax.clone());
+            let syntax = syntax.clone();
             async move {
                 let Some(plan) = plan else { return Ok(None) };
                 let producer = Producer {
                     archive: &archive,
                     scope: &scope,
-                    links: &links,
                 };
-                producer.part(&row, &plan, &syntax).await
+                producer.part(row, plan, &syntax).await
             }
         })
         .boxed();
-    let mut response = many_parts(DICOM, parts).await?;
+    if wrap == Wrap::Zip {
+        let entries = parts.map_ok(|(row, _, content)| Entry {
+            name: format!(
+                "{}/{}/{}.dcm",
+                row.name.study, row.name.series, row.name.instance
+            ),
+            content,
+        });
+        return Ok(zipped(entries.boxed()));
+    }
+    let parts = parts.map_ok(move |(row, plan, content)| {
+        let syntax = plan.syntax(&row.layout);
+        part(content, DICOM, Some(syntax), links.instance(&row.name))
+    });
+    let mut response = many_parts(DICOM, parts.boxed()).await?;
     *response.status_mut() = status;
     if status == StatusCode::PARTIAL_CONTENT {
         let warning = "299 stowage: \"Instances that cannot be had in the transfer syntax asked for were left out\"";
@@ -220,11 +258,26 @@ async fn many_instances(
     Ok(response.into_response())
 }
 
+fn zipped(entries: BoxStream<'static, Result<Entry, ArchiveError>>) -> Response {
+    let chunks = zip::archive(entries).inspect(|chunk| {
+        if let Err(error) = chunk {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "an answer broke off"
+            );
+        }
+    });
+    let mut response = Body::from_stream(chunks).into_response();
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(ZIP));
+    response
+}
+
 /// Makes the parts of an answer.
 struct Producer<'a> {
     archive: &'a Archive,
     scope: &'a Scope,
-    links: &'a Links,
 }
 
 impl Producer<'_> {
@@ -232,11 +285,11 @@ impl Producer<'_> {
     /// left out, so that it does not spoil the others.
     async fn part(
         &self,
-        row: &InstanceRow,
-        plan: &Plan,
+        row: InstanceRow,
+        plan: Plan,
         wish: &Wanted,
-    ) -> Result<Option<AnswerPart>, ArchiveError> {
-        let (plan, content) = match self.archive.produce(self.scope, row, plan).await {
+    ) -> Result<Option<(InstanceRow, Plan, Content)>, ArchiveError> {
+        let (plan, content) = match self.archive.produce(self.scope, &row, &plan).await {
             Ok(content) => (plan, content),
             Err(error) if error.is_about_pixels() => {
                 tracing::warn!(
@@ -246,17 +299,11 @@ impl Producer<'_> {
                 if matches!(wish, Wanted::Uid(_)) {
                     return Ok(None);
                 }
-                (&Plan::Stored, self.archive.stored(row).await?)
+                (Plan::Stored, self.archive.stored(&row).await?)
             }
             Err(error) => return Err(error),
         };
-        let syntax = plan.syntax(&row.layout);
-        Ok(Some(part(
-            content,
-            DICOM,
-            Some(syntax),
-            self.links.instance(&row.name),
-        )))
+        Ok(Some((row, plan, content)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The index: which instances exist, what is searched of them, and in which order everything happened.
 //!
-//! Two back ends stand behind these traits, SQLite and Postgres; both pass the same contract suite
+//! Two back ends stand behind these traits, `SQLite` and Postgres; both pass the same contract suite
 //! (`tests/it/contract_index.rs`). Invariants: every instance row was inserted in one transaction with its feed entry
 //! and the counters of its study and series; a deleted instance's blob key is on the trash in the transaction that
 //! removed the row; nothing here opens a blob.
@@ -118,7 +118,7 @@ pub struct ContentRow {
     pub bulk: Vec<u8>,
 }
 
-/// State of a study, series or instance for ETags.
+/// State of a study, series or instance for `ETags`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version {
     /// Grows with every change below the target.

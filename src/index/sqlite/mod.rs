@@ -1,4 +1,4 @@
-//! The index in one SQLite file: WAL, one writer, any number of readers.
+//! The index in one `SQLite` file: WAL, one writer, any number of readers.
 //!
 //! Invariant: an acknowledged write survives a power loss (`synchronous = full`: the log is synced with each commit).
 
@@ -83,7 +83,7 @@ impl Dialect for Sqlite {
     }
 }
 
-/// The primary result code of SQLite.
+/// The primary result code of `SQLite`.
 fn primary_code(error: &dyn sqlx::error::DatabaseError) -> Option<i32> {
     let code: i32 = error.code()?.parse().ok()?;
     Some(code & 0xFF)
@@ -125,7 +125,7 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
 
 /// Runs what is missing of the migrations.
 ///
-/// SQLite has no lock that spans them: when another process wins the race for one of them, this one loses, and finds it
+/// `SQLite` has no lock that spans them: when another process wins the race for one of them, this one loses, and finds it
 /// done when it looks again.
 async fn migrate(pool: &Pool<Sqlite>, path: &Path) -> Result<()> {
     let mut attempt = 0;

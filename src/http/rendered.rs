@@ -1,0 +1,476 @@
+//! Rendered and thumbnail resources (PS3.18 §10.4.1.1.3, §10.4.1.1.4, dicom-service §7).
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+
+use super::Face;
+use super::accept::{Wish, WishKind};
+use super::error::{HttpError, Slug};
+use super::extract::{Access, QueryPairs, TargetPath};
+use super::frames::frame_list;
+use super::links::Links;
+use super::range::ranged;
+use super::represent::{accepted, etag, many_parts, not_modified, part};
+use super::wado::header_value;
+use crate::archive::render::{Format, Nature, Subject};
+use crate::archive::retrieve::Content;
+use crate::archive::{Archive, ArchiveError};
+use crate::auth::Action;
+use crate::dicom::render::{self, ParameterError, Request};
+use crate::dicom::uid::{InstanceName, Target};
+use crate::scope::Scope;
+
+const PICTURES: [Format; 3] = [Format::Jpeg, Format::Png, Format::Gif];
+
+/// Returns a picture of a study, series, instance or frames, or the readable form of what is no image.
+///
+/// # Errors
+/// 400 for a bad parameter, 404 for what does not exist or cannot be seen, 406 when no acceptable form can be made.
+pub(super) async fn retrieve_rendered(
+    State(face): State<Face>,
+    access: Access,
+    links: Links,
+    path: TargetPath,
+    query: QueryPairs,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let scope = access.may(Action::Read)?;
+    let archive = &face.app.archive;
+    let target = path.parse()?;
+    let frames = path
+        .frames
+        .as_deref()
+        .map(|text| frame_list(text, archive.limits().max_frames))
+        .transpose()?;
+    let asked = Asked::parse(&query, face.profile.picture_quality)?;
+    let wishes = accepted(&query, &headers);
+    let tag = etag(archive.version(&scope, &target).await?);
+    if not_modified(&headers, &tag) {
+        return Ok((
+            axum::http::StatusCode::NOT_MODIFIED,
+            [(header::ETAG, header_value(&tag)?)],
+        )
+            .into_response());
+    }
+    let view = View {
+        archive,
+        scope: &scope,
+        links: &links,
+        asked,
+        wishes: &wishes,
+        headers: &headers,
+    };
+    let mut response = match target {
+        Target::Instance(name) => view.instance(&name, frames).await?,
+        target => view.representative(&target).await?,
+    };
+    response
+        .headers_mut()
+        .insert(header::ETAG, header_value(&tag)?);
+    response.headers_mut().insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-cache"),
+    );
+    Ok(response)
+}
+
+/// Returns a small picture of anything; an icon when there is nothing to draw.
+///
+/// # Errors
+/// 400 for a bad viewport, 404 for what does not exist.
+pub(super) async fn retrieve_thumbnail(
+    State(face): State<Face>,
+    access: Access,
+    path: TargetPath,
+    query: QueryPairs,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let scope = access.may(Action::Read)?;
+    let archive = &face.app.archive;
+    let target = path.parse()?;
+    let viewport = query
+        .first("viewport")
+        .map(render::parse_thumbnail_viewport)
+        .transpose()
+        .map_err(bad_parameter)?;
+    let frame = path
+        .frames
+        .as_deref()
+        .map(|text| frame_list(text, 1))
+        .transpose()?
+        .and_then(|list| list.first().copied());
+    // Viewers send the Accept header of frames here: what names no picture means JPEG (spec/clients.md rule 3).
+    let format = picture_format(&accepted(&query, &headers)).unwrap_or(Format::Jpeg);
+    let name = representative(archive, &scope, &target).await?;
+    let tag = etag(archive.version(&scope, &target).await?);
+    if not_modified(&headers, &tag) {
+        return Ok((
+            axum::http::StatusCode::NOT_MODIFIED,
+            [(header::ETAG, header_value(&tag)?)],
+        )
+            .into_response());
+    }
+    let bytes = archive
+        .thumbnail(&scope, &name, frame, viewport, format)
+        .await?;
+    let mut response = picture(bytes, format);
+    response
+        .headers_mut()
+        .insert(header::ETAG, header_value(&tag)?);
+    response.headers_mut().insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-cache"),
+    );
+    Ok(response)
+}
+
+/// Query parameters of a picture, with their text as its name in the cache.
+pub(super) struct Asked {
+    pub(super) request: Request,
+    pub(super) named: String,
+    pub(super) unknown_annotations: bool,
+}
+
+impl Asked {
+    fn parse(query: &QueryPairs, quality: u8) -> Result<Self, HttpError> {
+        let mut request = Request {
+            quality,
+            ..Request::default()
+        };
+        let mut unknown_annotations = false;
+        let mut named = String::new();
+        for name in ["window", "viewport", "quality", "annotation", "iccprofile"] {
+            let Some(value) = query.first(name) else {
+                continue;
+            };
+            named.push_str(&format!("{name}={value} "));
+            match name {
+                "window" => {
+                    request.window = Some(render::parse_window(value).map_err(bad_parameter)?)
+                }
+                "viewport" => {
+                    request.viewport = Some(render::parse_viewport(value).map_err(bad_parameter)?)
+                }
+                "quality" => {
+                    request.quality = render::parse_quality(value).map_err(bad_parameter)?
+                }
+                "iccprofile" => {
+                    request.icc = render::parse_icc_profile(value).map_err(bad_parameter)?
+                }
+                _ => {
+                    let parsed = render::parse_annotation(value).map_err(bad_parameter)?;
+                    unknown_annotations = parsed.unknown > 0;
+                    request.annotation = parsed.known;
+                }
+            }
+        }
+        named.push_str(&format!("q{}", request.quality));
+        Ok(Self {
+            request,
+            named,
+            unknown_annotations,
+        })
+    }
+}
+
+fn bad_parameter(error: ParameterError) -> HttpError {
+    HttpError::invalid_query(error.name, &format!("It must be {}.", error.allowed))
+}
+
+/// One request for something to look at.
+pub(super) struct View<'a> {
+    pub(super) archive: &'a Archive,
+    pub(super) scope: &'a Scope,
+    pub(super) links: &'a Links,
+    pub(super) asked: Asked,
+    pub(super) wishes: &'a [Wish],
+    pub(super) headers: &'a HeaderMap,
+}
+
+impl View<'_> {
+    pub(super) async fn instance(
+        &self,
+        name: &InstanceName,
+        frames: Option<Vec<u32>>,
+    ) -> Result<Response, HttpError> {
+        let subject = self.archive.subject(self.scope, name).await?;
+        let count = subject.instance.frame_count();
+        if let Some(number) = frames.iter().flatten().find(|n| **n > count) {
+            return Err(HttpError::new(
+                Slug::NotFound,
+                format!("Frame {number} does not exist: the instance has {count}."),
+            ));
+        }
+        match subject.nature() {
+            Nature::Image => self.image(subject, frames).await,
+            Nature::Presentation => {
+                let (image, frame, presentation) =
+                    self.archive.presented(self.scope, &subject).await?;
+                let request = Request {
+                    presentation: Some(presentation),
+                    ..self.asked.request.clone()
+                };
+                let format = self.format()?;
+                let named = format!(
+                    "{} state {}",
+                    self.asked.named, subject.instance.row.watermark
+                );
+                Ok(picture(
+                    self.archive
+                        .picture(&image, frame, request, format, &named)
+                        .await?,
+                    format,
+                ))
+            }
+            Nature::Video(media) => self.bare(media, self.archive.video(&subject).await?).await,
+            Nature::Document => {
+                let media = subject.document_media();
+                let content = self.archive.document(&subject).await?;
+                self.bare(&media, content).await
+            }
+            Nature::Report | Nature::Other => self.texts(&subject),
+        }
+    }
+
+    async fn image(
+        &self,
+        subject: Subject,
+        frames: Option<Vec<u32>>,
+    ) -> Result<Response, HttpError> {
+        let count = subject.instance.frame_count();
+        let whole = frames.is_none();
+        let frames = frames.unwrap_or_else(|| (1..=count).collect());
+        if let Some(format) = self
+            .parts_format()
+            .filter(|_| frames.len() > 1 || self.only_parts())
+        {
+            return self.frame_parts(subject, frames, format).await;
+        }
+        let format = self.format()?;
+        let named = &self.asked.named;
+        let request = self.asked.request.clone();
+        if format == Format::Gif && whole && count > 1 {
+            return Ok(picture(
+                self.archive.animation(&subject, request).await?,
+                format,
+            ));
+        }
+        match frames.as_slice() {
+            [_, _, ..] if !whole => self.frame_parts(subject, frames, format).await,
+            _ => {
+                let number = frames.first().copied().unwrap_or(1);
+                let bytes = self
+                    .archive
+                    .picture(&subject, number, request, format, named)
+                    .await?;
+                let mut response = picture(bytes, format);
+                if self.asked.unknown_annotations {
+                    let warning = HeaderValue::from_static(
+                        "299 stowage: \"annotation keywords other than patient and technique were ignored\"",
+                    );
+                    response.headers_mut().append(header::WARNING, warning);
+                }
+                Ok(response)
+            }
+        }
+    }
+
+    async fn frame_parts(
+        &self,
+        subject: Subject,
+        frames: Vec<u32>,
+        format: Format,
+    ) -> Result<Response, HttpError> {
+        let (archive, subject) = (self.archive.clone(), std::sync::Arc::new(subject));
+        let base = self.links.instance(&subject.instance.row.name);
+        let (request, named) = (self.asked.request.clone(), self.asked.named.clone());
+        let parts = stream::iter(frames).then(move |number| {
+            let (archive, subject, request, named) = (
+                archive.clone(),
+                subject.clone(),
+                request.clone(),
+                named.clone(),
+            );
+            let location = format!("{base}/frames/{number}/rendered");
+            async move {
+                let bytes = archive
+                    .picture(&subject, number, request, format, &named)
+                    .await?;
+                Ok(part(
+                    Content::whole(bytes),
+                    format.media_type(),
+                    None,
+                    location,
+                ))
+            }
+        });
+        many_parts(format.media_type(), parts.boxed()).await
+    }
+
+    /// One picture for a study or series; every instance's when parts were asked for.
+    async fn representative(&self, target: &Target) -> Result<Response, HttpError> {
+        let Some(format) = self.parts_format().filter(|_| self.only_parts()) else {
+            let name = representative(self.archive, self.scope, target).await?;
+            return Box::pin(self.instance(&name, None)).await;
+        };
+        let rows = self.archive.instances(self.scope, target).await?;
+        let (archive, scope, links) =
+            (self.archive.clone(), self.scope.clone(), self.links.clone());
+        let (request, named) = (self.asked.request.clone(), self.asked.named.clone());
+        let parts = rows.flat_map(move |row| {
+            let (archive, scope, links) = (archive.clone(), scope.clone(), links.clone());
+            let (request, named) = (request.clone(), named.clone());
+            let pictures = async move {
+                let row = row?;
+                let subject = archive.subject(&scope, &row.name).await?;
+                let count = if subject.nature() == Nature::Image {
+                    subject.instance.frame_count()
+                } else {
+                    0
+                };
+                let subject = std::sync::Arc::new(subject);
+                let base = links.instance(&row.name);
+                Ok::<_, ArchiveError>(stream::iter(1..=count).filter_map(move |number| {
+                    let (archive, subject, request, named) = (
+                        archive.clone(),
+                        subject.clone(),
+                        request.clone(),
+                        named.clone(),
+                    );
+                    let location = format!("{base}/frames/{number}/rendered");
+                    async move {
+                        match archive
+                            .picture(&subject, number, request, format, &named)
+                            .await
+                        {
+                            Ok(bytes) => Some(Ok(part(
+                                Content::whole(bytes),
+                                format.media_type(),
+                                None,
+                                location,
+                            ))),
+                            Err(error) if error.is_about_pixels() => None,
+                            Err(error) => Some(Err(error)),
+                        }
+                    }
+                }))
+            };
+            stream::once(pictures).flat_map(|made| match made {
+                Ok(parts) => parts.boxed(),
+                Err(error) => stream::once(async move { Err(error) }).boxed(),
+            })
+        });
+        many_parts(format.media_type(), parts.boxed()).await
+    }
+
+    /// HTML or plain text; UTF-8 always.
+    fn texts(&self, subject: &Subject) -> Result<Response, HttpError> {
+        let (html, plain) = subject.texts();
+        for wish in self.wishes {
+            let Some(range) = wish.single() else { continue };
+            if range.covers("text", "html") {
+                return Ok(text(html, "text/html; charset=utf-8"));
+            }
+            if range.covers("text", "plain") {
+                return Ok(text(plain, "text/plain; charset=utf-8"));
+            }
+        }
+        Err(HttpError::not_acceptable(["text/html", "text/plain"]))
+    }
+
+    /// A document or video in its own media type, with byte ranges.
+    async fn bare(&self, media: &str, content: Content) -> Result<Response, HttpError> {
+        if !self
+            .wishes
+            .iter()
+            .any(|w| w.single().is_some_and(|r| r.covers_type(media)))
+        {
+            return Err(HttpError::not_acceptable([media]));
+        }
+        let mut response = ranged(self.headers, content).await?;
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, header_value(media)?);
+        Ok(response)
+    }
+
+    fn format(&self) -> Result<Format, HttpError> {
+        picture_format(self.wishes)
+            .ok_or_else(|| HttpError::not_acceptable(PICTURES.map(Format::media_type)))
+    }
+
+    /// The picture type asked for in parts, if any.
+    fn parts_format(&self) -> Option<Format> {
+        self.wishes.iter().find_map(|wish| {
+            let range = wish.multipart()?;
+            PICTURES
+                .into_iter()
+                .find(|f| range.covers_type(f.media_type()))
+        })
+    }
+
+    fn only_parts(&self) -> bool {
+        self.wishes
+            .iter()
+            .all(|wish| matches!(wish.kind, WishKind::Multipart { .. }))
+    }
+}
+
+/// The first wish for a picture; the server's order within a wildcard.
+fn picture_format(wishes: &[Wish]) -> Option<Format> {
+    wishes.iter().find_map(|wish| {
+        let range = wish.single()?;
+        PICTURES
+            .into_iter()
+            .find(|f| range.covers_type(f.media_type()))
+    })
+}
+
+/// The instance that stands for a target: the middle one of those with pixels, else the first.
+async fn representative(
+    archive: &Archive,
+    scope: &Scope,
+    target: &Target,
+) -> Result<InstanceName, HttpError> {
+    if let Target::Instance(name) = target {
+        return Ok(name.clone());
+    }
+    let mut rows = archive.instances(scope, target).await?;
+    let (mut drawn, mut any) = (Vec::new(), None);
+    while let Some(row) = rows.next().await {
+        let row = row?;
+        if row.pixel.is_some() && drawn.len() < 1000 {
+            drawn.push(row.name);
+        } else if any.is_none() {
+            any = Some(row.name);
+        }
+    }
+    let middle = drawn.len() / 2;
+    drawn
+        .into_iter()
+        .nth(middle)
+        .or(any)
+        .ok_or_else(|| HttpError::not_found("The target"))
+}
+
+fn picture(bytes: Bytes, format: Format) -> Response {
+    (
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(format.media_type()),
+        )],
+        bytes,
+    )
+        .into_response()
+}
+
+fn text(body: String, media: &'static str) -> Response {
+    (
+        [(header::CONTENT_TYPE, HeaderValue::from_static(media))],
+        body,
+    )
+        .into_response()
+}
