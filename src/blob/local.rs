@@ -240,8 +240,10 @@ impl crate::dicom::source::Source for Within {
         let left = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
         let wanted = buf.len().min(left);
         match buf.get_mut(..wanted) {
-            Some(buf) => FileExt::read_at(&self.file, buf, self.offset + offset),
-            None => Ok(0),
+            Some(buf) if !buf.is_empty() => {
+                FileExt::read_at(&self.file, buf, self.offset.saturating_add(offset))
+            }
+            _ => Ok(0),
         }
     }
 }

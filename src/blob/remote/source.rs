@@ -117,7 +117,9 @@ impl Source for RemoteSource {
         }
         let size = held.next_size(offset);
         let size = usize::try_from(left).unwrap_or(size).min(size);
-        let read = self.bucket.read(&self.key, self.offset + offset, size);
+        let read = self
+            .bucket
+            .read(&self.key, self.offset.saturating_add(offset), size);
         let piece = self.runtime.block_on(read).map_err(io::Error::other)?;
         held.keep(offset, piece);
         Ok(held.copy(offset, buf).unwrap_or(0))

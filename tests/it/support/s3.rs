@@ -169,6 +169,9 @@ async fn answer(service: &S3Service, faults: &Mutex<Vec<Fault>>, request: Reques
     let effect = effect(faults, &request);
     if let Some(Effect::Status(status)) = effect {
         let status = StatusCode::from_u16(status).expect("a status");
+        // Who answers early closes the connection, and the client sees that instead of the status.
+        let mut body = request.into_body().into_data_stream();
+        while let Some(Ok(_)) = body.next().await {}
         return (status, "<Error><Code>Injected</Code></Error>").into_response();
     }
     let answered = service.call(request.map(s3s::Body::http_body_unsync)).await;
