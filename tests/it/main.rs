@@ -11,6 +11,7 @@ mod clients;
 mod commands;
 mod configuration;
 mod conformance;
+mod contract_blob;
 mod contract_index;
 mod dcms;
 mod delete;
