@@ -7,7 +7,6 @@ pub mod codec;
 pub mod endian;
 pub mod error;
 pub mod fold;
-#[doc(hidden)]
 pub mod frames;
 pub mod header;
 pub mod identifiers;
@@ -15,6 +14,7 @@ pub mod inflate;
 pub mod instance;
 pub mod json;
 pub mod keys;
+pub mod limits;
 pub mod matcher;
 pub mod media;
 pub mod metadata;

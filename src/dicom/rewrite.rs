@@ -4,24 +4,24 @@
 //! planned length is the length written. Reads through the scanner of the walk, so both agree what the file holds.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
 use std::ops::RangeInclusive;
 
 use dicom_core::{Tag, VR};
-use dicom_object::FileMetaTableBuilder;
 
 use super::endian::{pixel_swap_width, swap, swap_width};
 use super::error::{Limit, WalkError};
 use super::header::{self, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED};
 use super::identifiers::Identifiers;
 use super::instance::Layout;
-use super::scan::{Element, Event, Limits, Scanner};
-use super::source::{Source, Window, read_full};
+use super::limits::Limits;
+use super::scan::{Element, Event, Scanner};
+use super::source::{Source, Window};
 
-/// Who writes the meta group: a UID of the project's own, made from a random UUID (PS3.5 §B.2).
-pub const IMPLEMENTATION_CLASS: &str = "2.25.240518434574220785389747742621031329525";
-/// Implementation Version Name (0002,0013).
-pub const IMPLEMENTATION_VERSION: &str = concat!("STOWAGE_", env!("CARGO_PKG_VERSION"));
+pub use meta::{IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION};
+pub use segment::{FrameWriter, Segment, total_length, write};
+
+mod meta;
+mod segment;
 
 /// What the new file is to have that the stored one has not.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -76,63 +76,6 @@ pub enum PixelEdit {
     },
 }
 
-/// A piece of the new file, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Segment {
-    /// These bytes.
-    Bytes(Vec<u8>),
-    /// A run of the source.
-    Copy {
-        /// First byte.
-        offset: u64,
-        /// How many.
-        length: u64,
-    },
-    /// A run of the source, the bytes of each `width` reversed; a rest shorter than `width` stays as it is.
-    Swap {
-        /// First byte.
-        offset: u64,
-        /// How many.
-        length: u64,
-        /// 2, 4 or 8.
-        width: u8,
-    },
-    /// Frames the caller makes.
-    Frames {
-        /// Their numbers, from 1.
-        numbers: RangeInclusive<u32>,
-        /// Bytes of all of them.
-        length: u64,
-    },
-}
-
-impl Segment {
-    /// Bytes of the piece.
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        match self {
-            Self::Bytes(bytes) => bytes.len() as u64,
-            Self::Copy { length, .. } | Self::Swap { length, .. } | Self::Frames { length, .. } => {
-                *length
-            }
-        }
-    }
-
-    /// Whether the piece holds no bytes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// Bytes of the planned file.
-#[must_use]
-pub fn total_length(segments: &[Segment]) -> u64 {
-    segments
-        .iter()
-        .fold(0, |sum: u64, segment| sum.saturating_add(segment.len()))
-}
-
 /// Values up to this size are read while planning; larger ones become runs of the source.
 const SMALL: u32 = 4096;
 
@@ -169,34 +112,12 @@ pub fn plan(
         bits_allocated: 0,
     };
     planner.run()?;
-    let mut segments = vec![Segment::Bytes(meta_group(
+    let mut segments = vec![Segment::Bytes(meta::meta_group(
         &planner.identifiers,
         &edits.transfer_syntax,
     )?)];
     segments.append(&mut planner.segments);
     Ok(segments)
-}
-
-/// Preamble, prefix and meta group of a new file.
-fn meta_group(identifiers: &Identifiers, transfer_syntax: &str) -> Result<Vec<u8>, WalkError> {
-    let needed = |tag, value: &Option<String>| {
-        value.clone().ok_or_else(|| WalkError::Missing {
-            tag,
-            read: Box::new(identifiers.clone()),
-        })
-    };
-    let table = FileMetaTableBuilder::new()
-        .media_storage_sop_class_uid(needed(Tag(0x0008, 0x0016), &identifiers.sop_class)?)
-        .media_storage_sop_instance_uid(needed(Tag(0x0008, 0x0018), &identifiers.instance)?)
-        .transfer_syntax(transfer_syntax)
-        .implementation_class_uid(IMPLEMENTATION_CLASS)
-        .implementation_version_name(IMPLEMENTATION_VERSION)
-        .build()
-        .map_err(io::Error::other)?;
-    let mut bytes = vec![0; 128];
-    bytes.extend(b"DICM");
-    table.write(&mut bytes).map_err(io::Error::other)?;
-    Ok(bytes)
 }
 
 struct Planner<'a, 'e> {
@@ -288,7 +209,7 @@ impl Planner<'_, '_> {
 
     fn insert(&mut self, edit: &Edit) {
         if let Some((vr, value)) = &edit.value {
-            self.identifiers.note(edit.tag, value);
+            self.identifiers.note(edit.tag, *vr, value);
             self.small_value(edit.tag, *vr, value);
         }
     }
@@ -321,7 +242,7 @@ impl Planner<'_, '_> {
         if length <= SMALL {
             let mut value = self.scanner.value(element)?.into_owned();
             if self.open == 0 {
-                self.identifiers.note(tag, &value);
+                self.identifiers.note(tag, vr, &value);
             }
             swap(&mut value, width);
             if self.open == 0
@@ -542,64 +463,6 @@ fn padding(vr: VR) -> u8 {
         VR::UI | VR::OB | VR::UN | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV
     );
     if text { b' ' } else { 0 }
-}
-
-/// Makes the bytes of some frames, numbers from 1.
-pub type FrameWriter<'a> = &'a mut dyn FnMut(RangeInclusive<u32>, &mut dyn Write) -> io::Result<()>;
-
-/// Writes a planned file with 64 KiB of memory; gives the number of bytes written.
-///
-/// # Errors
-/// When source, frames or output fail; `UnexpectedEof` when the source is shorter than it was.
-pub fn write(
-    source: &dyn Source,
-    segments: &[Segment],
-    frames: FrameWriter<'_>,
-    out: &mut dyn Write,
-) -> io::Result<u64> {
-    let mut buffer = vec![0; 64 * 1024];
-    for segment in segments {
-        match segment {
-            Segment::Bytes(bytes) => out.write_all(bytes)?,
-            Segment::Copy { offset, length } => {
-                copy(source, *offset, *length, 1, &mut buffer, out)?
-            }
-            Segment::Swap {
-                offset,
-                length,
-                width,
-            } => {
-                copy(source, *offset, *length, *width, &mut buffer, out)?;
-            }
-            Segment::Frames { numbers, .. } => frames(numbers.clone(), out)?,
-        }
-    }
-    Ok(total_length(segments))
-}
-
-/// The buffer's length is a multiple of 8, so no number is cut between two rounds.
-fn copy(
-    source: &dyn Source,
-    mut offset: u64,
-    mut length: u64,
-    width: u8,
-    buffer: &mut [u8],
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    while length > 0 {
-        let count = usize::try_from(length)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        let part = buffer.get_mut(..count).unwrap_or_default();
-        if read_full(source, offset, part)? < count {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        swap(part, width);
-        out.write_all(part)?;
-        offset = offset.saturating_add(count as u64);
-        length = length.saturating_sub(count as u64);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -3,54 +3,18 @@
 //! Invariant: no recursion, a stack of bounded depth, and no value or item that ends past the one around it or past the file.
 //! Walk and rewrite both read through this scanner, so they agree about what a file holds.
 
+mod resolve;
+
 use std::borrow::Cow;
 
-use dicom_core::dictionary::{DataDictionaryEntry, VirtualVr};
-use dicom_core::{DataDictionary, Tag, VR};
-use dicom_dictionary_std::StandardDataDictionary;
+use dicom_core::{Tag, VR};
 
 use super::error::{Limit, Problem, WalkError};
 use super::header::{self, Encoding, ITEM, ITEM_END, RawHeader, SEQUENCE_END, UNDEFINED};
+use super::limits::Limits;
 use super::source::Window;
-
-/// Bounds on what one file may ask of the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Sequences inside each other.
-    pub depth: usize,
-    /// Data elements in all.
-    pub elements: u64,
-    /// Sequence items in all.
-    pub items: u64,
-    /// Fragments of encapsulated values in all.
-    pub fragments: u64,
-    /// Bytes of values looked at (bulk data is only skipped).
-    pub kept: u64,
-    /// Bytes of DICOM JSON.
-    pub text: usize,
-    /// Values served by URI.
-    pub bulk: usize,
-    /// Findings that are reported; what they are about is left out all the same.
-    pub findings: usize,
-    /// Bytes of an inflated data set.
-    pub inflated: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            depth: 64,
-            elements: 8 << 20,
-            items: 4 << 20,
-            fragments: 4 << 20,
-            kept: 64 << 20,
-            text: 256 << 20,
-            bulk: 64 << 10,
-            findings: 1000,
-            inflated: 4 << 30,
-        }
-    }
-}
+use resolve::Context;
+pub(crate) use resolve::width;
 
 /// One data element with its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,32 +54,27 @@ pub(crate) enum Event {
     },
 }
 
-/// What VRs depend on, per data set (PS3.5 Annex A).
-#[derive(Debug, Clone, Copy, Default)]
-struct Context {
-    signed: bool,
-    single_entry_lut: bool,
+/// One open level.
+#[derive(Debug, Clone, Copy)]
+struct Level {
+    kind: Kind,
+    /// Nothing inside ends behind this place.
+    end: u64,
+    /// It ends there, not at a delimiter.
+    defined: bool,
+    encoding: Encoding,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Level {
-    DataSet {
-        end: u64,
-        defined: bool,
-        encoding: Encoding,
-        context: Context,
-    },
+enum Kind {
+    DataSet(Context),
     Sequence {
-        end: u64,
-        defined: bool,
-        encoding: Encoding,
         tag: Tag,
+        /// The encoding of the items has to be looked at.
         sniff: bool,
     },
     Fragments {
-        end: u64,
         tag: Tag,
-        encoding: Encoding,
     },
 }
 
@@ -148,11 +107,12 @@ impl<'a> Scanner<'a> {
         limits: Limits,
     ) -> Self {
         let end = window.len();
-        let root = Level::DataSet {
+        let kind = Kind::DataSet(Context::default());
+        let root = Level {
+            kind,
             end,
             defined: true,
             encoding,
-            context: Context::default(),
         };
         Self {
             window,
@@ -195,26 +155,15 @@ impl<'a> Scanner<'a> {
     /// The next event; after [`Event::End`] only that again.
     pub(crate) fn next(&mut self) -> Result<Event, WalkError> {
         loop {
-            let event = match self.stack.last().copied() {
-                None => Some(Event::End {
+            let Some(level) = self.stack.last().copied() else {
+                return Ok(Event::End {
                     ignored: self.end.saturating_sub(self.position),
-                }),
-                Some(Level::DataSet {
-                    end,
-                    defined,
-                    encoding,
-                    context,
-                }) => self.in_data_set(end, defined, encoding, context)?,
-                Some(Level::Sequence {
-                    end,
-                    defined,
-                    encoding,
-                    tag,
-                    sniff,
-                }) => self.in_sequence(end, defined, encoding, tag, sniff)?,
-                Some(Level::Fragments { end, tag, encoding }) => {
-                    Some(self.in_fragments(end, tag, encoding)?)
-                }
+                });
+            };
+            let event = match level.kind {
+                Kind::DataSet(context) => self.in_data_set(level, context)?,
+                Kind::Sequence { tag, sniff } => self.in_sequence(level, tag, sniff)?,
+                Kind::Fragments { tag } => Some(self.in_fragments(level, tag)?),
             };
             if let Some(event) = event {
                 return Ok(event);
@@ -222,15 +171,9 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn in_data_set(
-        &mut self,
-        end: u64,
-        defined: bool,
-        encoding: Encoding,
-        context: Context,
-    ) -> Result<Option<Event>, WalkError> {
+    fn in_data_set(&mut self, level: Level, context: Context) -> Result<Option<Event>, WalkError> {
         let root = self.stack.len() == 1;
-        if defined && self.position == end {
+        if level.defined && self.position == level.end {
             self.stack.pop();
             return Ok(Some(if root {
                 Event::End { ignored: 0 }
@@ -238,107 +181,119 @@ impl<'a> Scanner<'a> {
                 Event::ItemEnd
             }));
         }
-        let Some(header) = self.header(end, encoding)? else {
+        let Some(header) = self.header(level)? else {
             if root && self.ignorable()? {
                 return Ok(None);
             }
-            let problem = if defined {
-                Problem::HeaderCut
-            } else {
-                Problem::NotClosed
-            };
-            return Err(WalkError::damaged(None, self.position, problem));
+            return Err(WalkError::damaged(None, self.position, level.cut()));
         };
-        if header.tag.0 == 0xFFFE {
-            return self.delimiter_in_data_set(header, defined, root);
+        let RawHeader {
+            tag, length, size, ..
+        } = header;
+        if tag.0 == 0xFFFE {
+            return self.delimiter_in_data_set(tag, level.defined, root);
         }
-        let value_at = self.position.saturating_add(u64::from(header.size));
-        let value_end = value_at.saturating_add(u64::from(header.length));
-        if root && header.tag == Tag(0, 0) && header.length == 0 && self.ignorable()? {
+        if root && tag == Tag(0, 0) && length == 0 && self.ignorable()? {
             return Ok(None);
         }
-        if header.length != UNDEFINED && value_end > end {
-            if root && header.tag < self.highest && self.ignorable()? {
+        let value_at = self.position.saturating_add(u64::from(size));
+        let value_end = value_at.saturating_add(u64::from(length));
+        if length != UNDEFINED && value_end > level.end {
+            if root && tag < self.highest && self.ignorable()? {
                 return Ok(None);
             }
-            let problem = if value_end > self.end {
-                Problem::PastFile
-            } else {
-                Problem::PastParent
-            };
-            return Err(WalkError::damaged(Some(header.tag), self.position, problem));
+            return Err(self.past(tag, value_end));
         }
         self.elements = self.elements.saturating_add(1);
         if self.elements > self.limits.elements {
-            return Err(self.over(header.tag, Limit::Elements, self.limits.elements));
+            return Err(self.over(tag, Limit::Elements, self.limits.elements));
         }
-        let no_content = header.tag.1 == 0 || matches!(header.tag, Tag(0x0000 | 0x0002, _));
-        if no_content && header.length != UNDEFINED {
+        if (tag.1 == 0 || matches!(tag.0, 0x0000 | 0x0002)) && length != UNDEFINED {
             // Group lengths, and strays of the command and meta groups.
             self.position = value_end;
             return Ok(None);
         }
         if root {
-            self.highest = self.highest.max(header.tag);
+            self.highest = self.highest.max(tag);
         }
-        self.element(header, value_at, end, encoding, context)
-            .map(Some)
+        self.element(header, value_at, level, context).map(Some)
     }
 
-    /// An element whose defined value is known to lie inside its parent.
+    /// An element; its defined value is known to lie inside its parent.
     fn element(
         &mut self,
         header: RawHeader,
         value_at: u64,
-        end: u64,
-        encoding: Encoding,
+        level: Level,
         context: Context,
     ) -> Result<Event, WalkError> {
-        let RawHeader { tag, length, .. } = header;
-        let big = encoding == Encoding::ExplicitBig;
-        let stored = header.vr;
+        let RawHeader {
+            tag,
+            length,
+            vr: stored,
+            ..
+        } = header;
+        let big = level.encoding == Encoding::ExplicitBig;
+        let vr = stored.unwrap_or(VR::UN);
         let mut element = Element {
             tag,
-            vr: stored.unwrap_or(VR::UN),
+            vr,
             big,
             value_at,
             length,
         };
         if length == UNDEFINED {
-            return self.undefined(element, stored, end, encoding);
+            return self.undefined(element, stored, level);
         }
-        let value_end = value_at.saturating_add(u64::from(length));
-        if matches!(stored, None | Some(VR::UN)) {
-            let known = resolve(tag, context);
-            let fits = match known {
-                VR::SQ if stored.is_none() => {
-                    length == 0 || self.starts_with_item(value_at, big)?
-                }
-                // The content of UN is Implicit VR Little Endian whatever is around it (PS3.5 §6.2.2).
-                VR::SQ => self.is_sequence(value_at, value_end)?,
-                VR::UN => false,
-                _ => u64::from(length).is_multiple_of(width(known)),
-            };
-            if fits {
-                element.vr = known;
-            }
+        let end = value_at.saturating_add(u64::from(length));
+        if vr == VR::UN {
+            element.vr = self.resolve(&element, stored, context)?;
             element.big = big && stored.is_none();
         }
         if element.vr == VR::SQ {
-            let encoding = if stored == Some(VR::UN) {
-                Encoding::ImplicitLittle
-            } else {
-                encoding
+            let encoding = inside(stored, level.encoding);
+            let kind = Kind::Sequence {
+                tag,
+                sniff: stored != Some(VR::SQ),
             };
-            let sniff = stored != Some(VR::SQ);
-            self.open_sequence(tag, value_at, value_end, true, encoding, sniff)?;
+            self.open_sequence(
+                tag,
+                value_at,
+                Level {
+                    kind,
+                    end,
+                    defined: true,
+                    encoding,
+                },
+            )?;
             return Ok(Event::SequenceStart(element));
         }
-        if tag.0 == 0x0028 {
+        if Context::needs(tag) {
             self.note_context(&element)?;
         }
-        self.position = value_end;
+        self.position = end;
         Ok(Event::Element(element))
+    }
+
+    /// What an element of unknown representation is; it stays unknown when its value cannot be that.
+    fn resolve(
+        &mut self,
+        element: &Element,
+        stored: Option<VR>,
+        context: Context,
+    ) -> Result<VR, WalkError> {
+        let known = context.resolve(element.tag);
+        let length = u64::from(element.length);
+        let fits = match known {
+            VR::UN => true,
+            VR::SQ if length == 0 => true,
+            VR::SQ if stored.is_none() => self.starts_with_item(element)?,
+            VR::SQ => {
+                self.is_sequence(element.value_at, element.value_at.saturating_add(length))?
+            }
+            _ => length.is_multiple_of(width(known)),
+        };
+        Ok(if fits { known } else { VR::UN })
     }
 
     /// An element that ends with a delimiter: a sequence or an encapsulated value.
@@ -346,25 +301,33 @@ impl<'a> Scanner<'a> {
         &mut self,
         mut element: Element,
         stored: Option<VR>,
-        end: u64,
-        encoding: Encoding,
+        level: Level,
     ) -> Result<Event, WalkError> {
-        let tag = element.tag;
-        let pixels = tag == Tag(0x7FE0, 0x0010);
+        let Element { tag, value_at, .. } = element;
+        let level = Level {
+            defined: false,
+            ..level
+        };
         match stored {
             Some(VR::OB | VR::OW | VR::OF | VR::OD | VR::OL | VR::OV) => {}
-            _ if pixels => element.vr = VR::OB,
+            _ if tag == Tag(0x7FE0, 0x0010) => element.vr = VR::OB,
             // UN and, in Implicit VR, whatever the dictionary does not know is a sequence then (CP-246).
             Some(VR::SQ | VR::UN) | None => {
-                let unknown = stored == Some(VR::UN);
-                let inside = if unknown {
-                    Encoding::ImplicitLittle
-                } else {
-                    encoding
-                };
                 element.vr = VR::SQ;
-                let at = element.value_at;
-                self.open_sequence(tag, at, end, false, inside, stored != Some(VR::SQ))?;
+                let encoding = inside(stored, level.encoding);
+                let kind = Kind::Sequence {
+                    tag,
+                    sniff: stored != Some(VR::SQ),
+                };
+                self.open_sequence(
+                    tag,
+                    value_at,
+                    Level {
+                        kind,
+                        encoding,
+                        ..level
+                    },
+                )?;
                 return Ok(Event::SequenceStart(element));
             }
             Some(_) => {
@@ -375,32 +338,21 @@ impl<'a> Scanner<'a> {
                 ));
             }
         }
-        self.position = element.value_at;
-        self.stack.push(Level::Fragments { end, tag, encoding });
+        self.position = value_at;
+        self.stack.push(Level {
+            kind: Kind::Fragments { tag },
+            ..level
+        });
         Ok(Event::FragmentsStart(element))
     }
 
-    fn open_sequence(
-        &mut self,
-        tag: Tag,
-        value_at: u64,
-        end: u64,
-        defined: bool,
-        encoding: Encoding,
-        sniff: bool,
-    ) -> Result<(), WalkError> {
+    fn open_sequence(&mut self, tag: Tag, value_at: u64, level: Level) -> Result<(), WalkError> {
         if self.depth >= self.limits.depth {
             return Err(self.over(tag, Limit::Depth, self.limits.depth as u64));
         }
         self.depth = self.depth.saturating_add(1);
         self.position = value_at;
-        self.stack.push(Level::Sequence {
-            end,
-            defined,
-            encoding,
-            tag,
-            sniff,
-        });
+        self.stack.push(level);
         Ok(())
     }
 
@@ -412,11 +364,11 @@ impl<'a> Scanner<'a> {
 
     fn delimiter_in_data_set(
         &mut self,
-        header: RawHeader,
+        tag: Tag,
         defined: bool,
         root: bool,
     ) -> Result<Option<Event>, WalkError> {
-        if header.tag == ITEM_END && !root {
+        if tag == ITEM_END && !root {
             self.position = self.position.saturating_add(8);
             if defined {
                 // Some writers close items of defined length as well.
@@ -429,7 +381,7 @@ impl<'a> Scanner<'a> {
             return Ok(None);
         }
         Err(WalkError::damaged(
-            Some(header.tag),
+            Some(tag),
             self.position,
             Problem::StrayDelimiter,
         ))
@@ -437,27 +389,20 @@ impl<'a> Scanner<'a> {
 
     fn in_sequence(
         &mut self,
-        end: u64,
-        defined: bool,
-        encoding: Encoding,
+        level: Level,
         tag: Tag,
         sniff: bool,
     ) -> Result<Option<Event>, WalkError> {
-        if defined && self.position == end {
+        if level.defined && self.position == level.end {
             return Ok(Some(self.close_sequence()));
         }
-        let not_closed = if defined {
-            Problem::HeaderCut
-        } else {
-            Problem::NotClosed
-        };
-        let Some(header) = self.header(end, encoding)? else {
-            return Err(WalkError::damaged(Some(tag), self.position, not_closed));
+        let Some(header) = self.header(level)? else {
+            return Err(WalkError::damaged(Some(tag), self.position, level.cut()));
         };
         if header.tag == SEQUENCE_END {
             self.position = self.position.saturating_add(8);
             // Behind a sequence of defined length the delimiter is one too many, but harmless.
-            return Ok((!defined).then(|| self.close_sequence()));
+            return Ok((!level.defined).then(|| self.close_sequence()));
         }
         if header.tag != ITEM {
             return Err(WalkError::damaged(
@@ -471,32 +416,24 @@ impl<'a> Scanner<'a> {
             return Err(self.over(tag, Limit::Items, self.limits.items));
         }
         let value_at = self.position.saturating_add(8);
-        let item_defined = header.length != UNDEFINED;
-        let item_end = if item_defined {
-            value_at.saturating_add(u64::from(header.length))
-        } else {
-            end
-        };
-        if item_end > end {
-            let problem = if item_end > self.end {
-                Problem::PastFile
-            } else {
-                Problem::PastParent
-            };
-            return Err(WalkError::damaged(Some(tag), self.position, problem));
+        let defined = header.length != UNDEFINED;
+        let item_end = value_at.saturating_add(u64::from(header.length));
+        let end = if defined { item_end } else { level.end };
+        if end > level.end {
+            return Err(self.past(tag, end));
         }
         self.position = value_at;
         let encoding = if sniff {
-            self.sniff_item(encoding)?
+            self.sniff_item(level.encoding)?
         } else {
-            encoding
+            level.encoding
         };
-        let context = self.context();
-        self.stack.push(Level::DataSet {
-            end: item_end,
-            defined: item_defined,
+        let kind = Kind::DataSet(self.context());
+        self.stack.push(Level {
+            kind,
+            end,
+            defined,
             encoding,
-            context,
         });
         Ok(Some(Event::ItemStart))
     }
@@ -507,12 +444,9 @@ impl<'a> Scanner<'a> {
             return Ok(encoding);
         }
         let bytes = self.window.peek(self.position, 8)?;
-        let explicit = header::decode(Encoding::ExplicitLittle, bytes)
-            .is_some_and(|h| h.tag.0 != 0xFFFE && h.vr.is_some())
-            && bytes
-                .get(4..)
-                .and_then(<[u8]>::first_chunk)
-                .is_some_and(|vr| VR::from_binary(*vr).is_some());
+        let item = bytes.starts_with(&[0xFE, 0xFF]);
+        let vr = bytes.get(4..).and_then(<[u8]>::first_chunk);
+        let explicit = !item && vr.is_some_and(|vr| VR::from_binary(*vr).is_some());
         Ok(if explicit {
             Encoding::ExplicitLittle
         } else {
@@ -520,15 +454,11 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    fn in_fragments(&mut self, end: u64, tag: Tag, encoding: Encoding) -> Result<Event, WalkError> {
-        let Some(header) = self.header(end, encoding)? else {
-            return Err(WalkError::damaged(
-                Some(tag),
-                self.position,
-                Problem::NotClosed,
-            ));
-        };
+    fn in_fragments(&mut self, level: Level, tag: Tag) -> Result<Event, WalkError> {
         let start = self.position;
+        let Some(header) = self.header(level)? else {
+            return Err(WalkError::damaged(Some(tag), start, level.cut()));
+        };
         let value_at = start.saturating_add(8);
         if header.tag == SEQUENCE_END {
             self.position = value_at;
@@ -542,7 +472,6 @@ impl<'a> Scanner<'a> {
         if self.fragments > self.limits.fragments {
             return Err(self.over(tag, Limit::Fragments, self.limits.fragments));
         }
-        let value_end = value_at.saturating_add(u64::from(header.length));
         if header.length == UNDEFINED {
             return Err(WalkError::damaged(
                 Some(tag),
@@ -550,8 +479,9 @@ impl<'a> Scanner<'a> {
                 Problem::UndefinedLength,
             ));
         }
-        if value_end > end {
-            return Err(WalkError::damaged(Some(tag), start, Problem::PastFile));
+        let value_end = value_at.saturating_add(u64::from(header.length));
+        if value_end > level.end {
+            return Err(self.past(tag, value_end));
         }
         self.position = value_end;
         Ok(Event::Fragment {
@@ -560,12 +490,12 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    /// The header at the current place; none when `end` cuts it.
+    /// The header at the current place; none when the end of the level cuts it.
     #[inline]
-    fn header(&mut self, end: u64, encoding: Encoding) -> Result<Option<RawHeader>, WalkError> {
-        let left = usize::try_from(end.saturating_sub(self.position)).unwrap_or(usize::MAX);
+    fn header(&mut self, level: Level) -> Result<Option<RawHeader>, WalkError> {
+        let left = usize::try_from(level.end.saturating_sub(self.position)).unwrap_or(usize::MAX);
         let bytes = self.window.peek(self.position, left.min(12))?;
-        Ok(header::decode(encoding, bytes))
+        Ok(header::decode(level.encoding, bytes))
     }
 
     /// Whether all that is left at top level can be left out; then the data set is closed here.
@@ -574,105 +504,112 @@ impl<'a> Scanner<'a> {
     fn ignorable(&mut self) -> Result<bool, WalkError> {
         const LONGEST: u64 = 1 << 20;
         let left = self.end.saturating_sub(self.position);
+        if left > LONGEST {
+            return Ok(false);
+        }
         let first = self
             .window
             .peek(self.position, 2)?
             .first_chunk::<2>()
-            .map(|b| u16::from_le_bytes(*b));
+            .copied();
         let behind_pixels = self.highest >= Tag(0x7FE0, 0x0008)
-            && first.is_some_and(|group| (1..0x7FE0).contains(&group));
-        if left > LONGEST {
+            && first.is_some_and(|group| (1..0x7FE0).contains(&u16::from_le_bytes(group)));
+        let ignorable = behind_pixels || self.only_zeros(left)?;
+        if ignorable {
+            self.stack.clear();
+        }
+        Ok(ignorable)
+    }
+
+    fn only_zeros(&mut self, left: u64) -> Result<bool, WalkError> {
+        let big = self
+            .stack
+            .first()
+            .is_some_and(|root| root.encoding == Encoding::ExplicitBig);
+        // In big endian the cut header of a common element starts with a zero.
+        if big && left < 8 {
             return Ok(false);
         }
         let mut at = self.position;
         // What was found not to be zero is not looked for again.
-        let mut zeros = (left >= 8 || !self.is_big()) && self.nonzero.is_none_or(|seen| seen < at);
-        while zeros && at < self.end {
+        if self.nonzero.is_some_and(|seen| seen >= at) {
+            return Ok(false);
+        }
+        while at < self.end {
             let bytes = self.window.peek(at, 4096)?;
             if let Some(index) = bytes.iter().position(|&b| b != 0) {
                 self.nonzero = Some(at.saturating_add(index as u64));
-                zeros = false;
+                return Ok(false);
             }
-            zeros &= !bytes.is_empty();
+            if bytes.is_empty() {
+                return Ok(false);
+            }
             at = at.saturating_add(bytes.len() as u64);
         }
-        if zeros || behind_pixels {
-            self.stack.clear();
-        }
-        Ok(zeros || behind_pixels)
+        Ok(true)
     }
 
-    /// In big endian the cut header of a common element starts with a zero.
-    fn is_big(&self) -> bool {
-        matches!(
-            self.stack.first(),
-            Some(Level::DataSet {
-                encoding: Encoding::ExplicitBig,
-                ..
-            })
-        )
-    }
-
+    /// The context of the innermost open data set, which its items inherit.
     fn context(&self) -> Context {
-        let around = self.stack.iter().rev().find_map(|level| match level {
-            Level::DataSet { context, .. } => Some(*context),
-            Level::Sequence { .. } | Level::Fragments { .. } => None,
+        let around = self.stack.iter().rev().find_map(|level| match level.kind {
+            Kind::DataSet(context) => Some(context),
+            Kind::Sequence { .. } | Kind::Fragments { .. } => None,
         });
         around.unwrap_or_default()
     }
 
     /// Remembers the values on which the VR of later elements depends.
     fn note_context(&mut self, element: &Element) -> Result<(), WalkError> {
-        let first = match element.tag {
-            Tag(_, 0x0103 | 0x3002) => self
-                .window
-                .peek(element.value_at, 2)?
-                .first_chunk::<2>()
-                .copied(),
-            _ => return Ok(()),
-        };
-        let Some(first) = first.filter(|_| element.length >= 2) else {
-            return Ok(());
-        };
-        let value = if element.big {
-            u16::from_be_bytes(first)
-        } else {
-            u16::from_le_bytes(first)
-        };
-        if let Some(Level::DataSet { context, .. }) = self.stack.last_mut() {
-            if element.tag.1 == 0x0103 {
-                context.signed = value == 1;
+        let count = usize::try_from(element.length.min(2)).unwrap_or(0);
+        let first = self
+            .window
+            .peek(element.value_at, count)?
+            .first_chunk::<2>()
+            .copied();
+        if let Some(first) = first
+            && let Some(Level {
+                kind: Kind::DataSet(context),
+                ..
+            }) = self.stack.last_mut()
+        {
+            let big = element.big;
+            let value = if big {
+                u16::from_be_bytes(first)
             } else {
-                context.single_entry_lut = value == 1;
-            }
+                u16::from_le_bytes(first)
+            };
+            context.note(element.tag, value);
         }
         Ok(())
     }
 
     /// A private dictionary may give the tag another VR: a value that does not start with an item is no sequence.
-    fn starts_with_item(&mut self, value_at: u64, big: bool) -> Result<bool, WalkError> {
-        let item: &[u8] = if big {
+    fn starts_with_item(&mut self, element: &Element) -> Result<bool, WalkError> {
+        let item: &[u8] = if element.big {
             &[0xFF, 0xFE, 0xE0]
         } else {
             &[0xFE, 0xFF]
         };
-        Ok(self.window.peek(value_at, 4)?.starts_with(item))
+        Ok(self.window.peek(element.value_at, 4)?.starts_with(item))
     }
 
     /// Whether a value of VR UN reads as a sequence to its very end.
     fn is_sequence(&mut self, start: u64, end: u64) -> Result<bool, WalkError> {
-        if start == end {
-            return Ok(true);
-        }
         if self.trial || self.depth >= self.limits.depth {
             return Ok(false);
         }
         let saved = (self.position, std::mem::take(&mut self.stack), self.depth);
         let counters = (self.elements, self.items, self.fragments);
         self.trial = true;
-        let mut good = self
-            .open_sequence(Tag(0, 0), start, end, true, Encoding::ImplicitLittle, true)
-            .is_ok();
+        let tag = Tag(0, 0);
+        let kind = Kind::Sequence { tag, sniff: true };
+        let level = Level {
+            kind,
+            end,
+            defined: true,
+            encoding: Encoding::ImplicitLittle,
+        };
+        let mut good = self.open_sequence(tag, start, level).is_ok();
         while good && !self.stack.is_empty() {
             match self.next() {
                 Ok(_) => {}
@@ -686,40 +623,37 @@ impl<'a> Scanner<'a> {
         Ok(good)
     }
 
+    fn past(&self, tag: Tag, value_end: u64) -> WalkError {
+        let past_file = value_end > self.end;
+        let problem = if past_file {
+            Problem::PastFile
+        } else {
+            Problem::PastParent
+        };
+        WalkError::damaged(Some(tag), self.position, problem)
+    }
+
     fn over(&self, tag: Tag, limit: Limit, allowed: u64) -> WalkError {
         WalkError::limit(Some(tag), self.position, limit, allowed)
     }
 }
 
-/// The VR of an element that carries none (PS3.5 §A.1): private ones stay unknown.
-fn resolve(tag: Tag, context: Context) -> VR {
-    if tag.0 & 1 == 1 {
-        return if (0x0010..=0x00FF).contains(&tag.1) {
-            VR::LO
+impl Level {
+    /// What it means that a header does not fit into what is left.
+    fn cut(&self) -> Problem {
+        if self.defined {
+            Problem::HeaderCut
         } else {
-            VR::UN
-        };
-    }
-    match StandardDataDictionary
-        .by_tag(tag)
-        .map(DataDictionaryEntry::vr)
-    {
-        Some(VirtualVr::Exact(vr)) => vr,
-        Some(VirtualVr::Xs) if context.signed => VR::SS,
-        Some(VirtualVr::Xs) => VR::US,
-        Some(VirtualVr::Lt) if context.single_entry_lut => VR::US,
-        Some(VirtualVr::Lt | VirtualVr::Ox | VirtualVr::Px) => VR::OW,
-        _ => VR::UN,
+            Problem::NotClosed
+        }
     }
 }
 
-/// Bytes per value of a VR of fixed width, else 1.
-#[must_use]
-pub(crate) fn width(vr: VR) -> u64 {
-    match vr {
-        VR::US | VR::SS | VR::OW => 2,
-        VR::UL | VR::SL | VR::FL | VR::AT | VR::OL | VR::OF => 4,
-        VR::FD | VR::OD | VR::SV | VR::UV | VR::OV => 8,
-        _ => 1,
+/// The content of UN is Implicit VR Little Endian whatever is around it (PS3.5 §6.2.2).
+fn inside(stored: Option<VR>, around: Encoding) -> Encoding {
+    if stored == Some(VR::UN) {
+        Encoding::ImplicitLittle
+    } else {
+        around
     }
 }

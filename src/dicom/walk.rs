@@ -7,19 +7,21 @@ use dicom_core::{Tag, VR};
 
 use super::charset::Charset;
 use super::error::{Limit, WalkError};
-use super::frames::{ByteRange, Fragments, FrameTable, starts_codestream};
+use super::frames::{ByteRange, Fragments};
 use super::header::{self, Opening, Recognized};
 use super::identifiers::Identifiers;
 use super::inflate::{self, Spool};
-use super::instance::{Attribute, BulkItem, Finding, Instance, Layout, PixelElement};
+use super::instance::{Attribute, BulkItem, Finding, Instance, PixelElement};
 use super::json::{self, JsonWriter};
 use super::keys;
 use super::scan::{Element, Event, Scanner};
 use super::source::{Source, Window};
 
-pub use super::scan::Limits;
-use pixels::{NativePixels, Pixels, is_native, is_video};
+pub use super::limits::Limits;
+use pixels::{NativePixels, Pixels};
 
+mod bulk;
+mod outcome;
 mod pixels;
 
 /// What the walk is to do beside reading.
@@ -375,7 +377,7 @@ impl<'a, 'o> Walker<'a, 'o> {
             .last()
             .map_or_else(Charset::default, |(_, charset)| *charset);
         if depth == 0 {
-            self.identifiers.note(tag, &bytes);
+            self.identifiers.note(tag, vr, &bytes);
         }
         let mut decoded = None;
         if let Some(validate) = self.options.validate {
@@ -453,206 +455,6 @@ impl<'a, 'o> Walker<'a, 'o> {
                         && creator_of(&self.creators, 0, tag) == Some(creator)
                 }
             })
-    }
-
-    /// A value served by URI.
-    fn bulk(&mut self, element: Element, length: u64, encapsulated: bool) -> Result<(), WalkError> {
-        let Element {
-            tag, vr, value_at, ..
-        } = element;
-        self.json.open_element(tag, vr);
-        if length > 0 {
-            if self.bulk.len() >= self.options.limits.bulk {
-                let allowed = self.options.limits.bulk as u64;
-                return Err(WalkError::limit(Some(tag), value_at, Limit::Bulk, allowed));
-            }
-            let mut path = String::with_capacity(8);
-            for step in &self.path {
-                json::push_tag(&mut path, step.tag);
-                path.push('/');
-                path.push_str(itoa::Buffer::new().format(step.items));
-                path.push('/');
-            }
-            json::push_tag(&mut path, tag);
-            self.json.bulk_uri(&path);
-            self.bulk.push(BulkItem {
-                path,
-                vr: vr.to_string().to_owned(),
-                offset: value_at,
-                length,
-                encapsulated,
-            });
-        }
-        self.json.close_element(false);
-        Ok(())
-    }
-
-    /// Extended Offset Table and its lengths, before the pixel data.
-    fn extended_offsets(&mut self, element: &Element) -> Result<(), WalkError> {
-        let most = self.options.limits.fragments.saturating_mul(8);
-        if u64::from(element.length) > most {
-            return Ok(());
-        }
-        let bytes = self.scanner.value(element)?;
-        let values = bytes
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .map(|chunk| u64::from_le_bytes(*chunk))
-            .collect();
-        if element.tag.1 == 0x0001 {
-            self.extended.0 = Some(values);
-        } else {
-            self.extended.1 = Some(values);
-        }
-        Ok(())
-    }
-
-    /// Follows the items of an encapsulated value up to its end.
-    fn fragments(&mut self, element: Element) -> Result<(), WalkError> {
-        let top =
-            self.path.is_empty() && PixelElement::of(element.tag) == Some(PixelElement::Integer);
-        let mut found = Fragments::default();
-        let mut first = true;
-        let end = loop {
-            let (offset, length) = match self.scanner.next()? {
-                Event::Fragment { offset, length } => (offset, length),
-                Event::FragmentsEnd { end } => break end,
-                _ => break self.scanner.position(),
-            };
-            if !top {
-                continue;
-            }
-            if std::mem::take(&mut first) {
-                found.offset = offset.saturating_add(u64::from(length)).saturating_add(8);
-                if u64::from(length) <= self.options.limits.fragments.saturating_mul(4) {
-                    let bytes = self.scanner.bytes(offset, length.into())?;
-                    let chunks = bytes.as_chunks::<4>().0;
-                    found.basic_offsets = chunks
-                        .iter()
-                        .map(|chunk| u32::from_le_bytes(*chunk))
-                        .collect();
-                }
-                continue;
-            }
-            let start = self
-                .scanner
-                .peek(offset, usize::try_from(length).unwrap_or(12).min(12))?;
-            if starts_codestream(start) {
-                found
-                    .codestreams
-                    .push(u32::try_from(found.lengths.len()).unwrap_or(u32::MAX));
-            }
-            found.lengths.push(length);
-        };
-        if top {
-            self.fragments = Some(found);
-        }
-        self.bulk(element, end.saturating_sub(element.value_at), true)
-    }
-
-    /// Checks the identifiers and puts the result together.
-    fn finish(mut self, ignored: u64) -> Result<Instance, WalkError> {
-        let moves = self.json.close_data_set();
-        if !moves.is_empty() {
-            for attribute in &mut self.attributes {
-                attribute.json = json::moved(&moves, &attribute.json);
-            }
-            self.attributes
-                .retain(|attribute| !attribute.json.is_empty());
-            self.attributes.sort_by_key(|attribute| attribute.tag);
-            self.findings.push(finding(
-                Tag(0, 0),
-                "elements are not in ascending order or repeated",
-            ));
-        }
-        let (name, sop_class) = self.identifiers.check()?;
-        let attributes = &mut self.attributes;
-        let metadata = self.json.finish(|at, count| {
-            for attribute in attributes
-                .iter_mut()
-                .filter(|attribute| attribute.json.start >= at)
-            {
-                attribute.json.start = attribute.json.start.saturating_add(count);
-                attribute.json.end = attribute.json.end.saturating_add(count);
-            }
-        });
-        if ignored > 0 {
-            let comment = format!("{ignored} bytes behind the data set are ignored");
-            self.findings.push(finding(Tag(0, 0), &comment));
-        }
-        let position = self.scanner.position();
-        let mut layout = self
-            .origin
-            .layout(position, self.fragments.is_some(), &mut self.findings);
-        let element = self.native.map(|native| native.element);
-        let element = element.or(self.fragments.as_ref().map(|_| PixelElement::Integer));
-        let pixel = element.map(|element| self.pixels.describe(element));
-        let frames = match (self.fragments, self.native, &pixel) {
-            (Some(mut fragments), _, _) => {
-                fragments.declared = self.pixels.frames;
-                fragments.video = is_video(&layout.transfer_syntax);
-                fragments.extended = self.extended.0.zip(self.extended.1);
-                if is_native(&layout.transfer_syntax) {
-                    self.findings.push(finding(
-                        Tag(0x0002, 0x0010),
-                        "names no syntax for encapsulated pixel data",
-                    ));
-                }
-                fragments.into_table(&mut self.findings)
-            }
-            (None, Some(native), Some(pixel)) => {
-                let swap = native.swap(&mut self.scanner, pixel.bits_allocated)?;
-                self.pixels
-                    .native_table(native, swap, pixel, &mut layout, &mut self.findings)
-            }
-            (None, _, _) => FrameTable::none(),
-        };
-        Ok(Instance {
-            name,
-            sop_class,
-            layout,
-            attributes: self.attributes,
-            metadata,
-            bulk: self.bulk,
-            frames,
-            pixel,
-            findings: self.findings,
-        })
-    }
-}
-
-impl Origin {
-    fn layout(&self, end: u64, encapsulated: bool, findings: &mut Vec<Finding>) -> Layout {
-        let Recognized { encoding, agrees } = self.recognized;
-        let deflated = self
-            .opening
-            .label
-            .as_deref()
-            .is_some_and(header::is_deflated);
-        let agrees = agrees && deflated == self.deflated;
-        if !agrees {
-            findings.push(finding(
-                Tag(0x0002, 0x0010),
-                "does not agree with the encoding of the data set",
-            ));
-        }
-        let label = self.opening.label.clone();
-        let named = label.is_some();
-        // A wrong label still says how encapsulated pixels are compressed.
-        let right = label.filter(|label| agrees || (encapsulated && !is_native(label)));
-        let start = if self.deflated {
-            0
-        } else {
-            self.opening.dataset_offset
-        };
-        Layout {
-            part10: self.opening.prefixed && agrees && named,
-            transfer_syntax: right.unwrap_or_else(|| encoding.transfer_syntax().to_owned()),
-            dataset_offset: self.opening.dataset_offset,
-            deflated: self.deflated,
-            dataset_length: end.saturating_sub(start),
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! HTTP: routes, media types, status codes. Knows the archive, no SQL and no object paths.
 //!
-//! One router for each service, nested under every root of [`profile::PROFILES`]; [`service_routes`] is the map.
+//! One router for each service, nested under every root of [`profile::PROFILES`]; `service_routes` is the map.
 
 pub mod accept;
 pub mod access;
@@ -65,7 +65,6 @@ pub(crate) struct Face {
 }
 
 /// The whole service as a router.
-#[must_use]
 pub fn router(
     archive: Archive,
     links: LinksConfig,

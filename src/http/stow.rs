@@ -88,7 +88,7 @@ fn refused_type(detail: &str) -> HttpError {
 fn body_kind(headers: &HeaderMap) -> Result<BodyKind, HttpError> {
     let refused = |e: super::content_type::ContentTypeError| match e {
         super::content_type::ContentTypeError::Start => {
-            HttpError::bad_request(Slug::InvalidRequest, &e.to_string())
+            HttpError::bad_request(Slug::InvalidRequest, e.to_string())
         }
         other => refused_type(&other.to_string()),
     };

@@ -1,6 +1,6 @@
 //! The index: which instances exist, what is searched of them, and in which order everything happened.
 //!
-//! Two back ends stand behind these traits, SQLite and Postgres; both pass the same contract suite
+//! Two back ends stand behind these traits, `SQLite` and Postgres; both pass the same contract suite
 //! (`tests/it/contract_index.rs`). Invariants: every instance row was inserted in one transaction with its feed entry
 //! and the counters of its study and series; a deleted instance's blob key is on the trash in the transaction that
 //! removed the row; nothing here opens a blob.
@@ -12,6 +12,7 @@ pub mod error;
 mod feed;
 mod insert;
 mod instances;
+mod lease;
 mod open;
 mod operations;
 mod pattern;
@@ -121,7 +122,7 @@ pub struct ContentRow {
     pub bulk: Vec<u8>,
 }
 
-/// State of a study, series or instance for ETags.
+/// State of a study, series or instance for `ETags`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version {
     /// Grows with every change below the target.
@@ -337,7 +338,7 @@ pub trait Trash: Send + Sync {
     /// Puts keys on the trash: blobs written for instances that got no row.
     async fn discard(&self, keys: &[String]) -> Result<()>;
 
-    /// Keys discarded before `before`, oldest first, at most `limit`.
+    /// Keys discarded before `before` that no row names, oldest first, at most `limit`.
     async fn discarded(&self, before: OffsetDateTime, limit: u32) -> Result<Vec<Discarded>>;
 
     /// Forgets keys whose blobs are gone.
@@ -345,6 +346,21 @@ pub trait Trash: Send + Sync {
 
     /// Notes a failed attempt.
     async fn retry_later(&self, key: &str) -> Result<()>;
+}
+
+/// Work that one node at a time does for all.
+#[async_trait]
+pub trait Leases: Send + Sync {
+    /// Takes the lease `name` for `length`, or keeps it for so long again; false while another holder has it.
+    async fn take_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        length: std::time::Duration,
+    ) -> Result<bool>;
+
+    /// Gives a lease back; one that another holder has is left alone.
+    async fn give_back_lease(&self, name: &str, holder: &str) -> Result<()>;
 }
 
 /// Whole-index walks for `fsck`.
@@ -516,9 +532,12 @@ pub trait QueryTags: Send + Sync {
 }
 
 /// The whole index.
-pub trait Index: Instances + Search + Feed + Trash + Audit + Operations + QueryTags {}
+pub trait Index:
+    Instances + Search + Feed + Trash + Audit + Leases + Operations + QueryTags
+{
+}
 
-impl<T: Instances + Search + Feed + Trash + Audit + Operations + QueryTags> Index for T {}
+impl<T: Instances + Search + Feed + Trash + Audit + Leases + Operations + QueryTags> Index for T {}
 
 /// Now, as times are stored: microseconds since 1970, UTC.
 fn now_micros() -> i64 {

@@ -580,7 +580,11 @@ async fn write_errors<D: Dialect>(
     found: &[Found],
     places: &HashMap<i64, TagPlace>,
 ) -> Driver<()> {
-    fn error<'f>(found: &'f Found, at: usize, places: &HashMap<i64, TagPlace>) -> Option<(&'f Found, i64, &'f str)> {
+    fn error<'f>(
+        found: &'f Found,
+        at: usize,
+        places: &HashMap<i64, TagPlace>,
+    ) -> Option<(&'f Found, i64, &'f str)> {
         match (found.findings.get(at), places.get(&found.watermark)) {
             (Some(TagFinding::Unfit(message)), Some(place)) => {
                 Some((found, place.partition, message.as_str()))
@@ -588,7 +592,10 @@ async fn write_errors<D: Dialect>(
             _ => None,
         }
     }
-    let errors: Vec<(&Found, i64, &str)> = found.iter().filter_map(|found| error(found, at, places)).collect();
+    let errors: Vec<(&Found, i64, &str)> = found
+        .iter()
+        .filter_map(|found| error(found, at, places))
+        .collect();
     if errors.is_empty() {
         return Ok(());
     }

@@ -1,3 +1,6 @@
+use std::io::Write;
+use std::ops::RangeInclusive;
+
 use dicom_object::DefaultDicomObject;
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The index in one SQLite file: WAL, one writer, any number of readers.
+//! The index in one `SQLite` file: WAL, one writer, any number of readers.
 //!
 //! Invariant: an acknowledged write survives a power loss (`synchronous = full`: the log is synced with each commit).
 
@@ -27,6 +27,7 @@ impl Dialect for Sqlite {
     // A change row follows in the same transaction, so the next transaction sees a greater one.
     const NEXT_VERSION: &'static str =
         "coalesce((select seq from sqlite_sequence where name = 'change'), 0) + 1";
+    const NOW: &'static str = "cast(unixepoch('subsec') * 1000000 as integer)";
     const FEED_TIME: &'static str = "max(cast(unixepoch('subsec') * 1000000 as integer), \
          coalesce((select time from change order by sequence desc limit 1), 0))";
     const FOR_UPDATE: &'static str = "";
@@ -87,7 +88,7 @@ impl Dialect for Sqlite {
     }
 }
 
-/// The primary result code of SQLite.
+/// The primary result code of `SQLite`.
 fn primary_code(error: &dyn sqlx::error::DatabaseError) -> Option<i32> {
     let code: i32 = error.code()?.parse().ok()?;
     Some(code & 0xFF)
@@ -131,7 +132,7 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
 
 /// Runs what is missing of the migrations.
 ///
-/// SQLite has no lock that spans them: when another process wins the race for one of them, this one loses, and finds it
+/// `SQLite` has no lock that spans them: when another process wins the race for one of them, this one loses, and finds it
 /// done when it looks again.
 async fn migrate(pool: &Pool<Sqlite>, path: &Path) -> Result<()> {
     let mut attempt = 0;

@@ -1,0 +1,113 @@
+//! Values that are served by URI: where they lie, and what their items are when they are encapsulated.
+//!
+//! Invariant: of these values only offset tables are read, and of fragments their first 12 bytes.
+
+use super::Walker;
+use crate::dicom::error::{Limit, WalkError};
+use crate::dicom::frames::{Fragments, starts_codestream};
+use crate::dicom::instance::{BulkItem, PixelElement};
+use crate::dicom::json;
+use crate::dicom::scan::{Element, Event};
+
+impl Walker<'_, '_> {
+    /// A value served by URI.
+    pub(super) fn bulk(
+        &mut self,
+        element: Element,
+        length: u64,
+        encapsulated: bool,
+    ) -> Result<(), WalkError> {
+        let Element {
+            tag, vr, value_at, ..
+        } = element;
+        self.json.open_element(tag, vr);
+        if length > 0 {
+            if self.bulk.len() >= self.options.limits.bulk {
+                let allowed = self.options.limits.bulk as u64;
+                return Err(WalkError::limit(Some(tag), value_at, Limit::Bulk, allowed));
+            }
+            let mut path = String::with_capacity(8);
+            for step in &self.path {
+                json::push_tag(&mut path, step.tag);
+                path.push('/');
+                path.push_str(itoa::Buffer::new().format(step.items));
+                path.push('/');
+            }
+            json::push_tag(&mut path, tag);
+            self.json.bulk_uri(&path);
+            self.bulk.push(BulkItem {
+                path,
+                vr: vr.to_string().to_owned(),
+                offset: value_at,
+                length,
+                encapsulated,
+            });
+        }
+        self.json.close_element(false);
+        Ok(())
+    }
+
+    /// Extended Offset Table and its lengths, before the pixel data.
+    pub(super) fn extended_offsets(&mut self, element: &Element) -> Result<(), WalkError> {
+        let most = self.options.limits.fragments.saturating_mul(8);
+        if u64::from(element.length) > most {
+            return Ok(());
+        }
+        let bytes = self.scanner.value(element)?;
+        let values = bytes
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|chunk| u64::from_le_bytes(*chunk))
+            .collect();
+        if element.tag.1 == 0x0001 {
+            self.extended.0 = Some(values);
+        } else {
+            self.extended.1 = Some(values);
+        }
+        Ok(())
+    }
+
+    /// Follows the items of an encapsulated value up to its end.
+    pub(super) fn fragments(&mut self, element: Element) -> Result<(), WalkError> {
+        let top =
+            self.path.is_empty() && PixelElement::of(element.tag) == Some(PixelElement::Integer);
+        let mut found = Fragments::default();
+        let mut first = true;
+        let end = loop {
+            let (offset, length) = match self.scanner.next()? {
+                Event::Fragment { offset, length } => (offset, length),
+                Event::FragmentsEnd { end } => break end,
+                _ => break self.scanner.position(),
+            };
+            if !top {
+                continue;
+            }
+            if std::mem::take(&mut first) {
+                found.offset = offset.saturating_add(u64::from(length)).saturating_add(8);
+                if u64::from(length) <= self.options.limits.fragments.saturating_mul(4) {
+                    let bytes = self.scanner.bytes(offset, length.into())?;
+                    let chunks = bytes.as_chunks::<4>().0;
+                    found.basic_offsets = chunks
+                        .iter()
+                        .map(|chunk| u32::from_le_bytes(*chunk))
+                        .collect();
+                }
+                continue;
+            }
+            let start = self
+                .scanner
+                .peek(offset, usize::try_from(length).unwrap_or(12).min(12))?;
+            if starts_codestream(start) {
+                found
+                    .codestreams
+                    .push(u32::try_from(found.lengths.len()).unwrap_or(u32::MAX));
+            }
+            found.lengths.push(length);
+        };
+        if top {
+            self.fragments = Some(found);
+        }
+        self.bulk(element, end.saturating_sub(element.value_at), true)
+    }
+}
