@@ -94,6 +94,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         config.storage.trash_grace(),
     );
     tokio::spawn(sweeper);
+    archive.resume_operations().await?;
     let listener = TcpListener::bind(config.listen).await;
     let listener = listener.map_err(|source| StartError::Listen {
         address: config.listen,

@@ -18,6 +18,7 @@ pub mod rules;
 pub mod search;
 pub mod store;
 pub mod sweep;
+pub mod tags;
 pub mod transcode;
 pub mod zip;
 
@@ -34,8 +35,8 @@ use commit::Committer;
 // What the layer above needs of the layers below, so that it need not reach past this one.
 pub use crate::blob::BlobError;
 pub use crate::index::{
-    Action as ChangeAction, Change, FeedRange, IndexError, InstanceRow, MetadataRow,
-    State as ChangeState, Version, WithMetadata,
+    Action as ChangeAction, Change, FeedRange, IndexError, InstanceRow, MetadataRow, Operation,
+    OperationKind, OperationStatus, State as ChangeState, TagRow, TagStatus, Version, WithMetadata,
 };
 pub use error::{ArchiveError, Result};
 
@@ -49,6 +50,8 @@ pub struct Archive {
     blobs: Blobs,
     limits: Arc<Limits>,
     committer: Committer,
+    /// Extended query tags as last read.
+    tags: Arc<tags::TagCache>,
     /// Decoded and encoded frames.
     maker: pixels::Maker,
     /// Memory that all store requests may hold, in [`MEMORY_UNIT`]s.
@@ -74,6 +77,7 @@ impl Archive {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self {
             committer: Committer::start(index.clone()),
+            tags: Arc::default(),
             maker: pixels::Maker::new(&limits),
             memory: Arc::new(Semaphore::new(
                 (limits.store_memory_bytes / MEMORY_UNIT).max(1),

@@ -24,6 +24,7 @@ mod range;
 mod rendered;
 mod represent;
 mod stow;
+mod tags;
 mod wado;
 mod wado_uri;
 
@@ -217,6 +218,22 @@ fn service_routes() -> Router<Face> {
         // dicom-service §10
         .route("/changefeed", get(changefeed::read_changes))
         .route("/changefeed/latest", get(changefeed::read_latest_change))
+        // dicom-service §11, §12
+        .route(
+            "/extendedquerytags",
+            post(tags::add_tags).get(tags::list_tags),
+        )
+        .route(
+            "/extendedquerytags/{tag}",
+            get(tags::get_tag)
+                .patch(tags::update_tag)
+                .delete(tags::delete_tag),
+        )
+        .route(
+            "/extendedquerytags/{tag}/errors",
+            get(tags::list_tag_errors),
+        )
+        .route("/operations/{id}", get(tags::get_operation))
 }
 
 async fn no_route() -> HttpError {
