@@ -8,6 +8,7 @@
 
 mod changefeed;
 mod clients;
+mod cluster;
 mod configuration;
 mod conformance;
 mod contract_blob;
