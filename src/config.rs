@@ -304,7 +304,12 @@ pub struct Limits {
 #[derive(Debug, Clone, Args)]
 pub struct LogConfig {
     /// What is logged, in the syntax of `RUST_LOG`.
-    #[arg(long, env = "STOWAGE_LOG", default_value = "info", global = true)]
+    #[arg(
+        long,
+        env = "STOWAGE_LOG",
+        default_value = "info,sqlx=warn",
+        global = true
+    )]
     pub log: String,
     /// How it is written.
     #[arg(long, env = "STOWAGE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, global = true)]

@@ -140,7 +140,7 @@ impl Archive {
         };
         let page = self
             .index
-            .search(scope, &query, WithMetadata::No, None)
+            .search(scope, &query, &[], WithMetadata::No, None)
             .await?;
         let unknown = || ArchiveError::not_found(format!("the instance {instance}"));
         match page.rows.as_slice() {

@@ -85,7 +85,7 @@ impl Archive {
         let plain: Vec<Condition> = query
             .conditions
             .iter()
-            .filter(|c| !indexed(c, query.level))
+            .filter(|c| !indexed(c, query.level, &[]))
             .cloned()
             .collect();
         let wanted = Wanted::new(query, fields);
@@ -117,7 +117,10 @@ impl Archive {
         let ceiling = self.limits.max_results;
         let mut asked = query.clone();
         asked.limit = Some(query.limit.unwrap_or(ceiling).min(ceiling));
-        let page = self.index.search(scope, &asked, metadata, None).await?;
+        let page = self
+            .index
+            .search(scope, &asked, &[], metadata, None)
+            .await?;
         if !page.more {
             return Ok((page.rows, None));
         }
@@ -128,7 +131,7 @@ impl Archive {
             return Err(ArchiveError::TooLarge { reason });
         }
         let seen = query.offset + page.rows.len() as u64;
-        let total = self.index.count(scope, query, seen + ceiling).await?;
+        let total = self.index.count(scope, query, &[], seen + ceiling).await?;
         Ok((page.rows, Some(total.saturating_sub(seen).max(1))))
     }
 
@@ -139,7 +142,7 @@ impl Archive {
         plain: &[Condition],
     ) -> Result<(Vec<Found>, Option<u64>)> {
         let mut asked = query.clone();
-        asked.conditions.retain(|c| indexed(c, query.level));
+        asked.conditions.retain(|c| indexed(c, query.level, &[]));
         asked.limit = Some(SCAN_PAGE);
         asked.offset = 0;
         let limit = query
@@ -151,7 +154,7 @@ impl Archive {
         loop {
             let page = self
                 .index
-                .search(scope, &asked, WithMetadata::Yes, before)
+                .search(scope, &asked, &[], WithMetadata::Yes, before)
                 .await?;
             before = page.rows.last().map(|r| r.position);
             scanned += page.rows.len() as u64;

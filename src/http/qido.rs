@@ -20,7 +20,7 @@ use crate::archive::retrieve::Content;
 use crate::archive::search::{Answer, Row};
 use crate::auth::Action;
 use crate::dicom::keys::Level;
-use crate::dicom::query_parse::{self, Resource};
+use crate::dicom::query_parse::{self, Dialect, Resource};
 use crate::dicom::xml;
 
 /// Searches studies.
@@ -106,6 +106,7 @@ async fn search(
 ) -> Result<Response, HttpError> {
     let scope = access.may(Action::Read)?;
     let form = form(&accepted(pairs, headers))?;
+    refuse_markup(face, pairs)?;
     let (study, series) = (path.study()?, path.series()?);
     let parents = Parents {
         study: study.is_none(),
@@ -128,6 +129,20 @@ async fn search(
         .warnings
         .splice(0..0, parsed.warnings.iter().map(ToString::to_string));
     respond(face, links, answer, form).await
+}
+
+/// The DICOM service refuses `<` anywhere in a query (dicom-service §2).
+fn refuse_markup(face: &Face, pairs: &QueryPairs) -> Result<(), HttpError> {
+    let marked = pairs
+        .0
+        .iter()
+        .find(|(name, value)| name.contains('<') || value.contains('<'));
+    match marked {
+        Some((name, _)) if face.profile.dialect == Dialect::Service => Err(
+            HttpError::invalid_query(name, "It must not hold the character '<'."),
+        ),
+        _ => Ok(()),
+    }
 }
 
 async fn respond(

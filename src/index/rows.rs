@@ -3,7 +3,7 @@
 //! Invariant: every text is bounded and free of NULs, so that no value of one instance can make the database refuse a
 //! batch.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use super::attributes::Attributes;
 use super::{IndexError, NewInstance, Result};
@@ -167,6 +167,8 @@ pub(super) struct Prepared {
     pub(super) partition: Partition,
     /// Its UIDs.
     pub(super) name: InstanceName,
+    /// What the walk found.
+    pub(super) source: Arc<Instance>,
     /// Study values.
     pub(super) study: LevelValues,
     /// Series values.
@@ -205,6 +207,7 @@ impl Prepared {
         Ok(Self {
             partition: new.partition,
             name: instance.name.clone(),
+            source: Arc::clone(&new.instance),
             study: LevelValues::of(Level::Study, instance),
             series: LevelValues::of(Level::Series, instance),
             instance: LevelValues::of(Level::Instance, instance),

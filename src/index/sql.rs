@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use sqlx::{Database, Pool, QueryBuilder, Transaction};
 
 use super::pattern::Pattern;
+use super::tags::TagLock;
 use super::terms::Col;
 use super::{IndexError, Result};
 
@@ -51,6 +52,8 @@ pub(super) trait Dialect: Database<Row: Columns> {
 
     /// Opens a transaction that writes.
     fn begin_write(pool: &Pool<Self>) -> BoxFuture<'_, Driver<Transaction<'static, Self>>>;
+    /// Takes one side of the lock on the list of query tags, until the transaction ends.
+    fn lock_tags(connection: &mut Self::Connection, side: TagLock) -> BoxFuture<'_, Driver<()>>;
     /// Makes this transaction the only one that may append to the feed, until it ends.
     fn lock_feed(connection: &mut Self::Connection) -> BoxFuture<'_, Driver<()>>;
     /// Returns when every transaction that had taken a feed time before the call has ended.

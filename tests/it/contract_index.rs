@@ -10,6 +10,7 @@ mod leases;
 mod plans;
 mod scoping;
 mod searching;
+mod tagging;
 
 /// Makes a test of each promise on each back end.
 macro_rules! on_each_back_end {

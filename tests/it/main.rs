@@ -9,6 +9,7 @@
 mod changefeed;
 mod clients;
 mod cluster;
+mod commands;
 mod configuration;
 mod conformance;
 mod contract_blob;
