@@ -8,6 +8,7 @@
 
 mod changefeed;
 mod clients;
+mod cluster;
 mod commands;
 mod configuration;
 mod conformance;
