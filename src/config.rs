@@ -145,6 +145,26 @@ pub struct StorageConfig {
         global = true
     )]
     pub database_connections: u32,
+    /// Blobs: `file:///folder`, `s3://bucket/prefix`, `az://container/prefix` or `gs://bucket/prefix`; a folder in the data folder when absent.
+    #[arg(long, env = "STOWAGE_BLOB_URL", global = true)]
+    pub blob_url: Option<String>,
+    /// Base URL of an S3-compatible server, for example `http://minio:9000`; credentials come from `AWS_*` variables.
+    #[arg(long, env = "STOWAGE_S3_ENDPOINT", global = true)]
+    pub s3_endpoint: Option<String>,
+    /// File with the lines `aws_access_key_id = …` and `aws_secret_access_key = …` for S3, instead of `AWS_*` variables.
+    #[arg(long, env = "STOWAGE_S3_CREDENTIALS_FILE", global = true)]
+    pub s3_credentials_file: Option<PathBuf>,
+    /// Seconds during which a request to an object store that fails is tried again.
+    #[arg(
+        long,
+        env = "STOWAGE_BLOB_RETRY_SECONDS",
+        default_value_t = 30,
+        global = true
+    )]
+    pub blob_retry_seconds: u64,
+    /// Bytes of objects on their way from or to an object store that are held in memory, half for each direction.
+    #[arg(long, env = "STOWAGE_BLOB_BUFFER_BYTES", default_value_t = 256 << 20, global = true)]
+    pub blob_buffer_bytes: usize,
     /// Hours a deleted instance's bytes are kept before the sweeper removes them.
     #[arg(
         long,
@@ -287,7 +307,7 @@ pub struct Limits {
 #[derive(Debug, Clone, Args)]
 pub struct LogConfig {
     /// What is logged, in the syntax of `RUST_LOG`.
-    #[arg(long, env = "STOWAGE_LOG", default_value = "info", global = true)]
+    #[arg(long, env = "STOWAGE_LOG", default_value = "info,sqlx=warn", global = true)]
     pub log: String,
     /// How it is written.
     #[arg(long, env = "STOWAGE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, global = true)]

@@ -23,8 +23,8 @@ pub enum StartError {
     /// A setting is missing or wrong.
     #[error("{0}")]
     Config(String),
-    /// The blob folder cannot be used.
-    #[error("the data folder cannot be used: {0}")]
+    /// The blob store cannot be used.
+    #[error("{}", chain(.0))]
     Blobs(#[from] crate::blob::BlobError),
     /// The index cannot be opened.
     #[error("{0}")]
@@ -65,7 +65,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// When either cannot be opened.
 pub(crate) async fn open(config: &Config) -> Result<Archive, StartError> {
     let folder = &config.storage.data_dir;
-    let blobs = Blobs::open(&folder.join("blobs"))?;
+    let blobs = Blobs::connect(&config.storage).await?;
     let url = match &config.storage.database_url {
         Some(url) => url.expose().to_owned(),
         None => format!("sqlite://{}", folder.join("index.sqlite").display()),

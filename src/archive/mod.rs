@@ -120,11 +120,7 @@ impl Archive {
     /// What cannot be used.
     pub async fn check(&self) -> Result<()> {
         self.index.ping().await?;
-        let blobs = self.blobs.clone();
-        match tokio::task::spawn_blocking(move || blobs.probe()).await {
-            Ok(probed) => Ok(probed?),
-            Err(_) => Err(ArchiveError::Lost { what: "probe" }),
-        }
+        Ok(self.blobs.probe().await?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! HTTP: routes, media types, status codes. Knows the archive, no SQL and no object paths.
 //!
-//! One router for each service, nested under every root of [`profile::PROFILES`]; [`service_routes`] is the map.
+//! One router for each service, nested under every root of [`profile::PROFILES`]; `service_routes` is the map.
 
 pub mod accept;
 pub mod access;

@@ -12,6 +12,7 @@ pub mod error;
 mod feed;
 mod insert;
 mod instances;
+mod lease;
 mod open;
 mod pattern;
 mod postgres;
@@ -326,7 +327,7 @@ pub trait Trash: Send + Sync {
     /// Puts keys on the trash: blobs written for instances that got no row.
     async fn discard(&self, keys: &[String]) -> Result<()>;
 
-    /// Keys discarded before `before`, oldest first, at most `limit`.
+    /// Keys discarded before `before` that no row names, oldest first, at most `limit`.
     async fn discarded(&self, before: OffsetDateTime, limit: u32) -> Result<Vec<Discarded>>;
 
     /// Forgets keys whose blobs are gone.
@@ -334,6 +335,21 @@ pub trait Trash: Send + Sync {
 
     /// Notes a failed attempt.
     async fn retry_later(&self, key: &str) -> Result<()>;
+}
+
+/// Work that one node at a time does for all.
+#[async_trait]
+pub trait Leases: Send + Sync {
+    /// Takes the lease `name` for `length`, or keeps it for so long again; false while another holder has it.
+    async fn take_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        length: std::time::Duration,
+    ) -> Result<bool>;
+
+    /// Gives a lease back; one that another holder has is left alone.
+    async fn give_back_lease(&self, name: &str, holder: &str) -> Result<()>;
 }
 
 /// Whole-index walks for `fsck`.
@@ -356,9 +372,9 @@ pub trait Audit: Send + Sync {
 }
 
 /// The whole index.
-pub trait Index: Instances + Search + Feed + Trash + Audit {}
+pub trait Index: Instances + Search + Feed + Trash + Leases + Audit {}
 
-impl<T: Instances + Search + Feed + Trash + Audit> Index for T {}
+impl<T: Instances + Search + Feed + Trash + Leases + Audit> Index for T {}
 
 /// Now, as times are stored: microseconds since 1970, UTC.
 fn now_micros() -> i64 {

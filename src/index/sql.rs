@@ -16,6 +16,8 @@ pub(super) type Driver<T> = std::result::Result<T, sqlx::Error>;
 pub(super) trait Dialect: Database<Row: Columns> {
     /// Expression for a study or series version: above every version given out before.
     const NEXT_VERSION: &'static str;
+    /// Expression for the time now, by the clock of the database.
+    const NOW: &'static str;
     /// Scalar query for the time of the next feed entries: now, but never before the newest entry.
     const FEED_TIME: &'static str;
     /// Behind a `select` that fetches rows in order to change them.

@@ -6,6 +6,7 @@ mod concurrent;
 mod deleting;
 mod feed;
 mod inserting;
+mod leases;
 mod plans;
 mod scoping;
 mod searching;

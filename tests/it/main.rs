@@ -8,8 +8,10 @@
 
 mod changefeed;
 mod clients;
+mod commands;
 mod configuration;
 mod conformance;
+mod contract_blob;
 mod contract_index;
 mod dcms;
 mod delete;

@@ -34,6 +34,7 @@ columns!(PgRow);
 
 impl Dialect for Postgres {
     const NEXT_VERSION: &'static str = "nextval('version_number')";
+    const NOW: &'static str = "(extract(epoch from clock_timestamp()) * 1000000)::bigint";
     const FEED_TIME: &'static str = "greatest((extract(epoch from clock_timestamp()) * 1000000)::bigint, \
          coalesce((select time from change order by sequence desc limit 1), 0))";
     const FOR_UPDATE: &'static str = " for update";

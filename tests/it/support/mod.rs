@@ -7,4 +7,5 @@ pub(crate) mod multipart;
 pub(crate) mod postgres;
 pub(crate) mod python;
 pub(crate) mod queries;
+pub(crate) mod s3;
 pub(crate) mod server;
