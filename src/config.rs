@@ -208,6 +208,9 @@ pub struct HttpConfig {
     /// Origins that browsers may call from, comma separated; `*` = any (without credentials), `none` = no CORS at all.
     #[arg(long, env = "STOWAGE_CORS_ORIGINS", default_value = "*", global = true)]
     pub cors_origins: String,
+    /// Seconds to wait for the head of a request, also between two requests of one connection.
+    #[arg(long, env = "STOWAGE_HEAD_SECONDS", default_value_t = 60, global = true)]
+    pub head_seconds: u64,
     /// Seconds to let running requests end after a stop signal.
     #[arg(
         long,

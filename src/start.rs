@@ -2,10 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
 use crate::archive::Archive;
@@ -15,6 +13,7 @@ use crate::blob::Blobs;
 use crate::config::{AuthMode, Config, TokenArgs};
 use crate::http;
 use crate::http::layers::{CorsConfig, Origins};
+use crate::http::serve::{Patience, Stopped};
 use crate::http::links::{LinksConfig, Network, PublicUrl, Scheme};
 use crate::index::{self, IndexError, IndexOptions};
 
@@ -119,26 +118,18 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         written.map_err(StartError::Serve)?;
     }
     tracing::info!(%address, data = %config.storage.data_dir.display(), "stowage listens on http://{address}/");
-    // Without TCP_NODELAY window updates are delayed and uploads over HTTP/2 crawl.
-    let listener = listener.tap_io(|tcp| {
-        let _ = tcp.set_nodelay(true);
-    });
-    let stop = Arc::new(tokio::sync::Notify::new());
-    let stopped = stop.clone();
-    let server =
-        axum::serve(listener, http::into_service(router)).with_graceful_shutdown(async move {
-            stop_signal().await;
-            tracing::info!("stopping: running requests may end");
-            stopped.notify_one();
-        });
-    let grace = Duration::from_secs(config.http.shutdown_seconds);
-    tokio::select! {
-        served = server.into_future() => served.map_err(StartError::Serve),
-        () = async { stop.notified().await; tokio::time::sleep(grace).await } => {
-            tracing::warn!("stopped while requests were running");
-            Ok(())
-        }
+    let patience = Patience {
+        head: Duration::from_secs(config.http.head_seconds.max(1)),
+        stop: Duration::from_secs(config.http.shutdown_seconds),
+    };
+    let stop = async {
+        stop_signal().await;
+        tracing::info!("stopping: running requests may end");
+    };
+    if http::serve::serve(listener, router, patience, stop).await == Stopped::Cut {
+        tracing::warn!("stopped while requests were running");
     }
+    Ok(())
 }
 
 async fn stop_signal() {

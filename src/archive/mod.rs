@@ -22,6 +22,8 @@ pub mod tags;
 pub mod transcode;
 pub mod zip;
 
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -49,6 +51,8 @@ pub struct Archive {
     index: Arc<dyn Index>,
     blobs: Blobs,
     limits: Arc<Limits>,
+    /// Makes a file for a deflated data set that is too large for memory.
+    inflate_to: Arc<dyn Fn() -> io::Result<File> + Send + Sync>,
     committer: Committer,
     /// Extended query tags as last read.
     tags: Arc<tags::TagCache>,
@@ -74,6 +78,12 @@ impl Archive {
     /// Joins the stores; starts the task that commits.
     #[must_use]
     pub fn new(index: Arc<dyn Index>, blobs: Blobs, limits: Limits) -> Self {
+        let spool = blobs.clone();
+        // The name goes with the spool file; the open handle keeps the bytes until the last read.
+        let inflate_to = move || {
+            let file = spool.spool().map_err(io::Error::other)?;
+            file.file().and_then(File::try_clone)
+        };
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self {
             committer: Committer::start(index.clone()),
@@ -85,6 +95,7 @@ impl Archive {
             work: Arc::new(Semaphore::new((cores * 4).max(8))),
             stores: Arc::new(Semaphore::new(limits.store_requests.max(1))),
             limits: Arc::new(limits),
+            inflate_to: Arc::new(inflate_to),
             index,
             blobs,
         }
