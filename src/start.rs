@@ -13,8 +13,8 @@ use crate::blob::Blobs;
 use crate::config::{AuthMode, Config, TokenArgs};
 use crate::http;
 use crate::http::layers::{CorsConfig, Origins};
-use crate::http::serve::{Patience, Stopped};
 use crate::http::links::{LinksConfig, Network, PublicUrl, Scheme};
+use crate::http::serve::{Patience, Stopped};
 use crate::index::{self, IndexError, IndexOptions};
 
 /// Why the server did not start or stopped.
@@ -66,8 +66,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 pub(crate) async fn open(config: &Config) -> Result<Archive, StartError> {
     let folder = &config.storage.data_dir;
     let blobs = Blobs::connect(&config.storage).await?;
-    let url = match &config.storage.database_url {
-        Some(url) => url.expose().to_owned(),
+    let url = match config.storage.database().map_err(StartError::Config)? {
+        Some(url) => url,
         None => format!("sqlite://{}", folder.join("index.sqlite").display()),
     };
     let options = IndexOptions {
