@@ -14,7 +14,7 @@ use crate::dicom::source::FileSource;
 use crate::dicom::uid::Target;
 use crate::dicom::walk::walk;
 use crate::index::{Inserted, InstanceRow, NewInstance, Place};
-use crate::scope::{Partition, Scope};
+use crate::scope::{Partition, Scope, Visible};
 
 /// Rows or keys handled at a time.
 const BATCH: usize = 500;
@@ -164,7 +164,7 @@ impl Archive {
             for inserted in self.index.insert(&new).await? {
                 match inserted {
                     Inserted::Stored { .. } => report.added += 1,
-                    Inserted::Exists { .. } => report.known += 1,
+                    Inserted::Exists { .. } | Inserted::Outside => report.known += 1,
                 }
             }
             progress((done * BATCH + batch.len()) as u64, report.blobs);
@@ -240,6 +240,7 @@ fn read_again(archive: &Archive, key: &str) -> std::result::Result<NewInstance, 
     };
     Ok(NewInstance {
         partition: Partition::DEFAULT,
+        visible: Visible::All,
         instance: Arc::new(instance),
         place,
         digest,

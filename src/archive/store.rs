@@ -27,18 +27,23 @@ use crate::dicom::source::{FileSource, Source};
 use crate::dicom::uid::{InstanceName, StudyUid};
 use crate::dicom::walk::{WalkOptions, walk};
 use crate::index::{Inserted, NewInstance, Place};
-use crate::scope::Partition;
+use crate::scope::{Partition, Visible};
 
 /// Instances committed together at most by one request before it goes on reading.
 const FLUSH: usize = 256;
 /// Bytes gathered for one write to the spool.
 const SPOOL_WRITE: usize = 1 << 20;
+/// Said of every instance outside of the sender's limits, whether its study exists or not.
+const NOT_YOURS: &str =
+    "the token allows storing for certain patients or studies only, and this is none of them";
 
 /// What a store request asks for.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// Where the instances go.
     pub partition: Partition,
+    /// Which studies the sender may store into.
+    pub visible: Visible,
     /// Study of the URL: instances of another study fail.
     pub study: Option<StudyUid>,
     /// Rules of the face the request came through.
@@ -78,6 +83,8 @@ pub mod reason {
     pub const PROCESSING: u16 = 0x0110;
     /// Duplicate SOP instance.
     pub const DUPLICATE: u16 = 0x0111;
+    /// Not authorized: the study is not one the sender may store into.
+    pub const NOT_AUTHORIZED: u16 = 0x0124;
     /// Out of resources.
     pub const OUT_OF_RESOURCES: u16 = 0xA700;
     /// Data set does not match the rules.
@@ -334,10 +341,12 @@ impl StoreRequest {
             .map_err(|_| ArchiveError::Lost { what: "settle" })??;
         let inserted = self.archive.committer.commit(blobs).await?;
         for ((inserted, at), digest) in inserted.into_iter().zip(places).zip(digests) {
-            if let (Inserted::Exists { digest: stored }, Some(outcome)) =
-                (inserted, waiting.get_mut(at))
-            {
-                meet_stored(self.options.rules, outcome, digest == Some(stored));
+            match (inserted, waiting.get_mut(at)) {
+                (Inserted::Exists { digest: stored }, Some(outcome)) => {
+                    meet_stored(self.options.rules, outcome, digest == Some(stored));
+                }
+                (Inserted::Outside, Some(outcome)) => meet_limit(outcome),
+                _ => {}
             }
         }
         self.outcomes.append(&mut waiting);
@@ -462,6 +471,31 @@ fn meet_stored(rules: Rules, outcome: &mut Outcome, identical: bool) {
     };
 }
 
+/// Turns a success into a refusal that does not tell whether the study exists.
+fn meet_limit(outcome: &mut Outcome) {
+    if let Outcome::Stored {
+        name, sop_class, ..
+    } = &*outcome
+    {
+        *outcome = Outcome::Failed {
+            sop_class: Some(sop_class.clone()),
+            instance: Some(name.instance.to_string()),
+            reason: reason::NOT_AUTHORIZED,
+            comments: vec![NOT_YOURS.to_owned()],
+        };
+    }
+}
+
+/// An instance of a study that is not the sender's to store into fails before anything is written.
+fn check_visible(options: &StoreOptions, instance: &Instance) -> Option<Outcome> {
+    let mut attributes = instance.attributes.iter();
+    let patient = attributes.find(|attribute| attribute.tag == tags::PATIENT_ID);
+    let patient = patient.and_then(|patient| patient.values.iter().find(|id| !id.is_empty()));
+    let study = instance.name.study.as_str();
+    let admitted = options.visible.admits(study, patient.map(String::as_str));
+    (!admitted).then(|| failed(instance, reason::NOT_AUTHORIZED, vec![NOT_YOURS.to_owned()]))
+}
+
 /// Walks, checks and writes one part; runs on the blocking pool.
 fn prepare(archive: &Archive, options: &StoreOptions, held: Held) -> Prepared {
     match held {
@@ -509,6 +543,9 @@ fn prepare_source(
     if let Some(outcome) = check_study(options, &instance) {
         return Prepared::Done(outcome);
     }
+    if let Some(outcome) = check_visible(options, &instance) {
+        return Prepared::Done(outcome);
+    }
     let judgement = rules::judgement(options.rules, &instance);
     if !judgement.refusals.is_empty() {
         return Prepared::Done(failed(&instance, reason::INVALID, judgement.refusals));
@@ -547,6 +584,7 @@ fn prepare_source(
     };
     let new = NewInstance {
         partition: options.partition,
+        visible: options.visible.clone(),
         instance: Arc::new(instance),
         place,
         digest,
