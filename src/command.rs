@@ -15,7 +15,7 @@ use crate::archive::rules::Rules;
 use crate::archive::store::StoreOptions;
 use crate::config::{Config, ExportArgs, FsckArgs, ImportArgs};
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
-use crate::scope::{Partition, Scope};
+use crate::scope::{Partition, Scope, Visible};
 use crate::start::{StartError, open};
 
 /// Refused files that are told one by one; the rest is only counted.
@@ -101,6 +101,7 @@ pub async fn import(config: &Config, arguments: &ImportArgs) -> Result<Verdict, 
         .map_err(|e| StartError::Config(format!("a path cannot be read: {e}")))?;
     let options = StoreOptions {
         partition: Partition::DEFAULT,
+        visible: Visible::All,
         study: None,
         rules: Rules::Standard,
     };

@@ -2,12 +2,17 @@
 //!
 //! Invariant: every default runs with nothing set; an invalid value stops the start with one clear line.
 
-use std::fmt;
+mod access;
+mod secret;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use access::{AccessConfig, AuditTarget, AuthMode, QueryToken};
+pub use secret::{Secret, SecretError};
 
 /// A `DICOMweb` server: store, retrieve, search, delete and a change feed over HTTP.
 #[derive(Debug, Parser)]
@@ -74,17 +79,34 @@ pub struct ExportArgs {
 }
 
 /// What a token says.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct TokenArgs {
     /// Who the token is for.
     #[arg(long, default_value = "someone")]
     pub subject: String,
-    /// Roles the token carries, comma separated.
-    #[arg(long, value_delimiter = ',', default_value = "globalAdmin")]
+    /// Roles the token carries, comma separated; `globalAdmin` unless the token is read-only.
+    #[arg(long, value_delimiter = ',')]
     pub roles: Vec<String>,
     /// Seconds until it expires.
     #[arg(long, default_value_t = 3600)]
     pub seconds: u64,
+    /// Only these patients exist for its bearer, by Patient ID; may be repeated.
+    #[arg(long = "patient", value_name = "ID")]
+    pub patients: Vec<String>,
+    /// Only these studies exist for its bearer, by Study Instance UID; may be repeated.
+    #[arg(long = "study", value_name = "UID")]
+    pub studies: Vec<String>,
+    /// It is good for reading only, whatever its roles allow.
+    #[arg(long)]
+    pub read_only: bool,
+    /// Print a read-only link to the one study instead; in a template of your own, for example of a viewer, `{server}`, `{study}` and `{token}` are replaced.
+    #[arg(
+        long,
+        value_name = "TEMPLATE",
+        num_args = 0..=1,
+        default_missing_value = "{server}/dicom-web/studies/{study}?access_token={token}"
+    )]
+    pub link: Option<String>,
 }
 
 /// All settings.
@@ -137,6 +159,9 @@ pub struct StorageConfig {
         global = true
     )]
     pub database_url: Option<Secret>,
+    /// File that holds the URL of the index instead.
+    #[arg(long, env = "STOWAGE_DATABASE_URL_FILE", global = true)]
+    pub database_url_file: Option<PathBuf>,
     /// File with the password for a Postgres URL that has none.
     #[arg(long, env = "STOWAGE_DATABASE_PASSWORD_FILE", global = true)]
     pub database_password_file: Option<PathBuf>,
@@ -187,34 +212,25 @@ pub struct StorageConfig {
 }
 
 impl StorageConfig {
-    /// URL of the index, the password of the file in its place; none when no URL is set.
+    /// URL of the index as set, with the password from its file; none when neither URL nor file is set.
     ///
     /// # Errors
-    /// A sentence when the file cannot be read or the URL has no user without a password.
-    pub fn database(&self) -> Result<Option<String>, String> {
-        let url = self
-            .database_url
-            .as_ref()
-            .map(|url| url.expose().to_owned());
+    /// [`SecretError`] when a file cannot be used or there is no place for the password.
+    pub fn database(&self) -> Result<Option<Secret>, SecretError> {
+        let names = ("STOWAGE_DATABASE_URL", "STOWAGE_DATABASE_URL_FILE");
+        let url = secret::either(
+            names,
+            self.database_url.as_ref(),
+            self.database_url_file.as_deref(),
+        )?;
         let Some(file) = &self.database_password_file else {
             return Ok(url);
         };
-        let unreadable = |e| {
-            format!(
-                "STOWAGE_DATABASE_PASSWORD_FILE: {} cannot be read: {e}",
-                file.display()
-            )
-        };
-        let password = std::fs::read_to_string(file).map_err(unreadable)?;
-        let password = percent_encoding::utf8_percent_encode(
-            password.trim_end(),
-            percent_encoding::NON_ALPHANUMERIC,
-        );
-        let parts = url.as_deref().and_then(|url| url.split_once('@'));
-        let (user, rest) = parts
-            .filter(|(user, _)| user.matches(':').count() == 1)
-            .ok_or("STOWAGE_DATABASE_PASSWORD_FILE needs a STOWAGE_DATABASE_URL with a user and no password")?;
-        Ok(Some(format!("{user}:{password}@{rest}")))
+        let password = Secret::from_file("STOWAGE_DATABASE_PASSWORD_FILE", file)?;
+        let url = url
+            .as_ref()
+            .and_then(|url| secret::with_password(url, &password));
+        url.map(Some).ok_or(SecretError::NoPlace)
     }
 
     /// How long deleted bytes are kept.
@@ -366,88 +382,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Access control.
-#[derive(Debug, Clone, Args)]
-pub struct AccessConfig {
-    /// Whether bearer tokens are checked; off on a public address must be said explicitly.
-    #[arg(long, env = "STOWAGE_AUTH", value_enum, global = true)]
-    pub auth: Option<AuthMode>,
-    /// Expected issuer (`iss`).
-    #[arg(long, env = "STOWAGE_JWT_ISSUER", global = true)]
-    pub jwt_issuer: Option<String>,
-    /// Accepted audiences (`aud`), comma separated.
-    #[arg(
-        long,
-        env = "STOWAGE_JWT_AUDIENCE",
-        value_delimiter = ',',
-        global = true
-    )]
-    pub jwt_audience: Vec<String>,
-    /// Secret of HS256/384/512 tokens.
-    #[arg(
-        long,
-        env = "STOWAGE_JWT_SECRET",
-        hide_env_values = true,
-        global = true
-    )]
-    pub jwt_secret: Option<Secret>,
-    /// PEM file with the public key of RS, PS, ES or `EdDSA` tokens.
-    #[arg(long, env = "STOWAGE_JWT_KEY_FILE", global = true)]
-    pub jwt_key_file: Option<PathBuf>,
-    /// URL or file of a JSON Web Key Set; found by OIDC discovery from the issuer when no key is given.
-    #[arg(long, env = "STOWAGE_JWT_JWKS_URL", global = true)]
-    pub jwt_jwks_url: Option<String>,
-    /// Claim that holds the roles.
-    #[arg(
-        long,
-        env = "STOWAGE_JWT_ROLES_CLAIM",
-        default_value = "roles",
-        global = true
-    )]
-    pub jwt_roles_claim: String,
-}
-
-/// Whether tokens are checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum AuthMode {
-    /// Everybody may do everything; an Authorization header is ignored.
-    Off,
-    /// A valid bearer token is needed.
-    Jwt,
-}
-
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
-
-impl std::str::FromStr for Secret {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
-
 impl Default for Config {
     /// What `stowage` runs with when nothing is set and the environment is empty.
     fn default() -> Self {
@@ -466,6 +400,7 @@ impl Config {
     /// A sentence that says which setting is missing.
     pub fn auth_mode(&self) -> Result<AuthMode, String> {
         let has_key = self.access.jwt_secret.is_some()
+            || self.access.jwt_secret_file.is_some()
             || self.access.jwt_key_file.is_some()
             || self.access.jwt_jwks_url.is_some();
         match self.access.auth {
@@ -490,18 +425,6 @@ mod tests {
         assert_eq!(cli.config.listen.port(), 8080);
         assert_eq!(cli.config.auth_mode(), Ok(AuthMode::Jwt));
         assert!(!format!("{cli:?}").contains("hush"));
-    }
-
-    #[test]
-    fn the_password_of_a_file_goes_into_the_url() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "p@ss:1\n").unwrap();
-        let mut storage = Config::default().storage;
-        storage.database_password_file = Some(file.path().to_owned());
-        assert!(storage.database().is_err());
-        storage.database_url = Some(Secret::from("postgres://stowage@db/stowage"));
-        let url = storage.database().unwrap().unwrap();
-        assert_eq!(url, "postgres://stowage:p%40ss%3A1@db/stowage");
     }
 
     #[test]

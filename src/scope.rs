@@ -34,6 +34,20 @@ pub enum Visible {
     },
 }
 
+impl Visible {
+    /// Whether a study of this UID and patient exists for the caller.
+    #[must_use]
+    pub fn admits(&self, study: &str, patient: Option<&str>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only { patients, studies } => {
+                studies.iter().any(|uid| uid == study)
+                    || patient.is_some_and(|patient| patients.iter().any(|id| id == patient))
+            }
+        }
+    }
+}
+
 impl Scope {
     /// Everything in the default partition.
     #[must_use]

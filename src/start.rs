@@ -7,11 +7,12 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use crate::archive::Archive;
-use crate::auth::token::make_token;
+use crate::auth::token::{make_link, make_token};
 use crate::auth::{AuthConfig, Authenticator};
 use crate::blob::Blobs;
 use crate::config::{AuthMode, Config, TokenArgs};
 use crate::http;
+use crate::http::audit::AuditLog;
 use crate::http::layers::{CorsConfig, Origins};
 use crate::http::links::{LinksConfig, Network, PublicUrl, Scheme};
 use crate::http::serve::{Patience, Stopped};
@@ -66,8 +67,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 pub(crate) async fn open(config: &Config) -> Result<Archive, StartError> {
     let folder = &config.storage.data_dir;
     let blobs = Blobs::connect(&config.storage).await?;
-    let url = match config.storage.database().map_err(StartError::Config)? {
-        Some(url) => url,
+    let database = config.storage.database();
+    let url = match &database.map_err(|e| StartError::Config(chain(&e)))? {
+        Some(url) => url.expose().to_owned(),
         None => format!("sqlite://{}", folder.join("index.sqlite").display()),
     };
     let options = IndexOptions {
@@ -107,9 +109,13 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         origins,
         ..CorsConfig::default()
     };
-    let authenticator = Authenticator::new(&AuthConfig::from(&config.access), mode);
+    let authenticator = AuthConfig::of_settings(&config.access)
+        .and_then(|access| Authenticator::new(&access, mode));
     let authenticator = authenticator.map_err(|e| StartError::Config(chain(&e)))?;
-    let router = http::router(archive, links, cors, &authenticator);
+    let (audit, audit_end) =
+        AuditLog::open(&config.access.audit).map_err(|e| StartError::Config(chain(&e)))?;
+    let router = http::router(archive, links, cors, &authenticator, &audit);
+    drop(audit);
     if let Some(file) = &config.address_file {
         // Written beside and renamed, so that nobody reads half a line.
         let beside = file.with_extension("new");
@@ -129,6 +135,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     if http::serve::serve(listener, router, patience, stop).await == Stopped::Cut {
         tracing::warn!("stopped while requests were running");
     }
+    audit_end.wait().await;
     Ok(())
 }
 
@@ -179,13 +186,25 @@ pub async fn health(config: &Config) -> Result<(), StartError> {
     }
 }
 
-/// Makes a token for the configured secret.
+/// Makes a token for the configured secret, or a link with one.
 ///
 /// # Errors
-/// When no secret is configured.
+/// When no secret is configured, or the arguments fit neither.
 pub fn token(config: &Config, arguments: &TokenArgs) -> Result<String, StartError> {
-    make_token(&AuthConfig::from(&config.access), arguments)
-        .map_err(|e| StartError::Config(chain(&e)))
+    let access = AuthConfig::of_settings(&config.access);
+    let access = access.map_err(|e| StartError::Config(chain(&e)))?;
+    let made = match &arguments.link {
+        None => make_token(&access, arguments),
+        Some(template) => {
+            let links = links_config(config, config.listen)?;
+            let server = match &links.public_url {
+                Some(url) => url.as_str().to_owned(),
+                None => format!("http://{}", config.listen),
+            };
+            make_link(&access, arguments, template, &server)
+        }
+    };
+    made.map_err(|e| StartError::Config(chain(&e)))
 }
 
 /// Where links point, as configured.

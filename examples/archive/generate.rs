@@ -13,7 +13,7 @@ use stowage::dicom::instance::{Attribute, Instance, Layout, Metadata};
 use stowage::dicom::keys::key;
 use stowage::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
 use stowage::index::{NewInstance, Place};
-use stowage::scope::Partition;
+use stowage::scope::{Partition, Visible};
 use time::{Date, Duration, Month};
 
 /// Studies a day.
@@ -133,6 +133,7 @@ fn instance(study: &Study, series: u32, rng: &mut SmallRng) -> NewInstance {
     ]);
     let parsed = "the generator makes valid UIDs";
     NewInstance {
+        visible: Visible::All,
         partition: Partition::DEFAULT,
         digest: *blake3::hash(instance_uid.as_bytes()).as_bytes(),
         place: Place {

@@ -14,7 +14,7 @@ use crate::blob::{BlobError, Blobs};
 use crate::dicom::uid::Target;
 use crate::dicom::walk::walk;
 use crate::index::{Inserted, InstanceRow, NewInstance, Place};
-use crate::scope::{Partition, Scope};
+use crate::scope::{Partition, Scope, Visible};
 
 /// Rows or keys handled at a time.
 const BATCH: u32 = 500;
@@ -164,7 +164,7 @@ impl Archive {
             for inserted in self.index.insert(&new).await? {
                 match inserted {
                     Inserted::Stored { .. } => report.added += 1,
-                    Inserted::Exists { .. } => report.known += 1,
+                    Inserted::Exists { .. } | Inserted::Outside => report.known += 1,
                 }
             }
             progress((done * BATCH as usize + batch.len()) as u64, report.blobs);
@@ -231,6 +231,7 @@ impl Archive {
         };
         Ok(NewInstance {
             partition: Partition::DEFAULT,
+            visible: Visible::All,
             instance: Arc::new(instance),
             place,
             digest,

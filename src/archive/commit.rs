@@ -182,7 +182,7 @@ fn settle(submission: Submission, result: Answer) {
             for (written, inserted) in submission.written.into_iter().zip(inserted) {
                 match inserted {
                     Inserted::Stored { .. } => drop(written.release()),
-                    Inserted::Exists { .. } => drop(written),
+                    Inserted::Exists { .. } | Inserted::Outside => drop(written),
                 }
             }
         }

@@ -27,18 +27,23 @@ use crate::dicom::source::{FileSource, Source};
 use crate::dicom::uid::{InstanceName, StudyUid};
 use crate::dicom::walk::{WalkOptions, walk};
 use crate::index::{Inserted, NewInstance, Place};
-use crate::scope::Partition;
+use crate::scope::{Partition, Visible};
 
 /// Instances committed together at most by one request before it goes on reading.
 const FLUSH: usize = 256;
 /// Bytes gathered for one write to the spool.
 const SPOOL_WRITE: usize = 1 << 20;
+/// Said of every instance outside of the sender's limits, whether its study exists or not.
+const NOT_YOURS: &str =
+    "the token allows storing for certain patients or studies only, and this is none of them";
 
 /// What a store request asks for.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// Where the instances go.
     pub partition: Partition,
+    /// Which studies the sender may store into.
+    pub visible: Visible,
     /// Study of the URL: instances of another study fail.
     pub study: Option<StudyUid>,
     /// Rules of the face the request came through.
@@ -78,6 +83,8 @@ pub mod reason {
     pub const PROCESSING: u16 = 0x0110;
     /// Duplicate SOP instance.
     pub const DUPLICATE: u16 = 0x0111;
+    /// Not authorized: the study is not one the sender may store into.
+    pub const NOT_AUTHORIZED: u16 = 0x0124;
     /// Out of resources.
     pub const OUT_OF_RESOURCES: u16 = 0xA700;
     /// Data set does not match the rules.
@@ -345,10 +352,12 @@ impl StoreRequest {
         self.archive.blobs.settle(keys).await?;
         let inserted = self.archive.committer.commit(blobs).await?;
         for ((inserted, at), digest) in inserted.into_iter().zip(places).zip(digests) {
-            if let (Inserted::Exists { digest: stored }, Some(outcome)) =
-                (inserted, waiting.get_mut(at))
-            {
-                meet_stored(self.options.rules, outcome, digest == Some(stored));
+            match (inserted, waiting.get_mut(at)) {
+                (Inserted::Exists { digest: stored }, Some(outcome)) => {
+                    meet_stored(self.options.rules, outcome, digest == Some(stored));
+                }
+                (Inserted::Outside, Some(outcome)) => meet_limit(outcome),
+                _ => {}
             }
         }
         self.outcomes.append(&mut waiting);
@@ -477,6 +486,31 @@ fn meet_stored(rules: Rules, outcome: &mut Outcome, identical: bool) {
     };
 }
 
+/// Turns a success into a refusal that does not tell whether the study exists.
+fn meet_limit(outcome: &mut Outcome) {
+    if let Outcome::Stored {
+        name, sop_class, ..
+    } = &*outcome
+    {
+        *outcome = Outcome::Failed {
+            sop_class: Some(sop_class.clone()),
+            instance: Some(name.instance.to_string()),
+            reason: reason::NOT_AUTHORIZED,
+            comments: vec![NOT_YOURS.to_owned()],
+        };
+    }
+}
+
+/// An instance of a study that is not the sender's to store into fails before anything is written.
+fn check_visible(options: &StoreOptions, instance: &Instance) -> Option<Outcome> {
+    let mut attributes = instance.attributes.iter();
+    let patient = attributes.find(|attribute| attribute.tag == tags::PATIENT_ID);
+    let patient = patient.and_then(|patient| patient.values.iter().find(|id| !id.is_empty()));
+    let study = instance.name.study.as_str();
+    let admitted = options.visible.admits(study, patient.map(String::as_str));
+    (!admitted).then(|| failed(instance, reason::NOT_AUTHORIZED, vec![NOT_YOURS.to_owned()]))
+}
+
 /// Walks and checks one part; runs on the blocking pool.
 fn walk_part(
     archive: &Archive,
@@ -489,6 +523,7 @@ fn walk_part(
             Ok(Box::new(Fit {
                 new: NewInstance {
                     partition: options.partition,
+                    visible: options.visible.clone(),
                     place: place(archive, &instance, bytes.len() as u64),
                     digest: *blake3::hash(&bytes).as_bytes(),
                     instance: Arc::new(instance),
@@ -507,6 +542,7 @@ fn walk_part(
             Ok(Box::new(Fit {
                 new: NewInstance {
                     partition: options.partition,
+                    visible: options.visible.clone(),
                     place: place(archive, &instance, source.len()),
                     digest: *hasher.finalize().as_bytes(),
                     instance: Arc::new(instance),
@@ -542,6 +578,9 @@ fn walk_source(
     let mut instance = walk(source, &archive.walk_options(options.rules))
         .map_err(|error| Box::new(refused(options.rules, &error)))?;
     if let Some(outcome) = check_study(options, &instance) {
+        return Err(Box::new(outcome));
+    }
+    if let Some(outcome) = check_visible(options, &instance) {
         return Err(Box::new(outcome));
     }
     let judgement = rules::judgement(options.rules, &instance);

@@ -16,9 +16,9 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde_json::{Map, Value};
 
-use crate::config::{AccessConfig, AuthMode, Secret};
+use crate::config::{AccessConfig, AuthMode, QueryToken, Secret, SecretError};
 use crate::scope::{Scope, Visible};
-use roles::{Grants, RoleTable};
+use roles::{Grants, RoleTable, RolesError};
 
 pub use jwks::Pace;
 pub use jwt::TokenError;
@@ -45,6 +45,8 @@ pub struct AuthConfig {
     pub pace: Pace,
     /// Roles and what they allow, and in which claims they stand.
     pub roles: RoleTable,
+    /// Whether a token may stand in the query of a request that reads.
+    pub token_in_query: QueryToken,
 }
 
 /// Why access control cannot start.
@@ -72,6 +74,30 @@ pub enum AuthConfigError {
         #[source]
         source: KeyError,
     },
+    /// The secret cannot be had.
+    #[error("the secret for tokens cannot be used")]
+    Secret(#[source] SecretError),
+    /// The file of roles cannot be read.
+    #[error("STOWAGE_JWT_ROLES_FILE: the file {path} cannot be read")]
+    RolesFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file of roles cannot be used.
+    #[error("STOWAGE_JWT_ROLES_FILE: the file {path} cannot be used")]
+    Roles {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: RolesError,
+    },
+    /// The default role is none.
+    #[error("STOWAGE_JWT_DEFAULT_ROLE: there is no role {0}")]
+    DefaultRole(String),
     /// The HTTP client for key sets cannot be made.
     #[error("keys cannot be fetched from {url}")]
     Client {
@@ -148,6 +174,14 @@ impl Caller {
         })
     }
 
+    /// The same caller when only reading is allowed.
+    #[must_use]
+    pub fn reading_only(&self) -> Self {
+        let mut caller = self.clone();
+        caller.grants.keep_reading();
+        caller
+    }
+
     /// Whether some studies do not exist for this caller.
     #[must_use]
     pub fn is_limited(&self) -> bool {
@@ -156,24 +190,51 @@ impl Caller {
     }
 }
 
-impl From<&AccessConfig> for AuthConfig {
-    fn from(config: &AccessConfig) -> Self {
+impl AuthConfig {
+    /// Reads the settings and the files they name.
+    ///
+    /// # Errors
+    /// [`AuthConfigError`] when a file cannot be used or the default role is none.
+    pub fn of_settings(config: &AccessConfig) -> Result<Self, AuthConfigError> {
         let audiences = config.jwt_audience.iter().map(|audience| audience.trim());
-        Self {
+        let mut roles = RoleTable {
+            roles_claim: config.jwt_roles_claim.clone(),
+            patients_claim: config.jwt_patients_claim.clone(),
+            studies_claim: config.jwt_studies_claim.clone(),
+            default_role: config.jwt_default_role.clone(),
+            ..RoleTable::default()
+        };
+        if let Some(path) = &config.jwt_roles_file {
+            let path = path.clone();
+            let text = match std::fs::read_to_string(&path) {
+                Ok(text) => text,
+                Err(source) => return Err(AuthConfigError::RolesFile { path, source }),
+            };
+            roles = match roles.with_json(&text) {
+                Ok(roles) => roles,
+                Err(source) => return Err(AuthConfigError::Roles { path, source }),
+            };
+        }
+        if let Some(unknown) = roles
+            .default_role
+            .as_ref()
+            .filter(|role| !roles.knows(role))
+        {
+            return Err(AuthConfigError::DefaultRole(unknown.clone()));
+        }
+        Ok(Self {
             issuer: config.jwt_issuer.clone(),
             audiences: audiences
                 .filter(|audience| !audience.is_empty())
                 .map(str::to_owned)
                 .collect(),
-            secret: config.jwt_secret.clone(),
+            secret: config.secret().map_err(AuthConfigError::Secret)?,
             key_file: config.jwt_key_file.clone(),
             jwks: config.jwt_jwks_url.clone(),
             pace: Pace::default(),
-            roles: RoleTable {
-                roles_claim: config.jwt_roles_claim.clone(),
-                ..RoleTable::default()
-            },
-        }
+            roles,
+            token_in_query: config.access_token_in_query,
+        })
     }
 }
 
@@ -183,6 +244,7 @@ pub struct Authenticator {
     /// None with access control off.
     verifier: Option<Arc<jwt::Verifier>>,
     open: Arc<Caller>,
+    token_in_query: QueryToken,
 }
 
 impl Authenticator {
@@ -198,6 +260,7 @@ impl Authenticator {
         Ok(Self {
             verifier,
             open: Arc::new(Caller::unrestricted()),
+            token_in_query: config.token_in_query,
         })
     }
 
@@ -205,6 +268,12 @@ impl Authenticator {
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.verifier.is_some()
+    }
+
+    /// Whether a token may stand in the query of a request that reads.
+    #[must_use]
+    pub fn takes_query_token(&self) -> bool {
+        self.is_on() && self.token_in_query == QueryToken::On
     }
 
     /// Who sent a request with these headers.
@@ -221,14 +290,17 @@ impl Authenticator {
         }
     }
 
-    /// Who a token stands for, wherever it was found; with access control off everybody may do everything.
+    /// Who a token of a query stands for: its bearer may read, whatever else the token allows.
     ///
     /// # Errors
     /// [`Refusal`] when the token is not good.
-    pub async fn admit_token(&self, token: &str) -> Result<Arc<Caller>, Refusal> {
+    pub async fn admit_query_token(&self, token: &str) -> Result<Arc<Caller>, Refusal> {
         match &self.verifier {
             None => Ok(Arc::clone(&self.open)),
-            Some(verifier) => verifier.admit(token).await,
+            Some(verifier) => {
+                let caller = verifier.admit(token).await?;
+                Ok(Arc::new(caller.reading_only()))
+            }
         }
     }
 }

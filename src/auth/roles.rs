@@ -12,6 +12,8 @@ use super::Claims;
 use crate::dicom::uid::check_uid;
 use crate::scope::Visible;
 
+/// Claim that leaves only reading of what the roles allow; anything but `false` does.
+pub(super) const READ_ONLY_CLAIM: &str = "dicom_read_only";
 /// Most roles or scopes of one token that are looked at.
 const MAX_NAMES: usize = 200;
 
@@ -230,6 +232,12 @@ impl RoleTable {
         self.roles.iter().any(|known| known.name == role)
     }
 
+    /// The first role that allows reading everything.
+    pub(super) fn reading_role(&self) -> Option<&str> {
+        let reads = |role: &&Role| role.allows(Action::Read) && role.visible() == Visible::All;
+        self.roles.iter().find(reads).map(|role| role.name.as_str())
+    }
+
     /// What the claims of a verified token allow.
     pub(super) fn grants(&self, claims: &Claims) -> Grants {
         let mut names = names(claim(claims, &self.roles_claim), Separated::No);
@@ -254,6 +262,9 @@ impl RoleTable {
         }
         if let Some(limit) = self.limit(claims) {
             grants.limit(&limit);
+        }
+        if !matches!(claims.get(READ_ONLY_CLAIM), None | Some(Value::Bool(false))) {
+            grants.keep_reading();
         }
         grants
     }
@@ -314,6 +325,15 @@ impl Grants {
     pub(super) fn visible(&self, action: Action) -> Option<&Visible> {
         let at = Action::ALL.iter().position(|one| *one == action)?;
         self.0.get(at)?.as_ref()
+    }
+
+    /// Takes every action away but reading.
+    pub(super) fn keep_reading(&mut self) {
+        for (action, entry) in Action::ALL.into_iter().zip(&mut self.0) {
+            if action != Action::Read {
+                *entry = None;
+            }
+        }
     }
 
     fn add(&mut self, action: Action, visible: Visible) {

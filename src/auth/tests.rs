@@ -63,6 +63,7 @@ async fn with_access_control_on_a_token_is_needed() {
         subject: "s".to_owned(),
         roles: vec!["ward".to_owned()],
         seconds: 60,
+        ..TokenArgs::default()
     };
     let token = token::make_token(&config, &arguments).unwrap();
     assert!(
@@ -91,11 +92,148 @@ async fn with_access_control_on_a_token_is_needed() {
         studies: Vec::new(),
     };
     assert_eq!(
-        scope,
+        scope.clone(),
         Scope {
             visible: only,
             ..Scope::everything()
         }
     );
-    assert_eq!(gate.admit_token(&token).await.unwrap(), caller);
+    let of_query = gate.admit_query_token(&token).await.unwrap();
+    assert_eq!(of_query.scope(Action::Read), Some(scope));
+}
+
+fn access(extra: &[&str]) -> AccessConfig {
+    use clap::Parser as _;
+    let arguments = [
+        "stowage",
+        "--jwt-secret",
+        "0123456789abcdef0123456789abcdef",
+    ];
+    let arguments = arguments.iter().chain(extra);
+    crate::config::Cli::try_parse_from(arguments)
+        .unwrap()
+        .config
+        .access
+}
+
+#[test]
+fn settings_name_the_roles_file_the_default_role_and_the_claims() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("roles.json");
+    let path = file.to_str().unwrap();
+    let text = r#"{"roles": [{"name": "ward", "dataActions": ["read"]}]}"#;
+    std::fs::write(&file, text).unwrap();
+    let config = AuthConfig::of_settings(&access(&[
+        "--jwt-roles-file",
+        path,
+        "--jwt-default-role",
+        "ward",
+        "--jwt-patients-claim",
+        "who",
+        "--jwt-studies-claim",
+        "what",
+    ]));
+    let roles = config.unwrap().roles;
+    assert!(roles.knows("ward") && !roles.knows("globalAdmin"));
+    let claims = serde_json::json!({ "who": "P", "what": ["1.2"] });
+    let caller = Caller::of_claims(claims.as_object().unwrap(), &roles);
+    assert_eq!(
+        caller.scope(Action::Read).unwrap().visible,
+        Visible::Only {
+            patients: vec!["P".to_owned()],
+            studies: vec!["1.2".to_owned()]
+        }
+    );
+    for (arguments, says) in [
+        (&["--jwt-default-role", "ward"][..], "there is no role ward"),
+        (&["--jwt-roles-file", "/does/not/exist"], "cannot be read"),
+        (&["--jwt-secret-file", path], "cannot be used"),
+    ] {
+        let error = AuthConfig::of_settings(&access(arguments)).unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+    }
+    std::fs::write(&file, "{").unwrap();
+    let broken = AuthConfig::of_settings(&access(&["--jwt-roles-file", path]));
+    assert!(matches!(broken, Err(AuthConfigError::Roles { .. })));
+}
+
+#[test]
+fn a_read_only_claim_leaves_reading_whatever_the_roles_allow() {
+    let may = |claims: serde_json::Value| {
+        let caller = Caller::of_claims(claims.as_object().unwrap(), &RoleTable::default());
+        Action::ALL.map(|action| caller.may(action))
+    };
+    let only_read = [true, false, false, false, false];
+    for value in [
+        serde_json::json!(true),
+        1.into(),
+        "false".into(),
+        serde_json::Value::Null,
+    ] {
+        let claims = serde_json::json!({ "roles": ["admin"], "dicom_read_only": value });
+        assert_eq!(may(claims), only_read, "{value}");
+    }
+    let claims = serde_json::json!({ "roles": ["admin"], "dicom_read_only": false });
+    assert_eq!(may(claims), [true; 5]);
+}
+
+#[tokio::test]
+async fn a_link_reads_one_study_and_nothing_else() {
+    let config = AuthConfig {
+        secret: Some(Secret::from("0123456789abcdef0123456789abcdef")),
+        token_in_query: QueryToken::On,
+        ..AuthConfig::default()
+    };
+    let arguments = TokenArgs {
+        roles: vec!["admin".to_owned()],
+        studies: vec!["1.2.3".to_owned()],
+        link: Some(String::new()),
+        seconds: 60,
+        ..TokenArgs::default()
+    };
+    let template = "{server}/studies/{study}?access_token={token}";
+    let make = |arguments: &TokenArgs| token::make_link(&config, arguments, template, "https://h");
+    let link = make(&arguments).unwrap();
+    let token = link
+        .strip_prefix("https://h/studies/1.2.3?access_token=")
+        .unwrap();
+    let gate = Authenticator::new(&config, AuthMode::Jwt).unwrap();
+    let caller = gate
+        .admit(&headers(&[&format!("Bearer {token}")]))
+        .await
+        .unwrap();
+    assert!(caller.may(Action::Read) && caller.is_limited());
+    assert!(!caller.may(Action::Write) && !caller.may(Action::Delete));
+    let broken = |arguments| make(&arguments).unwrap_err().to_string();
+    let two = vec!["1.2".to_owned(), "1.3".to_owned()];
+    let is = |text: &str| text.contains("for one study");
+    assert!(is(&broken(TokenArgs {
+        studies: Vec::new(),
+        ..arguments.clone()
+    })));
+    assert!(is(&broken(TokenArgs {
+        studies: two,
+        ..arguments.clone()
+    })));
+    let patients = vec!["P".to_owned()];
+    assert!(is(&broken(TokenArgs {
+        patients,
+        ..arguments.clone()
+    })));
+    let studies = vec!["x".to_owned()];
+    let not_uid = broken(TokenArgs {
+        studies,
+        ..arguments.clone()
+    });
+    assert!(not_uid.contains("not a Study Instance UID"));
+    let off = AuthConfig {
+        token_in_query: QueryToken::Off,
+        ..config
+    };
+    let refused = token::make_link(&off, &arguments, template, "https://h").unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("STOWAGE_ACCESS_TOKEN_IN_QUERY")
+    );
 }

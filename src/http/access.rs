@@ -1,37 +1,116 @@
 //! Between the authenticator and the routes: who is let in.
 //!
-//! Invariant: a request that reaches a route inside of [`guard`] carries its [`Caller`](crate::auth::Caller).
+//! Invariants: a request that reaches a route inside of [`guard`] carries its [`Caller`](crate::auth::Caller); a token
+//! that stood in the query is not in the request any more.
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
-use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, REFERRER_POLICY, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, Method, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
 
+use super::audit::{AuditLog, Event};
 use super::error::{HttpError, Slug};
+use super::links::LinksConfig;
 use crate::auth::{Authenticator, Refusal};
 
 /// Seconds after which a client may try again when the keys could not be fetched.
 const KEYS_RETRY: u32 = 5;
 
-/// Puts the check of credentials around a router; belongs inside of CORS, so that preflights pass.
-pub fn guard(router: Router, authenticator: &Authenticator) -> Router {
-    router.layer(from_fn_with_state(authenticator.clone(), admit))
+/// What the door needs: who is known, and where it is written down who came.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    /// Checks credentials.
+    pub authenticator: Authenticator,
+    /// Writes accesses down.
+    pub audit: AuditLog,
+    /// Which proxies are believed when they say who asks.
+    pub links: LinksConfig,
 }
 
-async fn admit(
-    State(authenticator): State<Authenticator>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    match authenticator.admit(request.headers()).await {
+/// Puts the check of credentials around a router; belongs inside of CORS, so that preflights pass.
+pub fn guard(router: Router, gate: Gate) -> Router {
+    router.layer(from_fn_with_state(Arc::new(gate), admit))
+}
+
+async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
+    let mut event = Event::begin(&gate.audit, &gate.links, &request);
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let in_query = take_query_token(&mut request);
+    let in_query = in_query.filter(|_| {
+        gate.authenticator.takes_query_token()
+            && reads
+            && !request.headers().contains_key(AUTHORIZATION)
+    });
+    let admitted = match &in_query {
+        Some(token) => gate.authenticator.admit_query_token(token).await,
+        None => gate.authenticator.admit(request.headers()).await,
+    };
+    let mut response = match admitted {
         Ok(caller) => {
+            if let Some(event) = &mut event {
+                event.admitted(&caller);
+            }
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
         Err(refusal) => refuse(refusal).into_response(),
+    };
+    if in_query.is_some() {
+        keep_private(&mut response);
     }
+    if let Some(event) = event {
+        let line = event.finish(&response);
+        gate.audit.write(line).await;
+    }
+    response
+}
+
+/// Takes the token out of the query, so that nothing behind can repeat it; several make one that is not good.
+fn take_query_token(request: &mut Request) -> Option<String> {
+    let query = request.uri().query()?;
+    let is_token = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        percent_decode_str(name)
+            .decode_utf8_lossy()
+            .eq_ignore_ascii_case("access_token")
+    };
+    if !query.split('&').any(|pair| is_token(&pair)) {
+        return None;
+    }
+    let tokens: Vec<String> = query
+        .split('&')
+        .filter(is_token)
+        .map(|pair| {
+            let value = pair.split_once('=').map_or("", |(_, value)| value);
+            percent_decode_str(value).decode_utf8_lossy().into_owned()
+        })
+        .collect();
+    let rest: Vec<&str> = query.split('&').filter(|pair| !is_token(pair)).collect();
+    let path = request.uri().path();
+    let target = if rest.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{}", rest.join("&"))
+    };
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = target.parse().ok();
+    // A part of a valid URI is valid; were it not, the query goes as a whole.
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    Some(tokens.join(" "))
+}
+
+/// An answer to a URL with a token stays with who asked, and the URL is not told to others (RFC 6750 §2.3).
+fn keep_private(response: &mut Response) {
+    let headers = response.headers_mut();
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("private"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }
 
 fn refuse(refusal: Refusal) -> HttpError {
@@ -48,11 +127,9 @@ fn refuse(refusal: Refusal) -> HttpError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use axum::body::Body;
     use axum::extract::Extension;
-    use axum::http::{Method, StatusCode};
+    use axum::http::StatusCode;
     use axum::middleware::from_fn;
     use axum::routing::get;
     use http_body_util::BodyExt;
@@ -79,7 +156,17 @@ mod tests {
         let told = |caller: Extension<Arc<Caller>>| async move {
             format!("{:?}", caller.scope(Action::Read))
         };
-        guard(Router::new().route("/", get(told)), &authenticator)
+        let gate = Gate {
+            authenticator,
+            audit: AuditLog::default(),
+            links: LinksConfig {
+                public_url: None,
+                trusted_proxies: Vec::new(),
+                listen_port: 80,
+                scheme: crate::http::links::Scheme::Http,
+            },
+        };
+        guard(Router::new().route("/", get(told)), gate)
             .layer(from_fn_with_state(Face::Text, errors))
             .layer(from_fn_with_state(Arc::new(CorsConfig::default()), cors))
             .layer(from_fn(request_id))
@@ -130,6 +217,7 @@ mod tests {
             subject: "s".to_owned(),
             roles,
             seconds: 60,
+            ..TokenArgs::default()
         };
         let token = make_token(&config(), &arguments).unwrap();
         let (status, _, body) = send(AuthMode::Jwt, "/", Some(&format!("Bearer {token}"))).await;
@@ -138,6 +226,25 @@ mod tests {
         let (status, _, body) = send(AuthMode::Off, "/", Some("Bearer None")).await;
         assert_eq!(status, 200);
         assert!(body.contains("All"), "{body}");
+    }
+
+    #[test]
+    fn a_token_leaves_the_query_and_the_rest_stays_as_it_was() {
+        for (uri, rest, token) in [
+            ("/a?b=c%20d&e", "/a?b=c%20d&e", None),
+            ("/a?access_token=x.y&b=%2B", "/a?b=%2B", Some("x.y")),
+            ("/a?Access%5Ftoken=x%2Ey", "/a", Some("x.y")),
+            ("/a?access_token", "/a", Some("")),
+            ("/a?access_token=x&access_token=y", "/a", Some("x y")),
+            ("http://h/a?access_token=x", "http://h/a", Some("x")),
+            ("/a?b=access_token", "/a?b=access_token", None),
+            ("/a?access_token=x&&b", "/a?&b", Some("x")),
+        ] {
+            let mut request = Request::builder().uri(uri).body(Body::empty()).unwrap();
+            let taken = take_query_token(&mut request);
+            assert_eq!(taken.as_deref(), token, "{uri}");
+            assert_eq!(request.uri().to_string(), rest, "{uri}");
+        }
     }
 
     #[tokio::test]

@@ -332,6 +332,16 @@ fn requested_base(
     host.base(config.scheme, "")
 }
 
+/// The address of the client: the peer, or what trusted proxies say of whom they were asked by.
+#[must_use]
+pub fn client_address(config: &LinksConfig, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+    if proxies::is_trusted(&config.trusted_proxies, peer) {
+        proxies::client(&config.trusted_proxies, headers).unwrap_or(peer)
+    } else {
+        peer
+    }
+}
+
 /// What links name when the request names no usable host.
 fn unknown_host() -> Host {
     Host {

@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use serde_json::{Map, Value, json};
 
 use super::accept::{covers_json, wishes};
+use super::audit::Touched;
 use super::content_type::ContentType;
 use super::error::{HttpError, Slug};
 use super::extract::{Access, StudyPath};
@@ -42,6 +43,7 @@ pub(super) async fn store_instances(
     let study = study.map(StudyPath::parse).transpose()?;
     let options = StoreOptions {
         partition: scope.partition,
+        visible: scope.visible,
         study: study.clone(),
         rules: face.profile.rules,
     };
@@ -60,13 +62,27 @@ pub(super) async fn store_instances(
             reason.as_str(),
         ));
     }
-    Ok(report(
+    let mut response = report(
         &face,
         &links,
         study.as_ref(),
         &outcomes,
         truncated.as_deref(),
-    ))
+    );
+    response.extensions_mut().insert(touched(&outcomes));
+    Ok(response)
+}
+
+/// The studies stored into, for the audit.
+fn touched(outcomes: &[Outcome]) -> Touched {
+    let mut touched = Touched::default();
+    for outcome in outcomes {
+        if let Outcome::Stored { name, .. } = outcome {
+            let count = touched.0.entry(name.study.to_string()).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+    touched
 }
 
 enum BodyKind {

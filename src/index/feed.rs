@@ -6,6 +6,7 @@
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
+use super::instances::push_visible;
 use super::sql::{Columns, Dialect, SqlIndex, Statement};
 use super::{
     Action, Change, Feed, FeedRange, IndexError, Result, State, WithMetadata, from_micros,
@@ -91,8 +92,12 @@ fn select<D: Dialect>(scope: &Scope, metadata: WithMetadata) -> Statement<D> {
     }
     sql.push(
         " from change \
-         left join study on study.study_uid = change.study_uid and study.partition = change.partition \
-         left join series on series.series_uid = change.series_uid and series.study_row = study.id \
+         left join study on study.study_uid = change.study_uid and study.partition = change.partition",
+    );
+    // The entry may be older than the patient the study has now; then what is stored now is not the caller's to see.
+    push_visible(&mut sql, scope);
+    sql.push(
+        " left join series on series.series_uid = change.series_uid and series.study_row = study.id \
          left join instance on instance.sop_instance_uid = change.sop_instance_uid \
          and instance.series_row = series.id",
     );

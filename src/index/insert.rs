@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use super::admission::{self, Applicant};
 use super::attributes::Attributes;
 use super::rows::{Cell, LevelValues, Prepared, column_name, has_norm, stored_keys, word_suffixes};
 use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement};
@@ -48,11 +49,34 @@ pub(super) async fn insert<D: Dialect>(
     index: &SqlIndex<D>,
     batch: &[NewInstance],
 ) -> Result<Vec<Inserted>> {
-    if batch.is_empty() {
-        return Ok(Vec::new());
+    let mut results = vec![Inserted::Outside; batch.len()];
+    let mut open: Vec<usize> = (0..batch.len()).collect();
+    // Once around, and once more without those that were refused.
+    while !open.is_empty() {
+        let plan = Plan::new(open.iter().filter_map(|at| batch.get(*at)))?;
+        match retrying!(D, "an insert", plan.run(index))? {
+            Tried::Done(inserted) => {
+                for (at, inserted) in open.drain(..).zip(inserted) {
+                    if let Some(result) = results.get_mut(at) {
+                        *result = inserted;
+                    }
+                }
+            }
+            Tried::Refused(refused) => {
+                let mut refused = refused.into_iter();
+                open.retain(|_| !refused.next().unwrap_or(false));
+            }
+        }
     }
-    let plan = Plan::new(batch)?;
-    retrying!(D, "an insert", plan.run(index))
+    Ok(results)
+}
+
+/// What became of a plan.
+enum Tried {
+    /// It was carried out.
+    Done(Vec<Inserted>),
+    /// Nothing was changed: some instances, marked in the order of the plan, are not their senders' to store.
+    Refused(Vec<bool>),
 }
 
 /// A study or series row as the upsert returned it.
@@ -71,6 +95,8 @@ struct Plan {
     slots: Vec<(usize, bool)>,
     studies: BTreeMap<(i64, String), Vec<usize>>,
     series: BTreeMap<(i64, String, String), Vec<usize>>,
+    /// Who wants to store each instance of the batch.
+    applicants: Vec<Applicant>,
 }
 
 /// What the transaction has found out so far.
@@ -86,15 +112,17 @@ struct Progress {
 }
 
 impl Plan {
-    fn new(batch: &[NewInstance]) -> Result<Self> {
+    fn new<'b>(batch: impl Iterator<Item = &'b NewInstance>) -> Result<Self> {
         let mut plan = Self {
             unique: Vec::new(),
             slots: Vec::new(),
             studies: BTreeMap::new(),
             series: BTreeMap::new(),
+            applicants: Vec::new(),
         };
         let mut seen = HashMap::new();
         for new in batch {
+            plan.applicants.push(Applicant::new(new));
             let at = plan.unique.len();
             let name = (new.partition, &new.instance.name);
             if let Some(first) = seen.get(&name) {
@@ -114,12 +142,17 @@ impl Plan {
         Ok(plan)
     }
 
-    async fn run<D: Dialect>(&self, index: &SqlIndex<D>) -> Driver<Vec<Inserted>> {
+    async fn run<D: Dialect>(&self, index: &SqlIndex<D>) -> Driver<Tried> {
         let mut transaction = D::begin_write(&index.writers).await?;
         // First of all locks: whoever adds tags waits for nobody who waits for a study.
         D::lock_tags(&mut transaction, TagLock::Shared).await?;
         let tags = tags::wanted::<D>(&mut transaction).await?;
         let studies = self.upsert_studies::<D>(&mut transaction).await?;
+        let refused = admission::refused::<D>(&mut transaction, &self.applicants).await?;
+        if refused.contains(&true) {
+            transaction.rollback().await?;
+            return Ok(Tried::Refused(refused));
+        }
         let study_ids = self.ids_of(self.studies.values(), &studies);
         let series = self.upsert_series::<D>(&mut transaction, &studies).await?;
         let series_ids = self.ids_of(self.series.values(), &series);
@@ -146,7 +179,7 @@ impl Plan {
         } else {
             transaction.rollback().await?;
         }
-        Ok(self.report(&progress))
+        Ok(Tried::Done(self.report(&progress)))
     }
 
     /// Spreads the rows of groups over the instances of the groups.

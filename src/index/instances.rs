@@ -137,6 +137,11 @@ fn push_page<D: Dialect>(sql: &mut Statement<D>, after: i64, limit: u32) {
 /// Appends the conditions of the scope on `study`.
 pub(super) fn push_scope<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
     sql.push(" and study.partition = ").int(scope.partition.0);
+    push_visible(sql, scope);
+}
+
+/// Appends what limits `study` to those the caller may see.
+pub(super) fn push_visible<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
     let Visible::Only { patients, studies } = &scope.visible else {
         return;
     };

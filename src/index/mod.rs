@@ -5,6 +5,7 @@
 //! and the counters of its study and series; a deleted instance's blob key is on the trash in the transaction that
 //! removed the row; nothing here opens a blob.
 
+mod admission;
 mod attributes;
 mod audit;
 mod delete;
@@ -35,7 +36,7 @@ use crate::dicom::instance::Instance;
 use crate::dicom::query::Query;
 use crate::dicom::query_tag::QueryTag;
 use crate::dicom::uid::{InstanceName, Target};
-use crate::scope::{Partition, Scope};
+use crate::scope::{Partition, Scope, Visible};
 
 pub use error::IndexError;
 pub use open::{IndexOptions, open};
@@ -60,6 +61,8 @@ pub struct Place {
 pub struct NewInstance {
     /// Partition it is stored in.
     pub partition: Partition,
+    /// Which studies its sender may store into.
+    pub visible: Visible,
     /// What the walk found.
     pub instance: Arc<Instance>,
     /// Where its bytes are.
@@ -81,6 +84,8 @@ pub enum Inserted {
         /// Digest of the stored bytes.
         digest: [u8; 32],
     },
+    /// Its study is not one its sender may store into; nothing was changed.
+    Outside,
 }
 
 /// One stored instance, light enough to list thousands.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 #[test]
 fn every_setting_is_on_the_configuration_page_and_no_other() {
-    let program = settings("src/config.rs");
+    let program = program();
     let page = settings("docs/configuration.md");
     assert!(
         program.len() > 10,
@@ -18,6 +18,17 @@ fn every_setting_is_on_the_configuration_page_and_no_other() {
         undocumented.is_empty() && invented.is_empty(),
         "not on the page: {undocumented:?}; not in the program: {invented:?}"
     );
+}
+
+/// Every setting of the program.
+pub(crate) fn program() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config");
+    let mut names = settings("src/config.rs");
+    for entry in fs::read_dir(folder).expect("the folder can be listed") {
+        let path = entry.expect("the folder can be listed").path();
+        names.extend(settings(path.to_str().expect("the path is text")));
+    }
+    names
 }
 
 /// Every name that begins with `STOWAGE_` in a file.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::configuration::settings;
+use crate::configuration::{program, settings};
 
 #[test]
 fn the_container_build_copies_only_what_exists_and_is_let_in() {
@@ -38,7 +38,7 @@ fn the_container_build_copies_only_what_exists_and_is_let_in() {
 
 #[test]
 fn the_container_files_use_only_settings_that_exist() {
-    let program = settings("src/config.rs");
+    let program = program();
     for file in ["Dockerfile", "compose.yaml"] {
         let unknown: Vec<String> = settings(file).difference(&program).cloned().collect();
         assert!(

@@ -408,6 +408,7 @@ async fn made_tokens_are_admitted() {
         subject: "tester".to_owned(),
         roles: vec!["writer".to_owned()],
         seconds: 60,
+        ..TokenArgs::default()
     };
     let token = make_token(&config, &arguments).unwrap();
     let caller = Verifier::new(config.clone())

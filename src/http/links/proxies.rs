@@ -111,6 +111,30 @@ pub(super) fn said(networks: &[Network], headers: &HeaderMap) -> Said {
     said
 }
 
+/// The nearest address that is no trusted proxy; the farthest one when all are.
+pub(super) fn client(networks: &[Network], headers: &HeaderMap) -> Option<IpAddr> {
+    let forwarded = all(headers, "forwarded");
+    let addresses: Vec<Option<IpAddr>> = if forwarded.is_empty() {
+        let through = all(headers, "x-forwarded-for");
+        through.iter().map(|text| node_address(text)).collect()
+    } else {
+        let from = |element: &String| {
+            let item = parse_item(&format!(";{element}"));
+            item.first("for").and_then(node_address)
+        };
+        forwarded.iter().map(from).collect()
+    };
+    let mut client = None;
+    for address in addresses.into_iter().rev() {
+        // An address that cannot be read ends the chain: what stands before it is the client's own word.
+        client = Some(address?);
+        if !address.is_some_and(|address| is_trusted(networks, address)) {
+            break;
+        }
+    }
+    client
+}
+
 fn x_forwarded(networks: &[Network], headers: &HeaderMap) -> Said {
     let through = all(headers, "x-forwarded-for");
     let addresses = through.iter().rev().map(|text| node_address(text));

@@ -10,7 +10,7 @@ use stowage::dicom::instance::{
 use stowage::dicom::keys::key;
 use stowage::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use stowage::index::{Index, IndexOptions, Inserted, NewInstance, Place, open};
-use stowage::scope::Partition;
+use stowage::scope::{Partition, Visible};
 use tempfile::TempDir;
 
 /// An open index that nobody else uses.
@@ -64,6 +64,7 @@ pub(crate) async fn postgres() -> Option<TestIndex> {
 #[derive(Clone)]
 pub(crate) struct Sample {
     partition: Partition,
+    visible: Visible,
     name: InstanceName,
     attributes: Vec<(Tag, VR, String)>,
     blob: Option<(String, u64)>,
@@ -93,6 +94,7 @@ impl Sample {
     pub(crate) fn new(study: u32, series: u32, instance: u32) -> Self {
         Self {
             partition: Partition::DEFAULT,
+            visible: Visible::All,
             name: name(study, series, instance),
             attributes: Vec::new(),
             blob: None,
@@ -102,6 +104,12 @@ impl Sample {
     /// In another partition.
     pub(crate) fn partition(mut self, partition: i64) -> Self {
         self.partition = Partition(partition);
+        self
+    }
+
+    /// Sent by somebody who may store into these only.
+    pub(crate) fn sent_by(mut self, visible: Visible) -> Self {
+        self.visible = visible;
         self
     }
 
@@ -149,6 +157,7 @@ impl Sample {
         let offset = self.blob.as_ref().map_or(0, |(_, offset)| *offset);
         NewInstance {
             partition: self.partition,
+            visible: self.visible.clone(),
             instance: Arc::new(Instance {
                 name: self.name.clone(),
                 sop_class: "1.2.840.10008.5.1.4.1.1.2".to_owned(),
@@ -259,6 +268,7 @@ pub(crate) async fn store(index: &TestIndex, samples: &[Sample]) -> Vec<i64> {
     let watermark = |inserted: Inserted| match inserted {
         Inserted::Stored { watermark } => watermark,
         Inserted::Exists { .. } => panic!("an instance exists already"),
+        Inserted::Outside => panic!("an instance is outside of the sender's limits"),
     };
     inserted.into_iter().map(watermark).collect()
 }

@@ -1,0 +1,170 @@
+//! Settings of access control: who is let in, what tokens say, what is written down.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+
+use super::secret::{Secret, SecretError, either};
+
+/// Access control.
+#[derive(Debug, Clone, Args)]
+pub struct AccessConfig {
+    /// Whether bearer tokens are checked; off on a public address must be said explicitly.
+    #[arg(long, env = "STOWAGE_AUTH", value_enum, global = true)]
+    pub auth: Option<AuthMode>,
+    /// Expected issuer (`iss`).
+    #[arg(long, env = "STOWAGE_JWT_ISSUER", global = true)]
+    pub jwt_issuer: Option<String>,
+    /// Accepted audiences (`aud`), comma separated.
+    #[arg(
+        long,
+        env = "STOWAGE_JWT_AUDIENCE",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub jwt_audience: Vec<String>,
+    /// Secret of HS256/384/512 tokens.
+    #[arg(
+        long,
+        env = "STOWAGE_JWT_SECRET",
+        hide_env_values = true,
+        global = true
+    )]
+    pub jwt_secret: Option<Secret>,
+    /// File that holds the secret instead.
+    #[arg(long, env = "STOWAGE_JWT_SECRET_FILE", global = true)]
+    pub jwt_secret_file: Option<PathBuf>,
+    /// PEM file with the public key of RS, PS, ES or `EdDSA` tokens.
+    #[arg(long, env = "STOWAGE_JWT_KEY_FILE", global = true)]
+    pub jwt_key_file: Option<PathBuf>,
+    /// URL or file of a JSON Web Key Set; found by OIDC discovery from the issuer when no key is given.
+    #[arg(long, env = "STOWAGE_JWT_JWKS_URL", global = true)]
+    pub jwt_jwks_url: Option<String>,
+    /// Claim that holds the roles.
+    #[arg(
+        long,
+        env = "STOWAGE_JWT_ROLES_CLAIM",
+        default_value = "roles",
+        global = true
+    )]
+    pub jwt_roles_claim: String,
+    /// JSON file of roles and scopes, instead of the shipped ones.
+    #[arg(long, env = "STOWAGE_JWT_ROLES_FILE", global = true)]
+    pub jwt_roles_file: Option<PathBuf>,
+    /// Role of a token that names neither a role nor a scope; without one such a token allows nothing.
+    #[arg(long, env = "STOWAGE_JWT_DEFAULT_ROLE", global = true)]
+    pub jwt_default_role: Option<String>,
+    /// Claim that limits its bearer to these Patient IDs.
+    #[arg(
+        long,
+        env = "STOWAGE_JWT_PATIENTS_CLAIM",
+        default_value = "dicom_patients",
+        global = true
+    )]
+    pub jwt_patients_claim: String,
+    /// Claim that limits its bearer to these Study Instance UIDs.
+    #[arg(
+        long,
+        env = "STOWAGE_JWT_STUDIES_CLAIM",
+        default_value = "dicom_studies",
+        global = true
+    )]
+    pub jwt_studies_claim: String,
+    /// Whether `?access_token=` is accepted for reading, which links for viewers need; such URLs end up in histories and logs of proxies.
+    #[arg(
+        long,
+        env = "STOWAGE_ACCESS_TOKEN_IN_QUERY",
+        value_enum,
+        default_value_t = QueryToken::Off,
+        global = true
+    )]
+    pub access_token_in_query: QueryToken,
+    /// Where every access is written down as a FHIR `AuditEvent` a line: `off`, `stdout` or a file that is appended to.
+    #[arg(long, env = "STOWAGE_AUDIT", default_value = "off", global = true)]
+    pub audit: AuditTarget,
+}
+
+impl AccessConfig {
+    /// The secret of tokens, from its setting or its file.
+    ///
+    /// # Errors
+    /// [`SecretError`] when both are set or the file cannot be used.
+    pub fn secret(&self) -> Result<Option<Secret>, SecretError> {
+        let names = ("STOWAGE_JWT_SECRET", "STOWAGE_JWT_SECRET_FILE");
+        either(
+            names,
+            self.jwt_secret.as_ref(),
+            self.jwt_secret_file.as_deref(),
+        )
+    }
+}
+
+/// Whether tokens are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuthMode {
+    /// Everybody may do everything; an Authorization header is ignored.
+    Off,
+    /// A valid bearer token is needed.
+    Jwt,
+}
+
+/// Whether a token may stand in the query (RFC 6750 §2.3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum QueryToken {
+    /// Never.
+    #[default]
+    Off,
+    /// In requests that read.
+    On,
+}
+
+/// Where audit events go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum AuditTarget {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// Standard output.
+    Stdout,
+    /// Appended to a file.
+    File(PathBuf),
+}
+
+impl FromStr for AuditTarget {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self::Off),
+            "stdout" => Ok(Self::Stdout),
+            "" => Err("it must be off, stdout or the path of a file"),
+            // A bare word is more likely a misspelt keyword than a file in the working folder.
+            path if !path.contains('/') => {
+                Err("it must be off, stdout or the path of a file, such as ./audit.jsonl")
+            }
+            path => Ok(Self::File(PathBuf::from(path))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_audit_target_is_a_keyword_or_a_path() {
+        for (text, expected) in [
+            ("off", Some(AuditTarget::Off)),
+            ("stdout", Some(AuditTarget::Stdout)),
+            (
+                "/var/log/a",
+                Some(AuditTarget::File(PathBuf::from("/var/log/a"))),
+            ),
+            ("stduot", None),
+            ("", None),
+        ] {
+            assert_eq!(text.parse().ok(), expected, "{text}");
+        }
+    }
+}
