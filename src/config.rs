@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use access::{AccessConfig, AuditTarget, AuthMode, QueryToken};
 pub use secret::{Secret, SecretError};
 
-/// A DICOMweb server: store, retrieve, search, delete and a change feed over HTTP.
+/// A `DICOMweb` server: store, retrieve, search, delete and a change feed over HTTP.
 #[derive(Debug, Parser)]
 #[command(name = "stowage", version, about, max_term_width = 100)]
 pub struct Cli {
@@ -151,7 +151,7 @@ pub struct StorageConfig {
         global = true
     )]
     pub data_dir: PathBuf,
-    /// Index: `sqlite://path` or `postgres://user:password@host/database`; an SQLite file in the data folder when absent.
+    /// Index: `sqlite://path` or `postgres://user:password@host/database`; an `SQLite` file in the data folder when absent.
     #[arg(
         long,
         env = "STOWAGE_DATABASE_URL",
@@ -173,6 +173,26 @@ pub struct StorageConfig {
         global = true
     )]
     pub database_connections: u32,
+    /// Blobs: `file:///folder`, `s3://bucket/prefix`, `az://container/prefix` or `gs://bucket/prefix`; a folder in the data folder when absent.
+    #[arg(long, env = "STOWAGE_BLOB_URL", global = true)]
+    pub blob_url: Option<String>,
+    /// Base URL of an S3-compatible server, for example `http://minio:9000`; credentials come from `AWS_*` variables.
+    #[arg(long, env = "STOWAGE_S3_ENDPOINT", global = true)]
+    pub s3_endpoint: Option<String>,
+    /// File with the lines `aws_access_key_id = …` and `aws_secret_access_key = …` for S3, instead of `AWS_*` variables.
+    #[arg(long, env = "STOWAGE_S3_CREDENTIALS_FILE", global = true)]
+    pub s3_credentials_file: Option<PathBuf>,
+    /// Seconds during which a request to an object store that fails is tried again.
+    #[arg(
+        long,
+        env = "STOWAGE_BLOB_RETRY_SECONDS",
+        default_value_t = 30,
+        global = true
+    )]
+    pub blob_retry_seconds: u64,
+    /// Bytes of objects on their way from or to an object store that are held in memory, half for each direction.
+    #[arg(long, env = "STOWAGE_BLOB_BUFFER_BYTES", default_value_t = 256 << 20, global = true)]
+    pub blob_buffer_bytes: usize,
     /// Hours a deleted instance's bytes are kept before the sweeper removes them.
     #[arg(
         long,
@@ -231,6 +251,9 @@ pub struct HttpConfig {
     /// Origins that browsers may call from, comma separated; `*` = any (without credentials), `none` = no CORS at all.
     #[arg(long, env = "STOWAGE_CORS_ORIGINS", default_value = "*", global = true)]
     pub cors_origins: String,
+    /// Seconds to wait for the head of a request, also between two requests of one connection.
+    #[arg(long, env = "STOWAGE_HEAD_SECONDS", default_value_t = 60, global = true)]
+    pub head_seconds: u64,
     /// Seconds to let running requests end after a stop signal.
     #[arg(
         long,
@@ -327,7 +350,12 @@ pub struct Limits {
 #[derive(Debug, Clone, Args)]
 pub struct LogConfig {
     /// What is logged, in the syntax of `RUST_LOG`.
-    #[arg(long, env = "STOWAGE_LOG", default_value = "info", global = true)]
+    #[arg(
+        long,
+        env = "STOWAGE_LOG",
+        default_value = "info,sqlx=warn",
+        global = true
+    )]
     pub log: String,
     /// How it is written.
     #[arg(long, env = "STOWAGE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, global = true)]

@@ -1,4 +1,4 @@
-//! Stowage: a DICOMweb server in one binary.
+//! Stowage: a `DICOMweb` server in one binary.
 //!
 //! Layers, each using only those after it: `http` (routes and media types) → `archive` (what a request means) →
 //! `index` and `blob` (what is known, and the bytes) → `dicom` (pure). `auth`, `config` and `scope` stand beside.

@@ -1,6 +1,6 @@
 //! The `stowage` command: reads the configuration, starts tracing, runs what was asked.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -48,7 +48,8 @@ fn start_log(config: &LogConfig) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.log).context("STOWAGE_LOG cannot be read")?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match config.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

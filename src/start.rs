@@ -2,10 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
 use crate::archive::Archive;
@@ -16,6 +14,7 @@ use crate::config::{AuthMode, Config, TokenArgs};
 use crate::http;
 use crate::http::audit::AuditLog;
 use crate::http::layers::{CorsConfig, Origins};
+use crate::http::serve::{Patience, Stopped};
 use crate::http::links::{LinksConfig, Network, PublicUrl, Scheme};
 use crate::index::{self, IndexError, IndexOptions};
 
@@ -25,8 +24,8 @@ pub enum StartError {
     /// A setting is missing or wrong.
     #[error("{0}")]
     Config(String),
-    /// The blob folder cannot be used.
-    #[error("the data folder cannot be used: {0}")]
+    /// The blob store cannot be used.
+    #[error("{}", chain(.0))]
     Blobs(#[from] crate::blob::BlobError),
     /// The index cannot be opened.
     #[error("{0}")]
@@ -67,7 +66,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// When either cannot be opened.
 pub(crate) async fn open(config: &Config) -> Result<Archive, StartError> {
     let folder = &config.storage.data_dir;
-    let blobs = Blobs::open(&folder.join("blobs"))?;
+    let blobs = Blobs::connect(&config.storage).await?;
     let database = config.storage.database();
     let url = match &database.map_err(|e| StartError::Config(chain(&e)))? {
         Some(url) => url.expose().to_owned(),
@@ -96,6 +95,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         config.storage.trash_grace(),
     );
     tokio::spawn(sweeper);
+    archive.resume_operations().await?;
     let listener = TcpListener::bind(config.listen).await;
     let listener = listener.map_err(|source| StartError::Listen {
         address: config.listen,
@@ -124,28 +124,19 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         written.map_err(StartError::Serve)?;
     }
     tracing::info!(%address, data = %config.storage.data_dir.display(), "stowage listens on http://{address}/");
-    // Without TCP_NODELAY window updates are delayed and uploads over HTTP/2 crawl.
-    let listener = listener.tap_io(|tcp| {
-        let _ = tcp.set_nodelay(true);
-    });
-    let stop = Arc::new(tokio::sync::Notify::new());
-    let stopped = stop.clone();
-    let server =
-        axum::serve(listener, http::into_service(router)).with_graceful_shutdown(async move {
-            stop_signal().await;
-            tracing::info!("stopping: running requests may end");
-            stopped.notify_one();
-        });
-    let grace = Duration::from_secs(config.http.shutdown_seconds);
-    let served = tokio::select! {
-        served = server.into_future() => served.map_err(StartError::Serve),
-        () = async { stop.notified().await; tokio::time::sleep(grace).await } => {
-            tracing::warn!("stopped while requests were running");
-            Ok(())
-        }
+    let patience = Patience {
+        head: Duration::from_secs(config.http.head_seconds.max(1)),
+        stop: Duration::from_secs(config.http.shutdown_seconds),
     };
+    let stop = async {
+        stop_signal().await;
+        tracing::info!("stopping: running requests may end");
+    };
+    if http::serve::serve(listener, router, patience, stop).await == Stopped::Cut {
+        tracing::warn!("stopped while requests were running");
+    }
     audit_end.wait().await;
-    served
+    Ok(())
 }
 
 async fn stop_signal() {

@@ -166,7 +166,9 @@ async fn measure(index: &dyn Index, total: u64) -> Outcome<()> {
         for round in 0..ROUNDS + 20 {
             let query = make(&mut rng, total);
             let start = Instant::now();
-            let page = index.search(&scope, &query, WithMetadata::No, None).await?;
+            let page = index
+                .search(&scope, &query, &[], WithMetadata::No, None)
+                .await?;
             // The first ones fill caches.
             if round >= 20 {
                 times.push(start.elapsed());

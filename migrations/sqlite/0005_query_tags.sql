@@ -30,7 +30,9 @@ create table query_tag (
     unique (path, private_creator)
 );
 
--- One value per tag and row of the tag's level; it lives exactly as long as that row. Columns below the level are null.
+-- Values per tag and row of the tag's level; they live exactly as long as that row. Columns below the level are null.
+-- A person name has one part per group (0, 1, 2) and one per word suffix (from 16 on, see study_name_word); all else has
+-- part 0. `source` is the watermark the value came from: indexing what was stored before must not undo what came later.
 create table query_tag_value (
     id integer primary key,
     tag integer not null references query_tag (id) on delete cascade,
@@ -38,16 +40,18 @@ create table query_tag_value (
     study_row integer not null references study (id) on delete cascade,
     series_row integer references series (id) on delete cascade,
     watermark integer references instance (watermark) on delete cascade,
+    part integer not null,
+    source integer not null,
     text text,
     text_norm text,
     number real
 );
 
-create unique index query_tag_value_by_study on query_tag_value (study_row, tag)
+create unique index query_tag_value_by_study on query_tag_value (study_row, tag, part)
     where series_row is null;
-create unique index query_tag_value_by_series on query_tag_value (series_row, tag)
+create unique index query_tag_value_by_series on query_tag_value (series_row, tag, part)
     where watermark is null;
-create unique index query_tag_value_by_instance on query_tag_value (watermark, tag)
+create unique index query_tag_value_by_instance on query_tag_value (watermark, tag, part)
     where watermark is not null;
 create index query_tag_value_by_text on query_tag_value (tag, partition, text_norm);
 create index query_tag_value_by_number on query_tag_value (tag, partition, number);

@@ -4,22 +4,22 @@
 
 use std::sync::Arc;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use time::OffsetDateTime;
 
-use super::error::Result;
+use super::error::{ArchiveError, Result};
 use super::rules::Rules;
 use super::{Archive, describe};
 use crate::blob::{BlobError, Blobs};
-use crate::dicom::source::FileSource;
 use crate::dicom::uid::Target;
 use crate::dicom::walk::walk;
 use crate::index::{Inserted, InstanceRow, NewInstance, Place};
 use crate::scope::{Partition, Scope, Visible};
 
 /// Rows or keys handled at a time.
-const BATCH: usize = 500;
-/// Bytes hashed at a time.
-const HASH: usize = 1 << 20;
+const BATCH: u32 = 500;
+/// Blobs looked at together.
+const AT_ONCE: usize = 8;
 
 /// What a check looks at and may do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -86,17 +86,19 @@ impl Archive {
     async fn check_rows(&self, options: CheckOptions, report: &mut CheckReport) -> Result<()> {
         let mut after = 0;
         loop {
-            let rows = self.index.all_instances(after, BATCH as u32).await?;
+            let rows = self.index.all_instances(after, BATCH).await?;
             let Some(last) = rows.last() else {
                 return Ok(());
             };
             after = last.watermark;
             report.instances += rows.len() as u64;
-            for row in rows {
-                let (blobs, checked) = (self.blobs.clone(), row.clone());
-                let found = self
-                    .work(move || Ok(check_blob(&blobs, &checked, options.digests)))
-                    .await?;
+            let mut checks = stream::iter(rows)
+                .map(|row| async move {
+                    let found = check_blob(&self.blobs, &row, options.digests).await;
+                    (row, found)
+                })
+                .buffered(AT_ONCE);
+            while let Some((row, found)) = checks.next().await {
                 let Some(problem) = found else { continue };
                 let target = Target::Instance(row.name.clone());
                 report
@@ -110,15 +112,15 @@ impl Archive {
     }
 
     async fn check_blobs(&self, options: CheckOptions, report: &mut CheckReport) -> Result<()> {
-        let blobs = self.blobs.clone();
         let young =
             OffsetDateTime::now_utc() - std::time::Duration::from_secs(options.young_seconds);
-        let keys = self
-            .work(move || Ok(blobs.list(Some(young.into()))?))
-            .await?;
-        report.blobs = keys.len() as u64;
-        for batch in keys.chunks(BATCH) {
-            let known = self.index.known_keys(batch).await?;
+        let mut batches = self
+            .blobs
+            .list(Some(young.into()))
+            .try_chunks(BATCH as usize);
+        while let Some(batch) = batches.try_next().await.map_err(|e| e.1)? {
+            report.blobs += batch.len() as u64;
+            let known = self.index.known_keys(&batch).await?;
             let orphans: Vec<String> = batch
                 .iter()
                 .zip(known)
@@ -139,15 +141,14 @@ impl Archive {
     /// # Errors
     /// When either store cannot be used; a blob that cannot be read is reported and left.
     pub async fn reindex(&self, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<ReindexReport> {
-        let blobs = self.blobs.clone();
-        let mut keys = self.work(move || Ok(blobs.list(None)?)).await?;
+        let mut keys: Vec<String> = self.blobs.list(None).try_collect().await?;
         // The serial behind the instance UID starts with the time.
         keys.sort_by(|a, b| serial(a).cmp(serial(b)));
         let mut report = ReindexReport {
             blobs: keys.len() as u64,
             ..ReindexReport::default()
         };
-        for (done, batch) in keys.chunks(BATCH).enumerate() {
+        for (done, batch) in keys.chunks(BATCH as usize).enumerate() {
             let known = self.index.known_keys(batch).await?;
             let mut new = Vec::new();
             for (key, known) in batch.iter().zip(known) {
@@ -155,8 +156,7 @@ impl Archive {
                     report.known += 1;
                     continue;
                 }
-                let (archive, at) = (self.clone(), key.clone());
-                match self.work(move || Ok(read_again(&archive, &at))).await? {
+                match self.read_again(key).await? {
                     Ok(instance) => new.push(instance),
                     Err(reason) => report.refused.push(format!("{key}: {reason}")),
                 }
@@ -167,7 +167,7 @@ impl Archive {
                     Inserted::Exists { .. } | Inserted::Outside => report.known += 1,
                 }
             }
-            progress((done * BATCH + batch.len()) as u64, report.blobs);
+            progress((done * BATCH as usize + batch.len()) as u64, report.blobs);
         }
         Ok(report)
     }
@@ -180,20 +180,18 @@ fn serial(key: &str) -> &str {
 }
 
 /// What is wrong with the blob of a row.
-fn check_blob(blobs: &Blobs, row: &InstanceRow, digests: bool) -> Option<&'static str> {
-    let file = match blobs.open_file(&row.place.key) {
-        Ok(file) => file,
+async fn check_blob(blobs: &Blobs, row: &InstanceRow, digests: bool) -> Option<&'static str> {
+    let place = &row.place;
+    match blobs.length(&place.key).await {
+        Ok(length) if length < place.offset.saturating_add(place.length) => {
+            return Some("its blob is too short");
+        }
+        Ok(_) => {}
         Err(BlobError::Missing { .. }) => return Some(MISSING),
-        Err(_) => return Some("its blob cannot be opened"),
-    };
-    let Ok(length) = file.metadata().map(|m| m.len()) else {
-        return Some("its blob cannot be read");
-    };
-    if length < row.place.offset.saturating_add(row.place.length) {
-        return Some("its blob is too short");
+        Err(_) => return Some("its blob cannot be read"),
     }
     if digests {
-        match digest(&file, row.place.offset, row.place.length) {
+        match blobs.digest(&place.key, place.offset, place.length).await {
             Ok(found) if found == row.digest => {}
             Ok(_) => return Some("its blob holds other bytes than were stored"),
             Err(_) => return Some("its blob cannot be read"),
@@ -202,47 +200,41 @@ fn check_blob(blobs: &Blobs, row: &InstanceRow, digests: bool) -> Option<&'stati
     None
 }
 
-/// BLAKE3 of a range of a file.
-pub(super) fn digest(file: &std::fs::File, offset: u64, length: u64) -> std::io::Result<[u8; 32]> {
-    use std::os::unix::fs::FileExt;
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; HASH];
-    let (mut at, end) = (offset, offset.saturating_add(length));
-    while at < end {
-        let wanted = usize::try_from(end - at).unwrap_or(HASH).min(HASH);
-        let Some(room) = buffer.get_mut(..wanted) else {
-            break;
-        };
-        let read = file.read_at(room, at)?;
-        if read == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
+impl Archive {
+    /// Walks a stored blob as if it had just arrived; the inner error says why it cannot be an instance.
+    async fn read_again(&self, key: &str) -> Result<std::result::Result<NewInstance, String>> {
+        match self.walk_blob(key).await {
+            // That says nothing about the blob: going on would refuse all that follow, too.
+            Err(error @ ArchiveError::Blob(BlobError::Unavailable { .. })) => Err(error),
+            Err(error) => Ok(Err(match std::error::Error::source(&error) {
+                Some(cause) => format!("{error}: {cause}"),
+                None => error.to_string(),
+            })),
+            Ok(new) => Ok(Ok(new)),
         }
-        hasher.update(room.get(..read).unwrap_or_default());
-        at += read as u64;
     }
-    Ok(*hasher.finalize().as_bytes())
-}
 
-/// Walks a stored blob as if it had just arrived.
-fn read_again(archive: &Archive, key: &str) -> std::result::Result<NewInstance, String> {
-    let unreadable = |e: &dyn std::fmt::Display| format!("cannot be read: {e}");
-    let file = archive.blobs.open_file(key).map_err(|e| unreadable(&e))?;
-    let source = FileSource::new(file).map_err(|e| unreadable(&e))?;
-    let instance =
-        walk(&source, &archive.walk_options(Rules::Standard)).map_err(|e| e.to_string())?;
-    let file = source.into_file();
-    let length = file.metadata().map_err(|e| unreadable(&e))?.len();
-    let digest = digest(&file, 0, length).map_err(|e| unreadable(&e))?;
-    let place = Place {
-        key: key.to_owned(),
-        offset: 0,
-        length,
-    };
-    Ok(NewInstance {
-        partition: Partition::DEFAULT,
-        visible: Visible::All,
-        instance: Arc::new(instance),
-        place,
-        digest,
-    })
+    async fn walk_blob(&self, key: &str) -> Result<NewInstance> {
+        let length = self.blobs.length(key).await?;
+        let source = self.blobs.open_source(key, 0, length).await?;
+        let archive = self.clone();
+        let walked = self.work(move || {
+            let walked = walk(&*source, &archive.walk_options(Rules::Standard));
+            walked.map_err(ArchiveError::from)
+        });
+        let instance = walked.await?;
+        let digest = self.blobs.digest(key, 0, length).await?;
+        let place = Place {
+            key: key.to_owned(),
+            offset: 0,
+            length,
+        };
+        Ok(NewInstance {
+            partition: Partition::DEFAULT,
+            visible: Visible::All,
+            instance: Arc::new(instance),
+            place,
+            digest,
+        })
+    }
 }

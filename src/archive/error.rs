@@ -59,7 +59,7 @@ pub enum ArchiveError {
     Render(#[source] crate::dicom::render::RenderError),
     /// What several requests waited for together failed.
     #[error("{0}")]
-    Shared(std::sync::Arc<ArchiveError>),
+    Shared(std::sync::Arc<Self>),
     /// A task was lost, which only a defect can cause.
     #[error("the task {what} was lost")]
     Lost {

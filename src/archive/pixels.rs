@@ -97,7 +97,8 @@ impl Maker {
         make: impl Future<Output = Result<Made>> + Send,
     ) -> Result<Made> {
         self.cache
-            .try_get_with(key, make)
+            // Boxed: what makes a frame is large and would sit in every future around it.
+            .try_get_with(key, Box::pin(make))
             .await
             .map_err(ArchiveError::Shared)
     }
@@ -262,5 +263,55 @@ impl Archive {
                 what: "an encoded frame",
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn fifty_who_ask_at_once_make_a_frame_once() {
+        let maker = Maker::new(&crate::config::Config::default().limits);
+        let made = AtomicU32::new(0);
+        let key = MadeKey {
+            watermark: 1,
+            frame: 1,
+            what: "x".to_owned(),
+        };
+        let asked = (0..50).map(|_| {
+            maker.get(key.clone(), async {
+                made.fetch_add(1, Ordering::Relaxed);
+                maker
+                    .work(|| Ok(Made::Picture(Bytes::from_static(b"picture"))))
+                    .await
+            })
+        });
+        for got in join_all(asked).await {
+            assert!(matches!(got, Ok(Made::Picture(bytes)) if bytes == "picture"));
+        }
+        assert_eq!(made.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_shared_and_not_kept() {
+        let maker = Maker::new(&crate::config::Config::default().limits);
+        let key = MadeKey {
+            watermark: 1,
+            frame: 1,
+            what: "x".to_owned(),
+        };
+        let failed = maker
+            .get(key.clone(), async { Err(ArchiveError::not_found("it")) })
+            .await;
+        assert!(matches!(failed, Err(ArchiveError::Shared(_))));
+        let good = maker
+            .get(key, async { Ok(Made::Picture(Bytes::new())) })
+            .await;
+        assert!(good.is_ok());
     }
 }

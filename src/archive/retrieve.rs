@@ -17,7 +17,7 @@ use super::{Archive, describe};
 use crate::dicom::endian::swap;
 use crate::dicom::frames::{FrameSlices, PackedFrames};
 use crate::dicom::inflate;
-use crate::dicom::instance::{BulkItem, Layout};
+use crate::dicom::instance::BulkItem;
 use crate::dicom::keys::Level;
 use crate::dicom::media::syntax::EXPLICIT_LE;
 use crate::dicom::query::{Case, Condition, Include, Matching, Query, TagPath};
@@ -98,7 +98,7 @@ impl OpenInstance {
 }
 
 impl Archive {
-    /// Version of a target for its ETag.
+    /// Version of a target for its `ETag`.
     ///
     /// # Errors
     /// [`ArchiveError::NotFound`] when it does not exist in the scope.
@@ -140,7 +140,7 @@ impl Archive {
         };
         let page = self
             .index
-            .search(scope, &query, WithMetadata::No, None)
+            .search(scope, &query, &[], WithMetadata::No, None)
             .await?;
         let unknown = || ArchiveError::not_found(format!("the instance {instance}"));
         match page.rows.as_slice() {
@@ -276,10 +276,29 @@ impl Archive {
 
     /// Opens the data set for positional reads; a deflated one is inflated to the spool first.
     pub(super) async fn source(&self, row: &InstanceRow) -> Result<Arc<dyn Source + Send + Sync>> {
-        let (blobs, place, layout) = (self.blobs.clone(), row.place.clone(), row.layout.clone());
+        let place = &row.place;
+        let stored = self
+            .blobs
+            .open_source(&place.key, place.offset, place.length)
+            .await?;
+        if !row.layout.deflated {
+            return Ok(stored);
+        }
+        let (blobs, start) = (self.blobs.clone(), row.layout.dataset_offset);
         let cap = self.limits.max_inflated_bytes;
-        self.work(move || open_source(&blobs, &place, &layout, cap))
-            .await
+        self.work(move || {
+            // The name goes with the spool file; the open handle keeps the bytes until the last read.
+            let spool = || {
+                blobs
+                    .spool()
+                    .map_err(io::Error::other)?
+                    .file()
+                    .and_then(File::try_clone)
+            };
+            let inflated = inflate::inflate(&*stored, start, cap, Some(&spool))?;
+            Ok(Arc::new(inflated) as Arc<dyn Source + Send + Sync>)
+        })
+        .await
     }
 
     /// Runs work on the blocking pool, bounded.
@@ -309,21 +328,19 @@ impl Archive {
         length: u64,
     ) -> Content {
         let archive = self.clone();
-        let chunks = stream::iter(segments)
-            .flat_map(move |segment| pieces(segment))
-            .then(move |piece| {
-                let (archive, source) = (archive.clone(), source.clone());
-                async move {
-                    match piece {
-                        Piece::Bytes(bytes) => Ok(bytes),
-                        Piece::Read { range, width } => {
-                            archive
-                                .work(move || read_piece(&*source, range, width))
-                                .await
-                        }
+        let chunks = stream::iter(segments).flat_map(pieces).then(move |piece| {
+            let (archive, source) = (archive.clone(), source.clone());
+            async move {
+                match piece {
+                    Piece::Bytes(bytes) => Ok(bytes),
+                    Piece::Read { range, width } => {
+                        archive
+                            .work(move || read_piece(&*source, range, width))
+                            .await
                     }
                 }
-            });
+            }
+        });
         Content {
             length,
             chunks: chunks.boxed(),
@@ -387,64 +404,6 @@ fn read_piece(source: &dyn Source, range: Range<u64>, width: u8) -> Result<Bytes
 
 pub(super) fn lost_bytes(source: io::Error) -> ArchiveError {
     ArchiveError::Blob(crate::blob::BlobError::at("a stored instance", source))
-}
-
-fn open_source(
-    blobs: &crate::blob::Blobs,
-    place: &Place,
-    layout: &Layout,
-    cap: u64,
-) -> Result<Arc<dyn Source + Send + Sync>> {
-    let file = blobs.open_file(&place.key)?;
-    if !layout.deflated {
-        return Ok(Arc::new(Within {
-            file,
-            offset: place.offset,
-            length: place.length,
-        }));
-    }
-    let within = Within {
-        file,
-        offset: place.offset,
-        length: place.length,
-    };
-    // The name goes with the spool file; the open handle keeps the bytes until the last read.
-    let spool = || {
-        blobs
-            .spool()
-            .map_err(io::Error::other)?
-            .file()
-            .and_then(File::try_clone)
-    };
-    Ok(Arc::new(inflate::inflate(
-        &within,
-        layout.dataset_offset,
-        cap,
-        Some(&spool),
-    )?))
-}
-
-/// An instance inside a blob.
-#[derive(Debug)]
-struct Within {
-    file: File,
-    offset: u64,
-    length: u64,
-}
-
-impl Source for Within {
-    fn len(&self) -> u64 {
-        self.length
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let wanted = buf.len().min(left);
-        match buf.get_mut(..wanted) {
-            Some(buf) => std::os::unix::fs::FileExt::read_at(&self.file, buf, self.offset + offset),
-            None => Ok(0),
-        }
-    }
 }
 
 /// Turns a page function into a stream whose first page was read; an empty one means the target is unknown.

@@ -20,7 +20,7 @@ use super::commit::Written;
 use super::error::{ArchiveError, Result};
 use super::rules::{self, Rules, comment};
 use super::{Archive, MEMORY_UNIT};
-use crate::blob::{SpoolFile, instance_key};
+use crate::blob::{Payload, SpoolFile, instance_key};
 use crate::dicom::error::WalkError;
 use crate::dicom::instance::{Finding, Instance};
 use crate::dicom::source::{FileSource, Source};
@@ -153,6 +153,15 @@ enum Prepared {
     Done(Outcome),
 }
 
+/// A part that will be stored, if it can be written.
+struct Fit {
+    new: NewInstance,
+    warning: Option<u16>,
+    payload: Payload,
+    /// Memory of the payload.
+    _permits: Vec<OwnedSemaphorePermit>,
+}
+
 impl Archive {
     /// Begins a store request.
     ///
@@ -260,9 +269,17 @@ impl StoreRequest {
             .acquire_owned()
             .await
             .map_err(|_| ArchiveError::Lost { what: "work" })?;
-        self.pending.push_back(tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            prepare(&archive, &options, part.held)
+        self.pending.push_back(tokio::spawn(async move {
+            let walker = archive.clone();
+            let walked = tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                walk_part(&walker, &options, part.held)
+            });
+            match walked.await {
+                Ok(Ok(fit)) => write(&archive, *fit).await,
+                Ok(Err(outcome)) => Prepared::Done(*outcome),
+                Err(_) => lost_task(),
+            }
         }));
         Ok(())
     }
@@ -331,14 +348,8 @@ impl StoreRequest {
         }
         let (blobs, places): (Vec<Written>, Vec<usize>) = written.into_iter().unzip();
         let digests: Vec<Option<[u8; 32]>> = blobs.iter().map(Written::digest).collect();
-        let store = self.archive.blobs.clone();
-        let settled = tokio::task::spawn_blocking(move || {
-            store.settle(blobs.iter().map(Written::key))?;
-            Ok::<_, crate::blob::BlobError>(blobs)
-        });
-        let blobs = settled
-            .await
-            .map_err(|_| ArchiveError::Lost { what: "settle" })??;
+        let keys = blobs.iter().map(Written::key);
+        self.archive.blobs.settle(keys).await?;
         let inserted = self.archive.committer.commit(blobs).await?;
         for ((inserted, at), digest) in inserted.into_iter().zip(places).zip(digests) {
             match (inserted, waiting.get_mut(at)) {
@@ -403,7 +414,7 @@ async fn write_gathered(spooling: &mut Spooling) -> Result<()> {
         .file
         .file()
         .and_then(File::try_clone)
-        .map_err(|e| spool_failure(e))?;
+        .map_err(spool_failure)?;
     let mut hasher = std::mem::take(&mut spooling.hasher);
     let wrote = tokio::task::spawn_blocking(move || {
         let mut file = file;
@@ -427,12 +438,16 @@ fn spool_failure(source: std::io::Error) -> ArchiveError {
 }
 
 fn lost_task() -> Prepared {
-    Prepared::Done(Outcome::Failed {
+    Prepared::Done(lost_outcome())
+}
+
+fn lost_outcome() -> Outcome {
+    Outcome::Failed {
         sop_class: None,
         instance: None,
         reason: reason::PROCESSING,
         comments: vec!["the server failed on this part; its log says why".to_owned()],
-    })
+    }
 }
 
 fn reason_for_unreadable(rules: Rules) -> u16 {
@@ -496,59 +511,82 @@ fn check_visible(options: &StoreOptions, instance: &Instance) -> Option<Outcome>
     (!admitted).then(|| failed(instance, reason::NOT_AUTHORIZED, vec![NOT_YOURS.to_owned()]))
 }
 
-/// Walks, checks and writes one part; runs on the blocking pool.
-fn prepare(archive: &Archive, options: &StoreOptions, held: Held) -> Prepared {
+/// Walks and checks one part; runs on the blocking pool.
+fn walk_part(
+    archive: &Archive,
+    options: &StoreOptions,
+    held: Held,
+) -> std::result::Result<Box<Fit>, Box<Outcome>> {
     match held {
         Held::Memory { bytes, permits } => {
-            let prepared = prepare_source(archive, options, &bytes.as_slice(), |key| {
-                archive.blobs.put(key, &bytes)?;
-                Ok(*blake3::hash(&bytes).as_bytes())
-            });
-            drop(permits);
-            prepared
+            let (instance, warning) = walk_source(archive, options, &bytes.as_slice())?;
+            Ok(Box::new(Fit {
+                new: NewInstance {
+                    partition: options.partition,
+                    visible: options.visible.clone(),
+                    place: place(archive, &instance, bytes.len() as u64),
+                    digest: *blake3::hash(&bytes).as_bytes(),
+                    instance: Arc::new(instance),
+                },
+                warning,
+                payload: Payload::Memory(Bytes::from(bytes)),
+                _permits: permits,
+            }))
         }
         Held::Spool(spooling) => {
             let Spooling { file, hasher, .. } = *spooling;
-            let Ok(handle) = file
-                .file()
-                .and_then(File::try_clone)
-                .and_then(FileSource::new)
-            else {
-                return lost_task();
-            };
-            prepare_source(archive, options, &handle, move |key| {
-                archive.blobs.keep(key, file)?;
-                Ok(*hasher.finalize().as_bytes())
-            })
+            let opened = file.file().and_then(File::try_clone);
+            let source = opened.and_then(FileSource::new);
+            let source = source.map_err(|_| Box::new(lost_outcome()))?;
+            let (instance, warning) = walk_source(archive, options, &source)?;
+            Ok(Box::new(Fit {
+                new: NewInstance {
+                    partition: options.partition,
+                    visible: options.visible.clone(),
+                    place: place(archive, &instance, source.len()),
+                    digest: *hasher.finalize().as_bytes(),
+                    instance: Arc::new(instance),
+                },
+                warning,
+                payload: Payload::Spooled(file),
+                _permits: Vec::new(),
+            }))
         }
     }
 }
 
-fn prepare_source(
+fn place(archive: &Archive, instance: &Instance, length: u64) -> Place {
+    Place {
+        key: instance_key(&instance.name, &archive.blobs.serial()),
+        offset: 0,
+        length,
+    }
+}
+
+fn walk_source(
     archive: &Archive,
     options: &StoreOptions,
     source: &dyn Source,
-    write: impl FnOnce(&str) -> std::result::Result<[u8; 32], crate::blob::BlobError>,
-) -> Prepared {
-    if source.len() == 0 {
-        return Prepared::Done(unreadable(
+) -> std::result::Result<(Instance, Option<u16>), Box<Outcome>> {
+    if source.is_empty() {
+        let outcome = unreadable(
             options.rules,
             "the part is empty: it must hold a DICOM file",
-        ));
+        );
+        return Err(Box::new(outcome));
     }
-    let mut instance = match walk(source, &archive.walk_options(options.rules)) {
-        Ok(instance) => instance,
-        Err(error) => return Prepared::Done(refused(options.rules, &error)),
-    };
+    let mut instance = walk(source, &archive.walk_options(options.rules))
+        .map_err(|error| Box::new(refused(options.rules, &error)))?;
     if let Some(outcome) = check_study(options, &instance) {
-        return Prepared::Done(outcome);
+        return Err(Box::new(outcome));
     }
     if let Some(outcome) = check_visible(options, &instance) {
-        return Prepared::Done(outcome);
+        return Err(Box::new(outcome));
     }
     let judgement = rules::judgement(options.rules, &instance);
     if !judgement.refusals.is_empty() {
-        return Prepared::Done(failed(&instance, reason::INVALID, judgement.refusals));
+        let outcome = failed(&instance, reason::INVALID, judgement.refusals);
+        return Err(Box::new(outcome));
     }
     instance.findings.extend(
         judgement
@@ -557,44 +595,35 @@ fn prepare_source(
             .map(|(tag, comment)| Finding { tag, comment }),
     );
     let warning = rules::warning(options.rules, &instance);
-    let key = instance_key(&instance.name, &archive.blobs.serial());
-    let digest = match write(&key) {
-        Ok(digest) => digest,
-        Err(error) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "a part could not be written"
-            );
-            return Prepared::Done(failed(
-                &instance,
-                reason::OUT_OF_RESOURCES,
-                vec!["the server could not write the instance; send it again later".to_owned()],
-            ));
-        }
-    };
-    let (name, sop_class, findings) = (
-        instance.name.clone(),
-        instance.sop_class.clone(),
-        instance.findings.clone(),
-    );
-    let place = Place {
-        key,
-        offset: 0,
-        length: source.len(),
-    };
-    let new = NewInstance {
-        partition: options.partition,
-        visible: options.visible.clone(),
-        instance: Arc::new(instance),
-        place,
-        digest,
-    };
-    Prepared::Ready {
-        written: Written::new(archive.blobs.clone(), new),
-        sop_class,
-        name,
+    Ok((instance, warning))
+}
+
+/// Makes the blob of a part.
+async fn write(archive: &Archive, fit: Fit) -> Prepared {
+    let Fit {
+        new,
         warning,
-        findings,
+        payload,
+        _permits,
+    } = fit;
+    if let Err(error) = archive.blobs.store(&new.place.key, payload).await {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "a part could not be written"
+        );
+        return Prepared::Done(failed(
+            &new.instance,
+            reason::OUT_OF_RESOURCES,
+            vec!["the server could not write the instance; send it again later".to_owned()],
+        ));
+    }
+    let instance = &new.instance;
+    Prepared::Ready {
+        sop_class: instance.sop_class.clone(),
+        name: instance.name.clone(),
+        findings: instance.findings.clone(),
+        warning,
+        written: Written::new(archive.blobs.clone(), new),
     }
 }
 
@@ -652,6 +681,9 @@ fn refused(rules: Rules, error: &WalkError) -> Outcome {
 impl Archive {
     /// How files are walked at the door of a face.
     pub(super) fn walk_options(&self, rules: Rules) -> WalkOptions<'_> {
-        super::rules::walk_options(rules, &self.limits)
+        WalkOptions {
+            inflate_to: Some(&*self.inflate_to),
+            ..super::rules::walk_options(rules, &self.limits)
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use time::OffsetDateTime;
 
 use super::{Archive, Result};
@@ -12,6 +13,10 @@ use crate::blob::BlobError;
 
 /// Keys handled between two questions to the index.
 const BATCH: u32 = 500;
+/// How long a node that is gone keeps others from sweeping, at least.
+const LEASE: Duration = Duration::from_secs(60);
+/// Blobs removed at the same time.
+const AT_ONCE: usize = 8;
 
 impl Archive {
     /// Removes blobs that were discarded longer than `grace` ago; returns how many.
@@ -24,16 +29,24 @@ impl Archive {
         loop {
             let discarded = self.index.discarded(before, BATCH).await?;
             let mut gone = Vec::with_capacity(discarded.len());
-            for blob in &discarded {
-                let (blobs, key) = (self.blobs.clone(), blob.key.clone());
-                let result = tokio::task::spawn_blocking(move || blobs.remove(&key)).await;
+            let mut removals = stream::iter(discarded)
+                .map(|blob| {
+                    let blobs = self.blobs.clone();
+                    async move {
+                        let removed = blobs.remove(&blob.key).await;
+                        (blob, removed)
+                    }
+                })
+                .buffer_unordered(AT_ONCE);
+            while let Some((blob, result)) = removals.next().await {
                 match result {
-                    Ok(Ok(()) | Err(BlobError::Missing { .. })) => gone.push(blob.key.clone()),
-                    Ok(Err(error)) => {
+                    Ok(()) | Err(BlobError::Missing { .. }) => gone.push(blob.key),
+                    // The others would fail as well.
+                    Err(error @ BlobError::Unavailable { .. }) => return Err(error.into()),
+                    Err(error) => {
                         tracing::warn!(key = blob.key, attempts = blob.attempts, %error, "a deleted blob cannot be removed");
                         self.index.retry_later(&blob.key).await?;
                     }
-                    Err(_) => break,
                 }
             }
             self.index.forget(&gone).await?;
@@ -45,13 +58,22 @@ impl Archive {
         }
     }
 
-    /// Sweeps every `period` until the process ends.
+    /// Sweeps every `period` until the process ends, unless another node does.
     pub async fn sweep_for_ever(self, period: Duration, grace: Duration) {
+        let holder = self.blobs.serial();
+        let length = LEASE.max(period.saturating_mul(3));
         let mut timer = tokio::time::interval(period);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             timer.tick().await;
-            match self.sweep(grace).await {
+            let swept = async {
+                // Whoever has the lease keeps it, run for run, until it is gone.
+                match self.index.take_lease("sweep", &holder, length).await? {
+                    true => self.sweep(grace).await,
+                    false => Ok(0),
+                }
+            };
+            match swept.await {
                 Ok(0) => {}
                 Ok(removed) => tracing::info!(removed, "removed the bytes of deleted instances"),
                 Err(error) => tracing::warn!(

@@ -17,8 +17,9 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use super::Archive;
 use super::error::{ArchiveError, Result};
+use super::frames::collect;
 use super::retrieve::{Content, OpenInstance, lost_bytes};
-use crate::dicom::codec::{Coding, FrameShape};
+use crate::dicom::codec::{self, Coding, FrameShape};
 use crate::dicom::instance::PixelDescription;
 use crate::dicom::media::{self, Plan, syntax};
 use crate::dicom::rewrite::{self, Edit, Edits, PixelEdit, Segment};
@@ -63,7 +64,7 @@ impl Archive {
         };
         let edits = Edits {
             transfer_syntax: syntax::EXPLICIT_LE.to_owned(),
-            elements: described(&pixel, &shape, frames),
+            elements: self.described(&instance, &pixel, &shape).await?,
             pixels: PixelEdit::Native { vr, frames, length },
         };
         let (segments, source) = self.planned(&instance.row, edits).await?;
@@ -100,9 +101,10 @@ impl Archive {
             last = Some((shape, ratio));
         }
         let (shape, ratio) = last.ok_or_else(|| ArchiveError::not_found("pixel data"))?;
-        let mut elements = described(&pixel, &shape, frames);
+        let mut elements = self.described(&instance, &pixel, &shape).await?;
         if let Some(ratio) = ratio {
-            elements.extend(lossy(uid, ratio));
+            elements.retain(|edit| !LOSSY_TAGS.contains(&edit.tag));
+            elements.extend(lossy(uid, Some(ratio)));
         }
         let edits = Edits {
             transfer_syntax: uid.to_owned(),
@@ -132,6 +134,35 @@ impl Archive {
             }
         };
         Ok(self.assembled(source, segments, frame))
+    }
+
+    /// Header attributes that no longer say what the pixels are; what was lost before is told even when the stored header
+    /// does not.
+    async fn described(
+        &self,
+        instance: &OpenInstance,
+        pixel: &PixelDescription,
+        shape: &FrameShape,
+    ) -> Result<Vec<Edit>> {
+        let mut elements = described(pixel, shape, instance.frame_count());
+        let held = &instance.row.layout.transfer_syntax;
+        let may_be_lossy = Coding::from_uid(held).is_some_and(Coding::is_lossy_syntax);
+        if may_be_lossy && !pixel.lossy && self.stream_is_lossy(instance).await? {
+            elements.extend(lossy(held, None));
+        }
+        Ok(elements)
+    }
+
+    /// Whether the first frame lost something; one that does not say has.
+    async fn stream_is_lossy(&self, instance: &OpenInstance) -> Result<bool> {
+        let slices = instance
+            .frame(1)
+            .ok_or_else(|| ArchiveError::not_found("frame 1"))?;
+        let bytes = collect(self.slices(instance, &slices).await?).await?;
+        let held = instance.row.layout.transfer_syntax.clone();
+        self.maker
+            .work(move || Ok(codec::stream_is_lossy(&held, &bytes) != Some(false)))
+            .await
     }
 
     /// An uncompressed instance, deflated (PS3.5 §A.5); written to the spool first, for its length.
@@ -192,9 +223,7 @@ impl Archive {
                 match segment {
                     Segment::Frames { numbers, .. } => {
                         let frame = frame.clone();
-                        stream::iter(numbers)
-                            .then(move |number| frame(number))
-                            .boxed()
+                        stream::iter(numbers).then(frame).boxed()
                     }
                     other => {
                         let length = other.len();
@@ -301,26 +330,26 @@ fn described(pixel: &PixelDescription, shape: &FrameShape, frames: u32) -> Vec<E
     edits
 }
 
+/// Attributes that tell of lossy compression.
+const LOSSY_TAGS: [Tag; 3] = [
+    tags::LOSSY_IMAGE_COMPRESSION,
+    tags::LOSSY_IMAGE_COMPRESSION_RATIO,
+    tags::LOSSY_IMAGE_COMPRESSION_METHOD,
+];
+
 /// What a lossy step leaves in the header (PS3.3 §C.7.6.1.1.5).
-fn lossy(uid: &str, ratio: f64) -> Vec<Edit> {
+fn lossy(uid: &str, ratio: Option<f64>) -> Vec<Edit> {
+    let [flag, ratio_tag, method_tag] = LOSSY_TAGS;
     let text = |tag: Tag, vr: VR, value: String| Edit {
         tag,
         value: Some((vr, value.into_bytes())),
     };
-    let mut edits = vec![
-        text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01".to_owned()),
-        text(
-            tags::LOSSY_IMAGE_COMPRESSION_RATIO,
-            VR::DS,
-            format!("{ratio:.2}"),
-        ),
-    ];
+    let mut edits = vec![text(flag, VR::CS, "01".to_owned())];
+    if let Some(ratio) = ratio {
+        edits.push(text(ratio_tag, VR::DS, format!("{ratio:.2}")));
+    }
     if let Some(method) = Coding::from_uid(uid).and_then(Coding::lossy_method) {
-        edits.push(text(
-            tags::LOSSY_IMAGE_COMPRESSION_METHOD,
-            VR::CS,
-            method.to_owned(),
-        ));
+        edits.push(text(method_tag, VR::CS, method.to_owned()));
     }
     edits
 }

@@ -159,13 +159,13 @@ impl Writer {
     }
 
     async fn step(&mut self) -> Result<Bytes> {
-        if let Some(current) = &mut self.current {
-            if let Some(chunk) = current.chunks.next().await {
-                let chunk = chunk?;
-                current.crc.update(&chunk);
-                current.length += chunk.len() as u64;
-                return Ok(chunk);
-            }
+        if let Some(current) = &mut self.current
+            && let Some(chunk) = current.chunks.next().await
+        {
+            let chunk = chunk?;
+            current.crc.update(&chunk);
+            current.length += chunk.len() as u64;
+            return Ok(chunk);
         }
         if let Some(Current {
             name,

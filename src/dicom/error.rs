@@ -30,7 +30,7 @@ pub enum WalkError {
         /// What could be read before.
         read: Box<Identifiers>,
     },
-    /// The file is beyond a limit of [`super::walk::Limits`].
+    /// The file is beyond a limit of [`super::limits::Limits`].
     #[error("at byte {offset}, element {}: more than {allowed} {limit}", Shown(*.tag))]
     Limit {
         /// The element in question.

@@ -2,9 +2,10 @@
 //!
 //! Invariant: what was read is kept as it stands in the file, so that a failure report can name it.
 
-use dicom_core::Tag;
+use dicom_core::{Tag, VR};
 
 use super::error::WalkError;
+use super::scan::width;
 use super::uid::{self, InstanceName, InstanceUid, SeriesUid, StudyUid, UidError};
 
 /// Identifiers as far as they could be read, as they stand in the file, padding trimmed.
@@ -30,7 +31,12 @@ impl Identifiers {
     }
 
     /// Takes the value of a top-level element, if it is one of the identifiers.
-    pub(crate) fn note(&mut self, tag: Tag, bytes: &[u8]) {
+    ///
+    /// A number under such a tag is no identifier; read as text it would depend on the byte order.
+    pub(crate) fn note(&mut self, tag: Tag, vr: VR, bytes: &[u8]) {
+        if width(vr) > 1 {
+            return;
+        }
         let slot = match tag {
             Tag(0x0008, 0x0016) => &mut self.sop_class,
             Tag(0x0008, 0x0018) => &mut self.instance,

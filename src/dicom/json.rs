@@ -1,6 +1,6 @@
 //! The DICOM JSON model (PS3.18 Annex F), written value by value as the walk comes across them.
 //!
-//! Invariant: the text is valid JSON at every [`JsonWriter::finish`], keys ascend in every object and occur once there, and
+//! Invariant: the text is valid JSON at every `JsonWriter::finish`, keys ascend in every object and occur once there, and
 //! [`Metadata::uri_at`] points right behind the opening quote of each `BulkDataURI`.
 
 use std::fmt::Write as _;

@@ -165,9 +165,12 @@ pub fn plan_instance(
             IMPLICIT_LE | EXPLICIT_BE => Some(Plan::Native),
             _ => Some(Plan::Stored),
         },
-        SyntaxWish::Uid(uid) if uid == held => Some(Plan::Stored),
+        // A file whose meta group is missing or wrong could not be read back as what it is said to be.
+        SyntaxWish::Uid(uid) if uid == held && (stored.layout.part10 || !is_native(held)) => {
+            Some(Plan::Stored)
+        }
         SyntaxWish::Default => Some(match held {
-            EXPLICIT_LE => Plan::Stored,
+            EXPLICIT_LE if stored.layout.part10 => Plan::Stored,
             _ if is_native(held) => Plan::Native,
             _ => match stored.pixel {
                 Some(pixel) if !is_lossy(stored) && codecs.decodes(held, pixel) => Plan::Native,

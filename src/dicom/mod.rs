@@ -7,7 +7,6 @@ pub mod codec;
 pub mod endian;
 pub mod error;
 pub mod fold;
-#[doc(hidden)]
 pub mod frames;
 pub mod header;
 pub mod identifiers;

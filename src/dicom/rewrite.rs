@@ -209,7 +209,7 @@ impl Planner<'_, '_> {
 
     fn insert(&mut self, edit: &Edit) {
         if let Some((vr, value)) = &edit.value {
-            self.identifiers.note(edit.tag, value);
+            self.identifiers.note(edit.tag, *vr, value);
             self.small_value(edit.tag, *vr, value);
         }
     }
@@ -242,7 +242,7 @@ impl Planner<'_, '_> {
         if length <= SMALL {
             let mut value = self.scanner.value(element)?.into_owned();
             if self.open == 0 {
-                self.identifiers.note(tag, &value);
+                self.identifiers.note(tag, vr, &value);
             }
             swap(&mut value, width);
             if self.open == 0

@@ -377,7 +377,7 @@ impl<'a, 'o> Walker<'a, 'o> {
             .last()
             .map_or_else(Charset::default, |(_, charset)| *charset);
         if depth == 0 {
-            self.identifiers.note(tag, &bytes);
+            self.identifiers.note(tag, vr, &bytes);
         }
         let mut decoded = None;
         if let Some(validate) = self.options.validate {

@@ -209,6 +209,6 @@ fn moment(query: &QueryPairs, name: &str) -> Result<Option<OffsetDateTime>, Http
 fn invalid(name: &str, reason: &str) -> HttpError {
     HttpError::bad_request(
         Slug::InvalidQuery,
-        &format!("The query parameter '{name}' is invalid. {reason}"),
+        format!("The query parameter '{name}' is invalid. {reason}"),
     )
 }

@@ -411,8 +411,12 @@ impl From<&ArchiveError> for HttpError {
             ArchiveError::Blob(BlobError::Full { .. }) => {
                 Self::bare(Slug::InsufficientStorage).because(error)
             }
+            ArchiveError::Blob(BlobError::Unavailable { .. }) => Self::unavailable(5, error),
             ArchiveError::Blob(
-                BlobError::Missing { .. } | BlobError::Short { .. } | BlobError::Io { .. },
+                BlobError::Missing { .. }
+                | BlobError::Short { .. }
+                | BlobError::Config { .. }
+                | BlobError::Io { .. },
             )
             | ArchiveError::Stored(_)
             | ArchiveError::Lost { .. } => Self::internal(error),

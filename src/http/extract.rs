@@ -200,7 +200,7 @@ impl TargetPath {
 fn bad_uid(what: &str, error: UidError) -> HttpError {
     HttpError::bad_request(
         Slug::InvalidUid,
-        &format!("The {what} in the path is invalid: {error}."),
+        format!("The {what} in the path is invalid: {error}."),
     )
 }
 

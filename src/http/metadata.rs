@@ -8,11 +8,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value};
 
-use super::accept::{Wish, covers_json};
 use super::error::HttpError;
 use super::extract::{Access, QueryPairs, TargetPath};
 use super::links::Links;
-use super::represent::{accepted, etag, many_parts, not_modified, part};
+use super::represent::{DICOM_XML, Form, accepted, etag, form, many_parts, not_modified, part};
 use super::wado::header_value;
 use super::{DICOM_JSON, Face};
 use crate::archive::retrieve::{Content, Rows};
@@ -22,8 +21,6 @@ use crate::dicom::uid::Target;
 use crate::dicom::{metadata, xml};
 use crate::scope::Scope;
 
-/// The Native DICOM Model.
-const DICOM_XML: &str = "application/dicom+xml";
 /// Largest metadata of one instance that is read back, in bytes.
 const MAX_METADATA: usize = 1 << 30;
 /// Bytes of JSON gathered before they are sent.
@@ -43,12 +40,7 @@ pub(super) async fn retrieve_metadata(
 ) -> Result<Response, HttpError> {
     let scope = access.may(Action::Read)?;
     let wishes = accepted(&query, &headers);
-    let form = form(&wishes).ok_or_else(|| {
-        HttpError::not_acceptable([
-            DICOM_JSON,
-            "multipart/related; type=\"application/dicom+xml\"",
-        ])
-    })?;
+    let form = form(&wishes)?;
     let target = path.parse()?;
     let archive = &face.app.archive;
     let tag = etag(archive.version(&scope, &target).await?);
@@ -58,7 +50,11 @@ pub(super) async fn retrieve_metadata(
         xml_parts(archive, &scope, &target, links).await?
     } else {
         let rows = archive.metadata(&scope, &target).await?;
-        let mut response = Body::from_stream(array(archive.clone(), rows, links)).into_response();
+        let mut response =
+            Body::from_stream(array(archive.clone(), rows, links).inspect_err(|error| {
+                tracing::error!(cause = error.cause(), "an answer broke off");
+            }))
+            .into_response();
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static(DICOM_JSON));
@@ -72,22 +68,6 @@ pub(super) async fn retrieve_metadata(
         HeaderValue::from_static("private, no-cache"),
     );
     Ok(response)
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Json,
-    Xml,
-}
-
-/// JSON wherever it is accepted, unless XML is wished for more.
-fn form(wishes: &[Wish]) -> Option<Form> {
-    let wanted = wishes.iter().find_map(|wish| match wish.multipart() {
-        Some(range) if !range.is_wildcard() && range.covers_type(DICOM_XML) => Some(Form::Xml),
-        Some(_) => None,
-        None => covers_json(std::slice::from_ref(wish)).then_some(Form::Json),
-    });
-    wanted.or_else(|| covers_json(wishes).then_some(Form::Json))
 }
 
 /// One part for each instance, in the Native DICOM Model.

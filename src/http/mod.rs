@@ -25,21 +25,21 @@ mod range;
 mod rendered;
 mod represent;
 pub mod routes;
+pub mod serve;
 mod stow;
+mod tags;
 mod wado;
 mod wado_uri;
 
 use std::any::Any;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Router, ServiceExt};
-use tower::{Layer, ServiceBuilder};
+use axum::Router;
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::archive::Archive;
@@ -70,7 +70,6 @@ pub(crate) struct Face {
 }
 
 /// The whole service as a router.
-#[must_use]
 pub fn router(
     archive: Archive,
     links: LinksConfig,
@@ -125,12 +124,4 @@ async fn no_route() -> HttpError {
 
 async fn no_method() -> HttpError {
     HttpError::bare(Slug::MethodNotAllowed)
-}
-
-/// The router as a service that tells handlers the address of their peer.
-pub fn into_service(
-    router: Router,
-) -> IntoMakeServiceWithConnectInfo<paths::Outermost, SocketAddr> {
-    let outermost = paths::outermost().layer(router);
-    ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(outermost)
 }

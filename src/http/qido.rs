@@ -1,25 +1,30 @@
 //! QIDO-RS: the six search resources (PS3.18 §10.6, dicom-service §8).
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use serde_json::json;
+use futures_util::{StreamExt, stream};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
-use super::accept::covers_json;
 use super::error::{HttpError, Slug};
 use super::extract::{Access, QueryPairs, TargetPath};
 use super::links::Links;
 use super::profile::NoMatch;
-use super::represent::accepted;
+use super::represent::{DICOM_XML, Form, accepted, form, many_parts, part};
 use super::wado::header_value;
 use super::{DICOM_JSON, Face};
+use crate::archive::TagRow;
 use crate::archive::fields::{FieldLists, Parents};
+use crate::archive::retrieve::Content;
 use crate::archive::search::{Answer, Row};
 use crate::auth::Action;
 use crate::dicom::keys::Level;
-use crate::dicom::query_parse::{self, Resource};
+use crate::dicom::query::Query;
+use crate::dicom::query_parse::{self, Dialect, Resource};
+use crate::dicom::query_tag::QueryTag;
+use crate::dicom::xml;
 
 /// Searches studies.
 ///
@@ -103,9 +108,8 @@ async fn search(
     level: Level,
 ) -> Result<Response, HttpError> {
     let scope = access.may(Action::Read)?;
-    if !covers_json(&accepted(pairs, headers)) {
-        return Err(HttpError::not_acceptable([DICOM_JSON]));
-    }
+    let form = form(&accepted(pairs, headers))?;
+    refuse_markup(face, pairs)?;
     let (study, series) = (path.study()?, path.series()?);
     let parents = Parents {
         study: study.is_none(),
@@ -116,23 +120,70 @@ async fn search(
         study,
         series,
     };
-    let parsed = query_parse::parse(&pairs.searched(), resource, face.profile.dialect, &[])
+    let tags = face.app.archive.ready_tags().await?;
+    let known: Vec<QueryTag> = tags.iter().map(|row| row.tag.clone()).collect();
+    let parsed = query_parse::parse(&pairs.searched(), resource, face.profile.dialect, &known)
         .map_err(|e| HttpError::bad_request(Slug::InvalidQuery, e.to_string()))?;
     let lists = FieldLists::new(face.profile.defaults, level, parents);
     let mut answer = face
         .app
         .archive
-        .search(&scope, &parsed.query, lists.fields())
+        .search(&scope, &parsed.query, &tags, lists.fields())
         .await?;
     answer
         .warnings
         .splice(0..0, parsed.warnings.iter().map(ToString::to_string));
-    respond(face, links, answer)
+    let mut response = respond(face, links, answer, form).await?;
+    let erroneous = erroneous(&parsed.query, &tags);
+    if !erroneous.is_empty() {
+        response
+            .headers_mut()
+            .insert(ERRONEOUS, header_value(&erroneous.join(","))?);
+    }
+    Ok(response)
 }
 
-fn respond(face: &Face, links: &Links, answer: Answer) -> Result<Response, HttpError> {
+/// Names the searched attributes whose values could not be indexed everywhere (dicom-service §8.4).
+const ERRONEOUS: HeaderName = HeaderName::from_static("erroneous-dicom-attributes");
+
+fn erroneous(query: &Query, tags: &[TagRow]) -> Vec<String> {
+    let searched = |row: &&TagRow| {
+        query
+            .conditions
+            .iter()
+            .any(|c| c.path == row.tag.tag_path())
+    };
+    let with_errors = tags.iter().filter(|row| row.errors > 0);
+    with_errors
+        .filter(searched)
+        .map(|row| row.tag.path.clone())
+        .collect()
+}
+
+/// The DICOM service refuses `<` anywhere in a query (dicom-service §2).
+fn refuse_markup(face: &Face, pairs: &QueryPairs) -> Result<(), HttpError> {
+    let marked = pairs
+        .0
+        .iter()
+        .find(|(name, value)| name.contains('<') || value.contains('<'));
+    match marked {
+        Some((name, _)) if face.profile.dialect == Dialect::Service => Err(
+            HttpError::invalid_query(name, "It must not hold the character '<'."),
+        ),
+        _ => Ok(()),
+    }
+}
+
+async fn respond(
+    face: &Face,
+    links: &Links,
+    answer: Answer,
+    form: Form,
+) -> Result<Response, HttpError> {
     let mut response = if answer.rows.is_empty() && face.profile.no_match == NoMatch::NoContent {
         StatusCode::NO_CONTENT.into_response()
+    } else if form == Form::Xml && !answer.rows.is_empty() {
+        xml_parts(links, answer.rows).await?
     } else {
         let body = array(links, answer.rows)?;
         (
@@ -155,6 +206,23 @@ fn respond(face: &Face, links: &Links, answer: Answer) -> Result<Response, HttpE
         HeaderValue::from_static("private, no-cache"),
     );
     Ok(response)
+}
+
+/// One part for each result, in the Native DICOM Model.
+async fn xml_parts(links: &Links, rows: Vec<Row>) -> Result<Response, HttpError> {
+    let mut parts = Vec::with_capacity(rows.len());
+    for row in rows {
+        let url = links.resource(row.path());
+        let text = String::from_utf8(array(links, vec![row])?.to_vec());
+        let objects = text
+            .ok()
+            .and_then(|t| serde_json::from_str::<Vec<Map<String, Value>>>(&t).ok());
+        let object = objects.and_then(|o| o.into_iter().next());
+        let object = object.ok_or_else(|| HttpError::broken("a result cannot be written"))?;
+        let text = Bytes::from(xml::write(&object, &url));
+        parts.push(Ok(part(Content::whole(text), DICOM_XML, None, url)));
+    }
+    many_parts(DICOM_XML, stream::iter(parts).boxed()).await
 }
 
 fn array(links: &Links, rows: Vec<Row>) -> Result<Bytes, HttpError> {

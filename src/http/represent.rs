@@ -1,4 +1,4 @@
-//! Small pieces shared by the retrieve services: wishes to syntaxes, content to bodies, ETags.
+//! Small pieces shared by the retrieve services: wishes to syntaxes, content to bodies, `ETags`.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -6,7 +6,8 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::accept::{MediaRange, TransferSyntaxWish, Wish, wishes};
+use super::DICOM_JSON;
+use super::accept::{MediaRange, TransferSyntaxWish, Wish, covers_json, wishes};
 use super::error::HttpError;
 use super::extract::QueryPairs;
 use super::multipart::BoxError;
@@ -44,6 +45,36 @@ pub(super) fn accepted(query: &QueryPairs, headers: &HeaderMap) -> Vec<Wish> {
         .map(|(_, v)| v.as_str())
         .collect();
     wishes(&named, headers)
+}
+
+/// The Native DICOM Model.
+pub(super) const DICOM_XML: &str = "application/dicom+xml";
+
+/// How data sets are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Json,
+    Xml,
+}
+
+/// JSON wherever it is accepted, unless XML is wished for more.
+///
+/// # Errors
+/// 406 when neither is accepted.
+pub(super) fn form(wishes: &[Wish]) -> Result<Form, HttpError> {
+    let wanted = wishes.iter().find_map(|wish| match wish.multipart() {
+        Some(range) if !range.is_wildcard() && range.covers_type(DICOM_XML) => Some(Form::Xml),
+        Some(_) => None,
+        None => covers_json(std::slice::from_ref(wish)).then_some(Form::Json),
+    });
+    wanted
+        .or_else(|| covers_json(wishes).then_some(Form::Json))
+        .ok_or_else(|| {
+            HttpError::not_acceptable([
+                DICOM_JSON,
+                "multipart/related; type=\"application/dicom+xml\"",
+            ])
+        })
 }
 
 /// A part of a multipart answer.
@@ -129,12 +160,12 @@ pub(super) fn body_of(content: Content) -> Response {
     response
 }
 
-/// The ETag of a version.
+/// The `ETag` of a version.
 pub(super) fn etag(version: Version) -> String {
     format!("\"{}-{}\"", version.version, version.instances)
 }
 
-/// Whether `If-None-Match` names the ETag; quoted, bare and weak spellings are the same, `*` names all.
+/// Whether `If-None-Match` names the `ETag`; quoted, bare and weak spellings are the same, `*` names all.
 pub(super) fn not_modified(headers: &HeaderMap, etag: &str) -> bool {
     let bare = |text: &str| {
         text.trim()

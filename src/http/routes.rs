@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing;
 
 use super::error::HttpError;
-use super::{Face, bulk, changefeed, delete, frames, metadata, qido, rendered, stow, wado, wado_uri};
+use super::{Face, bulk, changefeed, delete, frames, metadata, qido, rendered, stow, tags, wado, wado_uri};
 use crate::auth::{Action, Caller};
 
 /// One row of the map.
@@ -89,6 +89,14 @@ routes! {
     // dicom-service §10
     get "GET" "/changefeed" Read => changefeed::read_changes;
     get "GET" "/changefeed/latest" Read => changefeed::read_latest_change;
+    // dicom-service §11, §12
+    post "POST" "/extendedquerytags" ManageExtendedQueryTags => tags::add_tags;
+    get "GET" "/extendedquerytags" Read => tags::list_tags;
+    get "GET" "/extendedquerytags/{tag}" Read => tags::get_tag;
+    patch "PATCH" "/extendedquerytags/{tag}" ManageExtendedQueryTags => tags::update_tag;
+    delete "DELETE" "/extendedquerytags/{tag}" ManageExtendedQueryTags => tags::delete_tag;
+    get "GET" "/extendedquerytags/{tag}/errors" Read => tags::list_tag_errors;
+    get "GET" "/operations/{id}" Read => tags::get_operation;
 }
 
 async fn require(State(action): State<Action>, request: Request, next: Next) -> Response {

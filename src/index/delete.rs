@@ -50,7 +50,7 @@ async fn run<D: Dialect>(index: &SqlIndex<D>, scope: &Scope, target: &Target) ->
     );
     sql.int(since).push(" as bigint) from instance where");
     rows.push(&mut sql);
-    sql.push(" order by blob_key on conflict (blob_key) do nothing");
+    sql.push(" order by blob_key on conflict (blob_key) do update set since = excluded.since");
     sql.run(&mut transaction).await?;
     let mut sql = Statement::<D>::new(
         "delete from instance_content where watermark in (select instance.watermark from instance where",

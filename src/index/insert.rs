@@ -10,7 +10,9 @@ use super::admission::{self, Applicant};
 use super::attributes::Attributes;
 use super::rows::{Cell, LevelValues, Prepared, column_name, has_norm, stored_keys, word_suffixes};
 use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement};
-use super::{Action, Inserted, NewInstance, Result, now_micros};
+use super::tag_values::findings;
+use super::tags::{self, Newer, TagLock, TagPlace, TagValues};
+use super::{Action, Inserted, NewInstance, Result, TagRow, now_micros};
 use crate::dicom::keys::Level;
 
 /// How often a transaction that met a deadlock runs again.
@@ -142,6 +144,9 @@ impl Plan {
 
     async fn run<D: Dialect>(&self, index: &SqlIndex<D>) -> Driver<Tried> {
         let mut transaction = D::begin_write(&index.writers).await?;
+        // First of all locks: whoever adds tags waits for nobody who waits for a study.
+        D::lock_tags(&mut transaction, TagLock::Shared).await?;
+        let tags = tags::wanted::<D>(&mut transaction).await?;
         let studies = self.upsert_studies::<D>(&mut transaction).await?;
         let refused = admission::refused::<D>(&mut transaction, &self.applicants).await?;
         if refused.contains(&true) {
@@ -163,6 +168,10 @@ impl Plan {
             self.insert_instances::<D>(&mut transaction, &mut progress)
                 .await?;
             self.update_levels::<D>(&mut transaction, &studies, &series, &progress)
+                .await?;
+            let values = self.tag_values(&tags, &progress);
+            values
+                .write::<D>(&mut transaction, Newer::Impossible)
                 .await?;
             self.append_changes::<D>(&mut transaction, &progress)
                 .await?;
@@ -478,6 +487,29 @@ impl Plan {
         }
         names.write::<D>(connection).await?;
         update_study_counts::<D>(connection, &counts).await
+    }
+
+    /// Values of query tags that the new instances bring along.
+    fn tag_values(&self, tags: &[TagRow], progress: &Progress) -> TagValues {
+        let mut values = TagValues::default();
+        if tags.is_empty() {
+            return values;
+        }
+        for (at, new) in self.unique.iter().enumerate() {
+            let place = || {
+                Some(TagPlace {
+                    partition: new.partition.0,
+                    study: *progress.study_ids.get(at)?,
+                    series: *progress.series_ids.get(at)?,
+                    watermark: *progress.watermarks.get(&at)?,
+                })
+            };
+            if let Some(place) = place() {
+                let found = findings(&new.source.metadata.text, tags);
+                values.add(tags, &found, place);
+            }
+        }
+        values
     }
 
     async fn append_changes<D: Dialect>(

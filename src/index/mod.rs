@@ -1,6 +1,6 @@
 //! The index: which instances exist, what is searched of them, and in which order everything happened.
 //!
-//! Two back ends stand behind these traits, SQLite and Postgres; both pass the same contract suite
+//! Two back ends stand behind these traits, `SQLite` and Postgres; both pass the same contract suite
 //! (`tests/it/contract_index.rs`). Invariants: every instance row was inserted in one transaction with its feed entry
 //! and the counters of its study and series; a deleted instance's blob key is on the trash in the transaction that
 //! removed the row; nothing here opens a blob.
@@ -13,13 +13,17 @@ pub mod error;
 mod feed;
 mod insert;
 mod instances;
+mod lease;
 mod open;
+mod operations;
 mod pattern;
 mod postgres;
 mod rows;
 mod search;
 mod sql;
 mod sqlite;
+mod tag_values;
+mod tags;
 mod terms;
 mod trash;
 
@@ -30,6 +34,7 @@ use time::OffsetDateTime;
 
 use crate::dicom::instance::Instance;
 use crate::dicom::query::Query;
+use crate::dicom::query_tag::QueryTag;
 use crate::dicom::uid::{InstanceName, Target};
 use crate::scope::{Partition, Scope, Visible};
 
@@ -122,7 +127,7 @@ pub struct ContentRow {
     pub bulk: Vec<u8>,
 }
 
-/// State of a study, series or instance for ETags.
+/// State of a study, series or instance for `ETags`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version {
     /// Grows with every change below the target.
@@ -210,21 +215,28 @@ pub struct Page {
 /// Search.
 #[async_trait]
 pub trait Search: Send + Sync {
-    /// Rows that match all conditions which have a column or a ready query tag. `with_metadata` asks for
-    /// [`Found::metadata`]; `before` continues behind a [`Found::position`].
+    /// Rows that match all conditions which have a column or one of `tags` that is ready; see [`indexed`].
+    /// `with_metadata` asks for [`Found::metadata`]; `before` continues behind a [`Found::position`].
     async fn search(
         &self,
         scope: &Scope,
         query: &Query,
+        tags: &[TagRow],
         with_metadata: WithMetadata,
         before: Option<i64>,
     ) -> Result<Page>;
 
     /// How many rows match, counted no further than `ceiling`.
-    async fn count(&self, scope: &Scope, query: &Query, ceiling: u64) -> Result<u64>;
+    async fn count(
+        &self,
+        scope: &Scope,
+        query: &Query,
+        tags: &[TagRow],
+        ceiling: u64,
+    ) -> Result<u64>;
 
     /// How the database would run a search: the plan of each statement, in its words.
-    async fn plan(&self, scope: &Scope, query: &Query) -> Result<Vec<String>>;
+    async fn plan(&self, scope: &Scope, query: &Query, tags: &[TagRow]) -> Result<Vec<String>>;
 }
 
 /// Whether a search brings the newest instance's metadata along.
@@ -331,7 +343,7 @@ pub trait Trash: Send + Sync {
     /// Puts keys on the trash: blobs written for instances that got no row.
     async fn discard(&self, keys: &[String]) -> Result<()>;
 
-    /// Keys discarded before `before`, oldest first, at most `limit`.
+    /// Keys discarded before `before` that no row names, oldest first, at most `limit`.
     async fn discarded(&self, before: OffsetDateTime, limit: u32) -> Result<Vec<Discarded>>;
 
     /// Forgets keys whose blobs are gone.
@@ -339,6 +351,21 @@ pub trait Trash: Send + Sync {
 
     /// Notes a failed attempt.
     async fn retry_later(&self, key: &str) -> Result<()>;
+}
+
+/// Work that one node at a time does for all.
+#[async_trait]
+pub trait Leases: Send + Sync {
+    /// Takes the lease `name` for `length`, or keeps it for so long again; false while another holder has it.
+    async fn take_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        length: std::time::Duration,
+    ) -> Result<bool>;
+
+    /// Gives a lease back; one that another holder has is left alone.
+    async fn give_back_lease(&self, name: &str, holder: &str) -> Result<()>;
 }
 
 /// Whole-index walks for `fsck`.
@@ -360,10 +387,162 @@ pub trait Audit: Send + Sync {
     async fn ping(&self) -> Result<()>;
 }
 
-/// The whole index.
-pub trait Index: Instances + Search + Feed + Trash + Audit {}
+/// What a long-running operation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperationKind {
+    /// Values of new query tags are taken from what was stored before.
+    Reindex,
+    /// Instances are copied elsewhere.
+    Export,
+    /// Attributes of whole studies are changed.
+    Update,
+}
 
-impl<T: Instances + Search + Feed + Trash + Audit> Index for T {}
+/// How far an operation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperationStatus {
+    /// Waiting.
+    NotStarted,
+    /// Under way.
+    Running,
+    /// Done.
+    Completed,
+    /// Given up.
+    Failed,
+    /// Stopped on request.
+    Canceled,
+}
+
+/// A long-running operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// 32 hex digits.
+    pub id: String,
+    /// What it does.
+    pub kind: OperationKind,
+    /// How far it is.
+    pub status: OperationStatus,
+    /// When it was asked for, UTC.
+    pub created: OffsetDateTime,
+    /// When it last changed, UTC.
+    pub updated: OffsetDateTime,
+    /// Progress, 0 to 100.
+    pub percent: u8,
+    /// Where a restarted server goes on; its meaning is the operation's.
+    pub position: i64,
+    /// Paths of the resources it makes or changes.
+    pub resources: Vec<String>,
+    /// A JSON object once it is done.
+    pub results: Option<String>,
+}
+
+/// Long-running operations.
+#[async_trait]
+pub trait Operations: Send + Sync {
+    /// Writes down an operation.
+    async fn begin_operation(&self, operation: &Operation) -> Result<()>;
+
+    /// The operation of an id.
+    async fn operation(&self, id: &str) -> Result<Option<Operation>>;
+
+    /// Those not started or running, oldest first: what a restarted server takes up again.
+    async fn unfinished_operations(&self, kind: OperationKind) -> Result<Vec<Operation>>;
+
+    /// Writes status, progress, position, resources and results; false when there is no such operation.
+    async fn save_operation(&self, operation: &Operation) -> Result<bool>;
+}
+
+/// Life of a query tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TagStatus {
+    /// What was stored before is being indexed.
+    Adding,
+    /// Searches may use it.
+    Ready,
+    /// Its values are being removed.
+    Deleting,
+}
+
+/// An extended query tag as the index keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagRow {
+    /// Names it in calls.
+    pub id: i64,
+    /// What it is.
+    pub tag: QueryTag,
+    /// Life.
+    pub status: TagStatus,
+    /// Searches by it are allowed.
+    pub enabled: bool,
+    /// Instances whose value could not be indexed.
+    pub errors: i64,
+    /// The operation that indexes what was stored before.
+    pub operation: Option<String>,
+}
+
+/// What became of a wish to add query tags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TagsAdded {
+    /// They are there and being indexed.
+    Added,
+    /// One of them exists; nothing was added.
+    Exists {
+        /// Its path.
+        path: String,
+    },
+    /// There would be more than [`crate::dicom::query_tag::MAX_TAGS`]; nothing was added.
+    TooMany,
+    /// Other tags are being indexed; nothing was added.
+    Running {
+        /// By this operation.
+        operation: String,
+    },
+}
+
+/// An instance whose value of a tag could not be indexed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagError {
+    /// Which instance.
+    pub name: InstanceName,
+    /// When it was found, UTC.
+    pub created: OffsetDateTime,
+    /// Why, without patient data.
+    pub message: String,
+}
+
+/// Extended query tags: attributes made searchable while the server runs.
+#[async_trait]
+pub trait QueryTags: Send + Sync {
+    /// Adds tags and begins the operation that indexes them, in one transaction.
+    ///
+    /// Every insert that begins after this has returned brings its values along; whatever was stored before is visible to
+    /// [`Self::index_tags`].
+    async fn add_tags(&self, tags: &[QueryTag], operation: &Operation) -> Result<TagsAdded>;
+
+    /// All tags in the order they were added.
+    async fn tags(&self) -> Result<Vec<TagRow>>;
+
+    /// Allows or forbids searches by a tag; false when there is none.
+    async fn enable_tag(&self, id: i64, enabled: bool) -> Result<bool>;
+
+    /// Removes a tag with its values, in portions; a second call takes up what a first one left. False when there is none.
+    async fn remove_tag(&self, id: i64) -> Result<bool>;
+
+    /// Instances whose value of a tag could not be indexed, by time.
+    async fn tag_errors(&self, id: i64, skip: u64, limit: u32) -> Result<Vec<TagError>>;
+
+    /// Indexes a portion of what was stored before the tags of an operation were added; true when there is more to do.
+    /// At the end the tags are ready and the operation is completed.
+    async fn index_tags(&self, operation: &str) -> Result<bool>;
+}
+
+/// The whole index.
+pub trait Index:
+    Instances + Search + Feed + Trash + Audit + Leases + Operations + QueryTags
+{
+}
+
+impl<T: Instances + Search + Feed + Trash + Audit + Leases + Operations + QueryTags> Index for T {}
 
 /// Now, as times are stored: microseconds since 1970, UTC.
 fn now_micros() -> i64 {

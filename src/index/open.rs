@@ -11,7 +11,7 @@ use super::{Index, IndexError, Result, postgres, sqlite};
 pub struct IndexOptions {
     /// Most connections to Postgres.
     pub max_connections: u32,
-    /// Connections that read an SQLite file beside the one that writes.
+    /// Connections that read an `SQLite` file beside the one that writes.
     pub sqlite_readers: u32,
     /// How long a call waits for a connection before it is [`IndexError::Unavailable`].
     pub acquire_timeout: Duration,

@@ -86,7 +86,7 @@ impl Pattern {
         lengths.max().unwrap_or(0)
     }
 
-    /// As a pattern of SQLite's `glob`.
+    /// As a pattern of `SQLite`'s `glob`.
     pub(super) fn glob(&self) -> String {
         self.write("?", "*", |c, out| match c {
             '*' | '?' | '[' => out.extend(['[', c, ']']),

@@ -3,14 +3,14 @@
 //! Invariant: every text is bounded and free of NULs, so that no value of one instance can make the database refuse a
 //! batch.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use super::attributes::Attributes;
 use super::{IndexError, NewInstance, Result};
 use crate::dicom::instance::{Attribute, Instance};
 use crate::dicom::keys::{Column, KEYS, Key, Level};
 use crate::dicom::uid::InstanceName;
-use crate::dicom::{fold, temporal};
+use crate::dicom::{fold, metadata, temporal};
 use crate::scope::Partition;
 
 /// Longest searched text in characters: Postgres refuses index entries of 2,700 bytes, and four columns may meet.
@@ -167,6 +167,8 @@ pub(super) struct Prepared {
     pub(super) partition: Partition,
     /// Its UIDs.
     pub(super) name: InstanceName,
+    /// What the walk found.
+    pub(super) source: Arc<Instance>,
     /// Study values.
     pub(super) study: LevelValues,
     /// Series values.
@@ -205,6 +207,7 @@ impl Prepared {
         Ok(Self {
             partition: new.partition,
             name: instance.name.clone(),
+            source: Arc::clone(&new.instance),
             study: LevelValues::of(Level::Study, instance),
             series: LevelValues::of(Level::Series, instance),
             instance: LevelValues::of(Level::Instance, instance),
@@ -217,7 +220,7 @@ impl Prepared {
             },
             bulk: json(serde_json::to_string(&instance.bulk))?,
             frames: instance.frames.to_bytes(),
-            metadata: pack_metadata(instance),
+            metadata: metadata::pack(&instance.metadata),
             blob: (
                 new.place.key.clone(),
                 blob_hash(&new.place.key),
@@ -234,10 +237,6 @@ pub(super) fn blob_hash(key: &str) -> i64 {
     let hash = blake3::hash(key.as_bytes());
     let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
     i64::from_be_bytes([a, b, c, d, e, f, g, h])
-}
-
-fn pack_metadata(_instance: &Instance) -> Vec<u8> {
-    Vec::new()
 }
 
 /// The suffixes of a folded name group that start at a word, with numbered marks behind the words.

@@ -11,8 +11,9 @@ use async_trait::async_trait;
 use super::instances::push_scope;
 use super::pattern::behind;
 use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed};
+use super::tag_values::WORDS;
 use super::terms::{Breadth, Check, Col, Source, Term, Test, terms};
-use super::{Found, Page, Result, Search, WithMetadata};
+use super::{Found, Page, Result, Search, TagRow, WithMetadata};
 use crate::dicom::keys::Level;
 use crate::dicom::query::Query;
 use crate::scope::{Scope, Visible};
@@ -29,16 +30,23 @@ impl<D: Dialect> Search for SqlIndex<D> {
         &self,
         scope: &Scope,
         query: &Query,
+        tags: &[TagRow],
         with_metadata: WithMetadata,
         before: Option<i64>,
     ) -> Result<Page> {
-        let search = Lookup::new(scope, query, before, self.trigrams);
+        let search = Lookup::new(scope, query, tags, before, self.trigrams);
         let found = search.page(self, with_metadata).await;
         found.map_err(failed::<D>("a search"))
     }
 
-    async fn count(&self, scope: &Scope, query: &Query, ceiling: u64) -> Result<u64> {
-        let search = Lookup::new(scope, query, None, self.trigrams);
+    async fn count(
+        &self,
+        scope: &Scope,
+        query: &Query,
+        tags: &[TagRow],
+        ceiling: u64,
+    ) -> Result<u64> {
+        let search = Lookup::new(scope, query, tags, None, self.trigrams);
         let mut sql = Statement::<D>::new("select count(*) as counted from (select 1");
         search.push_rows(&mut sql, Way::Index);
         sql.push(" limit ")
@@ -50,8 +58,8 @@ impl<D: Dialect> Search for SqlIndex<D> {
         Ok(u64::try_from(counted).unwrap_or(0))
     }
 
-    async fn plan(&self, scope: &Scope, query: &Query) -> Result<Vec<String>> {
-        let search = Lookup::new(scope, query, None, self.trigrams);
+    async fn plan(&self, scope: &Scope, query: &Query, tags: &[TagRow]) -> Result<Vec<String>> {
+        let search = Lookup::new(scope, query, tags, None, self.trigrams);
         let plans = search.plans(self).await;
         plans.map_err(failed::<D>("a plan"))
     }
@@ -81,13 +89,14 @@ impl<'q> Lookup<'q> {
     pub(super) fn new(
         scope: &'q Scope,
         query: &'q Query,
+        tags: &[TagRow],
         before: Option<i64>,
         trigrams: bool,
     ) -> Self {
         Self {
             scope,
             query,
-            terms: terms(&query.conditions, query.level),
+            terms: terms(&query.conditions, query.level, tags),
             before,
             trigrams,
         }
@@ -178,11 +187,10 @@ impl<'q> Lookup<'q> {
                     Source::Row(Level::Instance) => "instance",
                     Source::Name(_) => "study_name",
                     Source::Word(_) => "study_name_word",
+                    Source::Tag { .. } => "query_tag_value",
                 });
                 sql.push(" where partition = ").int(self.scope.partition.0);
-                if let Source::Name(kind) | Source::Word(kind) = check.source {
-                    sql.push(" and kind = ").int(kind);
-                }
+                push_source(&mut sql, check.source);
                 // The folded twin alone: only it is in the index.
                 for (col, test) in check.tests.iter().take(1) {
                     sql.push(" and ");
@@ -356,29 +364,43 @@ impl<'q> Lookup<'q> {
     }
 
     fn push_check<D: Dialect>(&self, sql: &mut Statement<D>, check: &Check, way: Way) {
-        let table = match check.source {
+        let (outer, inner, table) = match check.source {
             Source::Row(_) => return self.push_tests(sql, &check.tests),
-            Source::Name(_) => "study_name",
-            Source::Word(_) => "study_name_word",
-            Source::SeriesOfStudy => "series as of_study",
+            Source::Name(_) => ("study.id", "study_row", "study_name"),
+            Source::Word(_) => ("study.id", "study_row", "study_name_word"),
+            Source::SeriesOfStudy => ("study.id", "study_row", "series as of_study"),
+            Source::Tag { level, .. } => match level {
+                Level::Study => ("study.id", "study_row", "query_tag_value"),
+                Level::Series => ("series.id", "series_row", "query_tag_value"),
+                Level::Instance => ("instance.watermark", "watermark", "query_tag_value"),
+            },
         };
         let absent = check.tests.iter().any(|(_, test)| *test == Test::Empty);
         if absent {
             sql.push("not ");
         }
         if way == Way::Index && !absent {
-            sql.push("study.id in (select study_row from ")
-                .push(table)
-                .push(" where partition = ");
-            sql.int(self.scope.partition.0);
+            sql.push(outer)
+                .push(" in (select ")
+                .push(inner)
+                .push(" from ")
+                .push(table);
+            sql.push(" where partition = ").int(self.scope.partition.0);
         } else {
+            let inner_table = match check.source {
+                Source::SeriesOfStudy => "of_study",
+                _ => table,
+            };
             sql.push("exists (select 1 from ")
                 .push(table)
-                .push(" where study_row = study.id");
+                .push(" where ");
+            sql.push(inner_table)
+                .push(".")
+                .push(inner)
+                .push(" = ")
+                .push(outer);
         }
-        if let Source::Name(kind) | Source::Word(kind) = check.source {
-            sql.push(" and kind = ").int(kind);
-        }
+        push_source(sql, check.source);
         let tests = check.tests.iter().filter(|(_, test)| *test != Test::Empty);
         for (col, test) in tests {
             let col = match check.source {
@@ -477,6 +499,25 @@ impl<'q> Lookup<'q> {
     }
 }
 
+/// Appends which rows of a source's table belong to it.
+fn push_source<D: Dialect>(sql: &mut Statement<D>, source: Source) {
+    match source {
+        Source::Name(kind) | Source::Word(kind) => {
+            sql.push(" and kind = ").int(kind);
+        }
+        Source::Tag { id, words, .. } => {
+            sql.push(" and tag = ").int(id);
+            sql.push(if words {
+                " and part >= "
+            } else {
+                " and part < "
+            })
+            .int(WORDS);
+        }
+        Source::Row(_) | Source::SeriesOfStudy => {}
+    }
+}
+
 fn clamp(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -485,7 +526,9 @@ fn one_value(test: &Test) -> bool {
     match test {
         Test::OneOf(values) => values.len() == 1,
         Test::Numbers(values) => values.len() == 1,
-        Test::Range(..) | Test::Matches(_) | Test::Empty | Test::Moment { .. } => false,
+        Test::Reals(_) | Test::Range(..) | Test::Matches(_) | Test::Empty | Test::Moment { .. } => {
+            false
+        }
     }
 }
 
@@ -502,6 +545,9 @@ fn push_test<D: Dialect>(sql: &mut Statement<D>, col: Col, test: &Test, trigrams
         Test::Numbers(values) if values.is_empty() => {
             sql.push("1 = 0");
         }
+        Test::Reals(values) if values.is_empty() => {
+            sql.push("1 = 0");
+        }
         Test::OneOf(values) => {
             push_col(sql, col);
             match values.as_slice() {
@@ -515,6 +561,12 @@ fn push_test<D: Dialect>(sql: &mut Statement<D>, col: Col, test: &Test, trigrams
                 [value] => sql.push(" = ").int(*value),
                 values => sql.push(" in ").ints(values.iter().copied()),
             };
+        }
+        Test::Reals(values) => {
+            push_col(sql, col);
+            sql.push(" in ").list(values, |sql, value| {
+                sql.opt_float(Some(*value));
+            });
         }
         Test::Range(from, to) => push_range(sql, col, from.as_deref(), to.as_deref()),
         Test::Matches(pattern) => {

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use sqlx::{Database, Pool, QueryBuilder, Transaction};
 
 use super::pattern::Pattern;
+use super::tags::TagLock;
 use super::terms::Col;
 use super::{IndexError, Result};
 
@@ -16,6 +17,8 @@ pub(super) type Driver<T> = std::result::Result<T, sqlx::Error>;
 pub(super) trait Dialect: Database<Row: Columns> {
     /// Expression for a study or series version: above every version given out before.
     const NEXT_VERSION: &'static str;
+    /// Expression for the time now, by the clock of the database.
+    const NOW: &'static str;
     /// Scalar query for the time of the next feed entries: now, but never before the newest entry.
     const FEED_TIME: &'static str;
     /// Behind a `select` that fetches rows in order to change them.
@@ -49,6 +52,8 @@ pub(super) trait Dialect: Database<Row: Columns> {
 
     /// Opens a transaction that writes.
     fn begin_write(pool: &Pool<Self>) -> BoxFuture<'_, Driver<Transaction<'static, Self>>>;
+    /// Takes one side of the lock on the list of query tags, until the transaction ends.
+    fn lock_tags(connection: &mut Self::Connection, side: TagLock) -> BoxFuture<'_, Driver<()>>;
     /// Makes this transaction the only one that may append to the feed, until it ends.
     fn lock_feed(connection: &mut Self::Connection) -> BoxFuture<'_, Driver<()>>;
     /// Returns when every transaction that had taken a feed time before the call has ended.

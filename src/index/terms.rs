@@ -3,8 +3,12 @@
 //! Invariant: a condition either becomes a term that decides it exactly, or [`indexed`] says no and the caller matches
 //! it in the JSON.
 
+use dicom_core::VR;
+
 use super::pattern::Pattern;
 use super::rows::{self, has_norm, name_kind};
+use super::tag_values::is_number;
+use super::{TagRow, TagStatus};
 use crate::dicom::keys::{Column, Key, Level, key};
 use crate::dicom::query::{Case, Condition, Matching};
 use crate::dicom::{fold, temporal};
@@ -24,6 +28,8 @@ pub(super) enum Test {
     OneOf(Vec<String>),
     /// One of these numbers.
     Numbers(Vec<i64>),
+    /// One of these numbers.
+    Reals(Vec<f64>),
     /// Within inclusive bounds.
     Range(Option<String>, Option<String>),
     /// Matching a pattern.
@@ -63,6 +69,15 @@ pub(super) enum Source {
     Word(i64),
     /// In the series of the study.
     SeriesOfStudy,
+    /// In the values of a query tag.
+    Tag {
+        /// Its id.
+        id: i64,
+        /// Whose attribute it is.
+        level: Level,
+        /// In the word suffixes of its names instead of the values.
+        words: bool,
+    },
 }
 
 /// One test in one place.
@@ -83,17 +98,17 @@ pub(super) struct Term {
     pub(super) any: Vec<Vec<Check>>,
 }
 
-/// Whether a search at `level` decides this condition by itself, without a look into the JSON.
+/// Whether a search at `level` decides this condition by itself, with these query tags and without a look into the JSON.
 #[must_use]
-pub fn indexed(condition: &Condition, level: Level) -> bool {
-    term(condition, level).is_some()
+pub fn indexed(condition: &Condition, level: Level, tags: &[TagRow]) -> bool {
+    term(condition, level, tags).is_some()
 }
 
 /// The terms of those conditions that have one; a condition that holds always has none to check.
-pub(super) fn terms(conditions: &[Condition], level: Level) -> Vec<Term> {
+pub(super) fn terms(conditions: &[Condition], level: Level, tags: &[TagRow]) -> Vec<Term> {
     let terms = conditions
         .iter()
-        .filter_map(|condition| term(condition, level));
+        .filter_map(|condition| term(condition, level, tags));
     terms.filter(|term| !term.any.is_empty()).collect()
 }
 
@@ -113,21 +128,36 @@ fn searched_key(condition: &Condition, level: Level) -> Option<&'static Key> {
     }
 }
 
-/// The term of a condition; one without alternatives holds always.
-fn term(condition: &Condition, level: Level) -> Option<Term> {
-    let key = searched_key(condition, level)?;
-    let column = key.column?;
-    let always = Term {
+/// A term that holds always.
+const fn always() -> Term {
+    Term {
         breadth: Breadth::Unindexed,
         any: Vec::new(),
-    };
+    }
+}
+
+/// The term of a condition; one without alternatives holds always.
+fn term(condition: &Condition, level: Level, tags: &[TagRow]) -> Option<Term> {
+    key_term(condition, level).or_else(|| tag_term(condition, level, tags))
+}
+
+fn key_term(condition: &Condition, level: Level) -> Option<Term> {
+    let key = searched_key(condition, level)?;
+    let column = key.column?;
     match (&condition.matching, column) {
-        (Matching::Universal, _) => Some(always),
-        (Matching::Wildcard(text), _) if text.bytes().all(|b| b == b'*') => Some(always),
+        (Matching::Universal, _) => Some(always()),
+        (Matching::Wildcard(text), _) if text.bytes().all(|b| b == b'*') => Some(always()),
         (matching, Column::Exact(name) | Column::Text(name)) => {
             text_term(key, name, matching, condition.case)
         }
-        (matching, Column::Name(name)) => name_term(name_kind(name), matching),
+        (matching, Column::Name(name)) => {
+            let kind = name_kind(name);
+            name_term(
+                (Source::Name(kind), NAME),
+                (Source::Word(kind), WORD),
+                matching,
+            )
+        }
         (matching, Column::Date(name)) => date_term(key, name, matching),
         (matching, Column::Time(name)) => time_term(key, name, matching),
         (matching, Column::Number(name)) => {
@@ -351,10 +381,15 @@ fn modalities_term(matching: &Matching, case: Case) -> Option<Term> {
 const NAME: Col = Col("study_name", "text", "");
 const WORD: Col = Col("study_name_word", "text", "");
 
-fn name_term(kind: i64, matching: &Matching) -> Option<Term> {
+/// The term of a name, given where its groups and where its word suffixes are.
+fn name_term(
+    (source, name): (Source, Col),
+    (word_source, word): (Source, Col),
+    matching: &Matching,
+) -> Option<Term> {
     let name_check = |test| Check {
-        source: Source::Name(kind),
-        tests: vec![(NAME, test)],
+        source,
+        tests: vec![(name, test)],
     };
     let whole = |value: &String| -> Vec<Check> {
         let groups = fold::name(value)
@@ -386,18 +421,12 @@ fn name_term(kind: i64, matching: &Matching) -> Option<Term> {
                 .filter(|word| !word.is_empty());
             let pattern = Pattern::words(words.take(rows::MAX_WORDS));
             let asked = (!pattern.is_anything()).then(|| Check {
-                source: Source::Word(kind),
-                tests: vec![(WORD, Test::Matches(pattern))],
+                source: word_source,
+                tests: vec![(word, Test::Matches(pattern))],
             });
             (Breadth::Broad, vec![asked.into_iter().collect()])
         }
-        Matching::Empty => {
-            let check = Check {
-                source: Source::Name(kind),
-                tests: vec![(NAME, Test::Empty)],
-            };
-            (Breadth::Unindexed, vec![vec![check]])
-        }
+        Matching::Empty => (Breadth::Unindexed, vec![vec![name_check(Test::Empty)]]),
         _ => return None,
     };
     if any.iter().any(Vec::is_empty) {
@@ -417,4 +446,75 @@ fn name_pattern(group: &str) -> Pattern {
         parts.join("^")
     };
     Pattern::parse(group.trim_end_matches('^'), fold_components)
+}
+
+const TEXT: Col = Col("query_tag_value", "text", "");
+const FOLDED: Col = Col("query_tag_value", "text", "_norm");
+const NUMBER: Col = Col("query_tag_value", "number", "");
+
+/// The term of a condition on the attribute of a tag that is ready.
+fn tag_term(condition: &Condition, level: Level, tags: &[TagRow]) -> Option<Term> {
+    let fits = |row: &&TagRow| {
+        row.status == TagStatus::Ready
+            && row.tag.level <= level
+            && row.tag.tag_path() == condition.path
+    };
+    let row = tags.iter().find(fits)?;
+    let place = |words| Source::Tag {
+        id: row.id,
+        level: row.tag.level,
+        words,
+    };
+    let values = |values: &[String]| match row.tag.vr {
+        vr if is_number(vr) => {
+            let numbers = values.iter().filter_map(|value| value.trim().parse().ok());
+            vec![(NUMBER, Test::Reals(numbers.collect()))]
+        }
+        VR::DA | VR::TM | VR::DT => {
+            let stored = values
+                .iter()
+                .filter_map(|value| temporal::stored(row.tag.vr, value));
+            vec![(FOLDED, Test::OneOf(stored.collect()))]
+        }
+        _ => whole_values(TEXT, true, values, condition.case),
+    };
+    let text = !is_number(row.tag.vr) && !matches!(row.tag.vr, VR::DA | VR::TM | VR::DT);
+    let tests: Vec<Vec<(Col, Test)>> = match &condition.matching {
+        Matching::Universal => return Some(always()),
+        matching if row.tag.vr == VR::PN => {
+            return name_term((place(false), FOLDED), (place(true), FOLDED), matching);
+        }
+        Matching::Single(value) => vec![values(std::slice::from_ref(value))],
+        Matching::AnyOf(list) => vec![values(list)],
+        Matching::Number(number) if is_number(row.tag.vr) => {
+            vec![vec![(NUMBER, Test::Reals(vec![*number]))]]
+        }
+        Matching::Range { from, to } if !text && !is_number(row.tag.vr) => {
+            vec![vec![(FOLDED, Test::Range(from.clone(), to.clone()))]]
+        }
+        Matching::Wildcard(pattern) if text => {
+            vec![pattern_tests(TEXT, true, pattern, condition.case)]
+        }
+        Matching::AnyWildcard(patterns) if text => patterns
+            .iter()
+            .map(|pattern| pattern_tests(TEXT, true, pattern, condition.case))
+            .collect(),
+        Matching::Empty => vec![vec![(TEXT, Test::Empty)]],
+        _ => return None,
+    };
+    let check = |tests| {
+        vec![Check {
+            source: place(false),
+            tests,
+        }]
+    };
+    let absent = condition.matching == Matching::Empty;
+    Some(Term {
+        breadth: if absent {
+            Breadth::Unindexed
+        } else {
+            Breadth::Broad
+        },
+        any: tests.into_iter().map(check).collect(),
+    })
 }

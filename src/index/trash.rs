@@ -34,6 +34,11 @@ impl<D: Dialect> Trash for SqlIndex<D> {
         let mut sql =
             Statement::<D>::new("select blob_key, since, attempts from trash where since < ");
         sql.int(to_micros(before));
+        // A commit whose answer was lost may have given the blob its row after all.
+        sql.push(
+            " and not exists (select 1 from instance where instance.blob_hash = trash.blob_hash \
+             and instance.blob_key = trash.blob_key)",
+        );
         sql.push(" order by since, blob_key limit ")
             .int(i64::from(limit));
         let rows = self.read("the trash", sql).await?;

@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::python;
 use crate::support::server::Server;
+use crate::support::{postgres, python};
 
 /// Versions of the DICOM service that the printed tutorials are run against.
 const VERSIONS: [&str; 2] = ["v1", "v2"];
@@ -30,6 +30,39 @@ fn csharp_tutorial_works_on_sqlite() {
 #[test]
 fn python_dicomweb_client_works_on_sqlite() {
     python_dicomweb_client(None);
+}
+
+#[test]
+fn every_representation_agrees_with_independent_decoders() {
+    representations(None);
+}
+
+macro_rules! on_postgres {
+    ($($name:ident $run:ident;)*) => {
+        $(#[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            let Some(url) = postgres::database().await else { return };
+            tokio::task::spawn_blocking(move || $run(Some(&url))).await.expect("the clients are done");
+        })*
+    };
+}
+
+on_postgres! {
+    curl_tutorial_works_on_postgres curl_tutorial;
+    python_tutorial_works_on_postgres python_tutorial;
+    csharp_tutorial_works_on_postgres csharp_tutorial;
+    python_dicomweb_client_works_on_postgres python_dicomweb_client;
+    every_representation_agrees_on_postgres representations;
+}
+
+fn representations(database: Option<&str>) {
+    let server = Server::start(database);
+    let mut command = Command::new(python::interpreter());
+    command
+        .arg(repository("tests/clients/representations.py"))
+        .arg(server.url())
+        .args(python::samples());
+    run(&server, &mut command);
 }
 
 fn curl_tutorial(database: Option<&str>) {

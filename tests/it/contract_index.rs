@@ -6,9 +6,11 @@ mod concurrent;
 mod deleting;
 mod feed;
 mod inserting;
+mod leases;
 mod plans;
 mod scoping;
 mod searching;
+mod tagging;
 
 /// Makes a test of each promise on each back end.
 macro_rules! on_each_back_end {

@@ -1,11 +1,28 @@
 //! Integration tests, one binary: a module per service or promise, `support` for what they share.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests are tests, and say what they skip"
+)]
+
+mod changefeed;
 mod clients;
+mod cluster;
+mod commands;
 mod configuration;
 mod conformance;
+mod contract_blob;
 mod contract_index;
 mod dcms;
+mod delete;
+mod edge;
+mod hostile;
 mod layering;
+mod memory;
 mod packaging;
 mod pages;
+mod qido;
+mod stow;
 mod support;
+mod wado;

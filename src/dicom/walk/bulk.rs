@@ -2,8 +2,6 @@
 //!
 //! Invariant: of these values only offset tables are read, and of fragments their first 12 bytes.
 
-use dicom_core::Tag;
-
 use super::Walker;
 use crate::dicom::error::{Limit, WalkError};
 use crate::dicom::frames::{Fragments, starts_codestream};

@@ -14,11 +14,15 @@ use sqlx::{
 use super::open::IndexOptions;
 use super::pattern::Pattern;
 use super::sql::{Dialect, Driver, Refusal, SqlIndex, Statement, columns, driver_methods};
+use super::tags::TagLock;
 use super::terms::Col;
 use super::{IndexError, Result};
 
 /// Key of the advisory lock on the feed.
 const FEED_LOCK: i64 = 0x5374_6F77_6665_6564;
+
+/// Key of the advisory lock on the list of query tags.
+const TAGS_LOCK: i64 = 0x5374_6F77_7461_6773;
 
 /// Key of the advisory lock on the schema.
 const SCHEMA_LOCK: i64 = 0x5374_6F77_7363_6865;
@@ -34,6 +38,7 @@ columns!(PgRow);
 
 impl Dialect for Postgres {
     const NEXT_VERSION: &'static str = "nextval('version_number')";
+    const NOW: &'static str = "(extract(epoch from clock_timestamp()) * 1000000)::bigint";
     const FEED_TIME: &'static str = "greatest((extract(epoch from clock_timestamp()) * 1000000)::bigint, \
          coalesce((select time from change order by sequence desc limit 1), 0))";
     const FOR_UPDATE: &'static str = " for update";
@@ -45,6 +50,17 @@ impl Dialect for Postgres {
 
     fn begin_write(pool: &Pool<Self>) -> BoxFuture<'_, Driver<Transaction<'static, Self>>> {
         Box::pin(pool.begin())
+    }
+
+    fn lock_tags(connection: &mut Self::Connection, side: TagLock) -> BoxFuture<'_, Driver<()>> {
+        let sql = match side {
+            TagLock::Shared => "select pg_advisory_xact_lock_shared($1)",
+            TagLock::Exclusive => "select pg_advisory_xact_lock($1)",
+        };
+        Box::pin(async move {
+            let lock = sqlx::query(sql).bind(TAGS_LOCK);
+            lock.execute(connection).await.map(|_| ())
+        })
     }
 
     fn lock_feed(connection: &mut Self::Connection) -> BoxFuture<'_, Driver<()>> {

@@ -1,4 +1,4 @@
-//! The index in one SQLite file: WAL, one writer, any number of readers.
+//! The index in one `SQLite` file: WAL, one writer, any number of readers.
 //!
 //! Invariant: an acknowledged write survives a power loss (`synchronous = full`: the log is synced with each commit).
 
@@ -14,6 +14,7 @@ use sqlx::{ConnectOptions, Pool, QueryBuilder, Sqlite, Transaction};
 use super::open::IndexOptions;
 use super::pattern::Pattern;
 use super::sql::{Dialect, Driver, Refusal, SqlIndex, Statement, columns, driver_methods};
+use super::tags::TagLock;
 use super::terms::Col;
 use super::{IndexError, Result};
 
@@ -26,6 +27,7 @@ impl Dialect for Sqlite {
     // A change row follows in the same transaction, so the next transaction sees a greater one.
     const NEXT_VERSION: &'static str =
         "coalesce((select seq from sqlite_sequence where name = 'change'), 0) + 1";
+    const NOW: &'static str = "cast(unixepoch('subsec') * 1000000 as integer)";
     const FEED_TIME: &'static str = "max(cast(unixepoch('subsec') * 1000000 as integer), \
          coalesce((select time from change order by sequence desc limit 1), 0))";
     const FOR_UPDATE: &'static str = "";
@@ -38,6 +40,10 @@ impl Dialect for Sqlite {
     fn begin_write(pool: &Pool<Self>) -> BoxFuture<'_, Driver<Transaction<'static, Self>>> {
         // Not deferred: two processes that both begin by reading could never both go on to write.
         Box::pin(pool.begin_with("begin immediate"))
+    }
+
+    fn lock_tags(_connection: &mut Self::Connection, _side: TagLock) -> BoxFuture<'_, Driver<()>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn lock_feed(_connection: &mut Self::Connection) -> BoxFuture<'_, Driver<()>> {
@@ -82,7 +88,7 @@ impl Dialect for Sqlite {
     }
 }
 
-/// The primary result code of SQLite.
+/// The primary result code of `SQLite`.
 fn primary_code(error: &dyn sqlx::error::DatabaseError) -> Option<i32> {
     let code: i32 = error.code()?.parse().ok()?;
     Some(code & 0xFF)
@@ -97,9 +103,10 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(options.acquire_timeout)
         .pragma("temp_store", "memory")
-        .pragma("cache_size", "-65536")
+        .pragma("cache_size", "-16384")
         .pragma("mmap_size", "268435456")
         .pragma("journal_size_limit", "67108864")
+        .pragma("wal_autocheckpoint", "4000")
         .disable_statement_logging();
     let pool = |most: u32, connect: SqliteConnectOptions| {
         SqlitePoolOptions::new()
@@ -110,7 +117,8 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
             .test_before_acquire(false)
             .connect_with(connect)
     };
-    let writers = pool(1, connect.clone().optimize_on_close(true, None));
+    let writer = connect.clone().pragma("cache_size", "-65536");
+    let writers = pool(1, writer.optimize_on_close(true, None));
     let writers = writers.await.map_err(|source| unopened(path, &source))?;
     migrate(&writers, path).await?;
     let readers = pool(options.sqlite_readers.max(1), connect.read_only(true));
@@ -124,7 +132,7 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
 
 /// Runs what is missing of the migrations.
 ///
-/// SQLite has no lock that spans them: when another process wins the race for one of them, this one loses, and finds it
+/// `SQLite` has no lock that spans them: when another process wins the race for one of them, this one loses, and finds it
 /// done when it looks again.
 async fn migrate(pool: &Pool<Sqlite>, path: &Path) -> Result<()> {
     let mut attempt = 0;

@@ -15,6 +15,7 @@ on_each_back_end!(
     modalities_shrink_with_their_series,
     blobs_go_to_the_trash_unless_another_row_uses_them,
     the_trash_remembers_and_forgets,
+    a_blob_that_has_a_row_is_not_handed_to_the_sweeper,
     the_audit_sees_everything,
 );
 
@@ -254,4 +255,34 @@ async fn the_audit_sees_everything(index: &TestIndex) {
 
     assert!(index.counter_errors(10).await.unwrap().is_empty());
     index.ping().await.unwrap();
+}
+
+/// A commit whose answer was lost: its blobs went onto the trash, but their rows are there.
+async fn a_blob_that_has_a_row_is_not_handed_to_the_sweeper(index: &TestIndex) {
+    let sample = Sample::new(1, 1, 1);
+    index
+        .discard(&[sample.key(), "aa/none".to_owned()])
+        .await
+        .unwrap();
+    store(index, std::slice::from_ref(&sample)).await;
+    let handed = async || {
+        let soon = OffsetDateTime::now_utc() + Duration::HOUR;
+        let discarded = index.discarded(soon, 10).await.unwrap();
+        discarded
+            .into_iter()
+            .map(|d| (d.key, d.since))
+            .collect::<Vec<_>>()
+    };
+    let first = handed().await;
+    assert_eq!(first.len(), 1);
+    assert_eq!(first[0].0, "aa/none");
+    let before_delete = OffsetDateTime::now_utc() - Duration::MILLISECOND;
+    index
+        .delete(&Scope::everything(), &target(1, None, None))
+        .await
+        .unwrap();
+    let second = handed().await;
+    // Its grace period begins with the delete.
+    let (_, since) = second.iter().find(|(key, _)| *key == sample.key()).unwrap();
+    assert!(*since >= before_delete);
 }

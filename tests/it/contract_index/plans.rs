@@ -1,1 +1,201 @@
-//! stub
+//! How the databases run the documented shapes of search: through an index, on a generated archive.
+
+#[path = "../../../examples/archive/generate.rs"]
+mod generate;
+
+use stowage::dicom::keys::Level;
+use stowage::dicom::query::{Condition, Matching, Query};
+use stowage::dicom::uid::{SeriesUid, StudyUid};
+use stowage::index::NewInstance;
+use stowage::scope::Scope;
+
+use super::on_each_back_end;
+use crate::support::index::TestIndex;
+use crate::support::queries::{condition, query, search};
+
+on_each_back_end!(documented_shapes_are_served_by_an_index);
+
+const TOTAL: u64 = 4000;
+
+/// A shape, and whether it may walk along the order of results: what it asks for fills a page soon.
+struct Shape {
+    name: &'static str,
+    query: Query,
+    walks: bool,
+}
+
+fn single(tag: u32, value: &str) -> Condition {
+    condition(tag, Matching::Single(value.to_owned()))
+}
+
+fn wildcard(tag: u32, value: &str) -> Condition {
+    condition(tag, Matching::Wildcard(value.to_owned()))
+}
+
+fn shapes(study: &generate::Study, instance: &NewInstance) -> Vec<Shape> {
+    let (family, given) = study.patient_name.split_once('^').unwrap();
+    let words = Matching::Words(vec![family.to_lowercase(), given[..2].to_lowercase()]);
+    let day = Matching::Range {
+        from: Some(study.date.clone()),
+        to: Some(study.date.clone()),
+    };
+    let name = &instance.instance.name;
+    let ct = || single(0x0008_0061, "CT");
+    let shape = |name, level, conditions| Shape {
+        name,
+        query: Query {
+            conditions,
+            limit: Some(100),
+            ..query(level)
+        },
+        walks: false,
+    };
+    let walk = |shape: Shape| Shape {
+        walks: true,
+        ..shape
+    };
+    let path = |shape: Shape, series: Option<&SeriesUid>| Shape {
+        query: Query {
+            study: Some(StudyUid::parse(&study.uid).unwrap()),
+            series: series.cloned(),
+            ..shape.query
+        },
+        ..shape
+    };
+    let (studies, series, instances) = (Level::Study, Level::Series, Level::Instance);
+    vec![
+        walk(shape("worklist page 1", studies, vec![])),
+        walk(shape("all series", series, vec![])),
+        walk(shape("all instances", instances, vec![])),
+        shape("study UID", studies, vec![single(0x0020_000D, &study.uid)]),
+        shape(
+            "Patient ID",
+            studies,
+            vec![single(0x0010_0020, &study.patient_id)],
+        ),
+        shape(
+            "Patient ID prefix",
+            studies,
+            vec![wildcard(
+                0x0010_0020,
+                &format!("{}*", &study.patient_id[..10]),
+            )],
+        ),
+        shape(
+            "accession number",
+            studies,
+            vec![single(0x0008_0050, &study.accession)],
+        ),
+        shape(
+            "whole name",
+            studies,
+            vec![single(0x0010_0010, &study.patient_name)],
+        ),
+        shape(
+            "name prefix",
+            studies,
+            vec![wildcard(0x0010_0010, &format!("{family}^{}*", &given[..2]))],
+        ),
+        shape(
+            "name part",
+            studies,
+            vec![wildcard(0x0010_0010, &format!("*{}*", &family[1..]))],
+        ),
+        shape("name words", studies, vec![condition(0x0010_0010, words)]),
+        shape("date", studies, vec![single(0x0008_0020, &study.date)]),
+        walk(shape(
+            "date range and modality",
+            studies,
+            vec![condition(0x0008_0020, day), ct()],
+        )),
+        walk(shape("modality", studies, vec![ct()])),
+        shape("rare modality", studies, vec![single(0x0008_0061, "ES")]),
+        shape(
+            "series UID",
+            series,
+            vec![single(0x0020_000E, name.series.as_str())],
+        ),
+        shape(
+            "series of a patient",
+            series,
+            vec![single(0x0010_0020, &study.patient_id)],
+        ),
+        path(shape("series of a study", series, vec![]), None),
+        path(shape("instances of a study", instances, vec![]), None),
+        path(
+            shape("instances of a series", instances, vec![]),
+            Some(&name.series),
+        ),
+        shape(
+            "instance UID",
+            instances,
+            vec![single(0x0008_0018, name.instance.as_str())],
+        ),
+        shape(
+            "instances of a patient",
+            instances,
+            vec![single(0x0010_0020, &study.patient_id)],
+        ),
+        shape(
+            "instances of a name",
+            instances,
+            vec![single(0x0010_0010, &study.patient_name)],
+        ),
+    ]
+}
+
+async fn documented_shapes_are_served_by_an_index(index: &TestIndex) {
+    for start in (0..TOTAL).step_by(500) {
+        let batch: Vec<NewInstance> = (start..start + 500)
+            .flat_map(|n| generate::instances(n, TOTAL))
+            .collect();
+        index.insert(&batch).await.unwrap();
+    }
+    index.analyze().await.unwrap();
+    let study = generate::study(1234, TOTAL);
+    let instance = generate::instances(1234, TOTAL).remove(0);
+    let mut wrong = Vec::new();
+    for shape in shapes(&study, &instance) {
+        let found = search(index, &shape.query).await.rows;
+        assert!(!found.is_empty(), "{} finds nothing", shape.name);
+        for plan in index
+            .plan(&Scope::everything(), &shape.query, &[])
+            .await
+            .unwrap()
+        {
+            if plan
+                .lines()
+                .any(|line| full_scan(line) && !(shape.walks && walk(line, &plan)))
+            {
+                wrong.push(format!("{}:\n{plan}", shape.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// A line of a plan that reads a whole table or a whole index.
+fn full_scan(line: &str) -> bool {
+    [
+        "study",
+        "series",
+        "instance",
+        "study_name",
+        "study_name_word",
+    ]
+    .iter()
+    .any(|table| {
+        let sqlite =
+            line == format!("SCAN {table}") || line.starts_with(&format!("SCAN {table} USING"));
+        let postgres = line.contains(&format!("Seq Scan on {table} "))
+            || line.ends_with(&format!("Seq Scan on {table}"));
+        sqlite || postgres
+    })
+}
+
+/// Along the row ids, newest first, until the page is full: nothing is sorted before the limit.
+fn walk(line: &str, plan: &str) -> bool {
+    line.starts_with("SCAN ")
+        && !line.contains(" USING ")
+        && plan.matches("TEMP B-TREE FOR ORDER BY").count() <= 1
+}

@@ -40,14 +40,14 @@ async fn check(index: &TestIndex, scope: &Scope, visible: &[u32]) {
     }
     for level in [Level::Study, Level::Series, Level::Instance] {
         let page = index
-            .search(scope, &query(level), WithMetadata::Yes, None)
+            .search(scope, &query(level), &[], WithMetadata::Yes, None)
             .await
             .unwrap();
         let mut found: Vec<String> = page.rows.iter().map(|row| row.study_uid.clone()).collect();
         found.reverse();
         let expected: Vec<String> = visible.iter().map(|study| format!("1.2.{study}")).collect();
         assert_eq!(found, expected, "{level:?}");
-        let counted = index.count(scope, &query(level), 100).await.unwrap();
+        let counted = index.count(scope, &query(level), &[], 100).await.unwrap();
         assert_eq!(counted, visible.len() as u64);
     }
     let all = FeedRange::Sequence {

@@ -62,7 +62,7 @@ fn words(words: &[&str]) -> Matching {
 async fn found(index: &TestIndex, level: Level, conditions: Vec<Condition>) -> Vec<u32> {
     let mut query = query(level);
     assert!(
-        conditions.iter().all(|c| indexed(c, level)),
+        conditions.iter().all(|c| indexed(c, level, &[])),
         "{conditions:?}"
     );
     query.conditions = conditions;
@@ -71,7 +71,7 @@ async fn found(index: &TestIndex, level: Level, conditions: Vec<Condition>) -> V
     let mut studies: Vec<u32> = page.rows.iter().map(|row| number(&row.study_uid)).collect();
     studies.reverse();
     let counted = index
-        .count(&Scope::everything(), &query, 1000)
+        .count(&Scope::everything(), &query, &[], 1000)
         .await
         .unwrap();
     assert_eq!(counted, studies.len() as u64);
@@ -447,15 +447,19 @@ async fn series_and_instances_are_found_by_all_levels(index: &TestIndex) {
         assert_eq!(studies, expected, "{level:?} {conditions:?}");
     }
     assert!(
-        !indexed(&condition(0x0008_0060, single("CT")), Level::Study),
+        !indexed(&condition(0x0008_0060, single("CT")), Level::Study, &[]),
         "a series key does not select studies"
     );
     assert!(
-        !indexed(&condition(0x0008_1080, single("x")), Level::Study),
+        !indexed(&condition(0x0008_1080, single("x")), Level::Study, &[]),
         "there is no column"
     );
     assert!(
-        !indexed(&condition(0x0008_0020, wildcard("2024*")), Level::Study),
+        !indexed(
+            &condition(0x0008_0020, wildcard("2024*")),
+            Level::Study,
+            &[]
+        ),
         "dates have no wildcards"
     );
     let private = Condition {
@@ -467,7 +471,7 @@ async fn series_and_instances_are_found_by_all_levels(index: &TestIndex) {
         matching: single("P1"),
         case: Case::Sensitive,
     };
-    assert!(!indexed(&private, Level::Study));
+    assert!(!indexed(&private, Level::Study, &[]));
 }
 
 async fn paths_narrow_the_search(index: &TestIndex) {
@@ -585,7 +589,7 @@ async fn a_cursor_is_stable_under_inserts(index: &TestIndex) {
         let mut before = None;
         loop {
             let page = index
-                .search(&Scope::everything(), &query, WithMetadata::No, before)
+                .search(&Scope::everything(), &query, &[], WithMetadata::No, before)
                 .await
                 .unwrap();
             seen.extend(page.rows.iter().map(|row| row.study_uid.clone()));
@@ -613,7 +617,7 @@ async fn counts_stop_at_the_ceiling(index: &TestIndex) {
     store(index, &samples).await;
     for (ceiling, expected) in [(0, 0), (10, 10), (30, 30), (31, 30), (u64::MAX, 30)] {
         let counted = index
-            .count(&Scope::everything(), &query(Level::Study), ceiling)
+            .count(&Scope::everything(), &query(Level::Study), &[], ceiling)
             .await;
         assert_eq!(counted.unwrap(), expected);
     }
@@ -631,6 +635,7 @@ async fn rows_carry_what_answers_need(index: &TestIndex) {
         .search(
             &Scope::everything(),
             &query(Level::Instance),
+            &[],
             WithMetadata::Yes,
             None,
         )
@@ -656,6 +661,7 @@ async fn rows_carry_what_answers_need(index: &TestIndex) {
         .search(
             &Scope::everything(),
             &query(Level::Study),
+            &[],
             WithMetadata::No,
             None,
         )
@@ -677,6 +683,7 @@ async fn rows_carry_what_answers_need(index: &TestIndex) {
         .search(
             &Scope::everything(),
             &query(Level::Study),
+            &[],
             WithMetadata::Yes,
             None,
         )
@@ -832,12 +839,12 @@ async fn hostile_values_match_literally(index: &TestIndex) {
                 words(&[nothing, nothing]),
             ] {
                 let condition = condition(tag, matching);
-                if indexed(&condition, Level::Study) && tag != 0x0010_0010 {
+                if indexed(&condition, Level::Study, &[]) && tag != 0x0010_0010 {
                     assert!(
                         found(index, Level::Study, vec![condition]).await.is_empty(),
                         "{nothing:.20}"
                     );
-                } else if indexed(&condition, Level::Study) {
+                } else if indexed(&condition, Level::Study, &[]) {
                     // Nothing but delimiters asks for nothing; that it is answered is enough.
                     found(index, Level::Study, vec![condition]).await;
                 }

@@ -1,7 +1,12 @@
-//! What several test modules need: a running server, Python.
+//! What several test modules need: a running server, a client, files, Python.
 
+pub(crate) mod dicom;
+pub(crate) mod http;
 pub(crate) mod index;
+pub(crate) mod multipart;
 pub(crate) mod postgres;
+pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod queries;
+pub(crate) mod s3;
 pub(crate) mod server;

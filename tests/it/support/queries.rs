@@ -38,7 +38,7 @@ pub(crate) fn condition(tag: u32, matching: Matching) -> Condition {
 /// Runs a query over everything.
 pub(crate) async fn search(index: &TestIndex, query: &Query) -> Page {
     let page = index
-        .search(&Scope::everything(), query, WithMetadata::No, None)
+        .search(&Scope::everything(), query, &[], WithMetadata::No, None)
         .await;
     page.unwrap()
 }

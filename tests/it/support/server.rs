@@ -3,54 +3,75 @@
 //! Invariant: the child and its data are gone when the value is dropped, also when the test fails.
 
 use std::fs::{self, File};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use stowage::dicom::build::Built;
 use tempfile::TempDir;
 
-/// How long a server may take until it listens; generous, for loaded machines.
-const START: Duration = Duration::from_secs(60);
+use super::dicom::Name;
+use super::http::{Request, Response};
+use super::{multipart, postgres};
+
+/// How long anything may take that the test waits for; generous, for loaded machines.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running `stowage`.
 pub(crate) struct Server {
     child: Child,
     url: String,
+    settings: Vec<(String, String)>,
     folder: TempDir,
+}
+
+/// Runs a promise on a server of its own for each index: `SQLite`, then Postgres where there is one.
+pub(crate) fn on_each_index(promise: impl Fn(&mut Server)) {
+    on_each_index_with(&[], promise);
+}
+
+/// As [`on_each_index`], with settings.
+pub(crate) fn on_each_index_with(settings: &[(&str, &str)], promise: impl Fn(&mut Server)) {
+    println!("on SQLite");
+    promise(&mut Server::with(settings));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime can be made");
+    let Some(url) = runtime.block_on(postgres::database()) else {
+        return;
+    };
+    println!("on Postgres");
+    let mut settings = settings.to_vec();
+    settings.push(("STOWAGE_DATABASE_URL", &url));
+    promise(&mut Server::with(&settings));
 }
 
 impl Server {
     /// Starts the binary and returns once it listens. Without a database it uses the `SQLite` one in its data folder.
     pub(crate) fn start(database: Option<&str>) -> Self {
+        match database {
+            Some(url) => Self::with(&[("STOWAGE_DATABASE_URL", url)]),
+            None => Self::with(&[]),
+        }
+    }
+
+    /// Starts the binary with settings.
+    pub(crate) fn with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let address = folder.path().join("address");
-        let log = File::create(folder.path().join("log")).expect("the log file can be made");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_stowage"));
-        // What the shell that runs the tests has set must not reach the server.
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("STOWAGE_") {
-                command.env_remove(name);
-            }
-        }
-        command
-            .env("STOWAGE_LISTEN", "127.0.0.1:0")
-            .env("STOWAGE_DATA_DIR", folder.path().join("data"))
-            .env("STOWAGE_ADDRESS_FILE", &address)
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("the log file can be shared"))
-            .stderr(log);
-        if let Some(database) = database {
-            command.env("STOWAGE_DATABASE_URL", database);
-        }
-        let child = command.spawn().expect("the stowage binary can be started");
+        let settings: Vec<(String, String)> = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let child = spawn(folder.path(), &settings);
         let mut server = Self {
             child,
             url: String::new(),
+            settings,
             folder,
         };
-        server.url = format!("http://{}", server.listening(&address));
+        server.url = server.listening();
         server
     }
 
@@ -59,30 +80,180 @@ impl Server {
         &self.url
     }
 
+    /// `host:port`.
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// Process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Everything the server printed so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    /// Its data folder.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Begins a request.
+    pub(crate) fn request(&self, method: &str, target: &str) -> Request {
+        Request::new(self.address(), method, target)
+    }
+
+    /// Gets with `Accept: */*`.
+    pub(crate) fn get(&self, target: &str) -> Response {
+        self.request("GET", target).accept("*/*").send()
+    }
+
+    /// Gets with an `Accept` header.
+    pub(crate) fn get_as(&self, target: &str, accept: &str) -> Response {
+        self.request("GET", target).accept(accept).send()
+    }
+
+    /// Stores files in one request; `root` such as `/v2`.
+    pub(crate) fn store<'a>(
+        &self,
+        root: &str,
+        files: impl IntoIterator<Item = &'a Built>,
+    ) -> Response {
+        let files = files.into_iter().map(|file| file.bytes.as_slice());
+        self.request("POST", &format!("{root}/studies"))
+            .header("Content-Type", &multipart::content_type())
+            .accept("application/dicom+json")
+            .body(multipart::body(files))
+            .send()
+    }
+
+    /// The stored bytes of an instance, or none.
+    pub(crate) fn stored(&self, name: &Name) -> Option<Vec<u8>> {
+        let target = format!("/dicom-web{}", name.path());
+        let answer = self.get_as(&target, "application/dicom; transfer-syntax=*");
+        match answer.status {
+            404 => None,
+            _ => Some(answer.expect(200).body),
+        }
+    }
+
+    /// A value of `/proc/{pid}/status` in KiB, such as `VmRSS` or `VmHWM`.
+    pub(crate) fn memory(&self, field: &str) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let text = text.expect("the server runs");
+        text.lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+            .and_then(|value| value.split_whitespace().next()?.parse().ok())
+            .unwrap_or_else(|| panic!("no {field} in {text}"))
+    }
+
+    /// Forgets the peak of `VmHWM`.
+    pub(crate) fn reset_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("the peak can be reset");
+    }
+
+    /// Whether the process still runs.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.child
+            .try_wait()
+            .expect("the child can be asked")
+            .is_none()
+    }
+
+    /// Ends it without warning, as a crash does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("the child can be killed");
+        self.child.wait().expect("the child can be waited for");
+    }
+
+    /// Asks it to stop.
+    pub(crate) fn terminate(&self) {
+        let sent = Command::new("sh")
+            .args(["-c", "kill -TERM \"$0\"", &self.pid().to_string()])
+            .status();
+        assert!(sent.expect("a shell").success());
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let mut ended = None;
+        let child = &mut self.child;
+        wait_until("the server ends", || {
+            ended = child.try_wait().expect("the child can be asked");
+            ended.is_some()
+        });
+        ended.expect("it has ended")
+    }
+
+    /// Starts it again on the same data, after [`Self::kill`] or [`Self::wait`].
+    pub(crate) fn restart(&mut self) {
+        let _ = fs::remove_file(self.folder.path().join("address"));
+        self.child = spawn(self.folder.path(), &self.settings);
+        self.url = self.listening();
+    }
+
+    /// Runs a sub-command on the same data.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Output {
+        command(self.folder.path(), &self.settings)
+            .env_remove("STOWAGE_ADDRESS_FILE")
+            .args(arguments)
+            .output()
+            .expect("the stowage binary can be started")
+    }
+
+    /// Fails unless index and blobs fit together, all digests included; returns what was said.
+    #[track_caller]
+    pub(crate) fn fsck(&self) -> String {
+        let output = self.command(&["fsck", "--digests", "--young-seconds", "0"]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "fsck found problems:\n{said}{}\nlog:\n{}",
+            String::from_utf8_lossy(&output.stderr),
+            self.log()
+        );
+        said
+    }
+
+    /// All files below the folder of the blobs, those of uploads under way included.
+    pub(crate) fn blob_files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.data().join("blobs")];
+        while let Some(folder) = folders.pop() {
+            // A folder may vanish while the sweeper runs.
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                    _ if entry.path().extension().is_some_and(|e| e == "lock") => {}
+                    _ => files.push(entry.path()),
+                }
+            }
+        }
+        files
+    }
+
     /// Waits until the address file holds a whole line.
-    fn listening(&mut self, file: &Path) -> String {
+    fn listening(&mut self) -> String {
+        let file = self.folder.path().join("address");
         let begun = Instant::now();
         loop {
-            if let Some(address) = fs::read_to_string(file)
+            if let Some(address) = fs::read_to_string(&file)
                 .ok()
                 .and_then(|text| text.strip_suffix('\n').map(str::to_owned))
             {
-                return address;
+                return format!("http://{address}");
             }
             if let Some(status) = self.child.try_wait().expect("the child can be asked") {
                 panic!("stowage ended at its start with {status}:\n{}", self.log());
             }
             assert!(
-                begun.elapsed() < START,
-                "stowage did not listen within {START:?}:\n{}",
+                begun.elapsed() < PATIENCE,
+                "stowage did not listen within {PATIENCE:?}:\n{}",
                 self.log()
             );
-            thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(5));
         }
     }
 }
@@ -92,5 +263,66 @@ impl Drop for Server {
         // It may have ended by itself; then there is nothing to kill.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking() {
+            println!("the server's log:\n{}", self.log());
+        }
     }
+}
+
+/// Waits for a condition; fails when it does not come true.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn spawn(folder: &Path, settings: &[(String, String)]) -> Child {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("log"))
+        .expect("the log file can be made");
+    command(folder, settings)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("the log file can be shared"))
+        .stderr(log)
+        .spawn()
+        .expect("the stowage binary can be started")
+}
+
+fn command(folder: &Path, settings: &[(String, String)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stowage"));
+    // What the shell that runs the tests has set must not reach the server.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("STOWAGE_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env("STOWAGE_LISTEN", "127.0.0.1:0")
+        .env("STOWAGE_DATA_DIR", folder.join("data"))
+        .env("STOWAGE_ADDRESS_FILE", folder.join("address"))
+        .current_dir(folder);
+    for (name, value) in settings {
+        command.env(name, value);
+    }
+    command
+}
+
+/// Runs a program and returns what it printed; a failure ends the test with the program's own words.
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{command:?}:\n{printed}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    printed
 }

@@ -79,6 +79,10 @@ fn missing_and_bad_identifiers_are_named_and_the_others_reported() {
                 other => panic!("{other:?}"),
             }
         }
+        // A number is no identifier, whatever its bytes look like.
+        let number = DataSet::instance().set(DataSet::new().bytes(tag, VR::US, *b"1.2.3.44"));
+        let error = try_walk(&number.file(Syntax::ExplicitBig).bytes).unwrap_err();
+        assert!(matches!(error, WalkError::Missing { tag: missing, .. } if missing == tag));
         for bad in ["../../etc/passwd", "1.2\\1.3", "1.2.x", &"1".repeat(66)] {
             let data = DataSet::instance().set(DataSet::new().text(tag, VR::UI, bad));
             match try_walk(&data.file(Syntax::ExplicitLittle).bytes).unwrap_err() {
@@ -320,7 +324,7 @@ fn a_deflate_bomb_stops_at_the_cap() {
         .bytes(PIXELS, VR::OW, vec![0; 200 << 20]);
     let built = data.file(Syntax::Deflated);
     assert!(built.bytes.len() < 1 << 20);
-    // Beyond 64 MiB a place to write to is needed.
+    // Beyond a few MiB a place to write to is needed.
     assert_eq!(
         limit(&built.bytes, &WalkOptions::default()),
         Limit::Inflated

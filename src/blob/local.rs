@@ -1,0 +1,249 @@
+//! Blobs in a folder: written in the spool of the same file system, synced, renamed.
+//!
+//! Invariant: a blob is visible under its name only when its bytes are on stable storage; [`Folder::settle`] makes the
+//! names of a batch durable. Everything here blocks and runs on the blocking pool.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::spool::{Spool, SpoolFile};
+use super::{BlobError, Result};
+
+/// Name of the folder that holds no blobs.
+pub(super) const SPOOL: &str = "spool";
+/// Bytes hashed at a time.
+const HASH: usize = 1 << 20;
+
+/// Blobs as files below a folder, each at the path its key spells.
+#[derive(Debug)]
+pub(super) struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    pub(super) fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        self.root.join(key)
+    }
+
+    /// Writes a whole blob.
+    pub(super) fn put(&self, spool: &Spool, key: &str, bytes: &[u8]) -> Result<()> {
+        let spooled = spool.file().map_err(|e| BlobError::at("the spool", e))?;
+        let wrote = spooled.file().and_then(|mut f| f.write_all(bytes));
+        wrote.map_err(|e| BlobError::at(key, e))?;
+        self.keep(key, spooled)
+    }
+
+    /// Turns a filled spool file into a blob without copying.
+    pub(super) fn keep(&self, key: &str, spooled: SpoolFile) -> Result<()> {
+        let at = |e| BlobError::at(key, e);
+        spooled.file().and_then(File::sync_data).map_err(at)?;
+        let target = self.path(key);
+        // A folder may vanish between two tries: `remove` takes empty ones away.
+        let mut tries = 0;
+        while let Err(error) = fs::rename(spooled.path(), &target) {
+            tries += 1;
+            if error.kind() != io::ErrorKind::NotFound || tries > 8 {
+                return Err(at(error));
+            }
+            if let Some(folder) = target.parent() {
+                self.make_folder(folder).map_err(at)?;
+            }
+        }
+        spooled.kept();
+        Ok(())
+    }
+
+    /// Makes a folder and the names of all new ones above it durable.
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        let mut missing = Vec::new();
+        let mut at = folder;
+        while !at.exists() && at != self.root {
+            missing.push(at);
+            match at.parent() {
+                Some(parent) => at = parent,
+                None => break,
+            }
+        }
+        fs::create_dir_all(folder)?;
+        for made in missing.iter().rev() {
+            if let Some(parent) = made.parent() {
+                File::open(parent)?.sync_all()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the names of blobs durable: one fsync for each folder they lie in.
+    pub(super) fn settle(&self, folders: &BTreeSet<String>) -> Result<()> {
+        for folder in folders {
+            let synced = File::open(self.path(folder)).and_then(|f| f.sync_all());
+            synced.map_err(|e| BlobError::at(folder, e))?;
+        }
+        Ok(())
+    }
+
+    /// Opens a blob for positional reads.
+    pub(super) fn open(&self, key: &str) -> Result<File> {
+        File::open(self.path(key)).map_err(|e| BlobError::at(key, e))
+    }
+
+    /// Opens a range of a blob for positional reads.
+    pub(super) fn source(&self, key: &str, offset: u64, length: u64) -> Result<Within> {
+        let file = self.open(key)?;
+        Ok(Within {
+            file,
+            offset,
+            length,
+        })
+    }
+
+    /// Size of a blob in bytes.
+    pub(super) fn length(&self, key: &str) -> Result<u64> {
+        let data = fs::metadata(self.path(key));
+        data.map(|d| d.len()).map_err(|e| BlobError::at(key, e))
+    }
+
+    /// BLAKE3 of a range.
+    pub(super) fn digest(&self, key: &str, offset: u64, length: u64) -> Result<[u8; 32]> {
+        let file = self.open(key)?;
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; HASH];
+        let (mut at, end) = (offset, offset.saturating_add(length));
+        while at < end {
+            let wanted = usize::try_from(end - at).unwrap_or(HASH).min(HASH);
+            let Some(room) = buffer.get_mut(..wanted) else {
+                break;
+            };
+            match file.read_at(room, at) {
+                Ok(0) => return Err(BlobError::short(key, end)),
+                Ok(read) => {
+                    hasher.update(room.get(..read).unwrap_or_default());
+                    at += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(BlobError::at(key, error)),
+            }
+        }
+        Ok(*hasher.finalize().as_bytes())
+    }
+
+    /// Removes a blob; one that is gone already is no error.
+    pub(super) fn remove(&self, key: &str) -> Result<()> {
+        let path = self.path(key);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(BlobError::at(key, e)),
+            _ => {}
+        }
+        // Empty folders go too; a store that runs into the gap makes them again.
+        let mut folder = path.parent();
+        while let Some(at) = folder.filter(|f| *f != self.root) {
+            if fs::remove_dir(at).is_err() {
+                break;
+            }
+            folder = at.parent();
+        }
+        Ok(())
+    }
+
+    /// Tells the keys of all blobs that were last written before `before`, in no order, until `tell` wants no more.
+    pub(super) fn list(
+        &self,
+        before: Option<SystemTime>,
+        mut tell: impl FnMut(String) -> bool,
+    ) -> Result<()> {
+        let spool = self.root.join(SPOOL);
+        let mut folders = vec![self.root.clone()];
+        while let Some(folder) = folders.pop() {
+            let at = |e| BlobError::at(&folder.display().to_string(), e);
+            let entries = match fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                // Its last blob was removed in the meantime.
+                Err(e) if e.kind() == io::ErrorKind::NotFound && folder != self.root => continue,
+                Err(e) => return Err(at(e)),
+            };
+            for entry in entries {
+                let entry = entry.map_err(at)?;
+                let path = entry.path();
+                if path == spool {
+                    continue;
+                }
+                if entry.file_type().map_err(at)?.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let written = entry.metadata().and_then(|m| m.modified());
+                let old = before.is_none_or(|before| written.is_ok_and(|w| w < before));
+                if let (true, Ok(key)) = (old, path.strip_prefix(&self.root))
+                    && !tell(key.to_string_lossy().into_owned())
+                {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a range, whole.
+pub(super) fn read_range(file: &File, key: &str, offset: u64, length: usize) -> Result<Bytes> {
+    // `read_to_end` fills spare capacity, so the buffer is not zeroed first.
+    let mut buffer = Vec::with_capacity(length);
+    let mut reader = At { file, offset }.take(length as u64);
+    reader
+        .read_to_end(&mut buffer)
+        .map_err(|e| BlobError::at(key, e))?;
+    if buffer.len() < length {
+        return Err(BlobError::short(key, offset + length as u64));
+    }
+    Ok(Bytes::from(buffer))
+}
+
+struct At<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buf, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+/// A range of a file.
+#[derive(Debug)]
+pub(super) struct Within {
+    file: File,
+    offset: u64,
+    length: u64,
+}
+
+impl crate::dicom::source::Source for Within {
+    fn len(&self) -> u64 {
+        self.length
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let wanted = buf.len().min(left);
+        match buf.get_mut(..wanted) {
+            Some(buf) if !buf.is_empty() => {
+                FileExt::read_at(&self.file, buf, self.offset.saturating_add(offset))
+            }
+            _ => Ok(0),
+        }
+    }
+}

@@ -1,0 +1,549 @@
+//! The bytes: blobs by key, in a folder or in an object store.
+//!
+//! Invariants: a key is used once and a blob never changes; a blob is visible under its key only when it is complete;
+//! after [`Blobs::store`] and [`Blobs::settle`] it is durable. Every failure names the key, which holds no patient data.
+//! The spool, for what is being received or made, is on the local disk always.
+
+mod local;
+mod location;
+#[cfg(feature = "cloud")]
+mod remote;
+mod spool;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
+use tokio::sync::Semaphore;
+
+use crate::config::StorageConfig;
+use crate::dicom::source::Source;
+use crate::dicom::uid::InstanceName;
+use local::Folder;
+use location::Location;
+use spool::Spool;
+
+pub use spool::SpoolFile;
+
+/// Bytes of one chunk of a streamed answer at most.
+pub const CHUNK: usize = 256 * 1024;
+
+/// Failure of a blob call.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// There is no such blob.
+    #[error("the blob {key} is missing")]
+    Missing {
+        /// Its key.
+        key: String,
+    },
+    /// The blob is shorter than the index says.
+    #[error("the blob {key} ends before byte {end}")]
+    Short {
+        /// Its key.
+        key: String,
+        /// First byte behind the range asked for.
+        end: u64,
+    },
+    /// The disk is full or may not be written.
+    #[error("the blob store cannot write {key}")]
+    Full {
+        /// What was written.
+        key: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The object store does not answer, or not as it should; later may work.
+    #[error("the object store cannot be used for {key}")]
+    Unavailable {
+        /// What was touched.
+        key: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The settings do not name a store that can be used.
+    #[error("{reason}")]
+    Config {
+        /// Which setting is wrong, and what to do.
+        reason: String,
+    },
+    /// Anything else.
+    #[error("the blob store failed on {key}")]
+    Io {
+        /// What was touched.
+        key: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl BlobError {
+    /// Sorts an I/O error that happened at `key`.
+    #[must_use]
+    pub fn at(key: &str, source: io::Error) -> Self {
+        // A source of ours that had to speak the language of files.
+        let source = match source.downcast::<Self>() {
+            Ok(error) => return error,
+            Err(source) => source,
+        };
+        let key = key.to_owned();
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::Missing { key },
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::FileTooLarge
+            | io::ErrorKind::PermissionDenied => Self::Full { key, source },
+            _ => Self::Io { key, source },
+        }
+    }
+
+    fn short(key: &str, end: u64) -> Self {
+        let key = key.to_owned();
+        Self::Short { key, end }
+    }
+
+    fn config(reason: impl Into<String>) -> Self {
+        Self::Config {
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Result of a blob call.
+pub type Result<T> = std::result::Result<T, BlobError>;
+
+/// Names a blob: `{2 hex}/{study}/{series}/{instance}.{serial}.dcm`, so that a lost index can be rebuilt.
+#[must_use]
+pub fn instance_key(name: &InstanceName, serial: &str) -> String {
+    let hash = blake3::hash(name.study.as_str().as_bytes());
+    let prefix = &hash.to_hex()[..2];
+    format!(
+        "{prefix}/{}/{}/{}.{serial}.dcm",
+        name.study, name.series, name.instance
+    )
+}
+
+/// The bytes of a blob to be.
+#[derive(Debug)]
+pub enum Payload {
+    /// In memory.
+    Memory(Bytes),
+    /// In the spool.
+    Spooled(SpoolFile),
+}
+
+/// A range of a blob, opened for positional reads; they block, so they belong on the blocking pool.
+pub type OpenBlob = Arc<dyn Source + Send + Sync>;
+
+/// Blobs by key.
+#[derive(Debug, Clone)]
+pub struct Blobs {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    place: Place,
+    spool: Spool,
+    /// Part of every serial of this process; random, so that two processes never make the same key.
+    process: u64,
+    next: AtomicU64,
+}
+
+#[derive(Debug)]
+enum Place {
+    Folder {
+        folder: Arc<Folder>,
+        /// Files written and synced at the same time.
+        writes: Arc<Semaphore>,
+    },
+    #[cfg(feature = "cloud")]
+    Bucket(remote::Bucket),
+}
+
+impl Blobs {
+    /// Opens the store that the settings name; a folder is made when needed, a bucket is asked for once.
+    ///
+    /// # Errors
+    /// [`BlobError::Config`] when the settings are wrong or the object store refuses them, else when the folder cannot be
+    /// made or written. An object store that does not answer is no error here: it may come up later.
+    pub async fn connect(storage: &StorageConfig) -> Result<Self> {
+        let location = match &storage.blob_url {
+            Some(url) => location::parse(url, storage.s3_endpoint.as_deref())?,
+            None => Location::Folder(storage.data_dir.join("blobs")),
+        };
+        match location {
+            Location::Folder(root) => blocking(move || Self::open(&root)).await,
+            #[cfg(feature = "cloud")]
+            Location::Bucket(bucket) => {
+                let spool = storage.data_dir.join(local::SPOOL);
+                let bucket = remote::Bucket::connect(&bucket, storage).await?;
+                blocking(move || Self::with(Place::Bucket(bucket), &spool)).await
+            }
+            #[cfg(not(feature = "cloud"))]
+            Location::Bucket(bucket) => Err(BlobError::config(format!(
+                "STOWAGE_BLOB_URL: this build of stowage has no object stores, so {} cannot be used: build it with the feature `cloud`",
+                bucket.name
+            ))),
+        }
+    }
+
+    /// Opens a folder, making it when needed.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or written.
+    pub fn open(root: &Path) -> Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let place = Place::Folder {
+            folder: Arc::new(Folder::new(root)),
+            writes: Arc::new(Semaphore::new((cores * 4).max(8))),
+        };
+        Self::with(place, &root.join(local::SPOOL))
+    }
+
+    fn with(place: Place, spool: &Path) -> Result<Self> {
+        let process = rand::random();
+        let spool = Spool::open(spool, process)
+            .map_err(|e| BlobError::at(&spool.display().to_string(), e))?;
+        let inner = Inner {
+            place,
+            spool,
+            process,
+            next: AtomicU64::new(0),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// A text that no other call in any process returns: time in µs, process and count, in hex.
+    #[must_use]
+    pub fn serial(&self) -> String {
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let count = self.inner.next.fetch_add(1, Ordering::Relaxed);
+        format!(
+            "{:014x}{:08x}{count:04x}",
+            now.as_micros(),
+            self.inner.process & 0xFFFF_FFFF
+        )
+    }
+
+    /// A new file in the spool; blocks.
+    ///
+    /// # Errors
+    /// When the disk is full or not writable.
+    pub fn spool(&self) -> Result<SpoolFile> {
+        let file = self.inner.spool.file();
+        file.map_err(|e| BlobError::at("the spool", e))
+    }
+
+    /// Makes a blob; call [`Self::settle`] before relying on its name.
+    ///
+    /// # Errors
+    /// When the store is full or fails; nothing is visible then, or whole blobs that no row names.
+    pub async fn store(&self, key: &str, payload: Payload) -> Result<()> {
+        match &self.inner.place {
+            Place::Folder { folder, writes } => {
+                let permit = writes.clone().acquire_owned().await;
+                let (blobs, folder, key) = (self.clone(), folder.clone(), key.to_owned());
+                blocking(move || {
+                    let _permit = permit;
+                    match payload {
+                        Payload::Memory(bytes) => folder.put(&blobs.inner.spool, &key, &bytes),
+                        Payload::Spooled(file) => folder.keep(&key, file),
+                    }
+                })
+                .await
+            }
+            #[cfg(feature = "cloud")]
+            Place::Bucket(bucket) => bucket.store(key, payload).await,
+        }
+    }
+
+    /// Makes the names of a batch of blobs durable.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn settle<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Result<()> {
+        match &self.inner.place {
+            Place::Folder { folder, .. } => {
+                let folders: BTreeSet<String> = keys
+                    .filter_map(|k| k.rsplit_once('/').map(|(folder, _)| folder.to_owned()))
+                    .collect();
+                if folders.is_empty() {
+                    return Ok(());
+                }
+                let folder = folder.clone();
+                blocking(move || folder.settle(&folders)).await
+            }
+            // An object store acknowledges what is durable.
+            #[cfg(feature = "cloud")]
+            Place::Bucket(_) => Ok(()),
+        }
+    }
+
+    /// Reads a range, whole.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`] or [`BlobError::Short`] when the bytes are not there.
+    pub async fn read(&self, key: &str, offset: u64, length: usize) -> Result<Bytes> {
+        match &self.inner.place {
+            Place::Folder { folder, .. } => {
+                let (folder, key) = (folder.clone(), key.to_owned());
+                blocking(move || local::read_range(&folder.open(&key)?, &key, offset, length)).await
+            }
+            #[cfg(feature = "cloud")]
+            Place::Bucket(bucket) => bucket.read(key, offset, length).await,
+        }
+    }
+
+    /// Reads a range in chunks of [`CHUNK`] bytes at most; the first chunk is read before this returns, so that a
+    /// missing blob is an error here and not in the stream.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`] or [`BlobError::Short`] when the bytes are not there.
+    pub async fn stream(
+        &self,
+        key: &str,
+        offset: u64,
+        length: u64,
+    ) -> Result<BoxStream<'static, Result<Bytes>>> {
+        match &self.inner.place {
+            Place::Folder { folder, .. } => stream_file(folder.clone(), key, offset, length).await,
+            #[cfg(feature = "cloud")]
+            Place::Bucket(bucket) => bucket.stream(key, offset, length).await,
+        }
+    }
+
+    /// Opens a range for positional reads.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`] when there is no such blob.
+    pub async fn open_source(&self, key: &str, offset: u64, length: u64) -> Result<OpenBlob> {
+        match &self.inner.place {
+            Place::Folder { folder, .. } => {
+                let (folder, key) = (folder.clone(), key.to_owned());
+                blocking(move || Ok(Arc::new(folder.source(&key, offset, length)?) as OpenBlob))
+                    .await
+            }
+            #[cfg(feature = "cloud")]
+            Place::Bucket(bucket) => bucket.open_source(key, offset, length).await,
+        }
+    }
+
+    /// Size of a blob in bytes.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`] when there is no such blob.
+    pub async fn length(&self, key: &str) -> Result<u64> {
+        match &self.inner.place {
+            Place::Folder { folder, .. } => {
+                let (folder, key) = (folder.clone(), key.to_owned());
+                blocking(move || folder.length(&key)).await
+            }
+            #[cfg(feature = "cloud")]
+            Place::Bucket(bucket) => bucket.length(key).await,
+        }
+    }
+
+    /// BLAKE3 of a range.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`] or [`BlobError::Short`] when the bytes are not there.
+    pub async fn digest(&self, key: &str, offset: u64, length: u64) -> Result<[u8; 32]> {
+        match &self.inner.place {
+            Place::Folder { folder, .. } => {
+                let (folder, key) = (folder.clone(), key.to_owned());
+                blocking(move || folder.digest(&key, offset, length)).await
+            }
+            #[cfg(feature = "cloud")]
+            Place::Bucket(bucket) => {
+                let mut chunks = bucket.stream(key, offset, length).await?;
+                let mut hasher = blake3::Hasher::new();
+                while let Some(chunk) = chunks.try_next().await? {
+                    hasher.update(&chunk);
+                }
+                Ok(*hasher.finalize().as_bytes())
+            }
+        }
+    }
+
+    /// Removes a blob; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn remove(&self, key: &str) -> Result<()> {
+        match &self.inner.place {
+            Place::Folder { folder, .. } => {
+                let (folder, key) = (folder.clone(), key.to_owned());
+                blocking(move || folder.remove(&key)).await
+            }
+            #[cfg(feature = "cloud")]
+            Place::Bucket(bucket) => bucket.remove(key).await,
+        }
+    }
+
+    /// Removes a blob that no row names without making anybody wait; one that stays is found by `fsck`.
+    pub fn discard(&self, key: String) {
+        let told = |error: &BlobError| {
+            tracing::warn!(%error, "a blob without a row was left behind; fsck removes it");
+        };
+        match &self.inner.place {
+            Place::Folder { folder, .. } => {
+                if let Err(error) = folder.remove(&key) {
+                    told(&error);
+                }
+            }
+            #[cfg(feature = "cloud")]
+            Place::Bucket(_) => {
+                // Without a runtime the process is ending.
+                let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+                    return;
+                };
+                let blobs = self.clone();
+                runtime.spawn(async move {
+                    if let Err(error) = blobs.remove(&key).await {
+                        told(&error);
+                    }
+                });
+            }
+        }
+    }
+
+    /// Keys of all blobs that were last written before `before`, in no order.
+    #[must_use]
+    pub fn list(&self, before: Option<SystemTime>) -> BoxStream<'static, Result<String>> {
+        match &self.inner.place {
+            Place::Folder { folder, .. } => list_folder(folder.clone(), before),
+            #[cfg(feature = "cloud")]
+            Place::Bucket(bucket) => bucket.list(before),
+        }
+    }
+
+    /// Whether spool and store can be used.
+    ///
+    /// # Errors
+    /// Why they cannot.
+    pub async fn probe(&self) -> Result<()> {
+        let blobs = self.clone();
+        blocking(move || blobs.spool().map(drop)).await?;
+        match &self.inner.place {
+            Place::Folder { .. } => Ok(()),
+            #[cfg(feature = "cloud")]
+            Place::Bucket(bucket) => bucket.probe().await,
+        }
+    }
+}
+
+async fn stream_file(
+    folder: Arc<Folder>,
+    key: &str,
+    offset: u64,
+    length: u64,
+) -> Result<BoxStream<'static, Result<Bytes>>> {
+    let key: Arc<str> = Arc::from(key);
+    let take = |left: u64| usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+    let at = key.clone();
+    let (file, first) = blocking(move || {
+        let file = folder.open(&at)?;
+        let first = local::read_range(&file, &at, offset, take(length))?;
+        Ok((Arc::new(file), first))
+    })
+    .await?;
+    let done = first.len() as u64;
+    let rest = stream::try_unfold((offset + done, length - done), move |(at, left)| {
+        let (file, key): (Arc<File>, Arc<str>) = (file.clone(), key.clone());
+        async move {
+            if left == 0 {
+                return Ok(None);
+            }
+            let chunk = blocking(move || local::read_range(&file, &key, at, take(left))).await?;
+            let read = chunk.len() as u64;
+            Ok(Some((chunk, (at + read, left - read))))
+        }
+    });
+    Ok(stream::once(async move { Ok(first) }).chain(rest).boxed())
+}
+
+/// Keys that are found but not yet asked for.
+const FOUND: usize = 1024;
+
+fn list_folder(
+    folder: Arc<Folder>,
+    before: Option<SystemTime>,
+) -> BoxStream<'static, Result<String>> {
+    let (sender, receiver) = tokio::sync::mpsc::channel(FOUND);
+    tokio::task::spawn_blocking(move || {
+        let listed = folder.list(before, |key| sender.blocking_send(Ok(key)).is_ok());
+        if let Err(error) = listed {
+            // Nobody listens any more: then nobody misses it.
+            let _ = sender.blocking_send(Err(error));
+        }
+    });
+    stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|key| (key, receiver))
+    })
+    .boxed()
+}
+
+/// Runs file work on the blocking pool.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => Err(BlobError::Io {
+            key: "task".to_owned(),
+            source: io::Error::other(e),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
+
+    #[test]
+    fn a_key_holds_the_names_and_a_serial_that_differs() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path()).unwrap();
+        let name = InstanceName {
+            study: StudyUid::parse("1.2").unwrap(),
+            series: SeriesUid::parse("1.3").unwrap(),
+            instance: InstanceUid::parse("1.4").unwrap(),
+        };
+        let (one, other) = (blobs.serial(), blobs.serial());
+        assert_ne!(one, other);
+        let key = instance_key(&name, &one);
+        assert_eq!(
+            key.get(2..),
+            Some(format!("/1.2/1.3/1.4.{one}.dcm").as_str())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_removed_blob_leaves_no_folder_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path()).unwrap();
+        let payload = Payload::Memory(Bytes::from_static(b"x"));
+        blobs.store("aa/1.2/1.3/1.4.0.dcm", payload).await.unwrap();
+        blobs.remove("aa/1.2/1.3/1.4.0.dcm").await.unwrap();
+        let left = std::fs::read_dir(folder.path()).unwrap().flatten();
+        let left: Vec<_> = left.map(|e| e.file_name()).collect();
+        assert_eq!(left, ["spool"]);
+    }
+}

@@ -1,0 +1,259 @@
+//! Values of extended query tags, taken from the DICOM JSON of an instance.
+//!
+//! Invariant: the JSON is the same at store time and when a tag is added later, so both find the same values.
+
+use dicom_core::VR;
+use serde_json::Value;
+
+use super::TagRow;
+use super::attributes::Attributes;
+use super::rows::{MAX_WORDS, clean, word_suffixes};
+use crate::dicom::{fold, temporal};
+
+/// First part of a name's word suffixes.
+pub(super) const WORDS: i64 = 16;
+
+/// One row of `query_tag_value` without its identity.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct TagValue {
+    /// Which part of the value.
+    pub(super) part: i64,
+    /// The text, and what it is searched by.
+    pub(super) text: Option<(String, String)>,
+    /// The number.
+    pub(super) number: Option<f64>,
+}
+
+/// What an instance says of one tag.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum TagFinding {
+    /// Nothing, or an empty value.
+    Nothing,
+    /// A value.
+    Values(Vec<TagValue>),
+    /// A value that cannot be indexed, and why.
+    Unfit(String),
+}
+
+/// Whether values of a VR are searched as numbers.
+pub(super) fn is_number(vr: VR) -> bool {
+    matches!(
+        vr,
+        VR::IS | VR::FD | VR::FL | VR::SL | VR::SS | VR::UL | VR::US
+    )
+}
+
+/// What the instance says of each tag, in their order.
+pub(super) fn findings(json: &str, tags: &[TagRow]) -> Vec<TagFinding> {
+    let attributes = Attributes::parse(json).unwrap_or_default();
+    tags.iter().map(|tag| finding(&attributes, tag)).collect()
+}
+
+fn finding(attributes: &Attributes, row: &TagRow) -> TagFinding {
+    let Some(fragment) = place(attributes, row).and_then(|name| attributes.get(&name)) else {
+        return TagFinding::Nothing;
+    };
+    let Ok(object) = serde_json::from_str::<Value>(fragment) else {
+        return TagFinding::Nothing;
+    };
+    let first = object
+        .get("Value")
+        .and_then(Value::as_array)
+        .and_then(|values| values.first());
+    let Some(first) = first.filter(|value| !value.is_null()) else {
+        return TagFinding::Nothing;
+    };
+    let expected = row.tag.vr.to_string();
+    let found = object.get("vr").and_then(Value::as_str).unwrap_or("");
+    if found != expected {
+        return TagFinding::Unfit(format!("its VR is {found} and the tag's is {expected}"));
+    }
+    match values(row.tag.vr, first) {
+        Some(values) if values.is_empty() => TagFinding::Nothing,
+        Some(values) => TagFinding::Values(values),
+        None => TagFinding::Unfit(format!("its value is not one of VR {expected}")),
+    }
+}
+
+/// The key of a tag's attribute in this instance; that of a private one depends on where its block is.
+fn place(attributes: &Attributes, row: &TagRow) -> Option<String> {
+    let tag = row.tag.tag;
+    let Some(creator) = &row.tag.private_creator else {
+        return Some(format!("{:04X}{:04X}", tag.group(), tag.element()));
+    };
+    let block = (0x10..=0xFF_u16).find(|block| {
+        let name = format!("{:04X}{block:04X}", tag.group());
+        let value = attributes
+            .get(&name)
+            .and_then(|json| serde_json::from_str::<Value>(json).ok());
+        let owner = value
+            .as_ref()
+            .and_then(|value| value.get("Value")?.get(0)?.as_str());
+        owner == Some(creator.as_str())
+    })?;
+    Some(format!(
+        "{:04X}{block:02X}{:02X}",
+        tag.group(),
+        tag.element() & 0xFF
+    ))
+}
+
+/// Rows for a value; none when it is no value of the VR.
+fn values(vr: VR, value: &Value) -> Option<Vec<TagValue>> {
+    if is_number(vr) {
+        let number = match value {
+            Value::Number(number) => number.as_f64(),
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        }?;
+        return Some(vec![TagValue {
+            part: 0,
+            text: None,
+            number: Some(number).filter(|number| number.is_finite()),
+        }]);
+    }
+    if vr == VR::PN {
+        return Some(name_values(value));
+    }
+    let text = clean(value.as_str()?);
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    let text = match vr {
+        VR::DA | VR::TM | VR::DT => temporal::stored(vr, &text)?,
+        _ => text,
+    };
+    let folded = clean(&fold::text(&text));
+    Some(vec![text_value(0, text, folded)])
+}
+
+fn name_values(value: &Value) -> Vec<TagValue> {
+    let groups = ["Alphabetic", "Ideographic", "Phonetic"].map(|group| {
+        let text = value.get(group).and_then(Value::as_str).unwrap_or("");
+        fold::name(text)
+            .into_iter()
+            .next()
+            .map(|folded| clean(&folded))
+    });
+    let mut values = Vec::new();
+    let mut suffixes = Vec::new();
+    for (part, group) in (0..).zip(groups) {
+        if let Some(group) = group {
+            suffixes.extend(word_suffixes(&group));
+            values.push(text_value(part, group.clone(), group));
+        }
+    }
+    suffixes.sort_unstable();
+    suffixes.dedup();
+    suffixes.truncate(3 * MAX_WORDS);
+    let suffixes = (WORDS..).zip(suffixes);
+    values.extend(suffixes.map(|(part, suffix)| text_value(part, suffix.clone(), suffix)));
+    values
+}
+
+const fn text_value(part: i64, text: String, folded: String) -> TagValue {
+    TagValue {
+        part,
+        text: Some((text, folded)),
+        number: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dicom_core::Tag;
+
+    use super::*;
+    use crate::dicom::keys::Level;
+    use crate::dicom::query_tag::QueryTag;
+    use crate::index::TagStatus;
+
+    fn tag(tag: Tag, vr: VR, creator: Option<&str>) -> TagRow {
+        TagRow {
+            id: 1,
+            tag: QueryTag {
+                path: format!("{:04X}{:04X}", tag.group(), tag.element()),
+                tag,
+                vr,
+                private_creator: creator.map(str::to_owned),
+                level: Level::Study,
+            },
+            status: TagStatus::Ready,
+            enabled: true,
+            errors: 0,
+            operation: None,
+        }
+    }
+
+    fn one(json: &str, row: &TagRow) -> TagFinding {
+        findings(json, std::slice::from_ref(row)).remove(0)
+    }
+
+    #[test]
+    fn values_are_found_by_tag_and_vr() {
+        let age = tag(Tag(0x0010, 0x1010), VR::AS, None);
+        for (json, expected) in [
+            ("{}", TagFinding::Nothing),
+            (r#"{"00101010":{"vr":"AS"}}"#, TagFinding::Nothing),
+            (
+                r#"{"00101010":{"vr":"AS","Value":[null]}}"#,
+                TagFinding::Nothing,
+            ),
+            (
+                r#"{"00101010":{"vr":"AS","Value":["030Y","031Y"]}}"#,
+                TagFinding::Values(vec![text_value(0, "030Y".into(), "030y".into())]),
+            ),
+        ] {
+            assert_eq!(one(json, &age), expected, "{json}");
+        }
+        let unfit = one(r#"{"00101010":{"vr":"LO","Value":["x"]}}"#, &age);
+        assert!(matches!(unfit, TagFinding::Unfit(_)));
+        let date = tag(Tag(0x0008, 0x0022), VR::DA, None);
+        let unfit = one(r#"{"00080022":{"vr":"DA","Value":["soon"]}}"#, &date);
+        assert!(matches!(unfit, TagFinding::Unfit(_)));
+        let number = tag(Tag(0x0020, 0x0100), VR::IS, None);
+        let TagFinding::Values(values) = one(r#"{"00200100":{"vr":"IS","Value":[7]}}"#, &number)
+        else {
+            panic!("a number is a value");
+        };
+        assert_eq!(values[0].number, Some(7.0));
+    }
+
+    #[test]
+    fn a_private_attribute_is_found_in_its_block() {
+        let row = tag(Tag(0x0009, 0x1001), VR::LO, Some("MAKER"));
+        let json = r#"{"00090010":{"vr":"LO","Value":["OTHER"]},"00090011":{"vr":"LO","Value":["MAKER"]},"00091001":{"vr":"LO","Value":["no"]},"00091101":{"vr":"LO","Value":["yes"]}}"#;
+        assert_eq!(
+            one(json, &row),
+            TagFinding::Values(vec![text_value(0, "yes".into(), "yes".into())])
+        );
+        assert_eq!(
+            one(r#"{"00091001":{"vr":"LO","Value":["no"]}}"#, &row),
+            TagFinding::Nothing
+        );
+    }
+
+    #[test]
+    fn a_name_has_groups_and_words() {
+        let row = tag(Tag(0x0008, 0x1050), VR::PN, None);
+        let json = r#"{"00081050":{"vr":"PN","Value":[{"Alphabetic":"Yamada^Tarou","Ideographic":"山田^太郎"}]}}"#;
+        let TagFinding::Values(values) = one(json, &row) else {
+            panic!("a name is a value");
+        };
+        let parts: Vec<_> = values
+            .iter()
+            .map(|v| (v.part, v.text.as_ref().unwrap().1.as_str()))
+            .collect();
+        assert_eq!(
+            parts,
+            [
+                (0, "yamada^tarou"),
+                (1, "山田^太郎"),
+                (16, "tarou"),
+                (17, "yamada\u{1}tarou"),
+                (18, "太郎"),
+                (19, "山田\u{1}太郎")
+            ]
+        );
+    }
+}

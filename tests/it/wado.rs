@@ -1,0 +1,6 @@
+//! Retrieve: stored bytes come back exactly, or converted without changing what they say.
+
+mod bulk;
+mod frames;
+mod metadata;
+mod objects;
