@@ -4,6 +4,7 @@
 
 pub mod accept;
 pub mod access;
+mod array;
 mod bulk;
 mod changefeed;
 pub mod content_type;
