@@ -29,9 +29,9 @@ const SCHEMA_LOCK: i64 = 0x5374_6F77_7363_6865;
 
 /// What each connection is told first.
 ///
-/// Plans are made for the values at hand: which index is best depends on them. A node that hangs inside a transaction
-/// must not block the others for ever.
-const SESSION: &str = "set plan_cache_mode = force_custom_plan; set jit = off; \
+/// Plans are made for the values at hand: which index is best depends on them; and for disks without moving parts. A
+/// node that hangs inside a transaction must not block the others for ever.
+const SESSION: &str = "set plan_cache_mode = force_custom_plan; set jit = off; set random_page_cost = 1.1; \
      set lock_timeout = '30s'; set idle_in_transaction_session_timeout = '60s'";
 
 columns!(PgRow);
