@@ -11,6 +11,7 @@ use sqlx::{
     ConnectOptions, Connection, Executor, PgConnection, Pool, Postgres, QueryBuilder, Transaction,
 };
 
+use super::conditions::push_col;
 use super::open::IndexOptions;
 use super::pattern::Pattern;
 use super::sql::{Dialect, Driver, Refusal, SqlIndex, Statement, columns, driver_methods};
@@ -109,7 +110,7 @@ impl Dialect for Postgres {
     }
 
     fn push_contains(statement: &mut Statement<Self>, col: Col, pattern: &Pattern, _: bool) {
-        statement.push(col.0).push(".").push(col.1).push(col.2);
+        push_col(statement, col);
         Self::push_matches(statement, pattern);
     }
 }
