@@ -137,6 +137,9 @@ pub struct StorageConfig {
         global = true
     )]
     pub database_url: Option<Secret>,
+    /// File with the password for a Postgres URL that has none.
+    #[arg(long, env = "STOWAGE_DATABASE_PASSWORD_FILE", global = true)]
+    pub database_password_file: Option<PathBuf>,
     /// Most connections to a Postgres index.
     #[arg(
         long,
@@ -184,6 +187,36 @@ pub struct StorageConfig {
 }
 
 impl StorageConfig {
+    /// URL of the index, the password of the file in its place; none when no URL is set.
+    ///
+    /// # Errors
+    /// A sentence when the file cannot be read or the URL has no user without a password.
+    pub fn database(&self) -> Result<Option<String>, String> {
+        let url = self
+            .database_url
+            .as_ref()
+            .map(|url| url.expose().to_owned());
+        let Some(file) = &self.database_password_file else {
+            return Ok(url);
+        };
+        let unreadable = |e| {
+            format!(
+                "STOWAGE_DATABASE_PASSWORD_FILE: {} cannot be read: {e}",
+                file.display()
+            )
+        };
+        let password = std::fs::read_to_string(file).map_err(unreadable)?;
+        let password = percent_encoding::utf8_percent_encode(
+            password.trim_end(),
+            percent_encoding::NON_ALPHANUMERIC,
+        );
+        let parts = url.as_deref().and_then(|url| url.split_once('@'));
+        let (user, rest) = parts
+            .filter(|(user, _)| user.matches(':').count() == 1)
+            .ok_or("STOWAGE_DATABASE_PASSWORD_FILE needs a STOWAGE_DATABASE_URL with a user and no password")?;
+        Ok(Some(format!("{user}:{password}@{rest}")))
+    }
+
     /// How long deleted bytes are kept.
     #[must_use]
     pub fn trash_grace(&self) -> Duration {
@@ -208,6 +241,14 @@ pub struct HttpConfig {
     /// Origins that browsers may call from, comma separated; `*` = any (without credentials), `none` = no CORS at all.
     #[arg(long, env = "STOWAGE_CORS_ORIGINS", default_value = "*", global = true)]
     pub cors_origins: String,
+    /// Seconds to wait for the head of a request, also between two requests of one connection.
+    #[arg(
+        long,
+        env = "STOWAGE_HEAD_SECONDS",
+        default_value_t = 60,
+        global = true
+    )]
+    pub head_seconds: u64,
     /// Seconds to let running requests end after a stop signal.
     #[arg(
         long,
@@ -449,6 +490,18 @@ mod tests {
         assert_eq!(cli.config.listen.port(), 8080);
         assert_eq!(cli.config.auth_mode(), Ok(AuthMode::Jwt));
         assert!(!format!("{cli:?}").contains("hush"));
+    }
+
+    #[test]
+    fn the_password_of_a_file_goes_into_the_url() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "p@ss:1\n").unwrap();
+        let mut storage = Config::default().storage;
+        storage.database_password_file = Some(file.path().to_owned());
+        assert!(storage.database().is_err());
+        storage.database_url = Some(Secret::from("postgres://stowage@db/stowage"));
+        let url = storage.database().unwrap().unwrap();
+        assert_eq!(url, "postgres://stowage:p%40ss%3A1@db/stowage");
     }
 
     #[test]

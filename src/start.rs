@@ -2,10 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
 use crate::archive::Archive;
@@ -16,6 +14,7 @@ use crate::config::{AuthMode, Config, TokenArgs};
 use crate::http;
 use crate::http::layers::{CorsConfig, Origins};
 use crate::http::links::{LinksConfig, Network, PublicUrl, Scheme};
+use crate::http::serve::{Patience, Stopped};
 use crate::index::{self, IndexError, IndexOptions};
 
 /// Why the server did not start or stopped.
@@ -67,8 +66,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 pub(crate) async fn open(config: &Config) -> Result<Archive, StartError> {
     let folder = &config.storage.data_dir;
     let blobs = Blobs::connect(&config.storage).await?;
-    let url = match &config.storage.database_url {
-        Some(url) => url.expose().to_owned(),
+    let url = match config.storage.database().map_err(StartError::Config)? {
+        Some(url) => url,
         None => format!("sqlite://{}", folder.join("index.sqlite").display()),
     };
     let options = IndexOptions {
@@ -94,6 +93,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         config.storage.trash_grace(),
     );
     tokio::spawn(sweeper);
+    archive.resume_operations().await?;
     let listener = TcpListener::bind(config.listen).await;
     let listener = listener.map_err(|source| StartError::Listen {
         address: config.listen,
@@ -118,26 +118,18 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         written.map_err(StartError::Serve)?;
     }
     tracing::info!(%address, data = %config.storage.data_dir.display(), "stowage listens on http://{address}/");
-    // Without TCP_NODELAY window updates are delayed and uploads over HTTP/2 crawl.
-    let listener = listener.tap_io(|tcp| {
-        let _ = tcp.set_nodelay(true);
-    });
-    let stop = Arc::new(tokio::sync::Notify::new());
-    let stopped = stop.clone();
-    let server =
-        axum::serve(listener, http::into_service(router)).with_graceful_shutdown(async move {
-            stop_signal().await;
-            tracing::info!("stopping: running requests may end");
-            stopped.notify_one();
-        });
-    let grace = Duration::from_secs(config.http.shutdown_seconds);
-    tokio::select! {
-        served = server.into_future() => served.map_err(StartError::Serve),
-        () = async { stop.notified().await; tokio::time::sleep(grace).await } => {
-            tracing::warn!("stopped while requests were running");
-            Ok(())
-        }
+    let patience = Patience {
+        head: Duration::from_secs(config.http.head_seconds.max(1)),
+        stop: Duration::from_secs(config.http.shutdown_seconds),
+    };
+    let stop = async {
+        stop_signal().await;
+        tracing::info!("stopping: running requests may end");
+    };
+    if http::serve::serve(listener, router, patience, stop).await == Stopped::Cut {
+        tracing::warn!("stopped while requests were running");
     }
+    Ok(())
 }
 
 async fn stop_signal() {

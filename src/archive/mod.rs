@@ -18,9 +18,12 @@ pub mod rules;
 pub mod search;
 pub mod store;
 pub mod sweep;
+pub mod tags;
 pub mod transcode;
 pub mod zip;
 
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -34,8 +37,8 @@ use commit::Committer;
 // What the layer above needs of the layers below, so that it need not reach past this one.
 pub use crate::blob::BlobError;
 pub use crate::index::{
-    Action as ChangeAction, Change, FeedRange, IndexError, InstanceRow, MetadataRow,
-    State as ChangeState, Version, WithMetadata,
+    Action as ChangeAction, Change, FeedRange, IndexError, InstanceRow, MetadataRow, Operation,
+    OperationKind, OperationStatus, State as ChangeState, TagRow, TagStatus, Version, WithMetadata,
 };
 pub use error::{ArchiveError, Result};
 
@@ -48,7 +51,11 @@ pub struct Archive {
     index: Arc<dyn Index>,
     blobs: Blobs,
     limits: Arc<Limits>,
+    /// Makes a file for a deflated data set that is too large for memory.
+    inflate_to: Arc<dyn Fn() -> io::Result<File> + Send + Sync>,
     committer: Committer,
+    /// Extended query tags as last read.
+    tags: Arc<tags::TagCache>,
     /// Decoded and encoded frames.
     maker: pixels::Maker,
     /// Memory that all store requests may hold, in [`MEMORY_UNIT`]s.
@@ -71,9 +78,16 @@ impl Archive {
     /// Joins the stores; starts the task that commits.
     #[must_use]
     pub fn new(index: Arc<dyn Index>, blobs: Blobs, limits: Limits) -> Self {
+        let spool = blobs.clone();
+        // The name goes with the spool file; the open handle keeps the bytes until the last read.
+        let inflate_to = move || {
+            let file = spool.spool().map_err(io::Error::other)?;
+            file.file().and_then(File::try_clone)
+        };
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self {
             committer: Committer::start(index.clone()),
+            tags: Arc::default(),
             maker: pixels::Maker::new(&limits),
             memory: Arc::new(Semaphore::new(
                 (limits.store_memory_bytes / MEMORY_UNIT).max(1),
@@ -81,6 +95,7 @@ impl Archive {
             work: Arc::new(Semaphore::new((cores * 4).max(8))),
             stores: Arc::new(Semaphore::new(limits.store_requests.max(1))),
             limits: Arc::new(limits),
+            inflate_to: Arc::new(inflate_to),
             index,
             blobs,
         }

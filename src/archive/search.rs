@@ -15,7 +15,7 @@ use crate::dicom::keys::{Column, KEYS, Level, key};
 use crate::dicom::matcher;
 use crate::dicom::metadata;
 use crate::dicom::query::{Condition, Include, Query, TagPath};
-use crate::index::{Found, WithMetadata, indexed};
+use crate::index::{Found, TagRow, WithMetadata, indexed};
 use crate::scope::Scope;
 
 /// Largest metadata of one instance that is read back, in bytes.
@@ -81,18 +81,25 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::TooLarge`] when more rows match than one answer may hold and no limit was asked for, or when
     /// too many rows would have to be scanned.
-    pub async fn search(&self, scope: &Scope, query: &Query, fields: Fields<'_>) -> Result<Answer> {
+    pub async fn search(
+        &self,
+        scope: &Scope,
+        query: &Query,
+        tags: &[TagRow],
+        fields: Fields<'_>,
+    ) -> Result<Answer> {
         let plain: Vec<Condition> = query
             .conditions
             .iter()
-            .filter(|c| !indexed(c, query.level, &[]))
+            .filter(|c| !indexed(c, query.level, tags))
             .cloned()
             .collect();
         let wanted = Wanted::new(query, fields);
         let (found, remaining) = if plain.is_empty() {
-            self.search_index(scope, query, wanted.metadata).await?
+            self.search_index(scope, query, tags, wanted.metadata)
+                .await?
         } else {
-            self.search_scanning(scope, query, &plain).await?
+            self.search_scanning(scope, query, tags, &plain).await?
         };
         let mut answer = Answer {
             rows: Vec::with_capacity(found.len()),
@@ -112,6 +119,7 @@ impl Archive {
         &self,
         scope: &Scope,
         query: &Query,
+        tags: &[TagRow],
         metadata: WithMetadata,
     ) -> Result<(Vec<Found>, Option<u64>)> {
         let ceiling = self.limits.max_results;
@@ -119,7 +127,7 @@ impl Archive {
         asked.limit = Some(query.limit.unwrap_or(ceiling).min(ceiling));
         let page = self
             .index
-            .search(scope, &asked, &[], metadata, None)
+            .search(scope, &asked, tags, metadata, None)
             .await?;
         if !page.more {
             return Ok((page.rows, None));
@@ -131,7 +139,7 @@ impl Archive {
             return Err(ArchiveError::TooLarge { reason });
         }
         let seen = query.offset + page.rows.len() as u64;
-        let total = self.index.count(scope, query, &[], seen + ceiling).await?;
+        let total = self.index.count(scope, query, tags, seen + ceiling).await?;
         Ok((page.rows, Some(total.saturating_sub(seen).max(1))))
     }
 
@@ -139,10 +147,11 @@ impl Archive {
         &self,
         scope: &Scope,
         query: &Query,
+        tags: &[TagRow],
         plain: &[Condition],
     ) -> Result<(Vec<Found>, Option<u64>)> {
         let mut asked = query.clone();
-        asked.conditions.retain(|c| indexed(c, query.level, &[]));
+        asked.conditions.retain(|c| indexed(c, query.level, tags));
         asked.limit = Some(SCAN_PAGE);
         asked.offset = 0;
         let limit = query
@@ -154,7 +163,7 @@ impl Archive {
         loop {
             let page = self
                 .index
-                .search(scope, &asked, &[], WithMetadata::Yes, before)
+                .search(scope, &asked, tags, WithMetadata::Yes, before)
                 .await?;
             before = page.rows.last().map(|r| r.position);
             scanned += page.rows.len() as u64;

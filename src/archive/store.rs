@@ -642,6 +642,9 @@ fn refused(rules: Rules, error: &WalkError) -> Outcome {
 impl Archive {
     /// How files are walked at the door of a face.
     pub(super) fn walk_options(&self, rules: Rules) -> WalkOptions<'_> {
-        super::rules::walk_options(rules, &self.limits)
+        WalkOptions {
+            inflate_to: Some(&*self.inflate_to),
+            ..super::rules::walk_options(rules, &self.limits)
+        }
     }
 }

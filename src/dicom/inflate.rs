@@ -10,8 +10,8 @@ use flate2::{Decompress, FlushDecompress, Status};
 use super::error::{Limit, Problem, WalkError};
 use super::source::{FileSource, Source};
 
-/// Most bytes of an inflated data set that are held in memory.
-pub const IN_MEMORY: u64 = 64 << 20;
+/// Most bytes of an inflated data set that are held in memory; several are inflated at a time.
+pub const IN_MEMORY: u64 = 8 << 20;
 const CHUNK: usize = 64 * 1024;
 
 /// An inflated data set.

@@ -23,21 +23,21 @@ mod qido;
 mod range;
 mod rendered;
 mod represent;
+pub mod serve;
 mod stow;
+mod tags;
 mod wado;
 mod wado_uri;
 
 use std::any::Any;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Router, ServiceExt};
-use tower::{Layer, ServiceBuilder};
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::archive::Archive;
@@ -217,6 +217,22 @@ fn service_routes() -> Router<Face> {
         // dicom-service §10
         .route("/changefeed", get(changefeed::read_changes))
         .route("/changefeed/latest", get(changefeed::read_latest_change))
+        // dicom-service §11, §12
+        .route(
+            "/extendedquerytags",
+            post(tags::add_tags).get(tags::list_tags),
+        )
+        .route(
+            "/extendedquerytags/{tag}",
+            get(tags::get_tag)
+                .patch(tags::update_tag)
+                .delete(tags::delete_tag),
+        )
+        .route(
+            "/extendedquerytags/{tag}/errors",
+            get(tags::list_tag_errors),
+        )
+        .route("/operations/{id}", get(tags::get_operation))
 }
 
 async fn no_route() -> HttpError {
@@ -225,12 +241,4 @@ async fn no_route() -> HttpError {
 
 async fn no_method() -> HttpError {
     HttpError::bare(Slug::MethodNotAllowed)
-}
-
-/// The router as a service that tells handlers the address of their peer.
-pub fn into_service(
-    router: Router,
-) -> IntoMakeServiceWithConnectInfo<paths::Outermost, SocketAddr> {
-    let outermost = paths::outermost().layer(router);
-    ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(outermost)
 }

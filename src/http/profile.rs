@@ -26,6 +26,8 @@ pub struct Profile {
     pub feed: Feed,
     /// How errors are written.
     pub errors: ErrorFace,
+    /// Word for an operation that is done.
+    pub done: &'static str,
     /// JPEG quality of pictures when none is asked for, 1 to 100.
     pub picture_quality: u8,
     /// Transfer syntax when an object is asked for with `*/*`.
@@ -79,6 +81,7 @@ const STANDARD: Profile = Profile {
     store_warnings: StoreWarnings::Reasons,
     feed: Feed::Window,
     errors: ErrorFace::Problem,
+    done: "succeeded",
     picture_quality: 90,
     anything: Anything::StoredForTheWeb,
 };
@@ -92,6 +95,7 @@ const V1: Profile = Profile {
     store_warnings: StoreWarnings::Silent,
     feed: Feed::Sequence,
     errors: ErrorFace::Text,
+    done: "completed",
     picture_quality: 100,
     anything: Anything::Stored,
 };
@@ -102,6 +106,7 @@ const V2: Profile = Profile {
     defaults: Defaults::ServiceV2,
     store_warnings: StoreWarnings::Told,
     feed: Feed::Window,
+    done: "succeeded",
     ..V1
 };
 

@@ -1,7 +1,7 @@
 //! QIDO-RS: the six search resources (PS3.18 §10.6, dicom-service §8).
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -15,12 +15,15 @@ use super::profile::NoMatch;
 use super::represent::{DICOM_XML, Form, accepted, form, many_parts, part};
 use super::wado::header_value;
 use super::{DICOM_JSON, Face};
+use crate::archive::TagRow;
 use crate::archive::fields::{FieldLists, Parents};
 use crate::archive::retrieve::Content;
 use crate::archive::search::{Answer, Row};
 use crate::auth::Action;
 use crate::dicom::keys::Level;
+use crate::dicom::query::Query;
 use crate::dicom::query_parse::{self, Dialect, Resource};
+use crate::dicom::query_tag::QueryTag;
 use crate::dicom::xml;
 
 /// Searches studies.
@@ -117,18 +120,44 @@ async fn search(
         study,
         series,
     };
-    let parsed = query_parse::parse(&pairs.searched(), resource, face.profile.dialect, &[])
+    let tags = face.app.archive.ready_tags().await?;
+    let known: Vec<QueryTag> = tags.iter().map(|row| row.tag.clone()).collect();
+    let parsed = query_parse::parse(&pairs.searched(), resource, face.profile.dialect, &known)
         .map_err(|e| HttpError::bad_request(Slug::InvalidQuery, e.to_string()))?;
     let lists = FieldLists::new(face.profile.defaults, level, parents);
     let mut answer = face
         .app
         .archive
-        .search(&scope, &parsed.query, lists.fields())
+        .search(&scope, &parsed.query, &tags, lists.fields())
         .await?;
     answer
         .warnings
         .splice(0..0, parsed.warnings.iter().map(ToString::to_string));
-    respond(face, links, answer, form).await
+    let mut response = respond(face, links, answer, form).await?;
+    let erroneous = erroneous(&parsed.query, &tags);
+    if !erroneous.is_empty() {
+        response
+            .headers_mut()
+            .insert(ERRONEOUS, header_value(&erroneous.join(","))?);
+    }
+    Ok(response)
+}
+
+/// Names the searched attributes whose values could not be indexed everywhere (dicom-service §8.4).
+const ERRONEOUS: HeaderName = HeaderName::from_static("erroneous-dicom-attributes");
+
+fn erroneous(query: &Query, tags: &[TagRow]) -> Vec<String> {
+    let searched = |row: &&TagRow| {
+        query
+            .conditions
+            .iter()
+            .any(|c| c.path == row.tag.tag_path())
+    };
+    let with_errors = tags.iter().filter(|row| row.errors > 0);
+    with_errors
+        .filter(searched)
+        .map(|row| row.tag.path.clone())
+        .collect()
 }
 
 /// The DICOM service refuses `<` anywhere in a query (dicom-service §2).

@@ -121,20 +121,15 @@ async fn store_body(
 ) -> Result<Option<String>, HttpError> {
     let mut part = request.begin_part()?;
     let mut chunks = body.into_data_stream();
-    let mut empty = true;
     loop {
         match next_in_time(idle, chunks.next()).await? {
             None => break,
-            Some(Ok(chunk)) => {
-                empty &= chunk.is_empty();
-                request.write(&mut part, chunk).await?;
-            }
+            Some(Ok(chunk)) => request.write(&mut part, chunk).await?,
             Some(Err(_)) => return Ok(Some("the body broke off before its end".to_owned())),
         }
     }
-    if !empty {
-        request.end_part(part).await?;
-    }
+    // An empty body is an empty part: a client whose file is empty must not take the answer for a success.
+    request.end_part(part).await?;
     Ok(None)
 }
 

@@ -8,6 +8,7 @@
 
 mod changefeed;
 mod clients;
+mod cluster;
 mod commands;
 mod configuration;
 mod conformance;
@@ -16,7 +17,9 @@ mod contract_index;
 mod dcms;
 mod delete;
 mod edge;
+mod hostile;
 mod layering;
+mod memory;
 mod packaging;
 mod pages;
 mod qido;

@@ -143,7 +143,7 @@ mod tests {
         for length in [0, 1, PART, PART + 1, 1 << 30, 64 << 30, 5 << 40] {
             let size = part_size(length);
             assert!(length.div_ceil(size) <= PARTS, "{length}");
-            assert!(size >= PART && size % UNIT as u64 == 0, "{length}");
+            assert!(size >= PART && size.is_multiple_of(UNIT as u64), "{length}");
         }
         assert_eq!(part_size(1 << 30), PART);
     }

@@ -328,6 +328,22 @@ fn a_request_without_a_part_has_nothing_to_report() {
 }
 
 #[test]
+fn an_empty_body_is_an_empty_part() {
+    let server = Server::start(None);
+    for root in ["/dicom-web", "/v1", "/v2"] {
+        let answer = server
+            .request("POST", &format!("{root}/studies"))
+            .header("Content-Type", "application/dicom")
+            .body("")
+            .send()
+            .expect(409);
+        let report = answer.json();
+        let failed = [items(&report, "00081198"), items(&report, "0008119A")].concat();
+        assert_eq!(failed.len(), 1, "{report}");
+    }
+}
+
+#[test]
 fn parts_before_the_cut_of_a_broken_body_are_stored_and_the_cut_is_told() {
     on_each_index(|server| {
         for (number, root) in (60..).zip(["/dicom-web", "/v1", "/v2"]) {

@@ -5,6 +5,7 @@ pub(crate) mod http;
 pub(crate) mod index;
 pub(crate) mod multipart;
 pub(crate) mod postgres;
+pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod queries;
 pub(crate) mod s3;

@@ -42,32 +42,45 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 /// When there is none although `STOWAGE_TEST_REQUIRE_POSTGRES` is set.
 pub(crate) async fn database() -> Option<String> {
     static TEMPLATE: OnceCell<()> = OnceCell::const_new();
-    let server = match server() {
-        Ok(server) => server,
-        Err(reason) => {
-            assert!(
-                std::env::var_os("STOWAGE_TEST_REQUIRE_POSTGRES").is_none(),
-                "Postgres is required, but {reason}"
-            );
-            println!("SKIPPED postgres: {reason}");
-            return None;
-        }
-    };
+    let server = server_or_skip()?;
     let template = format!("stowage_template_{}", std::process::id());
     TEMPLATE
         .get_or_init(|| make_template(server, &template))
         .await;
-    let name = format!(
-        "stowage_{}_{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    );
+    let name = next_name();
     run(
         server,
         &["create database ", &name, " template ", &template],
     )
     .await;
     Some(server.url(&name))
+}
+
+/// As [`database`], but with nothing in it: whoever opens it first makes its schema.
+pub(crate) async fn empty_database() -> Option<String> {
+    let server = server_or_skip()?;
+    let name = next_name();
+    run(server, &["create database ", &name]).await;
+    Some(server.url(&name))
+}
+
+fn next_name() -> String {
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("stowage_{}_{number}", std::process::id())
+}
+
+fn server_or_skip() -> Option<&'static Server> {
+    match server() {
+        Ok(server) => Some(server),
+        Err(reason) => {
+            assert!(
+                std::env::var_os("STOWAGE_TEST_REQUIRE_POSTGRES").is_none(),
+                "Postgres is required, but {reason}"
+            );
+            println!("SKIPPED postgres: {reason}");
+            None
+        }
+    }
 }
 
 /// Where databases are made.

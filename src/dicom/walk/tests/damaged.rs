@@ -324,7 +324,7 @@ fn a_deflate_bomb_stops_at_the_cap() {
         .bytes(PIXELS, VR::OW, vec![0; 200 << 20]);
     let built = data.file(Syntax::Deflated);
     assert!(built.bytes.len() < 1 << 20);
-    // Beyond 64 MiB a place to write to is needed.
+    // Beyond a few MiB a place to write to is needed.
     assert_eq!(
         limit(&built.bytes, &WalkOptions::default()),
         Limit::Inflated

@@ -1,0 +1,220 @@
+//! Extended query tags and the operations behind them: attributes made searchable while the server runs.
+//!
+//! Indexing what was stored before is an operation that any server on the same index takes up again after a restart.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
+use tokio::sync::RwLock;
+
+use super::Archive;
+use super::error::{ArchiveError, Result};
+use crate::dicom::query_tag::QueryTag;
+use crate::index::{
+    Index, Operation, OperationKind, OperationStatus, TagError, TagRow, TagStatus, TagsAdded,
+};
+
+/// How long a server may not know of a tag that another one added.
+const FRESH: Duration = Duration::from_secs(1);
+/// Wait before an operation that failed is taken up again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Tags as last read.
+#[derive(Debug, Default)]
+pub(super) struct TagCache(RwLock<Option<(Instant, Arc<Vec<TagRow>>)>>);
+
+/// What became of a wish to add tags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Adding {
+    /// They are being indexed by this operation.
+    Started(String),
+    /// One of them is there already.
+    Exists(String),
+    /// There would be too many.
+    TooMany,
+    /// Others are being indexed by this operation.
+    Running(String),
+}
+
+/// What became of a wish to remove a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removing {
+    /// It is gone.
+    Removed,
+    /// It is being indexed and cannot be removed now.
+    Adding,
+}
+
+impl Archive {
+    /// All tags, in the order they were added.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn query_tags(&self) -> Result<Arc<Vec<TagRow>>> {
+        if let Some((read, tags)) = &*self.tags.0.read().await
+            && read.elapsed() < FRESH
+        {
+            return Ok(tags.clone());
+        }
+        let tags = Arc::new(self.index.tags().await?);
+        *self.tags.0.write().await = Some((Instant::now(), tags.clone()));
+        Ok(tags)
+    }
+
+    /// Tags that searches may use.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn ready_tags(&self) -> Result<Vec<TagRow>> {
+        let usable = |t: &&TagRow| t.status == TagStatus::Ready && t.enabled;
+        Ok(self
+            .query_tags()
+            .await?
+            .iter()
+            .filter(usable)
+            .cloned()
+            .collect())
+    }
+
+    /// The tag of a path.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when there is none.
+    pub async fn query_tag(&self, path: &str) -> Result<TagRow> {
+        self.forget_tags().await;
+        let tags = self.query_tags().await?;
+        let found = tags.iter().find(|t| t.tag.path.eq_ignore_ascii_case(path));
+        found
+            .cloned()
+            .ok_or_else(|| ArchiveError::not_found(format!("the extended query tag {path}")))
+    }
+
+    async fn forget_tags(&self) {
+        *self.tags.0.write().await = None;
+    }
+
+    /// Adds tags and begins to index what was stored before.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn add_query_tags(&self, tags: &[QueryTag]) -> Result<Adding> {
+        let now = OffsetDateTime::now_utc();
+        let id = format!("{:032x}", rand::random::<u128>());
+        let operation = Operation {
+            id: id.clone(),
+            kind: OperationKind::Reindex,
+            status: OperationStatus::NotStarted,
+            created: now,
+            updated: now,
+            percent: 0,
+            position: 0,
+            resources: tags
+                .iter()
+                .map(|t| format!("extendedquerytags/{}", t.path))
+                .collect(),
+            results: None,
+        };
+        let added = self.index.add_tags(tags, &operation).await?;
+        self.forget_tags().await;
+        Ok(match added {
+            TagsAdded::Added => {
+                tokio::spawn(index_tags(self.clone(), id.clone()));
+                Adding::Started(id)
+            }
+            TagsAdded::Exists { path } => Adding::Exists(path),
+            TagsAdded::TooMany => Adding::TooMany,
+            TagsAdded::Running { operation } => Adding::Running(operation),
+        })
+    }
+
+    /// Takes up what an earlier process left unfinished.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn resume_operations(&self) -> Result<()> {
+        for operation in self
+            .index
+            .unfinished_operations(OperationKind::Reindex)
+            .await?
+        {
+            tokio::spawn(index_tags(self.clone(), operation.id));
+        }
+        Ok(())
+    }
+
+    /// Allows or forbids searches by a tag.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when there is none.
+    pub async fn enable_query_tag(&self, path: &str, enabled: bool) -> Result<TagRow> {
+        let row = self.query_tag(path).await?;
+        self.index.enable_tag(row.id, enabled).await?;
+        self.query_tag(path).await
+    }
+
+    /// Removes a tag with its values.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when there is none.
+    pub async fn remove_query_tag(&self, path: &str) -> Result<Removing> {
+        let row = self.query_tag(path).await?;
+        if row.status == TagStatus::Adding {
+            return Ok(Removing::Adding);
+        }
+        self.index.remove_tag(row.id).await?;
+        self.forget_tags().await;
+        Ok(Removing::Removed)
+    }
+
+    /// Instances whose value of a tag could not be indexed.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when there is no such tag.
+    pub async fn query_tag_errors(
+        &self,
+        path: &str,
+        skip: u64,
+        limit: u32,
+    ) -> Result<Vec<TagError>> {
+        let row = self.query_tag(path).await?;
+        Ok(self.index.tag_errors(row.id, skip, limit).await?)
+    }
+
+    /// A long-running operation.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when there is none of this id.
+    pub async fn operation(&self, id: &str) -> Result<Operation> {
+        let plain: String = id
+            .chars()
+            .filter(|c| *c != '-')
+            .collect::<String>()
+            .to_ascii_lowercase();
+        self.index
+            .operation(&plain)
+            .await?
+            .ok_or_else(|| ArchiveError::not_found("the operation"))
+    }
+}
+
+/// Indexes portion after portion until the operation is done; a failure is waited out, for the index keeps the position.
+async fn index_tags(archive: Archive, operation: String) {
+    let index: &Arc<dyn Index> = &archive.index;
+    loop {
+        match index.index_tags(&operation).await {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => {
+                tracing::warn!(
+                    operation,
+                    error = &error as &dyn std::error::Error,
+                    "indexing of query tags will go on"
+                );
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+    archive.forget_tags().await;
+    tracing::info!(operation, "extended query tags are indexed");
+}

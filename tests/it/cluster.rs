@@ -1,0 +1,309 @@
+//! Several nodes on one Postgres and one S3 server behave as one: what was acknowledged by one is there through all,
+//! and nothing is lost while they are restarted.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use stowage::dicom::build::Built;
+use tokio::runtime::Builder;
+
+use crate::support::dicom::Name;
+use crate::support::http::Request;
+use crate::support::multipart;
+use crate::support::postgres;
+use crate::support::proxy::{Proxy, free_port};
+use crate::support::s3::{Effect, Fault, KEY, S3, SECRET};
+use crate::support::server::{Server, wait_until};
+
+/// Nodes with what they share.
+struct Cluster {
+    nodes: Vec<Server>,
+    s3: S3,
+}
+
+impl Cluster {
+    /// Starts nodes at the same time on a database without a schema; none where there is no Postgres.
+    fn start(count: usize, settings: &[(&str, &str)]) -> Option<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime can be made");
+        let database = runtime.block_on(postgres::empty_database())?;
+        let s3 = S3::start();
+        let (url, endpoint) = (
+            format!("s3://{}/dicom", crate::support::s3::BUCKET),
+            s3.endpoint(),
+        );
+        let shared = [
+            ("STOWAGE_DATABASE_URL", database.as_str()),
+            ("STOWAGE_DATABASE_CONNECTIONS", "6"),
+            ("STOWAGE_BLOB_URL", &url),
+            ("STOWAGE_S3_ENDPOINT", &endpoint),
+            ("STOWAGE_BLOB_RETRY_SECONDS", "1"),
+            ("AWS_ACCESS_KEY_ID", KEY),
+            ("AWS_SECRET_ACCESS_KEY", SECRET),
+            // Instances of ordinary size shall go up in parts, too.
+            ("STOWAGE_PART_MEMORY_BYTES", "100000"),
+        ];
+        let start = || {
+            let listen = format!("127.0.0.1:{}", free_port());
+            let own = [("STOWAGE_LISTEN", listen.as_str())];
+            Server::with(&[&shared, settings, &own].concat())
+        };
+        let nodes = thread::scope(|scope| {
+            let starts: Vec<_> = (0..count).map(|_| scope.spawn(start)).collect();
+            let nodes = starts.into_iter().map(|s| s.join());
+            nodes.map(|n| n.expect("a node starts")).collect()
+        });
+        Some(Self { nodes, s3 })
+    }
+
+    /// A node, for the `turn`th request.
+    fn node(&self, turn: u32) -> &Server {
+        &self.nodes[usize::try_from(turn).expect("a small number") % self.nodes.len()]
+    }
+
+    /// The whole feed as a node tells it: sequence, action, instance.
+    fn feed(&self, node: &Server) -> Vec<(i64, String, String)> {
+        let mut entries = Vec::new();
+        loop {
+            let target = format!(
+                "/v2/changefeed?limit=200&offset={}&includeMetadata=false",
+                entries.len()
+            );
+            let Value::Array(page) = node.get(&target).expect(200).json() else {
+                panic!("the feed is no list");
+            };
+            if page.is_empty() {
+                return entries;
+            }
+            entries.extend(page.iter().map(|entry| {
+                let text = |name: &str| entry[name].as_str().expect("a text").to_owned();
+                let sequence = entry["sequence"].as_i64().expect("a number");
+                (sequence, text("action"), text("sopInstanceUid"))
+            }));
+        }
+    }
+
+    /// Fails unless all nodes tell the same feed, and each instance was made, and deleted, as often as said.
+    fn check_feed(&self, expected: &BTreeMap<(String, String), usize>) {
+        let feeds: Vec<_> = self.nodes.iter().map(|node| self.feed(node)).collect();
+        assert!(feeds.windows(2).all(|pair| pair[0] == pair[1]), "{feeds:?}");
+        assert!(feeds[0].windows(2).all(|pair| pair[0].0 < pair[1].0));
+        let mut told: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for (_, action, instance) in &feeds[0] {
+            *told.entry((action.clone(), instance.clone())).or_default() += 1;
+        }
+        assert_eq!(told, *expected);
+    }
+}
+
+fn search(node: &Server, name: &Name) -> usize {
+    let target = format!(
+        "/dicom-web/instances?StudyInstanceUID={}&SOPInstanceUID={}",
+        name.study, name.instance
+    );
+    let found = node.get(&target).expect(200).json();
+    found.as_array().expect("a list").len()
+}
+
+#[test]
+fn what_one_node_acknowledged_is_seen_through_every_other_at_once() {
+    const CLIENTS: u32 = 6;
+    const ROUNDS: u32 = 6;
+    let Some(cluster) = Cluster::start(3, &[]) else {
+        return;
+    };
+    // Clients share studies in pairs, so that nodes write the same rows.
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let cluster = &cluster;
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let name = Name::new(client / 2 + 1, client + 1, round + 1);
+                    let size = if round % 3 == 2 { 300_000 } else { 20_000 };
+                    one_life(cluster, &name, &name.with_bulk(size), client + round);
+                }
+            });
+        }
+    });
+    let mut expected = BTreeMap::new();
+    for client in 0..CLIENTS {
+        for round in 0..ROUNDS {
+            let name = Name::new(client / 2 + 1, client + 1, round + 1);
+            for action in ["Create", "Delete"] {
+                expected.insert((action.to_owned(), name.instance.clone()), 1);
+            }
+        }
+    }
+    cluster.check_feed(&expected);
+    cluster.nodes[0].fsck();
+}
+
+/// Stores, reads, finds, deletes and misses an instance, each through another node.
+fn one_life(cluster: &Cluster, name: &Name, file: &Built, turn: u32) {
+    cluster.node(turn).store("/dicom-web", [file]).expect(200);
+    for other in 0..3 {
+        let node = cluster.node(turn + other);
+        assert!(
+            node.stored(name).as_deref() == Some(&file.bytes),
+            "other bytes"
+        );
+        assert_eq!(search(node, name), 1);
+        let metadata = node.get(&format!("/dicom-web{}/metadata", name.path()));
+        assert_eq!(
+            metadata.expect(200).json()[0]["00080018"]["Value"][0],
+            name.instance
+        );
+    }
+    let target = format!("/v2{}", name.path());
+    cluster
+        .node(turn + 1)
+        .request("DELETE", &target)
+        .send()
+        .expect(204);
+    for other in 0..3 {
+        let node = cluster.node(turn + other);
+        assert_eq!(node.stored(name), None);
+        assert_eq!(search(node, name), 0);
+        node.get(&format!("/dicom-web{}/frames/1", name.path()))
+            .expect(404);
+    }
+}
+
+#[test]
+fn a_rolling_restart_under_load_loses_nothing() {
+    const CLIENTS: u32 = 4;
+    let Some(mut cluster) = Cluster::start(2, &[]) else {
+        return;
+    };
+    let addresses: Vec<String> = cluster
+        .nodes
+        .iter()
+        .map(|n| n.address().to_owned())
+        .collect();
+    let proxy = Proxy::before(&addresses);
+    let acknowledged = Mutex::new(Vec::new());
+    let (stop, stored) = (AtomicBool::new(false), AtomicU32::new(0));
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let (proxy, acknowledged, stop, stored) = (&proxy, &acknowledged, &stop, &stored);
+            scope.spawn(move || {
+                let mut instance = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    instance += 1;
+                    let name = Name::new(client + 1, 1, instance);
+                    let size = if instance % 5 == 0 { 400_000 } else { 8_000 };
+                    store_until_acknowledged(proxy, &name.with_bulk(size));
+                    acknowledged
+                        .lock()
+                        .expect("nobody panics")
+                        .push((name, size));
+                    stored.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let more = |count| {
+            let before = stored.load(Ordering::Relaxed);
+            wait_until("instances are stored", || {
+                stored.load(Ordering::Relaxed) >= before + count
+            });
+        };
+        for node in &mut cluster.nodes {
+            more(20);
+            node.terminate();
+            assert!(node.wait().success(), "{}", node.log());
+            more(20);
+            node.restart();
+        }
+        more(20);
+        stop.store(true, Ordering::Relaxed);
+    });
+    let acknowledged = acknowledged.into_inner().expect("nobody panics");
+    let mut expected = BTreeMap::new();
+    for (turn, (name, size)) in (0..).zip(&acknowledged) {
+        let stored = cluster.node(turn).stored(name);
+        assert!(stored == Some(name.with_bulk(*size).bytes), "{name:?}");
+        expected.insert(("Create".to_owned(), name.instance.clone()), 1);
+    }
+    cluster.check_feed(&expected);
+    let said = cluster.nodes[1].fsck();
+    println!("{} instances: {said}", acknowledged.len());
+}
+
+/// What a client that does not want to lose anything does: it sends again until it has an answer.
+fn store_until_acknowledged(proxy: &Proxy, file: &Built) {
+    let begun = Instant::now();
+    loop {
+        let request = Request::new(proxy.address(), "POST", "/dicom-web/studies")
+            .header("Content-Type", &multipart::content_type())
+            .accept("application/dicom+json")
+            .body(multipart::body([file.bytes.as_slice()]));
+        match request.try_send() {
+            Ok(answer) if answer.status < 500 => {
+                answer.expect(200);
+                return;
+            }
+            _ => assert!(begun.elapsed() < Duration::from_secs(60), "nobody answers"),
+        }
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn deleted_bytes_leave_the_object_store_and_others_stay() {
+    let settings = [("STOWAGE_TRASH_HOURS", "0"), ("STOWAGE_SWEEP_SECONDS", "1")];
+    let Some(cluster) = Cluster::start(2, &settings) else {
+        return;
+    };
+    let names: Vec<Name> = (1..=6).map(|i| Name::new(i % 2 + 1, 1, i)).collect();
+    let files: Vec<Built> = names.iter().map(Name::small).collect();
+    cluster.node(0).store("/dicom-web", &files).expect(200);
+    assert_eq!(cluster.s3.objects(), 6);
+    let study = names[0].study_path();
+    let deleted = cluster.node(1).request("DELETE", &format!("/v2{study}"));
+    deleted.send().expect(204);
+    wait_until("the sweeper has come", || cluster.s3.objects() == 3);
+    for (name, file) in names.iter().zip(&files) {
+        let expected = (name.study != names[0].study).then_some(&file.bytes);
+        assert_eq!(cluster.node(0).stored(name).as_ref(), expected);
+    }
+    cluster.node(0).fsck();
+}
+
+#[test]
+fn an_object_store_that_is_away_is_an_honest_503_until_it_is_back() {
+    let Some(cluster) = Cluster::start(1, &[]) else {
+        return;
+    };
+    let (node, name) = (cluster.node(0), Name::new(1, 1, 1));
+    let file = name.with_bulk(300_000);
+    node.store("/dicom-web", [&file]).expect(200);
+    node.get("/health/check").expect(200);
+    for method in ["GET", "HEAD", "PUT", "POST"] {
+        cluster.s3.fail(Fault {
+            method,
+            at: "",
+            times: u32::MAX,
+            effect: Effect::Status(503),
+        });
+    }
+    let target = format!("/dicom-web{}", name.path());
+    let answer = node
+        .get_as(&target, "application/dicom; transfer-syntax=*")
+        .expect(503);
+    assert!(answer.header("retry-after").is_some());
+    node.get("/health/check").expect(503);
+    assert_eq!(search(node, &name), 1);
+    let other = Name::new(1, 1, 2);
+    let refused = node.store("/dicom-web", [&other.small()]);
+    assert!(refused.status >= 400, "{}", refused.text());
+    assert_eq!(search(node, &other), 0);
+    cluster.s3.heal();
+    node.get("/health/check").expect(200);
+    assert!(node.stored(&name).as_deref() == Some(&file.bytes));
+    node.store("/dicom-web", [&other.small()]).expect(200);
+    node.fsck();
+}
