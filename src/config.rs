@@ -218,12 +218,18 @@ impl StorageConfig {
     /// [`SecretError`] when a file cannot be used or there is no place for the password.
     pub fn database(&self) -> Result<Option<Secret>, SecretError> {
         let names = ("STOWAGE_DATABASE_URL", "STOWAGE_DATABASE_URL_FILE");
-        let url = secret::either(names, self.database_url.as_ref(), self.database_url_file.as_deref())?;
+        let url = secret::either(
+            names,
+            self.database_url.as_ref(),
+            self.database_url_file.as_deref(),
+        )?;
         let Some(file) = &self.database_password_file else {
             return Ok(url);
         };
         let password = Secret::from_file("STOWAGE_DATABASE_PASSWORD_FILE", file)?;
-        let url = url.as_ref().and_then(|url| secret::with_password(url, &password));
+        let url = url
+            .as_ref()
+            .and_then(|url| secret::with_password(url, &password));
         url.map(Some).ok_or(SecretError::NoPlace)
     }
 
@@ -252,7 +258,12 @@ pub struct HttpConfig {
     #[arg(long, env = "STOWAGE_CORS_ORIGINS", default_value = "*", global = true)]
     pub cors_origins: String,
     /// Seconds to wait for the head of a request, also between two requests of one connection.
-    #[arg(long, env = "STOWAGE_HEAD_SECONDS", default_value_t = 60, global = true)]
+    #[arg(
+        long,
+        env = "STOWAGE_HEAD_SECONDS",
+        default_value_t = 60,
+        global = true
+    )]
     pub head_seconds: u64,
     /// Seconds to let running requests end after a stop signal.
     #[arg(
@@ -414,6 +425,18 @@ mod tests {
         assert_eq!(cli.config.listen.port(), 8080);
         assert_eq!(cli.config.auth_mode(), Ok(AuthMode::Jwt));
         assert!(!format!("{cli:?}").contains("hush"));
+    }
+
+    #[test]
+    fn the_password_of_a_file_goes_into_the_url() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "p@ss:1\n").unwrap();
+        let mut storage = Config::default().storage;
+        storage.database_password_file = Some(file.path().to_owned());
+        assert!(storage.database().is_err());
+        storage.database_url = Some(Secret::from("postgres://stowage@db/stowage"));
+        let url = storage.database().unwrap().unwrap();
+        assert_eq!(url.expose(), "postgres://stowage:p%40ss%3A1@db/stowage");
     }
 
     #[test]

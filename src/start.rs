@@ -14,8 +14,8 @@ use crate::config::{AuthMode, Config, TokenArgs};
 use crate::http;
 use crate::http::audit::AuditLog;
 use crate::http::layers::{CorsConfig, Origins};
-use crate::http::serve::{Patience, Stopped};
 use crate::http::links::{LinksConfig, Network, PublicUrl, Scheme};
+use crate::http::serve::{Patience, Stopped};
 use crate::index::{self, IndexError, IndexOptions};
 
 /// Why the server did not start or stopped.
@@ -112,8 +112,8 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     let authenticator = AuthConfig::of_settings(&config.access)
         .and_then(|access| Authenticator::new(&access, mode));
     let authenticator = authenticator.map_err(|e| StartError::Config(chain(&e)))?;
-    let (audit, audit_end) = AuditLog::open(&config.access.audit)
-        .map_err(|e| StartError::Config(chain(&e)))?;
+    let (audit, audit_end) =
+        AuditLog::open(&config.access.audit).map_err(|e| StartError::Config(chain(&e)))?;
     let router = http::router(archive, links, cors, &authenticator, &audit);
     drop(audit);
     if let Some(file) = &config.address_file {

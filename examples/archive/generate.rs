@@ -208,6 +208,11 @@ fn walked(values: &[(u32, &str)]) -> (Vec<Attribute>, Metadata) {
 fn name(rng: &mut SmallRng) -> (String, &'static str) {
     // Squared: few names are frequent, many are rare.
     let drawn = rng.random::<f64>();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "from 0 up to the number of families"
+    )]
     let family = family(((drawn * drawn) * FAMILIES as f64) as u64);
     let (given, sex) = if rng.random_bool(0.5) {
         (

@@ -176,6 +176,11 @@ async fn measure(index: &dyn Index, total: u64) -> Outcome<()> {
             }
         }
         times.sort();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "from 0 to the last index"
+        )]
         let at = |share: f64| millis(times[((times.len() - 1) as f64 * share) as usize]);
         let rows = rows as f64 / ROUNDS as f64;
         eprintln!(

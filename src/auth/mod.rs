@@ -215,7 +215,11 @@ impl AuthConfig {
                 Err(source) => return Err(AuthConfigError::Roles { path, source }),
             };
         }
-        if let Some(unknown) = roles.default_role.as_ref().filter(|role| !roles.knows(role)) {
+        if let Some(unknown) = roles
+            .default_role
+            .as_ref()
+            .filter(|role| !roles.knows(role))
+        {
             return Err(AuthConfigError::DefaultRole(unknown.clone()));
         }
         Ok(Self {

@@ -104,9 +104,16 @@ async fn with_access_control_on_a_token_is_needed() {
 
 fn access(extra: &[&str]) -> AccessConfig {
     use clap::Parser as _;
-    let arguments = ["stowage", "--jwt-secret", "0123456789abcdef0123456789abcdef"];
+    let arguments = [
+        "stowage",
+        "--jwt-secret",
+        "0123456789abcdef0123456789abcdef",
+    ];
     let arguments = arguments.iter().chain(extra);
-    crate::config::Cli::try_parse_from(arguments).unwrap().config.access
+    crate::config::Cli::try_parse_from(arguments)
+        .unwrap()
+        .config
+        .access
 }
 
 #[test]
@@ -157,7 +164,12 @@ fn a_read_only_claim_leaves_reading_whatever_the_roles_allow() {
         Action::ALL.map(|action| caller.may(action))
     };
     let only_read = [true, false, false, false, false];
-    for value in [serde_json::json!(true), 1.into(), "false".into(), serde_json::Value::Null] {
+    for value in [
+        serde_json::json!(true),
+        1.into(),
+        "false".into(),
+        serde_json::Value::Null,
+    ] {
         let claims = serde_json::json!({ "roles": ["admin"], "dicom_read_only": value });
         assert_eq!(may(claims), only_read, "{value}");
     }
@@ -182,22 +194,46 @@ async fn a_link_reads_one_study_and_nothing_else() {
     let template = "{server}/studies/{study}?access_token={token}";
     let make = |arguments: &TokenArgs| token::make_link(&config, arguments, template, "https://h");
     let link = make(&arguments).unwrap();
-    let token = link.strip_prefix("https://h/studies/1.2.3?access_token=").unwrap();
+    let token = link
+        .strip_prefix("https://h/studies/1.2.3?access_token=")
+        .unwrap();
     let gate = Authenticator::new(&config, AuthMode::Jwt).unwrap();
-    let caller = gate.admit(&headers(&[&format!("Bearer {token}")])).await.unwrap();
+    let caller = gate
+        .admit(&headers(&[&format!("Bearer {token}")]))
+        .await
+        .unwrap();
     assert!(caller.may(Action::Read) && caller.is_limited());
     assert!(!caller.may(Action::Write) && !caller.may(Action::Delete));
     let broken = |arguments| make(&arguments).unwrap_err().to_string();
     let two = vec!["1.2".to_owned(), "1.3".to_owned()];
     let is = |text: &str| text.contains("for one study");
-    assert!(is(&broken(TokenArgs { studies: Vec::new(), ..arguments.clone() })));
-    assert!(is(&broken(TokenArgs { studies: two, ..arguments.clone() })));
+    assert!(is(&broken(TokenArgs {
+        studies: Vec::new(),
+        ..arguments.clone()
+    })));
+    assert!(is(&broken(TokenArgs {
+        studies: two,
+        ..arguments.clone()
+    })));
     let patients = vec!["P".to_owned()];
-    assert!(is(&broken(TokenArgs { patients, ..arguments.clone() })));
+    assert!(is(&broken(TokenArgs {
+        patients,
+        ..arguments.clone()
+    })));
     let studies = vec!["x".to_owned()];
-    let not_uid = broken(TokenArgs { studies, ..arguments.clone() });
+    let not_uid = broken(TokenArgs {
+        studies,
+        ..arguments.clone()
+    });
     assert!(not_uid.contains("not a Study Instance UID"));
-    let off = AuthConfig { token_in_query: QueryToken::Off, ..config };
+    let off = AuthConfig {
+        token_in_query: QueryToken::Off,
+        ..config
+    };
     let refused = token::make_link(&off, &arguments, template, "https://h").unwrap_err();
-    assert!(refused.to_string().contains("STOWAGE_ACCESS_TOKEN_IN_QUERY"));
+    assert!(
+        refused
+            .to_string()
+            .contains("STOWAGE_ACCESS_TOKEN_IN_QUERY")
+    );
 }

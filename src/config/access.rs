@@ -92,7 +92,11 @@ impl AccessConfig {
     /// [`SecretError`] when both are set or the file cannot be used.
     pub fn secret(&self) -> Result<Option<Secret>, SecretError> {
         let names = ("STOWAGE_JWT_SECRET", "STOWAGE_JWT_SECRET_FILE");
-        either(names, self.jwt_secret.as_ref(), self.jwt_secret_file.as_deref())
+        either(
+            names,
+            self.jwt_secret.as_ref(),
+            self.jwt_secret_file.as_deref(),
+        )
     }
 }
 
@@ -136,7 +140,9 @@ impl FromStr for AuditTarget {
             "stdout" => Ok(Self::Stdout),
             "" => Err("it must be off, stdout or the path of a file"),
             // A bare word is more likely a misspelt keyword than a file in the working folder.
-            path if !path.contains('/') => Err("it must be off, stdout or the path of a file, such as ./audit.jsonl"),
+            path if !path.contains('/') => {
+                Err("it must be off, stdout or the path of a file, such as ./audit.jsonl")
+            }
             path => Ok(Self::File(PathBuf::from(path))),
         }
     }
@@ -151,7 +157,10 @@ mod tests {
         for (text, expected) in [
             ("off", Some(AuditTarget::Off)),
             ("stdout", Some(AuditTarget::Stdout)),
-            ("/var/log/a", Some(AuditTarget::File(PathBuf::from("/var/log/a")))),
+            (
+                "/var/log/a",
+                Some(AuditTarget::File(PathBuf::from("/var/log/a"))),
+            ),
             ("stduot", None),
             ("", None),
         ] {

@@ -67,10 +67,16 @@ impl Secret {
         file.take(MAX_FILE.saturating_add(1))
             .read_to_end(&mut bytes)
             .map_err(unreadable)?;
-        let text = String::from_utf8(bytes).ok().filter(|text| text.len() as u64 <= MAX_FILE);
-        let line = text.as_deref().map(|text| text.trim_end_matches(['\r', '\n']));
+        let text = String::from_utf8(bytes)
+            .ok()
+            .filter(|text| text.len() as u64 <= MAX_FILE);
+        let line = text
+            .as_deref()
+            .map(|text| text.trim_end_matches(['\r', '\n']));
         match line {
-            Some(line) if !line.is_empty() && !line.contains(['\r', '\n']) => Ok(Self(line.to_owned())),
+            Some(line) if !line.is_empty() && !line.contains(['\r', '\n']) => {
+                Ok(Self(line.to_owned()))
+            }
             _ => Err(SecretError::Unusable {
                 setting,
                 path: path.to_owned(),
@@ -163,7 +169,10 @@ mod tests {
     fn value_and_file_exclude_each_other() {
         let (secret, file) = (Secret::from("a"), file(b"b"));
         let both = either(("ONE", "OTHER"), Some(&secret), Some(file.path()));
-        assert_eq!(both.unwrap_err().to_string(), "ONE and OTHER are both set: set one of them");
+        assert_eq!(
+            both.unwrap_err().to_string(),
+            "ONE and OTHER are both set: set one of them"
+        );
         let one = either(("ONE", "OTHER"), None, Some(file.path())).unwrap();
         assert_eq!(one, Some(Secret::from("b")));
     }

@@ -75,7 +75,9 @@ fn take_query_token(request: &mut Request) -> Option<String> {
     let query = request.uri().query()?;
     let is_token = |pair: &&str| {
         let name = pair.split('=').next().unwrap_or_default();
-        percent_decode_str(name).decode_utf8_lossy().eq_ignore_ascii_case("access_token")
+        percent_decode_str(name)
+            .decode_utf8_lossy()
+            .eq_ignore_ascii_case("access_token")
     };
     if !query.split('&').any(|pair| is_token(&pair)) {
         return None;

@@ -81,7 +81,9 @@ impl Event {
     fn line(&self, status: Option<StatusCode>, touched: Option<&Touched>) -> String {
         let route = self.route.as_ref().map_or("-", MatchedPath::as_str);
         let (code, display) = kind(&self.method, route);
-        let now = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
+        let now = OffsetDateTime::now_utc()
+            .format(&Rfc3339)
+            .unwrap_or_default();
         let (outcome, description) = outcome(status);
         let mut details = vec![
             detail("route", route),
@@ -91,14 +93,21 @@ impl Event {
         if let Some(id) = &self.request_id {
             details.push(detail("request-id", id.as_str()));
         }
-        let cut = |text: &Option<String>| text.as_ref().map(|text| text.chars().take(MAX_NAME).collect::<String>());
-        let mut who = json!({ "value": cut(&self.subject).unwrap_or_else(|| "anonymous".to_owned()) });
+        let cut = |text: &Option<String>| {
+            text.as_ref()
+                .map(|text| text.chars().take(MAX_NAME).collect::<String>())
+        };
+        let mut who =
+            json!({ "value": cut(&self.subject).unwrap_or_else(|| "anonymous".to_owned()) });
         if let (Some(who), Some(issuer)) = (who.as_object_mut(), cut(&self.issuer)) {
             who.insert("system".to_owned(), issuer.into());
         }
         let mut agent = json!({ "who": { "identifier": who }, "requestor": true });
         if let (Some(agent), Some(source)) = (agent.as_object_mut(), self.source) {
-            agent.insert("network".to_owned(), json!({ "address": source.to_string(), "type": "2" }));
+            agent.insert(
+                "network".to_owned(),
+                json!({ "address": source.to_string(), "type": "2" }),
+            );
         }
         let event = json!({
             "resourceType": "AuditEvent",
@@ -127,7 +136,10 @@ impl Event {
             }
             return entities;
         }
-        for (level, uid) in ["study", "series", "instance"].into_iter().zip(&self.target) {
+        for (level, uid) in ["study", "series", "instance"]
+            .into_iter()
+            .zip(&self.target)
+        {
             if let Some(uid) = uid {
                 entities.push(entity(level, uid, &[]));
             }
@@ -204,7 +216,9 @@ fn target(uri: &Uri) -> [Option<String>; 3] {
     let mut target = [None, None, None];
     let mut segments = uri.path().split('/').peekable();
     while let Some(segment) = segments.next() {
-        let at = ["studies", "series", "instances"].iter().position(|word| *word == segment);
+        let at = ["studies", "series", "instances"]
+            .iter()
+            .position(|word| *word == segment);
         if let (Some(place), Some(next)) = (at.and_then(|at| target.get_mut(at)), segments.peek()) {
             *place = uid(next);
         }
@@ -212,8 +226,13 @@ fn target(uri: &Uri) -> [Option<String>; 3] {
     for pair in uri.query().unwrap_or_default().split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let names = ["studyUID", "seriesUID", "objectUID"];
-        let at = names.iter().position(|known| known.eq_ignore_ascii_case(name));
-        if let Some(place) = at.and_then(|at| target.get_mut(at)).filter(|place| place.is_none()) {
+        let at = names
+            .iter()
+            .position(|known| known.eq_ignore_ascii_case(name));
+        if let Some(place) = at
+            .and_then(|at| target.get_mut(at))
+            .filter(|place| place.is_none())
+        {
             *place = uid(value);
         }
     }
@@ -228,12 +247,20 @@ mod tests {
     fn only_uids_are_taken_out_of_paths_and_queries() {
         let told = |uri: &str| {
             let target = target(&uri.parse().unwrap());
-            target.map(|uid| uid.unwrap_or_else(|| "-".to_owned())).join(" ")
+            target
+                .map(|uid| uid.unwrap_or_else(|| "-".to_owned()))
+                .join(" ")
         };
-        assert_eq!(told("/studies/1.2/series/1.3/instances/1.4/frames/1"), "1.2 1.3 1.4");
+        assert_eq!(
+            told("/studies/1.2/series/1.3/instances/1.4/frames/1"),
+            "1.2 1.3 1.4"
+        );
         assert_eq!(told("/studies/DOE%5EJOHN/metadata"), "- - -");
         assert_eq!(told("/studies?PatientName=DOE&StudyDate=1"), "- - -");
-        assert_eq!(told("/wado?requestType=WADO&studyUID=1.2&objectUID=1.4"), "1.2 - 1.4");
+        assert_eq!(
+            told("/wado?requestType=WADO&studyUID=1.2&objectUID=1.4"),
+            "1.2 - 1.4"
+        );
         assert_eq!(told("/wado?studyUID=DOE"), "- - -");
     }
 

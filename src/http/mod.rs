@@ -4,6 +4,7 @@
 
 pub mod accept;
 pub mod access;
+mod array;
 pub mod audit;
 mod bulk;
 mod changefeed;
@@ -34,11 +35,11 @@ mod wado_uri;
 use std::any::Any;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::Router;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 

@@ -12,7 +12,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing;
 
 use super::error::HttpError;
-use super::{Face, bulk, changefeed, delete, frames, metadata, qido, rendered, stow, tags, wado, wado_uri};
+use super::{
+    Face, bulk, changefeed, delete, frames, metadata, qido, rendered, stow, tags, wado, wado_uri,
+};
 use crate::auth::{Action, Caller};
 
 /// One row of the map.

@@ -29,7 +29,10 @@ impl Applicant {
         Self {
             partition: new.partition.0,
             study: new.instance.name.study.as_str().to_owned(),
-            patient: values.iter().map(|value| clean(value)).find(|value| !value.is_empty()),
+            patient: values
+                .iter()
+                .map(|value| clean(value))
+                .find(|value| !value.is_empty()),
             visible: new.visible.clone(),
         }
     }
@@ -74,8 +77,8 @@ fn decide(
     for one in applicants {
         let known = patients.get(&(one.partition, one.study.clone()));
         let admits = |patient: Option<&str>| one.visible.admits(&one.study, patient);
-        let inside =
-            admits(one.patient.as_deref()) && known.is_none_or(|patient| admits(patient.as_deref()));
+        let inside = admits(one.patient.as_deref())
+            && known.is_none_or(|patient| admits(patient.as_deref()));
         if inside {
             let patient = one.patient.clone().or_else(|| known.cloned().flatten());
             patients.insert((one.partition, one.study.clone()), patient);

@@ -226,7 +226,7 @@ impl<D: Dialect> SqlIndex<D> {
         );
         sql.values(tags, |sql, tag| {
             sql.text(&tag.path).push(", ").text(creator(tag)).push(", ");
-            sql.text(&tag.vr.to_string())
+            sql.text(tag.vr.to_string())
                 .push(", ")
                 .int(level_number(tag.level));
             sql.push(", 'adding', ")

@@ -50,7 +50,7 @@ fn every_store_and_every_delete_is_told_once() {
         for root in ["/v1", "/v2"] {
             assert_eq!(
                 entries(server, &format!("{root}/changefeed")),
-                [json!({}); 0]
+                Vec::<serde_json::Value>::new()
             );
             let latest = server.get(&format!("{root}/changefeed/latest")).expect(204);
             assert!(latest.body.is_empty());
@@ -153,7 +153,7 @@ fn v1_pages_by_sequence() {
         assert_eq!(seen.len(), 25);
         assert_eq!(
             entries(server, "/v1/changefeed?offset=1000"),
-            [json!({}); 0]
+            Vec::<serde_json::Value>::new()
         );
         for query in [
             "limit=0",

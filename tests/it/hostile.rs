@@ -70,8 +70,15 @@ impl<'a> Siege<'a> {
         let server = self.server;
         server.get("/health/check").expect(200);
         let (memory, peak) = (server.memory("VmRSS"), server.memory("VmHWM"));
-        println!("{} attacks, memory {} to {memory} KiB, peak {peak} KiB", self.attacks, self.memory);
-        assert!(memory < self.memory + FLAT, "{} became {memory} KiB", self.memory);
+        println!(
+            "{} attacks, memory {} to {memory} KiB, peak {peak} KiB",
+            self.attacks, self.memory
+        );
+        assert!(
+            memory < self.memory + FLAT,
+            "{} became {memory} KiB",
+            self.memory
+        );
         assert!(peak < self.memory + PEAK, "peak {peak} KiB");
         let found = server.get("/dicom-web/instances").expect(200).json();
         assert_eq!(found.as_array().map(Vec::len), Some(instances + 1));

@@ -140,7 +140,10 @@ mod tests {
             drop(log);
             end.wait().await;
         }
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\none\ntwo\ntwo\n");
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "one\none\ntwo\ntwo\n"
+        );
         let (off, _) = AuditLog::open(&AuditTarget::Off).unwrap();
         assert!(!off.is_on());
         let nowhere = AuditTarget::File(folder.path().join("no/where"));

@@ -705,7 +705,10 @@ async fn broad_terms_find_the_same_as_narrow_ones(index: &TestIndex) {
                         "20240101"
                     },
                 )
-                .with(0x0008_0060, if study % 2 == 0 { "CT" } else { "MR" })
+                .with(
+                    0x0008_0060,
+                    if study.is_multiple_of(2) { "CT" } else { "MR" },
+                )
                 .with(0x0010_0010, &format!("Name{}^A Bob", study % 3))
         })
         .collect();
@@ -714,7 +717,7 @@ async fn broad_terms_find_the_same_as_narrow_ones(index: &TestIndex) {
     }
     // UIDs of one length: a batch creates its studies in their order.
     let old = |study: &u32| *study < 11_200;
-    let ct = |study: &u32| study % 2 == 0;
+    let ct = |study: &u32| study.is_multiple_of(2);
     let all = 10_000..13_500_u32;
     for (conditions, expected) in [
         (

@@ -140,13 +140,23 @@ fn lies_about_lengths_are_refused() {
         file.extend(long_header(Tag(0x7FE0, 0x0010), "OB", u32::MAX));
         file.extend(short_header(ITEM, length));
         file.extend(noise("rest", 100));
-        store(&mut siege, &format!("offset table of {length}"), Refused, &file);
+        store(
+            &mut siege,
+            &format!("offset table of {length}"),
+            Refused,
+            &file,
+        );
 
         // The meta group says that it is that long; its elements are sound, so it may be read all the same.
         let mut file = start(Syntax::ExplicitLittle);
         file.truncate(600);
         file[140..144].copy_from_slice(&length.to_le_bytes());
-        store(&mut siege, &format!("meta group of {length}"), Survived, &file);
+        store(
+            &mut siege,
+            &format!("meta group of {length}"),
+            Survived,
+            &file,
+        );
     }
     // A sequence and its items, each longer than what is around it.
     let mut file = start(Syntax::ExplicitLittle);
@@ -168,18 +178,41 @@ fn lies_about_lengths_are_refused() {
 fn noise_is_refused() {
     let server = Server::start(None);
     let mut siege = Siege::new(&server);
-    for (number, length) in (0..).zip([0, 1, 4, 100, 128, 131, 132, 133, 140, 1000, 65_536, 3 << 20]) {
+    for (number, length) in
+        (0..).zip([0, 1, 4, 100, 128, 131, 132, 133, 140, 1000, 65_536, 3 << 20])
+    {
         let seed = format!("noise {number}");
-        store(&mut siege, &format!("{length} random bytes"), Refused, &noise(&seed, length));
+        store(
+            &mut siege,
+            &format!("{length} random bytes"),
+            Refused,
+            &noise(&seed, length),
+        );
         let mut file = vec![0; 128];
         file.extend(b"DICM");
         file.extend(noise(&seed, length));
-        store(&mut siege, &format!("DICM and {length} random bytes"), Refused, &file);
+        store(
+            &mut siege,
+            &format!("DICM and {length} random bytes"),
+            Refused,
+            &file,
+        );
         // A sound meta group before it.
-        for syntax in [Syntax::ImplicitLittle, Syntax::ExplicitLittle, Syntax::ExplicitBig, Syntax::Deflated, JPEG] {
+        for syntax in [
+            Syntax::ImplicitLittle,
+            Syntax::ExplicitLittle,
+            Syntax::ExplicitBig,
+            Syntax::Deflated,
+            JPEG,
+        ] {
             let mut file = Name::new(2002, 1, 1).head(syntax);
             file.extend(noise(&seed, length));
-            store(&mut siege, &format!("{syntax:?} and {length} random bytes"), Refused, &file);
+            store(
+                &mut siege,
+                &format!("{syntax:?} and {length} random bytes"),
+                Refused,
+                &file,
+            );
         }
     }
     for (what, bytes) in [
@@ -201,7 +234,10 @@ fn nesting_is_bounded() {
     let mut siege = Siege::new(&server);
     let name = Name::new(2003, 1, 1);
     for depth in [65, 100, 10_000] {
-        for (syntax, explicit) in [(Syntax::ExplicitLittle, true), (Syntax::ImplicitLittle, false)] {
+        for (syntax, explicit) in [
+            (Syntax::ExplicitLittle, true),
+            (Syntax::ImplicitLittle, false),
+        ] {
             let tag = Tag(0x7FE1, 0x0010);
             let open = |length: u32| {
                 if explicit {
@@ -211,7 +247,9 @@ fn nesting_is_bounded() {
                 }
             };
             let start = || {
-                let data_set = name.data_set().text(Tag(0x0040, 0xA010), VR::CS, "CONTAINS");
+                let data_set = name
+                    .data_set()
+                    .text(Tag(0x0040, 0xA010), VR::CS, "CONTAINS");
                 name.file(&data_set, syntax).bytes
             };
             let mut open_end = start();
@@ -220,7 +258,12 @@ fn nesting_is_bounded() {
                 open_end.extend(short_header(ITEM, u32::MAX));
             }
             let what = format!("{depth} deep, {syntax:?}");
-            store(&mut siege, &format!("{what}, never closed"), Refused, &open_end);
+            store(
+                &mut siege,
+                &format!("{what}, never closed"),
+                Refused,
+                &open_end,
+            );
             let mut closed = open_end;
             for _ in 0..depth {
                 closed.extend(short_header(ITEM_END, 0));
@@ -432,7 +475,11 @@ fn values_that_lead_out_of_the_store_are_refused() {
         "1.2\u{202e}3",
         " 1.2",
     ] {
-        for tag in [Tag(0x0020, 0x000D), Tag(0x0020, 0x000E), Tag(0x0008, 0x0018)] {
+        for tag in [
+            Tag(0x0020, 0x000D),
+            Tag(0x0020, 0x000E),
+            Tag(0x0008, 0x0018),
+        ] {
             let data_set = name.data_set().set(DataSet::new().text(tag, VR::UI, uid));
             let file = name.file(&data_set, Syntax::ExplicitLittle);
             store(&mut siege, &format!("{tag} {uid:?}"), Refused, &file.bytes);
@@ -448,17 +495,45 @@ fn strange_text_neither_harms_the_index_nor_the_answer() {
         let mut stored = 0;
         for (what, charset, text) in [
             ("NULs", "ISO_IR 192", b"a\0b\0c\0".to_vec()),
-            ("no UTF-8", "ISO_IR 192", vec![0xFF, 0xFE, 0xC0, 0x80, 0xED, 0xA0, 0x80, 0xF8]),
-            ("escapes", "\\ISO 2022 IR 87", b"\x1b$B\x1b(B\x1b$B\x1b$\x1b".repeat(4)),
-            ("an unknown charset", "NOT_A_SET", b"\x80\x81\xff\xfe".to_vec()),
-            ("line ends", "ISO_IR 192", b"a\r\nX-Evil: 1\r\n\r\n".to_vec()),
+            (
+                "no UTF-8",
+                "ISO_IR 192",
+                vec![0xFF, 0xFE, 0xC0, 0x80, 0xED, 0xA0, 0x80, 0xF8],
+            ),
+            (
+                "escapes",
+                "\\ISO 2022 IR 87",
+                b"\x1b$B\x1b(B\x1b$B\x1b$\x1b".repeat(4),
+            ),
+            (
+                "an unknown charset",
+                "NOT_A_SET",
+                b"\x80\x81\xff\xfe".to_vec(),
+            ),
+            (
+                "line ends",
+                "ISO_IR 192",
+                b"a\r\nX-Evil: 1\r\n\r\n".to_vec(),
+            ),
             ("quotes", "ISO_IR 192", br#""'\`;--<script>"#.to_vec()),
             ("wildcards", "ISO_IR 192", b"*?%_[a-z]".to_vec()),
-            ("a long name", "ISO_IR 192", "ÄÖÜ^".repeat(8000).into_bytes()),
+            (
+                "a long name",
+                "ISO_IR 192",
+                "ÄÖÜ^".repeat(8000).into_bytes(),
+            ),
             ("many words", "ISO_IR 192", "a ".repeat(15_000).into_bytes()),
             ("many groups", "ISO_IR 192", b"=".repeat(30_000)),
-            ("marks without end", "ISO_IR 192", "a\u{301}".repeat(9000).into_bytes()),
-            ("ligatures that grow", "ISO_IR 192", "\u{FDFA}".repeat(9000).into_bytes()),
+            (
+                "marks without end",
+                "ISO_IR 192",
+                "a\u{301}".repeat(9000).into_bytes(),
+            ),
+            (
+                "ligatures that grow",
+                "ISO_IR 192",
+                "\u{FDFA}".repeat(9000).into_bytes(),
+            ),
         ] {
             stored += 1;
             let name = Name::new(2007, 1, stored);
@@ -489,8 +564,14 @@ fn strange_text_neither_harms_the_index_nor_the_answer() {
             assert!(server.stored(&name) == Some(file.bytes), "{what}");
             for target in [
                 format!("/dicom-web{}/metadata", name.path()),
-                format!("/v2/instances?SOPInstanceUID={}&includefield=all", name.instance),
-                format!("/dicom-web/studies?StudyInstanceUID={}&includefield=all", name.study),
+                format!(
+                    "/v2/instances?SOPInstanceUID={}&includefield=all",
+                    name.instance
+                ),
+                format!(
+                    "/dicom-web/studies?StudyInstanceUID={}&includefield=all",
+                    name.study
+                ),
                 "/v1/changefeed?limit=100".to_owned(),
             ] {
                 let answer = server.get(&target).expect(200);
@@ -510,19 +591,59 @@ fn multipart_bodies_are_read_with_suspicion() {
     let long_boundary = format!("multipart/related; boundary={}", "b".repeat(5000));
     let bodies: Vec<(&str, &str, Vec<u8>)> = vec![
         ("no boundary in it", &typed, b"x".repeat(1 << 20)),
-        ("another boundary", &typed, b"--other\r\n\r\nx\r\n--other--\r\n".to_vec()),
+        (
+            "another boundary",
+            &typed,
+            b"--other\r\n\r\nx\r\n--other--\r\n".to_vec(),
+        ),
         ("a preamble without end", &typed, b"x\r\n".repeat(1 << 20)),
         ("a part without headers", &typed, part("")),
-        ("a header without a colon", &typed, part("Content-Type application/dicom\r\n")),
-        ("a header line of 1 MiB", &typed, part(&format!("X-Long: {}\r\n", "x".repeat(1 << 20)))),
-        ("100,000 header lines", &typed, part(&"X-Many: 1\r\n".repeat(100_000))),
-        ("headers without end", &typed, part("Content-Type: application/dicom")),
-        ("NUL in a header", &typed, part("Content-Type: application/dicom\0\r\n")),
+        (
+            "a header without a colon",
+            &typed,
+            part("Content-Type application/dicom\r\n"),
+        ),
+        (
+            "a header line of 1 MiB",
+            &typed,
+            part(&format!("X-Long: {}\r\n", "x".repeat(1 << 20))),
+        ),
+        (
+            "100,000 header lines",
+            &typed,
+            part(&"X-Many: 1\r\n".repeat(100_000)),
+        ),
+        (
+            "headers without end",
+            &typed,
+            part("Content-Type: application/dicom"),
+        ),
+        (
+            "NUL in a header",
+            &typed,
+            part("Content-Type: application/dicom\0\r\n"),
+        ),
         ("a boundary of 5,000 letters", &long_boundary, b"x".to_vec()),
-        ("an empty boundary", "multipart/related; boundary=\"\"", b"----\r\n".to_vec()),
-        ("a boundary with line ends", "multipart/related; boundary=\"a\tb\"", b"--a\tb\r\n".to_vec()),
-        ("a quote left open", "multipart/related; boundary=\"abc", b"--abc\r\n".to_vec()),
-        ("10,000 boundaries", &typed, format!("--{BOUNDARY}\r\n").repeat(10_000).into_bytes()),
+        (
+            "an empty boundary",
+            "multipart/related; boundary=\"\"",
+            b"----\r\n".to_vec(),
+        ),
+        (
+            "a boundary with line ends",
+            "multipart/related; boundary=\"a\tb\"",
+            b"--a\tb\r\n".to_vec(),
+        ),
+        (
+            "a quote left open",
+            "multipart/related; boundary=\"abc",
+            b"--abc\r\n".to_vec(),
+        ),
+        (
+            "10,000 boundaries",
+            &typed,
+            format!("--{BOUNDARY}\r\n").repeat(10_000).into_bytes(),
+        ),
     ];
     for (what, content_type, body) in bodies {
         for root in ROOTS {
@@ -566,8 +687,14 @@ fn chunks_that_lie_are_refused() {
         ("a chunk size that is none", "xyz\r\nabc\r\n"),
         ("a negative chunk", "-5\r\nabc\r\n"),
         ("a chunk without its line end", "3\r\nabcdef\r\n0\r\n\r\n"),
-        ("an extension without end", &format!("3;{}", "x".repeat(1 << 20))),
-        ("trailers without end", &format!("0\r\n{}", "X-Many: 1\r\n".repeat(10_000))),
+        (
+            "an extension without end",
+            &format!("3;{}", "x".repeat(1 << 20)),
+        ),
+        (
+            "trailers without end",
+            &format!("0\r\n{}", "X-Many: 1\r\n".repeat(10_000)),
+        ),
     ] {
         siege.attack(what, Refused, || {
             let mut stream = connect(server.address())?;

@@ -19,9 +19,15 @@ fn queries_without_measure_are_answered_soon() {
         let many = |text: &str, count: usize| vec![text; count].join("&");
         let uids: Vec<String> = (0..3000).map(|n| format!("1.2.{n}")).collect();
         let queries = [
-            ("10,000 fields in one", format!("includefield={}", vec!["00100010"; 6000].join(","))),
+            (
+                "10,000 fields in one",
+                format!("includefield={}", vec!["00100010"; 6000].join(",")),
+            ),
             ("5,000 fields", many("includefield=1", 4000)),
-            ("fields inside each other", format!("includefield={}", vec!["00081140"; 5000].join("."))),
+            (
+                "fields inside each other",
+                format!("includefield={}", vec!["00081140"; 5000].join(".")),
+            ),
             ("unknown fields", many("includefield=NoSuchField", 2000)),
             ("20,000 parameters", many("a=1", 12_000)),
             ("limit 2^63", "limit=9223372036854775808".to_owned()),
@@ -29,28 +35,58 @@ fn queries_without_measure_are_answered_soon() {
             ("limit below zero", "limit=-9223372036854775808".to_owned()),
             ("offset 2^63", "offset=9223372036854775808".to_owned()),
             ("offset 2^63-1", "offset=9223372036854775807".to_owned()),
-            ("both", "offset=9223372036854775807&limit=9223372036854775807".to_owned()),
+            (
+                "both",
+                "offset=9223372036854775807&limit=9223372036854775807".to_owned(),
+            ),
             ("no UTF-8", "PatientName=%ff%fe%c0%80".to_owned()),
             ("no UTF-8 in a name", "%ff%fe=1".to_owned()),
             ("half an escape", "PatientName=%e".to_owned()),
             ("a surrogate", "PatientName=%ed%a0%80".to_owned()),
             ("NUL", "PatientName=a%00b".to_owned()),
             ("NUL for an id", "PatientID=%00".to_owned()),
-            ("line ends", "PatientName=a%0d%0aX-Evil:%201%0d%0a%0d%0a".to_owned()),
+            (
+                "line ends",
+                "PatientName=a%0d%0aX-Evil:%201%0d%0a%0d%0a".to_owned(),
+            ),
             ("SQL", "PatientID=%27;drop%20table%20instance;--".to_owned()),
-            ("a search expression", "fuzzymatching=true&PatientName=a%22*%20OR%20NEAR(b)".to_owned()),
+            (
+                "a search expression",
+                "fuzzymatching=true&PatientName=a%22*%20OR%20NEAR(b)".to_owned(),
+            ),
             ("stars", format!("PatientName={}", "*a".repeat(3000))),
             ("more stars", format!("PatientID={}b", "*".repeat(10_000))),
-            ("question marks", format!("StudyDescription=*{}*", "?".repeat(10_000))),
-            ("a pattern of brackets", "PatientID=[[[[a-z]*?%25_".to_owned()),
+            (
+                "question marks",
+                format!("StudyDescription=*{}*", "?".repeat(10_000)),
+            ),
+            (
+                "a pattern of brackets",
+                "PatientID=[[[[a-z]*?%25_".to_owned(),
+            ),
             ("3,000 UIDs", format!("StudyInstanceUID={}", uids.join(","))),
-            ("3,000 UIDs with slashes", format!("StudyInstanceUID={}", uids.join("%5C"))),
-            ("a long value", format!("PatientName={}", "a".repeat(50_000))),
-            ("a long fuzzy value", format!("fuzzymatching=true&PatientName={}", "a+".repeat(20_000))),
-            ("a dot path without end", format!("{}=1", vec!["00081140"; 5000].join("."))),
+            (
+                "3,000 UIDs with slashes",
+                format!("StudyInstanceUID={}", uids.join("%5C")),
+            ),
+            (
+                "a long value",
+                format!("PatientName={}", "a".repeat(50_000)),
+            ),
+            (
+                "a long fuzzy value",
+                format!("fuzzymatching=true&PatientName={}", "a+".repeat(20_000)),
+            ),
+            (
+                "a dot path without end",
+                format!("{}=1", vec!["00081140"; 5000].join(".")),
+            ),
             ("a date far off", "StudyDate=99999999-99999999".to_owned()),
             ("a year zero", "StudyDate=00000000".to_owned()),
-            ("an attribute without an index", "ImageComments=*a*b*c*d*e*".to_owned()),
+            (
+                "an attribute without an index",
+                "ImageComments=*a*b*c*d*e*".to_owned(),
+            ),
             ("an unknown attribute", "FFFFFFFF=1".to_owned()),
             ("a group length", "00080000=1".to_owned()),
             ("pixel data", "7FE00010=*".to_owned()),
@@ -104,10 +140,17 @@ fn paths_that_lead_elsewhere_find_nothing() {
         "/%",
         &format!("/v2/studies/{uid}1"),
         &format!("/v2{}", "/studies/1".repeat(5000)),
-        &format!("/v2/studies/1/series/2/instances/3/frames/{}1", "1,".repeat(20_000)),
+        &format!(
+            "/v2/studies/1/series/2/instances/3/frames/{}1",
+            "1,".repeat(20_000)
+        ),
     ] {
         for method in ["GET", "DELETE", "POST"] {
-            let verdict = if path.starts_with("//") { Survived } else { Refused };
+            let verdict = if path.starts_with("//") {
+                Survived
+            } else {
+                Refused
+            };
             siege.attack(&format!("{method} {path:.80}"), verdict, || {
                 server
                     .request(method, path)
@@ -124,31 +167,85 @@ fn paths_that_lead_elsewhere_find_nothing() {
 fn headers_without_measure_are_answered_soon() {
     let server = Server::start(None);
     let name = Name::new(2100, 1, 1);
-    server.store("/dicom-web", [&name.with_bulk(5000)]).expect(200);
+    server
+        .store("/dicom-web", [&name.with_bulk(5000)])
+        .expect(200);
     let mut siege = Siege::new(&server);
     let long = "x".repeat(100_000);
     for (what, header, value) in [
         ("100,000 wishes", "Accept", "a/b,".repeat(20_000)),
-        ("a wish without end", "Accept", format!("multipart/related; type=\"{long}")),
-        ("1,000 parameters", "Accept", format!("application/dicom{}", ";a=b".repeat(10_000))),
+        (
+            "a wish without end",
+            "Accept",
+            format!("multipart/related; type=\"{long}"),
+        ),
+        (
+            "1,000 parameters",
+            "Accept",
+            format!("application/dicom{}", ";a=b".repeat(10_000)),
+        ),
         ("quotes", "Accept", "\"".repeat(50_000)),
-        ("escapes", "Accept", "multipart/related; type=\"\\\\\\\\".repeat(1000)),
-        ("weights", "Accept", "*/*;q=9e999999, a/b;q=-1, c/d;q=nan".to_owned()),
-        ("many ranges", "Range", format!("bytes={}", "0-0,".repeat(10_000))),
-        ("a range of 2^64", "Range", "bytes=0-18446744073709551615".to_owned()),
-        ("a range past 2^64", "Range", "bytes=99999999999999999999-".to_owned()),
+        (
+            "escapes",
+            "Accept",
+            "multipart/related; type=\"\\\\\\\\".repeat(1000),
+        ),
+        (
+            "weights",
+            "Accept",
+            "*/*;q=9e999999, a/b;q=-1, c/d;q=nan".to_owned(),
+        ),
+        (
+            "many ranges",
+            "Range",
+            format!("bytes={}", "0-0,".repeat(10_000)),
+        ),
+        (
+            "a range of 2^64",
+            "Range",
+            "bytes=0-18446744073709551615".to_owned(),
+        ),
+        (
+            "a range past 2^64",
+            "Range",
+            "bytes=99999999999999999999-".to_owned(),
+        ),
         ("a range of minus", "Range", "bytes=--1".to_owned()),
         ("many tags", "If-None-Match", "\"a\",".repeat(20_000)),
-        ("forwarded lies", "Forwarded", "host=\"evil\";proto=javascript,".repeat(1000)),
-        ("a forwarded host", "X-Forwarded-Host", "evil.example.org\", <script>".to_owned()),
-        ("a host that is none", "Host", "<script>/../@evil:99999".to_owned()),
+        (
+            "forwarded lies",
+            "Forwarded",
+            "host=\"evil\";proto=javascript,".repeat(1000),
+        ),
+        (
+            "a forwarded host",
+            "X-Forwarded-Host",
+            "evil.example.org\", <script>".to_owned(),
+        ),
+        (
+            "a host that is none",
+            "Host",
+            "<script>/../@evil:99999".to_owned(),
+        ),
         ("an empty host", "Host", String::new()),
         ("a long request id", "X-Request-Id", long.clone()),
         ("an expectation", "Expect", "the-unexpected".to_owned()),
-        ("an encoding", "Accept-Encoding", "gzip;q=9, br, *;q=0, ".repeat(2000)),
+        (
+            "an encoding",
+            "Accept-Encoding",
+            "gzip;q=9, br, *;q=0, ".repeat(2000),
+        ),
         ("an origin", "Origin", "null".to_owned()),
-        ("a method in a header", "X-HTTP-Method-Override", "DELETE".to_owned()),
-        ("a coding", "Content-Encoding", "gzip, gzip, gzip".to_owned()),
+        (
+            "a method in a header",
+            "X-HTTP-Method-Override",
+            "DELETE".to_owned(),
+        ),
+        (
+            "a coding",
+            "Content-Encoding",
+            "gzip, gzip, gzip".to_owned(),
+        ),
     ] {
         for path in ["", "/metadata", "/bulkdata/00420011", "/frames/1"] {
             let target = format!("/dicom-web{}{path}", name.path());
@@ -229,7 +326,10 @@ fn other_forms_of_the_target_are_understood_or_refused() {
     let server = Server::start(None);
     let mut siege = Siege::new(&server);
     let ask = |line: &str| {
-        let text = format!("{line} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address());
+        let text = format!(
+            "{line} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            server.address()
+        );
         send_raw(server.address(), text.as_bytes())
     };
     // A proxy asks in absolute form; the server must answer it (RFC 9112 §3.2.2).
@@ -296,7 +396,11 @@ fn requests_that_stop_half_way_hold_nobody_up() {
 #[test]
 fn a_head_that_never_ends_is_given_up() {
     let server = Server::with(&[("STOWAGE_HEAD_SECONDS", "1")]);
-    for head in ["", "GET /v2/studies HTTP/1.1\r\nHost: x\r\n", "PRI * HTTP/2.0\r\n"] {
+    for head in [
+        "",
+        "GET /v2/studies HTTP/1.1\r\nHost: x\r\n",
+        "PRI * HTTP/2.0\r\n",
+    ] {
         let mut stream = connect(server.address()).expect("the server listens");
         stream.write_all(head.as_bytes()).expect("the server reads");
         let mut rest = Vec::new();
@@ -309,7 +413,9 @@ fn a_head_that_never_ends_is_given_up() {
     }
     // One that comes byte by byte is not waited for longer.
     let mut stream = connect(server.address()).expect("the server listens");
-    let mut bytes = "GET /v2/studies HTTP/1.1\r\nX: ".bytes().chain(std::iter::repeat(b'x'));
+    let mut bytes = "GET /v2/studies HTTP/1.1\r\nX: "
+        .bytes()
+        .chain(std::iter::repeat(b'x'));
     wait_until("the slow head is given up", || {
         let byte = bytes.next().unwrap_or(b'x');
         stream.write_all(&[byte]).is_err()
@@ -325,8 +431,12 @@ fn two_requests_in_one_are_never_mixed_up() {
     let smuggled = "POST /v2/studies HTTP/1.1\r\nHost: x\r\nContent-Type: application/dicom\r\nContent-Length: 6\r\n\
                     Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut stream = connect(server.address()).expect("the server listens");
-    stream.write_all(smuggled.as_bytes()).expect("the server reads");
-    stream.shutdown(std::net::Shutdown::Write).expect("the socket is open");
+    stream
+        .write_all(smuggled.as_bytes())
+        .expect("the server reads");
+    stream
+        .shutdown(std::net::Shutdown::Write)
+        .expect("the socket is open");
     let mut text = String::new();
     let _ = stream.read_to_string(&mut text);
     assert!(text.starts_with("HTTP/1.1 "), "{text}");
@@ -336,7 +446,9 @@ fn two_requests_in_one_are_never_mixed_up() {
         1 << 20
     );
     let mut stream = connect(server.address()).expect("the server listens");
-    stream.write_all(unread.as_bytes()).expect("the server reads");
+    stream
+        .write_all(unread.as_bytes())
+        .expect("the server reads");
     let body = "DELETE /v2/studies/1.2.3.9999 HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
     let _ = stream.write_all(body.as_bytes());
     let mut text = String::new();

@@ -239,7 +239,7 @@ pub(crate) fn fragment(vr: VR, value: &str) -> String {
     let values: Vec<String> = value
         .split('\\')
         .filter(|value| !value.is_empty())
-        .map(|value| match vr.as_ref() {
+        .map(|value| match vr {
             "PN" => {
                 let groups = value
                     .split('=')

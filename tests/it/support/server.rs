@@ -162,12 +162,6 @@ impl Server {
             .is_none()
     }
 
-    /// Ends it without warning, as a crash does.
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().expect("the child can be killed");
-        self.child.wait().expect("the child can be waited for");
-    }
-
     /// Asks it to stop.
     pub(crate) fn terminate(&self) {
         let sent = Command::new("sh")

@@ -1,4 +1,4 @@
-//! Metadata: every attribute once, in DICOM JSON, with an ETag that changes when and only when the content does.
+//! Metadata: every attribute once, in DICOM JSON, with an `ETag` that changes when and only when the content does.
 
 use dicom_core::{Tag, VR};
 use serde_json::{Value, json};
