@@ -428,6 +428,18 @@ mod tests {
     }
 
     #[test]
+    fn the_password_of_a_file_goes_into_the_url() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "p@ss:1\n").unwrap();
+        let mut storage = Config::default().storage;
+        storage.database_password_file = Some(file.path().to_owned());
+        assert!(storage.database().is_err());
+        storage.database_url = Some(Secret::from("postgres://stowage@db/stowage"));
+        let url = storage.database().unwrap().unwrap();
+        assert_eq!(url.expose(), "postgres://stowage:p%40ss%3A1@db/stowage");
+    }
+
+    #[test]
     fn a_public_address_is_not_open_by_accident() {
         let cli = Cli::try_parse_from(["stowage", "--listen", "0.0.0.0:80"]).unwrap();
         assert!(

@@ -81,14 +81,8 @@ impl Archive {
         instance: &OpenInstance,
         slices: &FrameSlices,
     ) -> Result<Content> {
-        let mut parts = Vec::with_capacity(slices.ranges.len());
-        for range in &slices.ranges {
-            parts.push(
-                self.dataset_range(&instance.row, range.offset, range.length)
-                    .await?,
-            );
-        }
-        let content = Content::chain(parts);
+        let ranges = slices.ranges.clone().into_iter();
+        let content = self.ranges(&instance.row, ranges, slices.len()).await?;
         match slices.bits {
             Some(bits) if slices.swap < 2 => Ok(Content::whole(Bytes::from(shift(
                 &collect(content).await?,
@@ -155,11 +149,8 @@ impl Archive {
         value: &BulkValue,
     ) -> Result<Content> {
         if value.item.encapsulated {
-            let mut frames = Vec::new();
-            for number in 1..=instance.frame_count() {
-                frames.push(self.frame(instance, number, &Plan::Stored).await?);
-            }
-            return Ok(Content::chain(frames));
+            let (ranges, length) = instance.all_frames();
+            return self.ranges(&instance.row, ranges, length).await;
         }
         let content = self
             .dataset_range(&instance.row, value.item.offset, value.item.length)

@@ -15,7 +15,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use super::error::{ArchiveError, Result};
 use super::{Archive, describe};
 use crate::dicom::endian::swap;
-use crate::dicom::frames::{FrameSlices, PackedFrames};
+use crate::dicom::frames::{ByteRange, FrameSlices, PackedFrames};
 use crate::dicom::inflate;
 use crate::dicom::instance::BulkItem;
 use crate::dicom::keys::Level;
@@ -30,8 +30,12 @@ use crate::scope::Scope;
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 
-/// Rows read from the index at a time.
+/// Rows read from the index at a time, at most.
 const PAGE: u32 = 500;
+/// Bytes of metadata read from the index at a time, about: rows differ by a factor of ten thousand.
+const PAGE_BYTES: usize = 4 << 20;
+/// Rows with metadata read at first, before it is known how large they are.
+const FIRST_PAGE: u32 = 4;
 /// Bytes up to which a piece is read at once instead of streamed.
 const WHOLE: u64 = 1 << 20;
 
@@ -58,16 +62,6 @@ impl Content {
             chunks: stream::once(async move { Ok(bytes) }).boxed(),
         }
     }
-
-    /// One after the other.
-    #[must_use]
-    pub fn chain(parts: Vec<Self>) -> Self {
-        let length = parts.iter().map(|p| p.length).sum();
-        Self {
-            length,
-            chunks: stream::iter(parts).flat_map(|p| p.chunks).boxed(),
-        }
-    }
 }
 
 /// Rows of a target, the first of which was read.
@@ -88,6 +82,17 @@ impl OpenInstance {
     #[must_use]
     pub fn frame_count(&self) -> u32 {
         PackedFrames::new(&self.frames).map_or(0, |f| f.count())
+    }
+
+    /// Where all frames lie, one after the other, and their bytes in all.
+    pub(super) fn all_frames(&self) -> (impl Iterator<Item = ByteRange> + Send + use<>, u64) {
+        let count = self.frame_count();
+        let lengths = (1..=count).filter_map(|number| self.frame(number));
+        let length = lengths.fold(0_u64, |sum, frame| sum.saturating_add(frame.len()));
+        let table = self.frames.clone();
+        let frame = move |number| PackedFrames::new(&table).and_then(|f| f.frame(number));
+        let ranges = (1..=count).filter_map(frame).flat_map(|frame| frame.ranges);
+        (ranges, length)
     }
 
     /// Where a frame lies; `number` counts from 1.
@@ -171,11 +176,11 @@ impl Archive {
     pub async fn instances(&self, scope: &Scope, target: &Target) -> Result<Rows<InstanceRow>> {
         let index = self.index.clone();
         let (at_scope, at) = (scope.clone(), target.clone());
-        let page = move |after: i64| {
+        let page = move |after: i64, limit: u32| {
             let (index, scope, target) = (index.clone(), at_scope.clone(), at.clone());
-            async move { Ok(index.instances(&scope, &target, after, PAGE).await?) }
+            async move { Ok(index.instances(&scope, &target, after, limit).await?) }
         };
-        paged(page, |row| row.watermark, target).await
+        paged(page, |row| (row.watermark, 0), PAGE, target).await
     }
 
     /// Metadata of all instances of a target, oldest first.
@@ -185,11 +190,12 @@ impl Archive {
     pub async fn metadata(&self, scope: &Scope, target: &Target) -> Result<Rows<MetadataRow>> {
         let index = self.index.clone();
         let (at_scope, at) = (scope.clone(), target.clone());
-        let page = move |after: i64| {
+        let page = move |after: i64, limit: u32| {
             let (index, scope, target) = (index.clone(), at_scope.clone(), at.clone());
-            async move { Ok(index.metadata(&scope, &target, after, PAGE).await?) }
+            async move { Ok(index.metadata(&scope, &target, after, limit).await?) }
         };
-        paged(page, |row| row.row.watermark, target).await
+        let measure = |row: &MetadataRow| (row.row.watermark, row.metadata.len());
+        paged(page, measure, FIRST_PAGE, target).await
     }
 
     /// Opens one instance for frames and bulk data.
@@ -235,6 +241,35 @@ impl Archive {
         Ok(Content {
             length,
             chunks: chunks.map_err(ArchiveError::from).boxed(),
+        })
+    }
+
+    /// Ranges of the data set, one after the other: the first is opened now, each further one when it is its turn.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Blob`] when the first bytes are not there.
+    pub(super) async fn ranges(
+        &self,
+        row: &InstanceRow,
+        ranges: impl Iterator<Item = ByteRange> + Send + 'static,
+        length: u64,
+    ) -> Result<Content> {
+        let mut ranges = ranges.filter(|range| range.length > 0);
+        let Some(first) = ranges.next() else {
+            return Ok(Content::whole(Bytes::new()));
+        };
+        let first = self.dataset_range(row, first.offset, first.length).await?;
+        let (archive, row) = (self.clone(), Arc::new(row.clone()));
+        let opened = stream::iter(ranges).then(move |range| {
+            let (archive, row) = (archive.clone(), row.clone());
+            async move {
+                let content = archive.dataset_range(&row, range.offset, range.length);
+                Ok::<_, ArchiveError>(content.await?.chunks)
+            }
+        });
+        Ok(Content {
+            length,
+            chunks: first.chunks.chain(opened.try_flatten()).boxed(),
         })
     }
 
@@ -407,28 +442,36 @@ pub(super) fn lost_bytes(source: io::Error) -> ArchiveError {
 }
 
 /// Turns a page function into a stream whose first page was read; an empty one means the target is unknown.
-async fn paged<T, F, Fut>(page: F, watermark: fn(&T) -> i64, target: &Target) -> Result<Rows<T>>
+async fn paged<T, F, Fut>(
+    page: F,
+    measure: fn(&T) -> (i64, usize),
+    first_page: u32,
+    target: &Target,
+) -> Result<Rows<T>>
 where
     T: Send + 'static,
-    F: Fn(i64) -> Fut + Send + Sync + 'static,
+    F: Fn(i64, u32) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Vec<T>>> + Send + 'static,
 {
-    let first = page(0).await?;
+    let first = page(0, first_page).await?;
     if first.is_empty() {
         return Err(ArchiveError::not_found(describe(target)));
     }
-    let next = move |rows: &[T]| {
-        rows.last()
-            .filter(|_| rows.len() >= PAGE as usize)
-            .map(watermark)
+    // Behind which watermark the next page begins, and how many rows it has; none after the last one.
+    let next = move |rows: &[T], asked: u32| {
+        let last = rows.last().filter(|_| rows.len() >= asked as usize)?;
+        let bytes: usize = rows.iter().map(|row| measure(row).1).sum();
+        let fitting = PAGE_BYTES / (bytes / rows.len()).max(1);
+        let size = u32::try_from(fitting).map_or(PAGE, |size| size.clamp(1, PAGE));
+        Some((measure(last).0, size))
     };
-    let start = next(&first);
-    let rest = stream::try_unfold((start, page), move |(after, page)| async move {
-        let Some(after) = after else {
+    let start = next(&first, first_page);
+    let rest = stream::try_unfold((start, page), move |(place, page)| async move {
+        let Some((after, limit)) = place else {
             return Ok::<_, ArchiveError>(None);
         };
-        let rows = page(after).await?;
-        let following = next(&rows);
+        let rows = page(after, limit).await?;
+        let following = next(&rows, limit);
         Ok(Some((
             stream::iter(rows.into_iter().map(Ok)),
             (following, page),

@@ -1,14 +1,17 @@
 //! The change feed: `GET /changefeed` and `/changefeed/latest` (dicom-service §10).
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Face;
+use super::array::array_body;
 use super::error::{HttpError, Slug};
 use super::extract::{Access, QueryPairs};
 use super::links::Links;
@@ -30,11 +33,8 @@ pub(super) async fn read_changes(
     let scope = access.may(Permission::Read)?;
     let (range, with) = parse(face.profile.feed, &query)?;
     let changes = face.app.archive.changes(&scope, &range, with).await?;
-    let entries = changes
-        .iter()
-        .map(|c| entry(c, &links))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(json(&entries))
+    let entries = changes.map(move |change| text(&entry(&change?, &links)?));
+    Ok(json(array_body(entries.boxed()).await?))
 }
 
 /// Answers the newest entry, 204 when there is none.
@@ -50,7 +50,7 @@ pub(super) async fn read_latest_change(
     let scope = access.may(Permission::Read)?;
     let with = with_metadata(&query)?;
     match face.app.archive.latest_change(&scope, with).await? {
-        Some(change) => Ok(json(&entry(&change, &links)?)),
+        Some(change) => Ok(json(Body::from(text(&entry(&change, &links)?)?))),
         None => Ok(StatusCode::NO_CONTENT.into_response()),
     }
 }
@@ -111,18 +111,13 @@ fn spliced(packed: &[u8], url: &str) -> Result<Box<RawValue>, HttpError> {
     RawValue::from_string(text).map_err(|_| corrupt())
 }
 
-fn json(value: &impl Serialize) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(body) => (
-            [(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("application/json; charset=utf-8"),
-            )],
-            body,
-        )
-            .into_response(),
-        Err(_) => HttpError::broken("the feed cannot be written").into_response(),
-    }
+fn text(entry: &Entry<'_>) -> Result<Vec<u8>, HttpError> {
+    serde_json::to_vec(entry).map_err(|_| HttpError::broken("the feed cannot be written"))
+}
+
+fn json(body: Body) -> Response {
+    let kind = HeaderValue::from_static("application/json; charset=utf-8");
+    ([(header::CONTENT_TYPE, kind)], body).into_response()
 }
 
 fn parse(feed: Feed, query: &QueryPairs) -> Result<(FeedRange, WithMetadata), HttpError> {

@@ -1,13 +1,13 @@
 //! Metadata of study, series and instance (PS3.18 §10.4.1.1.2, dicom-service §5): stored text with URLs spliced in.
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt};
 use serde_json::{Map, Value};
 
+use super::array::{Items, array_body};
 use super::error::HttpError;
 use super::extract::{Access, QueryPairs, TargetPath};
 use super::links::Links;
@@ -23,8 +23,6 @@ use crate::scope::Scope;
 
 /// Largest metadata of one instance that is read back, in bytes.
 const MAX_METADATA: usize = 1 << 30;
-/// Bytes of JSON gathered before they are sent.
-const GATHER: usize = 64 * 1024;
 
 /// Returns a JSON array with one object for each instance.
 ///
@@ -50,11 +48,8 @@ pub(super) async fn retrieve_metadata(
         xml_parts(archive, &scope, &target, links).await?
     } else {
         let rows = archive.metadata(&scope, &target).await?;
-        let mut response =
-            Body::from_stream(array(archive.clone(), rows, links).inspect_err(|error| {
-                tracing::error!(cause = error.cause(), "an answer broke off");
-            }))
-            .into_response();
+        let objects = objects(archive.clone(), rows, links);
+        let mut response = array_body(objects).await?.into_response();
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static(DICOM_JSON));
@@ -102,51 +97,20 @@ async fn xml_parts(
     many_parts(DICOM_XML, parts.boxed()).await
 }
 
-/// `[`, the objects with commas between them, `]`, in chunks.
-fn array(
-    archive: Archive,
-    rows: Rows<MetadataRow>,
-    links: Links,
-) -> impl stream::Stream<Item = Result<Bytes, HttpError>> {
-    let start = (rows, b"[".to_vec(), Next::First);
-    stream::try_unfold(start, move |(mut rows, mut gathered, mut next)| {
-        let (archive, links) = (archive.clone(), links.clone());
-        async move {
-            if next == Next::End {
-                return Ok(None);
-            }
-            while gathered.len() < GATHER {
-                let Some(row) = rows.next().await else {
-                    gathered.push(b']');
-                    return Ok(Some((Bytes::from(gathered), (rows, Vec::new(), Next::End))));
-                };
-                let MetadataRow {
-                    row,
-                    metadata: packed,
-                } = row?;
-                if next == Next::Further {
-                    gathered.push(b',');
-                }
-                next = Next::Further;
-                let unpacked = metadata::unpack(&packed, MAX_METADATA)
-                    .map_err(|_| HttpError::broken("stored metadata cannot be read"))?;
-                let available = archive.available(&row);
-                let available: Vec<&str> = available.iter().map(String::as_str).collect();
-                metadata::write_with_base(
-                    &unpacked,
-                    &links.instance(&row.name),
-                    &available,
-                    &mut gathered,
-                );
-            }
-            Ok(Some((Bytes::from(gathered), (rows, Vec::new(), next))))
-        }
-    })
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Next {
-    First,
-    Further,
-    End,
+/// One JSON object for each instance.
+fn objects(archive: Archive, rows: Rows<MetadataRow>, links: Links) -> Items {
+    let object = move |row: Result<MetadataRow, ArchiveError>| {
+        let MetadataRow {
+            row,
+            metadata: packed,
+        } = row?;
+        let unpacked = metadata::unpack(&packed, MAX_METADATA)
+            .map_err(|_| HttpError::broken("stored metadata cannot be read"))?;
+        let available = archive.available(&row);
+        let available: Vec<&str> = available.iter().map(String::as_str).collect();
+        let mut text = Vec::new();
+        metadata::write_with_base(&unpacked, &links.instance(&row.name), &available, &mut text);
+        Ok(text)
+    };
+    rows.map(object).boxed()
 }

@@ -4,6 +4,7 @@
 
 pub mod accept;
 pub mod access;
+mod array;
 pub mod audit;
 mod bulk;
 mod changefeed;

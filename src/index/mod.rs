@@ -8,12 +8,14 @@
 mod admission;
 mod attributes;
 mod audit;
+mod conditions;
 mod delete;
 pub mod error;
 mod feed;
 mod insert;
 mod instances;
 mod lease;
+mod lookup;
 mod open;
 mod operations;
 mod pattern;

@@ -13,13 +13,36 @@ use crate::dicom::keys::{Column, Key, Level, key};
 use crate::dicom::query::{Case, Condition, Matching};
 use crate::dicom::{fold, temporal};
 
-/// A column: table, name, suffix.
+/// A column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Col(
-    pub(super) &'static str,
-    pub(super) &'static str,
-    pub(super) &'static str,
-);
+pub(super) struct Col {
+    /// Name or alias of its table.
+    pub(super) table: &'static str,
+    /// Its name.
+    pub(super) name: &'static str,
+    /// `_norm` for the folded twin.
+    pub(super) suffix: &'static str,
+    /// Its index must not be used.
+    pub(super) hidden: bool,
+}
+
+/// A column of a table.
+const fn column_of(table: &'static str, name: &'static str) -> Col {
+    Col {
+        table,
+        name,
+        suffix: "",
+        hidden: false,
+    }
+}
+
+/// The folded twin of a column.
+const fn twin(col: Col) -> Col {
+    Col {
+        suffix: "_norm",
+        ..col
+    }
+}
 
 /// What a column must be.
 #[derive(Debug, Clone, PartialEq)]
@@ -161,11 +184,11 @@ fn key_term(condition: &Condition, level: Level) -> Option<Term> {
         (matching, Column::Date(name)) => date_term(key, name, matching),
         (matching, Column::Time(name)) => time_term(key, name, matching),
         (matching, Column::Number(name)) => {
-            number_term(Col(table(key.level), name, ""), key.level, matching)
+            number_term(column_of(table(key.level), name), key.level, matching)
         }
         (matching, Column::Computed("modalities")) => modalities_term(matching, condition.case),
         (matching, Column::Computed(name)) => {
-            number_term(Col(table(key.level), name, ""), key.level, matching)
+            number_term(column_of(table(key.level), name), key.level, matching)
         }
     }
 }
@@ -192,7 +215,7 @@ fn whole_values(col: Col, norm: bool, values: &[String], case: Case) -> Vec<(Col
     let mut tests = Vec::new();
     if norm {
         let folded = values.iter().map(|value| rows::clean(&fold::text(value)));
-        tests.push((Col(col.0, col.1, "_norm"), Test::OneOf(folded.collect())));
+        tests.push((twin(col), Test::OneOf(folded.collect())));
     }
     if !norm || case == Case::Sensitive {
         let exact = values.iter().map(|value| rows::clean(value));
@@ -206,7 +229,7 @@ fn pattern_tests(col: Col, norm: bool, text: &str, case: Case) -> Vec<(Col, Test
     let mut tests = Vec::new();
     if norm {
         let pattern = Pattern::parse(text, fold::text);
-        tests.push((Col(col.0, col.1, "_norm"), Test::Matches(pattern)));
+        tests.push((twin(col), Test::Matches(pattern)));
     }
     if !norm || case == Case::Sensitive {
         tests.push((col, Test::Matches(Pattern::parse(text, str::to_owned))));
@@ -215,7 +238,7 @@ fn pattern_tests(col: Col, norm: bool, text: &str, case: Case) -> Vec<(Col, Test
 }
 
 fn text_term(key: &Key, name: &'static str, matching: &Matching, case: Case) -> Option<Term> {
-    let col = Col(table(key.level), name, "");
+    let col = column_of(table(key.level), name);
     let norm = has_norm(key);
     let whole = whole_breadth(name);
     let patterned = |text: &str| match text.find(['*', '?']) {
@@ -264,7 +287,7 @@ fn whole_breadth(column: &str) -> Breadth {
 }
 
 fn date_term(key: &Key, name: &'static str, matching: &Matching) -> Option<Term> {
-    let col = Col(table(key.level), name, "");
+    let col = column_of(table(key.level), name);
     let whole = if matches!(name, "study_date" | "patient_birth_date" | "pps_start_date") {
         Breadth::Narrow
     } else {
@@ -283,7 +306,7 @@ fn date_term(key: &Key, name: &'static str, matching: &Matching) -> Option<Term>
                 return None;
             };
             let test = Test::Moment {
-                time: Col(table(key.level), time, ""),
+                time: column_of(table(key.level), time),
                 from: split_moment(from.as_deref())?,
                 to: split_moment(to.as_deref())?,
             };
@@ -326,7 +349,7 @@ fn time_term(key: &Key, name: &'static str, matching: &Matching) -> Option<Term>
         Matching::Empty => Test::Empty,
         _ => return None,
     };
-    let tests = vec![(Col(table(key.level), name, ""), test)];
+    let tests = vec![(column_of(table(key.level), name), test)];
     Some(row_term(Breadth::Unindexed, key.level, [tests]))
 }
 
@@ -350,7 +373,7 @@ fn whole_number(value: f64) -> Option<i64> {
 }
 
 fn modalities_term(matching: &Matching, case: Case) -> Option<Term> {
-    let col = Col("series", "modality", "");
+    let col = column_of("series", "modality");
     let any = match matching {
         Matching::Single(value) => vec![whole_values(col, true, std::slice::from_ref(value), case)],
         Matching::AnyOf(values) => vec![whole_values(col, true, values, case)],
@@ -361,7 +384,7 @@ fn modalities_term(matching: &Matching, case: Case) -> Option<Term> {
             .collect(),
         Matching::Empty => {
             let none = Test::OneOf(vec![String::new()]);
-            let tests = vec![(Col("study", "modalities", ""), none)];
+            let tests = vec![(column_of("study", "modalities"), none)];
             return Some(row_term(Breadth::Unindexed, Level::Study, [tests]));
         }
         _ => return None,
@@ -378,8 +401,8 @@ fn modalities_term(matching: &Matching, case: Case) -> Option<Term> {
     })
 }
 
-const NAME: Col = Col("study_name", "text", "");
-const WORD: Col = Col("study_name_word", "text", "");
+const NAME: Col = column_of("study_name", "text");
+const WORD: Col = column_of("study_name_word", "text");
 
 /// The term of a name, given where its groups and where its word suffixes are.
 fn name_term(
@@ -448,9 +471,9 @@ fn name_pattern(group: &str) -> Pattern {
     Pattern::parse(group.trim_end_matches('^'), fold_components)
 }
 
-const TEXT: Col = Col("query_tag_value", "text", "");
-const FOLDED: Col = Col("query_tag_value", "text", "_norm");
-const NUMBER: Col = Col("query_tag_value", "number", "");
+const TEXT: Col = column_of("query_tag_value", "text");
+const FOLDED: Col = twin(TEXT);
+const NUMBER: Col = column_of("query_tag_value", "number");
 
 /// The term of a condition on the attribute of a tag that is ready.
 fn tag_term(condition: &Condition, level: Level, tags: &[TagRow]) -> Option<Term> {

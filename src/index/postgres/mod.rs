@@ -11,6 +11,7 @@ use sqlx::{
     ConnectOptions, Connection, Executor, PgConnection, Pool, Postgres, QueryBuilder, Transaction,
 };
 
+use super::conditions::push_col;
 use super::open::IndexOptions;
 use super::pattern::Pattern;
 use super::sql::{Dialect, Driver, Refusal, SqlIndex, Statement, columns, driver_methods};
@@ -29,9 +30,9 @@ const SCHEMA_LOCK: i64 = 0x5374_6F77_7363_6865;
 
 /// What each connection is told first.
 ///
-/// Plans are made for the values at hand: which index is best depends on them. A node that hangs inside a transaction
-/// must not block the others for ever.
-const SESSION: &str = "set plan_cache_mode = force_custom_plan; set jit = off; \
+/// Plans are made for the values at hand: which index is best depends on them; and for disks without moving parts. A
+/// node that hangs inside a transaction must not block the others for ever.
+const SESSION: &str = "set plan_cache_mode = force_custom_plan; set jit = off; set random_page_cost = 1.1; \
      set lock_timeout = '30s'; set idle_in_transaction_session_timeout = '60s'";
 
 columns!(PgRow);
@@ -109,7 +110,7 @@ impl Dialect for Postgres {
     }
 
     fn push_contains(statement: &mut Statement<Self>, col: Col, pattern: &Pattern, _: bool) {
-        statement.push(col.0).push(".").push(col.1).push(col.2);
+        push_col(statement, col);
         Self::push_matches(statement, pattern);
     }
 }

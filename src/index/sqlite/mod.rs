@@ -11,6 +11,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, Pool, QueryBuilder, Sqlite, Transaction};
 
+use super::conditions::push_col;
 use super::open::IndexOptions;
 use super::pattern::Pattern;
 use super::sql::{Dialect, Driver, Refusal, SqlIndex, Statement, columns, driver_methods};
@@ -82,7 +83,7 @@ impl Dialect for Sqlite {
             Self::push_matches(statement, pattern);
             statement.push(")");
         } else {
-            statement.push(col.0).push(".").push(col.1).push(col.2);
+            push_col(statement, col);
             Self::push_matches(statement, pattern);
         }
     }

@@ -1,7 +1,7 @@
 //! What a scope hides does not exist.
 
 use stowage::dicom::keys::Level;
-use stowage::index::{FeedRange, WithMetadata};
+use stowage::index::{FeedRange, Inserted, WithMetadata};
 use stowage::scope::{Partition, Scope, Visible};
 
 use super::on_each_back_end;
@@ -9,6 +9,7 @@ use crate::support::index::{Sample, TestIndex, name, store, target};
 use crate::support::queries::query;
 
 on_each_back_end!(
+    a_limited_sender_pulls_no_study_into_view,
     a_partition_hides_the_others,
     only_the_named_patients_and_studies_exist
 );
@@ -133,4 +134,45 @@ async fn only_the_named_patients_and_studies_exist(index: &TestIndex) {
             .len(),
         2
     );
+}
+
+async fn a_limited_sender_pulls_no_study_into_view(index: &TestIndex) {
+    let id = 0x0010_0020;
+    let p = Visible::Only {
+        patients: vec!["P".to_owned()],
+        studies: Vec::new(),
+    };
+    store(index, &[Sample::new(1, 1, 1).with(id, "Q")]).await;
+    let batch = [
+        Sample::new(1, 2, 1).with(id, "P").sent_by(p.clone()),
+        Sample::new(2, 1, 1).with(id, "P").sent_by(p.clone()),
+        Sample::new(2, 1, 2).with(id, "Q").sent_by(p.clone()),
+        Sample::new(3, 1, 1).with(id, "Q"),
+        // Tells neither that it exists nor that it does not.
+        Sample::new(1, 1, 1).with(id, "Q").sent_by(p.clone()),
+    ];
+    let batch: Vec<_> = batch.iter().map(Sample::build).collect();
+    let inserted = index.insert(&batch).await.unwrap();
+    let stored: Vec<bool> = inserted
+        .iter()
+        .map(|one| matches!(one, Inserted::Stored { .. }))
+        .collect();
+    assert_eq!(stored, [false, true, false, true, false]);
+    for at in [0, 2, 4] {
+        assert_eq!(inserted[at], Inserted::Outside, "{at}");
+    }
+    let scope = Scope {
+        visible: p,
+        ..Scope::everything()
+    };
+    for (study, exists) in [(1, false), (2, true), (3, false)] {
+        let wanted = target(study, None, None);
+        let version = index.version(&scope, &wanted).await.unwrap();
+        assert_eq!(version.is_some(), exists, "{study}");
+    }
+    let everything = Scope::everything();
+    let wanted = target(1, None, None);
+    let left = index.version(&everything, &wanted).await.unwrap();
+    assert_eq!(left.unwrap().instances, 1);
+    assert!(index.counter_errors(10).await.unwrap().is_empty());
 }

@@ -1,0 +1,226 @@
+//! Checks and tests of a search as SQL.
+//!
+//! Invariant: column names come from the key table and from here, values are bound.
+
+use super::lookup::Part;
+use super::pattern::behind;
+use super::sql::{Dialect, Statement};
+use super::tag_values::WORDS;
+use super::terms::{Check, Col, Source, Test};
+use crate::dicom::keys::Level;
+
+/// Appends one check.
+pub(super) fn push_check<D: Dialect>(
+    sql: &mut Statement<D>,
+    check: &Check,
+    part: Part,
+    partition: i64,
+    trigrams: bool,
+) {
+    let (outer, inner, table, name) = match check.source {
+        Source::Row(_) => return push_row_tests(sql, check, part),
+        Source::Name(_) => ("study.id", "study_row", "study_name", "study_name"),
+        Source::Word(_) => (
+            "study.id",
+            "study_row",
+            "study_name_word",
+            "study_name_word",
+        ),
+        Source::SeriesOfStudy => ("study.id", "study_row", "series as of_study", "of_study"),
+        Source::Tag { level, .. } => match level {
+            Level::Study => (
+                "study.id",
+                "study_row",
+                "query_tag_value",
+                "query_tag_value",
+            ),
+            Level::Series => (
+                "series.id",
+                "series_row",
+                "query_tag_value",
+                "query_tag_value",
+            ),
+            Level::Instance => (
+                "instance.watermark",
+                "watermark",
+                "query_tag_value",
+                "query_tag_value",
+            ),
+        },
+    };
+    let absent = check.tests.iter().any(|(_, test)| *test == Test::Empty);
+    let drives = part == Part::Drives && !absent;
+    if absent {
+        sql.push("not ");
+    }
+    if drives {
+        sql.push(outer)
+            .push(" in (select ")
+            .push(inner)
+            .push(" from ")
+            .push(table);
+        sql.push(" where partition = ").int(partition);
+    } else {
+        sql.push("exists (select 1 from ")
+            .push(table)
+            .push(" where ");
+        sql.push(name).push(".").push(inner).push(" = ").push(outer);
+    }
+    push_source(sql, check.source);
+    for (col, test) in &check.tests {
+        if *test != Test::Empty {
+            sql.push(" and ");
+            push_test(
+                sql,
+                Col {
+                    table: name,
+                    ..*col
+                },
+                test,
+                drives && trigrams,
+            );
+        }
+    }
+    // The offset keeps Postgres from turning a look per row into a join with everything.
+    sql.push(if drives { ")" } else { " limit 1 offset 0)" });
+}
+
+fn push_row_tests<D: Dialect>(sql: &mut Statement<D>, check: &Check, part: Part) {
+    for (i, (col, test)) in check.tests.iter().enumerate() {
+        if i > 0 {
+            sql.push(" and ");
+        }
+        let hidden = part == Part::Tests && !matches!(test, Test::Numbers(_) | Test::Reals(_));
+        push_test(sql, Col { hidden, ..*col }, test, false);
+    }
+}
+
+/// Appends which rows of a source's table belong to it.
+pub(super) fn push_source<D: Dialect>(sql: &mut Statement<D>, source: Source) {
+    match source {
+        Source::Name(kind) | Source::Word(kind) => {
+            sql.push(" and kind = ").int(kind);
+        }
+        Source::Tag { id, words, .. } => {
+            sql.push(" and tag = ").int(id);
+            sql.push(if words {
+                " and part >= "
+            } else {
+                " and part < "
+            })
+            .int(WORDS);
+        }
+        Source::Row(_) | Source::SeriesOfStudy => {}
+    }
+}
+
+/// Appends a column.
+pub(super) fn push_col<D: Dialect>(sql: &mut Statement<D>, col: Col) {
+    sql.push(if col.hidden { "(" } else { "" });
+    sql.push(col.table)
+        .push(".")
+        .push(col.name)
+        .push(col.suffix);
+    // An expression has no index.
+    sql.push(if col.hidden { " || '')" } else { "" });
+}
+
+/// Appends a test of a column; `trigrams` allows the trigram index of names.
+pub(super) fn push_test<D: Dialect>(sql: &mut Statement<D>, col: Col, test: &Test, trigrams: bool) {
+    match test {
+        Test::OneOf(values) if values.is_empty() => {
+            sql.push("1 = 0");
+        }
+        Test::Numbers(values) if values.is_empty() => {
+            sql.push("1 = 0");
+        }
+        Test::Reals(values) if values.is_empty() => {
+            sql.push("1 = 0");
+        }
+        Test::OneOf(values) => {
+            push_col(sql, col);
+            match values.as_slice() {
+                [value] => sql.push(" = ").text(value),
+                values => sql.push(" in ").texts(values.iter().map(String::as_str)),
+            };
+        }
+        Test::Numbers(values) => {
+            push_col(sql, col);
+            match values.as_slice() {
+                [value] => sql.push(" = ").int(*value),
+                values => sql.push(" in ").ints(values.iter().copied()),
+            };
+        }
+        Test::Reals(values) => {
+            push_col(sql, col);
+            sql.push(" in ").list(values, |sql, value| {
+                sql.opt_float(Some(*value));
+            });
+        }
+        Test::Range(from, to) => push_range(sql, col, from.as_deref(), to.as_deref()),
+        Test::Matches(pattern) => {
+            let prefix = pattern.prefix();
+            if prefix.is_empty() {
+                return D::push_contains(sql, col, pattern, trigrams);
+            }
+            sql.push("(");
+            push_col(sql, col);
+            sql.push(" >= ").text(prefix);
+            if let Some(end) = behind(prefix) {
+                sql.push(" and ");
+                push_col(sql, col);
+                sql.push(" < ").text(&end);
+            }
+            if !pattern.is_prefix() {
+                sql.push(" and ");
+                push_col(sql, col);
+                D::push_matches(sql, pattern);
+            }
+            sql.push(")");
+        }
+        Test::Empty => {
+            push_col(sql, col);
+            sql.push(" is null");
+        }
+        Test::Moment { time, from, to } => push_moment(sql, col, *time, from.as_ref(), to.as_ref()),
+    }
+}
+
+fn push_range<D: Dialect>(sql: &mut Statement<D>, col: Col, from: Option<&str>, to: Option<&str>) {
+    push_col(sql, col);
+    match (from, to) {
+        (Some(from), Some(to)) => sql.push(" between ").text(from).push(" and ").text(to),
+        (Some(from), None) => sql.push(" >= ").text(from),
+        (None, Some(to)) => sql.push(" <= ").text(to),
+        (None, None) => sql.push(" is not null"),
+    };
+}
+
+/// Appends the test of date and time as one moment; on the first and last day a missing time is as good as any.
+fn push_moment<D: Dialect>(
+    sql: &mut Statement<D>,
+    date: Col,
+    time: Col,
+    from: Option<&(String, String)>,
+    to: Option<&(String, String)>,
+) {
+    sql.push("(");
+    push_range(
+        sql,
+        date,
+        from.map(|f| f.0.as_str()),
+        to.map(|t| t.0.as_str()),
+    );
+    for (bound, beyond, within) in [(from, " > ", " >= "), (to, " < ", " <= ")] {
+        if let Some((bound_date, bound_time)) = bound {
+            sql.push(" and (");
+            push_col(sql, date);
+            sql.push(beyond).text(bound_date).push(" or ");
+            push_col(sql, time);
+            sql.push(" is null or ");
+            push_col(sql, time);
+            sql.push(within).text(bound_time).push(")");
+        }
+    }
+    sql.push(")");
+}

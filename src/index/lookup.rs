@@ -1,0 +1,277 @@
+//! The one search builder: the statement of a page.
+//!
+//! Invariant: whatever the way, the statement finds the same rows in the same order.
+
+use super::TagRow;
+use super::WithMetadata;
+use super::conditions::push_check;
+use super::instances::push_scope;
+use super::sql::{Dialect, Statement};
+use super::terms::{Breadth, Check, Source, Term, Test, terms};
+use crate::dicom::keys::Level;
+use crate::dicom::query::Query;
+use crate::scope::{Scope, Visible};
+
+/// How the rows of a page are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Along the order of results, testing each row.
+    Order,
+    /// Like [`Way::Order`], but no further than so many rows.
+    Window(i64),
+    /// Through indexes: that of one broad term, or those of the narrow terms and of the path. The matches are sorted.
+    Index(Option<usize>),
+}
+
+/// How a term takes part in a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Its index finds the rows.
+    Drives,
+    /// It is tested on rows found otherwise, and its index must not tempt the planner.
+    Tests,
+}
+
+/// One search, ready to be written as SQL.
+pub(super) struct Lookup<'q> {
+    /// Who asks.
+    pub(super) scope: &'q Scope,
+    /// What is asked.
+    pub(super) query: &'q Query,
+    /// Its conditions that have an index or a column.
+    pub(super) terms: Vec<Term>,
+    before: Option<i64>,
+    trigrams: bool,
+}
+
+impl<'q> Lookup<'q> {
+    /// Takes a query apart.
+    pub(super) fn new(
+        scope: &'q Scope,
+        query: &'q Query,
+        tags: &[TagRow],
+        before: Option<i64>,
+        trigrams: bool,
+    ) -> Self {
+        Self {
+            scope,
+            query,
+            terms: terms(&query.conditions, query.level, tags),
+            before,
+            trigrams,
+        }
+    }
+
+    /// Whether a check may use the trigram index of names.
+    pub(super) fn may_use_trigrams(&self, check: &Check) -> bool {
+        self.trigrams && matches!(check.source, Source::Name(_))
+    }
+
+    /// Appends the statement for a page.
+    pub(super) fn push_statement<D: Dialect>(
+        &self,
+        sql: &mut Statement<D>,
+        way: Way,
+        with_metadata: WithMetadata,
+    ) {
+        sql.push(match self.query.level {
+            Level::Study => "with page as (select study.id as id",
+            Level::Series => "with page as (select series.id as id",
+            Level::Instance => "with page as (select instance.watermark as id",
+        });
+        self.push_rows(sql, way);
+        sql.push(match (self.query.level, self.keeps_order(way)) {
+            (Level::Study, true) => " order by study.id desc",
+            (Level::Series, true) => " order by series.id desc",
+            (Level::Instance, true) => " order by instance.watermark desc",
+            // Not the bare column: the database would walk along the order in the hope of meeting matches early.
+            (Level::Study, false) => " order by study.id + 0 desc",
+            (Level::Series, false) => " order by series.id + 0 desc",
+            (Level::Instance, false) => " order by instance.watermark + 0 desc",
+        });
+        let limit = self.query.limit.unwrap_or(u64::MAX).saturating_add(1);
+        sql.push(" limit ").int(clamp(limit));
+        sql.push(" offset ").int(clamp(self.query.offset)).push(")");
+        self.push_answer(sql, with_metadata);
+    }
+
+    /// Whether the index that serves the terms yields the order of results by itself.
+    fn keeps_order(&self, way: Way) -> bool {
+        let one_value_of_own = |term: &Term| {
+            let checks = term.any.iter().flatten();
+            let mut tests = checks.flat_map(|check| {
+                let own = check.source == Source::Row(self.query.level);
+                check
+                    .tests
+                    .iter()
+                    .map(move |(_, test)| own && one_value(test))
+            });
+            term.breadth == Breadth::Narrow && tests.all(|one| one)
+        };
+        let path = self.query.study.is_some() && self.query.level != Level::Study;
+        match way {
+            Way::Order | Way::Window(_) => true,
+            Way::Index(_) if self.terms.is_empty() => path,
+            Way::Index(_) => {
+                !path
+                    && self.scope.visible == Visible::All
+                    && self.terms.iter().any(one_value_of_own)
+            }
+        }
+    }
+
+    /// Appends `from … where …`: the rows that match.
+    pub(super) fn push_rows<D: Dialect>(&self, sql: &mut Statement<D>, way: Way) {
+        if let Way::Window(size) = way {
+            self.push_window(sql, size);
+        } else {
+            sql.push(match self.query.level {
+                Level::Study => " from study",
+                Level::Series => " from series join study on study.id = series.study_row",
+                Level::Instance => {
+                    " from instance join series on series.id = instance.series_row \
+                     join study on study.id = instance.study_row"
+                }
+            });
+        }
+        sql.push(" where 1 = 1");
+        push_scope(sql, self.scope);
+        if self.query.level != Level::Study && way == Way::Order {
+            // The joined study says the same; this one is in the row at hand.
+            sql.push(match self.query.level {
+                Level::Series => " and series.partition = ",
+                Level::Study | Level::Instance => " and instance.partition = ",
+            });
+            sql.int(self.scope.partition.0);
+        }
+        if let Some(study) = &self.query.study {
+            sql.push(" and study.study_uid = ").text(study.as_str());
+        }
+        if let (Some(series), true) = (&self.query.series, self.query.level != Level::Study) {
+            sql.push(" and series.series_uid = ").text(series.as_str());
+        }
+        if let Some(before) = self.before.filter(|_| !matches!(way, Way::Window(_))) {
+            self.push_before(sql, before);
+        }
+        for (at, term) in self.terms.iter().enumerate() {
+            let part = match way {
+                Way::Index(Some(driver)) if driver == at => Part::Drives,
+                Way::Index(None) if term.breadth == Breadth::Narrow => Part::Drives,
+                Way::Order | Way::Window(_) | Way::Index(_) => Part::Tests,
+            };
+            sql.push(" and ");
+            self.push_term(sql, term, part);
+        }
+    }
+
+    fn push_term<D: Dialect>(&self, sql: &mut Statement<D>, term: &Term, part: Part) {
+        sql.push("(");
+        for (i, alternative) in term.any.iter().enumerate() {
+            sql.push(if i > 0 { " or (" } else { "(" });
+            for (j, check) in alternative.iter().enumerate() {
+                if j > 0 {
+                    sql.push(" and ");
+                }
+                let partition = self.scope.partition.0;
+                push_check(sql, check, part, partition, self.may_use_trigrams(check));
+            }
+            sql.push(")");
+        }
+        sql.push(")");
+    }
+
+    fn push_before<D: Dialect>(&self, sql: &mut Statement<D>, before: i64) {
+        sql.push(match self.query.level {
+            Level::Study => " and study.id < ",
+            Level::Series => " and series.id < ",
+            Level::Instance => " and instance.watermark < ",
+        });
+        sql.int(before);
+    }
+
+    /// Appends `from` with the newest rows under the name of their table.
+    fn push_window<D: Dialect>(&self, sql: &mut Statement<D>, size: i64) {
+        let (open, order, close) = match self.query.level {
+            Level::Study => (
+                " from (select * from study where study.partition = ",
+                " order by study.id desc limit ",
+                ") as study",
+            ),
+            Level::Series => (
+                " from (select * from series where series.partition = ",
+                " order by series.id desc limit ",
+                ") as series join study on study.id = series.study_row",
+            ),
+            Level::Instance => (
+                " from (select * from instance where instance.partition = ",
+                " order by instance.watermark desc limit ",
+                ") as instance join series on series.id = instance.series_row \
+                 join study on study.id = instance.study_row",
+            ),
+        };
+        sql.push(open).int(self.scope.partition.0);
+        if let Some(before) = self.before {
+            self.push_before(sql, before);
+        }
+        sql.push(order).int(size).push(close);
+    }
+
+    /// Appends what is read of each row of `page`.
+    fn push_answer<D: Dialect>(&self, sql: &mut Statement<D>, with_metadata: WithMetadata) {
+        sql.push(
+            " select page.id as position, study.study_uid, study.attributes as study_attributes, study.modalities, \
+             study.series_count, study.instance_count",
+        );
+        if self.query.level >= Level::Series {
+            sql.push(
+                ", series.series_uid, series.attributes as series_attributes, \
+                 series.instance_count as series_instances",
+            );
+        }
+        if self.query.level == Level::Instance {
+            sql.push(", instance.sop_instance_uid, instance.attributes as instance_attributes");
+        }
+        if with_metadata == WithMetadata::Yes {
+            sql.push(", instance_content.metadata");
+        }
+        sql.push(match self.query.level {
+            Level::Study => " from page join study on study.id = page.id",
+            Level::Series => {
+                " from page join series on series.id = page.id join study on study.id = series.study_row"
+            }
+            Level::Instance => {
+                " from page join instance on instance.watermark = page.id \
+                 join series on series.id = instance.series_row join study on study.id = instance.study_row"
+            }
+        });
+        if with_metadata == WithMetadata::Yes {
+            sql.push(match self.query.level {
+                Level::Study => {
+                    " left join instance_content on instance_content.watermark = study.newest"
+                }
+                Level::Series => {
+                    " left join instance_content on instance_content.watermark = series.newest"
+                }
+                Level::Instance => {
+                    " left join instance_content on instance_content.watermark = instance.watermark"
+                }
+            });
+        }
+        sql.push(" order by page.id desc");
+    }
+}
+
+/// A number from outside in the type of the databases.
+pub(super) fn clamp(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn one_value(test: &Test) -> bool {
+    match test {
+        Test::OneOf(values) => values.len() == 1,
+        Test::Numbers(values) => values.len() == 1,
+        Test::Reals(_) | Test::Range(..) | Test::Matches(_) | Test::Empty | Test::Moment { .. } => {
+            false
+        }
+    }
+}
