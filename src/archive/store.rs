@@ -259,7 +259,8 @@ impl StoreRequest {
         if let Held::Spool(spooling) = &mut part.held {
             write_gathered(spooling).await?;
         }
-        while self.pending.len() >= self.archive.limits.store_concurrency.max(1) {
+        let most = self.archive.limits.store_concurrency.max(1) * self.archive.blobs.overlap();
+        while self.pending.len() >= most {
             self.take_one().await?;
         }
         let (archive, options) = (self.archive.clone(), self.options.clone());

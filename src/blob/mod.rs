@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
 use crate::config::StorageConfig;
@@ -227,6 +227,16 @@ impl Blobs {
         })
     }
 
+    /// How many writes under way pay off where on a disk one would: over a network most of their time is waiting.
+    #[must_use]
+    pub fn overlap(&self) -> usize {
+        match &self.inner.place {
+            Place::Folder { .. } => 1,
+            #[cfg(feature = "cloud")]
+            Place::Bucket(_) => 4,
+        }
+    }
+
     /// A text that no other call in any process returns: time in µs, process and count, in hex.
     #[must_use]
     pub fn serial(&self) -> String {
@@ -373,8 +383,8 @@ impl Blobs {
             Place::Bucket(bucket) => {
                 let mut chunks = bucket.stream(key, offset, length).await?;
                 let mut hasher = blake3::Hasher::new();
-                while let Some(chunk) = chunks.try_next().await? {
-                    hasher.update(&chunk);
+                while let Some(chunk) = chunks.next().await {
+                    hasher.update(&chunk?);
                 }
                 Ok(*hasher.finalize().as_bytes())
             }

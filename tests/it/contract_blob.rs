@@ -58,6 +58,7 @@ macro_rules! promises {
                 super::$name(&super::Store::local().await).await;
             })*
         }
+        #[cfg(feature = "cloud")]
         mod s3 {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
@@ -292,6 +293,7 @@ async fn a_store_that_can_be_used_says_so(store: &Store) {
 }
 
 /// What only an object store can meet.
+#[cfg(feature = "cloud")]
 mod trouble {
     use super::*;
 

@@ -8,6 +8,7 @@
 
 mod changefeed;
 mod clients;
+#[cfg(feature = "cloud")]
 mod cluster;
 mod commands;
 mod configuration;

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 use super::super::location::{BucketUrl, Provider};
@@ -30,18 +30,9 @@ const CREDENTIALS: u64 = 64 * 1024;
 /// Makes the client; nothing is asked of the provider yet.
 pub(super) fn client(bucket: &BucketUrl, storage: &StorageConfig) -> Result<Arc<dyn ObjectStore>> {
     let retry = retry(Duration::from_secs(storage.blob_retry_seconds));
-    let plain = bucket
-        .endpoint
-        .as_ref()
-        .is_some_and(|endpoint| endpoint.starts_with("http://"));
-    let options = ClientOptions::new()
-        .with_connect_timeout(CONNECT)
-        .with_timeout(REQUEST)
-        .with_allow_http(plain);
     let made: object_store::Result<Arc<dyn ObjectStore>> = match bucket.provider {
         Provider::S3 => {
             let mut builder = AmazonS3Builder::from_env()
-                .with_client_options(options)
                 .with_retry(retry)
                 .with_bucket_name(&bucket.name);
             if let Some(endpoint) = &bucket.endpoint {
@@ -56,26 +47,30 @@ pub(super) fn client(bucket: &BucketUrl, storage: &StorageConfig) -> Result<Arc<
                     .with_access_key_id(id)
                     .with_secret_access_key(secret);
             }
+            let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
+            let builder = builder.with_client_options(options(endpoint));
             builder.build().map(|store| Arc::new(store) as _)
         }
         Provider::Azure => {
             let mut builder = MicrosoftAzureBuilder::from_env()
-                .with_client_options(options)
                 .with_retry(retry)
                 .with_container_name(&bucket.name);
             if let Some(endpoint) = &bucket.endpoint {
                 builder = builder.with_endpoint(endpoint.clone());
             }
+            let endpoint = builder.get_config_value(&AzureConfigKey::Endpoint);
+            let builder = builder.with_client_options(options(endpoint));
             builder.build().map(|store| Arc::new(store) as _)
         }
         Provider::Google => {
             let mut builder = GoogleCloudStorageBuilder::from_env()
-                .with_client_options(options)
                 .with_retry(retry)
                 .with_bucket_name(&bucket.name);
             if let Some(endpoint) = &bucket.endpoint {
                 builder = builder.with_base_url(endpoint);
             }
+            let endpoint = builder.get_config_value(&GoogleConfigKey::BaseUrl);
+            let builder = builder.with_client_options(options(endpoint));
             builder.build().map(|store| Arc::new(store) as _)
         }
     };
@@ -85,6 +80,15 @@ pub(super) fn client(bucket: &BucketUrl, storage: &StorageConfig) -> Result<Arc<
             bucket.name
         ))
     })
+}
+
+/// An endpoint of the URL or of the environment that begins with `http://` is wanted so.
+fn options(endpoint: Option<String>) -> ClientOptions {
+    let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
+    ClientOptions::new()
+        .with_connect_timeout(CONNECT)
+        .with_timeout(REQUEST)
+        .with_allow_http(plain)
 }
 
 /// Exponential pauses with jitter.
