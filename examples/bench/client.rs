@@ -3,7 +3,7 @@
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::TcpStream;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Where a service is: address, and the path before `/studies`.
@@ -195,7 +195,7 @@ pub(crate) fn load(
     time: Duration,
 ) -> Result<Load> {
     let heads: Vec<String> = paths.iter().map(|path| base.get(path, headers)).collect();
-    let (next, requests, bytes) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let (next, requests, bytes) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let ready = Barrier::new(clients + 1);
     let mut seconds = 0.0;
     std::thread::scope(|scope| {
@@ -205,7 +205,7 @@ pub(crate) fn load(
             let mut connection = connection?;
             let end = Instant::now() + time;
             loop {
-                let turn = next.fetch_add(1, Ordering::Relaxed) as usize % heads.len();
+                let turn = next.fetch_add(1, Ordering::Relaxed) % heads.len();
                 let answer = connection.get(&heads[turn], None)?;
                 if answer.status != 200 {
                     let what = format!("status {} for {}", answer.status, paths[turn]);

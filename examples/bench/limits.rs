@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{Error, Result, Write};
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
@@ -104,11 +104,11 @@ pub(crate) async fn sql(
              where partition = ?1 order by id desc limit 101"
         }
     };
-    let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
     let start = Instant::now();
     let client = || async {
         while start.elapsed() < time {
-            let turn = next.fetch_add(1, Ordering::Relaxed) as usize % values.len();
+            let turn = next.fetch_add(1, Ordering::Relaxed) % values.len();
             let mut query = sqlx::query(text).bind(Partition::DEFAULT.0);
             if bare != Bare::Page {
                 query = query.bind(&values[turn]);

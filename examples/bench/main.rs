@@ -62,7 +62,13 @@ impl Arguments {
 
     /// A count of the full corpus, scaled.
     fn scaled(&self, count: u32) -> u32 {
-        (f64::from(count) * self.scale).ceil().max(1.0) as u32
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a float saturates when cast"
+        )]
+        let scaled = (f64::from(count) * self.scale).ceil() as u32;
+        scaled.max(1)
     }
 
     /// All servers under test, the own one first.

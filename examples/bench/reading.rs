@@ -132,7 +132,7 @@ impl Reader<'_> {
                 Unit::Requests => done.requests as f64,
             } / done.seconds)
         };
-        let mut actors: Vec<(String, Box<dyn FnMut(usize) -> Result<f64>>)> = Vec::new();
+        let mut actors: Vec<table::Actor<'_>> = Vec::new();
         for base in &self.bases {
             actors.push((
                 base.name.clone(),
@@ -202,7 +202,7 @@ impl Reader<'_> {
                 let done = load(base, paths, FRAMES, 8, time)?;
                 Ok(done.requests as f64 / done.seconds)
             };
-            let mut actors: Vec<(String, Box<dyn FnMut(usize) -> Result<f64>>)> = vec![
+            let mut actors: Vec<table::Actor<'_>> = vec![
                 (base.name.clone(), Box::new(|_| rate(large))),
                 ("single-frame".to_owned(), Box::new(|_| rate(single))),
             ];

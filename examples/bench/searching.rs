@@ -1,8 +1,8 @@
 //! QIDO beside bare SQL on the same file, and the time from start to the first answer.
 
 use std::fs;
-use std::io::{Error, Result};
-use std::path::{Path, PathBuf};
+use std::io::Error;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use stowage::index::{IndexOptions, open};
@@ -80,7 +80,7 @@ fn searches(arguments: &Arguments, runtime: &Runtime, data: &Path, studies: u64)
                 .collect(),
         };
         let (pool, paths) = (&pool, &paths);
-        let mut actors: Vec<(String, Box<dyn FnMut(usize) -> Result<f64>>)> = Vec::new();
+        let mut actors: Vec<table::Actor<'_>> = Vec::new();
         for base in arguments.bases(&server.base)? {
             let name = base.name.clone();
             let search = move |_| {
@@ -111,7 +111,7 @@ fn searches(arguments: &Arguments, runtime: &Runtime, data: &Path, studies: u64)
     Ok(())
 }
 
-fn start(arguments: &Arguments, data: &PathBuf, what: &str) -> Outcome<()> {
+fn start(arguments: &Arguments, data: &Path, what: &str) -> Outcome<()> {
     let mut times = Vec::new();
     for _ in 0..arguments.rounds {
         let begun = Instant::now();

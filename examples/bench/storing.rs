@@ -144,13 +144,13 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome<()> {
             arguments,
             &server,
             "STOW CT, 1 per request, 4 clients",
-            corpus::ct(0),
+            &corpus::ct(0),
         )?;
         singles(
             arguments,
             &server,
             "STOW tiny, 1 per request, 4 clients",
-            corpus::tiny(0),
+            &corpus::tiny(0),
         )?;
         table::note(&format!(
             "| STOW above: memory idle {idle:.0}, peak {:.0} |",
@@ -181,7 +181,7 @@ fn groups(
     let payload: usize = requests.iter().map(|r| locked(r).payload()).sum();
     let megabytes = payload as f64 / 1e6;
     let folder = arguments.work.join("written");
-    let mut actors: Vec<(String, Box<dyn FnMut(usize) -> Result<f64>>)> = Vec::new();
+    let mut actors: Vec<table::Actor<'_>> = Vec::new();
     let requests = &requests;
     for base in arguments.bases(&server.base)? {
         let store = move |_| {
@@ -226,11 +226,11 @@ fn base_name(arguments: &Arguments, at: usize) -> String {
     }
 }
 
-fn singles(arguments: &Arguments, server: &Server, what: &str, file: File) -> Outcome<()> {
+fn singles(arguments: &Arguments, server: &Server, what: &str, file: &File) -> Outcome<()> {
     let time = Duration::from_millis(arguments.millis);
     let folder = arguments.work.join("written");
     let sample = file.bytes.clone();
-    let mut actors: Vec<(String, Box<dyn FnMut(usize) -> Result<f64>>)> = Vec::new();
+    let mut actors: Vec<table::Actor<'_>> = Vec::new();
     for base in arguments.bases(&server.base)? {
         let file = file.clone();
         let store = move |_| {
@@ -370,7 +370,7 @@ fn large(arguments: &Arguments, server: &Server, frames: u32) -> Outcome<()> {
     let megabytes = object.borrow().length() as f64 / 1e6;
     let peak = RefCell::new(0.0_f64);
     let peak = &peak;
-    let mut actors: Vec<(String, Box<dyn FnMut(usize) -> Result<f64>>)> = Vec::new();
+    let mut actors: Vec<table::Actor<'_>> = Vec::new();
     for base in arguments.bases(&server.base)? {
         let own = base.name == server.base.name;
         let store = move |_| {

@@ -12,6 +12,9 @@ pub(crate) struct Row {
     rates: Vec<Vec<f64>>,
 }
 
+/// Who is asked, and what answers a rate when told the round.
+pub(crate) type Actor<'a> = (String, Box<dyn FnMut(usize) -> Result<f64> + 'a>);
+
 /// Measures: each round asks everybody once, the order turning from round to round.
 ///
 /// The last of `actors` is the limit.
@@ -20,7 +23,7 @@ pub(crate) fn measure(
     unit: &'static str,
     goal: f64,
     rounds: usize,
-    actors: &mut [(String, Box<dyn FnMut(usize) -> Result<f64> + '_>)],
+    actors: &mut [Actor<'_>],
 ) -> Result<Row> {
     let mut rates = vec![Vec::new(); actors.len()];
     for round in 0..rounds {

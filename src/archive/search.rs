@@ -4,9 +4,12 @@
 //! of the newest instance of each row, slowly and bounded, and a warning says so.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
 use serde_json::value::RawValue;
 
 use super::Archive;
@@ -20,20 +23,37 @@ use crate::scope::Scope;
 
 /// Largest metadata of one instance that is read back, in bytes.
 const MAX_METADATA: usize = 1 << 30;
+/// Rows asked of the index at a time; each time it may have to look at all that match, so they are many.
+const PAGE: u64 = 5_000;
+/// Rows with metadata asked for at first, before it is known how large they are.
+const FIRST_PAGE: u64 = 10;
+/// Bytes of metadata asked of the index at a time, about.
+const PAGE_BYTES: usize = 8 << 20;
 /// Rows looked at while matching attributes without a place in the index.
 const SCAN: u64 = 20_000;
 /// Rows asked of the index at a time while scanning.
 const SCAN_PAGE: u64 = 500;
 
 /// What a search answers.
-#[derive(Debug, Default)]
 pub struct Answer {
-    /// Matching rows, newest first.
-    pub rows: Vec<Row>,
+    /// Matching rows, newest first; the first ones were read.
+    pub rows: BoxStream<'static, Result<Row>>,
+    /// Whether there are none.
+    pub empty: bool,
     /// Rows behind the last one: known exactly, or `None` when there are none.
     pub remaining: Option<u64>,
     /// What the client should know, as texts for `Warning: 299`.
     pub warnings: Vec<String>,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer")
+            .field("empty", &self.empty)
+            .field("remaining", &self.remaining)
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One matching study, series or instance.
@@ -95,52 +115,83 @@ impl Archive {
             .cloned()
             .collect();
         let wanted = Wanted::new(query, fields);
-        let (found, remaining) = if plain.is_empty() {
+        let mut warnings = Vec::new();
+        let (first, rest, remaining) = if plain.is_empty() {
             self.search_index(scope, query, tags, wanted.metadata)
                 .await?
         } else {
-            self.search_scanning(scope, query, tags, &plain).await?
+            warnings.push("Attributes without an index were matched by a slow scan; an extended query tag makes them fast".to_owned());
+            let (rows, remaining) = self.search_scanning(scope, query, tags, &plain).await?;
+            (rows, stream::empty().boxed(), remaining)
         };
-        let mut answer = Answer {
-            rows: Vec::with_capacity(found.len()),
+        let empty = first.is_empty();
+        let rows = stream::iter(first.into_iter().map(Ok)).chain(rest);
+        Ok(Answer {
+            rows: rows.map(move |row| wanted.pick(&row?)).boxed(),
+            empty,
             remaining,
-            warnings: Vec::new(),
-        };
-        if !plain.is_empty() {
-            answer.warnings.push("Attributes without an index were matched by a slow scan; an extended query tag makes them fast".to_owned());
-        }
-        for row in found {
-            answer.rows.push(wanted.pick(&row)?);
-        }
-        Ok(answer)
+            warnings,
+        })
     }
 
+    /// The first rows, those that follow page by page, and how many lie behind the limit.
     async fn search_index(
         &self,
         scope: &Scope,
         query: &Query,
         tags: &[TagRow],
         metadata: WithMetadata,
-    ) -> Result<(Vec<Found>, Option<u64>)> {
+    ) -> Result<(Vec<Found>, BoxStream<'static, Result<Found>>, Option<u64>)> {
         let ceiling = self.limits.max_results;
+        let limit = query.limit.unwrap_or(ceiling).min(ceiling);
         let mut asked = query.clone();
-        asked.limit = Some(query.limit.unwrap_or(ceiling).min(ceiling));
+        asked.limit = Some(match metadata {
+            WithMetadata::Yes => limit.min(FIRST_PAGE),
+            WithMetadata::No => limit.min(PAGE),
+        });
         let page = self
             .index
             .search(scope, &asked, tags, metadata, None)
             .await?;
-        if !page.more {
-            return Ok((page.rows, None));
-        }
-        if query.limit.is_none() {
+        let left = limit.saturating_sub(page.rows.len() as u64);
+        let Some(before) = page.rows.last().map(|r| r.position).filter(|_| page.more) else {
+            return Ok((page.rows, stream::empty().boxed(), None));
+        };
+        let end = query.offset.saturating_add(limit);
+        let counted = end.saturating_add(if query.limit.is_some() { ceiling } else { 1 });
+        let total = self.index.count(scope, query, tags, counted).await?;
+        let behind = Some(total.saturating_sub(end)).filter(|behind| *behind > 0);
+        if behind.is_some() && query.limit.is_none() {
             let reason = format!(
                 "more than {ceiling} results: narrow the search, or page with limit and offset"
             );
             return Err(ArchiveError::TooLarge { reason });
         }
-        let seen = query.offset + page.rows.len() as u64;
-        let total = self.index.count(scope, query, tags, seen + ceiling).await?;
-        Ok((page.rows, Some(total.saturating_sub(seen).max(1))))
+        let size = fitting(&page.rows);
+        let (index, scope) = (self.index.clone(), scope.clone());
+        let (query, tags): (Query, Arc<[TagRow]>) = (query.clone(), tags.into());
+        let pages = stream::try_unfold((before, left, size), move |(before, left, size)| {
+            let (index, scope, tags) = (index.clone(), scope.clone(), tags.clone());
+            let mut asked = query.clone();
+            asked.offset = 0;
+            asked.limit = Some(left.min(size));
+            async move {
+                if left == 0 {
+                    return Ok(None);
+                }
+                let page = index
+                    .search(&scope, &asked, &tags, metadata, Some(before))
+                    .await?;
+                let Some(last) = page.rows.last() else {
+                    return Ok(None);
+                };
+                let left = left.saturating_sub(page.rows.len() as u64);
+                let next = (last.position, left, fitting(&page.rows));
+                let rows = stream::iter(page.rows.into_iter().map(Ok));
+                Ok::<_, ArchiveError>(Some((rows, next)))
+            }
+        });
+        Ok((page.rows, pages.try_flatten().boxed(), behind))
     }
 
     async fn search_scanning(
@@ -212,22 +263,31 @@ fn metadata_object(row: &Found) -> Result<Option<serde_json::Value>> {
     ))
 }
 
+/// How many rows like these a page may have.
+fn fitting(rows: &[Found]) -> u64 {
+    let bytes = |row: &Found| row.metadata.as_ref().map_or(0, Vec::len);
+    let bytes: usize = rows.iter().map(bytes).sum();
+    let average = bytes / rows.len().max(1);
+    let rows = PAGE_BYTES / average.max(1);
+    u64::try_from(rows).map_or(PAGE, |rows| rows.clamp(1, PAGE))
+}
+
 /// What is taken from each row.
-struct Wanted<'a> {
+struct Wanted {
     level: Level,
     tags: BTreeSet<Tag>,
     paths: Vec<TagPath>,
-    required: &'a [Tag],
+    required: Vec<Tag>,
     everything: bool,
     metadata: WithMetadata,
 }
 
-impl<'a> Wanted<'a> {
-    fn new(query: &'a Query, fields: Fields<'a>) -> Self {
+impl Wanted {
+    fn new(query: &Query, fields: Fields<'_>) -> Self {
         let mut tags: BTreeSet<Tag> = fields.default.iter().copied().collect();
         let mut paths = Vec::new();
         let mut everything = false;
-        let mut name = |path: &'a TagPath| match path.0.as_slice() {
+        let mut name = |path: &TagPath| match path.0.as_slice() {
             [step] if step.creator.is_none() => {
                 tags.insert(step.tag);
             }
@@ -263,7 +323,7 @@ impl<'a> Wanted<'a> {
             level: query.level,
             tags,
             paths,
-            required: fields.required,
+            required: fields.required.to_vec(),
             everything,
             metadata,
         }

@@ -4,21 +4,23 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::array::array_body;
 use super::error::{HttpError, Slug};
 use super::extract::{Access, QueryPairs, TargetPath};
 use super::links::Links;
+use super::multipart::writer::AnswerPart;
 use super::profile::NoMatch;
 use super::represent::{DICOM_XML, Form, accepted, form, many_parts, part};
 use super::wado::header_value;
 use super::{DICOM_JSON, Face};
-use crate::archive::TagRow;
 use crate::archive::fields::{FieldLists, Parents};
 use crate::archive::retrieve::Content;
 use crate::archive::search::{Answer, Row};
+use crate::archive::{ArchiveError, TagRow};
 use crate::auth::Action;
 use crate::dicom::keys::Level;
 use crate::dicom::query::Query;
@@ -180,12 +182,15 @@ async fn respond(
     answer: Answer,
     form: Form,
 ) -> Result<Response, HttpError> {
-    let mut response = if answer.rows.is_empty() && face.profile.no_match == NoMatch::NoContent {
+    let links = links.clone();
+    let mut response = if answer.empty && face.profile.no_match == NoMatch::NoContent {
         StatusCode::NO_CONTENT.into_response()
-    } else if form == Form::Xml && !answer.rows.is_empty() {
-        xml_parts(links, answer.rows).await?
+    } else if form == Form::Xml && !answer.empty {
+        let parts = answer.rows.map(move |row| xml_part(&links, row?));
+        many_parts(DICOM_XML, parts.boxed()).await?
     } else {
-        let body = array(links, answer.rows)?;
+        let objects = answer.rows.map(move |row| Ok(object(&links, row?)?.1));
+        let body = array_body(objects.boxed()).await?;
         (
             [(header::CONTENT_TYPE, HeaderValue::from_static(DICOM_JSON))],
             body,
@@ -208,37 +213,23 @@ async fn respond(
     Ok(response)
 }
 
-/// One part for each result, in the Native DICOM Model.
-async fn xml_parts(links: &Links, rows: Vec<Row>) -> Result<Response, HttpError> {
-    let mut parts = Vec::with_capacity(rows.len());
-    for row in rows {
-        let url = links.resource(row.path());
-        let text = String::from_utf8(array(links, vec![row])?.to_vec());
-        let objects = text
-            .ok()
-            .and_then(|t| serde_json::from_str::<Vec<Map<String, Value>>>(&t).ok());
-        let object = objects.and_then(|o| o.into_iter().next());
-        let object = object.ok_or_else(|| HttpError::broken("a result cannot be written"))?;
-        let text = Bytes::from(xml::write(&object, &url));
-        parts.push(Ok(part(Content::whole(text), DICOM_XML, None, url)));
-    }
-    many_parts(DICOM_XML, stream::iter(parts).boxed()).await
+/// A result in the Native DICOM Model.
+fn xml_part(links: &Links, row: Row) -> Result<AnswerPart, ArchiveError> {
+    let corrupt = || ArchiveError::Lost { what: "a result" };
+    let (url, text) = object(links, row).map_err(|_| corrupt())?;
+    let object: Map<String, Value> = serde_json::from_slice(&text).map_err(|_| corrupt())?;
+    let text = Bytes::from(xml::write(&object, &url));
+    Ok(part(Content::whole(text), DICOM_XML, None, url))
 }
 
-fn array(links: &Links, rows: Vec<Row>) -> Result<Bytes, HttpError> {
-    let mut body = b"[".to_vec();
-    for (i, mut row) in rows.into_iter().enumerate() {
-        if i > 0 {
-            body.push(b',');
-        }
-        let url = links.resource(row.path());
-        let url = json!({ "vr": "UR", "Value": [url] }).to_string();
-        let url =
-            RawValue::from_string(url).map_err(|_| HttpError::broken("a URL cannot be written"))?;
-        row.attributes.insert("00081190".to_owned(), url);
-        serde_json::to_writer(&mut body, &row.attributes)
-            .map_err(|_| HttpError::broken("a result cannot be written"))?;
-    }
-    body.push(b']');
-    Ok(Bytes::from(body))
+/// Where a result can be retrieved, and the result as JSON.
+fn object(links: &Links, mut row: Row) -> Result<(String, Vec<u8>), HttpError> {
+    let url = links.resource(row.path());
+    let value = json!({ "vr": "UR", "Value": [url] }).to_string();
+    let value =
+        RawValue::from_string(value).map_err(|_| HttpError::broken("a URL cannot be written"))?;
+    row.attributes.insert("00081190".to_owned(), value);
+    let text = serde_json::to_vec(&row.attributes)
+        .map_err(|_| HttpError::broken("a result cannot be written"))?;
+    Ok((url, text))
 }

@@ -15,6 +15,7 @@ mod configuration;
 mod conformance;
 mod contract_blob;
 mod contract_index;
+mod crash;
 mod dcms;
 mod delete;
 mod edge;

@@ -135,7 +135,10 @@ fn digest(mut from: impl Read) -> (u64, blake3::Hash) {
 
 #[track_caller]
 fn check_peak(server: &Server, what: &str) {
-    let peak = server.memory("VmHWM");
+    // The pages of the index that are mapped belong to the system, which takes them away when it needs room.
+    let peak = server
+        .memory("VmHWM")
+        .saturating_sub(server.memory("RssFile"));
     println!("{what}: peak {} MiB", peak / 1024);
     assert!(peak < PEAK, "{what}: peak {peak} KiB");
 }
@@ -265,13 +268,16 @@ fn compressed_pixel_data_by_uri_is_streamed() {
 
 #[test]
 fn metadata_of_large_headers_is_streamed() {
-    let server = Server::start(None);
-    // 60 instances of 4 MiB of text that stays in the metadata.
-    let text = "x".repeat(60_000);
-    let item = DataSet::new().bytes(Tag(0x0040, 0xA160), VR::UT, text.as_bytes());
-    let names: Vec<Name> = (0..60).map(|number| Name::new(3400, 1, number)).collect();
+    let mut server = Server::start(None);
+    // 24 instances of 4 MiB of text that stays in the metadata and does not compress well.
+    let names: Vec<Name> = (0..24).map(|number| Name::new(3400, 1, number)).collect();
     for name in &names {
-        let items = vec![item.clone(); 70];
+        let item = |number: u32| {
+            let noise = noise(&format!("{} {number}", name.instance), 30_000);
+            let text: String = noise.iter().map(|byte| format!("{byte:02x}")).collect();
+            DataSet::new().bytes(Tag(0x0040, 0xA160), VR::UT, text)
+        };
+        let items = (0..70).map(item).collect();
         let data_set = name.data_set().items(
             Tag(0x0040, 0xA730),
             stowage::dicom::build::Lengths::Undefined,
@@ -283,11 +289,18 @@ fn metadata_of_large_headers_is_streamed() {
     for target in [
         format!("/dicom-web{}/metadata", names[0].study_path()),
         "/v2/changefeed?limit=200".to_owned(),
+        format!(
+            "/dicom-web{}/instances?includefield=ContentSequence",
+            names[0].series_path()
+        ),
     ] {
-        server.reset_peak();
+        // What the allocator keeps of earlier requests is not what is measured here.
+        server.terminate();
+        server.wait();
+        server.restart();
         let answer = server.request("GET", &target).accept("*/*").open();
         let (length, _) = digest(answer.expect("an answer"));
-        assert!(length > 240 << 20, "{length}");
+        assert!(length > 95 << 20, "{length}");
         check_peak(&server, &target);
     }
 }

@@ -162,3 +162,53 @@ fn unopened(path: &Path, source: &sqlx::Error) -> IndexError {
         reason: format!("{}: {source}", path.display()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::Trash;
+
+    async fn opened(folder: &tempfile::TempDir) -> SqlIndex<Sqlite> {
+        let path = folder.path().join("index.sqlite");
+        open(&path, &IndexOptions::default()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_from_other_failures() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = opened(&folder).await;
+        let limit = sqlx::query("pragma max_page_count = 1").execute(&index.writers);
+        limit.await.unwrap();
+        let keys: Vec<String> = (0..20_000).map(|i| format!("{i:0100}")).collect();
+        let refused = index.discard(&keys).await;
+        assert!(matches!(refused, Err(IndexError::Full(_))), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_read_only_database_cannot_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = opened(&folder).await;
+        let lock = sqlx::query("pragma query_only = on").execute(&index.writers);
+        lock.await.unwrap();
+        let refused = index.discard(&["key".to_owned()]).await;
+        assert!(matches!(refused, Err(IndexError::Full(_))), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_is_busy_for_too_long_is_unavailable() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index.sqlite");
+        let options = IndexOptions {
+            acquire_timeout: Duration::from_millis(50),
+            ..IndexOptions::default()
+        };
+        let index = open(&path, &options).await.unwrap();
+        let held = Sqlite::begin_write(&index.writers).await.unwrap();
+        let refused = index.discard(&["key".to_owned()]).await;
+        assert!(
+            matches!(refused, Err(IndexError::Unavailable(_))),
+            "{refused:?}"
+        );
+        drop(held);
+    }
+}

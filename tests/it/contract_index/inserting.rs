@@ -342,3 +342,50 @@ async fn opening_again_keeps_everything(index: &TestIndex) {
     }
     assert_eq!(Scope::everything().partition, Partition::DEFAULT);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn several_nodes_make_one_new_sqlite_database() {
+    let folder = tempfile::tempdir().unwrap();
+    make_together(&format!(
+        "sqlite://{}",
+        folder.path().join("new.sqlite").display()
+    ))
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn several_nodes_make_one_new_postgres_database() {
+    if let Some(url) = crate::support::postgres::empty_database().await {
+        make_together(&url).await;
+    }
+}
+
+async fn make_together(url: &str) {
+    let options = stowage::index::IndexOptions::default();
+    let nodes = (0..4).map(|_| stowage::index::open(url, &options));
+    let nodes: Vec<_> = futures_util::future::join_all(nodes)
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    nodes[0]
+        .insert(&[Sample::new(1, 1, 1).build()])
+        .await
+        .unwrap();
+    let rows = nodes[3]
+        .instances(&Scope::everything(), &target(1, None, None), 0, 10)
+        .await;
+    assert_eq!(rows.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn lost_connections_to_postgres_are_replaced() {
+    let Some(index) = crate::support::index::postgres().await else {
+        return;
+    };
+    store(&index, &[Sample::new(1, 1, 1)]).await;
+    crate::support::postgres::disconnect(&index.url).await;
+    index.ping().await.unwrap();
+    store(&index, &[Sample::new(2, 1, 1)]).await;
+    assert_eq!(studies(&index, &[]).await.len(), 2);
+}

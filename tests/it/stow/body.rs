@@ -252,3 +252,28 @@ fn a_client_that_goes_away_leaves_nothing_behind() {
     assert_eq!(server.stored(&name), None);
     server.fsck();
 }
+
+#[test]
+fn a_check_beside_a_running_server_leaves_its_uploads_alone() {
+    let server = Server::start(None);
+    let name = Name::new(10, 1, 1);
+    let file = name.with_bulk(20 << 20);
+    let mut stream = connect(server.address()).expect("the server listens");
+    let head = server
+        .request("POST", "/v2/studies")
+        .header("Content-Type", "application/dicom")
+        .header("Content-Length", &file.bytes.len().to_string())
+        .head();
+    let (first, second) = file.bytes.split_at(18 << 20);
+    stream.write_all(head.as_bytes()).expect("the server reads");
+    stream.write_all(first).expect("the server reads");
+    wait_until("the upload lies in the spool", || {
+        !server.blob_files().is_empty()
+    });
+    server.fsck();
+    stream.write_all(second).expect("the server reads");
+    let answer = Answer::read(stream, false).and_then(Answer::finish);
+    answer.expect("an answer").expect(200);
+    assert!(server.stored(&name) == Some(file.bytes), "other bytes");
+    server.fsck();
+}

@@ -36,40 +36,39 @@ cat >/dev/null
 /// Databases are told apart by it.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A database of its own; none when there is no Postgres, and the output says why.
+/// A database of its own with the schema of the index; none when there is no Postgres, and the output says why.
 ///
 /// # Panics
 /// When there is none although `STOWAGE_TEST_REQUIRE_POSTGRES` is set.
 pub(crate) async fn database() -> Option<String> {
     static TEMPLATE: OnceCell<()> = OnceCell::const_new();
-    let server = server_or_skip()?;
+    let server = required_server()?;
     let template = format!("stowage_template_{}", std::process::id());
     TEMPLATE
         .get_or_init(|| make_template(server, &template))
         .await;
-    let name = next_name();
-    run(
-        server,
-        &["create database ", &name, " template ", &template],
+    Some(make(server, &[" template ", &template]).await)
+}
+
+/// Like [`database`], without anything in it.
+pub(crate) async fn empty_database() -> Option<String> {
+    Some(make(required_server()?, &[]).await)
+}
+
+/// Ends every connection to a database.
+pub(crate) async fn disconnect(url: &str) {
+    let name = url
+        .split('?')
+        .next()
+        .and_then(|base| base.rsplit('/').next());
+    end_connections(
+        required_server().expect("there is a server"),
+        name.unwrap_or(""),
     )
     .await;
-    Some(server.url(&name))
 }
 
-/// As [`database`], but with nothing in it: whoever opens it first makes its schema.
-pub(crate) async fn empty_database() -> Option<String> {
-    let server = server_or_skip()?;
-    let name = next_name();
-    run(server, &["create database ", &name]).await;
-    Some(server.url(&name))
-}
-
-fn next_name() -> String {
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("stowage_{}_{number}", std::process::id())
-}
-
-fn server_or_skip() -> Option<&'static Server> {
+fn required_server() -> Option<&'static Server> {
     match server() {
         Ok(server) => Some(server),
         Err(reason) => {
@@ -81,6 +80,21 @@ fn server_or_skip() -> Option<&'static Server> {
             None
         }
     }
+}
+
+/// Makes a database with a new name; returns its URL.
+async fn make(server: &Server, like: &[&str]) -> String {
+    let name = format!(
+        "stowage_{}_{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    );
+    run(
+        server,
+        &[&["create database ", name.as_str()], like].concat(),
+    )
+    .await;
+    server.url(&name)
 }
 
 /// Where databases are made.
@@ -101,12 +115,16 @@ async fn make_template(server: &Server, name: &str) {
     run(server, &["create database ", name]).await;
     let index = open(&server.url(name), &IndexOptions::default()).await;
     drop(index.expect("the template can be migrated"));
+    end_connections(server, name).await;
+}
+
+async fn end_connections(server: &Server, name: &str) {
     let mut connection = connect(server).await;
     sqlx::query("select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = $1")
         .bind(name)
         .execute(&mut connection)
         .await
-        .expect("connections to the template can be ended");
+        .expect("connections to a database can be ended");
 }
 
 async fn connect(server: &Server) -> PgConnection {

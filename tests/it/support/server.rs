@@ -162,10 +162,19 @@ impl Server {
             .is_none()
     }
 
+    /// Ends it without warning, as a crash does; [`Self::wait`] for it.
+    pub(crate) fn kill(&self) {
+        self.signal("KILL");
+    }
+
     /// Asks it to stop.
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    fn signal(&self, name: &str) {
         let sent = Command::new("sh")
-            .args(["-c", "kill -TERM \"$0\"", &self.pid().to_string()])
+            .args(["-c", &format!("kill -{name} {}", self.pid())])
             .status();
         assert!(sent.expect("a shell").success());
     }
@@ -181,7 +190,7 @@ impl Server {
         ended.expect("it has ended")
     }
 
-    /// Starts it again on the same data, after [`Self::kill`] or [`Self::wait`].
+    /// Starts it again on the same data, after [`Self::wait`].
     pub(crate) fn restart(&mut self) {
         let _ = fs::remove_file(self.folder.path().join("address"));
         self.child = spawn(self.folder.path(), &self.settings);
