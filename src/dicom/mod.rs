@@ -4,6 +4,7 @@
 pub mod build;
 pub mod charset;
 pub mod codec;
+pub mod compose;
 pub mod endian;
 pub mod error;
 pub mod fold;

@@ -17,7 +17,7 @@ use super::limits::Limits;
 use super::scan::{Element, Event, Scanner};
 use super::source::{Source, Window};
 
-pub use meta::{IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION};
+pub use meta::{IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION, named_group};
 pub use segment::{FrameWriter, Segment, total_length, write};
 
 mod meta;
