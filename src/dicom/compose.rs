@@ -9,6 +9,8 @@ use dicom_core::{Tag, VR};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::explicit::{self, padding};
+use super::header::{ITEM, ITEM_END, SEQUENCE_END, UNDEFINED};
 use super::media;
 use super::rewrite::named_group;
 use super::tag;
@@ -21,7 +23,6 @@ const SOP_CLASS: Tag = Tag(0x0008, 0x0016);
 const SOP_INSTANCE: Tag = Tag(0x0008, 0x0018);
 const AVAILABLE_TRANSFER_SYNTAX: Tag = Tag(0x0008, 0x3002);
 const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
-const UNDEFINED: u32 = u32::MAX;
 /// Longest value of an element with a 32-bit length.
 const LONGEST: u64 = 0xFFFF_FFFE;
 
@@ -297,12 +298,12 @@ impl<'a> Composer<'a> {
                 }
                 Step::Items(mut rest) => {
                     let Some(item) = rest.next() else {
-                        self.delimiter(Tag(0xFFFE, 0xE0DD), 0);
+                        self.delimiter(SEQUENCE_END, 0);
                         self.path.pop();
                         continue;
                     };
                     steps.push(Step::Items(rest));
-                    self.delimiter(Tag(0xFFFE, 0xE000), UNDEFINED);
+                    self.delimiter(ITEM, UNDEFINED);
                     steps.push(Step::ItemEnd);
                     match item {
                         Value::Object(item) => {
@@ -312,7 +313,7 @@ impl<'a> Composer<'a> {
                         _ => return Err(self.failure(Problem::Value)),
                     }
                 }
-                Step::ItemEnd => self.delimiter(Tag(0xFFFE, 0xE00D), 0),
+                Step::ItemEnd => self.delimiter(ITEM_END, 0),
             }
         }
         Ok(())
@@ -388,7 +389,7 @@ impl<'a> Composer<'a> {
         };
         let mut bytes = bytes.map_err(|problem| self.failure(problem))?;
         if bytes.len() % 2 == 1 {
-            bytes.push(value::padding(vr));
+            bytes.push(padding(vr));
         }
         let length = self.checked(bytes.len() as u64)?;
         self.header(tag, vr, length);
@@ -422,14 +423,14 @@ impl<'a> Composer<'a> {
         if compressed && pixels && self.encapsulated {
             self.header(tag, VR::OB, UNDEFINED);
             // An empty offset table: each frame is one fragment.
-            self.delimiter(Tag(0xFFFE, 0xE000), 0);
+            self.delimiter(ITEM, 0);
             for number in numbers {
                 let length = bulk.parts.get(*number).map_or(0, |part| part.length);
                 let padded = self.checked(length + length % 2)?;
-                self.delimiter(Tag(0xFFFE, 0xE000), padded);
+                self.delimiter(ITEM, padded);
                 self.refer(*number, length);
             }
-            self.delimiter(Tag(0xFFFE, 0xE0DD), 0);
+            self.delimiter(SEQUENCE_END, 0);
             return Ok(());
         }
         let total = numbers
@@ -443,7 +444,7 @@ impl<'a> Composer<'a> {
             self.pieces.push(Piece::Bulk(*number));
         }
         if total % 2 == 1 {
-            self.bytes.push(value::padding(vr));
+            self.bytes.push(padding(vr));
         }
         Ok(())
     }
@@ -465,31 +466,11 @@ impl<'a> Composer<'a> {
     }
 
     fn delimiter(&mut self, tag: Tag, length: u32) {
-        self.tag(tag);
-        self.bytes.extend(length.to_le_bytes());
-    }
-
-    fn tag(&mut self, tag: Tag) {
-        self.bytes.extend(tag.0.to_le_bytes());
-        self.bytes.extend(tag.1.to_le_bytes());
+        explicit::item(&mut self.bytes, tag, length);
     }
 
     fn header(&mut self, tag: Tag, vr: VR, length: u32) {
-        self.tag(tag);
-        let short = u16::try_from(length).ok().filter(|_| !value::is_long(vr));
-        match short {
-            Some(length) => {
-                self.bytes.extend(vr.to_bytes());
-                self.bytes.extend(length.to_le_bytes());
-            }
-            None => {
-                // What is too long for a VR with a 16-bit length goes out as UN (PS3.5 §6.2.2).
-                let vr = if value::is_long(vr) { vr } else { VR::UN };
-                self.bytes.extend(vr.to_bytes());
-                self.bytes.extend([0, 0]);
-                self.bytes.extend(length.to_le_bytes());
-            }
-        }
+        explicit::head(&mut self.bytes, tag, vr, length);
     }
 }
 

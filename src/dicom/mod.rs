@@ -7,6 +7,7 @@ pub mod codec;
 pub mod compose;
 pub mod endian;
 pub mod error;
+mod explicit;
 pub mod fold;
 pub mod frames;
 pub mod header;

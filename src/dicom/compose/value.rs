@@ -7,24 +7,6 @@ use serde_json::Value;
 
 use super::{Problem, hex_tag};
 
-/// Whether the VR has a 32-bit length.
-pub(super) fn is_long(vr: VR) -> bool {
-    use VR::{OB, OD, OF, OL, OV, OW, SQ, SV, UC, UN, UR, UT, UV};
-    matches!(
-        vr,
-        OB | OD | OF | OL | OV | OW | SQ | SV | UC | UN | UR | UT | UV
-    )
-}
-
-/// What makes a value of odd length even.
-pub(super) fn padding(vr: VR) -> u8 {
-    use VR::{OB, OD, OF, OL, OV, OW, UI, UN};
-    match vr {
-        UI | OB | OD | OF | OL | OV | OW | UN => 0,
-        _ => b' ',
-    }
-}
-
 /// The bytes of `InlineBinary`.
 pub(super) fn inline(text: &Value) -> Result<Vec<u8>, Problem> {
     // PS3.18 has a string; some writers put it into a list.
