@@ -54,6 +54,9 @@ pub struct FsckArgs {
     /// Mend: rows whose blob is missing are deleted, blobs without a row go onto the trash.
     #[arg(long)]
     pub repair: bool,
+    /// With `--repair`: delete rows also when more than a tenth of all blobs is missing.
+    #[arg(long, requires = "repair")]
+    pub force: bool,
     /// Leave blobs alone that were written within this many seconds: their request may still run.
     #[arg(long, default_value_t = 3600)]
     pub young_seconds: u64,

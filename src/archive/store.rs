@@ -26,6 +26,7 @@ use crate::dicom::instance::{Finding, Instance};
 use crate::dicom::source::{FileSource, Source};
 use crate::dicom::uid::{InstanceName, StudyUid};
 use crate::dicom::walk::{WalkOptions, walk};
+use crate::fault;
 use crate::index::{Inserted, NewInstance, Place};
 use crate::scope::{Partition, Visible};
 
@@ -420,6 +421,7 @@ async fn write_gathered(spooling: &mut Spooling) -> Result<()> {
     let wrote = tokio::task::spawn_blocking(move || {
         let mut file = file;
         file.write_all(&gathered).map_err(spool_failure)?;
+        fault::point("store.spooled");
         hasher.update(&gathered);
         let mut gathered = gathered;
         gathered.clear();

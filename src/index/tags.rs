@@ -21,6 +21,7 @@ use crate::dicom::keys::Level;
 use crate::dicom::metadata;
 use crate::dicom::query_tag::{MAX_TAGS, QueryTag, SUPPORTED};
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
+use crate::fault;
 
 /// Instances indexed in one transaction.
 const PORTION: i64 = 200;
@@ -235,7 +236,9 @@ impl<D: Dialect> SqlIndex<D> {
                 .int(now_micros());
         });
         sql.run(&mut transaction).await?;
+        fault::point("tags.listed");
         transaction.commit().await?;
+        fault::point("tags.added");
         Ok(TagsAdded::Added)
     }
 
@@ -309,6 +312,7 @@ impl<D: Dialect> SqlIndex<D> {
         }
         values.0.retain(|(tag, _), _| present.contains(tag));
         values.write::<D>(&mut transaction, Newer::Kept).await?;
+        fault::point("tags.values");
         for (at, tag) in tags
             .iter()
             .enumerate()
@@ -317,6 +321,7 @@ impl<D: Dialect> SqlIndex<D> {
             write_errors::<D>(&mut transaction, (at, tag), found, &places).await?;
         }
         save.run(&mut transaction).await?;
+        fault::point("tags.portion");
         transaction.commit().await
     }
 
@@ -328,6 +333,7 @@ impl<D: Dialect> SqlIndex<D> {
         sql.text(operation);
         sql.run(&mut transaction).await?;
         save.run(&mut transaction).await?;
+        fault::point("tags.ready");
         transaction.commit().await
     }
 }
