@@ -381,6 +381,9 @@ pub trait Audit: Send + Sync {
     /// Every instance of every partition, ascending by watermark, those above `after`, at most `limit`.
     async fn all_instances(&self, after: i64, limit: u32) -> Result<Vec<InstanceRow>>;
 
+    /// Highest watermark that is stored; 0 without instances.
+    async fn newest_watermark(&self) -> Result<i64>;
+
     /// Which of these keys are used by an instance row or lie on the trash.
     async fn known_keys(&self, keys: &[String]) -> Result<Vec<bool>>;
 
@@ -403,6 +406,8 @@ pub enum OperationKind {
     Export,
     /// Attributes of whole studies are changed.
     Update,
+    /// Stored bytes are compared with their digests.
+    Scrub,
 }
 
 /// How far an operation is.

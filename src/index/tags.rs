@@ -14,7 +14,7 @@ use super::operations::{insert_operation, kind_text, update_operation};
 use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed};
 use super::tag_values::{TagFinding, TagValue, findings};
 use super::{
-    IndexError, Operation, OperationKind, OperationStatus, Operations, QueryTags, Result, TagError,
+    Audit, IndexError, Operation, OperationKind, OperationStatus, Operations, QueryTags, Result, TagError,
     TagRow, TagStatus, TagsAdded, from_micros, now_micros,
 };
 use crate::dicom::keys::Level;
@@ -281,10 +281,7 @@ impl<D: Dialect> SqlIndex<D> {
     }
 
     async fn percent(&self, position: i64) -> Result<u8> {
-        let sql = Statement::<D>::new("select coalesce(max(watermark), 0) as newest from instance");
-        let rows = self.read("instances", sql).await?;
-        let newest = rows.first().map_or(Ok(0), |row| row.int("newest"));
-        let newest = newest.map_err(failed::<D>("instances"))?.max(1);
+        let newest = self.newest_watermark().await?.max(1);
         let share = position.clamp(0, newest).saturating_mul(99) / newest;
         Ok(u8::try_from(share).unwrap_or(99))
     }
