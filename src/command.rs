@@ -39,9 +39,14 @@ pub async fn fsck(config: &Config, arguments: &FsckArgs) -> Result<Verdict, Star
     let options = CheckOptions {
         digests: arguments.digests,
         repair: arguments.repair,
+        force: arguments.force,
         young_seconds: arguments.young_seconds,
     };
-    let report = archive.check_stores(options).await?;
+    let bar = progress(0, "instances");
+    let report = archive
+        .check_stores(options, &|done| bar.set_position(done))
+        .await?;
+    bar.finish_and_clear();
     for problem in &report.problems {
         say(problem);
     }

@@ -54,6 +54,9 @@ pub struct FsckArgs {
     /// Mend: rows whose blob is missing are deleted, blobs without a row go onto the trash.
     #[arg(long)]
     pub repair: bool,
+    /// With `--repair`: delete rows also when more than a tenth of all blobs is missing.
+    #[arg(long, requires = "repair")]
+    pub force: bool,
     /// Leave blobs alone that were written within this many seconds: their request may still run.
     #[arg(long, default_value_t = 3600)]
     pub young_seconds: u64,
@@ -209,6 +212,17 @@ pub struct StorageConfig {
         global = true
     )]
     pub sweep_seconds: u64,
+    /// Hours from the beginning of one check of all stored bytes to the next; 0 checks never.
+    #[arg(
+        long,
+        env = "STOWAGE_SCRUB_HOURS",
+        default_value_t = 168.0,
+        global = true
+    )]
+    pub scrub_hours: f64,
+    /// Bytes that the check of all stored bytes reads in a second, at most.
+    #[arg(long, env = "STOWAGE_SCRUB_BYTES_PER_SECOND", default_value_t = 32 << 20, global = true)]
+    pub scrub_bytes_per_second: u64,
 }
 
 impl StorageConfig {
@@ -231,6 +245,13 @@ impl StorageConfig {
             .as_ref()
             .and_then(|url| secret::with_password(url, &password));
         url.map(Some).ok_or(SecretError::NoPlace)
+    }
+
+    /// Time from the beginning of one scrub to the next; none for never.
+    #[must_use]
+    pub fn scrub_period(&self) -> Option<Duration> {
+        let period = Duration::try_from_secs_f64(self.scrub_hours * 3600.0).ok();
+        period.filter(|period| !period.is_zero())
     }
 
     /// How long deleted bytes are kept.
@@ -314,7 +335,16 @@ pub struct Limits {
         global = true
     )]
     pub store_requests: usize,
-    /// Seconds without a byte from the client before a store request is given up.
+    /// Requests of any kind handled at the same time, until their last byte is sent; further ones are answered 503 with Retry-After.
+    #[arg(long, env = "STOWAGE_REQUESTS", default_value_t = 1024, global = true)]
+    pub requests: usize,
+    /// Bytes of all parts held in spool files by all requests together; a part beyond is answered 503 with Retry-After.
+    #[arg(long, env = "STOWAGE_SPOOL_BYTES", default_value_t = 128 << 30, global = true)]
+    pub spool_bytes: u64,
+    /// How many of a hundred reads of whole instances are compared with the digest taken when they were stored.
+    #[arg(long, env = "STOWAGE_VERIFY_READS", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100), global = true)]
+    pub verify_reads: u8,
+    /// Seconds without a byte from the client, or taken by it, before a request is given up.
     #[arg(
         long,
         env = "STOWAGE_IDLE_SECONDS",

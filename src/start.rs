@@ -95,6 +95,10 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         config.storage.trash_grace(),
     );
     tokio::spawn(sweeper);
+    if let Some(period) = config.storage.scrub_period() {
+        let pace = config.storage.scrub_bytes_per_second;
+        tokio::spawn(archive.clone().scrub_for_ever(period, pace));
+    }
     archive.resume_operations().await?;
     let listener = TcpListener::bind(config.listen).await;
     let listener = listener.map_err(|source| StartError::Listen {
@@ -126,6 +130,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     tracing::info!(%address, data = %config.storage.data_dir.display(), "stowage listens on http://{address}/");
     let patience = Patience {
         head: Duration::from_secs(config.http.head_seconds.max(1)),
+        idle: Duration::from_secs(config.limits.idle_seconds.max(1)),
         stop: Duration::from_secs(config.http.shutdown_seconds),
     };
     let stop = async {

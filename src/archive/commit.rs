@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::{ArchiveError, Result};
 use crate::blob::Blobs;
+use crate::fault;
 use crate::index::{Index, IndexError, Inserted, NewInstance};
 
 /// Most instances of one transaction.
@@ -177,6 +178,7 @@ async fn give_back(index: &Arc<dyn Index>, submission: Submission, result: Answe
 
 /// Keeps the blobs that have a row or may have one, removes the others, and answers.
 fn settle(submission: Submission, result: Answer) {
+    fault::point("commit.done");
     match &result {
         Ok(inserted) => {
             for (written, inserted) in submission.written.into_iter().zip(inserted) {
@@ -191,6 +193,7 @@ fn settle(submission: Submission, result: Answer) {
             .into_iter()
             .for_each(|w| drop(w.release())),
     }
+    fault::point("commit.settled");
     // The client may have gone; what was committed stays.
     let _ = submission.answer.send(result);
 }

@@ -171,6 +171,7 @@ async fn write_file(
     while let Some(chunk) = chunks.try_next().await? {
         file.write_all(&chunk).map_err(|e| cannot_write(path, e))?;
     }
+    file.sync_data().map_err(|e| cannot_write(path, e))?;
     std::fs::rename(&beside, path).map_err(|e| cannot_write(path, e))
 }
 

@@ -15,6 +15,7 @@ pub mod render;
 pub mod represent;
 pub mod retrieve;
 pub mod rules;
+pub mod scrub;
 pub mod search;
 pub mod store;
 pub mod sweep;
@@ -45,6 +46,9 @@ pub use error::{ArchiveError, Result};
 /// Unit in which memory of store requests is counted, in bytes.
 const MEMORY_UNIT: usize = 64 * 1024;
 
+/// Unit in which spool space is counted, in bytes.
+const SPOOL_UNIT: u64 = 1 << 20;
+
 /// The archive: index, blobs and the limits of using them.
 #[derive(Clone)]
 pub struct Archive {
@@ -60,6 +64,8 @@ pub struct Archive {
     maker: pixels::Maker,
     /// Memory that all store requests may hold, in [`MEMORY_UNIT`]s.
     memory: Arc<Semaphore>,
+    /// Spool space that all store requests may take, in [`SPOOL_UNIT`]s.
+    spool: Arc<Semaphore>,
     /// Walks, conversions and writes on the blocking pool at the same time.
     work: Arc<Semaphore>,
     /// Store requests at the same time.
@@ -85,7 +91,11 @@ impl Archive {
             file.file().and_then(File::try_clone)
         };
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let spool_units = usize::try_from(limits.spool_bytes / SPOOL_UNIT).unwrap_or(usize::MAX);
         Self {
+            spool: Arc::new(Semaphore::new(
+                spool_units.clamp(1, Semaphore::MAX_PERMITS),
+            )),
             committer: Committer::start(index.clone()),
             tags: Arc::default(),
             maker: pixels::Maker::new(&limits),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moka::future::Cache;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Archive;
 use super::error::{ArchiveError, Result};
@@ -68,6 +68,8 @@ pub struct MadeKey {
 pub struct Maker {
     cache: Cache<MadeKey, Made>,
     slots: Arc<Semaphore>,
+    /// Frames whose stored bytes are in memory, or on their way there, in order to be decoded.
+    held: Arc<Semaphore>,
 }
 
 impl Maker {
@@ -84,6 +86,7 @@ impl Maker {
         Self {
             cache,
             slots: Arc::new(Semaphore::new(cores)),
+            held: Arc::new(Semaphore::new((cores * 4).max(8))),
         }
     }
 
@@ -101,6 +104,12 @@ impl Maker {
             .try_get_with(key, Box::pin(make))
             .await
             .map_err(ArchiveError::Shared)
+    }
+
+    /// Leave to read the stored bytes of a frame in order to decode them: those who wait hold nothing yet.
+    async fn hold(&self) -> Result<OwnedSemaphorePermit> {
+        let permit = self.held.clone().acquire_owned().await;
+        permit.map_err(|_| ArchiveError::Lost { what: "codec" })
     }
 
     /// Runs codec work on the blocking pool; at most one piece for each core.
@@ -208,6 +217,7 @@ impl Archive {
                 reason: format!("frame {number} is too large to be decoded; ask for it as stored"),
             });
         }
+        let _held = self.maker.hold().await?;
         if media::is_native(&syntax) {
             let bytes = collect(self.native_slices(instance, &slices).await?).await?;
             return self

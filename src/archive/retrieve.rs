@@ -14,6 +14,7 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use super::error::{ArchiveError, Result};
 use super::{Archive, describe};
+use crate::blob::BlobError;
 use crate::dicom::endian::swap;
 use crate::dicom::frames::{ByteRange, FrameSlices, PackedFrames};
 use crate::dicom::inflate;
@@ -100,6 +101,31 @@ impl OpenInstance {
     pub fn frame(&self, number: u32) -> Option<FrameSlices> {
         PackedFrames::new(&self.frames).and_then(|f| f.frame(number))
     }
+}
+
+/// Holds each chunk back until the next one is there, and the last one until the digest is right.
+fn verified(
+    chunks: BoxStream<'static, Result<Bytes>>,
+    row: &InstanceRow,
+) -> BoxStream<'static, Result<Bytes>> {
+    let (key, digest) = (row.place.key.clone(), row.digest);
+    let begun = (chunks, blake3::Hasher::new(), None::<Bytes>, key);
+    stream::try_unfold(begun, move |(mut chunks, mut hasher, mut held, key)| async move {
+        while let Some(chunk) = chunks.try_next().await? {
+            hasher.update(&chunk);
+            if let Some(ready) = held.replace(chunk) {
+                return Ok(Some((ready, (chunks, hasher, held, key))));
+            }
+        }
+        match held.take() {
+            Some(last) if *hasher.finalize().as_bytes() == digest => {
+                Ok(Some((last, (chunks, hasher, None, key))))
+            }
+            Some(_) => Err(ArchiveError::Blob(BlobError::Damaged { key })),
+            None => Ok(None),
+        }
+    })
+    .boxed()
 }
 
 impl Archive {
@@ -216,12 +242,26 @@ impl Archive {
         Ok(OpenInstance { row, frames, bulk })
     }
 
-    /// The stored bytes of an instance, exactly.
+    /// The stored bytes of an instance, exactly: they are compared with the digest taken when they were stored, as often
+    /// as configured. The last chunk of other bytes is an error, so they never make a complete answer.
     ///
     /// # Errors
     /// [`ArchiveError::Blob`] when they are not there.
     pub async fn stored(&self, row: &InstanceRow) -> Result<Content> {
-        self.range(&row.place, 0, row.place.length).await
+        let content = self.range(&row.place, 0, row.place.length).await?;
+        if rand::random_range(0..100) >= self.limits.verify_reads {
+            return Ok(content);
+        }
+        let whole = content.length <= WHOLE;
+        let mut chunks = verified(content.chunks, row);
+        if !whole {
+            return Ok(Content {
+                length: content.length,
+                chunks,
+            });
+        }
+        let bytes = chunks.try_next().await?;
+        Ok(Content::whole(bytes.unwrap_or_default()))
     }
 
     /// A range of the stored bytes of an instance.
@@ -438,7 +478,7 @@ fn read_piece(source: &dyn Source, range: Range<u64>, width: u8) -> Result<Bytes
 }
 
 pub(super) fn lost_bytes(source: io::Error) -> ArchiveError {
-    ArchiveError::Blob(crate::blob::BlobError::at("a stored instance", source))
+    ArchiveError::Blob(BlobError::at("a stored instance", source))
 }
 
 /// Turns a page function into a stream whose first page was read; an empty one means the target is unknown.

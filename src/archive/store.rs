@@ -19,13 +19,14 @@ use tokio::task::JoinHandle;
 use super::commit::Written;
 use super::error::{ArchiveError, Result};
 use super::rules::{self, Rules, comment};
-use super::{Archive, MEMORY_UNIT};
-use crate::blob::{Payload, SpoolFile, instance_key};
+use super::{Archive, MEMORY_UNIT, SPOOL_UNIT};
+use crate::blob::{BlobError, Payload, SpoolFile, instance_key};
 use crate::dicom::error::WalkError;
 use crate::dicom::instance::{Finding, Instance};
 use crate::dicom::source::{FileSource, Source};
 use crate::dicom::uid::{InstanceName, StudyUid};
 use crate::dicom::walk::{WalkOptions, walk};
+use crate::fault;
 use crate::index::{Inserted, NewInstance, Place};
 use crate::scope::{Partition, Visible};
 
@@ -110,6 +111,8 @@ pub struct StoreRequest {
     pending: FuturesOrdered<JoinHandle<Prepared>>,
     ready: VecDeque<Prepared>,
     outcomes: Vec<Outcome>,
+    /// Why the first part that could not be written could not.
+    unwritten: Option<BlobError>,
     received: u64,
     parts: u64,
     _slot: OwnedSemaphorePermit,
@@ -146,6 +149,8 @@ struct Spooling {
     file: SpoolFile,
     hasher: blake3::Hasher,
     gathered: Vec<u8>,
+    /// Room in the spool, in [`SPOOL_UNIT`]s.
+    permits: Vec<OwnedSemaphorePermit>,
 }
 
 enum Prepared {
@@ -157,6 +162,8 @@ enum Prepared {
         findings: Vec<Finding>,
     },
     Done(Outcome),
+    /// The blob store could not take it.
+    Unwritten(Outcome, BlobError),
 }
 
 /// A part that will be stored, if it can be written.
@@ -164,7 +171,7 @@ struct Fit {
     new: NewInstance,
     warning: Option<u16>,
     payload: Payload,
-    /// Memory of the payload.
+    /// Memory or spool space of the payload.
     _permits: Vec<OwnedSemaphorePermit>,
 }
 
@@ -181,6 +188,7 @@ impl Archive {
             pending: FuturesOrdered::new(),
             ready: VecDeque::new(),
             outcomes: Vec::new(),
+            unwritten: None,
             received: 0,
             parts: 0,
             _slot: slot.map_err(|_| ArchiveError::Busy {
@@ -252,6 +260,7 @@ impl StoreRequest {
             part.held = Held::Spool(Box::new(self.spill(std::mem::take(held)).await?));
         }
         if let Held::Spool(spooling) = &mut part.held {
+            reserve_spool(&self.archive.spool, part.length, &mut spooling.permits)?;
             spooling.gathered.extend_from_slice(&bytes);
             if spooling.gathered.len() >= SPOOL_WRITE {
                 return write_gathered(spooling).await;
@@ -320,13 +329,18 @@ impl StoreRequest {
     /// Waits for everything under way and reports each part in its order.
     ///
     /// # Errors
-    /// When the index could not take a batch: nothing of that batch is acknowledged.
+    /// When the index could not take a batch: nothing of that batch is acknowledged. When nothing is stored and the blob
+    /// store is the reason, for then the whole request is to be sent again.
     pub async fn finish(mut self) -> Result<Vec<Outcome>> {
         while !self.pending.is_empty() {
             self.take_one().await?;
         }
         self.flush().await?;
-        Ok(self.outcomes)
+        let stored = |outcome: &Outcome| matches!(outcome, Outcome::Stored { .. });
+        match self.unwritten {
+            Some(error) if !self.outcomes.iter().any(stored) => Err(error.into()),
+            _ => Ok(self.outcomes),
+        }
     }
 
     async fn take_one(&mut self) -> Result<()> {
@@ -348,6 +362,10 @@ impl StoreRequest {
         for prepared in self.ready.drain(..) {
             match prepared {
                 Prepared::Done(outcome) => waiting.push(outcome),
+                Prepared::Unwritten(outcome, error) => {
+                    self.unwritten.get_or_insert(error);
+                    waiting.push(outcome);
+                }
                 Prepared::Ready {
                     written: blob,
                     sop_class,
@@ -391,6 +409,7 @@ impl StoreRequest {
                 file: blobs.spool()?,
                 hasher: blake3::Hasher::new(),
                 gathered: held,
+                permits: Vec::new(),
             };
             Ok::<_, crate::blob::BlobError>(spooling)
         });
@@ -400,6 +419,30 @@ impl StoreRequest {
         write_gathered(&mut spooling).await?;
         Ok(spooling)
     }
+}
+
+/// Reserves room in the spool for a part of `length` bytes.
+fn reserve_spool(
+    spool: &Arc<Semaphore>,
+    length: u64,
+    permits: &mut Vec<OwnedSemaphorePermit>,
+) -> Result<()> {
+    let have: usize = permits.iter().map(OwnedSemaphorePermit::num_permits).sum();
+    let units = length.div_ceil(SPOOL_UNIT).saturating_sub(have as u64);
+    if units == 0 {
+        return Ok(());
+    }
+    let busy = || ArchiveError::Busy {
+        what: "spooling of other requests",
+    };
+    let units = u32::try_from(units).map_err(|_| busy())?;
+    let permit = spool.clone().try_acquire_many_owned(units);
+    let permit = permit.map_err(|_| busy())?;
+    match permits.first_mut() {
+        Some(first) => first.merge(permit),
+        None => permits.push(permit),
+    }
+    Ok(())
 }
 
 /// Reserves room for `more` bytes; false when there is none.
@@ -438,6 +481,7 @@ async fn write_gathered(spooling: &mut Spooling) -> Result<()> {
     let wrote = tokio::task::spawn_blocking(move || {
         let mut file = file;
         file.write_all(&gathered).map_err(spool_failure)?;
+        fault::point("store.spooled");
         hasher.update(&gathered);
         let mut gathered = gathered;
         gathered.clear();
@@ -553,7 +597,12 @@ fn walk_part(
             }))
         }
         Held::Spool(spooling) => {
-            let Spooling { file, hasher, .. } = *spooling;
+            let Spooling {
+                file,
+                hasher,
+                permits,
+                ..
+            } = *spooling;
             let opened = file.file().and_then(File::try_clone);
             let source = opened.and_then(FileSource::new);
             let source = source.map_err(|_| Box::new(lost_outcome()))?;
@@ -568,7 +617,7 @@ fn walk_part(
                 },
                 warning,
                 payload: Payload::Spooled(file),
-                _permits: Vec::new(),
+                _permits: permits,
             }))
         }
     }
@@ -630,11 +679,12 @@ async fn write(archive: &Archive, fit: Fit) -> Prepared {
             error = &error as &dyn std::error::Error,
             "a part could not be written"
         );
-        return Prepared::Done(failed(
+        let outcome = failed(
             &new.instance,
             reason::OUT_OF_RESOURCES,
             vec!["the server could not write the instance; send it again later".to_owned()],
-        ));
+        );
+        return Prepared::Unwritten(outcome, error);
     }
     let instance = &new.instance;
     Prepared::Ready {

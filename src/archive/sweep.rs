@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use super::{Archive, Result};
 use crate::blob::BlobError;
+use crate::fault;
 
 /// Keys handled between two questions to the index.
 const BATCH: u32 = 500;
@@ -26,8 +27,16 @@ impl Archive {
     pub async fn sweep(&self, grace: Duration) -> Result<u64> {
         let before = OffsetDateTime::now_utc() - grace;
         let mut removed = 0;
+        // A batch begins behind the one before it: what cannot be removed holds up nothing else, and is tried again at
+        // the next run.
+        let mut after = None;
         loop {
-            let discarded = self.index.discarded(before, BATCH).await?;
+            let discarded = self.index.discarded(before, after.as_ref(), BATCH).await?;
+            let Some(last) = discarded.last() else {
+                return Ok(removed);
+            };
+            after = Some(last.clone());
+            fault::point("sweep.listed");
             let mut gone = Vec::with_capacity(discarded.len());
             let mut removals = stream::iter(discarded)
                 .map(|blob| {
@@ -49,12 +58,10 @@ impl Archive {
                     }
                 }
             }
+            fault::point("sweep.removed");
             self.index.forget(&gone).await?;
+            fault::point("sweep.forgotten");
             removed += gone.len() as u64;
-            // A batch in which something failed would come back at once: leave it to the next run.
-            if gone.len() < BATCH as usize {
-                return Ok(removed);
-            }
         }
     }
 

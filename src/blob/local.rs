@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::spool::{Spool, SpoolFile};
 use super::{BlobError, Result};
+use crate::fault;
 
 /// Name of the folder that holds no blobs.
 pub(super) const SPOOL: &str = "spool";
@@ -48,7 +49,9 @@ impl Folder {
     /// Turns a filled spool file into a blob without copying.
     pub(super) fn keep(&self, key: &str, spooled: SpoolFile) -> Result<()> {
         let at = |e| BlobError::at(key, e);
+        fault::point("blob.filled");
         spooled.file().and_then(File::sync_data).map_err(at)?;
+        fault::point("blob.synced");
         let target = self.path(key);
         // A folder may vanish between two tries: `remove` takes empty ones away.
         let mut tries = 0;
@@ -61,6 +64,7 @@ impl Folder {
                 self.make_folder(folder).map_err(at)?;
             }
         }
+        fault::point("blob.renamed");
         spooled.kept();
         Ok(())
     }
@@ -77,6 +81,7 @@ impl Folder {
             }
         }
         fs::create_dir_all(folder)?;
+        fault::point("blob.folders");
         for made in missing.iter().rev() {
             if let Some(parent) = made.parent() {
                 File::open(parent)?.sync_all()?;
@@ -90,6 +95,7 @@ impl Folder {
         for folder in folders {
             let synced = File::open(self.path(folder)).and_then(|f| f.sync_all());
             synced.map_err(|e| BlobError::at(folder, e))?;
+            fault::point("blob.settled");
         }
         Ok(())
     }
@@ -146,6 +152,7 @@ impl Folder {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(BlobError::at(key, e)),
             _ => {}
         }
+        fault::point("blob.removed");
         // Empty folders go too; a store that runs into the gap makes them again.
         let mut folder = path.parent();
         while let Some(at) = folder.filter(|f| *f != self.root) {

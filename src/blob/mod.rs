@@ -52,6 +52,12 @@ pub enum BlobError {
         /// First byte behind the range asked for.
         end: u64,
     },
+    /// The blob is not what was stored: its digest is another.
+    #[error("the blob {key} holds other bytes than were stored")]
+    Damaged {
+        /// Its key.
+        key: String,
+    },
     /// The disk is full or may not be written.
     #[error("the blob store cannot write {key}")]
     Full {

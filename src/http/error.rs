@@ -415,6 +415,7 @@ impl From<&ArchiveError> for HttpError {
             ArchiveError::Blob(
                 BlobError::Missing { .. }
                 | BlobError::Short { .. }
+                | BlobError::Damaged { .. }
                 | BlobError::Config { .. }
                 | BlobError::Io { .. },
             )

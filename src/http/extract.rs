@@ -3,9 +3,14 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::{ConnectInfo, FromRequestParts, OptionalFromRequestParts, RawPathParams};
+use axum::extract::{
+    ConnectInfo, FromRequest, FromRequestParts, OptionalFromRequestParts, RawPathParams, Request,
+};
 use axum::http::request::Parts;
+use bytes::Bytes;
+use futures_util::StreamExt;
 use percent_encoding::percent_decode_str;
 
 use super::Face;
@@ -17,6 +22,43 @@ use crate::scope::Scope;
 
 /// Most pairs of a query string.
 const MAX_PAIRS: usize = 20_000;
+/// Most bytes of a body that is not stored.
+const MAX_SMALL: usize = 1 << 20;
+
+/// A body that is held whole, and so must be small: 1 MiB at most, without a long silence.
+#[derive(Debug)]
+pub(super) struct SmallBody(pub(super) Bytes);
+
+impl FromRequest<Face> for SmallBody {
+    type Rejection = HttpError;
+
+    async fn from_request(request: Request, face: &Face) -> Result<Self, Self::Rejection> {
+        let seconds = face.app.archive.limits().idle_seconds;
+        let idle = Duration::from_secs(seconds);
+        let mut chunks = request.into_body().into_data_stream();
+        let mut body = Vec::new();
+        loop {
+            let next = tokio::time::timeout(idle, chunks.next()).await;
+            match next.map_err(|_| {
+                let silence = format!("no byte of the body came for {seconds} seconds");
+                HttpError::new(Slug::RequestTimeout, silence)
+            })? {
+                None => return Ok(Self(Bytes::from(body))),
+                Some(Ok(chunk)) if body.len() + chunk.len() <= MAX_SMALL => {
+                    body.extend_from_slice(&chunk);
+                }
+                Some(Ok(_)) => {
+                    let reason = format!("the body may have {MAX_SMALL} bytes at most");
+                    return Err(HttpError::payload_too_large(reason));
+                }
+                Some(Err(_)) => {
+                    let reason = "the body broke off before its end";
+                    return Err(HttpError::bad_request(Slug::InvalidBody, reason));
+                }
+            }
+        }
+    }
+}
 
 /// The caller, as the auth layer found it.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 //! Functions for `axum::middleware::from_fn*` and plain layers. Invariant: whatever a layer adds is also on errors, so
 //! a browser always sees the status and not a "network error".
 
+mod admission;
 mod cors;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::error::{Face, HttpError, dress};
 
+pub use admission::{Admission, admit};
 pub use cors::{CorsConfig, Origins, OriginsError, cors};
 
 /// Smallest body worth compressing, in bytes.

@@ -48,7 +48,7 @@ use crate::auth::Authenticator;
 use access::Gate;
 use audit::AuditLog;
 use error::{HttpError, Slug};
-use layers::CorsConfig;
+use layers::{Admission, CorsConfig};
 use links::LinksConfig;
 use profile::{PROFILES, Profile};
 use routes::service_routes;
@@ -83,6 +83,7 @@ pub fn router(
         audit: audit.clone(),
         links: links.clone(),
     };
+    let admission = Admission::new(archive.limits().requests);
     let app = Arc::new(App { archive, links });
     let mut router = Router::new()
         .route("/", get(health::welcome))
@@ -98,6 +99,7 @@ pub fn router(
             .method_not_allowed_fallback(no_method)
             .with_state(face);
         let service = access::guard(service, gate.clone())
+            .layer(from_fn_with_state(admission.clone(), layers::admit))
             .layer(from_fn_with_state(profile.errors, layers::errors))
             .layer(layers::api_versions());
         router = router.nest(profile.root, service);

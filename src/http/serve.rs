@@ -1,11 +1,13 @@
 //! Connections: accepted, bounded in what they may wait for, and let finish when the server stops.
 //!
-//! Invariant: a connection that does not send the head of a request in time is closed, so that half requests and idle
-//! clients cannot use up the sockets.
+//! Invariant: a connection that does not send the head of a request in time is closed, and so is one that takes nothing
+//! of its answer for too long; so half requests, idle clients and clients that do not read cannot use up sockets, files
+//! or memory.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -20,7 +22,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Sleep;
 use tower::{Layer, Service};
 
 use super::multipart::BoxError;
@@ -36,6 +40,8 @@ const PING: Duration = Duration::from_secs(20);
 pub struct Patience {
     /// For the head of a request, from the moment one could come: on a new connection or after the last answer.
     pub head: Duration,
+    /// For the client to take the next bytes of an answer.
+    pub idle: Duration,
     /// For running requests when the server stops.
     pub stop: Duration,
 }
@@ -89,7 +95,7 @@ pub async fn serve(
             begun: begun.clone(),
         };
         let connection = builder
-            .serve_connection(io(stream), TowerToHyperService::new(connected))
+            .serve_connection(io(stream, patience.idle), TowerToHyperService::new(connected))
             .into_owned();
         let connection = running.watch(connection);
         tokio::spawn(async move {
@@ -109,10 +115,88 @@ pub async fn serve(
     }
 }
 
-fn io(stream: TcpStream) -> TokioIo<TcpStream> {
+fn io(stream: TcpStream, idle: Duration) -> TokioIo<Taken> {
     // Without TCP_NODELAY window updates are delayed and uploads over HTTP/2 crawl.
     let _ = stream.set_nodelay(true);
-    TokioIo::new(stream)
+    TokioIo::new(Taken {
+        stream,
+        idle,
+        waiting: None,
+    })
+}
+
+/// A socket whose other end must take something now and then: a client that stops reading holds memory and files.
+struct Taken {
+    stream: TcpStream,
+    idle: Duration,
+    /// Runs while nothing can be written.
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl Taken {
+    /// Ends a write that has waited for too long.
+    fn bounded<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        wrote: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if wrote.is_ready() {
+            self.waiting = None;
+            return wrote;
+        }
+        let idle = self.idle;
+        let waiting = self
+            .waiting
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+        waiting
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Taken {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Taken {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.bounded(cx, wrote)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.bounded(cx, wrote)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.bounded(cx, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.bounded(cx, shut)
+    }
 }
 
 /// The service as one connection sees it: handlers learn who asks.

@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use super::Face;
 use super::content_type::ContentType;
 use super::error::{HttpError, Slug};
-use super::extract::{Access, QueryPairs};
+use super::extract::{Access, QueryPairs, SmallBody};
 use super::links::Links;
 use super::wado::header_value;
 use crate::archive::tags::{Adding, Removing};
@@ -29,7 +29,7 @@ pub(super) async fn add_tags(
     access: Access,
     links: Links,
     headers: HeaderMap,
-    body: Bytes,
+    SmallBody(body): SmallBody,
 ) -> Result<Response, HttpError> {
     access.may(Action::ManageExtendedQueryTags)?;
     let tags = query_tag::parse_body(&json_body(&headers, &body)?)
@@ -144,7 +144,7 @@ pub(super) async fn update_tag(
     links: Links,
     Path(path): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    SmallBody(body): SmallBody,
 ) -> Result<Response, HttpError> {
     access.may(Action::ManageExtendedQueryTags)?;
     let path = checked(&path)?;
@@ -231,6 +231,7 @@ fn operation_body(
             OperationKind::Reindex => "reindex",
             OperationKind::Export => "export",
             OperationKind::Update => "update",
+            OperationKind::Scrub => "scrub",
         },
         "createdTime": moment(operation.created)?,
         "lastUpdatedTime": moment(operation.updated)?,

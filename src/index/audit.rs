@@ -48,6 +48,14 @@ impl<D: Dialect> Audit for SqlIndex<D> {
         rows.iter().map(instance_row).collect()
     }
 
+    async fn newest_watermark(&self) -> Result<i64> {
+        let sql =
+            Statement::<D>::new("select coalesce(max(watermark), 0) as newest from instance");
+        let rows = self.read("instances", sql).await?;
+        let newest = rows.first().map_or(Ok(0), |row| row.int("newest"));
+        newest.map_err(failed::<D>("instances"))
+    }
+
     async fn known_keys(&self, keys: &[String]) -> Result<Vec<bool>> {
         let mut known = HashSet::new();
         for chunk in keys.chunks(500) {

@@ -7,6 +7,7 @@ use super::instances::push_scope;
 use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement};
 use super::{Action, Result, now_micros};
 use crate::dicom::uid::Target;
+use crate::fault;
 use crate::scope::Scope;
 
 /// Deletes all instances of a target; returns how many there were.
@@ -52,22 +53,28 @@ async fn run<D: Dialect>(index: &SqlIndex<D>, scope: &Scope, target: &Target) ->
     rows.push(&mut sql);
     sql.push(" order by blob_key on conflict (blob_key) do update set since = excluded.since");
     sql.run(&mut transaction).await?;
+    fault::point("delete.trash");
     let mut sql = Statement::<D>::new(
         "delete from instance_content where watermark in (select instance.watermark from instance where",
     );
     rows.push(&mut sql);
     sql.push(")");
     sql.run(&mut transaction).await?;
+    fault::point("delete.content");
     D::lock_feed(&mut transaction).await?;
     append_changes::<D>(&mut transaction, &rows).await?;
+    fault::point("delete.changes");
     let mut sql = Statement::<D>::new("delete from instance where");
     rows.push(&mut sql);
     let deleted = sql.run(&mut transaction).await?;
+    fault::point("delete.rows");
     keep_shared_blobs::<D>(&mut transaction, since).await?;
     if deleted > 0 {
         update_levels::<D>(&mut transaction, &rows).await?;
     }
+    fault::point("delete.levels");
     transaction.commit().await?;
+    fault::point("delete.committed");
     Ok(deleted)
 }
 

@@ -14,6 +14,7 @@ use super::tag_values::findings;
 use super::tags::{self, Newer, TagLock, TagPlace, TagValues};
 use super::{Action, Inserted, NewInstance, Result, TagRow, now_micros};
 use crate::dicom::keys::Level;
+use crate::fault;
 
 /// How often a transaction that met a deadlock runs again.
 pub(super) const ATTEMPTS: u32 = 8;
@@ -105,10 +106,17 @@ struct Progress {
     study_ids: Vec<i64>,
     /// Row of the series of each unique instance.
     series_ids: Vec<i64>,
-    /// Digest of each unique instance that was there already.
-    existing: HashMap<usize, [u8; 32]>,
+    /// Each unique instance that was there already.
+    existing: HashMap<usize, Existing>,
     /// Watermark of each unique instance that was not.
     watermarks: HashMap<usize, i64>,
+}
+
+/// An instance that was there already.
+struct Existing {
+    watermark: i64,
+    digest: [u8; 32],
+    blob_key: String,
 }
 
 impl Plan {
@@ -148,6 +156,7 @@ impl Plan {
         D::lock_tags(&mut transaction, TagLock::Shared).await?;
         let tags = tags::wanted::<D>(&mut transaction).await?;
         let studies = self.upsert_studies::<D>(&mut transaction).await?;
+        fault::point("insert.studies");
         let refused = admission::refused::<D>(&mut transaction, &self.applicants).await?;
         if refused.contains(&true) {
             transaction.rollback().await?;
@@ -155,6 +164,7 @@ impl Plan {
         }
         let study_ids = self.ids_of(self.studies.values(), &studies);
         let series = self.upsert_series::<D>(&mut transaction, &studies).await?;
+        fault::point("insert.series");
         let series_ids = self.ids_of(self.series.values(), &series);
         let mut progress = Progress {
             study_ids,
@@ -167,15 +177,20 @@ impl Plan {
         if progress.existing.len() < self.unique.len() {
             self.insert_instances::<D>(&mut transaction, &mut progress)
                 .await?;
+            fault::point("insert.instances");
             self.update_levels::<D>(&mut transaction, &studies, &series, &progress)
                 .await?;
+            fault::point("insert.levels");
             let values = self.tag_values(&tags, &progress);
             values
                 .write::<D>(&mut transaction, Newer::Impossible)
                 .await?;
+            fault::point("insert.tags");
             self.append_changes::<D>(&mut transaction, &progress)
                 .await?;
+            fault::point("insert.changes");
             transaction.commit().await?;
+            fault::point("insert.committed");
         } else {
             transaction.rollback().await?;
         }
@@ -314,7 +329,7 @@ impl Plan {
             .collect();
         for chunk in asked.chunks(500) {
             let mut sql = Statement::<D>::new(
-                "select series_row, sop_instance_uid, digest from instance \
+                "select series_row, sop_instance_uid, watermark, digest, blob_key from instance \
                  where (sop_instance_uid, series_row) in (",
             );
             sql.values(chunk, |sql, (_, id, uid)| {
@@ -324,7 +339,12 @@ impl Plan {
             for row in sql.rows(connection).await? {
                 let uid = row.text("sop_instance_uid")?;
                 if let Some(at) = by_key.get(&(row.int("series_row")?, uid.as_str())) {
-                    progress.existing.insert(*at, digest(&row)?);
+                    let existing = Existing {
+                        watermark: row.int("watermark")?,
+                        digest: digest(&row)?,
+                        blob_key: row.text("blob_key")?,
+                    };
+                    progress.existing.insert(*at, existing);
                 }
             }
         }
@@ -546,18 +566,22 @@ impl Plan {
     }
 
     fn report(&self, progress: &Progress) -> Vec<Inserted> {
-        let outcome = |(at, first): &(usize, bool)| match (progress.watermarks.get(at), first) {
-            (Some(watermark), true) => Inserted::Stored {
-                watermark: *watermark,
-            },
-            _ => Inserted::Exists {
-                digest: progress
-                    .existing
-                    .get(at)
-                    .or_else(|| self.unique.get(*at).map(|new| &new.digest))
-                    .copied()
-                    .unwrap_or_default(),
-            },
+        let outcome = |(at, first): &(usize, bool)| {
+            let new = self.unique.get(*at);
+            let existing = progress.existing.get(at);
+            // A key is used once: a row with this blob is what an earlier try, whose answer was lost, or a rebuild of
+            // the index made of this very instance.
+            let own = existing.filter(|row| new.is_some_and(|new| new.blob.0 == row.blob_key));
+            let own = own.map(|row| row.watermark);
+            match (progress.watermarks.get(at).copied().or(own), first) {
+                (Some(watermark), true) => Inserted::Stored { watermark },
+                _ => Inserted::Exists {
+                    digest: existing
+                        .map(|row| row.digest)
+                        .or_else(|| new.and_then(|new| new.digest.as_slice().try_into().ok()))
+                        .unwrap_or_default(),
+                },
+            }
         };
         self.slots.iter().map(outcome).collect()
     }

@@ -76,7 +76,7 @@ pub struct NewInstance {
 /// What became of a [`NewInstance`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inserted {
-    /// A row was inserted under this watermark.
+    /// A row names the instance's blob under this watermark: it was inserted now, or by an earlier try whose answer was lost.
     Stored {
         /// Its monotonic id.
         watermark: i64,
@@ -345,8 +345,13 @@ pub trait Trash: Send + Sync {
     /// Puts keys on the trash: blobs written for instances that got no row.
     async fn discard(&self, keys: &[String]) -> Result<()>;
 
-    /// Keys discarded before `before` that no row names, oldest first, at most `limit`.
-    async fn discarded(&self, before: OffsetDateTime, limit: u32) -> Result<Vec<Discarded>>;
+    /// Keys discarded before `before` that no row names, oldest first, those behind `after`, at most `limit`.
+    async fn discarded(
+        &self,
+        before: OffsetDateTime,
+        after: Option<&Discarded>,
+        limit: u32,
+    ) -> Result<Vec<Discarded>>;
 
     /// Forgets keys whose blobs are gone.
     async fn forget(&self, keys: &[String]) -> Result<()>;
@@ -376,6 +381,9 @@ pub trait Audit: Send + Sync {
     /// Every instance of every partition, ascending by watermark, those above `after`, at most `limit`.
     async fn all_instances(&self, after: i64, limit: u32) -> Result<Vec<InstanceRow>>;
 
+    /// Highest watermark that is stored; 0 without instances.
+    async fn newest_watermark(&self) -> Result<i64>;
+
     /// Which of these keys are used by an instance row or lie on the trash.
     async fn known_keys(&self, keys: &[String]) -> Result<Vec<bool>>;
 
@@ -398,6 +406,8 @@ pub enum OperationKind {
     Export,
     /// Attributes of whole studies are changed.
     Update,
+    /// Stored bytes are compared with their digests.
+    Scrub,
 }
 
 /// How far an operation is.

@@ -95,6 +95,7 @@ pub(super) const fn kind_text(kind: OperationKind) -> &'static str {
         OperationKind::Reindex => "reindex",
         OperationKind::Export => "export",
         OperationKind::Update => "update",
+        OperationKind::Scrub => "scrub",
     }
 }
 
@@ -122,6 +123,7 @@ fn read_operation<R: Columns>(
         OperationKind::Reindex,
         OperationKind::Export,
         OperationKind::Update,
+        OperationKind::Scrub,
     ];
     let statuses = [
         OperationStatus::NotStarted,

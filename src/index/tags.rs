@@ -14,13 +14,14 @@ use super::operations::{insert_operation, kind_text, update_operation};
 use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed};
 use super::tag_values::{TagFinding, TagValue, findings};
 use super::{
-    IndexError, Operation, OperationKind, OperationStatus, Operations, QueryTags, Result, TagError,
+    Audit, IndexError, Operation, OperationKind, OperationStatus, Operations, QueryTags, Result, TagError,
     TagRow, TagStatus, TagsAdded, from_micros, now_micros,
 };
 use crate::dicom::keys::Level;
 use crate::dicom::metadata;
 use crate::dicom::query_tag::{MAX_TAGS, QueryTag, SUPPORTED};
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
+use crate::fault;
 
 /// Instances indexed in one transaction.
 const PORTION: i64 = 200;
@@ -235,7 +236,9 @@ impl<D: Dialect> SqlIndex<D> {
                 .int(now_micros());
         });
         sql.run(&mut transaction).await?;
+        fault::point("tags.listed");
         transaction.commit().await?;
+        fault::point("tags.added");
         Ok(TagsAdded::Added)
     }
 
@@ -278,10 +281,7 @@ impl<D: Dialect> SqlIndex<D> {
     }
 
     async fn percent(&self, position: i64) -> Result<u8> {
-        let sql = Statement::<D>::new("select coalesce(max(watermark), 0) as newest from instance");
-        let rows = self.read("instances", sql).await?;
-        let newest = rows.first().map_or(Ok(0), |row| row.int("newest"));
-        let newest = newest.map_err(failed::<D>("instances"))?.max(1);
+        let newest = self.newest_watermark().await?.max(1);
         let share = position.clamp(0, newest).saturating_mul(99) / newest;
         Ok(u8::try_from(share).unwrap_or(99))
     }
@@ -309,6 +309,7 @@ impl<D: Dialect> SqlIndex<D> {
         }
         values.0.retain(|(tag, _), _| present.contains(tag));
         values.write::<D>(&mut transaction, Newer::Kept).await?;
+        fault::point("tags.values");
         for (at, tag) in tags
             .iter()
             .enumerate()
@@ -317,6 +318,7 @@ impl<D: Dialect> SqlIndex<D> {
             write_errors::<D>(&mut transaction, (at, tag), found, &places).await?;
         }
         save.run(&mut transaction).await?;
+        fault::point("tags.portion");
         transaction.commit().await
     }
 
@@ -328,6 +330,7 @@ impl<D: Dialect> SqlIndex<D> {
         sql.text(operation);
         sql.run(&mut transaction).await?;
         save.run(&mut transaction).await?;
+        fault::point("tags.ready");
         transaction.commit().await
     }
 }

@@ -30,10 +30,19 @@ impl<D: Dialect> Trash for SqlIndex<D> {
         Ok(())
     }
 
-    async fn discarded(&self, before: OffsetDateTime, limit: u32) -> Result<Vec<Discarded>> {
+    async fn discarded(
+        &self,
+        before: OffsetDateTime,
+        after: Option<&Discarded>,
+        limit: u32,
+    ) -> Result<Vec<Discarded>> {
         let mut sql =
             Statement::<D>::new("select blob_key, since, attempts from trash where since < ");
         sql.int(to_micros(before));
+        if let Some(after) = after {
+            sql.push(" and (since, blob_key) > (").int(to_micros(after.since));
+            sql.push(", ").text(&after.key).push(")");
+        }
         // A commit whose answer was lost may have given the blob its row after all.
         sql.push(
             " and not exists (select 1 from instance where instance.blob_hash = trash.blob_hash \

@@ -13,7 +13,7 @@ struct Layer {
     never: &'static [&'static str],
 }
 
-const LAYERS: [Layer; 10] = [
+const LAYERS: [Layer; 11] = [
     Layer {
         name: "command",
         imports: &["start", "archive", "config", "scope", "dicom"],
@@ -34,17 +34,17 @@ const LAYERS: [Layer; 10] = [
     },
     Layer {
         name: "archive",
-        imports: &["index", "blob", "config", "scope", "dicom"],
+        imports: &["index", "blob", "config", "scope", "fault", "dicom"],
         never: &["axum", "http", "tower", "tower_http", "sqlx"],
     },
     Layer {
         name: "index",
-        imports: &["config", "scope", "dicom"],
+        imports: &["config", "scope", "fault", "dicom"],
         never: &["axum", "http", "tower", "tower_http"],
     },
     Layer {
         name: "blob",
-        imports: &["config", "scope", "dicom"],
+        imports: &["config", "scope", "fault", "dicom"],
         never: &["axum", "http", "tower", "tower_http", "sqlx"],
     },
     Layer {
@@ -61,6 +61,11 @@ const LAYERS: [Layer; 10] = [
         name: "scope",
         imports: &["dicom"],
         never: &["axum", "sqlx", "object_store"],
+    },
+    Layer {
+        name: "fault",
+        imports: &[],
+        never: &["axum", "sqlx", "object_store", "tokio"],
     },
     Layer {
         name: "dicom",

@@ -16,6 +16,7 @@ mod conformance;
 mod contract_blob;
 mod contract_index;
 mod crash;
+mod crash_matrix;
 mod dcms;
 mod delete;
 mod edge;

@@ -229,8 +229,10 @@ impl Model {
             let batch: Vec<NewInstance> = keys
                 .iter()
                 .map(|(s, e, i)| {
+                    let key = format!("{:x}", rng.random::<u128>());
                     Sample::new(*s, *e, *i)
                         .with(0x0008_0060, modality(*e))
+                        .blob(&key, 0)
                         .build()
                 })
                 .collect();

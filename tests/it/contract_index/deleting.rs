@@ -174,13 +174,13 @@ async fn blobs_go_to_the_trash_unless_another_row_uses_them(index: &TestIndex) {
     .await;
     index.delete(&scope, &target(1, None, None)).await.unwrap();
     let later = OffsetDateTime::now_utc() + Duration::hours(1);
-    let trash = index.discarded(later, 10).await.unwrap();
+    let trash = index.discarded(later, None, 10).await.unwrap();
     assert_eq!(
         trash.iter().map(|t| t.key.clone()).collect::<Vec<_>>(),
         [single.key()]
     );
     index.delete(&scope, &target(2, None, None)).await.unwrap();
-    let trash = index.discarded(later, 10).await.unwrap();
+    let trash = index.discarded(later, None, 10).await.unwrap();
     assert_eq!(trash.len(), 2);
     assert_eq!(trash[1].key, "pack");
 }
@@ -196,9 +196,9 @@ async fn the_trash_remembers_and_forgets(index: &TestIndex) {
     index.discard(&keys).await.unwrap();
     index.discard(&keys[..1]).await.unwrap();
     index.discard(&[]).await.unwrap();
-    assert!(index.discarded(before, 10).await.unwrap().is_empty());
+    assert!(index.discarded(before, None, 10).await.unwrap().is_empty());
     let later = OffsetDateTime::now_utc() + Duration::seconds(2);
-    let trash = index.discarded(later, 10).await.unwrap();
+    let trash = index.discarded(later, None, 10).await.unwrap();
     assert_eq!(
         trash.iter().map(|t| t.key.as_str()).collect::<Vec<_>>(),
         ["a", "b", "c'\\%"]
@@ -208,14 +208,16 @@ async fn the_trash_remembers_and_forgets(index: &TestIndex) {
             .iter()
             .all(|t| t.attempts == 0 && t.since > before && t.since < later)
     );
-    assert_eq!(index.discarded(later, 2).await.unwrap().len(), 2);
+    assert_eq!(index.discarded(later, None, 2).await.unwrap().len(), 2);
+    let rest = index.discarded(later, Some(&trash[0]), 10).await.unwrap();
+    assert_eq!(rest, trash[1..]);
     index.retry_later("b").await.unwrap();
     index.retry_later("b").await.unwrap();
     index
         .forget(&["a".to_owned(), "nothing".to_owned()])
         .await
         .unwrap();
-    let trash = index.discarded(later, 10).await.unwrap();
+    let trash = index.discarded(later, None, 10).await.unwrap();
     assert_eq!((trash[0].key.as_str(), trash[0].attempts), ("b", 2));
     assert_eq!(trash.len(), 2);
 }
@@ -267,7 +269,7 @@ async fn a_blob_that_has_a_row_is_not_handed_to_the_sweeper(index: &TestIndex) {
     store(index, std::slice::from_ref(&sample)).await;
     let handed = async || {
         let soon = OffsetDateTime::now_utc() + Duration::HOUR;
-        let discarded = index.discarded(soon, 10).await.unwrap();
+        let discarded = index.discarded(soon, None, 10).await.unwrap();
         discarded
             .into_iter()
             .map(|d| (d.key, d.since))

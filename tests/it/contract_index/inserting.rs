@@ -15,6 +15,7 @@ on_each_back_end!(
     instances_come_in_pages,
     the_latest_value_wins_and_no_value_never_does,
     an_instance_that_exists_changes_nothing,
+    an_insert_whose_answer_was_lost_succeeds_when_it_is_repeated,
     counters_and_modalities_are_maintained,
     a_version_grows_with_every_change,
     a_large_batch_is_one_transaction,
@@ -101,6 +102,15 @@ async fn the_same_instance_is_stored_once(index: &TestIndex) {
         }
     );
     assert!(matches!(inserted[1], Inserted::Stored { .. }));
+}
+
+/// Otherwise whoever repeats it would take its blob for one that no row needs.
+async fn an_insert_whose_answer_was_lost_succeeds_when_it_is_repeated(index: &TestIndex) {
+    let sample = Sample::new(1, 1, 1).with(0x0010_0020, "A");
+    let watermarks = store(index, std::slice::from_ref(&sample)).await;
+    let again = store(index, std::slice::from_ref(&sample)).await;
+    assert_eq!(again, watermarks);
+    assert_eq!(index.all_instances(0, 10).await.unwrap().len(), 1);
 }
 
 async fn the_same_instance_twice_in_a_batch_is_stored_once(index: &TestIndex) {

@@ -197,10 +197,31 @@ impl Server {
         self.url = self.listening();
     }
 
+    /// Changes a setting from the next start on; none takes it away.
+    pub(crate) fn set(&mut self, name: &str, value: Option<&str>) {
+        self.settings.retain(|(known, _)| known != name);
+        let setting = value.map(|value| (name.to_owned(), value.to_owned()));
+        self.settings.extend(setting);
+    }
+
+    /// Starts it again although it may end before it listens, after [`Self::wait`].
+    pub(crate) fn restart_to_die(&mut self) {
+        let _ = fs::remove_file(self.folder.path().join("address"));
+        self.child = spawn(self.folder.path(), &self.settings);
+    }
+
     /// Runs a sub-command on the same data.
     pub(crate) fn command(&self, arguments: &[&str]) -> Output {
+        self.command_with(&[], arguments)
+    }
+
+    /// Runs a sub-command on the same data with further settings.
+    pub(crate) fn command_with(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Output {
         command(self.folder.path(), &self.settings)
             .env_remove("STOWAGE_ADDRESS_FILE")
+            .env_remove("STOWAGE_FAULT")
+            .env_remove("STOWAGE_FAULT_TRACE")
+            .envs(settings.iter().copied())
             .args(arguments)
             .output()
             .expect("the stowage binary can be started")

@@ -1,0 +1,234 @@
+//! The scrub: reads every stored byte now and then and compares it with the digest taken when it was stored.
+//!
+//! One node at a time does it, slowly; how far it is stands in the index as an operation, so that another node or a
+//! restarted one goes on there. Invariant: it only reads; what it finds goes to the log and into the operation's results.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::audit::check_blob;
+use super::{Archive, Result, describe};
+use crate::dicom::uid::Target;
+use crate::index::{InstanceRow, Operation, OperationKind, OperationStatus};
+
+/// Rows between two notes of the progress.
+const PORTION: u32 = 100;
+/// Time after which progress is noted at the latest.
+const NOTE: Duration = Duration::from_secs(20);
+/// How long a node that is gone keeps others from going on.
+const LEASE: Duration = Duration::from_secs(120);
+/// Longest pause between two looks whether there is something to do.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// What one round has seen so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Tally {
+    instances: u64,
+    bytes: u64,
+    problems: u64,
+}
+
+impl Tally {
+    fn read(operation: &Operation) -> Self {
+        let results = operation.results.as_deref();
+        let results = results.and_then(|r| serde_json::from_str::<serde_json::Value>(r).ok());
+        let number = |name: &str| results.as_ref().and_then(|r| r.get(name)?.as_u64());
+        Self {
+            instances: number("instances").unwrap_or(0),
+            bytes: number("bytes").unwrap_or(0),
+            problems: number("problems").unwrap_or(0),
+        }
+    }
+
+    fn write(self) -> String {
+        json!({ "instances": self.instances, "bytes": self.bytes, "problems": self.problems })
+            .to_string()
+    }
+}
+
+impl Archive {
+    /// Scrubs once in each `period`, with `pace` bytes in a second at most, until the process ends.
+    pub async fn scrub_for_ever(self, period: Duration, pace: u64) {
+        let holder = self.blobs.serial();
+        let mut timer = tokio::time::interval(LOOK.min(period));
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            timer.tick().await;
+            if let Err(error) = self.scrub(&holder, period, pace).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the scrub will go on"
+                );
+            }
+        }
+    }
+
+    /// Goes on with the round that is under way, or begins one when it is time.
+    async fn scrub(&self, holder: &str, period: Duration, pace: u64) -> Result<()> {
+        if !self.index.take_lease("scrub", holder, LEASE).await? {
+            return Ok(());
+        }
+        let unfinished = self
+            .index
+            .unfinished_operations(OperationKind::Scrub)
+            .await?;
+        let mut operation = match unfinished.into_iter().next() {
+            Some(operation) => operation,
+            None => match self.begin_scrub(period).await? {
+                Some(operation) => operation,
+                None => return Ok(()),
+            },
+        };
+        while self.scrub_portion(&mut operation, pace).await? {
+            // Another node may have taken over while this one was asleep.
+            if !self.index.take_lease("scrub", holder, LEASE).await? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// A new round, unless one began within `period`: its lease lasts that long and nobody renews it.
+    async fn begin_scrub(&self, period: Duration) -> Result<Option<Operation>> {
+        let round = self.blobs.serial();
+        if !self.index.take_lease("scrub round", &round, period).await? {
+            return Ok(None);
+        }
+        let now = OffsetDateTime::now_utc();
+        let operation = Operation {
+            id: format!("{:032x}", rand::random::<u128>()),
+            kind: OperationKind::Scrub,
+            status: OperationStatus::Running,
+            created: now,
+            updated: now,
+            percent: 0,
+            position: 0,
+            resources: Vec::new(),
+            results: Some(Tally::default().write()),
+        };
+        self.index.begin_operation(&operation).await?;
+        tracing::info!(operation = operation.id, "a scrub of all stored bytes begins");
+        Ok(Some(operation))
+    }
+
+    /// Checks some instances and notes how far it is; false at the end.
+    async fn scrub_portion(&self, operation: &mut Operation, pace: u64) -> Result<bool> {
+        let mut tally = Tally::read(operation);
+        let rows = self.index.all_instances(operation.position, PORTION).await?;
+        let more = !rows.is_empty();
+        let begun = tokio::time::Instant::now();
+        for row in rows {
+            self.scrub_one(&row, pace, &mut tally).await?;
+            operation.position = row.watermark;
+            if begun.elapsed() > NOTE {
+                break;
+            }
+        }
+        operation.percent = self.scrub_percent(operation.position).await?;
+        if !more {
+            operation.status = OperationStatus::Completed;
+            operation.percent = 100;
+        }
+        operation.results = Some(tally.write());
+        self.index.save_operation(operation).await?;
+        if more {
+            tracing::debug!(operation = operation.id, percent = operation.percent, "scrubbing");
+        } else {
+            let Tally {
+                instances,
+                bytes,
+                problems,
+            } = tally;
+            tracing::info!(operation = operation.id, instances, bytes, problems, "the scrub is done");
+        }
+        Ok(more)
+    }
+
+    async fn scrub_one(&self, row: &InstanceRow, pace: u64, tally: &mut Tally) -> Result<()> {
+        let problem = match check_blob(&self.blobs, row, false).await {
+            None => self.compare_slowly(row, pace).await,
+            found => found,
+        };
+        // Deleted in the meantime: it was not checked, and nothing is wrong.
+        if problem.is_some() && !self.is_stored(row).await? {
+            return Ok(());
+        }
+        tally.instances += 1;
+        tally.bytes = tally.bytes.saturating_add(row.place.length);
+        if let Some(problem) = problem {
+            tally.problems += 1;
+            let instance = describe(&Target::Instance(row.name.clone()));
+            tracing::error!(instance, key = row.place.key, problem, "the scrub found damage");
+        }
+        Ok(())
+    }
+
+    /// Compares the digest of a blob, read at the pace that is allowed.
+    async fn compare_slowly(&self, row: &InstanceRow, pace: u64) -> Option<&'static str> {
+        const UNREADABLE: Option<&str> = Some("its blob cannot be read");
+        let place = &row.place;
+        let opened = self
+            .blobs
+            .stream(&place.key, place.offset, place.length)
+            .await;
+        let Ok(mut chunks) = opened else {
+            return UNREADABLE;
+        };
+        let mut hasher = blake3::Hasher::new();
+        while let Some(chunk) = chunks.next().await {
+            let Ok(chunk) = chunk else {
+                return UNREADABLE;
+            };
+            hasher.update(&chunk);
+            tokio::time::sleep(pause(chunk.len() as u64, pace)).await;
+        }
+        let same = *hasher.finalize().as_bytes() == row.digest;
+        (!same).then_some("its blob holds other bytes than were stored")
+    }
+
+    /// How much of the index lies before a position.
+    async fn scrub_percent(&self, position: i64) -> Result<u8> {
+        let newest = self.index.newest_watermark().await?.max(1);
+        let share = position.clamp(0, newest).saturating_mul(99) / newest;
+        Ok(u8::try_from(share).unwrap_or(99))
+    }
+}
+
+/// How long reading so many bytes shall take.
+fn pause(length: u64, pace: u64) -> Duration {
+    match pace {
+        0 => Duration::ZERO,
+        _ => Duration::from_micros(length.saturating_mul(1_000_000) / pace),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tally_is_read_back_and_the_pace_is_kept() {
+        let tally = Tally {
+            instances: 3,
+            bytes: 4,
+            problems: 1,
+        };
+        let operation = Operation {
+            id: String::new(),
+            kind: OperationKind::Scrub,
+            status: OperationStatus::Running,
+            created: OffsetDateTime::UNIX_EPOCH,
+            updated: OffsetDateTime::UNIX_EPOCH,
+            percent: 0,
+            position: 0,
+            resources: Vec::new(),
+            results: Some(tally.write()),
+        };
+        assert_eq!(Tally::read(&operation), tally);
+        assert_eq!(pause(10 << 20, 5 << 20), Duration::from_secs(2));
+        assert_eq!(pause(1, 0), Duration::ZERO);
+    }
+}

@@ -1,0 +1,87 @@
+//! The fault points the matrix must reach; one that is added to `src/` and not here fails a test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// Passed by a life of stores and deletes.
+pub(super) const STORE_AND_DELETE: &[&str] = &[
+    "blob.filled",
+    "blob.folders",
+    "blob.removed",
+    "blob.renamed",
+    "blob.settled",
+    "blob.synced",
+    "commit.done",
+    "commit.settled",
+    "delete.changes",
+    "delete.committed",
+    "delete.content",
+    "delete.levels",
+    "delete.rows",
+    "delete.trash",
+    "insert.changes",
+    "insert.committed",
+    "insert.instances",
+    "insert.levels",
+    "insert.series",
+    "insert.studies",
+    "insert.tags",
+    "store.spooled",
+];
+
+/// Passed by the sweeper, besides `blob.removed`.
+pub(super) const SWEEP: &[&str] = &["sweep.forgotten", "sweep.listed", "sweep.removed"];
+
+/// Passed by `stowage reindex`.
+pub(super) const REINDEX: &[&str] = &[
+    "insert.changes",
+    "insert.committed",
+    "insert.instances",
+    "insert.levels",
+    "insert.series",
+    "insert.studies",
+    "insert.tags",
+    "reindex.inserted",
+    "reindex.listed",
+    "reindex.read",
+];
+
+/// Passed while an extended query tag is added and what was stored before is indexed.
+pub(super) const TAGS: &[&str] = &[
+    "tags.added",
+    "tags.listed",
+    "tags.portion",
+    "tags.ready",
+    "tags.values",
+];
+
+/// Fails unless exactly these points were passed.
+#[track_caller]
+pub(super) fn expect_all(points: &[&str], passed: &BTreeMap<String, u32>) {
+    let passed: Vec<&str> = passed.keys().map(String::as_str).collect();
+    let own = |point: &&str| !SWEEP.contains(point);
+    let passed: Vec<&str> = passed.into_iter().filter(own).collect();
+    assert_eq!(passed, points);
+}
+
+#[test]
+fn every_fault_point_of_the_source_is_in_the_matrix() {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut found = BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("src/ can be listed").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let points = text.split("fault::point(\"").skip(1);
+            found.extend(points.filter_map(|rest| rest.split('"').next().map(str::to_owned)));
+        }
+    }
+    let listed = [STORE_AND_DELETE, SWEEP, REINDEX, TAGS].concat();
+    let listed: BTreeSet<String> = listed.into_iter().map(str::to_owned).collect();
+    assert_eq!(found, listed);
+}
