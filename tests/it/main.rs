@@ -27,4 +27,5 @@ mod pages;
 mod qido;
 mod stow;
 mod support;
+mod tags;
 mod wado;

@@ -152,7 +152,7 @@ fn store_samples(server: &Server) {
 
 /// What an answer found: the last number of each UID of this tag, ascending.
 #[track_caller]
-fn numbers(answer: &Response, uid: &str) -> Vec<u32> {
+pub(crate) fn numbers(answer: &Response, uid: &str) -> Vec<u32> {
     if answer.status == 204 {
         assert!(answer.body.is_empty());
         return Vec::new();
