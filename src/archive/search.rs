@@ -148,7 +148,7 @@ impl Archive {
         } = reading;
         let mut asked = (*query).clone();
         asked.conditions.retain(|c| indexed(c, query.level, tags));
-        asked.limit = Some(SCAN_PAGE);
+        asked.limit = Some(SCAN_PAGE.min(self.limits.max_scan.max(1)));
         asked.offset = 0;
         let exact = paging.counting == Counting::Exact;
         let most = self.limits.max_results;

@@ -3,6 +3,9 @@
 mod answers;
 mod matching;
 mod pages;
+mod rules;
+mod text;
+mod viewers;
 
 use dicom_core::{Tag, VR};
 use serde_json::Value;
