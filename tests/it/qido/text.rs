@@ -154,3 +154,97 @@ fn names_of_all_scripts_are_found_in_every_group_and_form() {
         }
     });
 }
+
+/// A file whose name is in another character set: the term, the bytes of the name, and what finds it.
+fn encoded() -> [(&'static str, Vec<u8>, &'static str); 8] {
+    let one_byte = |encoding: &'static encoding_rs::Encoding, text: &str| {
+        let (bytes, _, unmappable) = encoding.encode(text);
+        assert!(!unmappable, "{text}");
+        bytes.into_owned()
+    };
+    let escapes = |text: &[u8]| {
+        // `~` stands for the escape character, so that the examples of PS3.5 Annexes H and I stay readable.
+        text.iter()
+            .map(|b| if *b == b'~' { 0x1B } else { *b })
+            .collect()
+    };
+    [
+        (
+            "ISO_IR 100",
+            one_byte(encoding_rs::WINDOWS_1252, "Buc^Jérôme"),
+            "buc^jérôme",
+        ),
+        (
+            "ISO_IR 101",
+            one_byte(encoding_rs::ISO_8859_2, "Wałęsa^Lech"),
+            "wałęsa*",
+        ),
+        (
+            "ISO_IR 126",
+            one_byte(encoding_rs::ISO_8859_7, "Διονυσιος"),
+            "διονυσιος",
+        ),
+        (
+            "ISO_IR 144",
+            one_byte(encoding_rs::ISO_8859_5, "Люкceмбypг"),
+            "люк*",
+        ),
+        (
+            "ISO_IR 127",
+            one_byte(encoding_rs::ISO_8859_6, "قباني^لنزار"),
+            "قباني*",
+        ),
+        (
+            "GB18030",
+            one_byte(encoding_rs::GB18030, "Wang^XiaoDong=王^小东"),
+            "王^小东",
+        ),
+        (
+            "\\ISO 2022 IR 87",
+            escapes(b"Yamada^Tarou=~$B;3ED~(B^~$BB@O:~(B=~$B$d$^$@~(B^~$B$?$m$&~(B"),
+            "山田^太郎",
+        ),
+        (
+            "\\ISO 2022 IR 149",
+            escapes(
+                b"Hong^Gildong=~$)C\xFB\xF3^~$)C\xD1\xCE\xD4\xD7=~$)C\xC8\xAB^~$)C\xB1\xE6\xB5\xBF",
+            ),
+            "홍^길동",
+        ),
+    ]
+}
+
+#[test]
+fn names_in_the_character_set_of_their_file_are_found_and_come_back_in_utf_8() {
+    on_each_index(|server| {
+        let cases = encoded();
+        let files: Vec<Built> = (300..)
+            .zip(&cases)
+            .map(|(number, (term, name, _))| {
+                let of = Name::new(number, 1, 1);
+                let data_set = of.data_set().set(
+                    DataSet::new()
+                        .text(Tag(0x0008, 0x0005), VR::CS, term)
+                        .bytes(Tag(0x0010, 0x0010), VR::PN, name.clone()),
+                );
+                of.file(&data_set, Syntax::ExplicitLittle)
+            })
+            .collect();
+        server.store("/dicom-web", &files).expect(200);
+        for (number, (term, _, query)) in (300..).zip(&cases) {
+            let search = format!("PatientName={}", every_byte(query, true));
+            for root in ROOTS {
+                assert_eq!(studies(server, root, &search), [number], "{term} {root}");
+            }
+            let row = &server.get(&format!("/dicom-web/studies?{search}")).json()[0];
+            assert_eq!(row["00080005"]["Value"][0], "ISO_IR 192", "{term}");
+            assert!(row["00100010"]["Value"][0].is_object(), "{term}: {row}");
+        }
+        let row = &server
+            .get("/dicom-web/studies?StudyInstanceUID=1.2.3.306")
+            .json()[0];
+        let name = &row["00100010"]["Value"][0];
+        assert_eq!(name["Ideographic"], "山田^太郎");
+        assert_eq!(name["Phonetic"], "やまだ^たろう");
+    });
+}
