@@ -368,6 +368,22 @@ pub struct Limits {
         global = true
     )]
     pub max_results: u64,
+    /// Most rows looked at for an attribute that has no index; a search that would need more is answered 413.
+    #[arg(
+        long,
+        env = "STOWAGE_MAX_SCAN",
+        default_value_t = 20_000,
+        global = true
+    )]
+    pub max_scan: u64,
+    /// Seconds a search may take in the database before it is answered 413.
+    #[arg(
+        long,
+        env = "STOWAGE_SEARCH_SECONDS",
+        default_value_t = 20,
+        global = true
+    )]
+    pub search_seconds: u64,
     /// Bytes of header values (everything but pixel data) of an instance held while it is walked.
     #[arg(long, env = "STOWAGE_MAX_HEADER_BYTES", default_value_t = 64 << 20, global = true)]
     pub max_header_bytes: usize,
@@ -385,6 +401,14 @@ pub struct Limits {
     /// Largest decoded frame, in bytes.
     #[arg(long, env = "STOWAGE_MAX_FRAME_BYTES", default_value_t = 512 << 20, global = true)]
     pub max_frame_bytes: usize,
+}
+
+impl Limits {
+    /// How long a search may take in the database.
+    #[must_use]
+    pub fn search_time(&self) -> Duration {
+        Duration::from_secs(self.search_seconds.max(1))
+    }
 }
 
 /// The log.

@@ -74,6 +74,7 @@ pub(crate) async fn open(config: &Config) -> Result<Archive, StartError> {
     };
     let options = IndexOptions {
         max_connections: config.storage.database_connections,
+        search_time: config.limits.search_time(),
         ..IndexOptions::default()
     };
     let index = index::open(&url, &options).await?;

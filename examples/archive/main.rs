@@ -1,46 +1,58 @@
-//! Fills an index with generated studies, and measures how long searches take on it.
+//! Fills an index with generated studies, and measures how long searches take on a small and a large one.
 //!
 //! ```text
+//! cargo run --release --example archive -- fill    sqlite:///tmp/small.sqlite 10000
 //! cargo run --release --example archive -- fill    sqlite:///tmp/large.sqlite 1000000
-//! cargo run --release --example archive -- measure sqlite:///tmp/large.sqlite 1000000
+//! cargo run --release --example archive -- measure sqlite:///tmp/small.sqlite 10000 sqlite:///tmp/large.sqlite 1000000
 //! ```
 //!
-//! Only the index is filled: there are no blobs behind it, so nothing but searches can be tried on the result. The number
-//! given to `measure` is the one given to `fill`. Postgres: `postgres://user:password@host/database`.
+//! Only the index is filled: there are no blobs behind it, so nothing but searches can be tried on the result. The numbers
+//! given to `measure` are those given to `fill`. Postgres: `postgres://user:password@host/database`. Each round asks the
+//! index and the bare statement of both archives in turn, so a busy machine slows all four.
 
+mod bare;
 mod generate;
+mod shapes;
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
-use stowage::dicom::keys::{Level, key};
-use stowage::dicom::query::{Case, Condition, Include, Matching, PathStep, Query, TagPath};
+use stowage::dicom::query::Query;
 use stowage::index::{Index, IndexOptions, WithMetadata, open};
 use stowage::scope::Scope;
+
+use bare::Bare;
+use shapes::{SHAPES, Shape};
 
 /// Studies inserted in one transaction.
 const BATCH: u64 = 500;
 
-/// Searches of each shape that are timed.
+/// Searches of each shape that are timed, and those before that fill caches.
 const ROUNDS: usize = 200;
+const WARM: usize = 20;
+
+/// Results behind a page are counted so far, as the server does.
+const COUNTED: u64 = 1001;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [verb, url, total] = arguments.as_slice() else {
-        return Err("usage: archive fill|measure URL STUDIES".into());
-    };
-    let total: u64 = total.parse()?;
-    let index = open(url, &IndexOptions::default()).await?;
-    match verb.as_str() {
-        "fill" => fill(&index, total).await,
-        "measure" => measure(&*index, total).await,
-        _ => Err("the verb is fill or measure".into()),
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["fill", url, total] => {
+            fill(&open(url, &IndexOptions::default()).await?, total.parse()?).await
+        }
+        ["measure", small, few, large, many] => {
+            let small = Archive::open(small, few.parse()?).await?;
+            let large = Archive::open(large, many.parse()?).await?;
+            measure(&small, &large).await
+        }
+        _ => Err("usage: archive fill URL STUDIES | measure URL STUDIES URL STUDIES".into()),
     }
 }
 
@@ -76,157 +88,117 @@ async fn fill(index: &Arc<dyn Index>, total: u64) -> Outcome<()> {
     Ok(())
 }
 
-/// One shape of search; each round asks for other values.
-type Shape = (&'static str, fn(&mut SmallRng, u64) -> Query);
+/// A filled index, and the database below it.
+struct Archive {
+    index: Arc<dyn Index>,
+    bare: Bare,
+    total: u64,
+}
 
-const SHAPES: [Shape; 11] = [
-    ("worklist page 1", |_, _| query(100, vec![])),
-    ("today and modality", |_, total| {
-        let last = generate::study(total - 1, total);
-        query(
-            100,
-            vec![
-                single(0x0008_0020, &last.date),
-                single(0x0008_0061, last.modality),
-            ],
-        )
-    }),
-    ("study UID", |rng, total| {
-        query(100, vec![single(0x0020_000D, &any(rng, total).uid)])
-    }),
-    ("Patient ID", |rng, total| {
-        query(100, vec![single(0x0010_0020, &any(rng, total).patient_id)])
-    }),
-    ("accession number", |rng, total| {
-        query(100, vec![single(0x0008_0050, &any(rng, total).accession)])
-    }),
-    ("whole name", |rng, total| {
-        query(
-            100,
-            vec![single(0x0010_0010, &any(rng, total).patient_name)],
-        )
-    }),
-    ("name prefix family^giv*", |rng, total| {
-        let name = any(rng, total).patient_name;
-        let end = name.find('^').map_or(name.len(), |at| at + 4);
-        query(
-            100,
-            vec![wildcard(0x0010_0010, &format!("{}*", &name[..end]))],
-        )
-    }),
-    ("name words fam giv", |rng, total| {
-        let name = any(rng, total).patient_name.to_lowercase();
-        let words: Vec<String> = name.split('^').take(2).map(str::to_owned).collect();
-        query(100, vec![condition(0x0010_0010, Matching::Words(words))])
-    }),
-    ("name part *amil*", |rng, total| {
-        let name = any(rng, total).patient_name;
-        let family: Vec<char> = name.split('^').next().unwrap_or("").chars().collect();
-        let part: String = family.iter().skip(1).collect();
-        query(100, vec![wildcard(0x0010_0010, &format!("*{part}*"))])
-    }),
-    ("a day and modality", |rng, total| {
-        let study = any(rng, total);
-        let range = Matching::Range {
-            from: Some(study.date.clone()),
-            to: Some(study.date),
-        };
-        query(
-            100,
-            vec![
-                condition(0x0008_0020, range),
-                single(0x0008_0061, study.modality),
-            ],
-        )
-    }),
-    ("last 7 days and modality", |rng, total| {
-        let from = generate::study(total.saturating_sub(7000), total).date;
-        let range = Matching::Range {
-            from: Some(from),
-            to: None,
-        };
-        let modality = any(rng, total).modality;
-        query(
-            100,
-            vec![condition(0x0008_0020, range), single(0x0008_0061, modality)],
-        )
-    }),
-];
+impl Archive {
+    async fn open(url: &str, total: u64) -> Outcome<Self> {
+        Ok(Self {
+            index: open(url, &IndexOptions::default()).await?,
+            bare: Bare::open(url).await?,
+            total,
+        })
+    }
 
-async fn measure(index: &dyn Index, total: u64) -> Outcome<()> {
-    let scope = Scope::everything();
-    eprintln!(
-        "{:<28} {:>9} {:>9} {:>9} {:>6}",
-        "shape", "p50 ms", "p95 ms", "max ms", "rows"
-    );
-    for (name, make) in SHAPES {
-        let mut rng = SmallRng::seed_from_u64(7);
-        let mut times = Vec::with_capacity(ROUNDS);
-        let mut rows = 0;
-        for round in 0..ROUNDS + 20 {
-            let query = make(&mut rng, total);
-            let start = Instant::now();
-            let page = index
-                .search(&scope, &query, &[], WithMetadata::No, None)
+    /// Asks the index as the server does: a page, and how many results lie behind it. Returns time and rows.
+    async fn search(&self, query: &Query) -> Outcome<(Duration, usize)> {
+        let scope = Scope::everything();
+        let start = Instant::now();
+        let search = self
+            .index
+            .search(&scope, query, &[], WithMetadata::No, None);
+        let page = search.await?;
+        if page.more {
+            let before = page.rows.last().map(|row| row.position);
+            self.index
+                .count(&scope, query, &[], before, COUNTED)
                 .await?;
-            // The first ones fill caches.
-            if round >= 20 {
-                times.push(start.elapsed());
-                rows += page.rows.len();
-            }
         }
-        times.sort();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "from 0 to the last index"
-        )]
-        let at = |share: f64| millis(times[((times.len() - 1) as f64 * share) as usize]);
-        let rows = rows as f64 / ROUNDS as f64;
-        eprintln!(
-            "{name:<28} {:>9.2} {:>9.2} {:>9.2} {rows:>6.1}",
-            at(0.5),
-            at(0.95),
-            at(1.0)
+        Ok((start.elapsed(), page.rows.len()))
+    }
+}
+
+/// Times of one shape on one archive.
+#[derive(Default)]
+struct Times {
+    index: Vec<Duration>,
+    bare: Vec<Duration>,
+    rows: usize,
+}
+
+impl Times {
+    async fn add(
+        &mut self,
+        archive: &Archive,
+        shape: &Shape,
+        (rng, round): (&mut SmallRng, usize),
+    ) -> Outcome<()> {
+        let (query, question) = (shape.make)(rng, archive.total);
+        let bare = async {
+            let start = Instant::now();
+            let rows = archive.bare.ask(&question).await?;
+            Outcome::Ok((start.elapsed(), rows))
+        };
+        // In turn first and second: whoever is second finds warm pages.
+        let ((time, rows), (bare_time, bare_rows)) = if round % 2 == 0 {
+            (archive.search(&query).await?, bare.await?)
+        } else {
+            let bare = bare.await?;
+            (archive.search(&query).await?, bare)
+        };
+        if rows != bare_rows {
+            return Err(format!("{}: {rows} rows, bare {bare_rows}", shape.name).into());
+        }
+        if round >= WARM {
+            self.index.push(time);
+            self.bare.push(bare_time);
+            self.rows += rows;
+        }
+        Ok(())
+    }
+}
+
+async fn measure(small: &Archive, large: &Archive) -> Outcome<()> {
+    println!(
+        "| Shape | rows at {0} | rows at {1} | p50 {0} | p50 {1} | p95 {0} | p95 {1} | p95 ratio | bare p95 {1} | ÷ bare |",
+        small.total, large.total
+    );
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    for shape in &SHAPES {
+        let (mut of_small, mut of_large) = (Times::default(), Times::default());
+        let mut rngs = [SmallRng::seed_from_u64(7), SmallRng::seed_from_u64(7)];
+        for round in 0..ROUNDS + WARM {
+            let [first, second] = &mut rngs;
+            of_small.add(small, shape, (first, round)).await?;
+            of_large.add(large, shape, (second, round)).await?;
+        }
+        let (p95_small, p95_large) = (at(&mut of_small.index, 95), at(&mut of_large.index, 95));
+        let bare = at(&mut of_large.bare, 95);
+        let rows = |times: &Times| times.rows as f64 / ROUNDS as f64;
+        println!(
+            "| {}{} | {:.1} | {:.1} | {:.2} | {:.2} | {p95_small:.2} | {p95_large:.2} | {:.2} | {bare:.2} | {:.2} |",
+            shape.name,
+            if shape.goal { "" } else { " (no goal)" },
+            rows(&of_small),
+            rows(&of_large),
+            at(&mut of_small.index, 50),
+            at(&mut of_large.index, 50),
+            p95_large / p95_small,
+            p95_large / bare,
         );
     }
     Ok(())
 }
 
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
-}
-
-fn any(rng: &mut SmallRng, total: u64) -> generate::Study {
-    generate::study(rng.random_range(0..total), total)
-}
-
-fn query(limit: u64, conditions: Vec<Condition>) -> Query {
-    Query {
-        level: Level::Study,
-        study: None,
-        series: None,
-        conditions,
-        include: Include::Fields(Vec::new()),
-        limit: Some(limit),
-        offset: 0,
-    }
-}
-
-fn condition(number: u32, matching: Matching) -> Condition {
-    let tag = dicom_core::Tag::from(((number >> 16) as u16, (number & 0xFFFF) as u16));
-    Condition {
-        path: TagPath(vec![PathStep { tag, creator: None }]),
-        vr: key(tag).map_or(dicom_core::VR::LO, |key| key.vr),
-        matching,
-        case: Case::Sensitive,
-    }
-}
-
-fn single(tag: u32, value: &str) -> Condition {
-    condition(tag, Matching::Single(value.to_owned()))
-}
-
-fn wildcard(tag: u32, value: &str) -> Condition {
-    condition(tag, Matching::Wildcard(value.to_owned()))
+/// A percentile in milliseconds.
+fn at(times: &mut [Duration], percent: usize) -> f64 {
+    times.sort_unstable();
+    let place = (times.len() * percent / 100).min(times.len().saturating_sub(1));
+    times
+        .get(place)
+        .map_or(0.0, |time| time.as_secs_f64() * 1000.0)
 }

@@ -10,6 +10,7 @@ pub mod feed;
 pub mod fields;
 pub mod frames;
 pub mod import;
+pub mod paging;
 pub mod pixels;
 pub mod render;
 pub mod represent;

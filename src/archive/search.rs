@@ -4,16 +4,17 @@
 //! of the newest instance of each row, slowly and bounded, and a warning says so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::time::Instant;
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
+use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use futures_util::{StreamExt, TryStreamExt};
 use serde_json::value::RawValue;
 
 use super::Archive;
 use super::error::{ArchiveError, Result};
+use super::paging::{Counting, Cursor, Pages, Paging, Reading, Remaining, cursor, too_many};
 use crate::dicom::keys::{Column, KEYS, Level, key};
 use crate::dicom::matcher;
 use crate::dicom::metadata;
@@ -23,14 +24,6 @@ use crate::scope::Scope;
 
 /// Largest metadata of one instance that is read back, in bytes.
 const MAX_METADATA: usize = 1 << 30;
-/// Rows asked of the index at a time; each time it may have to look at all that match, so they are many.
-const PAGE: u64 = 5_000;
-/// Rows with metadata asked for at first, before it is known how large they are.
-const FIRST_PAGE: u64 = 10;
-/// Bytes of metadata asked of the index at a time, about.
-const PAGE_BYTES: usize = 8 << 20;
-/// Rows looked at while matching attributes without a place in the index.
-const SCAN: u64 = 20_000;
 /// Rows asked of the index at a time while scanning.
 const SCAN_PAGE: u64 = 500;
 
@@ -40,8 +33,12 @@ pub struct Answer {
     pub rows: BoxStream<'static, Result<Row>>,
     /// Whether there are none.
     pub empty: bool,
-    /// Rows behind the last one: known exactly, or `None` when there are none.
-    pub remaining: Option<u64>,
+    /// Results behind the last row.
+    pub remaining: Remaining,
+    /// Where the next page begins, when there is one.
+    pub next: Option<Cursor>,
+    /// All results of the search, when they were to be counted.
+    pub total: Option<u64>,
     /// What the client should know, as texts for `Warning: 299`.
     pub warnings: Vec<String>,
 }
@@ -99,14 +96,15 @@ impl Archive {
     /// Runs a search.
     ///
     /// # Errors
-    /// [`ArchiveError::TooLarge`] when more rows match than one answer may hold and no limit was asked for, or when
-    /// too many rows would have to be scanned.
+    /// [`ArchiveError::TooLarge`] when more rows match than one answer may hold and no limit was asked for, when too many
+    /// rows would have to be skipped or scanned, or when the index gave up after a while.
     pub async fn search(
         &self,
         scope: &Scope,
         query: &Query,
         tags: &[TagRow],
         fields: Fields<'_>,
+        paging: Paging,
     ) -> Result<Answer> {
         let plain: Vec<Condition> = query
             .conditions
@@ -116,131 +114,158 @@ impl Archive {
             .collect();
         let wanted = Wanted::new(query, fields);
         let mut warnings = Vec::new();
-        let (first, rest, remaining) = if plain.is_empty() {
-            self.search_index(scope, query, tags, wanted.metadata)
-                .await?
+        let reading = Reading {
+            scope,
+            query,
+            tags,
+            paging,
+        };
+        let pages = if plain.is_empty() {
+            self.read_pages(&reading, wanted.metadata).await?
         } else {
             warnings.push("Attributes without an index were matched by a slow scan; an extended query tag makes them fast".to_owned());
-            let (rows, remaining) = self.search_scanning(scope, query, tags, &plain).await?;
-            (rows, stream::empty().boxed(), remaining)
+            self.scan_pages(&reading, &plain).await?
         };
-        let empty = first.is_empty();
-        let rows = stream::iter(first.into_iter().map(Ok)).chain(rest);
+        let empty = pages.first.is_empty();
+        let rows = stream::iter(pages.first.into_iter().map(Ok)).chain(pages.rest);
         Ok(Answer {
             rows: rows.map(move |row| wanted.pick(&row?)).boxed(),
             empty,
-            remaining,
+            remaining: pages.remaining,
+            next: pages.end.map(|end| cursor(query.level, end)),
+            total: pages.total,
             warnings,
         })
     }
 
-    /// The first rows, those that follow page by page, and how many lie behind the limit.
-    async fn search_index(
-        &self,
-        scope: &Scope,
-        query: &Query,
-        tags: &[TagRow],
-        metadata: WithMetadata,
-    ) -> Result<(Vec<Found>, BoxStream<'static, Result<Found>>, Option<u64>)> {
-        let ceiling = self.limits.max_results;
-        let limit = query.limit.unwrap_or(ceiling).min(ceiling);
-        let mut asked = query.clone();
-        asked.limit = Some(match metadata {
-            WithMetadata::Yes => limit.min(FIRST_PAGE),
-            WithMetadata::No => limit.min(PAGE),
-        });
-        let page = self
-            .index
-            .search(scope, &asked, tags, metadata, None)
-            .await?;
-        let left = limit.saturating_sub(page.rows.len() as u64);
-        let Some(before) = page.rows.last().map(|r| r.position).filter(|_| page.more) else {
-            return Ok((page.rows, stream::empty().boxed(), None));
-        };
-        let end = query.offset.saturating_add(limit);
-        let counted = end.saturating_add(if query.limit.is_some() { ceiling } else { 1 });
-        let total = self.index.count(scope, query, tags, counted).await?;
-        let behind = Some(total.saturating_sub(end)).filter(|behind| *behind > 0);
-        if behind.is_some() && query.limit.is_none() {
-            let reason = format!(
-                "more than {ceiling} results: narrow the search, or page with limit and offset"
-            );
-            return Err(ArchiveError::TooLarge { reason });
-        }
-        let size = fitting(&page.rows);
-        let (index, scope) = (self.index.clone(), scope.clone());
-        let (query, tags): (Query, Arc<[TagRow]>) = (query.clone(), tags.into());
-        let pages = stream::try_unfold((before, left, size), move |(before, left, size)| {
-            let (index, scope, tags) = (index.clone(), scope.clone(), tags.clone());
-            let mut asked = query.clone();
-            asked.offset = 0;
-            asked.limit = Some(left.min(size));
-            async move {
-                if left == 0 {
-                    return Ok(None);
-                }
-                let page = index
-                    .search(&scope, &asked, &tags, metadata, Some(before))
-                    .await?;
-                let Some(last) = page.rows.last() else {
-                    return Ok(None);
-                };
-                let left = left.saturating_sub(page.rows.len() as u64);
-                let next = (last.position, left, fitting(&page.rows));
-                let rows = stream::iter(page.rows.into_iter().map(Ok));
-                Ok::<_, ArchiveError>(Some((rows, next)))
-            }
-        });
-        Ok((page.rows, pages.try_flatten().boxed(), behind))
-    }
-
-    async fn search_scanning(
-        &self,
-        scope: &Scope,
-        query: &Query,
-        tags: &[TagRow],
-        plain: &[Condition],
-    ) -> Result<(Vec<Found>, Option<u64>)> {
-        let mut asked = query.clone();
+    /// Matches the conditions that have no index in the metadata, row after row, no further than the limits allow.
+    async fn scan_pages(&self, reading: &Reading<'_>, plain: &[Condition]) -> Result<Pages> {
+        let Reading {
+            scope,
+            query,
+            tags,
+            paging,
+        } = reading;
+        let mut asked = (*query).clone();
         asked.conditions.retain(|c| indexed(c, query.level, tags));
-        asked.limit = Some(SCAN_PAGE);
+        asked.limit = Some(SCAN_PAGE.min(self.limits.max_scan.max(1)));
         asked.offset = 0;
-        let limit = query
-            .limit
-            .unwrap_or(self.limits.max_results)
-            .min(self.limits.max_results);
-        let (mut rows, mut skip, mut before, mut scanned, mut behind) =
-            (Vec::new(), query.offset, None, 0, 0);
-        loop {
-            let page = self
+        let exact = paging.counting == Counting::Exact;
+        let most = self.limits.max_results;
+        let mut scan = Scan::new(query.offset, query.limit.unwrap_or(most).min(most));
+        let (begun, mut scanned) = (Instant::now(), 0);
+        // An exact count is one of the whole search, wherever the page begins.
+        let mut before = if exact { None } else { paging.before };
+        let complete = loop {
+            let search = self
                 .index
-                .search(scope, &asked, tags, WithMetadata::Yes, before)
-                .await?;
+                .search(scope, &asked, tags, WithMetadata::Yes, before);
+            let page = search.await?;
             before = page.rows.last().map(|r| r.position);
             scanned += page.rows.len() as u64;
-            for row in page.rows {
-                if !matches_all(&row, plain)? {
-                    continue;
-                }
-                if skip > 0 {
-                    skip -= 1;
-                } else if (rows.len() as u64) < limit {
-                    rows.push(row);
-                } else {
-                    behind += 1;
-                }
-            }
+            let plain = plain.to_vec();
+            let begin = paging.before;
+            // Unpacking and parsing take far longer than reading.
+            let looked = tokio::task::spawn_blocking(move || {
+                page.rows
+                    .into_iter()
+                    .try_for_each(|row| scan.look(row, &plain, begin))
+                    .map(|()| scan)
+            });
+            scan = looked
+                .await
+                .map_err(|_| ArchiveError::Lost { what: "a scan" })??;
             if !page.more || before.is_none() {
-                return Ok((rows, (behind > 0).then_some(behind)));
+                break true;
             }
-            if scanned >= SCAN {
-                let reason = format!(
-                    "{SCAN} rows were scanned for an attribute that has no index: add a condition on an indexed attribute, or make it an extended query tag"
-                );
-                return Err(ArchiveError::TooLarge { reason });
+            if !exact && scan.is_done() {
+                break false;
             }
+            if scanned >= self.limits.max_scan || begun.elapsed() >= self.limits.search_time() {
+                if !exact && scan.is_full() {
+                    break false;
+                }
+                return Err(scanned_too_far(scanned));
+            }
+        };
+        if scan.behind > 0 && query.limit.is_none() {
+            return Err(too_many(most));
+        }
+        Ok(scan.pages(complete, exact))
+    }
+}
+
+/// A page that is being gathered by a scan.
+struct Scan {
+    rows: Vec<Found>,
+    limit: u64,
+    /// Matches still to be skipped.
+    skip: u64,
+    /// Matches behind the page.
+    behind: u64,
+    /// Matches.
+    total: u64,
+}
+
+impl Scan {
+    const fn new(skip: u64, limit: u64) -> Self {
+        Self {
+            rows: Vec::new(),
+            limit,
+            skip,
+            behind: 0,
+            total: 0,
         }
     }
+
+    /// Takes a row that matches; one before the position where the page begins is only counted.
+    fn look(&mut self, row: Found, conditions: &[Condition], begin: Option<i64>) -> Result<()> {
+        if !matches_all(&row, conditions)? {
+            return Ok(());
+        }
+        self.total += 1;
+        if begin.is_some_and(|begin| row.position >= begin) {
+        } else if self.skip > 0 {
+            self.skip -= 1;
+        } else if !self.is_full() {
+            self.rows.push(row);
+        } else {
+            self.behind += 1;
+        }
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows.len() as u64 >= self.limit
+    }
+
+    /// The page is full and something lies behind it.
+    fn is_done(&self) -> bool {
+        self.is_full() && self.behind > 0
+    }
+
+    fn pages(self, complete: bool, exact: bool) -> Pages {
+        let remaining = match (complete, self.behind) {
+            (true, 0) => Remaining::Nothing,
+            (true, behind) => Remaining::Exactly(behind),
+            (false, behind) => Remaining::MoreThan(behind.saturating_sub(1)),
+        };
+        let last = self.rows.last().map(|row| row.position);
+        Pages {
+            end: last.filter(|_| remaining != Remaining::Nothing),
+            first: self.rows,
+            rest: stream::empty().boxed(),
+            remaining,
+            total: (exact && complete).then_some(self.total),
+        }
+    }
+}
+
+fn scanned_too_far(scanned: u64) -> ArchiveError {
+    let reason = format!(
+        "{scanned} rows were scanned for an attribute that has no index: add a condition on an indexed attribute, or make it an extended query tag"
+    );
+    ArchiveError::TooLarge { reason }
 }
 
 fn matches_all(row: &Found, conditions: &[Condition]) -> Result<bool> {
@@ -261,15 +286,6 @@ fn metadata_object(row: &Found) -> Result<Option<serde_json::Value>> {
     Ok(Some(
         serde_json::from_str(&unpacked.text).map_err(|_| corrupt())?,
     ))
-}
-
-/// How many rows like these a page may have.
-fn fitting(rows: &[Found]) -> u64 {
-    let bytes = |row: &Found| row.metadata.as_ref().map_or(0, Vec::len);
-    let bytes: usize = rows.iter().map(bytes).sum();
-    let average = bytes / rows.len().max(1);
-    let rows = PAGE_BYTES / average.max(1);
-    u64::try_from(rows).map_or(PAGE, |rows| rows.clamp(1, PAGE))
 }
 
 /// What is taken from each row.

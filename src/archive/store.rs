@@ -27,7 +27,7 @@ use crate::dicom::source::{FileSource, Source};
 use crate::dicom::uid::{InstanceName, StudyUid};
 use crate::dicom::walk::{WalkOptions, walk};
 use crate::fault;
-use crate::index::{Inserted, NewInstance, Place};
+use crate::index::{Inserted, NewInstance, Place, TagRow, unfit};
 use crate::scope::{Partition, Visible};
 
 pub use described::Attached;
@@ -290,9 +290,12 @@ impl StoreRequest {
             .map_err(|_| ArchiveError::Lost { what: "work" })?;
         self.pending.push_back(tokio::spawn(async move {
             let walker = archive.clone();
+            let Ok(tagged) = archive.tags_to_keep(options.rules).await else {
+                return lost_task();
+            };
             let walked = tokio::task::spawn_blocking(move || {
                 let _permit = permit;
-                walk_part(&walker, &options, part.held)
+                walk_part(&walker, (&options, &tagged), part.held)
             });
             match walked.await {
                 Ok(Ok(fit)) => write(&archive, *fit).await,
@@ -577,12 +580,12 @@ fn check_visible(options: &StoreOptions, instance: &Instance) -> Option<Outcome>
 /// Walks and checks one part; runs on the blocking pool.
 fn walk_part(
     archive: &Archive,
-    options: &StoreOptions,
+    (options, tagged): (&StoreOptions, &[TagRow]),
     held: Held,
 ) -> std::result::Result<Box<Fit>, Box<Outcome>> {
     match held {
         Held::Memory { bytes, permits } => {
-            let (instance, warning) = walk_source(archive, options, &bytes.as_slice())?;
+            let (instance, warning) = walk_source(archive, (options, tagged), &bytes.as_slice())?;
             Ok(Box::new(Fit {
                 new: NewInstance {
                     partition: options.partition,
@@ -606,7 +609,7 @@ fn walk_part(
             let opened = file.file().and_then(File::try_clone);
             let source = opened.and_then(FileSource::new);
             let source = source.map_err(|_| Box::new(lost_outcome()))?;
-            let (instance, warning) = walk_source(archive, options, &source)?;
+            let (instance, warning) = walk_source(archive, (options, tagged), &source)?;
             Ok(Box::new(Fit {
                 new: NewInstance {
                     partition: options.partition,
@@ -633,7 +636,7 @@ fn place(archive: &Archive, instance: &Instance, length: u64) -> Place {
 
 fn walk_source(
     archive: &Archive,
-    options: &StoreOptions,
+    (options, tagged): (&StoreOptions, &[TagRow]),
     source: &dyn Source,
 ) -> std::result::Result<(Instance, Option<u16>), Box<Outcome>> {
     if source.is_empty() {
@@ -651,7 +654,11 @@ fn walk_source(
     if let Some(outcome) = check_visible(options, &instance) {
         return Err(Box::new(outcome));
     }
-    let judgement = rules::judgement(options.rules, &instance);
+    let mut judgement = rules::judgement(options.rules, &instance);
+    let unfit = unfit(&instance.metadata.text, tagged);
+    judgement
+        .refusals
+        .extend(unfit.iter().map(|(tag, reason)| comment(*tag, reason)));
     if !judgement.refusals.is_empty() {
         let outcome = failed(&instance, reason::INVALID, judgement.refusals);
         return Err(Box::new(outcome));

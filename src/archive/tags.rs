@@ -10,6 +10,7 @@ use tokio::sync::RwLock;
 
 use super::Archive;
 use super::error::{ArchiveError, Result};
+use super::rules::Rules;
 use crate::dicom::query_tag::QueryTag;
 use crate::index::{
     Index, Operation, OperationKind, OperationStatus, TagError, TagRow, TagStatus, TagsAdded,
@@ -77,6 +78,14 @@ impl Archive {
             .collect())
     }
 
+    /// Tags whose attribute an instance must have in a form that can be indexed, to be stored under these rules.
+    pub(super) async fn tags_to_keep(&self, rules: Rules) -> Result<Arc<Vec<TagRow>>> {
+        match rules {
+            Rules::V1 => self.query_tags().await,
+            Rules::V2 | Rules::Standard => Ok(Arc::default()),
+        }
+    }
+
     /// The tag of a path.
     ///
     /// # Errors
@@ -140,6 +149,12 @@ impl Archive {
         {
             tokio::spawn(index_tags(self.clone(), operation.id));
         }
+        for tag in self.query_tags().await?.iter() {
+            if tag.status == TagStatus::Deleting {
+                let (index, id) = (self.index.clone(), tag.id);
+                tokio::spawn(async move { index.remove_tag(id).await });
+            }
+        }
         Ok(())
     }
 
@@ -162,8 +177,14 @@ impl Archive {
         if row.status == TagStatus::Adding {
             return Ok(Removing::Adding);
         }
-        self.index.remove_tag(row.id).await?;
+        let index = self.index.clone();
+        // In a task of its own: a client that loses patience must not leave it half done.
+        let removal = tokio::spawn(async move { index.remove_tag(row.id).await }).await;
         self.forget_tags().await;
+        let lost = |_| ArchiveError::Lost {
+            what: "a removal of a query tag",
+        };
+        removal.map_err(lost)??;
         Ok(Removing::Removed)
     }
 

@@ -429,6 +429,10 @@ fn from_index(inner: &IndexError, error: &ArchiveError) -> HttpError {
     match inner {
         IndexError::Unavailable(_) => HttpError::unavailable(5, error),
         IndexError::Full(_) => HttpError::bare(Slug::InsufficientStorage).because(error),
+        IndexError::TooSlow { .. } => HttpError::payload_too_large(
+            "The search takes too long: narrow it by an attribute with an index, such as StudyDate, PatientID or \
+             AccessionNumber; leave out an exact count and a high offset.",
+        ),
         IndexError::Database { .. } | IndexError::Corrupt { .. } | IndexError::Open { .. } => {
             HttpError::internal(error)
         }

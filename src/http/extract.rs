@@ -20,6 +20,8 @@ use crate::auth::{Action, Caller};
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target, UidError};
 use crate::scope::Scope;
 
+/// The parameter that names a page of a search.
+pub(super) const CURSOR: &str = "cursor";
 /// Most pairs of a query string.
 const MAX_PAIRS: usize = 20_000;
 /// Most bytes of a body that is not stored.
@@ -108,10 +110,10 @@ impl FromRequestParts<Face> for Links {
 pub(super) struct QueryPairs(pub(super) Vec<(String, String)>);
 
 impl QueryPairs {
-    /// The parameters of a search: those that choose the representation are left out.
+    /// The parameters of a search: those that choose the representation or the page are left out.
     pub(super) fn searched(&self) -> Vec<(String, String)> {
         let shape = |name: &str| {
-            ["accept", "charset", "access_token"]
+            ["accept", "charset", "access_token", CURSOR]
                 .iter()
                 .any(|known| name.eq_ignore_ascii_case(known))
         };

@@ -215,6 +215,23 @@ impl Links {
         url
     }
 
+    /// A search: a resource with parameters, names and values percent-encoded.
+    #[must_use]
+    pub fn search<'a>(
+        &self,
+        segments: impl IntoIterator<Item = &'a str>,
+        parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> String {
+        let mut url = self.resource(segments);
+        for (i, (name, value)) in parameters.into_iter().enumerate() {
+            url.push(if i == 0 { '?' } else { '&' });
+            url.extend(utf8_percent_encode(name, SEGMENT));
+            url.push('=');
+            url.extend(utf8_percent_encode(value, SEGMENT));
+        }
+        url
+    }
+
     /// A study.
     #[must_use]
     pub fn study(&self, study: &StudyUid) -> String {

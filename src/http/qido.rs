@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::array::array_body;
 use super::error::{HttpError, Slug};
-use super::extract::{Access, QueryPairs, TargetPath};
+use super::extract::{Access, CURSOR, QueryPairs, TargetPath};
 use super::links::Links;
 use super::multipart::writer::AnswerPart;
 use super::profile::NoMatch;
@@ -18,6 +18,7 @@ use super::represent::{DICOM_XML, Form, accepted, form, many_parts, part};
 use super::wado::header_value;
 use super::{DICOM_JSON, Face};
 use crate::archive::fields::{FieldLists, Parents};
+use crate::archive::paging::{Counting, Cursor, Paging, Remaining};
 use crate::archive::retrieve::Content;
 use crate::archive::search::{Answer, Row};
 use crate::archive::{ArchiveError, TagRow};
@@ -26,6 +27,7 @@ use crate::dicom::keys::Level;
 use crate::dicom::query::Query;
 use crate::dicom::query_parse::{self, Dialect, Resource};
 use crate::dicom::query_tag::QueryTag;
+use crate::dicom::uid::{SeriesUid, StudyUid};
 use crate::dicom::xml;
 
 /// Searches studies.
@@ -127,15 +129,29 @@ async fn search(
     let parsed = query_parse::parse(&pairs.searched(), resource, face.profile.dialect, &known)
         .map_err(|e| HttpError::bad_request(Slug::InvalidQuery, e.to_string()))?;
     let lists = FieldLists::new(face.profile.defaults, level, parents);
+    let paging = paging(pairs, headers, level)?;
     let mut answer = face
         .app
         .archive
-        .search(&scope, &parsed.query, &tags, lists.fields())
+        .search(&scope, &parsed.query, &tags, lists.fields(), paging)
         .await?;
+    let next = answer
+        .next
+        .and_then(|next| next_page(links, &parsed.query, pairs, next));
     answer
         .warnings
         .splice(0..0, parsed.warnings.iter().map(ToString::to_string));
+    let total = answer.total;
     let mut response = respond(face, links, answer, form).await?;
+    if let Some(url) = next {
+        let link = header_value(&format!("<{url}>; rel=\"next\""))?;
+        response.headers_mut().append(header::LINK, link);
+    }
+    if let Some(total) = total {
+        let headers = response.headers_mut();
+        headers.insert(TOTAL, HeaderValue::from(total));
+        headers.insert(APPLIED, HeaderValue::from_static(EXACT));
+    }
     let erroneous = erroneous(&parsed.query, &tags);
     if !erroneous.is_empty() {
         response
@@ -143,6 +159,69 @@ async fn search(
             .insert(ERRONEOUS, header_value(&erroneous.join(","))?);
     }
     Ok(response)
+}
+
+/// All results of the search, on request.
+const TOTAL: HeaderName = HeaderName::from_static("x-total-count");
+/// What is wished for beside the request itself (RFC 7240).
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+/// Which wishes came true.
+const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+/// The wish for an exact number of results.
+const EXACT: &str = "count=exact";
+/// Longest URL that is offered in a `Link` header; clients and proxies refuse long header lines.
+const MAX_LINK: usize = 6_000;
+
+/// Which page is asked for by cursor, and how results are counted.
+fn paging(pairs: &QueryPairs, headers: &HeaderMap, level: Level) -> Result<Paging, HttpError> {
+    let before = match pairs.first(CURSOR) {
+        None => None,
+        Some(text) => {
+            let position = Cursor::parse(text).and_then(|cursor| cursor.position(level));
+            let wrong = "It must be taken from the Link header of an answer of the same resource.";
+            Some(position.ok_or_else(|| HttpError::invalid_query(CURSOR, wrong))?)
+        }
+    };
+    let wishes = headers.get_all(PREFER).iter();
+    let mut wishes = wishes
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split([',', ';']));
+    let exact = wishes.any(|wish| wish.trim().eq_ignore_ascii_case(EXACT));
+    Ok(Paging {
+        before,
+        counting: if exact {
+            Counting::Exact
+        } else {
+            Counting::Bounded
+        },
+    })
+}
+
+/// The URL of the page behind a cursor: the same search, without its offset. None when it would be too long.
+fn next_page(links: &Links, query: &Query, pairs: &QueryPairs, next: Cursor) -> Option<String> {
+    let study = query.study.as_ref().map(StudyUid::as_str);
+    let series = query.series.as_ref().map(SeriesUid::as_str);
+    let mut segments: Vec<&str> = Vec::new();
+    segments.extend(study.iter().flat_map(|uid| ["studies", uid]));
+    segments.extend(series.iter().flat_map(|uid| ["series", uid]));
+    segments.push(match query.level {
+        Level::Study => "studies",
+        Level::Series => "series",
+        Level::Instance => "instances",
+    });
+    let next = next.to_string();
+    let kept = pairs
+        .0
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let kept = kept.filter(|(name, _)| {
+        let place = |known: &&str| name.eq_ignore_ascii_case(known);
+        !["offset", CURSOR, "access_token"]
+            .iter()
+            .any(|known| place(known))
+    });
+    let url = links.search(segments, kept.chain([(CURSOR, next.as_str())]));
+    (url.len() <= MAX_LINK).then_some(url)
 }
 
 /// Names the searched attributes whose values could not be indexed everywhere (dicom-service §8.4).
@@ -197,9 +276,15 @@ async fn respond(
         )
             .into_response()
     };
-    let remaining = answer
-        .remaining
-        .map(|n| format!("There are {n} additional results that can be requested"));
+    let remaining = match answer.remaining {
+        Remaining::Nothing => None,
+        Remaining::Exactly(n) => Some(format!(
+            "There are {n} additional results that can be requested"
+        )),
+        Remaining::MoreThan(n) => Some(format!(
+            "There are more than {n} additional results that can be requested"
+        )),
+    };
     for warning in answer.warnings.iter().chain(&remaining) {
         response.headers_mut().append(
             header::WARNING,

@@ -18,6 +18,12 @@ pub enum IndexError {
         #[source]
         source: sqlx::Error,
     },
+    /// A search took longer than [`super::IndexOptions::search_time`] and was given up.
+    #[error("{what} took too long")]
+    TooSlow {
+        /// The call that was given up.
+        what: &'static str,
+    },
     /// A stored row cannot be read back.
     #[error("a row of {what} cannot be read back")]
     Corrupt {

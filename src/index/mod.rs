@@ -42,6 +42,7 @@ use crate::scope::{Partition, Scope, Visible};
 
 pub use error::IndexError;
 pub use open::{IndexOptions, open};
+pub use tag_values::unfit;
 pub use terms::indexed;
 
 /// Result of an index call.
@@ -228,12 +229,14 @@ pub trait Search: Send + Sync {
         before: Option<i64>,
     ) -> Result<Page>;
 
-    /// How many rows match, counted no further than `ceiling`.
+    /// How many rows match, all of them or those behind a [`Found::position`], counted no further than `ceiling`. Limit
+    /// and offset of the query do not count.
     async fn count(
         &self,
         scope: &Scope,
         query: &Query,
         tags: &[TagRow],
+        before: Option<i64>,
         ceiling: u64,
     ) -> Result<u64>;
 

@@ -15,6 +15,8 @@ pub struct IndexOptions {
     pub sqlite_readers: u32,
     /// How long a call waits for a connection before it is [`IndexError::Unavailable`].
     pub acquire_timeout: Duration,
+    /// How long one statement of a search may run before it is [`IndexError::TooSlow`].
+    pub search_time: Duration,
 }
 
 impl Default for IndexOptions {
@@ -23,6 +25,7 @@ impl Default for IndexOptions {
             max_connections: 16,
             sqlite_readers: 6,
             acquire_timeout: Duration::from_secs(5),
+            search_time: Duration::from_secs(20),
         }
     }
 }

@@ -29,6 +29,11 @@ const MANY: i64 = 20_000;
 /// So many of the newest rows are looked at when all terms are broader than [`MANY`].
 const NEWER: i64 = 50_000;
 
+/// A number of rows, none of which is below zero.
+const fn clamped(rows: i64) -> u64 {
+    rows.unsigned_abs()
+}
+
 #[async_trait]
 impl<D: Dialect> Search for SqlIndex<D> {
     async fn search(
@@ -49,9 +54,10 @@ impl<D: Dialect> Search for SqlIndex<D> {
         scope: &Scope,
         query: &Query,
         tags: &[TagRow],
+        before: Option<i64>,
         ceiling: u64,
     ) -> Result<u64> {
-        let search = Lookup::new(scope, query, tags, None, self.trigrams);
+        let search = Lookup::new(scope, query, tags, before, self.trigrams);
         let counted = search.count(self, ceiling).await;
         let counted = counted.map_err(failed::<D>("a search"))?;
         Ok(u64::try_from(counted).unwrap_or(0))
@@ -74,13 +80,19 @@ impl Lookup<'_> {
         let wanted = clamp(self.query.limit.unwrap_or(u64::MAX));
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         let mut way = self.first_way::<D>(&mut connection).await?;
+        let mut long = way == Way::Order && self.may_walk_far();
         let mut rows = loop {
             let mut sql = Statement::<D>::new("");
             self.push_statement(&mut sql, way, with_metadata);
-            let rows = sql.rows(&mut connection).await?;
+            let rows = if long {
+                sql.bounded_rows(&mut connection, index.search_time).await?
+            } else {
+                sql.rows(&mut connection).await?
+            };
             match way {
                 Way::Window(size) if rows.len() <= wanted => {
                     way = self.wider_way::<D>(size, &mut connection).await?;
+                    long = matches!(way, Way::Index(_));
                 }
                 Way::Window(_) | Way::Order | Way::Index(_) => break rows,
             }
@@ -96,17 +108,30 @@ impl Lookup<'_> {
 
     async fn count<D: Dialect>(&self, index: &SqlIndex<D>, ceiling: u64) -> Driver<i64> {
         let mut connection = index.readers.acquire().await?;
-        let way = match self.first_way::<D>(&mut connection).await? {
-            Way::Window(_) => Way::Index(self.narrowest::<D>(MANY, &mut connection).await?.0),
-            way => way,
+        let (way, long) = match self.first_way::<D>(&mut connection).await? {
+            Way::Window(_) => {
+                let (driver, _) = self.narrowest::<D>(MANY, &mut connection).await?;
+                (Way::Index(driver), true)
+            }
+            Way::Order => (Way::Order, ceiling > clamped(MANY) || self.may_walk_far()),
+            way => (way, ceiling > clamped(MANY)),
         };
         let mut sql = Statement::<D>::new("select count(*) as counted from (select 1");
         self.push_rows(&mut sql, way);
         sql.push(" limit ")
             .int(clamp(ceiling))
             .push(") as matching");
-        let row = sql.row(&mut connection).await?;
-        row.map_or(Ok(0), |row| row.int("counted"))
+        let rows = if long {
+            sql.bounded_rows(&mut connection, index.search_time).await?
+        } else {
+            sql.rows(&mut connection).await?
+        };
+        rows.first().map_or(Ok(0), |row| row.int("counted"))
+    }
+
+    /// Whether walking along the order of results may pass any number of rows.
+    fn may_walk_far(&self) -> bool {
+        !self.terms.is_empty() || self.query.offset > clamped(MANY)
     }
 
     async fn plans<D: Dialect>(&self, index: &SqlIndex<D>) -> Driver<Vec<String>> {

@@ -2,6 +2,8 @@
 //!
 //! Invariant: SQL text enters a [`Statement`] only as `&'static str`; every value is bound.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use sqlx::{Database, Pool, QueryBuilder, Transaction};
 
@@ -44,6 +46,12 @@ pub(super) trait Dialect: Database<Row: Columns> {
         connection: &'c mut Self::Connection,
         builder: &'c mut QueryBuilder<Self>,
     ) -> BoxFuture<'c, Driver<Vec<Self::Row>>>;
+    /// As [`Dialect::rows`]; a statement that runs longer than `time` is given up, and refused as [`Refusal::TooSlow`].
+    fn bounded_rows<'c>(
+        connection: &'c mut Self::Connection,
+        builder: &'c mut QueryBuilder<Self>,
+        time: Duration,
+    ) -> BoxFuture<'c, Driver<Vec<Self::Row>>>;
     /// Runs a statement; returns how many rows it changed.
     fn run<'c>(
         connection: &'c mut Self::Connection,
@@ -78,6 +86,8 @@ pub(super) enum Refusal {
     Unavailable,
     /// The disk is full or read-only.
     Full,
+    /// The statement ran longer than it may.
+    TooSlow,
     /// Anything else.
     Other,
 }
@@ -265,6 +275,15 @@ impl<D: Dialect> Statement<D> {
         D::rows(connection, &mut self.0).await
     }
 
+    /// As [`Statement::rows`], given up after a while.
+    pub(super) async fn bounded_rows(
+        mut self,
+        connection: &mut D::Connection,
+        time: Duration,
+    ) -> Driver<Vec<D::Row>> {
+        D::bounded_rows(connection, &mut self.0, time).await
+    }
+
     /// Runs it and returns its first row.
     pub(super) async fn row(self, connection: &mut D::Connection) -> Driver<Option<D::Row>> {
         Ok(self.rows(connection).await?.into_iter().next())
@@ -284,6 +303,8 @@ pub(super) struct SqlIndex<D: Dialect> {
     pub(super) writers: Pool<D>,
     /// Patterns that begin with a wildcard have an index.
     pub(super) trigrams: bool,
+    /// How long one statement of a search may run.
+    pub(super) search_time: Duration,
 }
 
 /// Turns a driver error of the call `what` into one of this layer.
@@ -297,6 +318,7 @@ pub(super) fn failed<D: Dialect>(what: &'static str) -> impl Fn(sqlx::Error) -> 
         sqlx::Error::Database(refused) => match D::refusal(refused.as_ref()) {
             Refusal::Unavailable => IndexError::Unavailable(source),
             Refusal::Full => IndexError::Full(source),
+            Refusal::TooSlow => IndexError::TooSlow { what },
             Refusal::Other => IndexError::Database { what, source },
         },
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => IndexError::Corrupt { what },

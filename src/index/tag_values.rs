@@ -2,13 +2,13 @@
 //!
 //! Invariant: the JSON is the same at store time and when a tag is added later, so both find the same values.
 
-use dicom_core::VR;
+use dicom_core::{Tag, VR};
 use serde_json::Value;
 
 use super::TagRow;
 use super::attributes::Attributes;
 use super::rows::{MAX_WORDS, clean, word_suffixes};
-use crate::dicom::{fold, temporal};
+use crate::dicom::{fold, temporal, validate};
 
 /// First part of a name's word suffixes.
 pub(super) const WORDS: i64 = 16;
@@ -68,11 +68,41 @@ fn finding(attributes: &Attributes, row: &TagRow) -> TagFinding {
     if found != expected {
         return TagFinding::Unfit(format!("its VR is {found} and the tag's is {expected}"));
     }
+    if let Some(problem) =
+        written(first).and_then(|text| validate::indexed(row.tag.vr, row.tag.vr, &[], &[text]))
+    {
+        return TagFinding::Unfit(problem.to_string());
+    }
     match values(row.tag.vr, first) {
         Some(values) if values.is_empty() => TagFinding::Nothing,
         Some(values) => TagFinding::Values(values),
         None => TagFinding::Unfit(format!("its value is not one of VR {expected}")),
     }
+}
+
+/// A value as a file has it; none for numbers of a binary VR.
+fn written(value: &Value) -> Option<String> {
+    if let Some(groups) = value.as_object() {
+        let group = |name: &str| groups.get(name).and_then(Value::as_str).unwrap_or("");
+        let all = ["Alphabetic", "Ideographic", "Phonetic"]
+            .map(group)
+            .join("=");
+        return Some(all.trim_end_matches('=').to_owned());
+    }
+    value.as_str().map(str::to_owned)
+}
+
+/// Values of tagged attributes that could not be indexed, and why; `json` is the metadata of an instance.
+#[must_use]
+pub fn unfit(json: &str, tags: &[TagRow]) -> Vec<(Tag, String)> {
+    let findings = findings(json, tags);
+    let unfit = tags.iter().zip(findings);
+    unfit
+        .filter_map(|(row, finding)| match finding {
+            TagFinding::Unfit(reason) => Some((row.tag.tag, reason)),
+            TagFinding::Nothing | TagFinding::Values(_) => None,
+        })
+        .collect()
 }
 
 /// The key of a tag's attribute in this instance; that of a private one depends on where its block is.
@@ -161,8 +191,6 @@ const fn text_value(part: i64, text: String, folded: String) -> TagValue {
 
 #[cfg(test)]
 mod tests {
-    use dicom_core::Tag;
-
     use super::*;
     use crate::dicom::keys::Level;
     use crate::dicom::query_tag::QueryTag;

@@ -28,4 +28,5 @@ mod pages;
 mod qido;
 mod stow;
 mod support;
+mod tags;
 mod wado;

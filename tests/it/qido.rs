@@ -3,6 +3,9 @@
 mod answers;
 mod matching;
 mod pages;
+mod rules;
+mod text;
+mod viewers;
 
 use dicom_core::{Tag, VR};
 use serde_json::Value;
@@ -152,7 +155,7 @@ fn store_samples(server: &Server) {
 
 /// What an answer found: the last number of each UID of this tag, ascending.
 #[track_caller]
-fn numbers(answer: &Response, uid: &str) -> Vec<u32> {
+pub(crate) fn numbers(answer: &Response, uid: &str) -> Vec<u32> {
     if answer.status == 204 {
         assert!(answer.body.is_empty());
         return Vec::new();

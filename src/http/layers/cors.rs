@@ -19,7 +19,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 const EXPOSED: &str = "Accept-Ranges, Content-Range, Content-Location, Content-Encoding, Location, ETag, Link, Retry-After, \
-                       Warning, WWW-Authenticate, api-supported-versions, erroneous-dicom-attributes, x-request-id";
+                       Preference-Applied, Warning, WWW-Authenticate, api-supported-versions, erroneous-dicom-attributes, \
+                       x-request-id, x-total-count";
 /// Asked for when a preflight names no headers.
 const HEADERS: &str = "authorization, accept, content-type, range, if-none-match";
 const VARIES: &str = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";

@@ -4,6 +4,7 @@
 //! visible; so sequence and time of the feed follow the order of commits.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
@@ -49,6 +50,23 @@ impl Dialect for Postgres {
 
     driver_methods!();
 
+    fn bounded_rows<'c>(
+        connection: &'c mut Self::Connection,
+        builder: &'c mut QueryBuilder<Self>,
+        time: Duration,
+    ) -> BoxFuture<'c, Driver<Vec<Self::Row>>> {
+        Box::pin(async move {
+            // In a transaction, so that the limit is gone with the statement, however it ends.
+            let mut transaction = connection.begin().await?;
+            let limit = sqlx::query("select set_config('statement_timeout', $1, true)")
+                .bind(time.as_millis().max(1).to_string());
+            limit.execute(&mut *transaction).await?;
+            let rows = builder.build().fetch_all(&mut *transaction).await?;
+            transaction.commit().await?;
+            Ok(rows)
+        })
+    }
+
     fn begin_write(pool: &Pool<Self>) -> BoxFuture<'_, Driver<Transaction<'static, Self>>> {
         Box::pin(pool.begin())
     }
@@ -89,8 +107,10 @@ impl Dialect for Postgres {
         match code.as_deref().unwrap_or("") {
             // Disk full; read-only transaction.
             "53100" | "25006" => Refusal::Full,
-            // Conflicts that did not go away; lock not available; statement cancelled.
-            "40001" | "40P01" | "55P03" | "57014" => Refusal::Unavailable,
+            // Conflicts that did not go away; lock not available.
+            "40001" | "40P01" | "55P03" => Refusal::Unavailable,
+            // Statement timeout, which only searches have.
+            "57014" => Refusal::TooSlow,
             // Connection, resources, shutdown, system.
             code if ["08", "53", "57", "58"]
                 .iter()
@@ -143,6 +163,7 @@ pub(super) async fn open(url: &str, options: &IndexOptions) -> Result<SqlIndex<P
         readers: pool.clone(),
         writers: pool,
         trigrams: prepared?,
+        search_time: options.search_time,
     })
 }
 

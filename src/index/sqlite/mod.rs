@@ -3,7 +3,9 @@
 //! Invariant: an acknowledged write survives a power loss (`synchronous = full`: the log is synced with each commit).
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::{
@@ -22,6 +24,19 @@ use super::{IndexError, Result};
 /// Shortest text a trigram index can look for.
 const TRIGRAM: usize = 3;
 
+/// Steps of the virtual machine between two looks at the clock.
+const STEPS: i32 = 20_000;
+
+/// Whether a deadline counts; it no longer does when the search that set it is dropped, for the connection lives on.
+#[derive(Default)]
+struct Armed(Arc<AtomicBool>);
+
+impl Drop for Armed {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 columns!(SqliteRow);
 
 impl Dialect for Sqlite {
@@ -37,6 +52,28 @@ impl Dialect for Sqlite {
     const MAX_BINDS: usize = 8_000;
 
     driver_methods!();
+
+    fn bounded_rows<'c>(
+        connection: &'c mut Self::Connection,
+        builder: &'c mut QueryBuilder<Self>,
+        time: Duration,
+    ) -> BoxFuture<'c, Driver<Vec<Self::Row>>> {
+        Box::pin(async move {
+            let deadline = Instant::now() + time;
+            let armed = Armed::default();
+            let watched = armed.0.clone();
+            let go_on = move || !watched.load(Ordering::Relaxed) || Instant::now() < deadline;
+            armed.0.store(true, Ordering::Relaxed);
+            connection
+                .lock_handle()
+                .await?
+                .set_progress_handler(STEPS, go_on);
+            let rows = builder.build().fetch_all(&mut *connection).await;
+            drop(armed);
+            connection.lock_handle().await?.remove_progress_handler();
+            rows
+        })
+    }
 
     fn begin_write(pool: &Pool<Self>) -> BoxFuture<'_, Driver<Transaction<'static, Self>>> {
         // Not deferred: two processes that both begin by reading could never both go on to write.
@@ -69,6 +106,8 @@ impl Dialect for Sqlite {
             Some(5 | 6 | 10 | 14) => Refusal::Unavailable,
             // READONLY, FULL
             Some(8 | 13) => Refusal::Full,
+            // INTERRUPT
+            Some(9) => Refusal::TooSlow,
             _ => Refusal::Other,
         }
     }
@@ -128,6 +167,7 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
         readers,
         writers,
         trigrams: true,
+        search_time: options.search_time,
     })
 }
 

@@ -4,18 +4,22 @@
 mod generate;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use stowage::dicom::keys::Level;
 use stowage::dicom::query::{Condition, Matching, Query};
 use stowage::dicom::uid::{SeriesUid, StudyUid};
-use stowage::index::{IndexOptions, NewInstance, open};
+use stowage::index::{IndexError, IndexOptions, NewInstance, WithMetadata, open};
 use stowage::scope::Scope;
 
 use super::on_each_back_end;
 use crate::support::index::TestIndex;
 use crate::support::queries::{condition, query, search};
 
-on_each_back_end!(documented_shapes_are_served_by_an_index);
+on_each_back_end!(
+    documented_shapes_are_served_by_an_index,
+    a_search_that_takes_too_long_is_given_up,
+);
 
 const TOTAL: u64 = 4000;
 
@@ -146,7 +150,7 @@ fn shapes(study: &generate::Study, instance: &NewInstance) -> Vec<Shape> {
     ]
 }
 
-async fn documented_shapes_are_served_by_an_index(index: &TestIndex) {
+async fn fill(index: &TestIndex) {
     for start in (0..TOTAL).step_by(500) {
         let batch: Vec<NewInstance> = (start..start + 500)
             .flat_map(|n| generate::instances(n, TOTAL))
@@ -154,6 +158,47 @@ async fn documented_shapes_are_served_by_an_index(index: &TestIndex) {
         index.insert(&batch).await.unwrap();
     }
     index.analyze().await.unwrap();
+}
+
+async fn a_search_that_takes_too_long_is_given_up(index: &TestIndex) {
+    fill(index).await;
+    let options = IndexOptions {
+        search_time: Duration::from_nanos(1),
+        sqlite_readers: 1,
+        max_connections: 2,
+        ..IndexOptions::default()
+    };
+    let hurried = open(&index.url, &options).await.unwrap();
+    let scope = Scope::everything();
+    let patterns: Vec<String> = (0..80)
+        .map(|n| format!("*no{n}such*description*"))
+        .collect();
+    let mut slow = query(Level::Study);
+    slow.conditions = vec![condition(0x0008_1030, Matching::AnyWildcard(patterns))];
+    let found = index.count(&scope, &slow, &[], None, u64::MAX).await;
+    assert_eq!(found.unwrap(), 0);
+    let counted = hurried.count(&scope, &slow, &[], None, u64::MAX).await;
+    assert!(
+        matches!(counted, Err(IndexError::TooSlow { .. })),
+        "{counted:?}"
+    );
+    let page = hurried
+        .search(&scope, &slow, &[], WithMetadata::No, None)
+        .await;
+    assert!(matches!(page, Err(IndexError::TooSlow { .. })), "{page:?}");
+    // What does not walk far has no limit, and the connection is none the worse.
+    let mut quick = query(Level::Study);
+    quick.limit = Some(100);
+    for _ in 0..3 {
+        let page = hurried
+            .search(&scope, &quick, &[], WithMetadata::No, None)
+            .await;
+        assert_eq!(page.unwrap().rows.len(), 100);
+    }
+}
+
+async fn documented_shapes_are_served_by_an_index(index: &TestIndex) {
+    fill(index).await;
     // On so few rows a full scan can be the cheapest; asked for is that none is needed.
     let planner = match index.url.split_once('?') {
         Some(_) => open(

@@ -48,7 +48,10 @@ async fn check(index: &TestIndex, scope: &Scope, visible: &[u32]) {
         found.reverse();
         let expected: Vec<String> = visible.iter().map(|study| format!("1.2.{study}")).collect();
         assert_eq!(found, expected, "{level:?}");
-        let counted = index.count(scope, &query(level), &[], 100).await.unwrap();
+        let counted = index
+            .count(scope, &query(level), &[], None, 100)
+            .await
+            .unwrap();
         assert_eq!(counted, visible.len() as u64);
     }
     let all = FeedRange::Sequence {

@@ -71,7 +71,7 @@ async fn found(index: &TestIndex, level: Level, conditions: Vec<Condition>) -> V
     let mut studies: Vec<u32> = page.rows.iter().map(|row| number(&row.study_uid)).collect();
     studies.reverse();
     let counted = index
-        .count(&Scope::everything(), &query, &[], 1000)
+        .count(&Scope::everything(), &query, &[], None, 1000)
         .await
         .unwrap();
     assert_eq!(counted, studies.len() as u64);
@@ -617,7 +617,13 @@ async fn counts_stop_at_the_ceiling(index: &TestIndex) {
     store(index, &samples).await;
     for (ceiling, expected) in [(0, 0), (10, 10), (30, 30), (31, 30), (u64::MAX, 30)] {
         let counted = index
-            .count(&Scope::everything(), &query(Level::Study), &[], ceiling)
+            .count(
+                &Scope::everything(),
+                &query(Level::Study),
+                &[],
+                None,
+                ceiling,
+            )
             .await;
         assert_eq!(counted.unwrap(), expected);
     }

@@ -88,7 +88,7 @@ async fn found(index: &TestIndex, level: Level, tag: &QueryTag, matching: Matchi
     let mut studies: Vec<u32> = page.rows.iter().map(|row| number(&row.study_uid)).collect();
     studies.reverse();
     let counted = index
-        .count(&Scope::everything(), &query, &tags, 100_000)
+        .count(&Scope::everything(), &query, &tags, None, 100_000)
         .await
         .unwrap();
     assert_eq!(counted, studies.len() as u64);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use dicom_core::{Tag, VR};
 use serde_json::{Value, json};
-use stowage::dicom::build::{DataSet, Syntax};
+use stowage::dicom::build::{DataSet, Lengths, Syntax};
 
 use super::{ROOTS, SAMPLES, store_samples};
 use crate::support::dicom::Name;
@@ -234,4 +234,54 @@ fn parameters_that_are_not_known_are_told_by_the_standard_root() {
     let warning = answer.header("warning").expect("a warning");
     assert!(warning.starts_with("299 "), "{warning}");
     assert!(warning.contains("Unknown"), "{warning}");
+}
+
+#[test]
+fn parts_of_sequences_and_private_attributes_are_included() {
+    on_each_index(|server| {
+        let name = Name::new(620, 1, 1);
+        let request = DataSet::new()
+            .text(Tag(0x0040, 0x0009), VR::SH, "SPS-1")
+            .text(Tag(0x0040, 0x1001), VR::SH, "RP-1");
+        let data_set = name.data_set().set(
+            DataSet::new()
+                .text(Tag(0x0009, 0x0010), VR::LO, "OTHER")
+                .text(Tag(0x0009, 0x0011), VR::LO, "MAKER")
+                .text(Tag(0x0009, 0x1001), VR::LO, "theirs")
+                .text(Tag(0x0009, 0x1101), VR::LO, "ours")
+                .items(Tag(0x0032, 0x1064), Lengths::Undefined, vec![request]),
+        );
+        let file = name.file(&data_set, Syntax::ExplicitLittle);
+        server.store("/dicom-web", [&file]).expect(200);
+        let of = |fields: &str| {
+            let target = format!("/dicom-web/studies?StudyInstanceUID=1.2.3.620&{fields}");
+            row(server, &target)
+        };
+        for field in [
+            "includefield=RequestedProcedureCodeSequence.ScheduledProcedureStepID",
+            "includefield=00321064.00400009",
+        ] {
+            let item = &of(field)["00321064"]["Value"][0];
+            assert_eq!(item["00400009"]["Value"][0], "SPS-1", "{field}");
+            assert_eq!(item.get("00401001"), None, "{field}");
+        }
+        let whole = &of("includefield=00321064")["00321064"]["Value"][0];
+        assert_eq!(whole["00401001"]["Value"][0], "RP-1");
+        // By its full tag, and by its creator in whatever block.
+        assert_eq!(
+            of("includefield=00091001")["00091001"]["Value"][0],
+            "theirs"
+        );
+        let found = of("00090010=MAKER&includefield=00091001");
+        assert_eq!(found["00091101"]["Value"][0], "ours");
+        assert_eq!(found["00090011"]["Value"][0], "MAKER");
+        assert_eq!(found.get("00091001"), None);
+        // What belongs to a lower level is not a study's to say.
+        let lower = of("includefield=SOPInstanceUID,Modality,00200013");
+        for tag in ["00080018", "00080060", "00200013"] {
+            assert_eq!(lower.get(tag), None, "{tag}");
+        }
+        // What nobody knows is nothing.
+        of("includefield=NoSuchField,12345678,,x.y");
+    });
 }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use stowage::dicom::build::Built;
+use dicom_core::{Tag, VR};
+use stowage::dicom::build::{Built, Syntax};
 
-use super::numbers;
+use super::{ROOTS, numbers};
 use crate::support::dicom::Name;
-use crate::support::server::on_each_index;
+use crate::support::http::Response;
+use crate::support::server::{Server, on_each_index, on_each_index_with};
 
 #[test]
 fn pages_hold_everything_once() {
@@ -91,4 +93,278 @@ fn the_newest_come_first() {
             }
         }
     });
+}
+
+/// The target that the `Link` header of an answer names as the next page.
+#[track_caller]
+fn next(server: &Server, answer: &Response) -> Option<String> {
+    let link = answer.header("link")?;
+    let url = link
+        .strip_prefix('<')
+        .and_then(|rest| rest.strip_suffix(">; rel=\"next\""));
+    let url = url.unwrap_or_else(|| panic!("not a link to the next page: {link}"));
+    let target = url.strip_prefix(server.url()).expect("an absolute URL");
+    Some(target.to_owned())
+}
+
+fn store(server: &Server, numbers: std::ops::Range<u32>) {
+    let files: Vec<Built> = numbers.map(|n| Name::new(n, 1, 1).small()).collect();
+    for batch in files.chunks(50) {
+        server.store("/dicom-web", batch).expect(200);
+    }
+}
+
+#[test]
+fn the_link_of_each_page_leads_through_all_of_them() {
+    on_each_index(|server| {
+        store(server, 1000..1060);
+        for root in ROOTS {
+            for (path, limit, wanted) in [
+                ("/studies?limit=7", 7, 1000..1060),
+                ("/series?limit=25", 25, 1000..1060),
+                ("/instances?limit=59", 59, 1000..1060),
+                ("/studies/1.2.3.1001/series?limit=7", 1, 1001..1002),
+                (
+                    "/studies/1.2.3.1001/series/1.2.3.1001.1/instances?limit=7",
+                    1,
+                    1001..1002,
+                ),
+                // What is not in the index is read portion by portion.
+                (
+                    "/studies?limit=25&includefield=00080070&includefield=PatientAge",
+                    25,
+                    1000..1060,
+                ),
+                (
+                    "/studies?StudyInstanceUID=1.2.3.1001%2C1.2.3.1002,1.2.3.1003&limit=2",
+                    2,
+                    1001..1004,
+                ),
+                ("/studies?offset=50&limit=3", 3, 1000..1010),
+            ] {
+                let wanted: Vec<u32> = wanted.collect();
+                let mut target = Some(format!("{root}{path}"));
+                let mut seen = Vec::new();
+                let mut remaining = wanted.len();
+                while let Some(page) = target {
+                    let answer = server.get(&page).expect(200);
+                    let found = numbers(&answer, "0020000D");
+                    assert_eq!(found.len(), remaining.min(limit), "{page}");
+                    remaining -= found.len();
+                    seen.extend(found);
+                    let warning = answer.header("warning").unwrap_or("");
+                    let told = format!("There are {remaining} additional results");
+                    assert_eq!(warning.contains(&told), remaining > 0, "{page}: {warning}");
+                    target = next(server, &answer);
+                    assert_eq!(target.is_some(), remaining > 0, "{page}");
+                }
+                seen.sort_unstable();
+                assert_eq!(seen, wanted, "{root}{path}");
+            }
+        }
+    });
+}
+
+#[test]
+fn pages_behind_a_cursor_neither_repeat_nor_skip_while_others_store_and_delete() {
+    on_each_index(|server| {
+        store(server, 1000..1040);
+        let mut target = Some("/dicom-web/studies?limit=10".to_owned());
+        let mut seen = Vec::new();
+        let mut round = 0;
+        while let Some(page) = target {
+            let answer = server.get(&page).expect(200);
+            seen.extend(numbers(&answer, "0020000D"));
+            target = next(server, &answer);
+            // Newer ones arrive, and one of the page that was just read goes.
+            store(server, 2000 + round * 10..2007 + round * 10);
+            let gone = format!("/dicom-web/studies/1.2.3.{}", 1035 - round * 10);
+            server.request("DELETE", &gone).send().expect(204);
+            round += 1;
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (1000..1040).collect::<Vec<u32>>());
+    });
+}
+
+#[test]
+fn the_exact_number_of_results_is_told_on_request() {
+    on_each_index(|server| {
+        let files: Vec<Built> = (0..1102).map(|n| Name::new(1, 1, n + 1).small()).collect();
+        for files in files.chunks(200) {
+            server.store("/dicom-web", files).expect(200);
+        }
+        store(server, 1000..1003);
+        for root in ROOTS {
+            let plain = server.get(&format!("{root}/instances?limit=1")).expect(200);
+            let warning = plain.header("warning").expect("a warning");
+            assert!(
+                warning.contains("There are more than 1000 additional results"),
+                "{warning}"
+            );
+            assert_eq!(plain.header("x-total-count"), None);
+            for (query, rest) in [
+                ("limit=1", 1104),
+                ("limit=100&offset=1000", 5),
+                ("limit=100&offset=1100", 0),
+            ] {
+                let exact = server
+                    .request("GET", &format!("{root}/instances?{query}"))
+                    .accept("application/dicom+json")
+                    .header("Prefer", "return=minimal, Count=exact")
+                    .send()
+                    .expect(200);
+                assert_eq!(
+                    exact.header("x-total-count"),
+                    Some("1105"),
+                    "{root} {query}"
+                );
+                assert_eq!(exact.header("preference-applied"), Some("count=exact"));
+                let warning = exact.header("warning").unwrap_or("");
+                let told = format!("There are {rest} additional results");
+                assert_eq!(
+                    warning.contains(&told),
+                    rest > 0,
+                    "{root} {query}: {warning}"
+                );
+            }
+            let narrow = server
+                .request(
+                    "GET",
+                    &format!("{root}/instances?StudyInstanceUID=1.2.3.1001"),
+                )
+                .accept("*/*")
+                .header("Prefer", "count=exact")
+                .send();
+            assert_eq!(narrow.header("x-total-count"), Some("1"));
+        }
+        // Nothing but the number.
+        let counted = server
+            .request("GET", "/dicom-web/instances?limit=0")
+            .accept("*/*")
+            .header("Prefer", "count=exact")
+            .send()
+            .expect(200);
+        assert_eq!(
+            (counted.text().as_str(), counted.header("x-total-count")),
+            ("[]", Some("1105"))
+        );
+        assert_eq!(next(server, &counted), None);
+    });
+}
+
+#[test]
+fn a_cursor_that_is_none_is_refused() {
+    let server = Server::start(None);
+    store(&server, 1000..1003);
+    let answer = server.get("/dicom-web/studies?limit=1");
+    let next = next(&server, &answer).expect("another page");
+    let cursor = next.rsplit("cursor=").next().expect("a cursor");
+    for root in ROOTS {
+        for wrong in [
+            "",
+            "x",
+            "s",
+            "s-1",
+            "1",
+            "szz",
+            "s1%002",
+            "sffffffffffffffffff",
+        ] {
+            let answer = server.get(&format!("{root}/studies?cursor={wrong}"));
+            assert_eq!(answer.status, 400, "{root} {wrong}");
+            assert!(answer.text().contains("cursor"));
+        }
+        // One of studies says nothing about instances.
+        server
+            .get(&format!("{root}/instances?cursor={cursor}"))
+            .expect(400);
+        let rest = server.get(&format!("{root}/studies?cursor={cursor}"));
+        assert_eq!(numbers(&rest, "0020000D"), [1000, 1001]);
+        // Limit and offset work behind it.
+        let rest = server.get(&format!("{root}/studies?cursor={cursor}&limit=1&offset=1"));
+        assert_eq!(numbers(&rest, "0020000D"), [1000]);
+    }
+}
+
+#[test]
+fn what_would_cost_too_much_is_413_with_advice() {
+    let settings = [("STOWAGE_MAX_RESULTS", "20"), ("STOWAGE_MAX_SCAN", "10")];
+    on_each_index_with(&settings, |server| {
+        let files: Vec<Built> = (1000..1030)
+            .map(|n| {
+                let name = Name::new(n, 1, 1);
+                let age = if n % 2 == 0 { "030Y" } else { "040Y" };
+                let data_set = name
+                    .data_set()
+                    .text(
+                        Tag(0x0008, 0x0020),
+                        VR::DA,
+                        &format!("202401{:02}", n - 999),
+                    )
+                    .text(Tag(0x0010, 0x1010), VR::AS, age);
+                name.file(&data_set, Syntax::ExplicitLittle)
+            })
+            .collect();
+        server.store("/dicom-web", &files).expect(200);
+        let refused = |query: &str, advice: &str| {
+            let answer = server.get(&format!("/dicom-web/studies{query}"));
+            assert_eq!(answer.status, 413, "{query}");
+            assert_eq!(answer.content_type(), "application/problem+json");
+            assert!(answer.text().contains(advice), "{}", answer.text());
+        };
+        // More than one answer may hold, and nobody asked for less.
+        refused("", "page with limit");
+        refused("?includefield=PatientAge", "page with limit");
+        let cut = server.get("/dicom-web/studies?limit=25").expect(200);
+        assert_eq!(numbers(&cut, "0020000D").len(), 20);
+        assert!(
+            cut.header("warning")
+                .is_some_and(|w| w.contains("There are 10 additional"))
+        );
+        assert!(next(server, &cut).is_some());
+        assert_eq!(studies(server, "?StudyDate=20240115-").len(), 16);
+        // A page far behind, if there is one.
+        refused("?limit=5&offset=21", "Link header");
+        assert_eq!(studies(server, "?limit=5&offset=20").len(), 5);
+        assert_eq!(
+            studies(server, "?StudyDate=20240115-&limit=5&offset=500").len(),
+            0
+        );
+        server.get("/v2/studies?limit=5&offset=21").expect(413);
+        server
+            .get("/v2/studies?StudyDate=20240115-&offset=21")
+            .expect(204);
+        // An attribute without an index, and too many rows to look at.
+        refused("?PatientAge=030Y", "extended query tag");
+        refused("?PatientAge=099Y&limit=5", "extended query tag");
+        assert_eq!(
+            studies(server, "?PatientAge=030Y&StudyDate=20240125-"),
+            [1024, 1026, 1028]
+        );
+        // A page that fills before that is a page, and the next one follows.
+        let mut target = Some("/dicom-web/studies?PatientAge=030Y&limit=3".to_owned());
+        let mut seen = Vec::new();
+        while let Some(page) = target {
+            let answer = server.get(&page).expect(200);
+            let found = numbers(&answer, "0020000D");
+            assert!(found.len() <= 3);
+            seen.extend(found);
+            target = next(server, &answer);
+            if target.is_some() {
+                let warnings = answer.headers("warning").join("\n");
+                assert!(warnings.contains("additional results"), "{warnings}");
+            }
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (1000..1030).step_by(2).collect::<Vec<u32>>());
+    });
+}
+
+#[track_caller]
+fn studies(server: &Server, query: &str) -> Vec<u32> {
+    numbers(
+        &server.get(&format!("/dicom-web/studies{query}")),
+        "0020000D",
+    )
 }
