@@ -18,13 +18,16 @@ use axum::response::Response;
 use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tower::{Layer, Service};
 
 use super::multipart::BoxError;
 use super::paths::{self, Outermost};
+use super::tls::Tls;
 
 /// Pause after the system could not give a socket: there may be none left for a moment.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -49,11 +52,12 @@ pub enum Stopped {
     Cut,
 }
 
-/// Serves until `stop` is there, then lets running requests end.
+/// Serves until `stop` is there, over TLS when there is a certificate, then lets running requests end.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     patience: Patience,
+    tls: Option<Arc<Tls>>,
     stop: impl Future<Output = ()>,
 ) -> Stopped {
     let service = paths::outermost().layer(router);
@@ -67,6 +71,7 @@ pub async fn serve(
         .timer(TokioTimer::new())
         .keep_alive_interval(PING)
         .keep_alive_timeout(patience.head);
+    let builder = Arc::new(builder);
     let running = GracefulShutdown::new();
     let mut stop = pin!(stop);
     loop {
@@ -82,23 +87,25 @@ pub async fn serve(
                 continue;
             }
         };
-        let begun = Arc::new(AtomicBool::new(false));
-        let connected = Connected {
+        // Without TCP_NODELAY window updates are delayed and uploads over HTTP/2 crawl.
+        let _ = stream.set_nodelay(true);
+        let visit = Visit {
+            builder: Arc::clone(&builder),
             service: service.clone(),
             peer,
-            begun: begun.clone(),
+            watcher: running.watcher(),
+            head: patience.head,
         };
-        let connection = builder
-            .serve_connection(io(stream), TowerToHyperService::new(connected))
-            .into_owned();
-        let connection = running.watch(connection);
+        // The certificate of now, not of the start.
+        let acceptor = tls.as_ref().map(|tls| TlsAcceptor::from(tls.current()));
         tokio::spawn(async move {
-            let mut connection = pin!(connection);
-            // Which version of HTTP it is shows in the first bytes, and they are waited for without a timer.
-            let first = tokio::time::timeout(patience.head, connection.as_mut()).await;
-            if first.is_err() && begun.load(Ordering::Relaxed) {
-                // What goes wrong on a connection is the client's business.
-                let _ = connection.await;
+            let Some(acceptor) = acceptor else {
+                return visit.serve(stream).await;
+            };
+            // A client that fails to greet is let go like one that fails to ask.
+            let greeted = tokio::time::timeout(patience.head, acceptor.accept(stream)).await;
+            if let Ok(Ok(stream)) = greeted {
+                visit.serve(stream).await;
             }
         });
     }
@@ -109,10 +116,39 @@ pub async fn serve(
     }
 }
 
-fn io(stream: TcpStream) -> TokioIo<TcpStream> {
-    // Without TCP_NODELAY window updates are delayed and uploads over HTTP/2 crawl.
-    let _ = stream.set_nodelay(true);
-    TokioIo::new(stream)
+/// One connection and what it is served with.
+struct Visit {
+    builder: Arc<Builder<TokioExecutor>>,
+    service: Outermost,
+    peer: SocketAddr,
+    watcher: Watcher,
+    head: Duration,
+}
+
+impl Visit {
+    /// Answers the requests of a connection until it ends.
+    async fn serve<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let begun = Arc::new(AtomicBool::new(false));
+        let connected = Connected {
+            service: self.service,
+            peer: self.peer,
+            begun: begun.clone(),
+        };
+        let connection = self
+            .builder
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(connected))
+            .into_owned();
+        let mut connection = pin!(self.watcher.watch(connection));
+        // Which version of HTTP it is shows in the first bytes, and they are waited for without a timer.
+        let first = tokio::time::timeout(self.head, connection.as_mut()).await;
+        if first.is_err() && begun.load(Ordering::Relaxed) {
+            // What goes wrong on a connection is the client's business.
+            let _ = connection.await;
+        }
+    }
 }
 
 /// The service as one connection sees it: handlers learn who asks.
