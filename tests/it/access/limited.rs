@@ -173,7 +173,7 @@ impl Seen {
                 "date" | "x-request-id" | "content-length" => continue,
                 // The first half is the place of the newest instance in the order of all.
                 "etag" => value.split_once('-').map_or("", |(_, n)| n).to_owned(),
-                _ => value.replace(&boundary, "BOUNDARY"),
+                _ => text(value, &boundary),
             };
             headers.insert((name, value));
         }
@@ -203,6 +203,10 @@ impl Seen {
             body,
         }
     }
+}
+
+fn text(value: &str, boundary: &str) -> String {
+    String::from_utf8_lossy(&replaced(value.as_bytes(), boundary, "BOUNDARY")).into_owned()
 }
 
 /// Shows every member of every object.
