@@ -476,6 +476,31 @@ fn hidden(server: &Server, case: &Case) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// Stores an instance of another patient as metadata instead of a file.
+fn described(server: &Server, token: &str, name: &Name) -> Response {
+    let text = |vr: &str, value: &str| json!({ "vr": vr, "Value": [value] });
+    let metadata = json!([{
+        "00020010": text("UI", Syntax::ExplicitLittle.uid()),
+        "00080016": text("UI", stowage::dicom::build::SOP_CLASS),
+        "00080018": text("UI", &name.instance),
+        "00100020": text("LO", "Q"),
+        "0020000D": text("UI", &name.study),
+        "0020000E": text("UI", &name.series),
+    }]);
+    let root = "application/dicom+json";
+    let head = format!("Content-Type: {root}\r\n");
+    let mut body = multipart::part(multipart::BOUNDARY, &head, metadata.to_string().as_bytes());
+    body.extend(format!("--{}--\r\n", multipart::BOUNDARY).bytes());
+    let kind = format!(
+        "multipart/related; type=\"{root}\"; boundary={}",
+        multipart::BOUNDARY
+    );
+    request(server, "POST", "/dicom-web/studies", token)
+        .header("Content-Type", &kind)
+        .body(body)
+        .send()
+}
+
 #[test]
 fn a_store_outside_is_refused_alike_whether_the_study_exists() {
     on_each_index_with(&SETTINGS, |server| {
@@ -492,6 +517,7 @@ fn a_store_outside_is_refused_alike_whether_the_study_exists() {
             let (existing, absent) = (told(2, 2), told(8, 2));
             assert_eq!(existing.0, 409, "{}", existing.2);
             assert_eq!(existing, absent);
+            assert_eq!(described(server, &token, &Name::new(2, 7, 8)).status, 409);
         }
         let admin = token("admin");
         let count = |target: &str| {
@@ -499,6 +525,8 @@ fn a_store_outside_is_refused_alike_whether_the_study_exists() {
             found.json().as_array().map_or(0, Vec::len)
         };
         assert_eq!(count("/dicom-web/studies"), 2);
+        // What was refused was sound: whoever may store it can.
+        assert_eq!(described(server, &admin, &Name::new(12, 7, 8)).status, 200);
         let mine = Name::new(2, 1, 1);
         assert_eq!(
             count(&format!("/dicom-web{}/instances", mine.study_path())),
