@@ -4,6 +4,7 @@
 
 mod access;
 mod secret;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use access::{AccessConfig, AuditTarget, AuthMode, QueryToken};
 pub use secret::{Secret, SecretError};
+pub use tls::TlsConfig;
 
 /// A `DICOMweb` server: store, retrieve, search, delete and a change feed over HTTP.
 #[derive(Debug, Parser)]
@@ -132,6 +134,9 @@ pub struct Config {
     /// Settings of the HTTP face.
     #[command(flatten)]
     pub http: HttpConfig,
+    /// Settings of TLS.
+    #[command(flatten)]
+    pub tls: TlsConfig,
     /// Limits.
     #[command(flatten)]
     pub limits: Limits,
@@ -456,7 +461,8 @@ impl Config {
         let has_key = self.access.jwt_secret.is_some()
             || self.access.jwt_secret_file.is_some()
             || self.access.jwt_key_file.is_some()
-            || self.access.jwt_jwks_url.is_some();
+            || self.access.jwt_jwks_url.is_some()
+            || self.access.jwt_issuer.is_some();
         match self.access.auth {
             Some(mode) => Ok(mode),
             None if has_key => Ok(AuthMode::Jwt),
@@ -505,5 +511,19 @@ mod tests {
         let open =
             Cli::try_parse_from(["stowage", "--listen", "0.0.0.0:80", "--auth", "off"]).unwrap();
         assert_eq!(open.config.auth_mode(), Ok(AuthMode::Off));
+    }
+
+    #[test]
+    fn whoever_names_an_issuer_or_a_key_means_access_control() {
+        for setting in [
+            "--jwt-issuer",
+            "--jwt-secret",
+            "--jwt-secret-file",
+            "--jwt-key-file",
+            "--jwt-jwks-url",
+        ] {
+            let cli = Cli::try_parse_from(["stowage", setting, "x"]).unwrap();
+            assert_eq!(cli.config.auth_mode(), Ok(AuthMode::Jwt), "{setting}");
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Start and stop: opens the stores, listens, and lets running requests end.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+mod health;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -16,7 +18,10 @@ use crate::http::audit::AuditLog;
 use crate::http::layers::{CorsConfig, Origins};
 use crate::http::links::{LinksConfig, Network, PublicUrl, Scheme};
 use crate::http::serve::{Patience, Stopped};
+use crate::http::tls::{Tls, TlsFiles};
 use crate::index::{self, IndexError, IndexOptions};
+
+pub use health::health;
 
 /// Why the server did not start or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +95,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     if mode == AuthMode::Off && !config.listen.ip().is_loopback() {
         tracing::warn!(listen = %config.listen, "access control is off on a public address: everybody may read, store and delete");
     }
+    let tls = open_tls(&config)?;
     let archive = open(&config).await?;
     let sweeper = archive.clone().sweep_for_ever(
         Duration::from_secs(config.storage.sweep_seconds.max(1)),
@@ -128,7 +134,11 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
             .and_then(|()| std::fs::rename(&beside, file));
         written.map_err(StartError::Serve)?;
     }
-    tracing::info!(%address, data = %config.storage.data_dir.display(), "stowage listens on http://{address}/");
+    let scheme = scheme(&config).as_str();
+    tracing::info!(%address, data = %config.storage.data_dir.display(), "stowage listens on {scheme}://{address}/");
+    if let Some(tls) = &tls {
+        tokio::spawn(Arc::clone(tls).follow());
+    }
     let patience = Patience {
         head: Duration::from_secs(config.http.head_seconds.max(1)),
         idle: Duration::from_secs(config.limits.idle_seconds.max(1)),
@@ -138,7 +148,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         stop_signal().await;
         tracing::info!("stopping: running requests may end");
     };
-    if http::serve::serve(listener, router, patience, stop).await == Stopped::Cut {
+    if http::serve::serve(listener, router, patience, tls, stop).await == Stopped::Cut {
         tracing::warn!("stopped while requests were running");
     }
     audit_end.wait().await;
@@ -159,39 +169,6 @@ async fn stop_signal() {
     }
 }
 
-/// Asks the server on the configured address for its health, for container health checks.
-///
-/// # Errors
-/// When it cannot be reached or says it is not healthy.
-pub async fn health(config: &Config) -> Result<(), StartError> {
-    let mut address = config.listen;
-    if address.ip().is_unspecified() {
-        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-    }
-    let unhealthy = |e: std::io::Error| StartError::Unhealthy(e.to_string());
-    let asked = tokio::task::spawn_blocking(move || {
-        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(3))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(
-            format!("GET /health/check HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
-                .as_bytes(),
-        )?;
-        let mut head = [0; 12];
-        stream.read_exact(&mut head)?;
-        Ok(head)
-    });
-    let head = asked
-        .await
-        .map_err(|_| StartError::Unhealthy("the check was lost".to_owned()))?
-        .map_err(unhealthy)?;
-    match head.get(9..12) {
-        Some(b"200") => Ok(()),
-        _ => Err(StartError::Unhealthy(
-            "the server answered that a store cannot be used".to_owned(),
-        )),
-    }
-}
-
 /// Makes a token for the configured secret, or a link with one.
 ///
 /// # Errors
@@ -205,12 +182,35 @@ pub fn token(config: &Config, arguments: &TokenArgs) -> Result<String, StartErro
             let links = links_config(config, config.listen)?;
             let server = match &links.public_url {
                 Some(url) => url.as_str().to_owned(),
-                None => format!("http://{}", config.listen),
+                None => format!("{}://{}", scheme(config).as_str(), config.listen),
             };
             make_link(&access, arguments, template, &server)
         }
     };
     made.map_err(|e| StartError::Config(chain(&e)))
+}
+
+/// What the server speaks: TLS when it has a certificate.
+fn scheme(config: &Config) -> Scheme {
+    match config.tls.tls_cert_file {
+        Some(_) => Scheme::Https,
+        None => Scheme::Http,
+    }
+}
+
+/// Certificate and key, when they are configured.
+fn open_tls(config: &Config) -> Result<Option<Arc<Tls>>, StartError> {
+    let pair = config.tls.pair().map_err(StartError::Config)?;
+    let opened = pair.map(|(certificates, key)| {
+        Tls::open(TlsFiles {
+            certificates,
+            key,
+            client_roots: config.tls.tls_client_ca_file.clone(),
+        })
+    });
+    let opened = opened.transpose();
+    let tls = opened.map_err(|e| StartError::Config(format!("STOWAGE_TLS_*: {}", chain(&e))))?;
+    Ok(tls.map(Arc::new))
 }
 
 /// Where links point, as configured.
@@ -235,6 +235,6 @@ fn links_config(config: &Config, address: SocketAddr) -> Result<LinksConfig, Sta
         trusted_proxies: trusted_proxies
             .map_err(|e| StartError::Config(format!("STOWAGE_TRUSTED_PROXIES: {e}")))?,
         listen_port: address.port(),
-        scheme: Scheme::Http,
+        scheme: scheme(config),
     })
 }

@@ -5,7 +5,7 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use super::{Archive, ArchiveError, Result};
 use crate::index::{Change, FeedRange, WithMetadata};
-use crate::scope::Scope;
+use crate::scope::{Scope, Visible};
 
 /// Entries with metadata read at a time.
 const PAGE: u32 = 10;
@@ -26,8 +26,9 @@ impl Archive {
             WithMetadata::No => u32::MAX,
         };
         let (index, scope) = (self.index.clone(), scope.clone());
-        let (page, rest) = cut(range, size);
+        let (page, rest) = cut(&seen_by(&scope, range), size);
         let first = index.changes(&scope, &page, metadata).await?;
+        let rest = behind(rest, &first);
         let pages = stream::try_unfold(rest, move |rest| {
             let (index, scope) = (index.clone(), scope.clone());
             async move {
@@ -36,6 +37,7 @@ impl Archive {
                 };
                 let (page, rest) = cut(&range, size);
                 let changes = index.changes(&scope, &page, metadata).await?;
+                let rest = behind(rest, &changes);
                 Ok::<_, ArchiveError>(Some((stream::iter(changes.into_iter().map(Ok)), rest)))
             }
         });
@@ -56,6 +58,33 @@ impl Archive {
     }
 }
 
+/// The range as it means to this caller.
+///
+/// To one who sees a part of the feed a range of sequences would be full of holes, and an empty one would look like the
+/// end; so as many entries are counted as there are sequences in the range.
+fn seen_by(scope: &Scope, range: &FeedRange) -> FeedRange {
+    match range {
+        FeedRange::Sequence { after, through } if scope.visible != Visible::All => {
+            FeedRange::Following {
+                after: *after,
+                limit: u32::try_from(through.saturating_sub(*after)).unwrap_or(u32::MAX),
+            }
+        }
+        range => range.clone(),
+    }
+}
+
+/// The rest, which may begin only where the page ended.
+fn behind(rest: Option<FeedRange>, page: &[Change]) -> Option<FeedRange> {
+    match rest {
+        Some(FeedRange::Following { limit, .. }) => page.last().map(|last| FeedRange::Following {
+            after: last.sequence,
+            limit,
+        }),
+        rest => rest,
+    }
+}
+
 /// The first `size` entries of a range, and what follows them.
 fn cut(range: &FeedRange, size: u32) -> (FeedRange, Option<FeedRange>) {
     match range {
@@ -70,6 +99,15 @@ fn cut(range: &FeedRange, size: u32) -> (FeedRange, Option<FeedRange>) {
                 through: middle,
             };
             (page, (middle < *through).then_some(rest))
+        }
+        FeedRange::Following { after, limit } => {
+            let following = |limit| FeedRange::Following {
+                after: *after,
+                limit,
+            };
+            let taken = size.min(*limit);
+            let rest = following(limit - taken);
+            (following(taken), (taken < *limit).then_some(rest))
         }
         FeedRange::Window {
             from,
@@ -125,5 +163,30 @@ mod tests {
             [window(3, 10), window(13, 10), window(23, 5)]
         );
         assert_eq!(pages(window(0, 10), 10), [window(0, 10)]);
+    }
+
+    #[test]
+    fn a_limited_reader_counts_entries_and_not_sequences() {
+        let range = FeedRange::Sequence {
+            after: 5,
+            through: 30,
+        };
+        let everything = Scope::everything();
+        assert_eq!(seen_by(&everything, &range), range);
+        let limited = Scope {
+            visible: Visible::Only {
+                patients: vec!["P".to_owned()],
+                studies: Vec::new(),
+            },
+            ..everything
+        };
+        let following = |after, limit| FeedRange::Following { after, limit };
+        let (page, rest) = cut(&seen_by(&limited, &range), 10);
+        assert_eq!(
+            (page, rest.clone()),
+            (following(5, 10), Some(following(5, 15)))
+        );
+        assert_eq!(behind(rest, &[]), None, "an empty page is the end");
+        assert_eq!(cut(&following(5, 10), 10), (following(5, 10), None));
     }
 }

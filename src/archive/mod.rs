@@ -94,9 +94,7 @@ impl Archive {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let spool_units = usize::try_from(limits.spool_bytes / SPOOL_UNIT).unwrap_or(usize::MAX);
         Self {
-            spool: Arc::new(Semaphore::new(
-                spool_units.clamp(1, Semaphore::MAX_PERMITS),
-            )),
+            spool: Arc::new(Semaphore::new(spool_units.clamp(1, Semaphore::MAX_PERMITS))),
             committer: Committer::start(index.clone()),
             tags: Arc::default(),
             maker: pixels::Maker::new(&limits),

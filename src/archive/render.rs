@@ -89,12 +89,17 @@ impl Subject {
         let named = first(&self.metadata, "00420012")
             .and_then(Value::as_str)
             .map(str::trim);
-        let sound = |m: &&str| {
-            m.split_once('/')
-                .is_some_and(|(a, b)| !a.is_empty() && !b.is_empty())
-                && m.is_ascii()
+        // It goes into headers, so it must be a type and nothing else (RFC 9110 §8.3.1).
+        let token = |text: &str| {
+            let sign = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+            !text.is_empty() && text.bytes().all(sign)
+        };
+        let sound = |media: &&str| {
+            let parts = media.split_once('/');
+            parts.is_some_and(|(main, sub)| token(main) && token(sub))
         };
         named
+            .map(|media| media.split(';').next().unwrap_or_default().trim())
             .filter(sound)
             .map_or_else(|| media::OCTETS.to_owned(), str::to_ascii_lowercase)
     }

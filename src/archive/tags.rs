@@ -15,6 +15,7 @@ use crate::dicom::query_tag::QueryTag;
 use crate::index::{
     Index, Operation, OperationKind, OperationStatus, TagError, TagRow, TagStatus, TagsAdded,
 };
+use crate::scope::{Scope, Visible};
 
 /// How long a server may not know of a tag that another one added.
 const FRESH: Duration = Duration::from_secs(1);
@@ -61,6 +62,38 @@ impl Archive {
         let tags = Arc::new(self.index.tags().await?);
         *self.tags.0.write().await = Some((Instant::now(), tags.clone()));
         Ok(tags)
+    }
+
+    /// All tags as a caller may see them: of errors, those of the caller's studies are counted.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn visible_query_tags(&self, scope: &Scope) -> Result<Vec<TagRow>> {
+        let mut tags = self.query_tags().await?.to_vec();
+        self.count_visible(scope, &mut tags).await?;
+        Ok(tags)
+    }
+
+    /// The tag of a path as a caller may see it.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when there is none.
+    pub async fn visible_query_tag(&self, scope: &Scope, path: &str) -> Result<TagRow> {
+        let mut tag = self.query_tag(path).await?;
+        self.count_visible(scope, std::slice::from_mut(&mut tag))
+            .await?;
+        Ok(tag)
+    }
+
+    async fn count_visible(&self, scope: &Scope, tags: &mut [TagRow]) -> Result<()> {
+        if scope.visible == Visible::All || tags.iter().all(|tag| tag.errors == 0) {
+            return Ok(());
+        }
+        let counts = self.index.tag_error_counts(scope).await?;
+        for tag in tags {
+            tag.errors = counts.get(&tag.id).copied().unwrap_or(0);
+        }
+        Ok(())
     }
 
     /// Tags that searches may use.
@@ -162,10 +195,10 @@ impl Archive {
     ///
     /// # Errors
     /// [`ArchiveError::NotFound`] when there is none.
-    pub async fn enable_query_tag(&self, path: &str, enabled: bool) -> Result<TagRow> {
+    pub async fn enable_query_tag(&self, path: &str, enabled: bool) -> Result<()> {
         let row = self.query_tag(path).await?;
         self.index.enable_tag(row.id, enabled).await?;
-        self.query_tag(path).await
+        Ok(())
     }
 
     /// Removes a tag with its values.
@@ -188,18 +221,19 @@ impl Archive {
         Ok(Removing::Removed)
     }
 
-    /// Instances whose value of a tag could not be indexed.
+    /// Instances of the caller's studies whose value of a tag could not be indexed.
     ///
     /// # Errors
     /// [`ArchiveError::NotFound`] when there is no such tag.
     pub async fn query_tag_errors(
         &self,
+        scope: &Scope,
         path: &str,
         skip: u64,
         limit: u32,
     ) -> Result<Vec<TagError>> {
         let row = self.query_tag(path).await?;
-        Ok(self.index.tag_errors(row.id, skip, limit).await?)
+        Ok(self.index.tag_errors(scope, row.id, skip, limit).await?)
     }
 
     /// A long-running operation.

@@ -299,7 +299,13 @@ impl RoleTable {
     fn limit(&self, claims: &Claims) -> Option<Visible> {
         let patients = claim(claims, &self.patients_claim);
         let studies = claim(claims, &self.studies_claim);
-        if patients.is_none() && studies.is_none() {
+        let named = |path: &str| claims.get(path).is_some();
+        // A claim that is there and says nothing is a limit to nothing.
+        if patients.is_none()
+            && studies.is_none()
+            && !named(&self.patients_claim)
+            && !named(&self.studies_claim)
+        {
             return None;
         }
         let mut studies = names(studies, Separated::No);

@@ -109,7 +109,7 @@ fn keep_private(response: &mut Response) {
     let headers = response.headers_mut();
     headers
         .entry(CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("private"));
+        .or_insert(HeaderValue::from_static("no-store"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }
 

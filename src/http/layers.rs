@@ -11,14 +11,18 @@ use std::sync::Arc;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderName, HeaderValue};
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use rand::distr::{Alphanumeric, SampleString};
 use tower_http::compression::predicate::Predicate;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::error::{Face, HttpError, dress};
+use super::links::Scheme;
 
 pub use admission::{Admission, admit};
 pub use cors::{CorsConfig, Origins, OriginsError, cors};
@@ -29,6 +33,10 @@ const MIN_COMPRESSED: u64 = 1024;
 const MAX_REQUEST_ID: usize = 64;
 /// Header of the request id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// A page that runs nothing and loads nothing.
+const SANDBOX: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'";
+/// A year of nothing but TLS.
+const HSTS: &str = "max-age=31536000";
 /// Header that lists the versions (contract of `/v*`).
 const API_VERSIONS: HeaderName = HeaderName::from_static("api-supported-versions");
 
@@ -104,6 +112,41 @@ pub fn api_versions() -> SetResponseHeaderLayer<HeaderValue> {
 #[must_use]
 pub fn nosniff() -> SetResponseHeaderLayer<HeaderValue> {
     SetResponseHeaderLayer::overriding(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
+}
+
+/// Where an answer may be kept, what it may do in a browser, and what the browser tells others of it.
+///
+/// Answers hold patient data: what a handler says nothing about is kept nowhere, what has an `ETag` only by who asked, and
+/// not used again without a question. What a browser would run is shown without scripts, frames and network.
+pub async fn protect(State(scheme): State<Scheme>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let kept = if headers.contains_key(ETAG) {
+        "private, no-cache"
+    } else {
+        "no-store"
+    };
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static(kept));
+    if is_active(headers) {
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(SANDBOX));
+    }
+    if scheme == Scheme::Https {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
+    }
+    response
+}
+
+/// Whether a browser that opens the answer would interpret it: HTML, XML, SVG and other text.
+fn is_active(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(CONTENT_TYPE) else {
+        return false;
+    };
+    let kind = kind.to_str().unwrap_or("text/html").to_ascii_lowercase();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.starts_with("text/") || kind.ends_with("xml")
 }
 
 /// `Vary: Accept`, because every resource is negotiated.

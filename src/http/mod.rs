@@ -29,6 +29,7 @@ pub mod routes;
 pub mod serve;
 mod stow;
 mod tags;
+pub mod tls;
 mod wado;
 mod wado_uri;
 
@@ -84,6 +85,7 @@ pub fn router(
         links: links.clone(),
     };
     let admission = Admission::new(archive.limits().requests);
+    let scheme = links.scheme;
     let app = Arc::new(App { archive, links });
     let mut router = Router::new()
         .route("/", get(health::welcome))
@@ -107,6 +109,7 @@ pub fn router(
     let around = ServiceBuilder::new()
         .layer(from_fn(layers::request_id))
         .layer(layers::nosniff())
+        .layer(from_fn_with_state(scheme, layers::protect))
         .layer(from_fn_with_state(Arc::new(cors), layers::cors))
         .layer(layers::vary_accept())
         .layer(CatchPanicLayer::custom(panicked))

@@ -5,7 +5,6 @@
 //! or memory.
 
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -20,15 +19,19 @@ use axum::response::Response;
 use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::Sleep;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tower::{Layer, Service};
 
 use super::multipart::BoxError;
 use super::paths::{self, Outermost};
+use super::tls::Tls;
+use taken::Taken;
+
+mod taken;
 
 /// Pause after the system could not give a socket: there may be none left for a moment.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -55,11 +58,12 @@ pub enum Stopped {
     Cut,
 }
 
-/// Serves until `stop` is there, then lets running requests end.
+/// Serves until `stop` is there, over TLS when there is a certificate, then lets running requests end.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     patience: Patience,
+    tls: Option<Arc<Tls>>,
     stop: impl Future<Output = ()>,
 ) -> Stopped {
     let service = paths::outermost().layer(router);
@@ -73,6 +77,7 @@ pub async fn serve(
         .timer(TokioTimer::new())
         .keep_alive_interval(PING)
         .keep_alive_timeout(patience.head);
+    let builder = Arc::new(builder);
     let running = GracefulShutdown::new();
     let mut stop = pin!(stop);
     loop {
@@ -88,23 +93,26 @@ pub async fn serve(
                 continue;
             }
         };
-        let begun = Arc::new(AtomicBool::new(false));
-        let connected = Connected {
+        // Without TCP_NODELAY window updates are delayed and uploads over HTTP/2 crawl.
+        let _ = stream.set_nodelay(true);
+        let stream = Taken::new(stream, patience.idle);
+        let visit = Visit {
+            builder: Arc::clone(&builder),
             service: service.clone(),
             peer,
-            begun: begun.clone(),
+            watcher: running.watcher(),
+            head: patience.head,
         };
-        let connection = builder
-            .serve_connection(io(stream, patience.idle), TowerToHyperService::new(connected))
-            .into_owned();
-        let connection = running.watch(connection);
+        // The certificate of now, not of the start.
+        let acceptor = tls.as_ref().map(|tls| TlsAcceptor::from(tls.current()));
         tokio::spawn(async move {
-            let mut connection = pin!(connection);
-            // Which version of HTTP it is shows in the first bytes, and they are waited for without a timer.
-            let first = tokio::time::timeout(patience.head, connection.as_mut()).await;
-            if first.is_err() && begun.load(Ordering::Relaxed) {
-                // What goes wrong on a connection is the client's business.
-                let _ = connection.await;
+            let Some(acceptor) = acceptor else {
+                return visit.serve(stream).await;
+            };
+            // A client that fails to greet is let go like one that fails to ask.
+            let greeted = tokio::time::timeout(patience.head, acceptor.accept(stream)).await;
+            if let Ok(Ok(stream)) = greeted {
+                visit.serve(stream).await;
             }
         });
     }
@@ -115,87 +123,38 @@ pub async fn serve(
     }
 }
 
-fn io(stream: TcpStream, idle: Duration) -> TokioIo<Taken> {
-    // Without TCP_NODELAY window updates are delayed and uploads over HTTP/2 crawl.
-    let _ = stream.set_nodelay(true);
-    TokioIo::new(Taken {
-        stream,
-        idle,
-        waiting: None,
-    })
+/// One connection and what it is served with.
+struct Visit {
+    builder: Arc<Builder<TokioExecutor>>,
+    service: Outermost,
+    peer: SocketAddr,
+    watcher: Watcher,
+    head: Duration,
 }
 
-/// A socket whose other end must take something now and then: a client that stops reading holds memory and files.
-struct Taken {
-    stream: TcpStream,
-    idle: Duration,
-    /// Runs while nothing can be written.
-    waiting: Option<Pin<Box<Sleep>>>,
-}
-
-impl Taken {
-    /// Ends a write that has waited for too long.
-    fn bounded<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        wrote: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if wrote.is_ready() {
-            self.waiting = None;
-            return wrote;
+impl Visit {
+    /// Answers the requests of a connection until it ends.
+    async fn serve<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let begun = Arc::new(AtomicBool::new(false));
+        let connected = Connected {
+            service: self.service,
+            peer: self.peer,
+            begun: begun.clone(),
+        };
+        let connection = self
+            .builder
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(connected))
+            .into_owned();
+        let mut connection = pin!(self.watcher.watch(connection));
+        // Which version of HTTP it is shows in the first bytes, and they are waited for without a timer.
+        let first = tokio::time::timeout(self.head, connection.as_mut()).await;
+        if first.is_err() && begun.load(Ordering::Relaxed) {
+            // What goes wrong on a connection is the client's business.
+            let _ = connection.await;
         }
-        let idle = self.idle;
-        let waiting = self
-            .waiting
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
-        waiting
-            .as_mut()
-            .poll(cx)
-            .map(|()| Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncRead for Taken {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Taken {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.bounded(cx, wrote)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.bounded(cx, wrote)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.bounded(cx, flushed)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.bounded(cx, shut)
     }
 }
 

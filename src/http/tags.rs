@@ -74,9 +74,9 @@ pub(super) async fn list_tags(
     links: Links,
     query: QueryPairs,
 ) -> Result<Response, HttpError> {
-    access.may(Action::Read)?;
+    let scope = access.may(Action::Read)?;
     let (skip, limit) = page(&query)?;
-    let tags = face.app.archive.query_tags().await?;
+    let tags = face.app.archive.visible_query_tags(&scope).await?;
     let list: Vec<Value> = tags
         .iter()
         .skip(skip)
@@ -96,8 +96,9 @@ pub(super) async fn get_tag(
     links: Links,
     Path(path): Path<String>,
 ) -> Result<Response, HttpError> {
-    access.may(Action::Read)?;
-    let row = face.app.archive.query_tag(&checked(&path)?).await?;
+    let scope = access.may(Action::Read)?;
+    let archive = &face.app.archive;
+    let row = archive.visible_query_tag(&scope, &checked(&path)?).await?;
     Ok(axum::Json(entry(&row, &links)).into_response())
 }
 
@@ -111,12 +112,13 @@ pub(super) async fn list_tag_errors(
     Path(path): Path<String>,
     query: QueryPairs,
 ) -> Result<Response, HttpError> {
-    access.may(Action::Read)?;
+    let scope = access.may(Action::Read)?;
     let (skip, limit) = page(&query)?;
     let errors = face
         .app
         .archive
         .query_tag_errors(
+            &scope,
             &checked(&path)?,
             skip as u64,
             u32::try_from(limit).unwrap_or(200),
@@ -146,7 +148,7 @@ pub(super) async fn update_tag(
     headers: HeaderMap,
     SmallBody(body): SmallBody,
 ) -> Result<Response, HttpError> {
-    access.may(Action::ManageExtendedQueryTags)?;
+    let scope = access.may(Action::ManageExtendedQueryTags)?;
     let path = checked(&path)?;
     let wrong = || {
         HttpError::bad_request(
@@ -170,7 +172,9 @@ pub(super) async fn update_tag(
         "disabled" => false,
         _ => return Err(wrong()),
     };
-    let row = face.app.archive.enable_query_tag(&path, enabled).await?;
+    let archive = &face.app.archive;
+    archive.enable_query_tag(&path, enabled).await?;
+    let row = archive.visible_query_tag(&scope, &path).await?;
     Ok(axum::Json(entry(&row, &links)).into_response())
 }
 

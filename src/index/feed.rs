@@ -30,6 +30,11 @@ impl<D: Dialect> Feed for SqlIndex<D> {
                 sql.push(" and change.sequence <= ").int(*through);
                 sql.push(" order by change.sequence");
             }
+            FeedRange::Following { after, limit } => {
+                sql.push(" and change.sequence > ").int(*after);
+                sql.push(" order by change.sequence limit ")
+                    .int(i64::from(*limit));
+            }
             FeedRange::Window {
                 from,
                 to,

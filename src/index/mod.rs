@@ -29,6 +29,7 @@ mod tags;
 mod terms;
 mod trash;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -302,6 +303,13 @@ pub enum FeedRange {
         /// Inclusive end.
         through: i64,
     },
+    /// The first entries above a sequence, however far apart they are.
+    Following {
+        /// Exclusive start.
+        after: i64,
+        /// Most entries.
+        limit: u32,
+    },
     /// By time, then sequence.
     Window {
         /// Inclusive start.
@@ -543,8 +551,17 @@ pub trait QueryTags: Send + Sync {
     /// Removes a tag with its values, in portions; a second call takes up what a first one left. False when there is none.
     async fn remove_tag(&self, id: i64) -> Result<bool>;
 
-    /// Instances whose value of a tag could not be indexed, by time.
-    async fn tag_errors(&self, id: i64, skip: u64, limit: u32) -> Result<Vec<TagError>>;
+    /// Instances of the scope whose value of a tag could not be indexed, by time.
+    async fn tag_errors(
+        &self,
+        scope: &Scope,
+        id: i64,
+        skip: u64,
+        limit: u32,
+    ) -> Result<Vec<TagError>>;
+
+    /// How many [`Self::tag_errors`] each tag has in the scope, by the tag's id; tags without errors are left out.
+    async fn tag_error_counts(&self, scope: &Scope) -> Result<BTreeMap<i64, i64>>;
 
     /// Indexes a portion of what was stored before the tags of an operation were added; true when there is more to do.
     /// At the end the tags are ready and the operation is completed.

@@ -10,18 +10,20 @@ use async_trait::async_trait;
 use dicom_core::VR;
 
 use super::insert::retrying;
+use super::instances::push_scope;
 use super::operations::{insert_operation, kind_text, update_operation};
 use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed};
 use super::tag_values::{TagFinding, TagValue, findings};
 use super::{
-    Audit, IndexError, Operation, OperationKind, OperationStatus, Operations, QueryTags, Result, TagError,
-    TagRow, TagStatus, TagsAdded, from_micros, now_micros,
+    Audit, IndexError, Operation, OperationKind, OperationStatus, Operations, QueryTags, Result,
+    TagError, TagRow, TagStatus, TagsAdded, from_micros, now_micros,
 };
 use crate::dicom::keys::Level;
 use crate::dicom::metadata;
 use crate::dicom::query_tag::{MAX_TAGS, QueryTag, SUPPORTED};
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
 use crate::fault;
+use crate::scope::Scope;
 
 /// Instances indexed in one transaction.
 const PORTION: i64 = 200;
@@ -34,6 +36,15 @@ const MAX_METADATA: usize = 1 << 28;
 
 const COLUMNS: &str = "select id, path, private_creator, vr, level, status, query_enabled, error_count, operation \
      from query_tag";
+
+/// Appends `from … where …`: the errors of the studies that exist in the scope.
+fn push_errors<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
+    sql.push(
+        " from query_tag_error join study on study.study_uid = query_tag_error.study_uid \
+         and study.partition = query_tag_error.partition where 1 = 1",
+    );
+    push_scope(sql, scope);
+}
 
 #[async_trait]
 impl<D: Dialect> QueryTags for SqlIndex<D> {
@@ -91,12 +102,21 @@ impl<D: Dialect> QueryTags for SqlIndex<D> {
         retrying!(D, "a query tag", self.drop_tag(id))
     }
 
-    async fn tag_errors(&self, id: i64, skip: u64, limit: u32) -> Result<Vec<TagError>> {
+    async fn tag_errors(
+        &self,
+        scope: &Scope,
+        id: i64,
+        skip: u64,
+        limit: u32,
+    ) -> Result<Vec<TagError>> {
         let mut sql = Statement::<D>::new(
-            "select study_uid, series_uid, sop_instance_uid, created, message from query_tag_error where tag = ",
+            "select query_tag_error.study_uid, query_tag_error.series_uid, query_tag_error.sop_instance_uid, \
+             query_tag_error.created, query_tag_error.message",
         );
-        sql.int(id)
-            .push(" order by created, id limit ")
+        push_errors(&mut sql, scope);
+        sql.push(" and query_tag_error.tag = ")
+            .int(id)
+            .push(" order by query_tag_error.created, query_tag_error.id limit ")
             .int(i64::from(limit));
         sql.push(" offset ")
             .int(i64::try_from(skip).unwrap_or(i64::MAX));
@@ -106,6 +126,24 @@ impl<D: Dialect> QueryTags for SqlIndex<D> {
         };
         rows.iter()
             .map(|row| tag_error(row).map_err(corrupt))
+            .collect()
+    }
+
+    async fn tag_error_counts(&self, scope: &Scope) -> Result<BTreeMap<i64, i64>> {
+        let mut sql = Statement::<D>::new("select query_tag_error.tag, count(*) as errors");
+        push_errors(&mut sql, scope);
+        sql.push(" group by query_tag_error.tag");
+        let rows = self.read("query tag errors", sql).await?;
+        let corrupt = |_| IndexError::Corrupt {
+            what: "query tag errors",
+        };
+        rows.iter()
+            .map(|row| {
+                Ok((
+                    row.int("tag").map_err(corrupt)?,
+                    row.int("errors").map_err(corrupt)?,
+                ))
+            })
             .collect()
     }
 

@@ -1,9 +1,13 @@
-//! `docs/conformance.md` tells the truth about its proofs: every test it names exists, every claim names one.
+//! `docs/conformance.md` and `docs/security.md` tell the truth about their proofs: every test they name exists, every
+//! claim names one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A line of one of the page's tables whose last two columns are `Status` and `Proved by`.
+/// The pages with such tables.
+const PAGES: [&str; 2] = ["docs/conformance.md", "docs/security.md"];
+
+/// A line of one of the pages' tables whose last two columns are `Status` and `Proved by`.
 struct Row {
     line: String,
     status: String,
@@ -23,7 +27,7 @@ fn every_test_named_by_the_conformance_page_exists() {
         .collect();
     assert!(
         missing.is_empty(),
-        "docs/conformance.md names tests that do not exist: {missing:?}"
+        "tests are named that do not exist: {missing:?}"
     );
 }
 
@@ -46,8 +50,12 @@ fn every_supported_row_of_the_conformance_page_names_a_test() {
 }
 
 fn rows() -> Vec<Row> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/conformance.md");
-    let text = fs::read_to_string(page).expect("docs/conformance.md can be read");
+    PAGES.iter().flat_map(|page| rows_of(page)).collect()
+}
+
+fn rows_of(page: &str) -> Vec<Row> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+    let text = fs::read_to_string(page).expect("the page can be read");
     let mut rows = Vec::new();
     let mut in_table = false;
     for line in text.lines() {

@@ -23,8 +23,7 @@ const WORKERS: usize = 4;
 
 fn rounds() -> u32 {
     std::env::var("STOWAGE_TEST_CRASH_ROUNDS").map_or(1, |text| {
-        text.parse()
-            .expect("STOWAGE_TEST_CRASH_ROUNDS is a number")
+        text.parse().expect("STOWAGE_TEST_CRASH_ROUNDS is a number")
     })
 }
 

@@ -1,6 +1,7 @@
 //! Hostile input: a refusal with a reason, soon, with memory flat and nothing stored half.
 
 mod bodies;
+mod doors;
 mod requests;
 
 use std::io;

@@ -6,6 +6,7 @@
     reason = "helpers of tests are tests, and say what they skip"
 )]
 
+mod access;
 mod changefeed;
 mod clients;
 #[cfg(feature = "cloud")]

@@ -134,7 +134,10 @@ fn claims_limit_every_action_and_unreadable_limits_leave_nothing() {
             "read:/",
         ),
         (json!({"roles": ["reader"], "dicom_patients": ""}), "read:/"),
-        (json!({"roles": ["reader"], "dicom_patients": null}), "read"),
+        (
+            json!({"roles": ["reader"], "dicom_patients": null}),
+            "read:/",
+        ),
         (json!({"dicom_patients": ["A"]}), ""),
         (
             json!({"scope": "patient/*.read", "patient": "A", "dicom_patients": ["B"]}),

@@ -1,5 +1,8 @@
 //! What a scope hides does not exist.
 
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
 use stowage::dicom::keys::Level;
 use stowage::index::{FeedRange, Inserted, WithMetadata};
 use stowage::scope::{Partition, Scope, Visible};
@@ -11,12 +14,18 @@ use crate::support::queries::query;
 on_each_back_end!(
     a_limited_sender_pulls_no_study_into_view,
     a_partition_hides_the_others,
+    any_limit_shows_what_it_admits_and_nothing_else,
     only_the_named_patients_and_studies_exist
 );
 
 /// What of the studies 1 to 3 a scope shows, by every method.
 async fn check(index: &TestIndex, scope: &Scope, visible: &[u32]) {
-    for study in 1..=3 {
+    check_of(index, 3, scope, visible).await;
+}
+
+/// What of the studies from 1 on a scope shows, by every method.
+async fn check_of(index: &TestIndex, studies: u32, scope: &Scope, visible: &[u32]) {
+    for study in 1..=studies {
         let shown = visible.contains(&study);
         for wanted in [
             target(study, None, None),
@@ -178,4 +187,41 @@ async fn a_limited_sender_pulls_no_study_into_view(index: &TestIndex) {
     let left = index.version(&everything, &wanted).await.unwrap();
     assert_eq!(left.unwrap().instances, 1);
     assert!(index.counter_errors(10).await.unwrap().is_empty());
+}
+
+async fn any_limit_shows_what_it_admits_and_nothing_else(index: &TestIndex) {
+    const STUDIES: u32 = 10;
+    let ids = ["A", "a", "Ä", "A B", "%", "", "a'b"];
+    let mut random = StdRng::seed_from_u64(6);
+    let mut patients = Vec::new();
+    for study in 1..=STUDIES {
+        let patient = *ids.choose(&mut random).unwrap();
+        let sample = Sample::new(study, 1, 1).with(0x0010_0020, patient);
+        store(index, &[sample]).await;
+        patients.push((study, patient));
+    }
+    for _ in 0..15 {
+        let some = |random: &mut StdRng, most| random.random_range(0..=most);
+        let limit = Visible::Only {
+            patients: (0..some(&mut random, 3))
+                .map(|_| (*ids.choose(&mut random).unwrap()).to_owned())
+                .collect(),
+            studies: (0..some(&mut random, 3))
+                .map(|_| format!("1.2.{}", random.random_range(1..=STUDIES + 3)))
+                .collect(),
+        };
+        let admitted = |(study, patient): &(u32, &str)| {
+            let patient = Some(*patient).filter(|patient| !patient.is_empty());
+            limit
+                .admits(&format!("1.2.{study}"), patient)
+                .then_some(*study)
+        };
+        let visible: Vec<u32> = patients.iter().filter_map(admitted).collect();
+        println!("{limit:?} shows {visible:?}");
+        let scope = Scope {
+            visible: limit.clone(),
+            ..Scope::everything()
+        };
+        check_of(index, STUDIES, &scope, &visible).await;
+    }
 }

@@ -363,11 +363,20 @@ async fn values_that_do_not_fit_are_errors(index: &TestIndex) {
         (row.status, row.enabled, row.errors),
         (TagStatus::Ready, false, 1)
     );
-    let errors = index.tag_errors(row.id, 0, 10).await.unwrap();
+    let errors = index
+        .tag_errors(&Scope::everything(), row.id, 0, 10)
+        .await
+        .unwrap();
     assert_eq!(errors.len(), 1);
     assert_eq!(errors[0].name, name(1, 1, 1));
     assert!(!errors[0].message.contains("040Y"));
-    assert!(index.tag_errors(row.id, 1, 10).await.unwrap().is_empty());
+    assert!(
+        index
+            .tag_errors(&Scope::everything(), row.id, 1, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert!(index.enable_tag(row.id, true).await.unwrap());
     assert!(index.tags().await.unwrap()[0].enabled);
     assert!(!index.enable_tag(row.id + 1, true).await.unwrap());

@@ -3,6 +3,7 @@
 pub(crate) mod dicom;
 pub(crate) mod http;
 pub(crate) mod index;
+pub(crate) mod issuer;
 pub(crate) mod multipart;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
@@ -10,3 +11,4 @@ pub(crate) mod python;
 pub(crate) mod queries;
 pub(crate) mod s3;
 pub(crate) mod server;
+pub(crate) mod signer;

@@ -1,0 +1,10 @@
+//! Who may do what: every route for every kind of caller, and what a caller can learn of what is not theirs.
+
+mod headers;
+mod identity;
+mod limited;
+mod links;
+mod scopes;
+mod table;
+mod told;
+mod transport;

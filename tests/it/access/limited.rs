@@ -1,0 +1,542 @@
+//! What a caller who is limited to some studies can learn: exactly what an archive tells that holds nothing else.
+//!
+//! One archive holds everything, another only what is permitted. Every route is asked of both, the first by the limited
+//! caller, the second by one without limits; the answers must be the same to the byte, but for what names the moment.
+
+use std::collections::BTreeSet;
+
+use dicom_core::{Tag, VR};
+use serde_json::{Value, json};
+use stowage::dicom::build::{Built, DataSet, Syntax};
+use stowage::http::routes::ROUTES;
+
+use crate::support::dicom::{Name, noise};
+use crate::support::http::{Request, Response};
+use crate::support::multipart;
+use crate::support::server::{Server, on_each_index_with, wait_until};
+use crate::support::signer::{AUDIENCE, ISSUER, SECRET, claims, with, with_secret};
+
+/// A limit below which both archives must stay only as far as the caller sees.
+const MAX_RESULTS: &str = "7";
+const SETTINGS: [(&str, &str); 5] = [
+    ("STOWAGE_JWT_SECRET", SECRET),
+    ("STOWAGE_JWT_ISSUER", ISSUER),
+    ("STOWAGE_JWT_AUDIENCE", AUDIENCE),
+    ("STOWAGE_PUBLIC_URL", "https://pacs.example.org"),
+    ("STOWAGE_MAX_RESULTS", MAX_RESULTS),
+];
+/// The attribute made searchable: a date, which not every instance gets right.
+const TAG: &str = "00181012";
+
+/// Who asks: claims that limit, and the studies that are then permitted.
+struct Case {
+    limit: (&'static str, Value),
+    permitted: &'static [u32],
+}
+
+fn cases() -> [Case; 2] {
+    [
+        Case {
+            limit: ("dicom_patients", json!(["P", "nobody"])),
+            permitted: &[1, 3],
+        },
+        Case {
+            limit: (
+                "dicom_studies",
+                json!([Name::new(1, 1, 1).study, "1.2.3.77"]),
+            ),
+            permitted: &[1],
+        },
+    ]
+}
+
+fn token(role: &str) -> String {
+    with_secret(SECRET.as_bytes(), &claims(role))
+}
+
+fn limited(case: &Case) -> String {
+    let limited = with(claims("admin"), case.limit.0, case.limit.1.clone());
+    with_secret(SECRET.as_bytes(), &limited)
+}
+
+/// An instance of a study; odd studies belong to P, even ones to Q, the fifth to nobody.
+fn instance(name: &Name, study: u32, number: u32) -> Built {
+    let patient = match study {
+        5 => "",
+        odd if odd % 2 == 1 => "P",
+        _ => "Q",
+    };
+    let own = DataSet::new()
+        .text(Tag(0x0010, 0x0020), VR::LO, patient)
+        .text(
+            Tag(0x0008, 0x0060),
+            VR::CS,
+            if study % 2 == 1 { "CT" } else { "MR" },
+        )
+        .text(Tag(0x0008, 0x1090), VR::LO, &format!("Model {study}"))
+        .text(
+            Tag(0x0018, 0x1012),
+            VR::DA,
+            if number == 1 { "nodate" } else { "20240131" },
+        );
+    let data_set = if number == 3 {
+        name.data_set()
+            .set(own)
+            .bytes(Tag(0x0042, 0x0011), VR::OB, noise(&name.instance, 4000))
+    } else {
+        name.image(8, 8, 8, 2).set(own).bytes(
+            Tag(0x7FE0, 0x0010),
+            VR::OW,
+            noise(&name.instance, 128),
+        )
+    };
+    name.file(&data_set, Syntax::ExplicitLittle)
+}
+
+/// The instances of an archive with these studies, in the order in which every archive gets them.
+fn content(studies: &[u32]) -> Vec<Built> {
+    let mut files = Vec::new();
+    for number in 1..=3_u32 {
+        for study in [2, 1, 4, 3, 5] {
+            if studies.contains(&study) {
+                let name = Name::new(study, number.div_ceil(2), number);
+                files.push(instance(&name, study, number));
+            }
+        }
+    }
+    files
+}
+
+fn request(server: &Server, method: &str, target: &str, token: &str) -> Request {
+    server
+        .request(method, target)
+        .header("Authorization", &format!("Bearer {token}"))
+}
+
+fn store(server: &Server, token: &str, target: &str, files: &[Built]) -> Response {
+    let files = files.iter().map(|file| file.bytes.as_slice());
+    request(server, "POST", target, token)
+        .header("Content-Type", &multipart::content_type())
+        .accept("application/dicom+json")
+        .body(multipart::body(files))
+        .send()
+}
+
+/// Fills an archive and makes the tag searchable; returns the id of the operation that did.
+fn fill(server: &Server, studies: &[u32]) -> String {
+    let admin = token("admin");
+    for file in content(studies) {
+        let answer = store(server, &admin, "/dicom-web/studies", &[file]);
+        assert!(matches!(answer.status, 200 | 202), "{}", answer.text());
+    }
+    let body = json!([{ "Path": TAG, "VR": "DA", "Level": "instance" }]);
+    let answer = request(server, "POST", "/v2/extendedquerytags", &admin)
+        .header("Content-Type", "application/json")
+        .body(body.to_string())
+        .send()
+        .expect(202);
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    wait_until("the tag is indexed", || {
+        let target = format!("/v2/operations/{id}");
+        request(server, "GET", &target, &admin).send().status == 200
+    });
+    request(
+        server,
+        "PATCH",
+        &format!("/v2/extendedquerytags/{TAG}"),
+        &admin,
+    )
+    .header("Content-Type", "application/json")
+    .body(r#"{"queryStatus": "enabled"}"#)
+    .send()
+    .expect(200);
+    id
+}
+
+/// An answer without what names the moment: dates, random ids and boundaries, places in the shared order of changes.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    status: u16,
+    headers: BTreeSet<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Seen {
+    fn of(answer: &Response) -> Self {
+        let id = answer.header("x-request-id").unwrap_or("-");
+        let boundary = multipart::parameter(answer.content_type(), "boundary");
+        let boundary = boundary.unwrap_or_else(|| "-".to_owned());
+        let mut headers = BTreeSet::new();
+        for (name, value) in &answer.headers {
+            let name = name.to_ascii_lowercase();
+            let value = match name.as_str() {
+                "date" | "x-request-id" | "content-length" => continue,
+                // The first half is the place of the newest instance in the order of all.
+                "etag" => value.split_once('-').map_or("", |(_, n)| n).to_owned(),
+                _ => text(value, &boundary),
+            };
+            headers.insert((name, value));
+        }
+        let body = match serde_json::from_slice::<Value>(&answer.body) {
+            Ok(mut json) => {
+                let mut sequences = BTreeSet::new();
+                visit(&mut json, &mut |name, value| {
+                    if name == "sequence" {
+                        sequences.insert(value.as_i64());
+                    }
+                });
+                visit(&mut json, &mut |name, value| match name {
+                    "sequence" => *value = json!(sequences.range(..value.as_i64()).count()),
+                    "timestamp" | "createdTime" | "lastUpdatedTime" | "operationId" => {
+                        *value = Value::Null;
+                    }
+                    _ => {}
+                });
+                json.to_string().into_bytes()
+            }
+            Err(_) => answer.body.clone(),
+        };
+        let body = replaced(&replaced(&body, &boundary, "BOUNDARY"), id, "REQUEST");
+        Self {
+            status: answer.status,
+            headers,
+            body,
+        }
+    }
+}
+
+fn text(value: &str, boundary: &str) -> String {
+    String::from_utf8_lossy(&replaced(value.as_bytes(), boundary, "BOUNDARY")).into_owned()
+}
+
+/// Shows every member of every object.
+fn visit(value: &mut Value, see: &mut impl FnMut(&str, &mut Value)) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| visit(item, see)),
+        Value::Object(members) => {
+            for (name, value) in members {
+                see(name, value);
+                visit(value, see);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(at) = memchr::memmem::find(rest, from.as_bytes()).filter(|_| from != "-") {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(to.as_bytes());
+        rest = &rest[at + from.len()..];
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// What is asked below a route besides the route itself: queries, and forms of the answer.
+fn variations(path: &str) -> (Vec<String>, Vec<&'static str>) {
+    let plain = |queries: &[&str]| queries.iter().map(|q| (*q).to_owned()).collect::<Vec<_>>();
+    let hidden = Name::new(2, 1, 1);
+    let last = path.rsplit('/').next().unwrap_or_default();
+    match last {
+        "studies" | "series" | "instances" => {
+            let mut queries = plain(&[
+                "",
+                "?limit=1",
+                "?limit=1&offset=1",
+                "?PatientID=Q",
+                "?PatientName=Doe*&fuzzymatching=true",
+                "?includefield=all&limit=2",
+                "?ModalitiesInStudy=MR",
+                "?ManufacturerModelName=Model*&limit=1",
+                "?00181012=20240131",
+                "?00181012=20240131&limit=1",
+            ]);
+            queries.push(format!("?StudyInstanceUID={}", hidden.study));
+            (queries, vec!["application/dicom+json"])
+        }
+        "metadata" => (
+            plain(&[""]),
+            vec![
+                "application/dicom+json",
+                "multipart/related; type=\"application/dicom+xml\"",
+            ],
+        ),
+        "{study}" | "{series}" | "{instance}" => (plain(&[""]), vec!["*/*", "application/zip"]),
+        "rendered" => (plain(&[""]), vec!["image/png", "text/html"]),
+        "" | "wado" => {
+            let mut queries = Vec::new();
+            for name in [Name::new(1, 1, 2), hidden, Name::new(9, 1, 1)] {
+                let Name {
+                    study,
+                    series,
+                    instance,
+                } = name;
+                let base = "?requestType=WADO&contentType=application/dicom";
+                queries.push(format!("{base}&objectUID={instance}"));
+                queries.push(format!(
+                    "{base}&studyUID={study}&seriesUID={series}&objectUID={instance}"
+                ));
+                queries.push(format!(
+                    "?requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={instance}"
+                ));
+            }
+            (queries, vec!["*/*"])
+        }
+        "changefeed" => (
+            plain(&[
+                "",
+                "?limit=1",
+                "?offset=1&limit=2",
+                "?includemetadata=false",
+                "?startTime=2000-01-01T00:00:00Z&endTime=2000-01-02T00:00:00Z",
+            ]),
+            vec!["*/*"],
+        ),
+        _ => (plain(&[""]), vec!["*/*"]),
+    }
+}
+
+/// Asks everything that can be read below these roots.
+fn look(server: &Server, token: &str, operation: &str, roots: &[&str]) -> Vec<(String, Seen)> {
+    let mut seen = Vec::new();
+    // Permitted, of the caller's patient or not, of somebody else, of nobody, not there.
+    let names = [1, 2, 3, 5, 9].map(|study| Name::new(study, 1, 2));
+    for root in roots {
+        for route in ROUTES.iter().filter(|route| route.method == "GET") {
+            let mut targets = BTreeSet::new();
+            for name in &names {
+                for bulk in ["7FE00010", "00420011"] {
+                    let path = route.path.replace("{study}", &name.study);
+                    let path = path.replace("{series}", &name.series);
+                    let path = path.replace("{instance}", &name.instance);
+                    let path = path.replace("{frames}", "2").replace("{*bulk}", bulk);
+                    targets.insert(path.replace("{tag}", TAG));
+                }
+            }
+            let (queries, forms) = variations(route.path);
+            for target in &targets {
+                for query in &queries {
+                    for form in &forms {
+                        let what = format!("{root}{target}{query} as {form}");
+                        let target = format!("{root}{}{query}", target.replace("{id}", operation));
+                        let answer = request(server, "GET", &target, token).accept(form).send();
+                        seen.push((what, Seen::of(&answer)));
+                    }
+                }
+            }
+        }
+    }
+    seen.push((
+        "the feed of /v1, followed".to_owned(),
+        follow(server, token),
+    ));
+    seen
+}
+
+/// Reads the feed of `/v1` two entries at a time, each page behind the last entry of the one before.
+fn follow(server: &Server, token: &str) -> Seen {
+    let mut entries = Vec::new();
+    let mut last = 0;
+    loop {
+        let target = format!("/v1/changefeed?limit=2&offset={last}");
+        let page = request(server, "GET", &target, token)
+            .send()
+            .expect(200)
+            .json();
+        let Some(sequence) = page.as_array().unwrap().last().map(|e| &e["sequence"]) else {
+            break;
+        };
+        last = sequence.as_i64().unwrap();
+        entries.extend(page.as_array().unwrap().iter().cloned());
+    }
+    let body = Value::Array(entries).to_string().into_bytes();
+    Seen::of(&Response {
+        status: 200,
+        headers: Vec::new(),
+        body,
+    })
+}
+
+/// Does what changes something: stores and deletes, of what is there, hidden and not there.
+fn change(server: &Server, token: &str) -> Vec<(String, Seen)> {
+    let mut seen = Vec::new();
+    let mut note = |what: &str, answer: &Response| seen.push((what.to_owned(), Seen::of(answer)));
+    for root in ["/dicom-web", "/v2"] {
+        for hidden in [Name::new(2, 1, 1), Name::new(5, 1, 1), Name::new(9, 1, 1)] {
+            for path in [hidden.path(), hidden.series_path(), hidden.study_path()] {
+                let target = format!("{root}{path}");
+                let answer = request(server, "DELETE", &target, token).send();
+                note(&format!("DELETE {target}"), &answer);
+            }
+        }
+    }
+    let own = Name::new(1, 5, 1);
+    let file = [instance(&own, 1, 2)];
+    for (what, target) in [
+        ("a new instance", "/dicom-web/studies".to_owned()),
+        ("the same again", "/dicom-web/studies".to_owned()),
+        (
+            "the same again into its study",
+            format!("/v2{}", own.study_path()),
+        ),
+        (
+            "into a study that is another",
+            format!("/v2{}", Name::new(2, 1, 1).study_path()),
+        ),
+        (
+            "into a study that is nowhere",
+            format!("/v2{}", Name::new(9, 1, 1).study_path()),
+        ),
+    ] {
+        note(what, &store(server, token, &target, &file));
+    }
+    for target in [
+        format!("/v2{}", Name::new(1, 1, 1).path()),
+        format!("/v2{}", Name::new(1, 1, 1).path()),
+        format!("/dicom-web{}", Name::new(1, 2, 3).series_path()),
+    ] {
+        let answer = request(server, "DELETE", &target, token).send();
+        note(&format!("DELETE {target}"), &answer);
+    }
+    seen
+}
+
+#[track_caller]
+fn compare(found: &[(String, Seen)], expected: &[(String, Seen)]) {
+    assert_eq!(found.len(), expected.len());
+    let mut wrong = Vec::new();
+    for ((what, found), (_, expected)) in found.iter().zip(expected) {
+        if found != expected {
+            let text = |seen: &Seen| {
+                let body =
+                    String::from_utf8_lossy(&seen.body[..seen.body.len().min(1500)]).into_owned();
+                format!("{} {:?}\n    {body}", seen.status, seen.headers)
+            };
+            wrong.push(format!(
+                "{what}\n  tells {}\n  not   {}",
+                text(found),
+                text(expected)
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {} answers tell of what is hidden:\n{}",
+        wrong.len(),
+        found.len(),
+        wrong[..wrong.len().min(8)].join("\n")
+    );
+}
+
+#[test]
+fn a_limited_caller_is_answered_as_by_an_archive_that_holds_nothing_else() {
+    for case in cases() {
+        let admin = token("admin");
+        let small = Server::with(&SETTINGS);
+        let operation = fill(&small, case.permitted);
+        let expected = [
+            look(&small, &admin, &operation, &["/dicom-web", "/v2"]),
+            change(&small, &admin),
+            look(&small, &admin, &operation, &["/dicom-web"]),
+        ];
+        let count = |seen: &[(String, Seen)]| seen.iter().filter(|(_, s)| s.status == 200).count();
+        assert!(count(&expected[0]) > 100, "something is there to be seen");
+        drop(small);
+        on_each_index_with(&SETTINGS, |server| {
+            let operation = fill(server, &[1, 2, 3, 4, 5]);
+            let token = limited(&case);
+            let before = hidden(server, &case);
+            compare(
+                &look(server, &token, &operation, &["/dicom-web", "/v2"]),
+                &expected[0],
+            );
+            compare(&change(server, &token), &expected[1]);
+            compare(
+                &look(server, &token, &operation, &["/dicom-web"]),
+                &expected[2],
+            );
+            assert_eq!(
+                hidden(server, &case),
+                before,
+                "what is hidden stays as it was"
+            );
+        });
+    }
+}
+
+/// The metadata of all that is not permitted, as somebody without limits sees it.
+fn hidden(server: &Server, case: &Case) -> Vec<Vec<u8>> {
+    let admin = token("admin");
+    let studies = (1..=5).filter(|study| !case.permitted.contains(study));
+    studies
+        .map(|study| {
+            let target = format!("/dicom-web{}/metadata", Name::new(study, 1, 1).study_path());
+            request(server, "GET", &target, &admin)
+                .send()
+                .expect(200)
+                .body
+        })
+        .collect()
+}
+
+/// Stores an instance of another patient as metadata instead of a file.
+fn described(server: &Server, token: &str, name: &Name) -> Response {
+    let text = |vr: &str, value: &str| json!({ "vr": vr, "Value": [value] });
+    let metadata = json!([{
+        "00020010": text("UI", Syntax::ExplicitLittle.uid()),
+        "00080016": text("UI", stowage::dicom::build::SOP_CLASS),
+        "00080018": text("UI", &name.instance),
+        "00100020": text("LO", "Q"),
+        "0020000D": text("UI", &name.study),
+        "0020000E": text("UI", &name.series),
+    }]);
+    let root = "application/dicom+json";
+    let head = format!("Content-Type: {root}\r\n");
+    let mut body = multipart::part(multipart::BOUNDARY, &head, metadata.to_string().as_bytes());
+    body.extend(format!("--{}--\r\n", multipart::BOUNDARY).bytes());
+    let kind = format!(
+        "multipart/related; type=\"{root}\"; boundary={}",
+        multipart::BOUNDARY
+    );
+    request(server, "POST", "/dicom-web/studies", token)
+        .header("Content-Type", &kind)
+        .body(body)
+        .send()
+}
+
+#[test]
+fn a_store_outside_is_refused_alike_whether_the_study_exists() {
+    on_each_index_with(&SETTINGS, |server| {
+        fill(server, &[1, 2]);
+        for case in cases() {
+            let token = limited(&case);
+            let told = |study: u32, known: u32| {
+                let name = Name::new(study, 7, 7);
+                let answer = store(server, &token, "/v2/studies", &[instance(&name, known, 2)]);
+                let seen = Seen::of(&answer);
+                let body = String::from_utf8_lossy(&seen.body).replace(&name.instance, "I");
+                (seen.status, seen.headers, body)
+            };
+            let (existing, absent) = (told(2, 2), told(8, 2));
+            assert_eq!(existing.0, 409, "{}", existing.2);
+            assert_eq!(existing, absent);
+            assert_eq!(described(server, &token, &Name::new(2, 7, 8)).status, 409);
+        }
+        let admin = token("admin");
+        let count = |target: &str| {
+            let found = request(server, "GET", target, &admin).send().expect(200);
+            found.json().as_array().map_or(0, Vec::len)
+        };
+        assert_eq!(count("/dicom-web/studies"), 2);
+        // What was refused was sound: whoever may store it can.
+        assert_eq!(described(server, &admin, &Name::new(12, 7, 8)).status, 200);
+        let mine = Name::new(2, 1, 1);
+        assert_eq!(
+            count(&format!("/dicom-web{}/instances", mine.study_path())),
+            3
+        );
+    });
+}

@@ -1,0 +1,52 @@
+//! No method of the index that touches what is stored can be called without a scope.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// The methods without one, and why they need none.
+const WITHOUT: [(&str, &str); 21] = [
+    (
+        "insert",
+        "each instance carries what its sender may store into",
+    ),
+    ("discard", "keys of blobs"),
+    ("discarded", "keys of blobs"),
+    ("forget", "keys of blobs"),
+    ("retry_later", "keys of blobs"),
+    ("take_lease", "names of nodes"),
+    ("give_back_lease", "names of nodes"),
+    ("all_instances", "fsck, by whoever runs the server"),
+    ("known_keys", "fsck, by whoever runs the server"),
+    ("counter_errors", "fsck, by whoever runs the server"),
+    ("analyze", "statistics of the database"),
+    ("ping", "nothing"),
+    ("begin_operation", "operations hold no patient data"),
+    ("operation", "operations hold no patient data"),
+    ("unfinished_operations", "operations hold no patient data"),
+    ("save_operation", "operations hold no patient data"),
+    ("add_tags", "tags belong to the archive"),
+    ("tags", "tags belong to the archive"),
+    ("enable_tag", "tags belong to the archive"),
+    ("remove_tag", "tags belong to the archive"),
+    ("index_tags", "tags belong to the archive"),
+];
+
+#[test]
+fn every_method_that_reads_or_deletes_takes_a_scope() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/index/mod.rs");
+    let text = fs::read_to_string(path).unwrap();
+    let (mut with, mut without) = (BTreeSet::new(), BTreeSet::new());
+    for method in text.split("    async fn ").skip(1) {
+        let (name, rest) = method.split_once('(').unwrap();
+        let arguments = rest.split("->").next().unwrap();
+        if arguments.contains("scope: &Scope") {
+            with.insert(name);
+        } else {
+            without.insert(name);
+        }
+    }
+    let known: BTreeSet<&str> = WITHOUT.iter().map(|(name, _)| *name).collect();
+    assert!(with.len() >= 11, "{with:?}");
+    assert_eq!(without, known);
+}
