@@ -166,7 +166,7 @@ def encode_one(row, kind, pictures, url):
         elif frame.size > 100:
             assert psnr(ours, frame, kind) >= least, (where, psnr(ours, frame, kind))
     if method is not None:
-        ratio = pictures[0].nbytes / len(streams[-1])
+        ratio = pictures.nbytes / sum(map(len, streams))
         assert abs(float(made.LossyImageCompressionRatio) - ratio) < 0.01 * ratio + 0.01, (where, made.LossyImageCompressionRatio, ratio)
     if syntax not in (FRAME, JXL, EXTENDED):
         # A second opinion on the whole file.

@@ -251,11 +251,34 @@ assert parts(fetch(nested["BulkDataURI"], f'multipart/related; type="{octets}"')
 assert fetch(place + "/thumbnail?accept=image%2Fjpeg", "*/*").headers["Content-Type"] == "image/jpeg"
 passed("OHIF opens a document, a video by ranges, an ECG")
 
+# --- All bulk data and all pixel data: what is accepted is what comes
+
+for path in ("/pixeldata", "/bulkdata"):
+    for accept, kind, count in (('multipart/related; type="*/*"', "image/jls", 3), (f'multipart/related; type="{octets}"', octets, 1),
+                                ('multipart/related; type="image/jp2"', "image/jp2", 3)):
+        for level in (url, series, study):
+            values = parts(fetch(level + path, accept))
+            assert len(values) == count and all(value.headers[b"Content-Type"].decode().startswith(kind + "; ") for value in values), (path, accept)
+    assert "image/jls" in fetch(url + path, 'multipart/related; type="image/png"', 406).text
+passed("bulk data and pixel data come as what is accepted, a part for each frame")
+
+# --- A lossy step behind another is told as such
+
+lossy = store(U8, odd, BASELINE, [jpeg()(frame, U8) for frame in odd], LossyImageCompression="01", LossyImageCompressionRatio=4,
+              LossyImageCompressionMethod="ISO_10918_1")
+assert pydicom.dcmread(io.BytesIO(fetch(lossy, "application/dicom").content)).file_meta.TransferSyntaxUID == BASELINE
+again = pydicom.dcmread(io.BytesIO(fetch(lossy, f"application/dicom; transfer-syntax={J2K_LOSSY}").content))
+assert list(again.LossyImageCompressionMethod) == ["ISO_10918_1", "ISO_15444_1"], again.LossyImageCompressionMethod
+assert again.LossyImageCompression == "01" and len(again.LossyImageCompressionRatio) == 2 and again.LossyImageCompressionRatio[0] == 4
+again = pydicom.dcmread(io.BytesIO(fetch(lossy, f"application/dicom; transfer-syntax={JLS}").content))
+assert (again.LossyImageCompression, again.LossyImageCompressionMethod, again.LossyImageCompressionRatio) == ("01", "ISO_10918_1", 4)
+passed("what was lossy is never called lossless")
+
 # --- OHIF: whole instances, WADO-URI
 
 (part,) = parts(fetch(url, 'multipart/related; type="application/dicom"'))
 assert pydicom.dcmread(io.BytesIO(part.content)).PixelData == ct.tobytes()
-for service in (base, base.removesuffix("/dicom-web") + "/wado"):
+for service in (base, base + "/wado", base.removesuffix("/dicom-web") + "/wado"):
     query = f"requestType=WADO&studyUID={study_uid}&seriesUID={series_uid}&objectUID={instance_uid}&contentType=application/dicom&transferSyntax=*"
     answer = fetch(f"{service}?{query}", f'multipart/related; type="{octets}"; transfer-syntax="*"')
     assert answer.headers["Content-Type"].startswith("application/dicom") and answer.content[128:132] == b"DICM"
@@ -289,8 +312,9 @@ for media, syntax, read in (("image/dicom-rle", RLE, None), ("image/x-dicom-rle"
 assert list(client.iter_instance_frames(*names, frame_numbers=[1, 2], media_types=((octets, NATIVE),))) == [ct[0].tobytes(), ct[1].tobytes()]
 uri = client.retrieve_instance_metadata(*names)["7FE00010"]["BulkDataURI"]
 for media_types in (None, (("image/jls", JLS),), ("image/*",)):
-    whole = client.retrieve_bulkdata(uri, media_types=media_types)
-    assert len(whole) in (1, 3) and b"".join(whole).startswith(b"\xff\xd8"), media_types
+    assert [frame.rstrip(b"\0") for frame in client.retrieve_bulkdata(uri, media_types=media_types)] == [held[1], stored.rstrip(b"\0"), held[0]], media_types
+assert client.retrieve_bulkdata(uri, media_types=((octets, NATIVE),)) == [ct.tobytes()]
+assert [S12.signed_again(imagecodecs.jpeg2k_decode(frame)).tolist() for frame in client.retrieve_bulkdata(uri, media_types=(("image/jp2", J2K),))] == ct.tolist()
 waves = nested["BulkDataURI"]
 assert client.retrieve_bulkdata(waves) == [leads] and client.retrieve_bulkdata(waves, media_types=(octets,)) == [leads]
 assert client.retrieve_bulkdata(waves, byte_range=(10, 19)) == [leads[10:20]]

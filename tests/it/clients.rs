@@ -43,7 +43,10 @@ fn every_codec_agrees_with_independent_ones() {
     let server = Server::start(None);
     let printed = run(&server, &mut script(&server, "codec_matrix.py"));
     let page = fs::read_to_string(repository("docs/codecs.md")).expect("docs/codecs.md is there");
-    let rows: Vec<&str> = printed.lines().filter(|line| line.starts_with('|')).collect();
+    let rows: Vec<&str> = printed
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .collect();
     assert!(rows.len() > 30, "{printed}");
     for row in rows {
         assert!(page.contains(row), "docs/codecs.md lacks the row\n{row}");
@@ -175,5 +178,6 @@ fn run(server: &Server, command: &mut Command) -> String {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
         server.log(),
-    );    String::from_utf8_lossy(&output.stdout).into_owned()
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
