@@ -122,7 +122,7 @@ def deflate(frame, kind):
     return coder.compress(frame.tobytes()) + coder.flush()
 
 
-# --- Independent decoders: a codestream and its kind in, samples out; near is the error of JPEG-LS only.
+# --- Independent decoders: a codestream and its kind in, samples out.
 
 DECODERS = {
     "5": lambda data, kind, shape: rle_decoded(data, kind, shape),

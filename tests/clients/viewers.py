@@ -152,6 +152,43 @@ for syntax, frames, photometric, least in ((NATIVE, None, "RGB", 100), (JLS, [ch
     assert psnr(image, color[0]) >= 27, (syntax, photometric, psnr(image, color[0]))
 passed("rendered colors are those that were encoded, whatever they were stored in")
 
+# --- A presentation state shows its image as parameters would; palettes, floats
+
+
+def item(**attributes):
+    made = Dataset()
+    for keyword, value in attributes.items():
+        setattr(made, keyword, value)
+    return made
+
+
+image = item(ReferencedSOPClassUID="1.2.840.10008.5.1.4.1.1.7.4", ReferencedSOPInstanceUID=instance_uid)
+state = new_dataset(
+    "1.2.840.10008.5.1.4.1.1.11.1", StudyInstanceUID=study_uid, Modality="PR",
+    ReferencedSeriesSequence=Sequence([item(SeriesInstanceUID=series_uid, ReferencedImageSequence=Sequence([image]))]),
+    SoftcopyVOILUTSequence=Sequence([item(WindowCenter=200, WindowWidth=900)]), PresentationLUTShape="IDENTITY",
+    RescaleSlope=2, RescaleIntercept=-100, RescaleType="US", ImageRotation=90, ImageHorizontalFlip="N",
+    DisplayedAreaSelectionSequence=Sequence([item(DisplayedAreaTopLeftHandCorner=[1, 1], DisplayedAreaBottomRightHandCorner=[47, 61],
+                                                  PresentationSizeMode="SCALE TO FIT", PresentationPixelSpacing=[1, 1])]))
+shown = np.asarray(Image.open(io.BytesIO(fetch(send(state) + "/rendered", "image/png").content)).convert("L"))
+turned = np.rot90(window(ct[0], 200, 900), -1)
+assert shown.shape == turned.shape and psnr(shown, turned) >= 45, (shown.shape, turned.shape)
+
+colors = np.random.default_rng(4).integers(0, 256, (256, 3), dtype=np.uint8)
+lut = {f"{name}PaletteColorLookupTable{part}": value for at, name in enumerate(("Red", "Green", "Blue"))
+       for part, value in (("Descriptor", [256, 0, 16]), ("Data", (colors[:, at].astype("<u2") * 257).tobytes()))}
+place = store(U8, U8.picture(21, 23, 1), RLE, [rle(U8.picture(21, 23, 1)[0], U8)], photometric="PALETTE COLOR", **lut)
+shown = np.asarray(Image.open(io.BytesIO(fetch(place + "/rendered", "image/png").content)).convert("RGB"))
+assert (shown == colors[U8.picture(21, 23, 1)[0]]).all()
+fetch(place, f"application/dicom; transfer-syntax={BASELINE}", 406)
+
+numbers = np.linspace(-3, 5, 15 * 16, dtype="<f4").reshape(15, 16)
+floats = new_dataset("1.2.840.10008.5.1.4.1.1.30", SamplesPerPixel=1, PhotometricInterpretation="MONOCHROME2", Rows=15, Columns=16, BitsAllocated=32,
+                     NumberOfFrames=1, WindowCenter=1, WindowWidth=8, VOILUTFunction="LINEAR_EXACT", FloatPixelData=numbers.tobytes())
+shown = np.asarray(Image.open(io.BytesIO(fetch(send(floats) + "/rendered", "image/png").content)))
+assert psnr(shown, np.clip((numbers - 1) / 8 + 0.5, 0, 1) * 255) >= 45
+passed("a presentation state, a palette and floats are drawn as they say")
+
 # --- Pixel data as it should not be, but is (ecosystem of stored files)
 
 planes = new_dataset(SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=1, Rows=33, Columns=34, BitsAllocated=8,
@@ -261,6 +298,18 @@ for path in ("/pixeldata", "/bulkdata"):
             assert len(values) == count and all(value.headers[b"Content-Type"].decode().startswith(kind + "; ") for value in values), (path, accept)
     assert "image/jls" in fetch(url + path, 'multipart/related; type="image/png"', 406).text
 passed("bulk data and pixel data come as what is accepted, a part for each frame")
+
+# --- What cannot be made does not spoil the rest
+
+both = {"StudyInstanceUID": generate_uid(), "SeriesInstanceUID": generate_uid()}
+good = store(U8, odd[:1], NATIVE, **both)
+bad = store(U8, odd[:1], "1.2.840.10008.1.2.4.92", [b"\xff\x4f not known to anybody"], **both)
+for accept in (f'multipart/related; type="application/dicom"; transfer-syntax={RLE}', f"application/zip; transfer-syntax={RLE}"):
+    answer = fetch(good.split("/instances/")[0], accept, 206)
+    assert "left out" in answer.headers["Warning"] and answer.content.count(b"DICM") == 1, accept
+assert len(parts(fetch(good.split("/series/")[0], 'multipart/related; type="application/dicom"'))) == 2
+assert "transfer-syntax=*" in fetch(bad + "/rendered", "image/png", 406).text
+passed("an instance that cannot be made is left out, and said to be")
 
 # --- A lossy step behind another is told as such
 
