@@ -11,7 +11,6 @@ be 406 and missing in (0008,3002). The header must say what the frames are.
 Prints one table row for each direction and syntax, as in docs/codecs.md; stops with a status other than 0 on the first difference.
 """
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np

@@ -8,6 +8,7 @@ import zlib
 import imagecodecs
 import jpeg_ls
 import numpy as np
+import pydicom
 import requests
 import rle as pylibjpeg_rle
 from pydicom.dataset import Dataset, FileMetaDataset

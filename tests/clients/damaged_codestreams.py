@@ -8,7 +8,6 @@ a codec; stops with a status other than 0 on anything else.
 """
 
 import random
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np

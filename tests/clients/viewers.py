@@ -7,7 +7,6 @@ Prints one line a step; stops with a status other than 0 on the first that fails
 """
 
 import io
-import sys
 
 import numpy as np
 import pydicom
