@@ -1,7 +1,9 @@
 //! Frames and bulk values of one instance: ranged reads, never the object.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::Archive;
 use super::error::{ArchiveError, Result};
@@ -30,13 +32,10 @@ impl BulkValue {
         self.item.path == "00420011"
     }
 
-    /// Content-Type of the answer when it is sent as `media`.
+    /// Whether it is pixel data that is negotiated frame by frame; a video is one stream.
     #[must_use]
-    pub fn content_type(&self, media: &str) -> String {
-        self.syntax_as(media).map_or_else(
-            || media.to_owned(),
-            |syntax| format!("{media}; transfer-syntax={syntax}"),
-        )
+    pub fn has_frames(&self) -> bool {
+        self.item.path == "7FE00010" && !self.media.starts_with("video/")
     }
 
     /// Transfer syntax to be named with `media`; a document has none.
@@ -137,6 +136,26 @@ impl Archive {
             media: media.to_owned(),
             syntax,
         })
+    }
+
+    /// All frames as samples in Explicit VR Little Endian, one after the other; decoded as they are sent.
+    ///
+    /// # Errors
+    /// When the first frame cannot be decoded.
+    pub async fn all_samples(&self, instance: &Arc<OpenInstance>) -> Result<Content> {
+        let first = self.samples(instance, 1).await?;
+        let frames = instance.frame_count();
+        let length = (first.data.len() as u64).saturating_mul(u64::from(frames));
+        let (archive, instance) = (self.clone(), instance.clone());
+        let frame = move |number: u32| {
+            let (archive, instance) = (archive.clone(), instance.clone());
+            async move {
+                let samples = archive.samples(&instance, number).await?;
+                Ok(Bytes::copy_from_slice(&samples.data))
+            }
+        };
+        let chunks = stream::iter(1..=frames).then(frame).boxed();
+        Ok(Content { length, chunks })
     }
 
     /// The bytes of a value in little endian; of encapsulated pixel data all frames, one after the other.

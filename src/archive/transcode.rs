@@ -14,6 +14,7 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
+use serde_json::Value;
 
 use super::Archive;
 use super::error::{ArchiveError, Result};
@@ -44,7 +45,7 @@ impl Archive {
             }
             Plan::Encode(uid) if uid == syntax::DEFLATED_LE => self.deflated_instance(row).await,
             Plan::Encode(uid) => {
-                self.encoded_instance(self.open(scope, &row.name).await?, uid)
+                self.encoded_instance(scope, self.open(scope, &row.name).await?, uid)
                     .await
             }
         }
@@ -81,12 +82,17 @@ impl Archive {
     }
 
     /// An instance in a compressed transfer syntax; the frames wait in the spool until all lengths are known.
-    async fn encoded_instance(&self, instance: OpenInstance, uid: &str) -> Result<Content> {
+    async fn encoded_instance(
+        &self,
+        scope: &Scope,
+        instance: OpenInstance,
+        uid: &str,
+    ) -> Result<Content> {
         let pixel = pixel(&instance)?;
         let frames = instance.frame_count();
         let spool = self.spool_file().await?;
         let (mut lengths, mut starts, mut at) = (Vec::new(), Vec::new(), 0_u64);
-        let mut last = None;
+        let (mut last, mut uncompressed) = (None, 0.0);
         for number in 1..=frames {
             let (bytes, shape, ratio) = self.encoded(&instance, number, uid).await?;
             let length = u32::try_from(bytes.len()).map_err(|_| ArchiveError::TooLarge {
@@ -98,13 +104,23 @@ impl Archive {
             let file = spool.try_clone().map_err(lost_bytes)?;
             self.work(move || (&file).write_all(&bytes).map_err(lost_bytes))
                 .await?;
+            uncompressed += ratio.unwrap_or(0.0) * f64::from(length);
             last = Some((shape, ratio));
         }
         let (shape, ratio) = last.ok_or_else(|| ArchiveError::not_found("pixel data"))?;
         let mut elements = self.described(&instance, &pixel, &shape).await?;
-        if let Some(ratio) = ratio {
+        if ratio.is_some() {
             elements.retain(|edit| !LOSSY_TAGS.contains(&edit.tag));
-            elements.extend(lossy(uid, Some(ratio)));
+            let before = match pixel.lossy {
+                true => self.subject(scope, &instance.row.name).await?.metadata,
+                false => Value::Null,
+            };
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a ratio of byte counts; instances are far below 2^52 bytes"
+            )]
+            let ratio = uncompressed / at.max(1) as f64;
+            elements.extend(lossy(uid, Some(ratio), &before));
         }
         let edits = Edits {
             transfer_syntax: uid.to_owned(),
@@ -148,7 +164,7 @@ impl Archive {
         let held = &instance.row.layout.transfer_syntax;
         let may_be_lossy = Coding::from_uid(held).is_some_and(Coding::is_lossy_syntax);
         if may_be_lossy && !pixel.lossy && self.stream_is_lossy(instance).await? {
-            elements.extend(lossy(held, None));
+            elements.extend(lossy(held, None, &Value::Null));
         }
         Ok(elements)
     }
@@ -337,19 +353,34 @@ const LOSSY_TAGS: [Tag; 3] = [
     tags::LOSSY_IMAGE_COMPRESSION_METHOD,
 ];
 
-/// What a lossy step leaves in the header (PS3.3 §C.7.6.1.1.5).
-fn lossy(uid: &str, ratio: Option<f64>) -> Vec<Edit> {
+/// What a lossy step leaves in the header, behind what earlier steps left there (PS3.3 §C.7.6.1.1.5).
+fn lossy(uid: &str, ratio: Option<f64>, before: &Value) -> Vec<Edit> {
     let [flag, ratio_tag, method_tag] = LOSSY_TAGS;
     let text = |tag: Tag, vr: VR, value: String| Edit {
         tag,
         value: Some((vr, value.into_bytes())),
     };
+    let behind = |key: &str, value: String| {
+        let earlier = before.get(key).and_then(|e| e.get("Value")?.as_array());
+        let mut values: Vec<String> = earlier.into_iter().flatten().map(plain).collect();
+        values.push(value);
+        values.join("\\")
+    };
     let mut edits = vec![text(flag, VR::CS, "01".to_owned())];
     if let Some(ratio) = ratio {
-        edits.push(text(ratio_tag, VR::DS, format!("{ratio:.2}")));
+        let values = behind("00282112", format!("{ratio:.2}"));
+        edits.push(text(ratio_tag, VR::DS, values));
     }
     if let Some(method) = Coding::from_uid(uid).and_then(Coding::lossy_method) {
-        edits.push(text(method_tag, VR::CS, method.to_owned()));
+        let values = behind("00282114", method.to_owned());
+        edits.push(text(method_tag, VR::CS, values));
     }
     edits
+}
+
+/// A value of DICOM JSON as the data set writes it.
+fn plain(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), ToOwned::to_owned)
 }

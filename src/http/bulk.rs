@@ -1,22 +1,33 @@
 //! Bulk data by URI (PS3.18 §10.4.1.1.5): every `BulkDataURI` of a metadata answer resolves here.
+//!
+//! Pixel data is negotiated as frames are. Invariant: codestreams are one part for each frame; only a single-part answer
+//! holds them one after the other.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::Face;
 use super::accept::Wish;
 use super::error::HttpError;
 use super::extract::{Access, QueryPairs, TargetPath};
-use super::frames::{Wrap, forms};
+use super::frames::{Form, Wrap, forms, frame_types};
 use super::links::Links;
+use super::multipart::writer::AnswerPart;
 use super::range::ranged;
 use super::represent::{accepted, many_parts, one_part, part};
 use super::wado::header_value;
+use crate::archive::frames::BulkValue;
+use crate::archive::retrieve::{Content, OpenInstance, Rows};
+use crate::archive::{Archive, ArchiveError};
 use crate::auth::Action;
+use crate::dicom::media::{self, FrameWish, OCTETS, Plan};
+use crate::dicom::uid::InstanceName;
+use crate::scope::Scope;
 
 /// Returns one value, as multipart or single part.
 ///
@@ -32,49 +43,178 @@ pub(super) async fn retrieve_bulk(
 ) -> Result<Response, HttpError> {
     let scope = access.may(Action::Read)?;
     let name = path.instance()?;
-    let forms = forms(&accepted(&query, &headers), &face);
     let archive = &face.app.archive;
-    let instance = archive.open(&scope, &name).await?;
+    let instance = Arc::new(archive.open(&scope, &name).await?);
     let bulk = path.bulk.as_deref().unwrap_or_default();
-    let mut value = archive.bulk(&instance, bulk)?;
-    if value.is_document() {
-        value.media = archive.subject(&scope, &name).await?.document_media();
-    }
-    let Some(form) = forms.iter().find(|f| {
-        f.range.covers_type(&value.media) || f.range.covers_type("application/octet-stream")
-    }) else {
-        return Err(HttpError::not_acceptable([
-            format!("multipart/related; type=\"{}\"", value.media),
-            value.media.clone(),
-        ]));
+    let value = value(archive, &scope, &instance, &name, bulk).await?;
+    let forms = forms(&accepted(&query, &headers), &face);
+    let Some(choice) = choose(archive, &instance, &value, &forms) else {
+        return Err(HttpError::not_acceptable(possible(
+            archive, &instance, &value,
+        )));
     };
-    let media = if form.range.covers_type(&value.media) {
-        value.media.as_str()
-    } else {
-        "application/octet-stream"
+    let location = format!("{}/bulkdata/{bulk}", links.instance(&name));
+    let found = Found {
+        archive: archive.clone(),
+        instance,
+        value,
+        choice,
+        location,
     };
-    let content_type = value.content_type(media);
-    let content = archive.bulk_content(&instance, &value).await?;
-    if form.wrap == Wrap::Single {
-        let mut response = ranged(&headers, content).await?;
+    if found.choice.wrap == Wrap::Single {
+        let content_type = match &found.choice.syntax {
+            Some(syntax) => format!("{}; transfer-syntax={syntax}", found.choice.media),
+            None => found.choice.media.clone(),
+        };
+        let mut response = ranged(&headers, found.content(1).await?).await?;
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, header_value(&content_type)?);
         return Ok(response);
     }
-    let location = format!("{}/bulkdata/{bulk}", links.instance(&name));
-    Ok(one_part(part(
-        content,
-        media,
-        value.syntax_as(media),
-        location,
-    )))
+    if found.count() == 1 {
+        return Ok(one_part(found.part(1).await?));
+    }
+    let media = found.choice.media.clone();
+    many_parts(&media, found.parts()).await
+}
+
+/// A value with its own media type.
+async fn value(
+    archive: &Archive,
+    scope: &Scope,
+    instance: &OpenInstance,
+    name: &InstanceName,
+    path: &str,
+) -> Result<BulkValue, ArchiveError> {
+    let mut value = archive.bulk(instance, path)?;
+    if value.is_document() {
+        value.media = archive.subject(scope, name).await?.document_media();
+    }
+    Ok(value)
+}
+
+/// How a value is sent.
+struct Choice {
+    wrap: Wrap,
+    media: String,
+    syntax: Option<String>,
+    /// How its frames are made; none for a value that is sent as it is.
+    frames: Option<Plan>,
+}
+
+/// The first form the value can take.
+fn choose(
+    archive: &Archive,
+    instance: &OpenInstance,
+    value: &BulkValue,
+    forms: &[Form],
+) -> Option<Choice> {
+    forms.iter().find_map(|form| {
+        if value.has_frames() && instance.frame_count() > 0 {
+            return choose_frames(archive, instance, value, form);
+        }
+        let media = [value.media.as_str(), OCTETS]
+            .into_iter()
+            .find(|media| form.range.covers_type(media))?;
+        Some(Choice {
+            wrap: form.wrap,
+            media: media.to_owned(),
+            syntax: value.syntax_as(media).map(ToOwned::to_owned),
+            frames: None,
+        })
+    })
+}
+
+fn choose_frames(
+    archive: &Archive,
+    instance: &OpenInstance,
+    value: &BulkValue,
+    form: &Form,
+) -> Option<Choice> {
+    let wish = FrameWish {
+        range: (&form.range.type_name, &form.range.subtype),
+        syntax: form.syntax.wish(),
+    };
+    let (plan, media) = archive.plan_frames(&instance.row, wish)?;
+    let layout = &instance.row.layout;
+    let whole = matches!(plan, Plan::Stored) && form.wrap == Wrap::Single
+        || !matches!(plan, Plan::Encode(_)) && media::is_native(&layout.transfer_syntax);
+    if form.wrap == Wrap::Single && matches!(plan, Plan::Encode(_)) && instance.frame_count() > 1 {
+        return None;
+    }
+    let syntax = if whole {
+        value.syntax.clone()
+    } else {
+        plan.syntax(layout).to_owned()
+    };
+    Some(Choice {
+        wrap: form.wrap,
+        media: media.to_owned(),
+        syntax: Some(syntax),
+        frames: (!whole).then_some(plan),
+    })
+}
+
+/// The media types a value can be had in, for 406.
+fn possible(archive: &Archive, instance: &OpenInstance, value: &BulkValue) -> Vec<String> {
+    if value.has_frames() && instance.frame_count() > 0 {
+        return frame_types(&archive.available(&instance.row));
+    }
+    vec![
+        format!("multipart/related; type=\"{}\"", value.media),
+        value.media.clone(),
+    ]
+}
+
+/// A value that is there and how it is sent.
+struct Found {
+    archive: Archive,
+    instance: Arc<OpenInstance>,
+    value: BulkValue,
+    choice: Choice,
+    location: String,
+}
+
+impl Found {
+    /// Number of parts.
+    fn count(&self) -> u32 {
+        match self.choice.frames {
+            Some(Plan::Stored | Plan::Encode(_)) => self.instance.frame_count(),
+            Some(Plan::Native) | None => 1,
+        }
+    }
+
+    async fn content(&self, number: u32) -> Result<Content, ArchiveError> {
+        match &self.choice.frames {
+            None => self.archive.bulk_content(&self.instance, &self.value).await,
+            Some(Plan::Native) => self.archive.all_samples(&self.instance).await,
+            Some(plan) => self.archive.frame(&self.instance, number, plan).await,
+        }
+    }
+
+    async fn part(&self, number: u32) -> Result<AnswerPart, ArchiveError> {
+        let content = self.content(number).await?;
+        let syntax = self.choice.syntax.as_deref();
+        let location = self.location.clone();
+        Ok(part(content, &self.choice.media, syntax, location))
+    }
+
+    fn parts(self) -> BoxStream<'static, Result<AnswerPart, ArchiveError>> {
+        let numbers = 1..=self.count();
+        let found = Arc::new(self);
+        let part = move |number| {
+            let found = found.clone();
+            async move { found.part(number).await }
+        };
+        stream::iter(numbers).then(part).boxed()
+    }
 }
 
 /// Returns every value that metadata serves by URI, of all instances of the target.
 ///
 /// # Errors
-/// 404 when there is none, 406 when multipart is not acceptable.
+/// 404 when there is none, 406 when none can be had in an acceptable form.
 pub(super) async fn retrieve_all_bulk(
     State(face): State<Face>,
     access: Access,
@@ -128,50 +268,102 @@ async fn all_values(
 ) -> Result<Response, HttpError> {
     let scope = access.may(Action::Read)?;
     let target = path.parse()?;
-    if !forms(wishes, face)
-        .iter()
-        .any(|f| f.wrap == Wrap::Multipart)
-    {
+    let mut forms = forms(wishes, face);
+    forms.retain(|form| form.wrap == Wrap::Multipart);
+    if forms.is_empty() {
         return Err(HttpError::not_acceptable([
             "multipart/related; type=\"*/*\"",
         ]));
     }
     let archive = face.app.archive.clone();
     let rows = archive.instances(&scope, &target).await?;
-    let parts = rows
-        .and_then(move |row| {
-            let (archive, scope, links) = (archive.clone(), scope.clone(), links.clone());
-            async move {
-                let instance = Arc::new(archive.open(&scope, &row.name).await?);
-                let base = links.instance(&row.name);
-                let paths: Vec<String> = instance
-                    .bulk
-                    .iter()
-                    .map(|b| b.path.clone())
-                    .filter(|p| wanted(p))
-                    .collect();
-                Ok(stream::iter(paths).then(move |path| {
-                    let (archive, instance, base) =
-                        (archive.clone(), instance.clone(), base.clone());
-                    async move {
-                        let value = archive.bulk(&instance, &path)?;
-                        let content = archive.bulk_content(&instance, &value).await?;
-                        let syntax = value.syntax_as(&value.media).map(ToOwned::to_owned);
-                        let location = format!("{base}/bulkdata/{path}");
-                        Ok(part(content, &value.media, syntax.as_deref(), location))
-                    }
-                }))
-            }
-        })
-        .try_flatten();
+    let names = rows.map_ok(|row| row.name).boxed();
+    let left_out = Arc::new(Mutex::new(Vec::new()));
+    let asked = Everything {
+        archive,
+        scope: scope.clone(),
+        links,
+        forms: Arc::new(forms),
+        left_out: left_out.clone(),
+        wanted,
+    };
+    let parts = asked.of_all(names);
     let mut parts = Box::pin(parts.peekable());
     let first = parts.as_mut().peek().await;
     match first {
-        None => Err(HttpError::not_found("Such bulk data")),
+        None => {
+            let possible =
+                std::mem::take(&mut *left_out.lock().unwrap_or_else(PoisonError::into_inner));
+            Err(if possible.is_empty() {
+                HttpError::not_found("Such bulk data")
+            } else {
+                HttpError::not_acceptable(possible)
+            })
+        }
         Some(Err(error)) => Err(HttpError::from(error)),
         Some(Ok(first)) => {
             let media = first.head.media_type.clone();
             many_parts(&media, parts.boxed()).await
+        }
+    }
+}
+
+/// A request for all values of some kind.
+#[derive(Clone)]
+struct Everything {
+    archive: Archive,
+    scope: Scope,
+    links: Links,
+    forms: Arc<Vec<Form>>,
+    /// Media types of what is there but in no acceptable form: left out, and told when nothing remains.
+    left_out: Arc<Mutex<Vec<String>>>,
+    wanted: fn(&str) -> bool,
+}
+
+impl Everything {
+    fn of_all(
+        self,
+        names: Rows<InstanceName>,
+    ) -> BoxStream<'static, Result<AnswerPart, ArchiveError>> {
+        names
+            .and_then(move |name| self.clone().of_instance(name))
+            .map_ok(|found| stream::iter(found).flat_map(|found: Found| found.parts()))
+            .try_flatten()
+            .boxed()
+    }
+
+    /// The values of one instance that can be had in an acceptable form.
+    async fn of_instance(self, name: InstanceName) -> Result<Vec<Found>, ArchiveError> {
+        let archive = &self.archive;
+        let base = self.links.instance(&name);
+        let instance = Arc::new(archive.open(&self.scope, &name).await?);
+        let paths = instance.bulk.iter().map(|item| item.path.clone());
+        let paths: Vec<String> = paths.filter(|path| (self.wanted)(path)).collect();
+        let mut found = Vec::new();
+        for path in paths {
+            let value = value(archive, &self.scope, &instance, &name, &path).await?;
+            let Some(choice) = choose(archive, &instance, &value, &self.forms) else {
+                note(&self.left_out, possible(archive, &instance, &value));
+                continue;
+            };
+            found.push(Found {
+                archive: archive.clone(),
+                instance: instance.clone(),
+                value,
+                choice,
+                location: format!("{base}/bulkdata/{path}"),
+            });
+        }
+        Ok(found)
+    }
+}
+
+/// Adds what is not yet in the list.
+fn note(list: &Mutex<Vec<String>>, names: Vec<String>) {
+    let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
+    for name in names {
+        if !list.contains(&name) {
+            list.push(name);
         }
     }
 }

@@ -397,7 +397,9 @@ impl From<&ArchiveError> for HttpError {
         match error {
             ArchiveError::Shared(error) => Self::from(&**error),
             ArchiveError::Codec(_) | ArchiveError::Render(_) => {
-                Self::new(Slug::NotAcceptable, told_chain(error)).because(error)
+                let told = told_chain(error);
+                let told = format!("{told} What is stored can be had with transfer-syntax=*.");
+                Self::new(Slug::NotAcceptable, told).because(error)
             }
             ArchiveError::NotFound { .. } => Self::new(Slug::NotFound, capitalized(error)),
             ArchiveError::Invalid { .. } => Self::new(Slug::InvalidRequest, capitalized(error)),

@@ -106,7 +106,7 @@ const ACCEPTED: &[&str] = &[
     "application/octet-stream; transfer-syntax=*",
 ];
 
-fn frame_types(available: &[String]) -> Vec<String> {
+pub(super) fn frame_types(available: &[String]) -> Vec<String> {
     let typed = |ts: &String| {
         let media = if crate::dicom::media::is_native(ts) {
             crate::dicom::media::OCTETS

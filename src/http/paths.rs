@@ -77,7 +77,10 @@ const WORDS: &[&str] = &[
     "wado",
 ];
 
-/// Lower-cases the words of a path and drops empty segments at its end.
+/// Where WADO-URI answers; clients made for it are often told no more than host and `/wado`.
+const WADO: &str = "/dicom-web/wado";
+
+/// Lower-cases the words of a path and drops empty segments at its end; `/wado` alone means that of the standard's root.
 fn mend_path(mut request: Request) -> Request {
     let path = request.uri().path();
     let trimmed = if path.len() > 1 {
@@ -91,8 +94,10 @@ fn mend_path(mut request: Request) -> Request {
             .find(|w| w.eq_ignore_ascii_case(segment))
             .copied()
     };
-    let needs =
-        trimmed.len() != path.len() || path.split('/').any(|s| word(s).is_some_and(|w| w != s));
+    let bare = trimmed.eq_ignore_ascii_case("/wado");
+    let needs = bare
+        || trimmed.len() != path.len()
+        || path.split('/').any(|s| word(s).is_some_and(|w| w != s));
     if !needs {
         return request;
     }
@@ -100,6 +105,9 @@ fn mend_path(mut request: Request) -> Request {
     let mut target = mended.join("/");
     if target.is_empty() {
         target.push('/');
+    }
+    if bare {
+        target = WADO.to_owned();
     }
     if let Some(query) = request.uri().query() {
         target = format!("{target}?{query}");
@@ -126,6 +134,7 @@ mod tests {
             "/v1/studies/1.2/series?Foo=Bar"
         );
         assert_eq!(mended("/"), "/");
+        assert_eq!(mended("/WADO/?a=b"), "/dicom-web/wado?a=b");
         assert_eq!(mended("//"), "/");
         assert_eq!(
             mended("/v2/extendedQueryTags/PatientAge"),

@@ -233,7 +233,7 @@ async fn many_instances(
             }
         })
         .boxed();
-    if wrap == Wrap::Zip {
+    let mut response = if wrap == Wrap::Zip {
         let entries = parts.map_ok(|(row, _, content)| Entry {
             name: format!(
                 "{}/{}/{}.dcm",
@@ -241,13 +241,14 @@ async fn many_instances(
             ),
             content,
         });
-        return Ok(zipped(entries.boxed()));
-    }
-    let parts = parts.map_ok(move |(row, plan, content)| {
-        let syntax = plan.syntax(&row.layout);
-        part(content, DICOM, Some(syntax), links.instance(&row.name))
-    });
-    let mut response = many_parts(DICOM, parts.boxed()).await?;
+        zipped(entries.boxed())
+    } else {
+        let parts = parts.map_ok(move |(row, plan, content)| {
+            let syntax = plan.syntax(&row.layout);
+            part(content, DICOM, Some(syntax), links.instance(&row.name))
+        });
+        many_parts(DICOM, parts.boxed()).await?
+    };
     *response.status_mut() = status;
     if status == StatusCode::PARTIAL_CONTENT {
         let warning = "299 stowage: \"Instances that cannot be had in the transfer syntax asked for were left out\"";
@@ -255,7 +256,7 @@ async fn many_instances(
             .headers_mut()
             .insert(header::WARNING, HeaderValue::from_static(warning));
     }
-    Ok(response.into_response())
+    Ok(response)
 }
 
 fn zipped(entries: BoxStream<'static, Result<Entry, ArchiveError>>) -> Response {

@@ -3,6 +3,7 @@
 //! The clients are scripts beside this file (`tests/tutorials`, `tests/clients`) that assert each step themselves; here
 //! they are run, once per database. A script deletes what it stored, so one server serves every version in turn.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -35,6 +36,51 @@ fn python_dicomweb_client_works_on_sqlite() {
 #[test]
 fn every_representation_agrees_with_independent_decoders() {
     representations(None);
+}
+
+#[test]
+fn every_codec_agrees_with_independent_ones() {
+    let server = Server::start(None);
+    let printed = run(&server, &mut script(&server, "codec_matrix.py"));
+    let page = fs::read_to_string(repository("docs/codecs.md")).expect("docs/codecs.md is there");
+    let rows: Vec<&str> = printed
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .collect();
+    assert!(rows.len() > 30, "{printed}");
+    for row in rows {
+        assert!(page.contains(row), "docs/codecs.md lacks the row\n{row}");
+    }
+}
+
+/// Memory the server may take for 3,400 damaged frames, in KiB: far below one frame of the cap.
+const DAMAGED_GROWTH: u64 = 128 << 10;
+
+#[test]
+fn damaged_codestreams_are_answered() {
+    let server = Server::start(None);
+    server.reset_peak();
+    let before = server.memory("VmHWM");
+    run(&server, &mut script(&server, "damaged_codestreams.py"));
+    let growth = server.memory("VmHWM") - before;
+    assert!(growth < DAMAGED_GROWTH, "{growth} KiB");
+    let log = server.log();
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+#[test]
+fn requests_of_viewers_are_answered() {
+    let server = Server::start(None);
+    run(&server, &mut script(&server, "viewers.py"));
+}
+
+/// A script of `tests/clients` that asks for the server's address only.
+fn script(server: &Server, name: &str) -> Command {
+    let mut command = Command::new(python::interpreter());
+    command
+        .arg(repository("tests/clients").join(name))
+        .arg(server.url());
+    command
 }
 
 macro_rules! on_postgres {
@@ -116,8 +162,9 @@ fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Runs a script to its end; when it fails, the test fails with its words and those of the server.
-fn run(server: &Server, command: &mut Command) {
+/// Runs a script to its end and returns what it printed; when it fails, the test fails with its words and those of the
+/// server.
+fn run(server: &Server, command: &mut Command) -> String {
     let output = command
         // The packages must come from the virtual environment, and nothing shall be written into the repository.
         .env_remove("PYTHONPATH")
@@ -132,4 +179,5 @@ fn run(server: &Server, command: &mut Command) {
         String::from_utf8_lossy(&output.stderr),
         server.log(),
     );
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
