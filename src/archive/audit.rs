@@ -274,7 +274,11 @@ fn instance_of(key: &str) -> &str {
 }
 
 /// What is wrong with the blob of a row.
-pub(super) async fn check_blob(blobs: &Blobs, row: &InstanceRow, digests: bool) -> Option<&'static str> {
+pub(super) async fn check_blob(
+    blobs: &Blobs,
+    row: &InstanceRow,
+    digests: bool,
+) -> Option<&'static str> {
     let place = &row.place;
     match blobs.length(&place.key).await {
         Ok(length) if length < place.offset.saturating_add(place.length) => {

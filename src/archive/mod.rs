@@ -26,6 +26,7 @@ pub mod zip;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -46,6 +47,8 @@ pub use error::{ArchiveError, Result};
 /// Unit in which memory of store requests is counted, in bytes.
 const MEMORY_UNIT: usize = 64 * 1024;
 
+/// How long the stores may take to say that they are well.
+const HEALTH: Duration = Duration::from_secs(10);
 /// Unit in which spool space is counted, in bytes.
 const SPOOL_UNIT: u64 = 1 << 20;
 
@@ -93,9 +96,7 @@ impl Archive {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let spool_units = usize::try_from(limits.spool_bytes / SPOOL_UNIT).unwrap_or(usize::MAX);
         Self {
-            spool: Arc::new(Semaphore::new(
-                spool_units.clamp(1, Semaphore::MAX_PERMITS),
-            )),
+            spool: Arc::new(Semaphore::new(spool_units.clamp(1, Semaphore::MAX_PERMITS))),
             committer: Committer::start(index.clone()),
             tags: Arc::default(),
             maker: pixels::Maker::new(&limits),
@@ -133,8 +134,15 @@ impl Archive {
     /// # Errors
     /// What cannot be used.
     pub async fn check(&self) -> Result<()> {
-        self.index.ping().await?;
-        Ok(self.blobs.probe().await?)
+        // A store that is silent is as good as one that is away, and whoever asks wants an answer.
+        let asked = tokio::time::timeout(HEALTH, async {
+            self.index.ping().await?;
+            Ok(self.blobs.probe().await?)
+        });
+        let busy = |_| ArchiveError::Busy {
+            what: "a store that does not answer",
+        };
+        asked.await.map_err(busy)?
     }
 }
 

@@ -110,21 +110,24 @@ fn verified(
 ) -> BoxStream<'static, Result<Bytes>> {
     let (key, digest) = (row.place.key.clone(), row.digest);
     let begun = (chunks, blake3::Hasher::new(), None::<Bytes>, key);
-    stream::try_unfold(begun, move |(mut chunks, mut hasher, mut held, key)| async move {
-        while let Some(chunk) = chunks.try_next().await? {
-            hasher.update(&chunk);
-            if let Some(ready) = held.replace(chunk) {
-                return Ok(Some((ready, (chunks, hasher, held, key))));
+    stream::try_unfold(
+        begun,
+        move |(mut chunks, mut hasher, mut held, key)| async move {
+            while let Some(chunk) = chunks.try_next().await? {
+                hasher.update(&chunk);
+                if let Some(ready) = held.replace(chunk) {
+                    return Ok(Some((ready, (chunks, hasher, held, key))));
+                }
             }
-        }
-        match held.take() {
-            Some(last) if *hasher.finalize().as_bytes() == digest => {
-                Ok(Some((last, (chunks, hasher, None, key))))
+            match held.take() {
+                Some(last) if *hasher.finalize().as_bytes() == digest => {
+                    Ok(Some((last, (chunks, hasher, None, key))))
+                }
+                Some(_) => Err(ArchiveError::Blob(BlobError::Damaged { key })),
+                None => Ok(None),
             }
-            Some(_) => Err(ArchiveError::Blob(BlobError::Damaged { key })),
-            None => Ok(None),
-        }
-    })
+        },
+    )
     .boxed()
 }
 

@@ -110,14 +110,20 @@ impl Archive {
             results: Some(Tally::default().write()),
         };
         self.index.begin_operation(&operation).await?;
-        tracing::info!(operation = operation.id, "a scrub of all stored bytes begins");
+        tracing::info!(
+            operation = operation.id,
+            "a scrub of all stored bytes begins"
+        );
         Ok(Some(operation))
     }
 
     /// Checks some instances and notes how far it is; false at the end.
     async fn scrub_portion(&self, operation: &mut Operation, pace: u64) -> Result<bool> {
         let mut tally = Tally::read(operation);
-        let rows = self.index.all_instances(operation.position, PORTION).await?;
+        let rows = self
+            .index
+            .all_instances(operation.position, PORTION)
+            .await?;
         let more = !rows.is_empty();
         let begun = tokio::time::Instant::now();
         for row in rows {
@@ -135,14 +141,24 @@ impl Archive {
         operation.results = Some(tally.write());
         self.index.save_operation(operation).await?;
         if more {
-            tracing::debug!(operation = operation.id, percent = operation.percent, "scrubbing");
+            tracing::debug!(
+                operation = operation.id,
+                percent = operation.percent,
+                "scrubbing"
+            );
         } else {
             let Tally {
                 instances,
                 bytes,
                 problems,
             } = tally;
-            tracing::info!(operation = operation.id, instances, bytes, problems, "the scrub is done");
+            tracing::info!(
+                operation = operation.id,
+                instances,
+                bytes,
+                problems,
+                "the scrub is done"
+            );
         }
         Ok(more)
     }
@@ -161,7 +177,12 @@ impl Archive {
         if let Some(problem) = problem {
             tally.problems += 1;
             let instance = describe(&Target::Instance(row.name.clone()));
-            tracing::error!(instance, key = row.place.key, problem, "the scrub found damage");
+            tracing::error!(
+                instance,
+                key = row.place.key,
+                problem,
+                "the scrub found damage"
+            );
         }
         Ok(())
     }

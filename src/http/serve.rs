@@ -95,7 +95,10 @@ pub async fn serve(
             begun: begun.clone(),
         };
         let connection = builder
-            .serve_connection(io(stream, patience.idle), TowerToHyperService::new(connected))
+            .serve_connection(
+                io(stream, patience.idle),
+                TowerToHyperService::new(connected),
+            )
             .into_owned();
         let connection = running.watch(connection);
         tokio::spawn(async move {

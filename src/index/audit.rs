@@ -49,8 +49,7 @@ impl<D: Dialect> Audit for SqlIndex<D> {
     }
 
     async fn newest_watermark(&self) -> Result<i64> {
-        let sql =
-            Statement::<D>::new("select coalesce(max(watermark), 0) as newest from instance");
+        let sql = Statement::<D>::new("select coalesce(max(watermark), 0) as newest from instance");
         let rows = self.read("instances", sql).await?;
         let newest = rows.first().map_or(Ok(0), |row| row.int("newest"));
         newest.map_err(failed::<D>("instances"))

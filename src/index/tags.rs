@@ -14,8 +14,8 @@ use super::operations::{insert_operation, kind_text, update_operation};
 use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed};
 use super::tag_values::{TagFinding, TagValue, findings};
 use super::{
-    Audit, IndexError, Operation, OperationKind, OperationStatus, Operations, QueryTags, Result, TagError,
-    TagRow, TagStatus, TagsAdded, from_micros, now_micros,
+    Audit, IndexError, Operation, OperationKind, OperationStatus, Operations, QueryTags, Result,
+    TagError, TagRow, TagStatus, TagsAdded, from_micros, now_micros,
 };
 use crate::dicom::keys::Level;
 use crate::dicom::metadata;

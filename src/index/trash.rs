@@ -40,7 +40,8 @@ impl<D: Dialect> Trash for SqlIndex<D> {
             Statement::<D>::new("select blob_key, since, attempts from trash where since < ");
         sql.int(to_micros(before));
         if let Some(after) = after {
-            sql.push(" and (since, blob_key) > (").int(to_micros(after.since));
+            sql.push(" and (since, blob_key) > (")
+                .int(to_micros(after.since));
             sql.push(", ").text(&after.key).push(")");
         }
         // A commit whose answer was lost may have given the blob its row after all.
