@@ -33,8 +33,13 @@ fn fsck_finds_a_flipped_bit_and_a_missing_blob_and_mends_what_it_can() {
         assert!(text.contains("other bytes than were stored"), "{text}");
         assert!(text.contains("its blob is missing"), "{text}");
         server.command(&["fsck", "--repair", "--young-seconds", "0"]);
-        let left = bytes(server, &names).into_iter().flatten().count();
-        assert_eq!(left, 2, "the row without a blob is gone");
+        let left = server.get("/dicom-web/instances").expect(200).json();
+        let left = left.as_array().map(Vec::len);
+        assert_eq!(
+            left,
+            Some(names.len() - 1),
+            "the row without a blob is gone"
+        );
         let clean = server.command(&["fsck", "--young-seconds", "0"]);
         assert!(clean.status.success());
     });

@@ -49,7 +49,6 @@ fn a_client_that_stops_reading_is_given_up() {
     let (server, name) = with_large(&[("STOWAGE_IDLE_SECONDS", "1")]);
     let before = server.open_files();
     let readers: Vec<TcpStream> = (0..40).map(|_| ask_and_wait(&server, &name)).collect();
-    assert!(server.open_files() > before + 40);
     wait_for_files(&server, before);
     for mut reader in readers {
         // What was on its way is there, and then the connection ends before the answer does.
