@@ -19,10 +19,10 @@ use stowage::http::content_type::ContentType;
 use stowage::http::multipart::{Limits, Parts};
 
 /// A target: its name, which is that of its corpus, and the function.
-pub type Target = (&'static str, fn(&[u8]) -> u64);
+pub(crate) type Target = (&'static str, fn(&[u8]) -> u64);
 
 /// All targets.
-pub const TARGETS: &[Target] = &[
+pub(crate) const TARGETS: &[Target] = &[
     ("walk", ingest_walk),
     ("multipart", multipart_body),
     ("accept", accept_header),
@@ -57,7 +57,7 @@ fn gist(error: &dyn std::fmt::Debug) -> String {
 }
 
 /// The walk over an arriving file; what it accepts must hold together.
-pub fn ingest_walk(data: &[u8]) -> u64 {
+pub(crate) fn ingest_walk(data: &[u8]) -> u64 {
     let options = WalkOptions {
         limits: WalkLimits {
             elements: 100_000,
@@ -107,7 +107,7 @@ pub fn ingest_walk(data: &[u8]) -> u64 {
 }
 
 /// A multipart body in chunks of uneven size; the boundary is `b`.
-pub fn multipart_body(data: &[u8]) -> u64 {
+pub(crate) fn multipart_body(data: &[u8]) -> u64 {
     let (step, body) = data.split_first().map_or((1, data), |(s, body)| (*s, body));
     let chunks: Vec<Result<Bytes, std::io::Error>> = body
         .chunks(usize::from(step).max(1))
@@ -143,7 +143,7 @@ pub fn multipart_body(data: &[u8]) -> u64 {
 }
 
 /// Accept headers and content types.
-pub fn accept_header(data: &[u8]) -> u64 {
+pub(crate) fn accept_header(data: &[u8]) -> u64 {
     let text = String::from_utf8_lossy(data);
     let wishes = accept::rank(&text);
     assert!(wishes.iter().all(|wish| (1..=1000).contains(&wish.q)));
@@ -162,7 +162,7 @@ pub fn accept_header(data: &[u8]) -> u64 {
 }
 
 /// The parameters of a search in both dialects, at all levels.
-pub fn query_string(data: &[u8]) -> u64 {
+pub(crate) fn query_string(data: &[u8]) -> u64 {
     let text = String::from_utf8_lossy(data);
     let parameters: Vec<(String, String)> = text
         .split('&')
@@ -197,7 +197,7 @@ pub fn query_string(data: &[u8]) -> u64 {
 }
 
 /// The body that adds extended query tags.
-pub fn query_tag_body(data: &[u8]) -> u64 {
+pub(crate) fn query_tag_body(data: &[u8]) -> u64 {
     match serde_json::from_slice(data) {
         Err(_) => 0,
         Ok(body) => match query_tag::parse_body(&body) {
@@ -220,7 +220,7 @@ const SHAPES: [(u32, u32, u16, u16, u16, bool, Photometric); 8] = [
 ];
 
 /// The shape a first byte stands for.
-pub fn shape(choice: u8) -> FrameShape {
+pub(crate) fn shape(choice: u8) -> FrameShape {
     let (rows, columns, samples, bits_allocated, bits_stored, signed, photometric) =
         SHAPES[usize::from(choice) % SHAPES.len()];
     FrameShape {
@@ -263,7 +263,7 @@ fn decode(syntax: &str, data: &[u8]) -> u64 {
 
 macro_rules! codecs {
     ($($(#[$doc:meta])* $name:ident $syntax:literal;)*) => {
-        $($(#[$doc])* pub fn $name(data: &[u8]) -> u64 { decode($syntax, data) })*
+        $($(#[$doc])* pub(crate) fn $name(data: &[u8]) -> u64 { decode($syntax, data) })*
     };
 }
 
