@@ -71,6 +71,12 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// When either cannot be opened.
 pub(crate) async fn open(config: &Config) -> Result<Archive, StartError> {
     let folder = &config.storage.data_dir;
+    std::fs::create_dir_all(folder).map_err(|error| {
+        let folder = folder.display();
+        StartError::Config(format!(
+            "STOWAGE_DATA_DIR: {folder} cannot be made: {error}"
+        ))
+    })?;
     let blobs = Blobs::connect(&config.storage).await?;
     let database = config.storage.database();
     let url = match &database.map_err(|e| StartError::Config(chain(&e)))? {

@@ -161,6 +161,14 @@ async fn commit_together(index: &Arc<dyn Index>, submissions: Vec<Submission>) {
 }
 
 async fn give_back(index: &Arc<dyn Index>, submission: Submission, result: Answer) {
+    // A full disk is a refusal, so it is certain that no row names the blobs; and nothing could be noted anyway.
+    if let Err(error) = &result
+        && matches!(**error, IndexError::Full(_))
+    {
+        drop(submission.written);
+        let _ = submission.answer.send(result);
+        return;
+    }
     if result.is_err() {
         // The transaction may have been committed before the connection was lost: the sweeper looks again before it
         // removes a key, and fsck finds what could not even be noted.

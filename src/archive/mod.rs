@@ -27,6 +27,7 @@ pub mod zip;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -47,6 +48,8 @@ pub use error::{ArchiveError, Result};
 /// Unit in which memory of store requests is counted, in bytes.
 const MEMORY_UNIT: usize = 64 * 1024;
 
+/// How long the stores may take to say that they are well.
+const HEALTH: Duration = Duration::from_secs(10);
 /// Unit in which spool space is counted, in bytes.
 const SPOOL_UNIT: u64 = 1 << 20;
 
@@ -132,8 +135,15 @@ impl Archive {
     /// # Errors
     /// What cannot be used.
     pub async fn check(&self) -> Result<()> {
-        self.index.ping().await?;
-        Ok(self.blobs.probe().await?)
+        // A store that is silent is as good as one that is away, and whoever asks wants an answer.
+        let asked = tokio::time::timeout(HEALTH, async {
+            self.index.ping().await?;
+            Ok(self.blobs.probe().await?)
+        });
+        let busy = |_| ArchiveError::Busy {
+            what: "a store that does not answer",
+        };
+        asked.await.map_err(busy)?
     }
 }
 

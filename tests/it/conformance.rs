@@ -32,6 +32,26 @@ fn every_test_named_by_the_conformance_page_exists() {
 }
 
 #[test]
+fn every_test_named_by_the_reliability_page_exists() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md");
+    let text = fs::read_to_string(page).expect("docs/reliability.md can be read");
+    let words = text.split('`').skip(1).step_by(2);
+    let named: Vec<&str> = words
+        .filter(|word| word.contains("::") && !word.contains(' '))
+        .collect();
+    assert!(named.len() > 20, "the page's table was not found");
+    let sources = sources();
+    let missing: Vec<&&str> = named
+        .iter()
+        .filter(|test| !sources.iter().any(|source| source.has_test(test)))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/reliability.md names tests that do not exist: {missing:?}"
+    );
+}
+
+#[test]
 fn every_supported_row_of_the_conformance_page_names_a_test() {
     let wrong: Vec<String> = rows()
         .into_iter()

@@ -14,6 +14,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
+use sqlx::Connection;
+
 use crate::support::postgres;
 use crate::support::server::Server;
 use life::Life;
@@ -213,12 +215,15 @@ fn sweep(database: Database) {
             server.kill();
             server.wait();
             let fault = format!("{point}:{pass}");
+            // What died would keep others from sweeping for a while.
+            forget_leases(&server);
             server.set("STOWAGE_TRASH_HOURS", Some("0"));
             server.set("STOWAGE_FAULT", Some(&fault));
             // The sweeper runs at once.
             server.restart_to_die();
             expect_crash(&mut server, &fault);
             server.fsck();
+            forget_leases(&server);
             server.set("STOWAGE_FAULT", None);
             server.set("STOWAGE_SWEEP_SECONDS", Some("1"));
             server.restart();
@@ -230,6 +235,27 @@ fn sweep(database: Database) {
         });
     }
     println!("{database:?}: {crashes} crashes of the sweeper, nothing lost");
+}
+
+/// Lets the next process sweep at once.
+fn forget_leases(server: &Server) {
+    let file = server.data().join("index.sqlite");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime can be made");
+    let forget = "delete from lease";
+    match server.setting("STOWAGE_DATABASE_URL") {
+        Some(url) => runtime.block_on(async {
+            let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+            sqlx::query(forget).execute(&mut connection).await.unwrap();
+        }),
+        None => runtime.block_on(async {
+            let url = format!("sqlite://{}", file.display());
+            let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+            sqlx::query(forget).execute(&mut connection).await.unwrap();
+        }),
+    }
 }
 
 #[test]

@@ -149,6 +149,9 @@ fn size(content: &[u8]) -> Result<Size, &'static str> {
     let (tile_columns, tile_rows, tile_x0, tile_y0) = (next()?, next()?, next()?, next()?);
     let components = u32::from(fields.u16().ok_or(cut)?);
     let (columns, rows) = (x1.saturating_sub(x0), y1.saturating_sub(y0));
+    if columns == 0 || rows == 0 {
+        return Err("the image is empty");
+    }
     if tile_columns == 0 || tile_rows == 0 || tile_x0 > x0 || tile_y0 > y0 {
         return Err("the tile grid does not cover the image");
     }

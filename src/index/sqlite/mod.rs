@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Pool, QueryBuilder, Sqlite, Transaction};
+use sqlx::{ConnectOptions, Connection, Pool, QueryBuilder, Sqlite, SqliteConnection, Transaction};
 
 use super::conditions::push_col;
 use super::open::IndexOptions;
@@ -155,6 +155,7 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
+            .after_release(|connection, _| Box::pin(is_whole(connection)))
             .connect_with(connect)
     };
     let writer = connect.clone().pragma("cache_size", "-65536");
@@ -169,6 +170,16 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
         trigrams: true,
         search_time: options.search_time,
     })
+}
+
+/// Whether a connection may be used again.
+///
+/// `SQLite` itself takes a transaction back that meets a full disk. The driver's own rollback fails then and leaves the
+/// connection in what it believes to be a transaction, for ever: such a connection is replaced.
+async fn is_whole(connection: &mut SqliteConnection) -> Driver<bool> {
+    // Behind the rollback, which nobody waits for.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// Runs what is missing of the migrations.
@@ -222,6 +233,8 @@ mod tests {
         let keys: Vec<String> = (0..20_000).map(|i| format!("{i:0100}")).collect();
         let refused = index.discard(&keys).await;
         assert!(matches!(refused, Err(IndexError::Full(_))), "{refused:?}");
+        // The connection that met it is replaced, and the limit went with it.
+        index.discard(&keys).await.unwrap();
     }
 
     #[tokio::test]

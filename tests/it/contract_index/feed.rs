@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use sqlx::Connection;
 use stowage::index::{Action, Change, FeedRange, State, WithMetadata};
 use stowage::scope::Scope;
 use time::OffsetDateTime;
@@ -280,6 +281,37 @@ async fn a_reader_by_window_misses_nothing(index: &TestIndex) {
     };
     let (seen, ()) = tokio::join!(reader, writing);
     check_complete(index, &seen).await;
+}
+
+/// Transactions that dawdle between taking their place in the feed and their commit: what Postgres allows to happen at any
+/// time, and `SQLite` never.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn readers_miss_nothing_while_postgres_is_slow_to_commit() {
+    let Some(index) = slow_to_commit().await else {
+        return;
+    };
+    a_reader_by_sequence_misses_nothing(&index).await;
+    let Some(index) = slow_to_commit().await else {
+        return;
+    };
+    a_reader_by_window_misses_nothing(&index).await;
+}
+
+async fn slow_to_commit() -> Option<TestIndex> {
+    let index = crate::support::index::postgres().await?;
+    let mut connection = sqlx::PgConnection::connect(&index.url).await.unwrap();
+    for statement in [
+        "create function dawdle() returns trigger language plpgsql as \
+         $$ begin if random() < 0.04 then perform pg_sleep(random() * 0.2); end if; return null; end $$",
+        "create constraint trigger dawdle after insert on change deferrable initially deferred \
+         for each row execute function dawdle()",
+    ] {
+        sqlx::query(statement)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+    Some(index)
 }
 
 /// What a reader saw is the whole feed, each entry once, in order.

@@ -3,7 +3,7 @@
 //! Invariant: the server ends and its files vanish when the test process ends, however it ends: a shell that waits for
 //! the end of its standard input looks after it, and that input is a pipe only this process holds open.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -32,6 +32,92 @@ done
 echo "$dir"
 cat >/dev/null
 "#;
+
+/// Likewise, with a server that stops at once and starts again when it is told to, and syncs nothing either: it is the
+/// process that crashes, not the machine.
+const OWN: &str = r#"
+cd /
+dir=$(mktemp -d)
+pid=
+end() { [ -z "$pid" ] || { kill -"$1" $pid; wait $pid; }; pid=; } 2>/dev/null
+trap 'end INT; rm -rf "$dir"' EXIT
+"$1/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$dir/log" 2>&1 || exit 1
+start() {
+    "$1/postgres" -D "$dir/data" -k "$dir" -c listen_addresses= -c fsync=off -c shared_buffers=32MB >>"$dir/log" 2>&1 </dev/null &
+    pid=$!
+    until "$1/pg_isready" -q -h "$dir"; do kill -0 $pid || exit 1; sleep 0.05; done
+}
+start "$1"
+echo "$dir"
+while read -r order; do
+    case $order in
+        stop) end QUIT ;;
+        start) start "$1" ;;
+    esac
+    echo done
+done
+"#;
+
+/// A Postgres of one test alone, which can crash.
+pub(crate) struct Own {
+    keeper: Child,
+    said: BufReader<std::process::ChildStdout>,
+    url: String,
+}
+
+impl Own {
+    /// Starts one; none where the programs are missing, and the output says so.
+    pub(crate) fn start() -> Option<Self> {
+        let Some(programs) = programs() else {
+            println!("SKIPPED postgres: no server programs");
+            return None;
+        };
+        let mut keeper = as_user()
+            .args(["sh", "-c", OWN, "sh"])
+            .arg(&programs)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a shell can be started");
+        let mut said = BufReader::new(keeper.stdout.take().expect("it is piped"));
+        let mut folder = String::new();
+        said.read_line(&mut folder).expect("it speaks");
+        let folder = folder.trim().replace('/', "%2F");
+        assert!(!folder.is_empty(), "Postgres did not start");
+        let url = format!("postgres://postgres@localhost/postgres?host={folder}");
+        Some(Self { keeper, said, url })
+    }
+
+    /// Where its database is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Ends it as a crash does; it recovers at the next start.
+    pub(crate) fn crash(&mut self) {
+        self.order("stop");
+    }
+
+    /// Starts it again.
+    pub(crate) fn come_back(&mut self) {
+        self.order("start");
+    }
+
+    fn order(&mut self, order: &str) {
+        let input = self.keeper.stdin.as_mut().expect("it is piped");
+        writeln!(input, "{order}").expect("the keeper lives");
+        let mut done = String::new();
+        self.said.read_line(&mut done).expect("the keeper answers");
+        assert_eq!(done, "done\n");
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
+}
 
 /// Databases are told apart by it.
 static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -197,6 +197,18 @@ impl Server {
         self.url = self.listening();
     }
 
+    /// A setting it was started with.
+    pub(crate) fn setting(&self, name: &str) -> Option<&str> {
+        let found = self.settings.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Files and sockets it has open.
+    pub(crate) fn open_files(&self) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        open.expect("the server runs").count()
+    }
+
     /// Changes a setting from the next start on; none takes it away.
     pub(crate) fn set(&mut self, name: &str, value: Option<&str>) {
         self.settings.retain(|(known, _)| known != name);
