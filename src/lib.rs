@@ -1,7 +1,7 @@
 //! Stowage: a `DICOMweb` server in one binary.
 //!
 //! Layers, each using only those after it: `http` (routes and media types) → `archive` (what a request means) →
-//! `index` and `blob` (what is known, and the bytes) → `dicom` (pure). `auth`, `config` and `scope` stand beside.
+//! `index` and `blob` (what is known, and the bytes) → `dicom` (pure). `auth`, `config`, `meter` and `scope` stand beside.
 //! `docs/architecture.md` is the map.
 
 pub mod http;
@@ -15,6 +15,7 @@ pub mod index;
 pub mod dicom;
 
 pub mod config;
+pub mod meter;
 pub mod scope;
 
 pub mod command;

@@ -10,6 +10,7 @@ pub mod feed;
 pub mod fields;
 pub mod frames;
 pub mod import;
+mod meters;
 pub mod pixels;
 pub mod render;
 pub mod represent;
@@ -22,9 +23,10 @@ pub mod tags;
 pub mod transcode;
 pub mod zip;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 
@@ -62,8 +64,15 @@ pub struct Archive {
     memory: Arc<Semaphore>,
     /// Walks, conversions and writes on the blocking pool at the same time.
     work: Arc<Semaphore>,
+    /// Permits of `work`.
+    workers: usize,
     /// Store requests at the same time.
     stores: Arc<Semaphore>,
+    meters: Arc<meters::Meters>,
+    /// Names this process where one of several does work for all.
+    node: Arc<str>,
+    /// Operations this process works on or waits for.
+    watched: Arc<Mutex<HashSet<String>>>,
 }
 
 impl std::fmt::Debug for Archive {
@@ -85,6 +94,7 @@ impl Archive {
             file.file().and_then(File::try_clone)
         };
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let workers = (cores * 4).max(8);
         Self {
             committer: Committer::start(index.clone()),
             tags: Arc::default(),
@@ -92,7 +102,11 @@ impl Archive {
             memory: Arc::new(Semaphore::new(
                 (limits.store_memory_bytes / MEMORY_UNIT).max(1),
             )),
-            work: Arc::new(Semaphore::new((cores * 4).max(8))),
+            work: Arc::new(Semaphore::new(workers)),
+            workers,
+            meters: Arc::default(),
+            node: Arc::from(blobs.serial()),
+            watched: Arc::default(),
             stores: Arc::new(Semaphore::new(limits.store_requests.max(1))),
             limits: Arc::new(limits),
             inflate_to: Arc::new(inflate_to),

@@ -197,6 +197,12 @@ impl Server {
         self.url = self.listening();
     }
 
+    /// Changes a setting for the next start and for sub-commands.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Runs a sub-command on the same data.
     pub(crate) fn command(&self, arguments: &[&str]) -> Output {
         command(self.folder.path(), &self.settings)
