@@ -1,7 +1,7 @@
 //! The map of a service: every method and path, the action it needs, and the handler behind it.
 //!
 //! Invariants: a route of a service exists only as a row of this table, so [`ROUTES`] lists all of them, and
-//! [`super::describe`] tells them; whoever may not do the row's
+//! `describe` tells them; whoever may not do the row's
 //! action is answered 403 before anything else of the request is looked at.
 
 use std::sync::Arc;

@@ -115,6 +115,7 @@ const DICOM_JSON: &str = "application/dicom+json";
 const MULTI_DICOM: &str = "multipart/related; type=\"application/dicom\"";
 const MULTI_BYTES: &str = "multipart/related; type=\"application/octet-stream\"";
 const MULTI_XML: &str = "multipart/related; type=\"application/dicom+xml\"";
+const MULTI_JSON: &str = "multipart/related; type=\"application/dicom+json\"";
 const OBJECTS: &[&str] = &[
     MULTI_DICOM,
     "application/dicom",
@@ -174,12 +175,12 @@ static UNTOLD: About = row("undescribed", "Other", "Not described", &[], OK, &[]
 /// Every row.
 pub(super) static ABOUT: &[About] = &[
     About {
-        takes: &[MULTI_DICOM, "application/dicom"],
+        takes: &[MULTI_DICOM, "application/dicom", MULTI_JSON, MULTI_XML],
         ..row(
             "store_instances",
             "Store",
             "Store instances (STOW-RS)",
-            &[DICOM_JSON],
+            DATA_SETS,
             &[
                 (200, "all are stored"),
                 (202, "some are stored, or with warnings"),
