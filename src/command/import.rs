@@ -2,7 +2,7 @@
 //!
 //! Invariant: a line of the journal is written after its file is durably stored, so what a next run skips is stored.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -55,13 +55,21 @@ pub async fn import(config: &Config, arguments: &ImportArgs) -> Result<Verdict, 
     };
     let mut run = Run::new(&files);
     let mut failure = None;
-    let paths = files.into_iter().map(|file| file.path).collect();
+    let mut paths = Vec::with_capacity(files.len());
+    // As the file was when it was found: one that changes while it is read is not done.
+    let mut lines = HashMap::new();
+    for file in files {
+        if journal.file.is_some() {
+            lines.insert(file.path.clone(), file.line);
+        }
+        paths.push(file.path);
+    }
     let mut told = |imported: Imported| {
         run.advance(imported.bytes);
         let noted = match &imported.refused {
             None => {
                 run.stored += 1;
-                journal.note(&imported.path)
+                journal.note(lines.remove(&imported.path))
             }
             Some(reason) => {
                 run.refuse(&imported.path, reason);
@@ -200,11 +208,10 @@ impl Journal {
         !self.done.is_empty() && self.done.contains(blake3::hash(line).as_bytes())
     }
 
-    fn note(&mut self, path: &Path) -> std::io::Result<()> {
-        let Some(file) = &mut self.file else {
+    fn note(&mut self, line: Option<Vec<u8>>) -> std::io::Result<()> {
+        let (Some(file), Some(mut line)) = (&mut self.file, line) else {
             return Ok(());
         };
-        let mut line = journal_line(path);
         line.push(b'\n');
         file.write_all(&line)
     }
