@@ -1,22 +1,24 @@
-//! The sub-commands that work on the stores: check, rebuild, import, export.
+//! The sub-commands that work on the stores: check, rebuild, move, import, export.
 //!
 //! Each prints what it did to standard output and returns whether all was well; progress goes to standard error.
+
+mod import;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::archive::Archive;
 use crate::archive::audit::CheckOptions;
-use crate::archive::import::files_below;
-use crate::archive::rules::Rules;
-use crate::archive::store::StoreOptions;
-use crate::config::{Config, ExportArgs, FsckArgs, ImportArgs};
+use crate::config::{Cli, Config, ExportArgs, FsckArgs, MoveIndexArgs};
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
-use crate::scope::{Partition, Scope, Visible};
-use crate::start::{StartError, open};
+use crate::scope::Scope;
+use crate::start::{StartError, open, transfer_index};
+
+pub use import::import;
 
 /// Refused files that are told one by one; the rest is only counted.
 const TOLD: usize = 1000;
@@ -96,46 +98,51 @@ pub async fn reindex(config: &Config) -> Result<Verdict, StartError> {
     })
 }
 
-/// `stowage import`.
+/// `stowage move-index`.
 ///
 /// # Errors
-/// When the stores cannot be used or a path cannot be read.
-pub async fn import(config: &Config, arguments: &ImportArgs) -> Result<Verdict, StartError> {
-    let archive = open(config).await?;
-    let files = files_below(&arguments.paths)
-        .map_err(|e| StartError::Config(format!("a path cannot be read: {e}")))?;
-    let options = StoreOptions {
-        partition: Partition::DEFAULT,
-        visible: Visible::All,
-        study: None,
-        rules: Rules::Standard,
+/// When a database cannot be used, or the target is not empty.
+pub async fn move_index(config: &Config, arguments: &MoveIndexArgs) -> Result<Verdict, StartError> {
+    let bar = counter("rows");
+    let mut told = |table, rows| {
+        bar.set_message(table);
+        bar.inc(rows);
     };
-    let bar = progress(files.len() as u64, "files");
-    let (mut stored, mut bytes, mut refused) = (0_u64, 0_u64, 0_usize);
-    archive
-        .import_files(files, &options, &mut |imported| {
-            bar.inc(1);
-            bytes += imported.bytes;
-            match imported.refused {
-                None => stored += 1,
-                Some(reason) => {
-                    refused += 1;
-                    if refused <= TOLD {
-                        bar.suspend(|| say(&format!("{}: {reason}", imported.path.display())));
-                    }
-                }
-            }
-        })
-        .await?;
+    let moved = transfer_index(config, arguments, &mut told).await?;
     bar.finish_and_clear();
-    say(&format!(
-        "{stored} instances stored or found identical, {refused} files refused, {bytes} bytes read"
-    ));
-    Ok(if refused == 0 {
+    let (mut rows, mut wrong) = (0, 0);
+    for table in &moved {
+        rows += table.from.rows;
+        if table.agrees() {
+            say(&format!("{}: {} rows", table.table, table.from.rows));
+        } else {
+            wrong += 1;
+            say(&format!(
+                "{}: {} rows, but {} in the other database, or with other values",
+                table.table, table.from.rows, table.to.rows
+            ));
+        }
+    }
+    let done = match (arguments.check, wrong) {
+        (true, 0) => "both agree",
+        (false, 0) => "moved; both agree",
+        (true, _) => "they differ",
+        (false, _) => "nothing was moved",
+    };
+    say(&format!("{rows} rows in {} tables: {done}", moved.len()));
+    Ok(if wrong == 0 {
         Verdict::Well
     } else {
         Verdict::Wrong
     })
+}
+
+/// `stowage completions`.
+pub fn completions(shell: clap_complete::Shell) {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "stowage", &mut script);
+    // A closed pipe is not an error worth telling.
+    let _ = std::io::stdout().write_all(&script);
 }
 
 /// `stowage export`.
@@ -196,6 +203,20 @@ fn progress(length: u64, unit: &str) -> ProgressBar {
     let bar = ProgressBar::new(length);
     let template = format!("{{bar:40}} {{pos}}/{{len}} {unit} {{per_sec}} {{eta}} left");
     if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// A bar for work whose end is not known.
+fn counter(unit: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::no_length();
+    if let Ok(style) = ProgressStyle::with_template(&format!("{{pos}} {unit} {{per_sec}} {{msg}}"))
+    {
         bar.set_style(style);
     }
     bar.enable_steady_tick(Duration::from_millis(200));

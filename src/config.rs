@@ -11,14 +11,39 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 pub use access::{AccessConfig, AuditTarget, AuthMode, QueryToken};
 pub use secret::{Secret, SecretError};
 pub use tls::TlsConfig;
 
+/// Stands behind `--help`.
+const AFTER: &str = "\
+Exit codes:
+  0  all is well
+  1  it was done, and something was found wrong: files refused, stores that do not fit together, a server that is not healthy
+  2  the command line is wrong
+  3  it could not be done: a setting is wrong, or a store cannot be used
+
+Examples:
+  stowage
+        serve on 127.0.0.1:8080 and keep everything in ./data
+  stowage --listen 0.0.0.0:8080 --jwt-secret-file /run/secrets/jwt
+        serve others, who need a token
+  stowage import --journal done.txt --refused refused.txt /archive
+        store a folder; the same command again goes on where it was broken off
+  stowage fsck --digests
+        read everything and compare
+  STOWAGE_DATABASE_URL=postgres://stowage@db/stowage stowage move-index
+        move the index from the data folder to Postgres
+  stowage completions bash > /etc/bash_completion.d/stowage
+        complete commands and options in bash
+
+Every option is an environment variable too; a file of variables is read by systemd (EnvironmentFile) and by containers.";
+
 /// A `DICOMweb` server: store, retrieve, search, delete and a change feed over HTTP.
 #[derive(Debug, Parser)]
-#[command(name = "stowage", version, about, max_term_width = 100)]
+#[command(name = "stowage", version, about, max_term_width = 100, after_long_help = AFTER)]
 pub struct Cli {
     /// What to do; without a sub-command the server runs.
     #[command(subcommand)]
@@ -39,12 +64,19 @@ pub enum Command {
     Fsck(FsckArgs),
     /// Rebuild rows of the index from the blobs alone.
     Reindex,
+    /// Move the index into another, empty database and check that both agree; stop the servers first.
+    MoveIndex(MoveIndexArgs),
     /// Store files from folders of this machine; may be started again after it was broken off.
     Import(ImportArgs),
     /// Write stored files below a folder.
     Export(ExportArgs),
     /// Print a token for the configured secret, for trying things out.
     Token(TokenArgs),
+    /// Print a script that completes commands and options in a shell.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
 }
 
 /// How stores are checked.
@@ -64,12 +96,32 @@ pub struct FsckArgs {
     pub young_seconds: u64,
 }
 
+/// Which index is moved where.
+#[derive(Debug, Clone, Args)]
+pub struct MoveIndexArgs {
+    /// URL of the index as it is; the `SQLite` file in the data folder when absent.
+    #[arg(long, value_name = "URL")]
+    pub from: Option<Secret>,
+    /// URL of the empty database; the configured one (`STOWAGE_DATABASE_URL`, with its password file) when absent.
+    #[arg(long, value_name = "URL")]
+    pub to: Option<Secret>,
+    /// Copy nothing, only compare the two.
+    #[arg(long)]
+    pub check: bool,
+}
+
 /// What is imported.
 #[derive(Debug, Clone, Args)]
 pub struct ImportArgs {
     /// Files and folders.
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
+    /// File to note stored files in; files that a run before noted there are skipped unless they changed since.
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+    /// File to write every refused file to, one in a line: its path, a tab, the reason.
+    #[arg(long, value_name = "FILE")]
+    pub refused: Option<PathBuf>,
 }
 
 /// What is exported.
@@ -150,6 +202,7 @@ pub struct Config {
 
 /// Where things are kept.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Stores")]
 pub struct StorageConfig {
     /// Folder of the index and the blobs unless the URLs say otherwise.
     #[arg(
@@ -268,6 +321,7 @@ impl StorageConfig {
 
 /// The HTTP face.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "HTTP")]
 pub struct HttpConfig {
     /// Base of all absolute URLs in answers, for example `https://pacs.example.org/dicom`; taken from the request when absent.
     #[arg(long, env = "STOWAGE_PUBLIC_URL", global = true)]
@@ -283,6 +337,9 @@ pub struct HttpConfig {
     /// Origins that browsers may call from, comma separated; `*` = any (without credentials), `none` = no CORS at all.
     #[arg(long, env = "STOWAGE_CORS_ORIGINS", default_value = "*", global = true)]
     pub cors_origins: String,
+    /// Who may read the counts at `/metrics`.
+    #[arg(long, env = "STOWAGE_METRICS", value_enum, default_value_t = MetricsAccess::Token, global = true)]
+    pub metrics: MetricsAccess,
     /// Seconds to wait for the head of a request, also between two requests of one connection.
     #[arg(
         long,
@@ -301,8 +358,20 @@ pub struct HttpConfig {
     pub shutdown_seconds: u64,
 }
 
+/// Who may read the counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MetricsAccess {
+    /// Nobody: there is no such page.
+    Off,
+    /// With access control, whoever may read everything; without it, everybody.
+    Token,
+    /// Everybody who can reach the address.
+    Open,
+}
+
 /// Limits; each has a test.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Limits")]
 pub struct Limits {
     /// Largest instance that is stored, in bytes.
     #[arg(long, env = "STOWAGE_MAX_INSTANCE_BYTES", default_value_t = 64 << 30, global = true)]
@@ -418,6 +487,7 @@ impl Limits {
 
 /// The log.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Log")]
 pub struct LogConfig {
     /// What is logged, in the syntax of `RUST_LOG`.
     #[arg(

@@ -1,7 +1,7 @@
 //! Stowage: a `DICOMweb` server in one binary.
 //!
 //! Layers, each using only those after it: `http` (routes and media types) → `archive` (what a request means) →
-//! `index` and `blob` (what is known, and the bytes) → `dicom` (pure). `auth`, `config`, `scope` and `fault` stand
+//! `index` and `blob` (what is known, and the bytes) → `dicom` (pure). `auth`, `config`, `fault`, `meter` and `scope` stand
 //! beside.
 //! `docs/architecture.md` is the map.
 
@@ -17,6 +17,7 @@ pub mod dicom;
 
 pub mod config;
 mod fault;
+pub mod meter;
 pub mod scope;
 
 pub mod command;

@@ -1,16 +1,37 @@
 //! The `stowage` command: reads the configuration, starts tracing, runs what was asked.
+//!
+//! Exit codes, as `stowage --help` tells them: 0 well, 1 something was found wrong, 2 wrong usage, 3 it could not be done.
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use stowage::StartError;
 use stowage::command::{self, Verdict};
 use stowage::config::{Cli, Command, LogConfig, LogFormat};
 use tracing_subscriber::EnvFilter;
 
-fn main() -> anyhow::Result<ExitCode> {
-    let cli = Cli::parse();
+/// It could not be done: a setting is wrong, or a store cannot be used.
+const FAILED: u8 = 3;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(Verdict::Well) => ExitCode::SUCCESS,
+        Ok(Verdict::Wrong) => ExitCode::FAILURE,
+        Err(error) => {
+            // Whoever closed standard error does not want to know.
+            let _ = writeln!(std::io::stderr(), "stowage: {error:#}");
+            match error.downcast_ref() {
+                // Container engines know 0 and 1 only.
+                Some(StartError::Unhealthy(_)) => ExitCode::FAILURE,
+                _ => ExitCode::from(FAILED),
+            }
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<Verdict> {
     start_log(&cli.config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -26,6 +47,9 @@ fn main() -> anyhow::Result<ExitCode> {
             .map(|()| Verdict::Well)?,
         Command::Fsck(arguments) => runtime.block_on(command::fsck(&config, &arguments))?,
         Command::Reindex => runtime.block_on(command::reindex(&config))?,
+        Command::MoveIndex(arguments) => {
+            runtime.block_on(command::move_index(&config, &arguments))?
+        }
         Command::Import(arguments) => runtime.block_on(command::import(&config, &arguments))?,
         Command::Export(arguments) => runtime.block_on(command::export(&config, &arguments))?,
         Command::Token(arguments) => {
@@ -36,12 +60,12 @@ fn main() -> anyhow::Result<ExitCode> {
             )?;
             Verdict::Well
         }
+        Command::Completions { shell } => {
+            command::completions(shell);
+            Verdict::Well
+        }
     };
-    Ok(if verdict == Verdict::Well {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(verdict)
 }
 
 fn start_log(config: &LogConfig) -> anyhow::Result<()> {

@@ -12,14 +12,14 @@ use crate::archive::Archive;
 use crate::auth::token::{make_link, make_token};
 use crate::auth::{AuthConfig, Authenticator};
 use crate::blob::Blobs;
-use crate::config::{AuthMode, Config, TokenArgs};
+use crate::config::{AuthMode, Config, MoveIndexArgs, TokenArgs};
 use crate::http;
 use crate::http::audit::AuditLog;
 use crate::http::layers::{CorsConfig, Origins};
 use crate::http::links::{LinksConfig, Network, PublicUrl, Scheme};
 use crate::http::serve::{Patience, Stopped};
 use crate::http::tls::{Tls, TlsFiles};
-use crate::index::{self, IndexError, IndexOptions};
+use crate::index::{self, IndexError, IndexOptions, Moved, Transfer};
 
 pub use health::health;
 
@@ -33,7 +33,7 @@ pub enum StartError {
     #[error("{}", chain(.0))]
     Blobs(#[from] crate::blob::BlobError),
     /// The index cannot be opened.
-    #[error("{0}")]
+    #[error("{}", chain(.0))]
     Index(#[from] IndexError),
     /// A store failed while a command ran.
     #[error("{}", chain(.0))]
@@ -81,7 +81,7 @@ pub(crate) async fn open(config: &Config) -> Result<Archive, StartError> {
     let database = config.storage.database();
     let url = match &database.map_err(|e| StartError::Config(chain(&e)))? {
         Some(url) => url.expose().to_owned(),
-        None => format!("sqlite://{}", folder.join("index.sqlite").display()),
+        None => own_index(config),
     };
     let options = IndexOptions {
         max_connections: config.storage.database_connections,
@@ -90,6 +90,46 @@ pub(crate) async fn open(config: &Config) -> Result<Archive, StartError> {
     };
     let index = index::open(&url, &options).await?;
     Ok(Archive::new(index, blobs, config.limits.clone()))
+}
+
+/// URL of the index that lies in the data folder.
+fn own_index(config: &Config) -> String {
+    let file = config.storage.data_dir.join("index.sqlite");
+    format!("sqlite://{}", file.display())
+}
+
+/// Moves the index, or compares two; `told` hears of rows as they are read.
+///
+/// # Errors
+/// When no target is named or a database cannot be used.
+pub(crate) async fn transfer_index(
+    config: &Config,
+    arguments: &MoveIndexArgs,
+    told: &mut (dyn FnMut(&'static str, u64) + Send),
+) -> Result<Vec<Moved>, StartError> {
+    let from = match &arguments.from {
+        Some(url) => url.expose().to_owned(),
+        None => own_index(config),
+    };
+    let to = match &arguments.to {
+        Some(url) => Some(url.clone()),
+        None => config
+            .storage
+            .database()
+            .map_err(|e| StartError::Config(chain(&e)))?,
+    };
+    let to = to.ok_or_else(|| {
+        StartError::Config(
+            "where to? set STOWAGE_DATABASE_URL to the empty database, or give --to".to_owned(),
+        )
+    })?;
+    let how = if arguments.check {
+        Transfer::Compare
+    } else {
+        Transfer::Copy
+    };
+    let options = IndexOptions::default();
+    Ok(index::transfer(&from, to.expose(), how, &options, told).await?)
 }
 
 /// Runs the server until a stop signal.
@@ -107,7 +147,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         Duration::from_secs(config.storage.sweep_seconds.max(1)),
         config.storage.trash_grace(),
     );
-    tokio::spawn(sweeper);
+    let sweeper = tokio::spawn(sweeper);
     if let Some(period) = config.storage.scrub_period() {
         let pace = config.storage.scrub_bytes_per_second;
         tokio::spawn(archive.clone().scrub_for_ever(period, pace));
@@ -131,7 +171,14 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     let authenticator = authenticator.map_err(|e| StartError::Config(chain(&e)))?;
     let (audit, audit_end) =
         AuditLog::open(&config.access.audit).map_err(|e| StartError::Config(chain(&e)))?;
-    let router = http::router(archive, links, cors, &authenticator, &audit);
+    let router = http::router(
+        archive.clone(),
+        links,
+        cors,
+        &authenticator,
+        &audit,
+        config.http.metrics,
+    );
     drop(audit);
     if let Some(file) = &config.address_file {
         // Written beside and renamed, so that nobody reads half a line.
@@ -157,6 +204,10 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     if http::serve::serve(listener, router, patience, tls, stop).await == Stopped::Cut {
         tracing::warn!("stopped while requests were running");
     }
+    sweeper.abort();
+    // It has ended when this returns, however it ended.
+    let _ = sweeper.await;
+    archive.rest().await;
     audit_end.wait().await;
     Ok(())
 }

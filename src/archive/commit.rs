@@ -88,6 +88,13 @@ impl Committer {
         Self { queue }
     }
 
+    /// How many submissions wait, and how many can.
+    #[must_use]
+    pub fn queue(&self) -> (usize, usize) {
+        let room = self.queue.max_capacity();
+        (room - self.queue.capacity().min(room), room)
+    }
+
     /// Inserts instances whose blobs are settled; results come in their order.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ pub mod feed;
 pub mod fields;
 pub mod frames;
 pub mod import;
+mod meters;
 pub mod paging;
 pub mod pixels;
 pub mod render;
@@ -24,9 +25,10 @@ pub mod tags;
 pub mod transcode;
 pub mod zip;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -72,8 +74,15 @@ pub struct Archive {
     spool: Arc<Semaphore>,
     /// Walks, conversions and writes on the blocking pool at the same time.
     work: Arc<Semaphore>,
+    /// Permits of `work`.
+    workers: usize,
     /// Store requests at the same time.
     stores: Arc<Semaphore>,
+    meters: Arc<meters::Meters>,
+    /// Names this process where one of several does work for all.
+    node: Arc<str>,
+    /// Operations this process works on or waits for.
+    watched: Arc<Mutex<HashSet<String>>>,
 }
 
 impl std::fmt::Debug for Archive {
@@ -96,6 +105,7 @@ impl Archive {
         };
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let spool_units = usize::try_from(limits.spool_bytes / SPOOL_UNIT).unwrap_or(usize::MAX);
+        let workers = (cores * 4).max(8);
         Self {
             spool: Arc::new(Semaphore::new(spool_units.clamp(1, Semaphore::MAX_PERMITS))),
             committer: Committer::start(index.clone()),
@@ -104,7 +114,11 @@ impl Archive {
             memory: Arc::new(Semaphore::new(
                 (limits.store_memory_bytes / MEMORY_UNIT).max(1),
             )),
-            work: Arc::new(Semaphore::new((cores * 4).max(8))),
+            work: Arc::new(Semaphore::new(workers)),
+            workers,
+            meters: Arc::default(),
+            node: Arc::from(blobs.serial()),
+            watched: Arc::default(),
             stores: Arc::new(Semaphore::new(limits.store_requests.max(1))),
             limits: Arc::new(limits),
             inflate_to: Arc::new(inflate_to),

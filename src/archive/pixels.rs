@@ -18,6 +18,7 @@ use crate::config::Limits;
 use crate::dicom::codec::{self, ByteOrder, CodecError, EncodeOptions, FrameShape, Photometric};
 use crate::dicom::instance::{PixelDescription, PixelElement};
 use crate::dicom::media::{self, Codecs, syntax};
+use crate::meter::Counter;
 
 /// How long a made frame is kept after it was last asked for.
 const IDLE: Duration = Duration::from_secs(120);
@@ -70,6 +71,27 @@ pub struct Maker {
     slots: Arc<Semaphore>,
     /// Frames whose stored bytes are in memory, or on their way there, in order to be decoded.
     held: Arc<Semaphore>,
+    cores: usize,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    lookups: Counter,
+    made: Counter,
+}
+
+/// How the cache does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cached {
+    /// Things asked for.
+    pub lookups: u64,
+    /// Things that had to be made.
+    pub made: u64,
+    /// Things kept.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 impl Maker {
@@ -87,7 +109,32 @@ impl Maker {
             cache,
             slots: Arc::new(Semaphore::new(cores)),
             held: Arc::new(Semaphore::new((cores * 4).max(8))),
+            cores,
+            counts: Arc::default(),
         }
+    }
+
+    /// How the cache does.
+    #[must_use]
+    pub fn cached(&self) -> Cached {
+        Cached {
+            lookups: self.counts.lookups.get(),
+            made: self.counts.made.get(),
+            entries: self.cache.entry_count(),
+            bytes: self.cache.weighted_size(),
+        }
+    }
+
+    /// How many pieces of codec work may run at the same time.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.cores
+    }
+
+    /// How many run.
+    #[must_use]
+    pub fn busy(&self) -> usize {
+        self.cores.saturating_sub(self.slots.available_permits())
     }
 
     /// The thing named, made by `make` unless it is there or being made.
@@ -99,9 +146,14 @@ impl Maker {
         key: MadeKey,
         make: impl Future<Output = Result<Made>> + Send,
     ) -> Result<Made> {
+        self.counts.lookups.one();
+        let counted = async {
+            self.counts.made.one();
+            make.await
+        };
         self.cache
             // Boxed: what makes a frame is large and would sit in every future around it.
-            .try_get_with(key, Box::pin(make))
+            .try_get_with(key, Box::pin(counted))
             .await
             .map_err(ArchiveError::Shared)
     }

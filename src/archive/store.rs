@@ -263,6 +263,7 @@ impl StoreRequest {
             reserve_spool(&self.archive.spool, part.length, &mut spooling.permits)?;
             spooling.gathered.extend_from_slice(&bytes);
             if spooling.gathered.len() >= SPOOL_WRITE {
+                let _timed = self.archive.meters.spool.timed();
                 return write_gathered(spooling).await;
             }
         }
@@ -295,6 +296,7 @@ impl StoreRequest {
             };
             let walked = tokio::task::spawn_blocking(move || {
                 let _permit = permit;
+                let _timed = walker.meters.walk.timed();
                 walk_part(&walker, (&options, &tagged), part.held)
             });
             match walked.await {
@@ -389,8 +391,16 @@ impl StoreRequest {
         let (blobs, places): (Vec<Written>, Vec<usize>) = written.into_iter().unzip();
         let digests: Vec<Option<[u8; 32]>> = blobs.iter().map(Written::digest).collect();
         let keys = blobs.iter().map(Written::key);
+        let meters = &self.archive.meters;
+        let timed = meters.settle.timed();
         self.archive.blobs.settle(keys).await?;
+        drop(timed);
+        meters
+            .batch
+            .saw(u32::try_from(blobs.len()).unwrap_or(u32::MAX));
+        let timed = meters.commit.timed();
         let inserted = self.archive.committer.commit(blobs).await?;
+        drop(timed);
         for ((inserted, at), digest) in inserted.into_iter().zip(places).zip(digests) {
             match (inserted, waiting.get_mut(at)) {
                 (Inserted::Exists { digest: stored }, Some(outcome)) => {
@@ -400,6 +410,7 @@ impl StoreRequest {
                 _ => {}
             }
         }
+        self.archive.meters.outcomes(&waiting);
         self.outcomes.append(&mut waiting);
         Ok(())
     }
@@ -681,7 +692,10 @@ async fn write(archive: &Archive, fit: Fit) -> Prepared {
         payload,
         _permits,
     } = fit;
-    if let Err(error) = archive.blobs.store(&new.place.key, payload).await {
+    let timed = archive.meters.write.timed();
+    let written = archive.blobs.store(&new.place.key, payload).await;
+    drop(timed);
+    if let Err(error) = written {
         tracing::error!(
             error = &error as &dyn std::error::Error,
             "a part could not be written"

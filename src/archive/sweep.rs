@@ -16,6 +16,8 @@ use crate::fault;
 const BATCH: u32 = 500;
 /// How long a node that is gone keeps others from sweeping, at least.
 const LEASE: Duration = Duration::from_secs(60);
+/// Name of the lease.
+const SWEEP: &str = "sweep";
 /// Blobs removed at the same time.
 const AT_ONCE: usize = 8;
 
@@ -25,6 +27,7 @@ impl Archive {
     /// # Errors
     /// When the index fails; a blob that cannot be removed is counted and tried again at the next run.
     pub async fn sweep(&self, grace: Duration) -> Result<u64> {
+        self.meters.sweeps.one();
         let before = OffsetDateTime::now_utc() - grace;
         let mut removed = 0;
         // A batch begins behind the one before it: what cannot be removed holds up nothing else, and is tried again at
@@ -53,6 +56,7 @@ impl Archive {
                     // The others would fail as well.
                     Err(error @ BlobError::Unavailable { .. }) => return Err(error.into()),
                     Err(error) => {
+                        self.meters.unswept.one();
                         tracing::warn!(key = blob.key, attempts = blob.attempts, %error, "a deleted blob cannot be removed");
                         self.index.retry_later(&blob.key).await?;
                     }
@@ -62,20 +66,34 @@ impl Archive {
             self.index.forget(&gone).await?;
             fault::point("sweep.forgotten");
             removed += gone.len() as u64;
+            self.meters.swept.add(gone.len() as u64);
         }
     }
 
-    /// Sweeps every `period` until the process ends, unless another node does.
+    /// Lets another node sweep at once; for a process that ends.
+    pub async fn rest(&self) {
+        if let Err(error) = self.index.give_back_lease(SWEEP, &self.node).await {
+            tracing::debug!(%error, "the lease ends by itself");
+        }
+    }
+
+    /// Sweeps every `period` until the process ends, unless another node does; likewise takes up operations.
     pub async fn sweep_for_ever(self, period: Duration, grace: Duration) {
-        let holder = self.blobs.serial();
         let length = LEASE.max(period.saturating_mul(3));
         let mut timer = tokio::time::interval(period);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             timer.tick().await;
+            // What a node that is gone has begun is taken up by one that is left.
+            if let Err(error) = self.resume_operations().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "operations cannot be looked for"
+                );
+            }
             let swept = async {
                 // Whoever has the lease keeps it, run for run, until it is gone.
-                match self.index.take_lease("sweep", &holder, length).await? {
+                match self.index.take_lease(SWEEP, &self.node, length).await? {
                     true => self.sweep(grace).await,
                     false => Ok(0),
                 }

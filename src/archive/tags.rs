@@ -1,8 +1,9 @@
 //! Extended query tags and the operations behind them: attributes made searchable while the server runs.
 //!
-//! Indexing what was stored before is an operation that any server on the same index takes up again after a restart.
+//! Indexing what was stored before is an operation that one server at a time works on, by a lease; when it is gone, any
+//! other on the same index goes on where it was.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
@@ -19,7 +20,9 @@ use crate::scope::{Scope, Visible};
 
 /// How long a server may not know of a tag that another one added.
 const FRESH: Duration = Duration::from_secs(1);
-/// Wait before an operation that failed is taken up again.
+/// How long a node that is gone keeps others from going on with an operation; a portion takes far less.
+const LEASE: Duration = Duration::from_secs(60);
+/// Wait before an operation that failed, or that another node has, is taken up again.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Tags as last read.
@@ -253,13 +256,24 @@ impl Archive {
     }
 }
 
-/// Indexes portion after portion until the operation is done; a failure is waited out, for the index keeps the position.
+/// Indexes portion after portion until the operation is done, while no other node does; a failure is waited out, for the
+/// index keeps the position.
 async fn index_tags(archive: Archive, operation: String) {
-    let index: &Arc<dyn Index> = &archive.index;
+    let watched = || {
+        archive
+            .watched
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    };
+    if !watched().insert(operation.clone()) {
+        return;
+    }
+    let lease = format!("operation {operation}");
     loop {
-        match index.index_tags(&operation).await {
-            Ok(true) => {}
-            Ok(false) => break,
+        match index_portion(&archive, &lease, &operation).await {
+            Ok(Progress::More) => {}
+            Ok(Progress::Done) => break,
+            Ok(Progress::Elsewhere) => tokio::time::sleep(AGAIN).await,
             Err(error) => {
                 tracing::warn!(
                     operation,
@@ -270,6 +284,34 @@ async fn index_tags(archive: Archive, operation: String) {
             }
         }
     }
+    if let Err(error) = archive.index.give_back_lease(&lease, &archive.node).await {
+        tracing::debug!(%error, "the lease ends by itself");
+    }
+    watched().remove(&operation);
     archive.forget_tags().await;
     tracing::info!(operation, "extended query tags are indexed");
+}
+
+/// How far an operation is.
+enum Progress {
+    More,
+    Done,
+    /// Another node works on it.
+    Elsewhere,
+}
+
+async fn index_portion(archive: &Archive, lease: &str, operation: &str) -> Result<Progress> {
+    let index: &Arc<dyn Index> = &archive.index;
+    if !index.take_lease(lease, &archive.node, LEASE).await? {
+        let now = index.operation(operation).await?.map(|o| o.status);
+        return Ok(match now {
+            Some(OperationStatus::NotStarted | OperationStatus::Running) => Progress::Elsewhere,
+            _ => Progress::Done,
+        });
+    }
+    Ok(if index.index_tags(operation).await? {
+        Progress::More
+    } else {
+        Progress::Done
+    })
 }

@@ -30,7 +30,7 @@ use local::Folder;
 use location::Location;
 use spool::Spool;
 
-pub use spool::SpoolFile;
+pub use spool::{SpoolFile, Spooled};
 
 /// Bytes of one chunk of a streamed answer at most.
 pub const CHUNK: usize = 256 * 1024;
@@ -447,6 +447,12 @@ impl Blobs {
             #[cfg(feature = "cloud")]
             Place::Bucket(bucket) => bucket.list(before),
         }
+    }
+
+    /// How much lies in the spool of this process; looks into a folder, but a small one.
+    #[must_use]
+    pub fn spooled(&self) -> Spooled {
+        self.inner.spool.usage()
     }
 
     /// Whether spool and store can be used.

@@ -51,6 +51,15 @@ impl Drop for SpoolFile {
     }
 }
 
+/// How much lies in the spool of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spooled {
+    /// Files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// The folder of this process.
 #[derive(Debug)]
 pub(super) struct Spool {
@@ -82,6 +91,19 @@ impl Spool {
             _held: held,
             next: AtomicU64::new(0),
         })
+    }
+
+    /// How much lies in it now.
+    pub(super) fn usage(&self) -> Spooled {
+        let mut usage = Spooled::default();
+        // A file may vanish while it is looked at.
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            if let Ok(metadata) = entry.metadata() {
+                usage.files += 1;
+                usage.bytes += metadata.len();
+            }
+        }
+        usage
     }
 
     /// A new file.

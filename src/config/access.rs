@@ -9,6 +9,7 @@ use super::secret::{Secret, SecretError, either};
 
 /// Access control.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Access")]
 pub struct AccessConfig {
     /// Whether bearer tokens are checked; off on a public address must be said explicitly.
     #[arg(long, env = "STOWAGE_AUTH", value_enum, global = true)]

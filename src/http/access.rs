@@ -33,7 +33,10 @@ pub struct Gate {
 }
 
 /// Puts the check of credentials around a router; belongs inside of CORS, so that preflights pass.
-pub fn guard(router: Router, gate: Gate) -> Router {
+pub fn guard<S>(router: Router<S>, gate: Gate) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
     router.layer(from_fn_with_state(Arc::new(gate), admit))
 }
 

@@ -1,4 +1,4 @@
-//! `GET /health/check` (dicom-service §18) and the page a browser sees at `/`.
+//! `GET /health/check` (dicom-service §18), readiness, liveness, and the page a browser sees at `/`.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::App;
 
@@ -36,6 +36,11 @@ pub(super) async fn check_health(State(app): State<Arc<App>>) -> Response {
         .into_response()
 }
 
+/// Says that the process answers, whatever its stores do: a restart would not mend those.
+pub(super) async fn live() -> Json<Value> {
+    Json(json!({ "overallStatus": "Healthy" }))
+}
+
 /// A page that says what this is and where things are.
 pub(super) async fn welcome() -> Html<&'static str> {
     Html(concat!(
@@ -47,6 +52,7 @@ pub(super) async fn welcome() -> Html<&'static str> {
         "<p>A DICOMweb server. This page is for people; programs use:</p><ul>",
         "<li><code>/dicom-web</code> — PS3.18 (viewers and libraries)</li>",
         "<li><code>/v2</code>, <code>/v1</code> — the DICOM service's API</li>",
+        "<li><a href=/docs><code>/docs</code></a> — every operation, and OpenAPI</li>",
         "<li><a href=/health/check><code>/health/check</code></a></li></ul>",
         "<p>Look at <a href=/dicom-web/studies>the studies</a>.</p></html>"
     ))

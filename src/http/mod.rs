@@ -10,6 +10,7 @@ mod bulk;
 mod changefeed;
 pub mod content_type;
 mod delete;
+mod describe;
 pub mod error;
 mod extract;
 mod frames;
@@ -17,6 +18,7 @@ mod health;
 pub mod layers;
 pub mod links;
 mod metadata;
+mod metrics;
 pub mod multipart;
 mod parameters;
 pub mod paths;
@@ -46,11 +48,13 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::archive::Archive;
 use crate::auth::Authenticator;
+use crate::config::MetricsAccess;
 use access::Gate;
 use audit::AuditLog;
 use error::{HttpError, Slug};
 use layers::{Admission, CorsConfig};
 use links::LinksConfig;
+use metrics::Requests;
 use profile::{PROFILES, Profile};
 use routes::service_routes;
 
@@ -78,6 +82,7 @@ pub fn router(
     cors: CorsConfig,
     authenticator: &Authenticator,
     audit: &AuditLog,
+    metrics: MetricsAccess,
 ) -> Router {
     let gate = Gate {
         authenticator: authenticator.clone(),
@@ -89,8 +94,15 @@ pub fn router(
     let app = Arc::new(App { archive, links });
     let mut router = Router::new()
         .route("/", get(health::welcome))
+        .route("/docs", get(describe::docs))
         .route("/health/check", get(health::check_health))
-        .with_state(app.clone());
+        .route("/health/ready", get(health::check_health))
+        .route("/health/live", get(health::live));
+    let requests = Arc::new(Requests::default());
+    if let Some(told) = metrics::metrics_routes(metrics, &gate, requests.clone()) {
+        router = router.merge(told);
+    }
+    let mut router = router.with_state(app.clone());
     for profile in &PROFILES {
         let face = Face {
             app: app.clone(),
@@ -99,8 +111,12 @@ pub fn router(
         let service = service_routes()
             .fallback(no_route)
             .method_not_allowed_fallback(no_method)
+            .with_state(face.clone());
+        let described = describe::description_routes()
+            .method_not_allowed_fallback(no_method)
             .with_state(face);
         let service = access::guard(service, gate.clone())
+            .merge(described)
             .layer(from_fn_with_state(admission.clone(), layers::admit))
             .layer(from_fn_with_state(profile.errors, layers::errors))
             .layer(layers::api_versions());
@@ -108,6 +124,7 @@ pub fn router(
     }
     let around = ServiceBuilder::new()
         .layer(from_fn(layers::request_id))
+        .layer(from_fn_with_state(requests, metrics::measure))
         .layer(layers::nosniff())
         .layer(from_fn_with_state(scheme, layers::protect))
         .layer(from_fn_with_state(Arc::new(cors), layers::cors))

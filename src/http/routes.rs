@@ -1,6 +1,7 @@
 //! The map of a service: every method and path, the action it needs, and the handler behind it.
 //!
-//! Invariants: a route exists only as a row of this table, so [`ROUTES`] lists all of them; whoever may not do the row's
+//! Invariants: a route of a service exists only as a row of this table, so [`ROUTES`] lists all of them, and
+//! `describe` tells them; whoever may not do the row's
 //! action is answered 403 before anything else of the request is looked at.
 
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use axum::routing;
 
 use super::error::HttpError;
 use super::{
-    Face, bulk, changefeed, delete, frames, metadata, qido, rendered, stow, tags, wado, wado_uri,
+    Face, bulk, changefeed, delete, describe, frames, metadata, qido, rendered, stow, tags, wado,
+    wado_uri,
 };
 use crate::auth::{Action, Caller};
 
@@ -26,13 +28,20 @@ pub struct Route {
     pub path: &'static str,
     /// What the caller must be allowed to do.
     pub action: Action,
+    /// Path of the function that answers, which names it in descriptions.
+    pub handler: &'static str,
 }
 
 macro_rules! routes {
     ($($method:ident $name:literal $path:literal $action:ident => $handler:path;)*) => {
         /// Every route of a service.
         pub const ROUTES: &[Route] = &[
-            $(Route { method: $name, path: $path, action: Action::$action },)*
+            $(Route {
+                method: $name,
+                path: $path,
+                action: Action::$action,
+                handler: stringify!($handler),
+            },)*
         ];
 
         /// The routes with their handlers.
@@ -48,6 +57,8 @@ macro_rules! routes {
 }
 
 routes! {
+    // PS3.18 §8.9
+    options "OPTIONS" "/" Read => describe::retrieve_capabilities;
     // PS3.18 §10.5 Store, §10.6 Search
     post "POST" "/studies" Write => stow::store_instances;
     get "GET" "/studies" Read => qido::search_studies;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::instances::{all_instances, instance_row};
 use super::rows::blob_hash;
 use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed};
-use super::{Audit, InstanceRow, Result};
+use super::{Audit, InstanceRow, PoolState, Result};
 
 /// Studies whose maintained columns differ from what lies below them.
 const STUDY_ERRORS: &str = "\
@@ -106,6 +106,19 @@ impl<D: Dialect> Audit for SqlIndex<D> {
         let mut sql = Statement::<D>::new("select 1 as one where 1 = ");
         sql.int(1);
         self.read("a ping", sql).await.map(|_| ())
+    }
+
+    fn pools(&self) -> Vec<PoolState> {
+        let state = |name, pool: &sqlx::Pool<D>| PoolState {
+            name,
+            open: pool.size(),
+            idle: u32::try_from(pool.num_idle()).unwrap_or(u32::MAX),
+            limit: pool.options().get_max_connections(),
+        };
+        if D::ONE_POOL {
+            return vec![state("all", &self.writers)];
+        }
+        vec![state("read", &self.readers), state("write", &self.writers)]
     }
 }
 

@@ -27,6 +27,7 @@ mod sqlite;
 mod tag_values;
 mod tags;
 mod terms;
+mod transfer;
 mod trash;
 
 use std::collections::BTreeMap;
@@ -45,6 +46,7 @@ pub use error::IndexError;
 pub use open::{IndexOptions, open};
 pub use tag_values::unfit;
 pub use terms::indexed;
+pub use transfer::{Moved, Sum, Transfer, transfer};
 
 /// Result of an index call.
 pub type Result<T> = std::result::Result<T, IndexError>;
@@ -406,6 +408,22 @@ pub trait Audit: Send + Sync {
 
     /// The database answers.
     async fn ping(&self) -> Result<()>;
+
+    /// How its connections are used now.
+    fn pools(&self) -> Vec<PoolState>;
+}
+
+/// Connections of one pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolState {
+    /// What it is for.
+    pub name: &'static str,
+    /// Connections that are open.
+    pub open: u32,
+    /// Those of them that nobody uses.
+    pub idle: u32,
+    /// Most connections.
+    pub limit: u32,
 }
 
 /// What a long-running operation does.

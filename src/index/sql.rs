@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
 use sqlx::{Database, Pool, QueryBuilder, Transaction};
 
 use super::pattern::Pattern;
@@ -29,6 +30,8 @@ pub(super) trait Dialect: Database<Row: Columns> {
     const EXPLAIN: (&'static str, &'static str);
     /// Refreshes what the planner knows of the data.
     const ANALYZE: &'static str;
+    /// Whether those who read and those who write share their connections.
+    const ONE_POOL: bool;
     /// Most values bound in one statement, with a margin.
     const MAX_BINDS: usize;
 
@@ -52,6 +55,11 @@ pub(super) trait Dialect: Database<Row: Columns> {
         builder: &'c mut QueryBuilder<Self>,
         time: Duration,
     ) -> BoxFuture<'c, Driver<Vec<Self::Row>>>;
+    /// Runs a statement and hands its rows over one by one.
+    fn stream<'c>(
+        connection: &'c mut Self::Connection,
+        builder: &'c mut QueryBuilder<Self>,
+    ) -> BoxStream<'c, Driver<Self::Row>>;
     /// Runs a statement; returns how many rows it changed.
     fn run<'c>(
         connection: &'c mut Self::Connection,
@@ -98,6 +106,8 @@ pub(super) trait Columns {
     fn int(&self, column: &'static str) -> Driver<i64>;
     /// An integer or null.
     fn opt_int(&self, column: &'static str) -> Driver<Option<i64>>;
+    /// A floating-point number or null.
+    fn opt_float(&self, column: &'static str) -> Driver<Option<f64>>;
     /// A text that is not null.
     fn text(&self, column: &'static str) -> Driver<String>;
     /// A text or null.
@@ -116,6 +126,9 @@ macro_rules! columns {
                 sqlx::Row::try_get(self, column)
             }
             fn opt_int(&self, column: &'static str) -> crate::index::sql::Driver<Option<i64>> {
+                sqlx::Row::try_get(self, column)
+            }
+            fn opt_float(&self, column: &'static str) -> crate::index::sql::Driver<Option<f64>> {
                 sqlx::Row::try_get(self, column)
             }
             fn text(&self, column: &'static str) -> crate::index::sql::Driver<String> {
@@ -155,6 +168,12 @@ macro_rules! driver_methods {
             builder: &'c mut QueryBuilder<Self>,
         ) -> BoxFuture<'c, Driver<Vec<Self::Row>>> {
             Box::pin(async move { builder.build().fetch_all(connection).await })
+        }
+        fn stream<'c>(
+            connection: &'c mut Self::Connection,
+            builder: &'c mut QueryBuilder<Self>,
+        ) -> futures_util::stream::BoxStream<'c, Driver<Self::Row>> {
+            builder.build().fetch(connection)
         }
         fn run<'c>(
             connection: &'c mut Self::Connection,
@@ -282,6 +301,14 @@ impl<D: Dialect> Statement<D> {
         time: Duration,
     ) -> Driver<Vec<D::Row>> {
         D::bounded_rows(connection, &mut self.0, time).await
+    }
+
+    /// Runs it and hands its rows over one by one.
+    pub(super) fn stream<'c>(
+        &'c mut self,
+        connection: &'c mut D::Connection,
+    ) -> BoxStream<'c, Driver<D::Row>> {
+        D::stream(connection, &mut self.0)
     }
 
     /// Runs it and returns its first row.

@@ -2,13 +2,16 @@
 //! and nothing is lost while they are restarted.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use dicom_core::{Tag, VR};
 use serde_json::Value;
-use stowage::dicom::build::Built;
+use stowage::dicom::build::{Built, Syntax};
 use tokio::runtime::Builder;
 
 use crate::support::dicom::Name;
@@ -306,4 +309,139 @@ fn an_object_store_that_is_away_is_an_honest_503_until_it_is_back() {
     assert!(node.stored(&name).as_deref() == Some(&file.bytes));
     node.store("/dicom-web", [&other.small()]).expect(200);
     node.fsck();
+}
+
+/// A sample of the counts of a node.
+fn count(node: &Server, sample: &str) -> u64 {
+    let text = node.get("/metrics").expect(200).text();
+    let found = text
+        .lines()
+        .find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+    let found = found.unwrap_or_else(|| panic!("no {sample} in\n{text}"));
+    found.parse().expect("a number")
+}
+
+#[test]
+fn one_node_sweeps_for_all_and_another_one_when_it_is_gone() {
+    const RUNS: &str = "stowage_sweeper_runs_total";
+    let settings = [("STOWAGE_TRASH_HOURS", "0"), ("STOWAGE_SWEEP_SECONDS", "1")];
+    let Some(mut cluster) = Cluster::start(2, &settings) else {
+        return;
+    };
+    let runs = |cluster: &Cluster| -> Vec<u64> {
+        cluster.nodes.iter().map(|node| count(node, RUNS)).collect()
+    };
+    wait_until("the sweeper has run", || {
+        runs(&cluster).iter().sum::<u64>() >= 3
+    });
+    let before = runs(&cluster);
+    assert!(before.contains(&0), "both sweep: {before:?}");
+    let sweeping = usize::from(before[0] == 0);
+    // It gives the lease back when it stops, so nobody waits for its end.
+    cluster.nodes[sweeping].terminate();
+    assert!(cluster.nodes[sweeping].wait().success());
+    let other = &cluster.nodes[1 - sweeping];
+    wait_until("the other node sweeps", || count(other, RUNS) > 0);
+}
+
+#[test]
+fn a_picture_that_a_node_has_cached_is_gone_with_its_instance_at_once() {
+    let Some(cluster) = Cluster::start(2, &[]) else {
+        return;
+    };
+    let name = Name::new(5, 1, 1);
+    let pixels = crate::support::dicom::noise("cluster", 40);
+    let data_set = name
+        .image(4, 5, 16, 1)
+        .bytes(Tag(0x7FE0, 0x0010), VR::OW, pixels);
+    let file = name.file(&data_set, Syntax::ExplicitLittle);
+    cluster.node(0).store("/dicom-web", [&file]).expect(200);
+    let paths = ["/rendered", "/thumbnail", "/frames/1", "/metadata", ""];
+    let get = |node: &Server, path: &str| node.get(&format!("/dicom-web{}{path}", name.path()));
+    for node in &cluster.nodes {
+        for path in paths.iter().chain(&paths) {
+            get(node, path).expect(200);
+        }
+        assert!(
+            count(node, "stowage_frame_cache_entries") > 0
+                || count(node, "stowage_frame_cache_lookups_total{result=\"hit\"}") > 0
+        );
+    }
+    let deleted = cluster
+        .node(0)
+        .request("DELETE", &format!("/v2{}", name.path()));
+    deleted.send().expect(204);
+    for node in &cluster.nodes {
+        for path in paths {
+            get(node, path).expect(404);
+        }
+    }
+    // Another image under the same name is not answered with the old one's pictures.
+    let pixels = vec![0; 40];
+    let data_set = name
+        .image(4, 5, 16, 1)
+        .bytes(Tag(0x7FE0, 0x0010), VR::OW, pixels.clone());
+    let file = name.file(&data_set, Syntax::ExplicitLittle);
+    cluster.node(1).store("/dicom-web", [&file]).expect(200);
+    for node in &cluster.nodes {
+        let target = format!("/dicom-web{}/frames/1", name.path());
+        let frame = node.get_as(&target, "application/octet-stream").expect(200);
+        assert_eq!(frame.body, pixels);
+    }
+}
+
+/// What a stranger does with a cluster: everything through the proxy, then the same through each node.
+const STRANGER: &str = r#"
+set -euo pipefail
+fetch() { curl --silent --show-error --fail --max-time 30 "$@"; }
+url=$STOWAGE_URL/dicom-web
+study=1.2.826.0.1.3680043.8.498.13230779778012324449356534479549187420
+series=1.2.826.0.1.3680043.8.498.45787841905473114233124723359129632652
+instance=1.2.826.0.1.3680043.8.498.12714725698140337137334606354172323212
+for file in dcms/*.dcm; do
+    fetch --header 'Content-Type: application/dicom' --data-binary "@$file" "$url/studies" >/dev/null
+done
+for node in $STOWAGE_URL $NODES; do
+    [ "$(fetch "$node/dicom-web/instances" | grep -o 00080018 | wc -l)" -eq 3 ]
+    fetch --header 'Accept: image/png' "$node/dicom-web/studies/$study/series/$series/instances/$instance/rendered" | grep --text --count PNG >/dev/null
+    fetch "$node/health/ready" >/dev/null
+done
+# Links lead through the proxy, whichever node made them, and the counts of the nodes do not get out.
+fetch "$url/studies" | grep --fixed-strings "$STOWAGE_URL/dicom-web/studies/" >/dev/null
+[ "$(curl --silent --output /dev/null --write-out '%{http_code}' "$STOWAGE_URL/metrics")" = 404 ]
+fetch --request DELETE "$url/studies/$study"
+for node in $STOWAGE_URL $NODES; do
+    [ "$(fetch "$node/dicom-web/studies")" = '[]' ]
+done
+echo all is well
+"#;
+
+#[test]
+fn the_whole_topology_starts_from_one_script_and_serves_a_stranger() {
+    if postgres::is_missing() || Proxy::is_missing() {
+        println!("SKIPPED deploy/cluster: it needs Postgres and nginx");
+        return;
+    }
+    let stowage = Path::new(env!("CARGO_BIN_EXE_stowage"));
+    let s3 = stowage.with_file_name("examples").join("s3");
+    if !s3.is_file() {
+        println!(
+            "SKIPPED deploy/cluster: only a `cargo test` of all targets builds the example s3"
+        );
+        return;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(root.join("deploy/cluster"))
+        .args(["bash", "-c", STRANGER])
+        .env("PORT", free_port().to_string())
+        .env("STOWAGE", stowage)
+        .env("S3", s3)
+        .output()
+        .expect("the script can be started");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("all is well"),
+        "{said}{errors}"
+    );
 }

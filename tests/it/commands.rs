@@ -3,7 +3,8 @@
 use std::fs;
 
 use crate::support::dicom::Name;
-use crate::support::server::{Server, on_each_index};
+use crate::support::postgres;
+use crate::support::server::{Server, on_each_index, wait_until};
 
 fn store(server: &Server) -> Vec<Name> {
     let names: Vec<Name> = (1..=3).map(|n| Name::new(900, n, n)).collect();
@@ -91,7 +92,7 @@ fn what_is_exported_is_imported_again_byte_for_byte() {
         let text = String::from_utf8_lossy(&told.stdout).into_owned();
         assert_eq!(told.status.code(), Some(1), "one file is refused: {text}");
         assert!(
-            text.contains("3 instances stored or found identical, 1 files refused"),
+            text.contains("3 instances stored or found identical, 1 files refused, 0 skipped"),
             "{text}"
         );
         assert!(text.contains("notes.txt"), "{text}");
@@ -178,4 +179,241 @@ fn a_lost_index_gets_the_newest_of_several_blobs_of_an_instance() {
     assert!(server.command(&["reindex"]).status.success());
     server.restart();
     assert!(server.stored(&name) == Some(newer.bytes));
+}
+
+/// What a reader of the archive sees: searches, metadata, tags, and the whole feed.
+fn seen(server: &Server) -> Vec<String> {
+    [
+        "/dicom-web/studies?includefield=all",
+        "/dicom-web/series?includefield=all",
+        "/dicom-web/instances?includefield=all",
+        "/dicom-web/studies?PatientName=*o*",
+        "/v2/studies?StudyDescription=moved",
+        "/v2/extendedquerytags",
+        "/v2/changefeed?limit=200&includeMetadata=true",
+    ]
+    .iter()
+    .map(|target| server.get(target).text().replace(server.url(), ""))
+    .collect()
+}
+
+fn feed(server: &Server) -> Vec<(i64, String)> {
+    let feed = server.get("/v2/changefeed?limit=200&includeMetadata=false");
+    let entries = feed.expect(200).json();
+    let entry = |entry: &serde_json::Value| {
+        let instance = entry["sopInstanceUid"].as_str().unwrap().to_owned();
+        (entry["sequence"].as_i64().unwrap(), instance)
+    };
+    entries.as_array().unwrap().iter().map(entry).collect()
+}
+
+/// An index with everything in it: names, deleted instances, a query tag, trash.
+fn fill(server: &Server) -> Vec<Name> {
+    let mut names: Vec<Name> = (1..=12).map(|n| Name::new(910 + n % 3, n % 4, n)).collect();
+    let files: Vec<_> = names.iter().map(Name::small).collect();
+    server.store("/dicom-web", &files).expect(200);
+    let tag = r#"[{"path":"PatientAge","level":"Study"}]"#;
+    let added = server
+        .request("POST", "/v2/extendedquerytags")
+        .header("Content-Type", "application/json")
+        .body(tag)
+        .send();
+    added.expect(202);
+    wait_until("the tag is ready", || {
+        server
+            .get("/v2/extendedquerytags")
+            .text()
+            .to_ascii_lowercase()
+            .contains("\"ready\"")
+    });
+    // The newest ones are deleted: their numbers are in no table of instances any more.
+    for name in names.split_off(9) {
+        let deleted = server.request("DELETE", &format!("/v2{}", name.path()));
+        deleted.send().expect(204);
+    }
+    names
+}
+
+#[test]
+fn the_index_moves_to_postgres_and_back_and_nobody_sees_a_difference() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let Some(url) = runtime.block_on(postgres::empty_database()) else {
+        return;
+    };
+    let mut server = Server::start(None);
+    let names = fill(&server);
+    let (stored, before, told) = (bytes(&server, &names), seen(&server), feed(&server));
+    server.terminate();
+    server.wait();
+    let back = format!("sqlite://{}", server.data().join("back.sqlite").display());
+    let own = format!("sqlite://{}", server.data().join("index.sqlite").display());
+    for (from, to) in [(&own, &url), (&url, &back)] {
+        let moved = server.command(&["move-index", "--from", from, "--to", to]);
+        let text = String::from_utf8_lossy(&moved.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&moved.stderr).into_owned();
+        assert!(moved.status.success(), "{text}{errors}");
+        assert!(
+            text.contains("instance: 9 rows") && text.contains("moved; both agree"),
+            "{text}"
+        );
+        server.set("STOWAGE_DATABASE_URL", Some(to));
+        server.restart();
+        assert_eq!(seen(&server), before);
+        assert_eq!(bytes(&server, &names), stored);
+        assert!(server.fsck().contains("0 problems"));
+        server.terminate();
+        server.wait();
+    }
+    // The feed goes on behind everything that was ever told, also of what is deleted.
+    server.set("STOWAGE_DATABASE_URL", Some(&url));
+    server.restart();
+    let more = Name::new(920, 1, 1);
+    server.store("/v2", [&more.small()]).expect(200);
+    let after = feed(&server);
+    assert_eq!(after[..told.len()], told);
+    let [(sequence, instance)] = &after[told.len()..] else {
+        panic!("{after:?}");
+    };
+    assert_eq!(instance, &more.instance);
+    assert!(*sequence > told.iter().map(|(sequence, _)| *sequence).max().unwrap());
+    assert!(server.fsck().contains("0 problems"));
+}
+
+#[test]
+fn an_index_is_not_moved_over_another_and_a_difference_is_found() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let Some(url) = runtime.block_on(postgres::database()) else {
+        return;
+    };
+    let mut server = Server::start(None);
+    fill(&server);
+    server.terminate();
+    server.wait();
+    server.set("STOWAGE_DATABASE_URL", Some(&url));
+    let run = |arguments: &[&str]| {
+        let output = server.command(&[&["move-index"], arguments].concat());
+        let said = [output.stdout, output.stderr].concat();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
+    };
+    let (code, said) = run(&["--check"]);
+    assert!(code == Some(1) && said.contains("they differ"), "{said}");
+    // Broken off in the middle, nothing is there, and it is simply started again.
+    let (code, said) = run(&["--from", "sqlite:///nowhere/index.sqlite"]);
+    assert!(code == Some(3) && said.contains("no file"), "{said}");
+    let (code, said) = run(&[]);
+    assert!(code == Some(0) && said.contains("both agree"), "{said}");
+    let (code, said) = run(&["--check"]);
+    assert!(code == Some(0) && said.contains("both agree"), "{said}");
+    let (code, said) = run(&[]);
+    assert!(
+        code == Some(3) && said.contains("empty database only"),
+        "{said}"
+    );
+    let (code, said) = run(&["--from", &url, "--to", &url]);
+    assert!(code == Some(3) && said.contains("where it is"), "{said}");
+}
+
+#[test]
+fn an_import_goes_on_where_its_journal_ends_and_lists_what_it_refused() {
+    let server = Server::start(None);
+    let names = store(&server);
+    let folder = tempfile::tempdir().unwrap();
+    let files = folder.path().join("files");
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let study = names[0].study.clone();
+    let exported = server.command(&["export", "--to", &path("files"), &study]);
+    assert!(exported.status.success(), "{exported:?}");
+    fs::write(files.join("a.txt"), "no DICOM").unwrap();
+    fs::write(files.join("b.dcm"), "").unwrap();
+    let other = Server::start(None);
+    let (journal, refused) = (path("journal"), path("refused"));
+    let import = |expected: &str| {
+        let arguments = [
+            "import",
+            "--journal",
+            &journal,
+            "--refused",
+            &refused,
+            &path("files"),
+        ];
+        let told = other.command(&arguments);
+        let text = String::from_utf8_lossy(&told.stdout).into_owned();
+        assert_eq!(told.status.code(), Some(1), "{text}");
+        assert!(text.contains(expected), "{text}");
+        let list = fs::read_to_string(&refused).unwrap();
+        let mut paths: Vec<&str> = list
+            .lines()
+            .map(|line| {
+                let (path, reason) = line.split_once('\t').unwrap();
+                assert!(reason.len() > 10, "{line}");
+                path.rsplit('/').next().unwrap()
+            })
+            .collect();
+        paths.sort_unstable();
+        assert_eq!(paths, ["a.txt", "b.dcm"]);
+    };
+    import("3 instances stored or found identical, 2 files refused, 0 skipped");
+    assert_eq!(bytes(&other, &names), bytes(&server, &names));
+    import("0 instances stored or found identical, 2 files refused, 3 skipped");
+    // A run that was killed may have left half a line, and one file changed since.
+    let text = fs::read_to_string(&journal).unwrap();
+    fs::write(&journal, &text[..text.len() - 5]).unwrap();
+    import("1 instances stored or found identical, 2 files refused, 2 skipped");
+    import("0 instances stored or found identical, 2 files refused, 3 skipped");
+}
+
+#[test]
+fn exit_codes_tell_what_kind_of_failure_it_was() {
+    let server = Server::start(None);
+    let code = |arguments: &[&str]| server.command(arguments).status.code();
+    assert_eq!(code(&["fsck"]), Some(0));
+    assert_eq!(code(&["import"]), Some(2));
+    assert_eq!(code(&["no-such-command"]), Some(2));
+    assert_eq!(code(&["export", "--to", "/tmp", "no-uid"]), Some(3));
+    assert_eq!(code(&["--database-url", "ftp://x", "fsck"]), Some(3));
+    // The address of the settings has port 0, where nobody answers.
+    assert_eq!(code(&["health"]), Some(1));
+    let address = server.address().to_owned();
+    assert_eq!(code(&["health", "--listen", &address]), Some(0));
+}
+
+#[test]
+fn shells_get_completions_and_help_tells_the_exit_codes() {
+    let server = Server::start(None);
+    let said = |arguments: &[&str]| {
+        let output = server.command(arguments);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for shell in ["bash", "zsh", "fish"] {
+        let script = said(&["completions", shell]);
+        assert!(
+            script.contains("move-index") && script.contains("journal"),
+            "{shell}"
+        );
+    }
+    let bash = said(&["completions", "bash"]);
+    let checked = std::process::Command::new("bash")
+        .args(["-n", "-c", &bash])
+        .status();
+    assert!(checked.unwrap().success());
+    let help = said(&["--help"]);
+    for told in [
+        "Exit codes:",
+        "Examples:",
+        "STOWAGE_DATA_DIR",
+        "Limits:",
+        "Access:",
+    ] {
+        assert!(help.contains(told), "{told} in\n{help}");
+    }
 }

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use clap::{Arg, Command, CommandFactory};
+use stowage::config::Cli;
+
 #[test]
 fn every_setting_is_on_the_configuration_page_and_no_other() {
     let program = program();
@@ -18,6 +21,88 @@ fn every_setting_is_on_the_configuration_page_and_no_other() {
         undocumented.is_empty() && invented.is_empty(),
         "not on the page: {undocumented:?}; not in the program: {invented:?}"
     );
+}
+
+#[test]
+fn flags_and_defaults_on_the_configuration_page_are_those_of_the_program() {
+    let page = page();
+    let mut compared = 0;
+    for argument in Cli::command().get_arguments() {
+        let Some(variable) = argument.get_env().and_then(|name| name.to_str()) else {
+            continue;
+        };
+        let flag = argument.get_long().expect("every setting is a flag");
+        let expected = format!("STOWAGE_{}", flag.to_uppercase().replace('-', "_"));
+        assert_eq!(variable, expected, "--{flag}");
+        let told = page.lines().find_map(|line| {
+            line.strip_prefix(&format!("| `{variable}` | "))?
+                .split(" |")
+                .next()
+        });
+        let told = told.unwrap_or_else(|| panic!("{variable} has no row"));
+        match default(argument) {
+            Some(default) => assert_eq!(plain(told), default, "the default of {variable}"),
+            // What is told in words is worked out when the server starts.
+            None => assert!(
+                !is_code(told),
+                "{variable} has no default, the page says {told}"
+            ),
+        }
+        compared += 1;
+    }
+    assert!(compared > 40, "{compared}");
+}
+
+#[test]
+fn every_command_and_each_of_its_options_is_on_the_configuration_page() {
+    let page = page();
+    for command in Cli::command().get_subcommands() {
+        let name = command.get_name();
+        assert!(page.contains(&format!("`stowage {name}")), "{name}");
+        for option in own_options(command) {
+            // Young blobs and the parts of a token are matters of --help.
+            let left_out = ["young-seconds", "subject", "roles", "from", "to"].contains(&option);
+            assert!(
+                left_out || page.contains(&format!("--{option}")),
+                "{name} --{option}"
+            );
+        }
+    }
+}
+
+fn own_options(command: &Command) -> impl Iterator<Item = &str> {
+    let own = command
+        .get_arguments()
+        .filter(|argument| argument.get_env().is_none());
+    own.filter_map(Arg::get_long)
+}
+
+fn page() -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    fs::read_to_string(page).expect("the page can be read")
+}
+
+fn default(argument: &Arg) -> Option<String> {
+    let first = argument.get_default_values().first()?;
+    Some(first.to_str().expect("a text").to_owned())
+}
+
+fn is_code(told: &str) -> bool {
+    told.starts_with('`') && told.ends_with('`')
+}
+
+/// A default as the program writes it: without quotes, sizes in bytes.
+fn plain(told: &str) -> String {
+    let size = told.split_once(' ').and_then(|(number, unit)| {
+        let shift = match unit {
+            "MiB" => 20,
+            "GiB" => 30,
+            "TiB" => 40,
+            _ => return None,
+        };
+        Some((number.parse::<u64>().ok()? << shift).to_string())
+    });
+    size.unwrap_or_else(|| told.trim_matches('`').to_owned())
 }
 
 /// Every setting of the program.

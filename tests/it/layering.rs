@@ -13,7 +13,7 @@ struct Layer {
     never: &'static [&'static str],
 }
 
-const LAYERS: [Layer; 11] = [
+const LAYERS: [Layer; 12] = [
     Layer {
         name: "command",
         imports: &["start", "archive", "config", "scope", "dicom"],
@@ -29,12 +29,14 @@ const LAYERS: [Layer; 11] = [
     },
     Layer {
         name: "http",
-        imports: &["archive", "auth", "config", "scope", "dicom"],
+        imports: &["archive", "auth", "config", "meter", "scope", "dicom"],
         never: &["sqlx", "object_store"],
     },
     Layer {
         name: "archive",
-        imports: &["index", "blob", "config", "scope", "fault", "dicom"],
+        imports: &[
+            "index", "blob", "config", "fault", "meter", "scope", "dicom",
+        ],
         never: &["axum", "http", "tower", "tower_http", "sqlx"],
     },
     Layer {
@@ -56,6 +58,11 @@ const LAYERS: [Layer; 11] = [
         name: "config",
         imports: &["dicom"],
         never: &["axum", "sqlx", "object_store"],
+    },
+    Layer {
+        name: "meter",
+        imports: &[],
+        never: &["axum", "http", "tokio", "sqlx", "object_store"],
     },
     Layer {
         name: "scope",

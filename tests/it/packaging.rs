@@ -1,9 +1,15 @@
 //! The files for containers fit the tree and the program; no container engine is needed to see it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use yaml_rust2::{Yaml, YamlLoader};
+
 use crate::configuration::{program, settings};
+
+/// The files that describe services.
+const COMPOSE: [&str; 2] = ["compose.yaml", "compose.cluster.yaml"];
 
 #[test]
 fn the_container_build_copies_only_what_exists_and_is_let_in() {
@@ -39,8 +45,16 @@ fn the_container_build_copies_only_what_exists_and_is_let_in() {
 #[test]
 fn the_container_files_use_only_settings_that_exist() {
     let program = program();
-    for file in ["Dockerfile", "compose.yaml"] {
-        let unknown: Vec<String> = settings(file).difference(&program).cloned().collect();
+    for file in [
+        "Dockerfile",
+        "compose.yaml",
+        "compose.cluster.yaml",
+        "deploy/cluster",
+    ] {
+        let mut set = settings(file);
+        // What the script tells the command it runs.
+        set.remove("STOWAGE_URL");
+        let unknown: Vec<String> = set.difference(&program).cloned().collect();
         assert!(
             unknown.is_empty(),
             "{file} sets what the program does not know: {unknown:?}"
@@ -68,5 +82,178 @@ fn the_container_image_is_built_with_the_required_toolchain_or_newer() {
     assert!(
         minor(image) >= minor(required),
         "{image} is older than {required}"
+    );
+}
+
+fn read(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    fs::read_to_string(path).expect("the file can be read")
+}
+
+fn compose(file: &str) -> Yaml {
+    let mut documents = YamlLoader::load_from_str(&read(file)).expect("it is YAML");
+    assert_eq!(documents.len(), 1, "{file}");
+    documents.remove(0)
+}
+
+/// The services of a file, each with what it merges in.
+fn services(file: &Yaml) -> Vec<(String, Yaml)> {
+    let services = file["services"].as_hash().expect("there are services");
+    let merged = services.iter().map(|(name, service)| {
+        let mut all = service["<<"].as_hash().cloned().unwrap_or_default();
+        all.extend(service.as_hash().expect("a service").clone());
+        (name.as_str().expect("a name").to_owned(), Yaml::Hash(all))
+    });
+    merged.collect()
+}
+
+/// A list of texts, or the keys of a map.
+fn names(yaml: &Yaml) -> Vec<String> {
+    let text = |yaml: &Yaml| yaml.as_str().expect("a text").to_owned();
+    match yaml {
+        Yaml::Array(list) => list.iter().map(text).collect(),
+        Yaml::Hash(map) => map.keys().map(text).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn services_refer_only_to_what_is_declared_or_lies_in_the_tree() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in COMPOSE {
+        let file = compose(name);
+        let all = services(&file);
+        let known: BTreeSet<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+        let (volumes, secrets) = (names(&file["volumes"]), names(&file["secrets"]));
+        let mut used = BTreeSet::new();
+        for (service, it) in &all {
+            assert!(
+                it["image"].as_str().is_some(),
+                "{name}: {service} has no image"
+            );
+            for needed in names(&it["depends_on"]) {
+                assert!(
+                    known.contains(needed.as_str()),
+                    "{name}: {service} waits for {needed}"
+                );
+                let other = &all
+                    .iter()
+                    .find(|(other, _)| *other == needed)
+                    .expect("known")
+                    .1;
+                let healthy = it["depends_on"][needed.as_str()]["condition"].as_str()
+                    == Some("service_healthy");
+                let own_image = other["image"].as_str() == Some("stowage");
+                // The image of Stowage brings its health check along.
+                assert!(
+                    !healthy || own_image || !other["healthcheck"].is_badvalue(),
+                    "{name}: {service} waits for the health of {needed}, which has no check"
+                );
+            }
+            for secret in names(&it["secrets"]) {
+                assert!(
+                    secrets.contains(&secret),
+                    "{name}: {service} wants the secret {secret}"
+                );
+                used.insert(secret);
+            }
+            for volume in names(&it["volumes"]) {
+                let (source, _) = volume.split_once(':').expect("source:target");
+                if source.starts_with('.') {
+                    assert!(
+                        root.join(source).is_file(),
+                        "{name}: {service} mounts {source}"
+                    );
+                } else {
+                    assert!(
+                        volumes.iter().any(|v| v == source),
+                        "{name}: {service} wants {source}"
+                    );
+                    used.insert(source.to_owned());
+                }
+            }
+            for port in names(&it["ports"]) {
+                assert!(
+                    port.starts_with("127.0.0.1:"),
+                    "{name}: {service} is open to others without access control"
+                );
+            }
+            // No secret stands in the file: each comes from one of its own.
+            let settings = it["environment"].as_hash().cloned().unwrap_or_default();
+            for (setting, value) in settings {
+                let (setting, value) = (
+                    setting.as_str().expect("a name"),
+                    value.as_str().expect("a text"),
+                );
+                let secret = setting.contains("PASSWORD")
+                    || setting.contains("SECRET")
+                    || setting.contains("CREDENTIALS");
+                assert!(!secret || setting.ends_with("_FILE"), "{name}: {setting}");
+                let file = value.strip_prefix("/run/secrets/");
+                assert!(
+                    file.is_none_or(|file| names(&it["secrets"]).iter().any(|s| s == file)),
+                    "{name}: {setting}"
+                );
+            }
+        }
+        let declared: BTreeSet<String> = volumes.into_iter().chain(secrets).collect();
+        assert_eq!(used, declared, "{name} declares what nobody uses");
+    }
+}
+
+#[test]
+fn the_cluster_file_has_two_nodes_that_share_everything_but_their_spool() {
+    let file = compose("compose.cluster.yaml");
+    let all = services(&file);
+    let nodes: Vec<&Yaml> = all
+        .iter()
+        .filter(|(_, it)| it["image"].as_str() == Some("stowage"))
+        .map(|(_, it)| it)
+        .collect();
+    assert_eq!(nodes.len(), 2);
+    assert_eq!(nodes[0]["environment"], nodes[1]["environment"]);
+    assert_ne!(nodes[0]["volumes"], nodes[1]["volumes"]);
+    let proxy = read("deploy/nginx.conf");
+    for (name, it) in &all {
+        let proxied = it["image"]
+            .as_str()
+            .is_some_and(|image| image == "stowage" || image.starts_with("ohif/"));
+        assert_eq!(
+            proxy.contains(&format!("server {name}:")),
+            proxied,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn every_secret_that_a_compose_file_reads_is_made_by_the_script() {
+    let script = read("deploy/secrets");
+    for name in COMPOSE {
+        let file = compose(name);
+        for secret in names(&file["secrets"]) {
+            let path = file["secrets"][secret.as_str()]["file"]
+                .as_str()
+                .expect("a file");
+            let path = path.trim_start_matches("./");
+            assert!(script.contains(&format!(">{path}")), "{name}: {path}");
+        }
+    }
+}
+
+#[test]
+fn the_image_runs_as_nobody_special_and_asks_itself_for_its_health() {
+    let dockerfile = read("Dockerfile");
+    let last = dockerfile.rsplit("\nFROM ").next().expect("a last stage");
+    let at = |text: &str| {
+        last.find(text)
+            .unwrap_or_else(|| panic!("no {text} in\n{last}"))
+    };
+    assert!(at("\nUSER stowage") < at("\nENTRYPOINT"));
+    at("CMD [\"stowage\", \"health\"]");
+    at("COPY --from=build");
+    assert!(
+        dockerfile.matches("\nFROM ").count() == 2,
+        "one stage builds, one runs"
     );
 }

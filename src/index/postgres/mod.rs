@@ -46,6 +46,7 @@ impl Dialect for Postgres {
     const FOR_UPDATE: &'static str = " for update";
     const EXPLAIN: (&'static str, &'static str) = ("explain ", "QUERY PLAN");
     const ANALYZE: &'static str = "analyze";
+    const ONE_POOL: bool = true;
     const MAX_BINDS: usize = 16_000;
 
     driver_methods!();

@@ -49,6 +49,7 @@ impl Dialect for Sqlite {
     const FOR_UPDATE: &'static str = "";
     const EXPLAIN: (&'static str, &'static str) = ("explain query plan ", "detail");
     const ANALYZE: &'static str = "pragma optimize = 0x10002";
+    const ONE_POOL: bool = false;
     const MAX_BINDS: usize = 8_000;
 
     driver_methods!();

@@ -174,6 +174,7 @@ async fn rotate(issuer: &Issuer, old: &Signer, new: &Signer) {
         CorsConfig::default(),
         &gate,
         &AuditLog::default(),
+        stowage::config::MetricsAccess::Token,
     );
     let router = Arc::new(router);
     let ask = |token: String| {

@@ -154,6 +154,11 @@ pub(crate) async fn disconnect(url: &str) {
     .await;
 }
 
+/// Whether its server programs are not installed.
+pub(crate) fn is_missing() -> bool {
+    programs().is_none()
+}
+
 fn required_server() -> Option<&'static Server> {
     match server() {
         Ok(server) => Some(server),

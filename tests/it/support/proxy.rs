@@ -26,7 +26,7 @@ pub(crate) enum Proxy {
 }
 
 impl Proxy {
-    /// Stands before nodes whose `host:port` stays the same.
+    /// Stands before two nodes whose `host:port` stays the same.
     pub(crate) fn before(nodes: &[String]) -> Self {
         let Some(program) = program() else {
             println!("SKIPPED nginx: it is not installed, so the client takes turns");
@@ -44,16 +44,17 @@ impl Proxy {
             .arg(&file)
             .arg("-p")
             .arg(folder.path())
+            .args(["-g", "daemon off; master_process off;"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(fs::File::create(folder.path().join("log")).expect("a log can be made"))
             .spawn()
             .expect("nginx can be started");
         wait_until("nginx listens", || {
             assert!(
                 child.try_wait().expect("it can be asked").is_none(),
                 "nginx ended: {}",
-                fs::read_to_string(folder.path().join("error.log")).unwrap_or_default()
+                fs::read_to_string(folder.path().join("log")).unwrap_or_default()
             );
             TcpStream::connect(&address).is_ok()
         });
@@ -62,6 +63,11 @@ impl Proxy {
             address,
             _folder: folder,
         }
+    }
+
+    /// Whether nginx is not installed.
+    pub(crate) fn is_missing() -> bool {
+        program().is_none()
     }
 
     /// Where the next request goes.
@@ -100,42 +106,21 @@ fn program() -> Option<PathBuf> {
     found.next()
 }
 
+/// The file of the containers, with other addresses; there is no viewer.
 fn configuration(folder: &Path, address: &str, nodes: &[String]) -> String {
-    let folder = folder.display();
-    let servers: Vec<String> = nodes
-        .iter()
-        .map(|node| format!("server {node} max_fails=1 fail_timeout=1s;"))
-        .collect();
-    let servers = servers.join("\n    ");
-    format!(
-        "daemon off;
-master_process off;
-pid {folder}/pid;
-error_log {folder}/error.log;
-events {{ worker_connections 512; }}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  upstream nodes {{
-    {servers}
-    keepalive 8;
-  }}
-  server {{
-    listen {address};
-    client_max_body_size 0;
-    location / {{
-      proxy_pass http://nodes;
-      proxy_http_version 1.1;
-      proxy_set_header Connection \"\";
-      proxy_set_header Host $http_host;
-      proxy_request_buffering off;
-    }}
-  }}
-}}
-"
-    )
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nginx.conf");
+    let text = fs::read_to_string(file).expect("the proxy's file can be read");
+    let folder = folder.display().to_string();
+    let mut pairs = vec![
+        ("listen 8080".to_owned(), format!("listen {address}")),
+        ("/tmp/nginx".to_owned(), folder),
+        ("server ohif:80".to_owned(), "server 127.0.0.1:9".to_owned()),
+    ];
+    for (name, node) in ["stowage-a:8080", "stowage-b:8080"].iter().zip(nodes) {
+        pairs.push(((*name).to_owned(), node.clone()));
+    }
+    pairs.into_iter().fold(text, |text, (name, value)| {
+        assert!(text.contains(&name), "{name} is not in deploy/nginx.conf");
+        text.replace(&name, &value)
+    })
 }

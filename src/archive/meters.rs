@@ -1,0 +1,218 @@
+//! What the archive counts of itself, and what it says when it is asked how it does.
+
+use tokio::sync::Semaphore;
+
+use super::store::Outcome;
+use super::{Archive, MEMORY_UNIT};
+use crate::meter::{Counter, Exposition, Histogram, Kind, SIZES};
+
+/// Counts of one archive.
+#[derive(Debug)]
+pub(super) struct Meters {
+    /// Time a piece of a part took to be written to the spool.
+    pub(super) spool: Histogram,
+    /// Time a part's walk took, its digest included.
+    pub(super) walk: Histogram,
+    /// Time a part's blob took to be written.
+    pub(super) write: Histogram,
+    /// Time the names of a batch took to be durable.
+    pub(super) settle: Histogram,
+    /// Time a batch took to get its rows, the wait for the transaction before included.
+    pub(super) commit: Histogram,
+    /// Instances handed to one commit by one request.
+    pub(super) batch: Histogram,
+    stored: Counter,
+    warned: Counter,
+    failed: Counter,
+    /// Runs of the sweeper.
+    pub(super) sweeps: Counter,
+    /// Blobs it removed.
+    pub(super) swept: Counter,
+    /// Blobs it could not remove.
+    pub(super) unswept: Counter,
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Self {
+            spool: Histogram::seconds(),
+            walk: Histogram::seconds(),
+            write: Histogram::seconds(),
+            settle: Histogram::seconds(),
+            commit: Histogram::seconds(),
+            batch: Histogram::new(SIZES),
+            stored: Counter::default(),
+            warned: Counter::default(),
+            failed: Counter::default(),
+            sweeps: Counter::default(),
+            swept: Counter::default(),
+            unswept: Counter::default(),
+        }
+    }
+}
+
+impl Meters {
+    /// Counts what became of parts.
+    pub(super) fn outcomes(&self, outcomes: &[Outcome]) {
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Stored { warning: None, .. } => self.stored.one(),
+                Outcome::Stored { .. } => self.warned.one(),
+                Outcome::Failed { .. } => self.failed.one(),
+            }
+        }
+    }
+}
+
+impl Archive {
+    /// Writes all counts, and how full everything is that has a limit.
+    pub fn write_meters(&self, out: &mut Exposition) {
+        let meters = &*self.meters;
+        out.family(
+            "stowage_store_stage_seconds",
+            Kind::Histogram,
+            "Time the stages of a store take: spool, walk and write for a part, settle and commit for a batch.",
+        );
+        for (stage, histogram) in [
+            ("spool", &meters.spool),
+            ("walk", &meters.walk),
+            ("write", &meters.write),
+            ("settle", &meters.settle),
+            ("commit", &meters.commit),
+        ] {
+            out.histogram(&[("stage", stage)], histogram);
+        }
+        out.family(
+            "stowage_store_batch_instances",
+            Kind::Histogram,
+            "Instances a store request hands over to be committed at a time.",
+        );
+        out.histogram(&[], &meters.batch);
+        out.family(
+            "stowage_store_instances_total",
+            Kind::Counter,
+            "Parts of store requests by what became of them.",
+        );
+        out.sample(&[("outcome", "stored")], meters.stored.get());
+        out.sample(&[("outcome", "stored_with_warning")], meters.warned.get());
+        out.sample(&[("outcome", "failed")], meters.failed.get());
+        self.write_limits(out);
+        self.write_cache(out);
+        self.write_pools(out);
+        out.family(
+            "stowage_sweeper_runs_total",
+            Kind::Counter,
+            "Runs of the sweeper on this node.",
+        );
+        out.sample(&[], meters.sweeps.get());
+        out.family(
+            "stowage_sweeper_blobs_total",
+            Kind::Counter,
+            "Blobs of deleted instances by what the sweeper made of them.",
+        );
+        out.sample(&[("outcome", "removed")], meters.swept.get());
+        out.sample(&[("outcome", "failed")], meters.unswept.get());
+    }
+
+    fn write_limits(&self, out: &mut Exposition) {
+        let (waiting, room) = self.committer.queue();
+        let spool = self.blobs.spooled();
+        let free =
+            |semaphore: &Semaphore, unit: usize| (semaphore.available_permits() * unit) as u64;
+        let limits = &self.limits;
+        let memory = limits.store_memory_bytes.max(MEMORY_UNIT) as u64;
+        let rows = [
+            ("commit_queue", waiting as u64, room as u64),
+            (
+                "store_memory_bytes",
+                memory.saturating_sub(free(&self.memory, MEMORY_UNIT)),
+                memory,
+            ),
+            (
+                "store_requests",
+                (limits.store_requests.max(1) as u64).saturating_sub(free(&self.stores, 1)),
+                limits.store_requests.max(1) as u64,
+            ),
+            (
+                "workers",
+                (self.workers as u64).saturating_sub(free(&self.work, 1)),
+                self.workers as u64,
+            ),
+            (
+                "codec_workers",
+                self.maker.busy() as u64,
+                self.maker.slots() as u64,
+            ),
+        ];
+        out.family(
+            "stowage_in_use",
+            Kind::Gauge,
+            "How much of something limited is in use now.",
+        );
+        for (what, used, _) in &rows {
+            out.sample(&[("what", what)], *used);
+        }
+        out.family("stowage_limit", Kind::Gauge, "How much of it there is.");
+        for (what, _, limit) in &rows {
+            out.sample(&[("what", what)], *limit);
+        }
+        out.single(
+            "stowage_spool_files",
+            Kind::Gauge,
+            "Files in the spool of this process.",
+            spool.files,
+        );
+        out.single(
+            "stowage_spool_bytes",
+            Kind::Gauge,
+            "Bytes in the spool of this process.",
+            spool.bytes,
+        );
+    }
+
+    fn write_cache(&self, out: &mut Exposition) {
+        let cache = self.maker.cached();
+        out.family(
+            "stowage_frame_cache_lookups_total",
+            Kind::Counter,
+            "Frames and pictures asked for, by whether they were there or being made.",
+        );
+        out.sample(
+            &[("result", "hit")],
+            cache.lookups.saturating_sub(cache.made),
+        );
+        out.sample(&[("result", "miss")], cache.made);
+        out.single(
+            "stowage_frame_cache_bytes",
+            Kind::Gauge,
+            "Bytes of frames and pictures that are kept.",
+            cache.bytes,
+        );
+        out.single(
+            "stowage_frame_cache_entries",
+            Kind::Gauge,
+            "Frames and pictures that are kept.",
+            cache.entries,
+        );
+    }
+
+    fn write_pools(&self, out: &mut Exposition) {
+        let pools = self.index.pools();
+        out.family(
+            "stowage_index_connections",
+            Kind::Gauge,
+            "Connections to the index, by pool and state.",
+        );
+        for pool in &pools {
+            let idle = pool.idle.min(pool.open);
+            let sample = |state, count: u32| ([("pool", pool.name), ("state", state)], count);
+            for (labels, count) in [
+                sample("busy", pool.open - idle),
+                sample("idle", idle),
+                sample("limit", pool.limit),
+            ] {
+                out.sample(&labels, u64::from(count));
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! `stowage import`: files of folders into the archive, with progress, a journal and a list of what was refused.
+//!
+//! Invariant: a line of the journal is written after its file is durably stored, so what a next run skips is stored.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{TOLD, Verdict, progress, say};
+use crate::archive::import::{Imported, files_below};
+use crate::archive::rules::Rules;
+use crate::archive::store::StoreOptions;
+use crate::config::{Config, ImportArgs};
+use crate::scope::{Partition, Visible};
+use crate::start::{StartError, open};
+
+/// Pause between two lines of progress where there is no terminal.
+const LINES: Duration = Duration::from_secs(10);
+
+/// A file to be imported.
+struct Found {
+    path: PathBuf,
+    bytes: u64,
+    /// Its line in the journal.
+    line: Vec<u8>,
+}
+
+/// `stowage import`.
+///
+/// # Errors
+/// When the stores cannot be used, or a path, the journal or the list cannot be read or written.
+pub async fn import(config: &Config, arguments: &ImportArgs) -> Result<Verdict, StartError> {
+    let files = files_below(&arguments.paths)
+        .map_err(|e| StartError::Config(format!("a path cannot be read: {e}")))?;
+    let mut journal = Journal::open(arguments.journal.as_deref())?;
+    let mut list = arguments.refused.as_deref().map(create).transpose()?;
+    let all = files.len();
+    let files: Vec<Found> = files
+        .into_iter()
+        .map(Found::new)
+        .filter(|file| !journal.has(&file.line))
+        .collect();
+    let skipped = all - files.len();
+    let archive = open(config).await?;
+    let options = StoreOptions {
+        partition: Partition::DEFAULT,
+        visible: Visible::All,
+        study: None,
+        rules: Rules::Standard,
+    };
+    let mut run = Run::new(&files);
+    let mut failure = None;
+    let mut paths = Vec::with_capacity(files.len());
+    // As the file was when it was found: one that changes while it is read is not done.
+    let mut lines = HashMap::new();
+    for file in files {
+        if journal.file.is_some() {
+            lines.insert(file.path.clone(), file.line);
+        }
+        paths.push(file.path);
+    }
+    let mut told = |imported: Imported| {
+        run.advance(imported.bytes);
+        let noted = match &imported.refused {
+            None => {
+                run.stored += 1;
+                journal.note(lines.remove(&imported.path))
+            }
+            Some(reason) => {
+                run.refuse(&imported.path, reason);
+                note_refused(list.as_mut(), &imported.path, reason)
+            }
+        };
+        if let Err(error) = noted {
+            failure.get_or_insert(error);
+        }
+    };
+    archive.import_files(paths, &options, &mut told).await?;
+    run.bar.finish_and_clear();
+    say(&format!(
+        "{} instances stored or found identical, {} files refused, {skipped} skipped by the journal, {} bytes read",
+        run.stored, run.refused, run.bytes
+    ));
+    if let Some(error) = failure {
+        return Err(StartError::Config(format!(
+            "the journal or the list of refused files cannot be written: {error}"
+        )));
+    }
+    Ok(if run.refused == 0 {
+        Verdict::Well
+    } else {
+        Verdict::Wrong
+    })
+}
+
+impl Found {
+    fn new(path: PathBuf) -> Self {
+        let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        let line = journal_line(&path);
+        Self { path, bytes, line }
+    }
+}
+
+/// How an import does.
+struct Run {
+    bar: ProgressBar,
+    files: usize,
+    total: u64,
+    done: usize,
+    stored: u64,
+    refused: usize,
+    bytes: u64,
+    begun: Instant,
+    told: Instant,
+}
+
+impl Run {
+    fn new(files: &[Found]) -> Self {
+        let total = files.iter().map(|file| file.bytes).sum();
+        let bar = progress(total, "");
+        let template = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left, {msg} files";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Self {
+            bar,
+            files: files.len(),
+            total,
+            done: 0,
+            stored: 0,
+            refused: 0,
+            bytes: 0,
+            begun: Instant::now(),
+            told: Instant::now(),
+        }
+    }
+
+    fn advance(&mut self, bytes: u64) {
+        self.done += 1;
+        self.bytes += bytes;
+        self.bar.inc(bytes);
+        self.bar
+            .set_message(format!("{}/{}", self.done, self.files));
+        if self.bar.is_hidden() && self.told.elapsed() >= LINES {
+            self.told = Instant::now();
+            let rate = self.bytes / self.begun.elapsed().as_secs().max(1);
+            let left = self.total.saturating_sub(self.bytes) / rate.max(1);
+            let (done, files, bytes) = (self.done, self.files, self.bytes);
+            tracing::info!(done, files, bytes, rate, seconds_left = left, "importing");
+        }
+    }
+
+    fn refuse(&mut self, path: &Path, reason: &str) {
+        self.refused += 1;
+        if self.refused <= TOLD {
+            self.bar
+                .suspend(|| say(&format!("{}: {reason}", path.display())));
+        }
+    }
+}
+
+/// What was imported by runs before.
+struct Journal {
+    done: HashSet<[u8; 32]>,
+    file: Option<File>,
+}
+
+impl Journal {
+    fn open(path: Option<&Path>) -> Result<Self, StartError> {
+        let mut done = HashSet::new();
+        let Some(path) = path else {
+            return Ok(Self { done, file: None });
+        };
+        let told = |e| {
+            StartError::Config(format!(
+                "the journal {} cannot be used: {e}",
+                path.display()
+            ))
+        };
+        let mut file = OpenOptions::new()
+            .create(true)
+            .read(true)
+            .append(true)
+            .open(path)
+            .map_err(told)?;
+        let mut cut = false;
+        for line in BufReader::new(&file).split(b'\n') {
+            let line = line.map_err(told)?;
+            cut = !line.is_empty();
+            done.insert(*blake3::hash(&line).as_bytes());
+        }
+        // A run that was killed may have left half a line; what follows must not be glued to it.
+        if cut {
+            file.write_all(b"\n").map_err(told)?;
+        }
+        Ok(Self {
+            done,
+            file: Some(file),
+        })
+    }
+
+    fn has(&self, line: &[u8]) -> bool {
+        !self.done.is_empty() && self.done.contains(blake3::hash(line).as_bytes())
+    }
+
+    fn note(&mut self, line: Option<Vec<u8>>) -> std::io::Result<()> {
+        let (Some(file), Some(mut line)) = (&mut self.file, line) else {
+            return Ok(());
+        };
+        line.push(b'\n');
+        file.write_all(&line)
+    }
+}
+
+/// A file as the journal names it: a file that changed since is another one.
+fn journal_line(path: &Path) -> Vec<u8> {
+    let metadata = std::fs::metadata(path);
+    let changed = metadata
+        .as_ref()
+        .ok()
+        .and_then(|m| m.modified().ok()?.duration_since(UNIX_EPOCH).ok())
+        .map_or(0, |since| since.as_nanos());
+    let length = metadata.map_or(0, |m| m.len());
+    let mut line = format!("{length}\t{changed}\t").into_bytes();
+    // A line break in a name would make two lines of it.
+    line.extend(path.as_os_str().as_bytes().iter().map(|b| match b {
+        b'\n' => b'?',
+        other => *other,
+    }));
+    line
+}
+
+fn create(path: &Path) -> Result<File, StartError> {
+    File::create(path).map_err(|e| {
+        StartError::Config(format!(
+            "the list of refused files {} cannot be written: {e}",
+            path.display()
+        ))
+    })
+}
+
+fn note_refused(list: Option<&mut File>, path: &Path, reason: &str) -> std::io::Result<()> {
+    let Some(list) = list else {
+        return Ok(());
+    };
+    let mut line = path.as_os_str().as_bytes().to_vec();
+    line.push(b'\t');
+    line.extend(reason.replace(['\n', '\t'], " ").into_bytes());
+    line.push(b'\n');
+    list.write_all(&line)
+}

@@ -1,0 +1,381 @@
+//! What is said of each handler beside its method and path: one row each.
+//!
+//! Invariant: every handler of the map has its row, and every row its handler (a test looks).
+
+/// What is said of a handler.
+#[derive(Debug)]
+pub(super) struct About {
+    /// Name of the handler's function.
+    pub(super) handler: &'static str,
+    /// Service it belongs to.
+    pub(super) group: &'static str,
+    /// What it does, in a few words.
+    pub(super) title: &'static str,
+    /// Media types of the request body.
+    pub(super) takes: &'static [&'static str],
+    /// Media types of the answer.
+    pub(super) gives: &'static [&'static str],
+    /// Statuses of success, with their meaning.
+    pub(super) statuses: &'static [(u16, &'static str)],
+    /// Query parameters.
+    pub(super) query: &'static [Parameter],
+}
+
+/// A query parameter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parameter {
+    /// Its name.
+    pub(super) name: &'static str,
+    /// What it does.
+    pub(super) meaning: &'static str,
+}
+
+const fn p(name: &'static str, meaning: &'static str) -> Parameter {
+    Parameter { name, meaning }
+}
+
+/// Stands for the attributes a search matches: any keyword or number is a parameter of its own.
+pub(super) const ATTRIBUTES: &str = "{attribute}";
+
+const ACCEPT: Parameter = p(
+    "accept",
+    "media type of the answer; outranks the header Accept",
+);
+const SEARCH: &[Parameter] = &[
+    p(
+        ATTRIBUTES,
+        "value to match, by keyword (PatientID) or number (00100020); ranges, lists of UIDs and the wildcards * and ? as PS3.18 §8.3.4 says",
+    ),
+    p(
+        "includefield",
+        "attributes to return beside the usual ones: keywords or numbers, separated by commas, or `all`",
+    ),
+    p("limit", "most results"),
+    p("offset", "results to skip"),
+    p(
+        "fuzzymatching",
+        "`true`: words of names match by their beginnings",
+    ),
+    ACCEPT,
+];
+const PICTURE: &[Parameter] = &[
+    ACCEPT,
+    p(
+        "viewport",
+        "width and height in pixels, then optionally x, y, width and height of the region shown",
+    ),
+    p(
+        "window",
+        "centre, width and function (linear, linear-exact, sigmoid)",
+    ),
+    p("quality", "1 to 100, for JPEG"),
+    p(
+        "annotation",
+        "`patient`, `technique` or both: text burned into the picture",
+    ),
+    p(
+        "iccprofile",
+        "`no`, `yes`, `srgb`, `adobergb`, `rommrgb` or `displayp3`",
+    ),
+];
+const THUMBNAIL: &[Parameter] = &[ACCEPT, p("viewport", "width and height in pixels")];
+const URI: &[Parameter] = &[
+    p("requestType", "`WADO`"),
+    p("studyUID", "Study Instance UID"),
+    p("seriesUID", "Series Instance UID"),
+    p("objectUID", "SOP Instance UID"),
+    p("contentType", "media type of the answer"),
+    p("transferSyntax", "transfer syntax of application/dicom"),
+    p("frameNumber", "frame to show, from 1"),
+    p("rows", "most rows of the picture"),
+    p("columns", "most columns of the picture"),
+    p("region", "left, top, right and bottom as parts of 1"),
+    p("windowCenter", "window centre"),
+    p("windowWidth", "window width"),
+    p("imageQuality", "1 to 100, for JPEG"),
+    p("annotation", "`patient`, `technique` or both"),
+    p(
+        "presentationUID",
+        "SOP Instance UID of a presentation state",
+    ),
+    p("presentationSeriesUID", "its Series Instance UID"),
+];
+const FEED: &[Parameter] = &[
+    p(
+        "offset",
+        "under /v1 the last sequence seen, else entries to skip",
+    ),
+    p("limit", "most entries"),
+    p("startTime", "entries from this time on (not under /v1)"),
+    p("endTime", "entries before this time (not under /v1)"),
+    p("includeMetadata", "`false` leaves the metadata out"),
+];
+
+const DICOM_JSON: &str = "application/dicom+json";
+const MULTI_DICOM: &str = "multipart/related; type=\"application/dicom\"";
+const MULTI_BYTES: &str = "multipart/related; type=\"application/octet-stream\"";
+const MULTI_XML: &str = "multipart/related; type=\"application/dicom+xml\"";
+const MULTI_JSON: &str = "multipart/related; type=\"application/dicom+json\"";
+const OBJECTS: &[&str] = &[
+    MULTI_DICOM,
+    "application/dicom",
+    "application/zip",
+    MULTI_BYTES,
+];
+const DATA_SETS: &[&str] = &[DICOM_JSON, MULTI_XML];
+const BYTES: &[&str] = &[MULTI_BYTES, "application/octet-stream"];
+const PICTURES: &[&str] = &[
+    "image/jpeg",
+    "image/png",
+    "image/gif",
+    "text/html",
+    "text/plain",
+    "application/pdf",
+    "video/mp4",
+];
+const JSON: &[&str] = &["application/json"];
+const OK: &[(u16, &str)] = &[(200, "done")];
+const FOUND: &[(u16, &str)] = &[
+    (
+        200,
+        "the results; under /dicom-web also when there are none",
+    ),
+    (204, "no results (under /v1 and /v2)"),
+];
+const CACHED: &[(u16, &str)] = &[(200, "as asked"), (304, "the client has it already")];
+const RANGED: &[(u16, &str)] = &[
+    (200, "as asked"),
+    (206, "the byte range asked for"),
+    (304, "the client has it already"),
+];
+
+/// A row that takes no body.
+const fn row(
+    handler: &'static str,
+    group: &'static str,
+    title: &'static str,
+    gives: &'static [&'static str],
+    statuses: &'static [(u16, &'static str)],
+    query: &'static [Parameter],
+) -> About {
+    About {
+        handler,
+        group,
+        title,
+        takes: &[],
+        gives,
+        statuses,
+        query,
+    }
+}
+
+/// Said of a handler that has no row; a test keeps it from being needed.
+static UNTOLD: About = row("undescribed", "Other", "Not described", &[], OK, &[]);
+
+/// Every row.
+pub(super) static ABOUT: &[About] = &[
+    About {
+        takes: &[MULTI_DICOM, "application/dicom", MULTI_JSON, MULTI_XML],
+        ..row(
+            "store_instances",
+            "Store",
+            "Store instances (STOW-RS)",
+            DATA_SETS,
+            &[
+                (200, "all are stored"),
+                (202, "some are stored, or with warnings"),
+                (409, "none is stored; the reasons are in the body"),
+            ],
+            &[],
+        )
+    },
+    row(
+        "search_studies",
+        "Search",
+        "Search for studies (QIDO-RS)",
+        DATA_SETS,
+        FOUND,
+        SEARCH,
+    ),
+    row(
+        "search_series",
+        "Search",
+        "Search for series (QIDO-RS)",
+        DATA_SETS,
+        FOUND,
+        SEARCH,
+    ),
+    row(
+        "search_instances",
+        "Search",
+        "Search for instances (QIDO-RS)",
+        DATA_SETS,
+        FOUND,
+        SEARCH,
+    ),
+    row(
+        "retrieve_instances",
+        "Retrieve",
+        "Retrieve the instances of a study, a series, or one (WADO-RS)",
+        OBJECTS,
+        CACHED,
+        &[ACCEPT],
+    ),
+    row(
+        "retrieve_metadata",
+        "Retrieve",
+        "Retrieve metadata",
+        DATA_SETS,
+        CACHED,
+        &[ACCEPT],
+    ),
+    row(
+        "retrieve_frames",
+        "Retrieve",
+        "Retrieve frames",
+        BYTES,
+        RANGED,
+        &[ACCEPT],
+    ),
+    row(
+        "retrieve_bulk",
+        "Retrieve",
+        "Retrieve one bulk data value",
+        BYTES,
+        RANGED,
+        &[ACCEPT],
+    ),
+    row(
+        "retrieve_all_bulk",
+        "Retrieve",
+        "Retrieve all bulk data",
+        BYTES,
+        CACHED,
+        &[ACCEPT],
+    ),
+    row(
+        "retrieve_pixel_data",
+        "Retrieve",
+        "Retrieve all pixel data",
+        BYTES,
+        CACHED,
+        &[ACCEPT],
+    ),
+    row(
+        "retrieve_rendered",
+        "Rendered",
+        "Show as a picture, a text or a film",
+        PICTURES,
+        CACHED,
+        PICTURE,
+    ),
+    row(
+        "retrieve_thumbnail",
+        "Rendered",
+        "Show as a small picture",
+        &["image/jpeg", "image/png"],
+        CACHED,
+        THUMBNAIL,
+    ),
+    row(
+        "retrieve_by_uri",
+        "URI service",
+        "Retrieve one instance by query (WADO-URI)",
+        &["application/dicom", "image/jpeg", "image/png", "image/gif"],
+        CACHED,
+        URI,
+    ),
+    row(
+        "delete_target",
+        "Delete",
+        "Delete a study, a series or an instance",
+        &[],
+        &[(204, "it is gone")],
+        &[],
+    ),
+    row(
+        "read_changes",
+        "Change feed",
+        "Read what changed",
+        JSON,
+        OK,
+        FEED,
+    ),
+    row(
+        "read_latest_change",
+        "Change feed",
+        "Read the newest change",
+        JSON,
+        OK,
+        &[p("includeMetadata", "`false` leaves the metadata out")],
+    ),
+    About {
+        takes: JSON,
+        ..row(
+            "add_tags",
+            "Extended query tags",
+            "Make attributes searchable",
+            JSON,
+            &[(202, "an operation indexes what is stored")],
+            &[],
+        )
+    },
+    row(
+        "list_tags",
+        "Extended query tags",
+        "List extended query tags",
+        JSON,
+        OK,
+        &[p("limit", "most tags"), p("offset", "tags to skip")],
+    ),
+    row(
+        "get_tag",
+        "Extended query tags",
+        "Get an extended query tag",
+        JSON,
+        OK,
+        &[],
+    ),
+    About {
+        takes: JSON,
+        ..row(
+            "update_tag",
+            "Extended query tags",
+            "Allow or forbid searches by a tag",
+            JSON,
+            OK,
+            &[],
+        )
+    },
+    row(
+        "delete_tag",
+        "Extended query tags",
+        "Remove an extended query tag",
+        &[],
+        &[(204, "it is gone")],
+        &[],
+    ),
+    row(
+        "list_tag_errors",
+        "Extended query tags",
+        "List instances whose value cannot be searched",
+        JSON,
+        OK,
+        &[p("limit", "most errors"), p("offset", "errors to skip")],
+    ),
+    row(
+        "get_operation",
+        "Operations",
+        "Get the state of a long-running operation",
+        JSON,
+        &[(200, "it is done"), (202, "it is under way")],
+        &[],
+    ),
+];
+
+/// What is said of the handler at `path`, such as `qido::search_studies`.
+pub(super) fn of(path: &str) -> &'static About {
+    let name = path.rsplit("::").next().unwrap_or(path).trim();
+    let found = ABOUT.iter().find(|about| about.handler == name);
+    found.unwrap_or(&UNTOLD)
+}

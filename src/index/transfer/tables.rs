@@ -1,0 +1,77 @@
+//! The tables of the index as plain rows: which columns they have, and how they are read and written whole.
+//!
+//! Invariant: every table but the leases is here with every column it has (a test asks both databases).
+
+/// What a column holds; each may be null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Int,
+    Float,
+    Text,
+    Blob,
+}
+
+/// A column.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Column {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+}
+
+/// A table.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    pub(super) columns: &'static [Column],
+    /// Reads every row.
+    pub(super) select: &'static str,
+    /// Reads one row, if there is one.
+    pub(super) any: &'static str,
+    /// Begins an insert.
+    pub(super) insert: &'static str,
+}
+
+macro_rules! tables {
+    ($($table:ident: $first:ident $first_kind:ident $(, $column:ident $kind:ident)*;)*) => {
+        /// Every table, those that others refer to first.
+        pub(super) const TABLES: &[Table] = &[$(Table {
+            name: stringify!($table),
+            columns: &[
+                Column { name: stringify!($first), kind: Kind::$first_kind }
+                $(, Column { name: stringify!($column), kind: Kind::$kind })*
+            ],
+            select: concat!("select ", stringify!($first) $(, ", ", stringify!($column))*, " from ", stringify!($table)),
+            any: concat!("select 1 as one from ", stringify!($table), " limit 1"),
+            insert: concat!("insert into ", stringify!($table), " (", stringify!($first) $(, ", ", stringify!($column))*, ")"),
+        },)*];
+    };
+}
+
+tables! {
+    study: id Int, partition Int, study_uid Text, version Int, newest Int, series_count Int, instance_count Int,
+        modalities Text, created Int, study_date Text, study_time Text, accession_number Text,
+        accession_number_norm Text, study_description Text, study_description_norm Text, patient_id Text,
+        patient_id_norm Text, issuer_of_patient_id Text, issuer_of_patient_id_norm Text, patient_birth_date Text,
+        patient_sex Text, patient_sex_norm Text, study_id Text, study_id_norm Text, attributes Text;
+    series: id Int, partition Int, study_row Int, series_uid Text, version Int, newest Int, instance_count Int,
+        created Int, series_date Text, modality Text, modality_norm Text, series_description Text,
+        series_description_norm Text, model_name Text, model_name_norm Text, body_part Text, body_part_norm Text,
+        series_number Int, pps_start_date Text, pps_start_time Text, attributes Text;
+    instance: watermark Int, partition Int, study_row Int, series_row Int, sop_instance_uid Text, sop_class_uid Text,
+        instance_number Int, transfer_syntax Text, created Int, blob_offset Int, blob_length Int, blob_hash Int,
+        digest Blob, blob_key Text, layout Text, pixel Text, attributes Text;
+    instance_content: watermark Int, bulk Text, frames Blob, metadata Blob;
+    study_name: id Int, partition Int, kind Int, study_row Int, text Text;
+    study_name_word: partition Int, kind Int, text Text, study_row Int;
+    change: sequence Int, time Int, partition Int, action Int, watermark Int, study_uid Text, series_uid Text,
+        sop_instance_uid Text, patient_id Text;
+    trash: blob_key Text, blob_hash Int, since Int, attempts Int;
+    operation: id Text, kind Text, status Text, created Int, updated Int, percent Int, position Int, resources Text,
+        results Text;
+    query_tag: id Int, path Text, private_creator Text, vr Text, level Int, status Text, query_enabled Int,
+        error_count Int, operation Text, created Int;
+    query_tag_value: id Int, tag Int, partition Int, study_row Int, series_row Int, watermark Int, part Int,
+        source Int, text Text, text_norm Text, number Float;
+    query_tag_error: id Int, tag Int, created Int, partition Int, watermark Int, study_uid Text, series_uid Text,
+        sop_instance_uid Text, message Text;
+}
