@@ -22,7 +22,7 @@ use super::error::{Face, HttpError, dress};
 pub use cors::{CorsConfig, Origins, OriginsError, cors};
 
 /// Smallest body worth compressing, in bytes.
-const MIN_COMPRESSED: u64 = 1024;
+pub(super) const MIN_COMPRESSED: u64 = 1024;
 /// Longest request id taken from a client.
 const MAX_REQUEST_ID: usize = 64;
 /// Header of the request id.

@@ -4,6 +4,7 @@
 
 pub mod accept;
 pub mod access;
+mod answers;
 mod array;
 pub mod audit;
 mod bulk;
@@ -46,6 +47,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::archive::Archive;
 use crate::auth::Authenticator;
 use access::Gate;
+use answers::Answers;
 use audit::AuditLog;
 use error::{HttpError, Slug};
 use layers::CorsConfig;
@@ -61,6 +63,7 @@ pub(crate) const DICOM_JSON: &str = "application/dicom+json";
 pub struct App {
     pub(crate) archive: Archive,
     pub(crate) links: LinksConfig,
+    answers: Answers,
 }
 
 /// One face of the server: the app and how this root answers.
@@ -83,7 +86,11 @@ pub fn router(
         audit: audit.clone(),
         links: links.clone(),
     };
-    let app = Arc::new(App { archive, links });
+    let app = Arc::new(App {
+        answers: Answers::new(archive.limits().metadata_cache_bytes),
+        archive,
+        links,
+    });
     let mut router = Router::new()
         .route("/", get(health::welcome))
         .route("/health/check", get(health::check_health))
