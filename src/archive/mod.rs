@@ -10,6 +10,7 @@ pub mod feed;
 pub mod fields;
 pub mod frames;
 pub mod import;
+mod opened;
 pub mod pixels;
 pub mod render;
 pub mod represent;
@@ -56,6 +57,8 @@ pub struct Archive {
     committer: Committer,
     /// Extended query tags as last read.
     tags: Arc<tags::TagCache>,
+    /// Rows and tables of instances.
+    opened: opened::Opened,
     /// Decoded and encoded frames.
     maker: pixels::Maker,
     /// Memory that all store requests may hold, in [`MEMORY_UNIT`]s.
@@ -88,6 +91,7 @@ impl Archive {
         Self {
             committer: Committer::start(index.clone()),
             tags: Arc::default(),
+            opened: opened::Opened::default(),
             maker: pixels::Maker::new(&limits),
             memory: Arc::new(Semaphore::new(
                 (limits.store_memory_bytes / MEMORY_UNIT).max(1),
@@ -112,7 +116,9 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::NotFound`] when the target does not exist in the scope.
     pub async fn delete(&self, scope: &Scope, target: &crate::dicom::uid::Target) -> Result<u64> {
-        match self.index.delete(scope, target).await? {
+        let removed = self.index.delete(scope, target).await?;
+        self.opened.forget();
+        match removed {
             0 => Err(ArchiveError::not_found(describe(target))),
             removed => Ok(removed),
         }

@@ -51,7 +51,7 @@ impl Archive {
     }
 
     /// A compressed instance as Explicit VR Little Endian; frames are decoded as they are sent.
-    async fn decoded_instance(&self, instance: OpenInstance) -> Result<Content> {
+    async fn decoded_instance(&self, instance: Arc<OpenInstance>) -> Result<Content> {
         let pixel = pixel(&instance)?;
         let first = self.samples(&instance, 1).await?;
         let shape = first.shape;
@@ -68,7 +68,7 @@ impl Archive {
             pixels: PixelEdit::Native { vr, frames, length },
         };
         let (segments, source) = self.planned(&instance.row, edits).await?;
-        let (archive, instance) = (self.clone(), Arc::new(instance));
+        let archive = self.clone();
         let frame = move |number: u32| {
             let (archive, instance) = (archive.clone(), instance.clone());
             async move {
@@ -81,7 +81,7 @@ impl Archive {
     }
 
     /// An instance in a compressed transfer syntax; the frames wait in the spool until all lengths are known.
-    async fn encoded_instance(&self, instance: OpenInstance, uid: &str) -> Result<Content> {
+    async fn encoded_instance(&self, instance: Arc<OpenInstance>, uid: &str) -> Result<Content> {
         let pixel = pixel(&instance)?;
         let frames = instance.frame_count();
         let spool = self.spool_file().await?;

@@ -1,7 +1,5 @@
 //! Bulk data by URI (PS3.18 §10.4.1.1.5): every `BulkDataURI` of a metadata answer resolves here.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
@@ -142,7 +140,7 @@ async fn all_values(
         .and_then(move |row| {
             let (archive, scope, links) = (archive.clone(), scope.clone(), links.clone());
             async move {
-                let instance = Arc::new(archive.open(&scope, &row.name).await?);
+                let instance = archive.open(&scope, &row.name).await?;
                 let base = links.instance(&row.name);
                 let paths: Vec<String> = instance
                     .bulk
