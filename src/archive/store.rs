@@ -16,7 +16,7 @@ use futures_util::stream::FuturesOrdered;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
-use super::commit::Written;
+use super::commit::{Coming, Written};
 use super::error::{ArchiveError, Result};
 use super::rules::{self, Rules, comment};
 use super::{Archive, MEMORY_UNIT};
@@ -33,6 +33,8 @@ use crate::scope::{Partition, Visible};
 const FLUSH: usize = 256;
 /// Bytes gathered for one write to the spool.
 const SPOOL_WRITE: usize = 1 << 20;
+/// Bytes of a spool file after which the disk is told to begin, so that it does not have everything before it at the end.
+const SPOOL_SYNC: usize = 32 << 20;
 /// Said of every instance outside of the sender's limits, whether its study exists or not.
 const NOT_YOURS: &str =
     "the token allows storing for certain patients or studies only, and this is none of them";
@@ -108,6 +110,8 @@ pub struct StoreRequest {
     outcomes: Vec<Outcome>,
     received: u64,
     parts: u64,
+    /// Set when only the last instances are left.
+    coming: Option<Coming>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -135,11 +139,19 @@ enum Held {
     Spool(Box<Spooling>),
 }
 
+/// A spool file that is written and hashed while the next bytes arrive.
 #[derive(Debug)]
 struct Spooling {
     file: SpoolFile,
     hasher: blake3::Hasher,
     gathered: Vec<u8>,
+    /// The room of the write before.
+    spare: Vec<u8>,
+    /// The write under way, which has hasher and room.
+    writing: Option<JoinHandle<Result<(blake3::Hasher, Vec<u8>)>>>,
+    /// The sync under way: a failure is told once only, so its result is always looked at.
+    syncing: Option<JoinHandle<std::io::Result<()>>>,
+    unsynced: usize,
 }
 
 enum Prepared {
@@ -177,6 +189,7 @@ impl Archive {
             outcomes: Vec::new(),
             received: 0,
             parts: 0,
+            coming: None,
             _slot: slot.map_err(|_| ArchiveError::Busy {
                 what: "store requests",
             })?,
@@ -245,7 +258,7 @@ impl StoreRequest {
         if let Held::Spool(spooling) = &mut part.held {
             spooling.gathered.extend_from_slice(&bytes);
             if spooling.gathered.len() >= SPOOL_WRITE {
-                return write_gathered(spooling).await;
+                return spooling.write_gathered().await;
             }
         }
         Ok(())
@@ -257,7 +270,7 @@ impl StoreRequest {
     /// When a batch that was ready could not be committed, or the spool fails.
     pub async fn end_part(&mut self, mut part: Part) -> Result<()> {
         if let Held::Spool(spooling) = &mut part.held {
-            write_gathered(spooling).await?;
+            spooling.finish().await?;
         }
         let most = self.archive.limits.store_concurrency.max(1) * self.archive.blobs.overlap();
         while self.pending.len() >= most {
@@ -273,11 +286,14 @@ impl StoreRequest {
         self.pending.push_back(tokio::spawn(async move {
             let walker = archive.clone();
             let walked = tokio::task::spawn_blocking(move || {
-                let _permit = permit;
-                walk_part(&walker, &options, part.held)
+                let walked = walk_part(&walker, &options, part.held);
+                drop(permit);
+                // Often there is no need to change threads again.
+                walked.map(|fit| write_at_once(&walker, fit))
             });
             match walked.await {
-                Ok(Ok(fit)) => write(&archive, *fit).await,
+                Ok(Ok(Ok(prepared))) => prepared,
+                Ok(Ok(Err(fit))) => write(&archive, *fit).await,
                 Ok(Err(outcome)) => Prepared::Done(*outcome),
                 Err(_) => lost_task(),
             }
@@ -304,6 +320,7 @@ impl StoreRequest {
     /// # Errors
     /// When the index could not take a batch: nothing of that batch is acknowledged.
     pub async fn finish(mut self) -> Result<Vec<Outcome>> {
+        self.coming = Some(self.archive.committer.announce());
         while !self.pending.is_empty() {
             self.take_one().await?;
         }
@@ -351,7 +368,8 @@ impl StoreRequest {
         let digests: Vec<Option<[u8; 32]>> = blobs.iter().map(Written::digest).collect();
         let keys = blobs.iter().map(Written::key);
         self.archive.blobs.settle(keys).await?;
-        let inserted = self.archive.committer.commit(blobs).await?;
+        let coming = self.coming.take();
+        let inserted = self.archive.committer.commit(blobs, coming).await?;
         for ((inserted, at), digest) in inserted.into_iter().zip(places).zip(digests) {
             match (inserted, waiting.get_mut(at)) {
                 (Inserted::Exists { digest: stored }, Some(outcome)) => {
@@ -369,17 +387,10 @@ impl StoreRequest {
     async fn spill(&self, held: Vec<u8>) -> Result<Spooling> {
         let blobs = self.archive.blobs.clone();
         let spooled = tokio::task::spawn_blocking(move || {
-            let spooling = Spooling {
-                file: blobs.spool()?,
-                hasher: blake3::Hasher::new(),
-                gathered: held,
-            };
-            Ok::<_, crate::blob::BlobError>(spooling)
+            Ok::<_, crate::blob::BlobError>(Spooling::new(blobs.spool()?, held))
         });
-        let mut spooling = spooled
-            .await
-            .map_err(|_| ArchiveError::Lost { what: "spool" })??;
-        write_gathered(&mut spooling).await?;
+        let mut spooling = spooled.await.map_err(|_| lost_spool())??;
+        spooling.write_gathered().await?;
         Ok(spooling)
     }
 }
@@ -408,30 +419,76 @@ fn reserve(
     true
 }
 
-async fn write_gathered(spooling: &mut Spooling) -> Result<()> {
-    // The spooling state travels to the blocking pool and back, so that nothing is shared.
-    let gathered = std::mem::take(&mut spooling.gathered);
-    let file = spooling
-        .file
-        .file()
-        .and_then(File::try_clone)
-        .map_err(spool_failure)?;
-    let mut hasher = std::mem::take(&mut spooling.hasher);
-    let wrote = tokio::task::spawn_blocking(move || {
-        let mut file = file;
-        file.write_all(&gathered).map_err(spool_failure)?;
-        hasher.update(&gathered);
-        let mut gathered = gathered;
-        gathered.clear();
-        Ok::<_, ArchiveError>((hasher, gathered))
-    });
-    let (hasher, gathered) = wrote
-        .await
-        .map_err(|_| ArchiveError::Lost { what: "spool" })??;
-    spooling.hasher = hasher;
-    spooling.gathered = gathered;
-    spooling.gathered.shrink_to(2 * SPOOL_WRITE);
-    Ok(())
+impl Spooling {
+    fn new(file: SpoolFile, held: Vec<u8>) -> Self {
+        Self {
+            file,
+            hasher: blake3::Hasher::new(),
+            gathered: held,
+            spare: Vec::new(),
+            writing: None,
+            syncing: None,
+            unsynced: 0,
+        }
+    }
+
+    /// Begins to write what was gathered, once the write before is done.
+    async fn write_gathered(&mut self) -> Result<()> {
+        self.written().await?;
+        let file = self.handle()?;
+        let room = std::mem::take(&mut self.spare);
+        let mut gathered = std::mem::replace(&mut self.gathered, room);
+        let mut hasher = std::mem::take(&mut self.hasher);
+        self.unsynced = self.unsynced.saturating_add(gathered.len());
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            let mut file = file;
+            file.write_all(&gathered).map_err(spool_failure)?;
+            hasher.update(&gathered);
+            gathered.clear();
+            gathered.shrink_to(2 * SPOOL_WRITE);
+            Ok((hasher, gathered))
+        }));
+        if self.unsynced >= SPOOL_SYNC {
+            self.synced().await?;
+            let file = self.handle()?;
+            self.unsynced = 0;
+            self.syncing = Some(tokio::task::spawn_blocking(move || file.sync_data()));
+        }
+        Ok(())
+    }
+
+    /// Writes what is left and waits until all is written and hashed.
+    async fn finish(&mut self) -> Result<()> {
+        self.write_gathered().await?;
+        self.written().await?;
+        self.synced().await
+    }
+
+    async fn written(&mut self) -> Result<()> {
+        if let Some(writing) = self.writing.take() {
+            (self.hasher, self.spare) = writing.await.map_err(|_| lost_spool())??;
+        }
+        Ok(())
+    }
+
+    async fn synced(&mut self) -> Result<()> {
+        match self.syncing.take() {
+            Some(syncing) => syncing
+                .await
+                .map_err(|_| lost_spool())?
+                .map_err(spool_failure),
+            None => Ok(()),
+        }
+    }
+
+    fn handle(&self) -> Result<File> {
+        let handle = self.file.file().and_then(File::try_clone);
+        handle.map_err(spool_failure)
+    }
+}
+
+fn lost_spool() -> ArchiveError {
+    ArchiveError::Lost { what: "spool" }
 }
 
 fn spool_failure(source: std::io::Error) -> ArchiveError {
@@ -601,13 +658,28 @@ fn walk_source(
 
 /// Makes the blob of a part.
 async fn write(archive: &Archive, fit: Fit) -> Prepared {
-    let Fit {
-        new,
-        warning,
-        payload,
-        _permits,
-    } = fit;
-    if let Err(error) = archive.blobs.store(&new.place.key, payload).await {
+    let stored = archive.blobs.store(&fit.new.place.key, fit.payload).await;
+    written(archive, fit.new, fit.warning, stored)
+}
+
+/// Makes the blob of a part on this thread, which may block; gives the part back when others have to go first.
+fn write_at_once(archive: &Archive, mut fit: Box<Fit>) -> std::result::Result<Prepared, Box<Fit>> {
+    match archive.blobs.store_at_once(&fit.new.place.key, fit.payload) {
+        Ok(stored) => Ok(written(archive, fit.new, fit.warning, stored)),
+        Err(payload) => {
+            fit.payload = payload;
+            Err(fit)
+        }
+    }
+}
+
+fn written(
+    archive: &Archive,
+    new: NewInstance,
+    warning: Option<u16>,
+    stored: crate::blob::Result<()>,
+) -> Prepared {
+    if let Err(error) = stored {
         tracing::error!(
             error = &error as &dyn std::error::Error,
             "a part could not be written"
