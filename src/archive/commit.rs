@@ -131,7 +131,7 @@ impl Committer {
             .send(Submission {
                 written,
                 answer,
-                coming: coming,
+                coming,
             })
             .await
             .map_err(|_| lost(()))?;
