@@ -33,8 +33,6 @@ use crate::scope::{Partition, Visible};
 const FLUSH: usize = 256;
 /// Bytes gathered for one write to the spool.
 const SPOOL_WRITE: usize = 1 << 20;
-/// Bytes of a spool file after which the disk is told to begin, so that it does not have everything before it at the end.
-const SPOOL_SYNC: usize = 32 << 20;
 /// Said of every instance outside of the sender's limits, whether its study exists or not.
 const NOT_YOURS: &str =
     "the token allows storing for certain patients or studies only, and this is none of them";
@@ -139,6 +137,9 @@ enum Held {
     Spool(Box<Spooling>),
 }
 
+/// A write to the spool under way, which ends with the hasher and its emptied room.
+type Writing = JoinHandle<Result<(blake3::Hasher, Vec<u8>)>>;
+
 /// A spool file that is written and hashed while the next bytes arrive.
 #[derive(Debug)]
 struct Spooling {
@@ -148,10 +149,7 @@ struct Spooling {
     /// The room of the write before.
     spare: Vec<u8>,
     /// The write under way, which has hasher and room.
-    writing: Option<JoinHandle<Result<(blake3::Hasher, Vec<u8>)>>>,
-    /// The sync under way: a failure is told once only, so its result is always looked at.
-    syncing: Option<JoinHandle<std::io::Result<()>>>,
-    unsynced: usize,
+    writing: Option<Writing>,
 }
 
 enum Prepared {
@@ -427,19 +425,17 @@ impl Spooling {
             gathered: held,
             spare: Vec::new(),
             writing: None,
-            syncing: None,
-            unsynced: 0,
         }
     }
 
     /// Begins to write what was gathered, once the write before is done.
     async fn write_gathered(&mut self) -> Result<()> {
         self.written().await?;
-        let file = self.handle()?;
+        let file = self.file.file().and_then(File::try_clone);
+        let file = file.map_err(spool_failure)?;
         let room = std::mem::take(&mut self.spare);
         let mut gathered = std::mem::replace(&mut self.gathered, room);
         let mut hasher = std::mem::take(&mut self.hasher);
-        self.unsynced = self.unsynced.saturating_add(gathered.len());
         self.writing = Some(tokio::task::spawn_blocking(move || {
             let mut file = file;
             file.write_all(&gathered).map_err(spool_failure)?;
@@ -448,20 +444,13 @@ impl Spooling {
             gathered.shrink_to(2 * SPOOL_WRITE);
             Ok((hasher, gathered))
         }));
-        if self.unsynced >= SPOOL_SYNC {
-            self.synced().await?;
-            let file = self.handle()?;
-            self.unsynced = 0;
-            self.syncing = Some(tokio::task::spawn_blocking(move || file.sync_data()));
-        }
         Ok(())
     }
 
     /// Writes what is left and waits until all is written and hashed.
     async fn finish(&mut self) -> Result<()> {
         self.write_gathered().await?;
-        self.written().await?;
-        self.synced().await
+        self.written().await
     }
 
     async fn written(&mut self) -> Result<()> {
@@ -469,21 +458,6 @@ impl Spooling {
             (self.hasher, self.spare) = writing.await.map_err(|_| lost_spool())??;
         }
         Ok(())
-    }
-
-    async fn synced(&mut self) -> Result<()> {
-        match self.syncing.take() {
-            Some(syncing) => syncing
-                .await
-                .map_err(|_| lost_spool())?
-                .map_err(spool_failure),
-            None => Ok(()),
-        }
-    }
-
-    fn handle(&self) -> Result<File> {
-        let handle = self.file.file().and_then(File::try_clone);
-        handle.map_err(spool_failure)
     }
 }
 
