@@ -472,6 +472,14 @@ pub struct Limits {
         global = true
     )]
     pub frame_cache_bytes: u64,
+    /// Bytes of metadata answers kept for those who ask next; 0 keeps none.
+    #[arg(
+        long,
+        env = "STOWAGE_METADATA_CACHE_BYTES",
+        default_value_t = 64 << 20,
+        global = true
+    )]
+    pub metadata_cache_bytes: u64,
     /// Largest decoded frame, in bytes.
     #[arg(long, env = "STOWAGE_MAX_FRAME_BYTES", default_value_t = 512 << 20, global = true)]
     pub max_frame_bytes: usize,

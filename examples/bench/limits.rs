@@ -11,6 +11,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 use sqlx::{Row, Sqlite};
 use stowage::scope::Partition;
 
+use crate::table::Done;
+
 /// Writes a file in pieces and makes its bytes durable.
 pub(crate) fn write_file<'b>(
     path: &Path,
@@ -81,15 +83,14 @@ pub(crate) enum Bare {
     Page,
 }
 
-/// Runs a statement for `time` on `clients` tasks, each value in turn; rows are read into owned text. Returns runs a
-/// second.
+/// Runs a statement for `time` on `clients` tasks, each value in turn; rows are read into owned text.
 pub(crate) async fn sql(
     pool: &sqlx::Pool<Sqlite>,
     bare: Bare,
     values: &[String],
     clients: usize,
     time: Duration,
-) -> sqlx::Result<f64> {
+) -> sqlx::Result<Done> {
     let text = match bare {
         Bare::StudyUid => {
             "select study_uid, attributes, modalities, series_count, instance_count from study \
@@ -123,5 +124,8 @@ pub(crate) async fn sql(
         Ok::<_, sqlx::Error>(())
     };
     futures_util::future::try_join_all((0..clients).map(|_| client())).await?;
-    Ok(done.into_inner() as f64 / start.elapsed().as_secs_f64())
+    Ok(Done {
+        work: done.into_inner() as f64,
+        seconds: start.elapsed().as_secs_f64(),
+    })
 }

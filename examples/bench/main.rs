@@ -86,8 +86,10 @@ fn main() -> Outcome<()> {
     let arguments = Arguments::parse();
     std::fs::create_dir_all(&arguments.work)?;
     let cores = std::thread::available_parallelism()?;
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or("unknown");
     table::note(&format!(
-        "{cores} cores, scale {}, {} rounds; memory in MiB\n",
+        "{cores} cores, scale {}, {} rounds; memory in MiB; load of the machine at the start {load}\n",
         arguments.scale, arguments.rounds
     ))?;
     table::head()?;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::client::{Base, Connection, fetch, load};
 use crate::corpus::{self, Uids};
-use crate::servers::{self, Nginx};
+use crate::servers::{self, Nginx, Server};
 use crate::storing::{Large, Request};
-use crate::{Arguments, Outcome, table};
+use crate::table::{self, Actor, Done, Task};
+use crate::{Arguments, Outcome};
 
 const FILES: &str = "Accept: multipart/related; type=\"application/dicom\"; transfer-syntax=*\r\n";
 const FRAMES: &str =
@@ -50,6 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome<()> {
     let idle = server.reset_peak()?;
     let reader = Reader {
         arguments,
+        server: &server,
         bases,
         nginx,
     };
@@ -87,6 +89,7 @@ fn fill(base: &Base, slices: u64) -> Result<()> {
 
 struct Reader<'a> {
     arguments: &'a Arguments,
+    server: &'a Server,
     bases: Vec<Base>,
     nginx: Nginx,
 }
@@ -125,31 +128,43 @@ impl Reader<'_> {
         prebuilt: &[String],
     ) -> Result<()> {
         let time = Duration::from_millis(self.arguments.millis);
-        let rate = move |base: &Base, paths: &[String], headers: &str| {
+        let run = move |base: &Base, paths: &[String], headers: &str| {
             let done = load(base, paths, headers, clients, time)?;
-            Ok(match unit {
+            let work = match unit {
                 Unit::Megabytes => done.bytes as f64 / 1e6,
                 Unit::Requests => done.requests as f64,
-            } / done.seconds)
+            };
+            Ok(Done {
+                work,
+                seconds: done.seconds,
+            })
         };
-        let mut actors: Vec<table::Actor<'_>> = Vec::new();
+        let mut actors: Vec<Actor<'_>> = Vec::new();
         for base in &self.bases {
-            actors.push((
-                base.name.clone(),
-                Box::new(move |_| rate(base, paths, headers)),
-            ));
+            actors.push(Actor {
+                name: base.name.clone(),
+                cpu: self.server.cpu_of(base),
+                run: Box::new(move |_| run(base, paths, headers)),
+            });
         }
-        let nginx = &self.nginx.server.base;
-        actors.push((
-            "nginx".to_owned(),
-            Box::new(move |_| rate(nginx, prebuilt, "")),
-        ));
+        let nginx = &self.nginx.server;
+        actors.push(Actor {
+            name: "nginx".to_owned(),
+            cpu: nginx.cpu_of(&nginx.base),
+            run: Box::new(move |_| run(&nginx.base, prebuilt, "")),
+        });
         let unit = match unit {
             Unit::Megabytes => "MB/s",
             Unit::Requests => "requests/s",
         };
-        table::measure(what, unit, goal, self.arguments.rounds, &mut actors)?;
-        Ok(())
+        let rounds = self.arguments.rounds;
+        let task = Task {
+            what,
+            unit,
+            goal,
+            rounds,
+        };
+        table::measure(task, &mut actors)
     }
 
     fn studies(&self) -> Result<()> {
@@ -198,16 +213,25 @@ impl Reader<'_> {
     fn against_single(&self, large: &[String], single: &[String]) -> Result<()> {
         let time = Duration::from_millis(self.arguments.millis);
         for base in &self.bases {
-            let rate = |paths: &[String]| {
-                let done = load(base, paths, FRAMES, 8, time)?;
-                Ok(done.requests as f64 / done.seconds)
+            let actor = |name: &str, paths| Actor {
+                name: name.to_owned(),
+                cpu: self.server.cpu_of(base),
+                run: Box::new(move |_| {
+                    let done = load(base, paths, FRAMES, 8, time)?;
+                    Ok(Done {
+                        work: done.requests as f64,
+                        seconds: done.seconds,
+                    })
+                }),
             };
-            let mut actors: Vec<table::Actor<'_>> = vec![
-                (base.name.clone(), Box::new(|_| rate(large))),
-                ("single-frame".to_owned(), Box::new(|_| rate(single))),
-            ];
-            let what = "Frame at random of the large object";
-            table::measure(what, "requests/s", 0.9, self.arguments.rounds, &mut actors)?;
+            let mut actors = [actor(&base.name, large), actor("single-frame", single)];
+            let task = Task {
+                what: "Frame at random of the large object",
+                unit: "requests/s",
+                goal: 0.9,
+                rounds: self.arguments.rounds,
+            };
+            table::measure(task, &mut actors)?;
         }
         Ok(())
     }

@@ -10,7 +10,8 @@ use tokio::runtime::Runtime;
 
 use crate::client::{fetch, load};
 use crate::limits::Bare;
-use crate::{Arguments, Outcome, generate, limits, servers, table};
+use crate::table::{self, Actor, Done, Task};
+use crate::{Arguments, Outcome, generate, limits, servers};
 
 /// Clients that search at the same time.
 const CLIENTS: usize = 4;
@@ -80,29 +81,37 @@ fn searches(arguments: &Arguments, runtime: &Runtime, data: &Path, studies: u64)
                 .collect(),
         };
         let (pool, paths) = (&pool, &paths);
-        let mut actors: Vec<table::Actor<'_>> = Vec::new();
+        let mut actors: Vec<Actor<'_>> = Vec::new();
         for base in arguments.bases(&server.base)? {
-            let name = base.name.clone();
+            let (name, cpu) = (base.name.clone(), server.cpu_of(&base));
             let search = move |_| {
-                let done = load(
-                    &base,
-                    paths,
-                    "Accept: application/dicom+json\r\n",
-                    CLIENTS,
-                    time,
-                )?;
-                Ok(done.requests as f64 / done.seconds)
+                let json = "Accept: application/dicom+json\r\n";
+                let done = load(&base, paths, json, CLIENTS, time)?;
+                Ok(Done {
+                    work: done.requests as f64,
+                    seconds: done.seconds,
+                })
             };
-            actors.push((name, Box::new(search)));
+            let run = Box::new(search);
+            actors.push(Actor { name, cpu, run });
         }
         let sql = move |_| {
             runtime
                 .block_on(limits::sql(pool, bare, values, CLIENTS, time))
                 .map_err(Error::other)
         };
-        actors.push(("bare SQL".to_owned(), Box::new(sql)));
-        let what = format!("QIDO {name}, {CLIENTS} clients, {studies} studies");
-        table::measure(&what, "requests/s", 0.5, arguments.rounds, &mut actors)?;
+        actors.push(Actor {
+            name: "bare SQL".to_owned(),
+            cpu: Some(Box::new(|| Ok(0.0))),
+            run: Box::new(sql),
+        });
+        let task = Task {
+            what: &format!("QIDO {name}, {CLIENTS} clients, {studies} studies"),
+            unit: "requests/s",
+            goal: 0.5,
+            rounds: arguments.rounds,
+        };
+        table::measure(task, &mut actors)?;
     }
     table::note(&format!(
         "| QIDO above: memory idle {idle:.0}, peak {:.0} |",

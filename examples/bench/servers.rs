@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::client::{Base, Connection};
+use crate::table;
 
 /// A running process; it is ended when this is dropped.
 pub(crate) struct Server {
@@ -75,6 +76,19 @@ impl Server {
     /// Peak resident memory, in MiB.
     pub(crate) fn peak(&self) -> Result<f64> {
         self.memory("VmHWM:")
+    }
+
+    /// Processor time used so far by the process and those it started, in seconds.
+    pub(crate) fn cpu(&self) -> Result<f64> {
+        let id = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
+        let workers = children.split_whitespace().map(table::cpu_seconds);
+        Ok(table::cpu_seconds(&id.to_string())? + workers.sum::<Result<f64>>()?)
+    }
+
+    /// The same as a meter, when `base` is this server; what runs elsewhere cannot be metered.
+    pub(crate) fn cpu_of<'a>(&'a self, base: &Base) -> Option<Box<dyn Fn() -> Result<f64> + 'a>> {
+        (base.address == self.base.address).then(|| Box::new(|| self.cpu()) as Box<_>)
     }
 
     fn memory(&self, field: &str) -> Result<f64> {

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use crate::client::{Base, Connection};
 use crate::corpus::{self, File, Uids};
 use crate::servers::{self, Server};
-use crate::{Arguments, Outcome, limits, table};
+use crate::table::{self, Actor, Done, Task};
+use crate::{Arguments, Outcome, limits};
 
 const BOUNDARY: &str = "bench-boundary-b3e1f0";
 const PART: &str = "--bench-boundary-b3e1f0\r\nContent-Type: application/dicom\r\n\r\n";
@@ -181,7 +182,7 @@ fn groups(
     let payload: usize = requests.iter().map(|r| locked(r).payload()).sum();
     let megabytes = payload as f64 / 1e6;
     let folder = arguments.work.join("written");
-    let mut actors: Vec<table::Actor<'_>> = Vec::new();
+    let mut actors: Vec<Actor<'_>> = Vec::new();
     let requests = &requests;
     for base in arguments.bases(&server.base)? {
         let store = move |_| {
@@ -200,22 +201,34 @@ fn groups(
                     .collect();
                 join(running)
             })?;
-            Ok(megabytes / start.elapsed().as_secs_f64())
+            Ok(Done {
+                work: megabytes,
+                seconds: start.elapsed().as_secs_f64(),
+            })
         };
-        actors.push((base_name(arguments, actors.len()), Box::new(store)));
+        actors.push(actor(&base_name(arguments, actors.len()), store));
     }
     let write = move |_| {
         let held: Vec<_> = requests.iter().map(locked).collect();
         let groups: Vec<Vec<&[u8]>> = held.iter().map(|request| request.files()).collect();
-        Ok(megabytes / limits::write_groups(&folder, &groups)?)
+        Ok(Done {
+            work: megabytes,
+            seconds: limits::write_groups(&folder, &groups)?,
+        })
     };
-    actors.push(("write+fsync".to_owned(), Box::new(write)));
+    actors.push(actor("write+fsync", write));
     let what = if arguments.scale < 1.0 {
         format!("STOW {what} (here {count})")
     } else {
         format!("STOW {what}")
     };
-    table::measure(&what, "MB/s", goal, arguments.rounds, &mut actors)?;
+    let task = Task {
+        what: &what,
+        unit: "MB/s",
+        goal,
+        rounds: arguments.rounds,
+    };
+    table::measure(task, &mut actors)?;
     Ok(())
 }
 
@@ -230,7 +243,7 @@ fn singles(arguments: &Arguments, server: &Server, what: &str, file: &File) -> O
     let time = Duration::from_millis(arguments.millis);
     let folder = arguments.work.join("written");
     let sample = file.bytes.clone();
-    let mut actors: Vec<table::Actor<'_>> = Vec::new();
+    let mut actors: Vec<Actor<'_>> = Vec::new();
     for base in arguments.bases(&server.base)? {
         let file = file.clone();
         let store = move |_| {
@@ -250,7 +263,7 @@ fn singles(arguments: &Arguments, server: &Server, what: &str, file: &File) -> O
                 },
             )
         };
-        actors.push((base_name(arguments, actors.len()), Box::new(store)));
+        actors.push(actor(&base_name(arguments, actors.len()), store));
     }
     let write = move |_| {
         fs::create_dir_all(&folder)?;
@@ -272,16 +285,31 @@ fn singles(arguments: &Arguments, server: &Server, what: &str, file: &File) -> O
         fs::remove_dir_all(&folder)?;
         rate
     };
-    actors.push(("write+fsync".to_owned(), Box::new(write)));
-    table::measure(what, "instances/s", 0.5, arguments.rounds, &mut actors)?;
+    actors.push(actor("write+fsync", write));
+    let task = Task {
+        what,
+        unit: "instances/s",
+        goal: 0.5,
+        rounds: arguments.rounds,
+    };
+    table::measure(task, &mut actors)?;
     Ok(())
 }
 
-/// Four clients that each repeat `step` for `time`; steps a second.
+/// The disk is the limit here, so processor time tells nothing.
+fn actor<'a>(name: &str, run: impl FnMut(usize) -> Result<Done> + 'a) -> Actor<'a> {
+    Actor {
+        name: name.to_owned(),
+        cpu: None,
+        run: Box::new(run),
+    }
+}
+
+/// Four clients that each repeat `step` for `time`.
 fn clients<S>(
     time: Duration,
     step: impl Fn(u64, u64, &mut Option<S>) -> Result<()> + Sync,
-) -> Result<f64> {
+) -> Result<Done> {
     let done = AtomicU64::new(0);
     let start = Instant::now();
     std::thread::scope(|scope| {
@@ -301,7 +329,10 @@ fn clients<S>(
             .collect();
         join(running)
     })?;
-    Ok(done.into_inner() as f64 / start.elapsed().as_secs_f64())
+    Ok(Done {
+        work: done.into_inner() as f64,
+        seconds: start.elapsed().as_secs_f64(),
+    })
 }
 
 fn join(running: Vec<std::thread::ScopedJoinHandle<'_, Result<()>>>) -> Result<()> {
@@ -370,7 +401,7 @@ fn large(arguments: &Arguments, server: &Server, frames: u32) -> Outcome<()> {
     let megabytes = object.borrow().length() as f64 / 1e6;
     let peak = RefCell::new(0.0_f64);
     let peak = &peak;
-    let mut actors: Vec<table::Actor<'_>> = Vec::new();
+    let mut actors: Vec<Actor<'_>> = Vec::new();
     for base in arguments.bases(&server.base)? {
         let own = base.name == server.base.name;
         let store = move |_| {
@@ -384,9 +415,12 @@ fn large(arguments: &Arguments, server: &Server, frames: u32) -> Outcome<()> {
                 let most = peak.borrow().max(above);
                 *peak.borrow_mut() = most;
             }
-            Ok(megabytes / seconds)
+            Ok(Done {
+                work: megabytes,
+                seconds,
+            })
         };
-        actors.push((base_name(arguments, actors.len()), Box::new(store)));
+        actors.push(actor(&base_name(arguments, actors.len()), store));
     }
     let folder = arguments.work.join("written");
     let write = move |_| {
@@ -397,12 +431,20 @@ fn large(arguments: &Arguments, server: &Server, frames: u32) -> Outcome<()> {
         limits::sync_folder(&folder)?;
         let seconds = start.elapsed().as_secs_f64();
         fs::remove_file(&path)?;
-        Ok(megabytes / seconds)
+        Ok(Done {
+            work: megabytes,
+            seconds,
+        })
     };
-    actors.push(("write+fsync".to_owned(), Box::new(write)));
+    actors.push(actor("write+fsync", write));
     let what = format!("STOW one object of {megabytes:.0} MB");
-    let rounds = arguments.rounds.min(3);
-    table::measure(&what, "MB/s", 0.6, rounds, &mut actors)?;
+    let task = Task {
+        what: &what,
+        unit: "MB/s",
+        goal: 0.6,
+        rounds: arguments.rounds.min(3),
+    };
+    table::measure(task, &mut actors)?;
     drop(actors);
     table::note(&format!(
         "| {what}: peak memory above idle {:.0} (goal < 100) |",

@@ -4,8 +4,11 @@
 //! row names it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use super::error::{ArchiveError, Result};
 use crate::blob::Blobs;
@@ -16,6 +19,8 @@ use crate::index::{Index, IndexError, Inserted, NewInstance};
 const BATCH: usize = 512;
 /// Submissions waiting for the next transaction.
 const QUEUE: usize = 1024;
+/// How long a transaction waits for instances that were announced.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// A durable blob that has no row yet; dropping it removes the blob.
 #[derive(Debug)]
@@ -65,12 +70,25 @@ type Answer = std::result::Result<Vec<Inserted>, Arc<IndexError>>;
 struct Submission {
     written: Vec<Written>,
     answer: oneshot::Sender<Answer>,
+    /// No longer announced once it is taken from the queue.
+    coming: Option<Coming>,
 }
 
 /// Hands instances to the task that commits.
 #[derive(Debug, Clone)]
 pub struct Committer {
     queue: mpsc::Sender<Submission>,
+    coming: Arc<AtomicUsize>,
+}
+
+/// Says that instances will be handed over soon, until it is dropped.
+#[derive(Debug)]
+pub struct Coming(Arc<AtomicUsize>);
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl std::fmt::Debug for Submission {
@@ -84,8 +102,16 @@ impl Committer {
     #[must_use]
     pub fn start(index: Arc<dyn Index>) -> Self {
         let (queue, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(run(index, receiver));
-        Self { queue }
+        let coming = Arc::new(AtomicUsize::new(0));
+        tokio::spawn(run(index, receiver, coming.clone()));
+        Self { queue, coming }
+    }
+
+    /// Says that instances will come soon, so that a transaction that could begin waits a little for them.
+    #[must_use]
+    pub fn announce(&self) -> Coming {
+        self.coming.fetch_add(1, Ordering::Relaxed);
+        Coming(self.coming.clone())
     }
 
     /// How many submissions wait, and how many can.
@@ -99,14 +125,22 @@ impl Committer {
     ///
     /// # Errors
     /// When the index failed: none of the instances can be relied on then.
-    pub async fn commit(&self, written: Vec<Written>) -> Result<Vec<Inserted>> {
+    pub async fn commit(
+        &self,
+        written: Vec<Written>,
+        coming: Option<Coming>,
+    ) -> Result<Vec<Inserted>> {
         if written.is_empty() {
             return Ok(Vec::new());
         }
         let (answer, result) = oneshot::channel();
         let lost = |()| ArchiveError::Lost { what: "commit" };
         self.queue
-            .send(Submission { written, answer })
+            .send(Submission {
+                written,
+                answer,
+                coming,
+            })
             .await
             .map_err(|_| lost(()))?;
         match result.await {
@@ -117,18 +151,43 @@ impl Committer {
     }
 }
 
-async fn run(index: Arc<dyn Index>, mut queue: mpsc::Receiver<Submission>) {
+async fn run(
+    index: Arc<dyn Index>,
+    mut queue: mpsc::Receiver<Submission>,
+    coming: Arc<AtomicUsize>,
+) {
     while let Some(first) = queue.recv().await {
-        let mut count = first.written.len();
-        let mut submissions = vec![first];
-        // While one transaction runs the next ones gather here, so no timer is needed.
-        while count < BATCH
-            && let Ok(next) = queue.try_recv()
-        {
-            count += next.written.len();
-            submissions.push(next);
-        }
+        let submissions = gather(first, &mut queue, &coming).await;
         commit_together(&index, submissions).await;
+    }
+}
+
+/// Takes what is in the queue, and what is announced if it comes in time: a sync of the disk costs more than the wait.
+async fn gather(
+    first: Submission,
+    queue: &mut mpsc::Receiver<Submission>,
+    coming: &AtomicUsize,
+) -> Vec<Submission> {
+    let end = Instant::now() + GATHER;
+    let mut count = first.written.len();
+    let mut submissions = vec![first.arrived()];
+    while count < BATCH {
+        let next = match queue.try_recv() {
+            Ok(next) => Some(next),
+            Err(_) if coming.load(Ordering::Relaxed) == 0 => None,
+            Err(_) => timeout_at(end, queue.recv()).await.ok().flatten(),
+        };
+        let Some(next) = next else { break };
+        count += next.written.len();
+        submissions.push(next.arrived());
+    }
+    submissions
+}
+
+impl Submission {
+    fn arrived(mut self) -> Self {
+        drop(self.coming.take());
+        self
     }
 }
 
@@ -211,4 +270,48 @@ fn settle(submission: Submission, result: Answer) {
     fault::point("commit.settled");
     // The client may have gone; what was committed stays.
     let _ = submission.answer.send(result);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn submission(coming: Option<Coming>) -> Submission {
+        let (answer, _) = oneshot::channel();
+        Submission {
+            written: Vec::new(),
+            answer,
+            coming,
+        }
+    }
+
+    fn announced(count: &Arc<AtomicUsize>) -> Coming {
+        count.fetch_add(1, Ordering::Relaxed);
+        Coming(count.clone())
+    }
+
+    #[tokio::test]
+    async fn a_transaction_waits_for_what_is_announced() {
+        let coming = Arc::new(AtomicUsize::new(0));
+        let (sender, mut queue) = mpsc::channel(QUEUE);
+        let first = submission(Some(announced(&coming)));
+        let second = submission(Some(announced(&coming)));
+        tokio::spawn(async move { sender.send(second).await });
+        let gathered = gather(first, &mut queue, &coming).await;
+        assert_eq!(gathered.len(), 2);
+        assert_eq!(coming.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_does_not_wait_for_what_never_comes() {
+        let coming = Arc::new(AtomicUsize::new(0));
+        let (sender, mut queue) = mpsc::channel(QUEUE);
+        let broken = announced(&coming);
+        let gathered = gather(submission(None), &mut queue, &coming).await;
+        assert_eq!(gathered.len(), 1);
+        drop(broken);
+        sender.try_send(submission(None)).unwrap();
+        let gathered = gather(submission(None), &mut queue, &coming).await;
+        assert_eq!(gathered.len(), 2);
+    }
 }

@@ -11,6 +11,7 @@ pub mod fields;
 pub mod frames;
 pub mod import;
 mod meters;
+mod opened;
 pub mod paging;
 pub mod pixels;
 pub mod render;
@@ -66,6 +67,8 @@ pub struct Archive {
     committer: Committer,
     /// Extended query tags as last read.
     tags: Arc<tags::TagCache>,
+    /// Rows and tables of instances.
+    opened: opened::Opened,
     /// Decoded and encoded frames.
     maker: pixels::Maker,
     /// Memory that all store requests may hold, in [`MEMORY_UNIT`]s.
@@ -110,6 +113,7 @@ impl Archive {
             spool: Arc::new(Semaphore::new(spool_units.clamp(1, Semaphore::MAX_PERMITS))),
             committer: Committer::start(index.clone()),
             tags: Arc::default(),
+            opened: opened::Opened::default(),
             maker: pixels::Maker::new(&limits),
             memory: Arc::new(Semaphore::new(
                 (limits.store_memory_bytes / MEMORY_UNIT).max(1),
@@ -138,7 +142,9 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::NotFound`] when the target does not exist in the scope.
     pub async fn delete(&self, scope: &Scope, target: &crate::dicom::uid::Target) -> Result<u64> {
-        match self.index.delete(scope, target).await? {
+        let removed = self.index.delete(scope, target).await?;
+        self.opened.forget();
+        match removed {
             0 => Err(ArchiveError::not_found(describe(target))),
             removed => Ok(removed),
         }

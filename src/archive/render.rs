@@ -57,7 +57,7 @@ pub enum Nature {
 #[derive(Debug)]
 pub struct Subject {
     /// The instance.
-    pub instance: OpenInstance,
+    pub instance: Arc<OpenInstance>,
     /// Its DICOM JSON object.
     pub metadata: Value,
 }

@@ -85,6 +85,12 @@ impl OpenInstance {
         PackedFrames::new(&self.frames).map_or(0, |f| f.count())
     }
 
+    /// Bytes of the tables, about.
+    pub(super) fn table_bytes(&self) -> usize {
+        let of_item = |item: &BulkItem| size_of::<BulkItem>() + item.path.len() + item.vr.len();
+        self.frames.len() + self.bulk.iter().map(of_item).sum::<usize>()
+    }
+
     /// Where all frames lie, one after the other, and their bytes in all.
     pub(super) fn all_frames(&self) -> (impl Iterator<Item = ByteRange> + Send + use<>, u64) {
         let count = self.frame_count();
@@ -227,11 +233,12 @@ impl Archive {
         paged(page, measure, FIRST_PAGE, target).await
     }
 
-    /// Opens one instance for frames and bulk data.
-    ///
-    /// # Errors
-    /// [`ArchiveError::NotFound`] when it does not exist in the scope.
-    pub async fn open(&self, scope: &Scope, name: &InstanceName) -> Result<OpenInstance> {
+    /// Reads what [`Self::open`] gives from the index.
+    pub(super) async fn read_open(
+        &self,
+        scope: &Scope,
+        name: &InstanceName,
+    ) -> Result<OpenInstance> {
         let content = self.index.content(scope, name).await?;
         let Some(ContentRow { row, frames, bulk }) = content else {
             return Err(ArchiveError::not_found(describe(&Target::Instance(

@@ -16,7 +16,7 @@ use futures_util::stream::FuturesOrdered;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
-use super::commit::Written;
+use super::commit::{Coming, Written};
 use super::error::{ArchiveError, Result};
 use super::rules::{self, Rules, comment};
 use super::{Archive, MEMORY_UNIT, SPOOL_UNIT};
@@ -115,6 +115,8 @@ pub struct StoreRequest {
     unwritten: Option<BlobError>,
     received: u64,
     parts: u64,
+    /// Set when only the last instances are left.
+    coming: Option<Coming>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -144,6 +146,10 @@ enum Held {
     Spool(Box<Spooling>),
 }
 
+/// A write to the spool under way, which ends with the hasher and its emptied room.
+type Writing = JoinHandle<Result<(blake3::Hasher, Vec<u8>)>>;
+
+/// A spool file that is written and hashed while the next bytes arrive.
 #[derive(Debug)]
 struct Spooling {
     file: SpoolFile,
@@ -151,6 +157,10 @@ struct Spooling {
     gathered: Vec<u8>,
     /// Room in the spool, in [`SPOOL_UNIT`]s.
     permits: Vec<OwnedSemaphorePermit>,
+    /// The room of the write before.
+    spare: Vec<u8>,
+    /// The write under way, which has hasher and room.
+    writing: Option<Writing>,
 }
 
 enum Prepared {
@@ -191,6 +201,7 @@ impl Archive {
             unwritten: None,
             received: 0,
             parts: 0,
+            coming: None,
             _slot: slot.map_err(|_| ArchiveError::Busy {
                 what: "store requests",
             })?,
@@ -264,7 +275,7 @@ impl StoreRequest {
             spooling.gathered.extend_from_slice(&bytes);
             if spooling.gathered.len() >= SPOOL_WRITE {
                 let _timed = self.archive.meters.spool.timed();
-                return write_gathered(spooling).await;
+                return spooling.write_gathered().await;
             }
         }
         Ok(())
@@ -276,7 +287,7 @@ impl StoreRequest {
     /// When a batch that was ready could not be committed, or the spool fails.
     pub async fn end_part(&mut self, mut part: Part) -> Result<()> {
         if let Held::Spool(spooling) = &mut part.held {
-            write_gathered(spooling).await?;
+            spooling.finish().await?;
         }
         let most = self.archive.limits.store_concurrency.max(1) * self.archive.blobs.overlap();
         while self.pending.len() >= most {
@@ -295,12 +306,16 @@ impl StoreRequest {
                 return lost_task();
             };
             let walked = tokio::task::spawn_blocking(move || {
-                let _permit = permit;
-                let _timed = walker.meters.walk.timed();
-                walk_part(&walker, (&options, &tagged), part.held)
+                let timed = walker.meters.walk.timed();
+                let walked = walk_part(&walker, (&options, &tagged), part.held);
+                drop(timed);
+                drop(permit);
+                // Often there is no need to change threads again.
+                walked.map(|fit| write_at_once(&walker, fit))
             });
             match walked.await {
-                Ok(Ok(fit)) => write(&archive, *fit).await,
+                Ok(Ok(Ok(prepared))) => prepared,
+                Ok(Ok(Err(fit))) => write(&archive, *fit).await,
                 Ok(Err(outcome)) => Prepared::Done(*outcome),
                 Err(_) => lost_task(),
             }
@@ -337,6 +352,7 @@ impl StoreRequest {
     /// When the index could not take a batch: nothing of that batch is acknowledged. When nothing is stored and the blob
     /// store is the reason, for then the whole request is to be sent again.
     pub async fn finish(mut self) -> Result<Vec<Outcome>> {
+        self.coming = Some(self.archive.committer.announce());
         while !self.pending.is_empty() {
             self.take_one().await?;
         }
@@ -399,7 +415,8 @@ impl StoreRequest {
             .batch
             .saw(u32::try_from(blobs.len()).unwrap_or(u32::MAX));
         let timed = meters.commit.timed();
-        let inserted = self.archive.committer.commit(blobs).await?;
+        let coming = self.coming.take();
+        let inserted = self.archive.committer.commit(blobs, coming).await?;
         drop(timed);
         for ((inserted, at), digest) in inserted.into_iter().zip(places).zip(digests) {
             match (inserted, waiting.get_mut(at)) {
@@ -419,18 +436,10 @@ impl StoreRequest {
     async fn spill(&self, held: Vec<u8>) -> Result<Spooling> {
         let blobs = self.archive.blobs.clone();
         let spooled = tokio::task::spawn_blocking(move || {
-            let spooling = Spooling {
-                file: blobs.spool()?,
-                hasher: blake3::Hasher::new(),
-                gathered: held,
-                permits: Vec::new(),
-            };
-            Ok::<_, crate::blob::BlobError>(spooling)
+            Ok::<_, crate::blob::BlobError>(Spooling::new(blobs.spool()?, held))
         });
-        let mut spooling = spooled
-            .await
-            .map_err(|_| ArchiveError::Lost { what: "spool" })??;
-        write_gathered(&mut spooling).await?;
+        let mut spooling = spooled.await.map_err(|_| lost_spool())??;
+        spooling.write_gathered().await?;
         Ok(spooling)
     }
 }
@@ -483,31 +492,54 @@ fn reserve(
     true
 }
 
-async fn write_gathered(spooling: &mut Spooling) -> Result<()> {
-    // The spooling state travels to the blocking pool and back, so that nothing is shared.
-    let gathered = std::mem::take(&mut spooling.gathered);
-    let file = spooling
-        .file
-        .file()
-        .and_then(File::try_clone)
-        .map_err(spool_failure)?;
-    let mut hasher = std::mem::take(&mut spooling.hasher);
-    let wrote = tokio::task::spawn_blocking(move || {
-        let mut file = file;
-        file.write_all(&gathered).map_err(spool_failure)?;
-        fault::point("store.spooled");
-        hasher.update(&gathered);
-        let mut gathered = gathered;
-        gathered.clear();
-        Ok::<_, ArchiveError>((hasher, gathered))
-    });
-    let (hasher, gathered) = wrote
-        .await
-        .map_err(|_| ArchiveError::Lost { what: "spool" })??;
-    spooling.hasher = hasher;
-    spooling.gathered = gathered;
-    spooling.gathered.shrink_to(2 * SPOOL_WRITE);
-    Ok(())
+impl Spooling {
+    fn new(file: SpoolFile, held: Vec<u8>) -> Self {
+        Self {
+            file,
+            hasher: blake3::Hasher::new(),
+            gathered: held,
+            permits: Vec::new(),
+            spare: Vec::new(),
+            writing: None,
+        }
+    }
+
+    /// Begins to write what was gathered, once the write before is done.
+    async fn write_gathered(&mut self) -> Result<()> {
+        self.written().await?;
+        let file = self.file.file().and_then(File::try_clone);
+        let file = file.map_err(spool_failure)?;
+        let room = std::mem::take(&mut self.spare);
+        let mut gathered = std::mem::replace(&mut self.gathered, room);
+        let mut hasher = std::mem::take(&mut self.hasher);
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            let mut file = file;
+            file.write_all(&gathered).map_err(spool_failure)?;
+            fault::point("store.spooled");
+            hasher.update(&gathered);
+            gathered.clear();
+            gathered.shrink_to(2 * SPOOL_WRITE);
+            Ok((hasher, gathered))
+        }));
+        Ok(())
+    }
+
+    /// Writes what is left and waits until all is written and hashed.
+    async fn finish(&mut self) -> Result<()> {
+        self.write_gathered().await?;
+        self.written().await
+    }
+
+    async fn written(&mut self) -> Result<()> {
+        if let Some(writing) = self.writing.take() {
+            (self.hasher, self.spare) = writing.await.map_err(|_| lost_spool())??;
+        }
+        Ok(())
+    }
+}
+
+fn lost_spool() -> ArchiveError {
+    ArchiveError::Lost { what: "spool" }
 }
 
 fn spool_failure(source: std::io::Error) -> ArchiveError {
@@ -686,16 +718,31 @@ fn walk_source(
 
 /// Makes the blob of a part.
 async fn write(archive: &Archive, fit: Fit) -> Prepared {
-    let Fit {
-        new,
-        warning,
-        payload,
-        _permits,
-    } = fit;
     let timed = archive.meters.write.timed();
-    let written = archive.blobs.store(&new.place.key, payload).await;
+    let stored = archive.blobs.store(&fit.new.place.key, fit.payload).await;
     drop(timed);
-    if let Err(error) = written {
+    written(archive, fit.new, fit.warning, stored)
+}
+
+/// Makes the blob of a part on this thread, which may block; gives the part back when others have to go first.
+fn write_at_once(archive: &Archive, mut fit: Box<Fit>) -> std::result::Result<Prepared, Box<Fit>> {
+    let _timed = archive.meters.write.timed();
+    match archive.blobs.store_at_once(&fit.new.place.key, fit.payload) {
+        Ok(stored) => Ok(written(archive, fit.new, fit.warning, stored)),
+        Err(payload) => {
+            fit.payload = payload;
+            Err(fit)
+        }
+    }
+}
+
+fn written(
+    archive: &Archive,
+    new: NewInstance,
+    warning: Option<u16>,
+    stored: crate::blob::Result<()>,
+) -> Prepared {
+    if let Err(error) = stored {
         tracing::error!(
             error = &error as &dyn std::error::Error,
             "a part could not be written"

@@ -52,7 +52,7 @@ impl Archive {
     }
 
     /// A compressed instance as Explicit VR Little Endian; frames are decoded as they are sent.
-    async fn decoded_instance(&self, instance: OpenInstance) -> Result<Content> {
+    async fn decoded_instance(&self, instance: Arc<OpenInstance>) -> Result<Content> {
         let pixel = pixel(&instance)?;
         let first = self.samples(&instance, 1).await?;
         let shape = first.shape;
@@ -69,7 +69,7 @@ impl Archive {
             pixels: PixelEdit::Native { vr, frames, length },
         };
         let (segments, source) = self.planned(&instance.row, edits).await?;
-        let (archive, instance) = (self.clone(), Arc::new(instance));
+        let archive = self.clone();
         let frame = move |number: u32| {
             let (archive, instance) = (archive.clone(), instance.clone());
             async move {
@@ -85,7 +85,7 @@ impl Archive {
     async fn encoded_instance(
         &self,
         scope: &Scope,
-        instance: OpenInstance,
+        instance: Arc<OpenInstance>,
         uid: &str,
     ) -> Result<Content> {
         let pixel = pixel(&instance)?;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -103,6 +103,26 @@ impl Folder {
     /// Opens a blob for positional reads.
     pub(super) fn open(&self, key: &str) -> Result<File> {
         File::open(self.path(key)).map_err(|e| BlobError::at(key, e))
+    }
+
+    /// Reads a range if name and bytes are in memory already, so that nothing is waited for; none when anything is not so.
+    #[cfg(target_os = "linux")]
+    pub(super) fn read_at_once(&self, key: &str, offset: u64, length: usize) -> Option<Bytes> {
+        use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+        use rustix::io::{ReadWriteFlags, preadv2};
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let path = self.path(key);
+        let file = openat2(CWD, &path, flags, Mode::empty(), ResolveFlags::CACHED).ok()?;
+        let mut buffer = vec![0; length];
+        let mut room = [io::IoSliceMut::new(&mut buffer)];
+        let read = preadv2(&file, &mut room, offset, ReadWriteFlags::NOWAIT).ok()?;
+        (read == length).then(|| Bytes::from(buffer))
+    }
+
+    /// Other systems cannot tell.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn read_at_once(&self, _: &str, _: u64, _: usize) -> Option<Bytes> {
+        None
     }
 
     /// Opens a range of a blob for positional reads.
@@ -203,31 +223,20 @@ impl Folder {
     }
 }
 
-/// Reads a range, whole.
+/// Reads a range, whole, into memory that is not zeroed first.
 pub(super) fn read_range(file: &File, key: &str, offset: u64, length: usize) -> Result<Bytes> {
-    // `read_to_end` fills spare capacity, so the buffer is not zeroed first.
     let mut buffer = Vec::with_capacity(length);
-    let mut reader = At { file, offset }.take(length as u64);
-    reader
-        .read_to_end(&mut buffer)
-        .map_err(|e| BlobError::at(key, e))?;
-    if buffer.len() < length {
-        return Err(BlobError::short(key, offset + length as u64));
+    while buffer.len() < length {
+        let at = offset.saturating_add(buffer.len() as u64);
+        match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut buffer), at) {
+            Ok(0) => return Err(BlobError::short(key, offset.saturating_add(length as u64))),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(BlobError::at(key, error.into())),
+        }
     }
+    // The capacity may be larger than what was asked for.
+    buffer.truncate(length);
     Ok(Bytes::from(buffer))
-}
-
-struct At<'a> {
-    file: &'a File,
-    offset: u64,
-}
-
-impl Read for At<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buf, self.offset)?;
-        self.offset += read as u64;
-        Ok(read)
-    }
 }
 
 /// A range of a file.

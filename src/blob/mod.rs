@@ -34,6 +34,10 @@ pub use spool::{SpoolFile, Spooled};
 
 /// Bytes of one chunk of a streamed answer at most.
 pub const CHUNK: usize = 256 * 1024;
+/// Bytes that are copied from the memory of the system rather than handed to another thread.
+const AT_ONCE: usize = 1 << 20;
+/// Chunks of a file under way at a time: the next one is read while one is sent.
+const AHEAD: usize = 2;
 
 /// Failure of a blob call.
 #[derive(Debug, thiserror::Error)]
@@ -277,15 +281,39 @@ impl Blobs {
                 let (blobs, folder, key) = (self.clone(), folder.clone(), key.to_owned());
                 blocking(move || {
                     let _permit = permit;
-                    match payload {
-                        Payload::Memory(bytes) => folder.put(&blobs.inner.spool, &key, &bytes),
-                        Payload::Spooled(file) => folder.keep(&key, file),
-                    }
+                    blobs.put(&folder, &key, payload)
                 })
                 .await
             }
             #[cfg(feature = "cloud")]
             Place::Bucket(bucket) => bucket.store(key, payload).await,
+        }
+    }
+
+    /// As [`Self::store`], on this thread, which may block; gives the payload back when that cannot be or others have to
+    /// go first.
+    ///
+    /// # Errors
+    /// The payload.
+    pub fn store_at_once(
+        &self,
+        key: &str,
+        payload: Payload,
+    ) -> std::result::Result<Result<()>, Payload> {
+        match &self.inner.place {
+            Place::Folder { folder, writes } => match writes.try_acquire() {
+                Ok(_permit) => Ok(self.put(folder, key, payload)),
+                Err(_) => Err(payload),
+            },
+            #[cfg(feature = "cloud")]
+            Place::Bucket(_) => Err(payload),
+        }
+    }
+
+    fn put(&self, folder: &Folder, key: &str, payload: Payload) -> Result<()> {
+        match payload {
+            Payload::Memory(bytes) => folder.put(&self.inner.spool, key, &bytes),
+            Payload::Spooled(file) => folder.keep(key, file),
         }
     }
 
@@ -318,6 +346,11 @@ impl Blobs {
     pub async fn read(&self, key: &str, offset: u64, length: usize) -> Result<Bytes> {
         match &self.inner.place {
             Place::Folder { folder, .. } => {
+                if length <= AT_ONCE
+                    && let Some(bytes) = folder.read_at_once(key, offset, length)
+                {
+                    return Ok(bytes);
+                }
                 let (folder, key) = (folder.clone(), key.to_owned());
                 blocking(move || local::read_range(&folder.open(&key)?, &key, offset, length)).await
             }
@@ -486,17 +519,16 @@ async fn stream_file(
     })
     .await?;
     let done = first.len() as u64;
-    let rest = stream::try_unfold((offset + done, length - done), move |(at, left)| {
-        let (file, key): (Arc<File>, Arc<str>) = (file.clone(), key.clone());
-        async move {
-            if left == 0 {
-                return Ok(None);
-            }
-            let chunk = blocking(move || local::read_range(&file, &key, at, take(left))).await?;
-            let read = chunk.len() as u64;
-            Ok(Some((chunk, (at + read, left - read))))
-        }
+    let end = offset.saturating_add(length);
+    let starts = stream::unfold(offset.saturating_add(done), move |at| {
+        std::future::ready((at < end).then(|| (at, at.saturating_add(CHUNK as u64))))
     });
+    let rest = starts
+        .map(move |at| {
+            let (file, key): (Arc<File>, Arc<str>) = (file.clone(), key.clone());
+            blocking(move || local::read_range(&file, &key, at, take(end - at)))
+        })
+        .buffered(AHEAD);
     Ok(stream::once(async move { Ok(first) }).chain(rest).boxed())
 }
 

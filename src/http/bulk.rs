@@ -44,7 +44,7 @@ pub(super) async fn retrieve_bulk(
     let scope = access.may(Action::Read)?;
     let name = path.instance()?;
     let archive = &face.app.archive;
-    let instance = Arc::new(archive.open(&scope, &name).await?);
+    let instance = archive.open(&scope, &name).await?;
     let bulk = path.bulk.as_deref().unwrap_or_default();
     let value = value(archive, &scope, &instance, &name, bulk).await?;
     let forms = forms(&accepted(&query, &headers), &face);
@@ -336,7 +336,7 @@ impl Everything {
     async fn of_instance(self, name: InstanceName) -> Result<Vec<Found>, ArchiveError> {
         let archive = &self.archive;
         let base = self.links.instance(&name);
-        let instance = Arc::new(archive.open(&self.scope, &name).await?);
+        let instance = archive.open(&self.scope, &name).await?;
         let paths = instance.bulk.iter().map(|item| item.path.clone());
         let paths: Vec<String> = paths.filter(|path| (self.wanted)(path)).collect();
         let mut found = Vec::new();

@@ -1,7 +1,5 @@
 //! Frames of an instance (PS3.18 §10.4.1.1.6, dicom-service §6).
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
@@ -84,7 +82,7 @@ pub(super) async fn retrieve_frames(
             format!("{base}/frames/{number}"),
         )));
     }
-    let (archive, instance) = (archive.clone(), Arc::new(instance));
+    let archive = archive.clone();
     let parts = stream::iter(numbers).then(move |number| {
         let (archive, instance, plan) = (archive.clone(), instance.clone(), plan.clone());
         let (location, syntax) = (format!("{base}/frames/{number}"), syntax.clone());

@@ -28,7 +28,7 @@ pub use admission::{Admission, admit};
 pub use cors::{CorsConfig, Origins, OriginsError, cors};
 
 /// Smallest body worth compressing, in bytes.
-const MIN_COMPRESSED: u64 = 1024;
+pub(super) const MIN_COMPRESSED: u64 = 1024;
 /// Longest request id taken from a client.
 const MAX_REQUEST_ID: usize = 64;
 /// Header of the request id.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use serde_json::{Map, Value};
 
+use super::answers::AnswerKey;
 use super::array::{Items, array_body};
 use super::error::HttpError;
 use super::extract::{Access, QueryPairs, TargetPath};
@@ -15,8 +16,9 @@ use super::represent::{DICOM_XML, Form, accepted, etag, form, many_parts, not_mo
 use super::wado::header_value;
 use super::{DICOM_JSON, Face};
 use crate::archive::retrieve::{Content, Rows};
-use crate::archive::{Archive, ArchiveError, MetadataRow};
+use crate::archive::{Archive, ArchiveError, InstanceRow, MetadataRow};
 use crate::auth::Action;
+use crate::dicom::instance::PixelDescription;
 use crate::dicom::uid::Target;
 use crate::dicom::{metadata, xml};
 use crate::scope::Scope;
@@ -41,15 +43,27 @@ pub(super) async fn retrieve_metadata(
     let form = form(&wishes)?;
     let target = path.parse()?;
     let archive = &face.app.archive;
-    let tag = etag(archive.version(&scope, &target).await?);
+    let version = archive.version(&scope, &target).await?;
+    let tag = etag(version);
     let mut response = if not_modified(&headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else if form == Form::Xml {
         xml_parts(archive, &scope, &target, links).await?
     } else {
-        let rows = archive.metadata(&scope, &target).await?;
-        let objects = objects(archive.clone(), rows, links);
-        let mut response = array_body(objects).await?.into_response();
+        let key = AnswerKey {
+            partition: scope.partition,
+            target,
+            version,
+            base: links.base().to_owned(),
+        };
+        let mut response = match face.app.answers.get(&key).await {
+            Some(answer) => answer.respond(&headers).await?,
+            None => {
+                let rows = archive.metadata(&scope, &key.target).await?;
+                let body = array_body(objects(archive.clone(), rows, links)).await?;
+                face.app.answers.record(key, body).await?.into_response()
+            }
+        };
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static(DICOM_JSON));
@@ -99,6 +113,7 @@ async fn xml_parts(
 
 /// One JSON object for each instance.
 fn objects(archive: Archive, rows: Rows<MetadataRow>, links: Links) -> Items {
+    let mut available = Available::default();
     let object = move |row: Result<MetadataRow, ArchiveError>| {
         let MetadataRow {
             row,
@@ -106,11 +121,31 @@ fn objects(archive: Archive, rows: Rows<MetadataRow>, links: Links) -> Items {
         } = row?;
         let unpacked = metadata::unpack(&packed, MAX_METADATA)
             .map_err(|_| HttpError::broken("stored metadata cannot be read"))?;
-        let available = archive.available(&row);
+        let available = available.of(&archive, &row);
         let available: Vec<&str> = available.iter().map(String::as_str).collect();
         let mut text = Vec::new();
         metadata::write_with_base(&unpacked, &links.instance(&row.name), &available, &mut text);
         Ok(text)
     };
     rows.map(object).boxed()
+}
+
+/// What the row before can be had in: instances of a series are alike, and finding it out is work.
+#[derive(Default)]
+struct Available(Option<(String, bool, Option<PixelDescription>, Vec<String>)>);
+
+impl Available {
+    fn of<'a>(&'a mut self, archive: &Archive, row: &InstanceRow) -> &'a [String] {
+        let alike = self.0.take().filter(|(syntax, part10, pixel, _)| {
+            *syntax == row.layout.transfer_syntax
+                && *part10 == row.layout.part10
+                && *pixel == row.pixel
+        });
+        let found = alike.unwrap_or_else(|| {
+            let (layout, pixel) = (&row.layout, row.pixel.clone());
+            let list = archive.available(row);
+            (layout.transfer_syntax.clone(), layout.part10, pixel, list)
+        });
+        &self.0.insert(found).3
+    }
 }

@@ -4,6 +4,7 @@
 
 pub mod accept;
 pub mod access;
+mod answers;
 mod array;
 pub mod audit;
 mod bulk;
@@ -50,6 +51,7 @@ use crate::archive::Archive;
 use crate::auth::Authenticator;
 use crate::config::MetricsAccess;
 use access::Gate;
+use answers::Answers;
 use audit::AuditLog;
 use error::{HttpError, Slug};
 use layers::{Admission, CorsConfig};
@@ -66,6 +68,7 @@ pub(crate) const DICOM_JSON: &str = "application/dicom+json";
 pub struct App {
     pub(crate) archive: Archive,
     pub(crate) links: LinksConfig,
+    answers: Answers,
 }
 
 /// One face of the server: the app and how this root answers.
@@ -91,7 +94,11 @@ pub fn router(
     };
     let admission = Admission::new(archive.limits().requests);
     let scheme = links.scheme;
-    let app = Arc::new(App { archive, links });
+    let app = Arc::new(App {
+        answers: Answers::new(archive.limits().metadata_cache_bytes),
+        archive,
+        links,
+    });
     let mut router = Router::new()
         .route("/", get(health::welcome))
         .route("/docs", get(describe::docs))

@@ -48,14 +48,28 @@ pub(super) async fn retrieve_instances(
     match &target {
         Target::Instance(_) => one_instance(archive, &scope, rows, &forms, &links).await,
         Target::Study(_) | Target::Series(..) => {
-            let again = archive.instances(&scope, &target).await?;
-            many_instances(archive, &scope, [rows, again], &forms, &links).await
+            let asked = Asked {
+                scope: &scope,
+                target: &target,
+                forms: &forms,
+            };
+            many_instances(archive, asked, rows, &links).await
         }
     }
 }
 
 /// A ZIP of Part 10 files.
 const ZIP: &str = "application/zip";
+/// Instances under way at a time: the next one is read while one is sent.
+const AHEAD: usize = 2;
+
+/// What is asked of a study or series.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    scope: &'a Scope,
+    target: &'a Target,
+    forms: &'a [Form],
+}
 
 /// One acceptable form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,11 +191,11 @@ async fn one_instance(
 
 async fn many_instances(
     archive: &Archive,
-    scope: &Scope,
-    [mut rows, again]: [Rows<InstanceRow>; 2],
-    forms: &[Form],
+    asked: Asked<'_>,
+    mut rows: Rows<InstanceRow>,
     links: &Links,
 ) -> Result<Response, HttpError> {
+    let Asked { scope, forms, .. } = asked;
     // Plans are counted before the status line; nothing is kept but the counts.
     let mut made = vec![0_u64; forms.len()];
     let mut total = 0_u64;
@@ -198,6 +212,7 @@ async fn many_instances(
                 *made += u64::from(archive.plan_instance(&row, form.syntax.wish()).is_some());
             }
         }
+        rows = archive.instances(scope, asked.target).await?;
     }
     // The first wish that every instance can meet, else the first that any can.
     let whole = made.iter().position(|m| *m == total);
@@ -218,8 +233,8 @@ async fn many_instances(
     };
     let (archive, scope) = (archive.clone(), scope.clone());
     let (links, syntax) = (links.clone(), Arc::new(syntax));
-    let parts = again
-        .try_filter_map(move |row| {
+    let parts = rows
+        .map_ok(move |row| {
             let plan = archive.plan_instance(&row, syntax.wish());
             let (archive, scope) = (archive.clone(), scope.clone());
             let syntax = syntax.clone();
@@ -232,6 +247,8 @@ async fn many_instances(
                 producer.part(row, plan, &syntax).await
             }
         })
+        .try_buffered(AHEAD)
+        .try_filter_map(|part| std::future::ready(Ok(part)))
         .boxed();
     let mut response = if wrap == Wrap::Zip {
         let entries = parts.map_ok(|(row, _, content)| Entry {

@@ -134,7 +134,7 @@ pub struct ContentRow {
 }
 
 /// State of a study, series or instance for `ETags`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version {
     /// Grows with every change below the target.
     pub version: i64,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Held, Part, StoreRequest, spool_failure, write_gathered};
+use super::{Held, Part, StoreRequest, spool_failure};
 use crate::archive::error::{ArchiveError, Result};
 use crate::blob::SpoolFile;
 use crate::dicom::compose::{BulkPart, BulkParts, ComposeError, Metadata, Piece, compose, named};
@@ -32,7 +32,11 @@ enum Lying {
         /// Room in the memory that all parts share.
         _permits: Vec<OwnedSemaphorePermit>,
     },
-    Spool(Arc<SpoolFile>),
+    Spool {
+        file: Arc<SpoolFile>,
+        /// Room in the spool that all parts share.
+        _permits: Vec<OwnedSemaphorePermit>,
+    },
 }
 
 impl Attached {
@@ -47,7 +51,7 @@ impl Attached {
                     .min(bytes.len());
                 Ok(bytes.slice(start..start.saturating_add(length).min(bytes.len())))
             }
-            Lying::Spool(file) => read_spool(file.clone(), offset, length).await,
+            Lying::Spool { file, .. } => read_spool(file.clone(), offset, length).await,
         }
     }
 }
@@ -83,8 +87,11 @@ impl StoreRequest {
                 _permits: permits,
             },
             Held::Spool(mut spooling) => {
-                write_gathered(&mut spooling).await?;
-                Lying::Spool(Arc::new(spooling.file))
+                spooling.finish().await?;
+                Lying::Spool {
+                    file: Arc::new(spooling.file),
+                    _permits: spooling.permits,
+                }
             }
         };
         let mut attached = Attached {

@@ -4,6 +4,8 @@
 //! in this very spelling, the transfer syntax unquoted; a header block is shorter than 1000 bytes; the body ends
 //! CR LF `--boundary--`. When a part fails the stream ends in an error, never in the closing delimiter.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, stream};
@@ -260,9 +262,13 @@ impl Current {
 }
 
 /// The text without anything that could end a header line.
-fn printable(text: &str) -> String {
+fn printable(text: &str) -> Cow<'_, str> {
+    let sound = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    if text.len() <= MAX_BLOCK && text.bytes().all(sound) {
+        return Cow::Borrowed(text);
+    }
     let visible = |c: &char| *c == ' ' || c.is_ascii_graphic();
-    text.chars().filter(visible).take(MAX_BLOCK).collect()
+    Cow::Owned(text.chars().filter(visible).take(MAX_BLOCK).collect())
 }
 
 fn length_of(bytes: &Bytes) -> u64 {

@@ -1,7 +1,15 @@
 //! Frames: each frame alone, whatever its layout in the file.
 
+use bytes::Bytes;
 use dicom_core::{Tag, VR};
+use stowage::archive::rules::Rules;
+use stowage::archive::store::{Outcome, StoreOptions};
+use stowage::archive::{Archive, ArchiveError};
+use stowage::blob::Blobs;
+use stowage::config::Config;
 use stowage::dicom::build::{Built, DataSet, Syntax};
+use stowage::index::IndexOptions;
+use stowage::scope::{Scope, Visible};
 
 use crate::support::dicom::{Name, noise};
 use crate::support::multipart::parameter;
@@ -367,4 +375,63 @@ fn a_range_of_a_frame_is_206_and_outside_of_it_416() {
     assert_eq!(ask("bytes=5-1").expect(200).body, frame);
     let whole = server.get_as(&target, "application/octet-stream");
     assert_eq!(whole.header("accept-ranges"), Some("bytes"));
+}
+
+#[test]
+fn frames_of_a_deleted_instance_are_gone_and_those_stored_anew_are_the_new_ones() {
+    on_each_index(|server| {
+        let name = Name::new(390, 1, 1);
+        let target = format!("/dicom-web{}/frames/2", name.path());
+        for round in ["first", "second", "third"] {
+            let pixels = noise(round, 80);
+            let file = native(&name, Syntax::ExplicitLittle, &pixels, 2);
+            server.store("/dicom-web", [&file]).expect(200);
+            for _ in 0..2 {
+                let frame = server.get_as(&target, STORED[0]).expect(200);
+                assert_eq!(frame.body, pixels[40..], "{round}");
+            }
+            let deleted = format!("/v2{}", name.study_path());
+            server.request("DELETE", &deleted).send().expect(204);
+            server.get_as(&target, STORED[0]).expect(404);
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_caller_who_may_see_little_does_not_get_what_another_one_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("index.sqlite").display());
+    let index = stowage::index::open(&url, &IndexOptions::default())
+        .await
+        .unwrap();
+    let blobs = Blobs::open(&folder.path().join("blobs")).unwrap();
+    let archive = Archive::new(index, blobs, Config::default().limits);
+    let all = Scope::everything();
+    let options = StoreOptions {
+        partition: all.partition,
+        visible: Visible::All,
+        study: None,
+        rules: Rules::Standard,
+    };
+    let name = Name::new(391, 1, 1);
+    let mut request = archive.begin_store(options).unwrap();
+    let mut part = request.begin_part().unwrap();
+    let bytes = Bytes::from(name.small().bytes);
+    request.write(&mut part, bytes).await.unwrap();
+    request.end_part(part).await.unwrap();
+    let stored = request.finish().await.unwrap();
+    let [Outcome::Stored { name, .. }] = stored.as_slice() else {
+        panic!("{stored:?}");
+    };
+    archive.open(&all, name).await.unwrap();
+    let only = |study: &str| Scope {
+        visible: Visible::Only {
+            patients: Vec::new(),
+            studies: vec![study.to_owned()],
+        },
+        ..all.clone()
+    };
+    archive.open(&only("1.2.3.391"), name).await.unwrap();
+    let refused = archive.open(&only("1.2.3.392"), name).await;
+    assert!(matches!(refused, Err(ArchiveError::NotFound { .. })));
 }
