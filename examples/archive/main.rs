@@ -171,6 +171,7 @@ impl Times {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "the table is what is asked for")]
 async fn measure(small: &Archive, large: &Archive) -> Outcome<()> {
     println!(
         "| Shape | rows at {0} | rows at {1} | p50 {0} | p50 {1} | p95 {0} | p95 {1} | p95 ratio | bare p95 {1} | ÷ bare |",

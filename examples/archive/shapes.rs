@@ -204,9 +204,10 @@ fn days(from: &str, to: &str, modality: &str) -> (Query, Question) {
     (query(conditions), question)
 }
 
-/// As the index folds the generated names.
+/// As the index folds parts of names.
 fn fold(text: &str) -> String {
-    stowage::dicom::fold::name(text).join("=")
+    let parts: Vec<String> = text.split('^').map(stowage::dicom::fold::text).collect();
+    parts.join("^")
 }
 
 /// Six days before a date.
