@@ -36,6 +36,16 @@ pub(crate) struct Sql {
     pub(crate) postgres: &'static str,
 }
 
+/// What is known of a stored study, to ask for it.
+pub(crate) struct Known {
+    pub(crate) uid: String,
+    pub(crate) patient_id: String,
+    pub(crate) accession: String,
+    pub(crate) date: String,
+    pub(crate) modality: String,
+    pub(crate) name: String,
+}
+
 /// As the index sets up its connections.
 const SESSION: &str =
     "set plan_cache_mode = force_custom_plan; set jit = off; set random_page_cost = 1.1";
@@ -61,6 +71,25 @@ impl Bare {
             });
         let options = PgConnectOptions::from_str(url)?;
         Ok(Self::Postgres(pool.connect_with(options).await?))
+    }
+
+    /// How many studies there are.
+    pub(crate) async fn studies(&self) -> Outcome<i64> {
+        let sql = "select count(*) from study";
+        Ok(match self {
+            Self::Sqlite(pool) => sqlx::query_scalar(sql).fetch_one(pool).await?,
+            Self::Postgres(pool) => sqlx::query_scalar(sql).fetch_one(pool).await?,
+        })
+    }
+
+    /// The study with this place in the order of results, counted from the oldest.
+    pub(crate) async fn study(&self, place: i64) -> Outcome<Known> {
+        let sql = "select study_uid, patient_id, accession_number, study_date, modalities, attributes from study \
+                   where id >= $1 order by id limit 1";
+        match self {
+            Self::Sqlite(pool) => known(&sqlx::query(sql).bind(place).fetch_one(pool).await?),
+            Self::Postgres(pool) => known(&sqlx::query(sql).bind(place).fetch_one(pool).await?),
+        }
     }
 
     /// Answers a question; returns how many rows came back.
@@ -113,6 +142,23 @@ impl Bare {
         };
         Ok(rows.min(100))
     }
+}
+
+fn known<R: Row>(row: &R) -> Outcome<Known>
+where
+    for<'r> String: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+    usize: sqlx::ColumnIndex<R>,
+{
+    let attributes: serde_json::Value = serde_json::from_str(&row.try_get::<String, _>(5)?)?;
+    let name = &attributes["00100010"]["Value"][0]["Alphabetic"];
+    Ok(Known {
+        uid: row.try_get(0)?,
+        patient_id: row.try_get(1)?,
+        accession: row.try_get(2)?,
+        date: row.try_get(3)?,
+        modality: row.try_get(4)?,
+        name: name.as_str().unwrap_or_default().to_owned(),
+    })
 }
 
 /// Reads what an answer needs of a row; returns its id.

@@ -3,12 +3,12 @@
 //! ```text
 //! cargo run --release --example archive -- fill    sqlite:///tmp/small.sqlite 10000
 //! cargo run --release --example archive -- fill    sqlite:///tmp/large.sqlite 1000000
-//! cargo run --release --example archive -- measure sqlite:///tmp/small.sqlite 10000 sqlite:///tmp/large.sqlite 1000000
+//! cargo run --release --example archive -- measure sqlite:///tmp/small.sqlite sqlite:///tmp/large.sqlite
 //! ```
 //!
-//! Only the index is filled: there are no blobs behind it, so nothing but searches can be tried on the result. The numbers
-//! given to `measure` are those given to `fill`. Postgres: `postgres://user:password@host/database`. Each round asks the
-//! index and the bare statement of both archives in turn, so a busy machine slows all four.
+//! Only the index is filled: there are no blobs behind it, so nothing but searches can be tried on the result. Postgres:
+//! `postgres://user:password@host/database`. Each round asks the index and the bare statement of both archives in turn,
+//! so a busy machine slows all four.
 
 mod bare;
 mod generate;
@@ -18,13 +18,13 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use stowage::dicom::query::Query;
 use stowage::index::{Index, IndexOptions, WithMetadata, open};
 use stowage::scope::Scope;
 
-use bare::Bare;
+use bare::{Bare, Known};
 use shapes::{SHAPES, Shape};
 
 /// Studies inserted in one transaction.
@@ -47,12 +47,12 @@ async fn main() -> Outcome<()> {
         ["fill", url, total] => {
             fill(&open(url, &IndexOptions::default()).await?, total.parse()?).await
         }
-        ["measure", small, few, large, many] => {
-            let small = Archive::open(small, few.parse()?).await?;
-            let large = Archive::open(large, many.parse()?).await?;
+        ["measure", small, large] => {
+            let small = Archive::open(small).await?;
+            let large = Archive::open(large).await?;
             measure(&small, &large).await
         }
-        _ => Err("usage: archive fill URL STUDIES | measure URL STUDIES URL STUDIES".into()),
+        _ => Err("usage: archive fill URL STUDIES | measure URL URL".into()),
     }
 }
 
@@ -92,14 +92,19 @@ async fn fill(index: &Arc<dyn Index>, total: u64) -> Outcome<()> {
 struct Archive {
     index: Arc<dyn Index>,
     bare: Bare,
-    total: u64,
+    total: i64,
+    newest: Known,
 }
 
 impl Archive {
-    async fn open(url: &str, total: u64) -> Outcome<Self> {
+    async fn open(url: &str) -> Outcome<Self> {
+        let index = open(url, &IndexOptions::default()).await?;
+        let bare = Bare::open(url).await?;
+        let total = bare.studies().await?;
         Ok(Self {
-            index: open(url, &IndexOptions::default()).await?,
-            bare: Bare::open(url).await?,
+            index,
+            newest: bare.study(total).await?,
+            bare,
             total,
         })
     }
@@ -137,7 +142,11 @@ impl Times {
         shape: &Shape,
         (rng, round): (&mut SmallRng, usize),
     ) -> Outcome<()> {
-        let (query, question) = (shape.make)(rng, archive.total);
+        let study = archive
+            .bare
+            .study(rng.random_range(1..=archive.total))
+            .await?;
+        let (query, question) = (shape.make)(&study, &archive.newest);
         let bare = async {
             let start = Instant::now();
             let rows = archive.bare.ask(&question).await?;
@@ -162,6 +171,7 @@ impl Times {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "the table is what is asked for")]
 async fn measure(small: &Archive, large: &Archive) -> Outcome<()> {
     println!(
         "| Shape | rows at {0} | rows at {1} | p50 {0} | p50 {1} | p95 {0} | p95 {1} | p95 ratio | bare p95 {1} | ÷ bare |",

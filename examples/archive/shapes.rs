@@ -1,19 +1,16 @@
 //! The measured shapes: each as a query of the index and as the statement a person would write.
 
-use rand::Rng;
-use rand::rngs::SmallRng;
 use stowage::dicom::keys::{Level, key};
 use stowage::dicom::query::{Case, Condition, Include, Matching, PathStep, Query, TagPath};
 
-use crate::bare::{Bind, Question, Sql};
-use crate::generate;
+use crate::bare::{Bind, Known, Question, Sql};
 
-/// One shape of search; each round asks for other values.
+/// One shape of search; each round asks for the values of another study, and of the newest one.
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
     /// Whether the goals of the page speak of it.
     pub(crate) goal: bool,
-    pub(crate) make: fn(&mut SmallRng, u64) -> (Query, Question),
+    pub(crate) make: fn(&Known, &Known) -> (Query, Question),
 }
 
 macro_rules! page {
@@ -56,8 +53,8 @@ pub(crate) const SHAPES: [Shape; 11] = [
     Shape {
         name: "study UID",
         goal: true,
-        make: |rng, total| {
-            let uid = any(rng, total).uid;
+        make: |study, _| {
+            let uid = study.uid.clone();
             let question = question!(" and study_uid = $2", "$3", uid.clone());
             (query(vec![single(0x0020_000D, &uid)]), question)
         },
@@ -65,8 +62,8 @@ pub(crate) const SHAPES: [Shape; 11] = [
     Shape {
         name: "Patient ID",
         goal: true,
-        make: |rng, total| {
-            let id = any(rng, total).patient_id;
+        make: |study, _| {
+            let id = study.patient_id.clone();
             let question = question!(
                 " and patient_id_norm = $2 and patient_id = $3",
                 "$4",
@@ -79,8 +76,8 @@ pub(crate) const SHAPES: [Shape; 11] = [
     Shape {
         name: "accession number",
         goal: true,
-        make: |rng, total| {
-            let number = any(rng, total).accession;
+        make: |study, _| {
+            let number = study.accession.clone();
             let question = question!(
                 " and accession_number_norm = $2 and accession_number = $3",
                 "$4",
@@ -93,8 +90,8 @@ pub(crate) const SHAPES: [Shape; 11] = [
     Shape {
         name: "name prefix `FAMILY^GIV*`",
         goal: true,
-        make: |rng, total| {
-            let name = any(rng, total).patient_name;
+        make: |study, _| {
+            let name = &study.name;
             let end = name.find('^').map_or(name.len(), |at| at + 4);
             prefix(&name[..end])
         },
@@ -102,19 +99,12 @@ pub(crate) const SHAPES: [Shape; 11] = [
     Shape {
         name: "day and modality",
         goal: true,
-        make: |rng, total| {
-            let study = any(rng, total);
-            days(&study.date, &study.date, study.modality)
-        },
+        make: |study, _| days(&study.date, &study.date, &study.modality),
     },
     Shape {
         name: "last 7 days and modality",
         goal: true,
-        make: |rng, total| {
-            let from = generate::study(total.saturating_sub(7000), total).date;
-            let last = generate::study(total - 1, total).date;
-            days(&from, &last, any(rng, total).modality)
-        },
+        make: |study, newest| days(&week_before(&newest.date), &newest.date, &study.modality),
     },
     Shape {
         name: "worklist, page 1",
@@ -124,8 +114,8 @@ pub(crate) const SHAPES: [Shape; 11] = [
     Shape {
         name: "name prefix `FAM*`",
         goal: false,
-        make: |rng, total| {
-            let name = any(rng, total).patient_name;
+        make: |study, _| {
+            let name = &study.name;
             let end = name.char_indices().nth(3).map_or(name.len(), |(at, _)| at);
             prefix(&name[..end])
         },
@@ -133,8 +123,8 @@ pub(crate) const SHAPES: [Shape; 11] = [
     Shape {
         name: "name part `*amil*`",
         goal: false,
-        make: |rng, total| {
-            let name = any(rng, total).patient_name;
+        make: |study, _| {
+            let name = &study.name;
             let family: Vec<char> = name.split('^').next().unwrap_or("").chars().collect();
             let part: String = family.iter().skip(1).collect();
             contains(&part)
@@ -148,8 +138,8 @@ pub(crate) const SHAPES: [Shape; 11] = [
     Shape {
         name: "name words `fam giv`, fuzzy",
         goal: false,
-        make: |rng, total| {
-            let name = any(rng, total).patient_name.to_lowercase();
+        make: |study, _| {
+            let name = study.name.to_lowercase();
             let words: Vec<String> = name.split('^').take(2).map(str::to_owned).collect();
             let folded: Vec<String> = words.iter().map(|w| fold(w)).collect();
             // Word prefixes: the text up to the first word's end drives, the second is looked for behind its mark.
@@ -214,13 +204,20 @@ fn days(from: &str, to: &str, modality: &str) -> (Query, Question) {
     (query(conditions), question)
 }
 
-/// As the index folds the generated names.
+/// As the index folds parts of names.
 fn fold(text: &str) -> String {
-    stowage::dicom::fold::name(text).join("=")
+    let parts: Vec<String> = text.split('^').map(stowage::dicom::fold::text).collect();
+    parts.join("^")
 }
 
-fn any(rng: &mut SmallRng, total: u64) -> generate::Study {
-    generate::study(rng.random_range(0..total), total)
+/// Six days before a date.
+fn week_before(date: &str) -> String {
+    let format = time::macros::format_description!("[year][month][day]");
+    time::Date::parse(date, format)
+        .ok()
+        .and_then(|date| date.checked_sub(time::Duration::days(6)))
+        .and_then(|date| date.format(format).ok())
+        .unwrap_or_else(|| date.to_owned())
 }
 
 fn query(conditions: Vec<Condition>) -> Query {

@@ -216,9 +216,7 @@ fn next_page(links: &Links, query: &Query, pairs: &QueryPairs, next: Cursor) -> 
         .map(|(name, value)| (name.as_str(), value.as_str()));
     let kept = kept.filter(|(name, _)| {
         let place = |known: &&str| name.eq_ignore_ascii_case(known);
-        !["offset", CURSOR, "access_token"]
-            .iter()
-            .any(|known| place(known))
+        !["offset", CURSOR, "access_token"].iter().any(place)
     });
     let url = links.search(segments, kept.chain([(CURSOR, next.as_str())]));
     (url.len() <= MAX_LINK).then_some(url)

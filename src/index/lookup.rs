@@ -5,7 +5,7 @@
 use super::TagRow;
 use super::WithMetadata;
 use super::conditions::push_check;
-use super::instances::push_scope;
+use super::instances::push_visible;
 use super::sql::{Dialect, Statement};
 use super::terms::{Breadth, Check, Source, Term, Test, terms};
 use crate::dicom::keys::Level;
@@ -134,13 +134,18 @@ impl<'q> Lookup<'q> {
                 }
             });
         }
-        sql.push(" where 1 = 1");
-        push_scope(sql, self.scope);
+        sql.push(" where 1 = 1 and ");
+        if !self.enters_by_row(way) {
+            sql.push(D::PLAIN);
+        }
+        sql.push("study.partition = ").int(self.scope.partition.0);
+        push_visible(sql, self.scope);
         if self.query.level != Level::Study && way == Way::Order {
             // The joined study says the same; this one is in the row at hand.
+            sql.push(" and ").push(D::PLAIN);
             sql.push(match self.query.level {
-                Level::Series => " and series.partition = ",
-                Level::Study | Level::Instance => " and instance.partition = ",
+                Level::Series => "series.partition = ",
+                Level::Study | Level::Instance => "instance.partition = ",
             });
             sql.int(self.scope.partition.0);
         }
@@ -161,6 +166,22 @@ impl<'q> Lookup<'q> {
             };
             sql.push(" and ");
             self.push_term(sql, term, part);
+        }
+    }
+
+    /// Whether rows are found through an index of study, series or instance, which begins with the partition.
+    fn enters_by_row(&self, way: Way) -> bool {
+        let by_row = |term: &Term| {
+            let mut checks = term.any.iter().flatten();
+            checks.any(|check| matches!(check.source, Source::Row(_)))
+        };
+        match way {
+            Way::Order | Way::Window(_) => false,
+            Way::Index(Some(driver)) => self.terms.get(driver).is_some_and(by_row),
+            Way::Index(None) => {
+                let narrow = |term: &&Term| term.breadth == Breadth::Narrow;
+                self.terms.iter().filter(narrow).any(by_row)
+            }
         }
     }
 
@@ -193,23 +214,28 @@ impl<'q> Lookup<'q> {
     fn push_window<D: Dialect>(&self, sql: &mut Statement<D>, size: i64) {
         let (open, order, close) = match self.query.level {
             Level::Study => (
-                " from (select * from study where study.partition = ",
+                (" from (select * from study where ", "study.partition = "),
                 " order by study.id desc limit ",
                 ") as study",
             ),
             Level::Series => (
-                " from (select * from series where series.partition = ",
+                (" from (select * from series where ", "series.partition = "),
                 " order by series.id desc limit ",
                 ") as series join study on study.id = series.study_row",
             ),
             Level::Instance => (
-                " from (select * from instance where instance.partition = ",
+                (
+                    " from (select * from instance where ",
+                    "instance.partition = ",
+                ),
                 " order by instance.watermark desc limit ",
                 ") as instance join series on series.id = instance.series_row \
                  join study on study.id = instance.study_row",
             ),
         };
-        sql.push(open).int(self.scope.partition.0);
+        let (open, partition) = open;
+        sql.push(open).push(D::PLAIN).push(partition);
+        sql.int(self.scope.partition.0);
         if let Some(before) = self.before {
             self.push_before(sql, before);
         }

@@ -114,7 +114,7 @@ impl Lookup<'_> {
                 (Way::Index(driver), true)
             }
             Way::Order => (Way::Order, ceiling > clamped(MANY) || self.may_walk_far()),
-            way => (way, ceiling > clamped(MANY)),
+            way @ Way::Index(_) => (way, ceiling > clamped(MANY)),
         };
         let mut sql = Statement::<D>::new("select count(*) as counted from (select 1");
         self.push_rows(&mut sql, way);

@@ -28,6 +28,8 @@ pub(super) trait Dialect: Database<Row: Columns> {
     const FOR_UPDATE: &'static str;
     /// Before a statement whose plan is asked for, and the column of the plan.
     const EXPLAIN: (&'static str, &'static str);
+    /// Before a column whose index must not tempt a planner that knows nothing of the data yet.
+    const PLAIN: &'static str;
     /// Refreshes what the planner knows of the data.
     const ANALYZE: &'static str;
     /// Whether those who read and those who write share their connections.

@@ -45,6 +45,8 @@ impl Dialect for Postgres {
          coalesce((select time from change order by sequence desc limit 1), 0))";
     const FOR_UPDATE: &'static str = " for update";
     const EXPLAIN: (&'static str, &'static str) = ("explain ", "QUERY PLAN");
+    // Autovacuum keeps the statistics, and an expression would have none.
+    const PLAIN: &'static str = "";
     const ANALYZE: &'static str = "analyze";
     const ONE_POOL: bool = true;
     const MAX_BINDS: usize = 16_000;

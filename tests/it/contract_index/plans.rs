@@ -9,7 +9,7 @@ use std::time::Duration;
 use stowage::dicom::keys::Level;
 use stowage::dicom::query::{Condition, Matching, Query};
 use stowage::dicom::uid::{SeriesUid, StudyUid};
-use stowage::index::{IndexError, IndexOptions, NewInstance, WithMetadata, open};
+use stowage::index::{Index, IndexError, IndexOptions, NewInstance, WithMetadata, open};
 use stowage::scope::Scope;
 
 use super::on_each_back_end;
@@ -151,13 +151,17 @@ fn shapes(study: &generate::Study, instance: &NewInstance) -> Vec<Shape> {
 }
 
 async fn fill(index: &TestIndex) {
+    store(index).await;
+    index.analyze().await.unwrap();
+}
+
+async fn store(index: &TestIndex) {
     for start in (0..TOTAL).step_by(500) {
         let batch: Vec<NewInstance> = (start..start + 500)
             .flat_map(|n| generate::instances(n, TOTAL))
             .collect();
         index.insert(&batch).await.unwrap();
     }
-    index.analyze().await.unwrap();
 }
 
 async fn a_search_that_takes_too_long_is_given_up(index: &TestIndex) {
@@ -198,7 +202,12 @@ async fn a_search_that_takes_too_long_is_given_up(index: &TestIndex) {
 }
 
 async fn documented_shapes_are_served_by_an_index(index: &TestIndex) {
-    fill(index).await;
+    store(index).await;
+    // Until somebody analyses it, SQLite knows nothing of the data; Postgres does so by itself.
+    if !index.url.contains('?') {
+        check_plans(index, &index.index).await;
+    }
+    index.analyze().await.unwrap();
     // On so few rows a full scan can be the cheapest; asked for is that none is needed.
     let planner = match index.url.split_once('?') {
         Some(_) => open(
@@ -209,6 +218,10 @@ async fn documented_shapes_are_served_by_an_index(index: &TestIndex) {
         .unwrap(),
         None => Arc::clone(&index.index),
     };
+    check_plans(index, &planner).await;
+}
+
+async fn check_plans(index: &TestIndex, planner: &Arc<dyn Index>) {
     let study = generate::study(1234, TOTAL);
     let instance = generate::instances(1234, TOTAL).remove(0);
     let mut wrong = Vec::new();
@@ -242,8 +255,10 @@ fn full_scan(line: &str) -> bool {
     ]
     .iter()
     .any(|table| {
-        let sqlite =
-            line == format!("SCAN {table}") || line.starts_with(&format!("SCAN {table} USING"));
+        let sqlite = line == format!("SCAN {table}")
+            || line.starts_with(&format!("SCAN {table} USING"))
+            || line.starts_with(&format!("SEARCH {table} USING"))
+                && line.ends_with("(partition=?)");
         let postgres = line.contains(&format!("Seq Scan on {table} "))
             || line.ends_with(&format!("Seq Scan on {table}"));
         sqlite || postgres
