@@ -162,8 +162,9 @@ fn crash_at(database: Database, clients: u32, point: &str, passes: u32) -> u32 {
     let mut crashes = 0;
     for pass in 1..=passes {
         if life.work(&server) {
-            // With several clients the commits are grouped otherwise each time.
-            assert!(clients > 1, "{point}:{pass} was not reached");
+            // The parts of a request are written side by side, and several clients' commits are grouped: the last passes
+            // of a point may be fewer than those that were traced.
+            assert!(pass > 1, "{point} was not reached");
             server.kill();
             server.wait();
         } else {
