@@ -29,6 +29,10 @@ use crate::dicom::walk::{WalkOptions, walk};
 use crate::index::{Inserted, NewInstance, Place};
 use crate::scope::{Partition, Visible};
 
+pub use described::Attached;
+
+mod described;
+
 /// Instances committed together at most by one request before it goes on reading.
 const FLUSH: usize = 256;
 /// Bytes gathered for one write to the spool.
@@ -126,6 +130,8 @@ impl std::fmt::Debug for StoreRequest {
 pub struct Part {
     held: Held,
     length: u64,
+    /// Made of bytes that were counted when they were received.
+    copied: bool,
 }
 
 #[derive(Debug)]
@@ -215,6 +221,7 @@ impl StoreRequest {
                 permits: Vec::new(),
             },
             length: 0,
+            copied: false,
         })
     }
 
@@ -225,7 +232,9 @@ impl StoreRequest {
     pub async fn write(&mut self, part: &mut Part, bytes: Bytes) -> Result<()> {
         let limits = &self.archive.limits;
         part.length += bytes.len() as u64;
-        self.received += bytes.len() as u64;
+        if !part.copied {
+            self.received += bytes.len() as u64;
+        }
         if part.length > limits.max_instance_bytes {
             let reason = format!(
                 "an instance may have {} bytes at most",
@@ -301,12 +310,21 @@ impl StoreRequest {
 
     /// Notes a part that cannot be read at all.
     pub async fn fail_part(&mut self, comment: String) -> Result<()> {
+        self.fail_named((None, None), comment).await
+    }
+
+    /// Notes an instance that cannot be read; `names` are its SOP class and SOP instance as far as they are known.
+    async fn fail_named(
+        &mut self,
+        (sop_class, instance): (Option<String>, Option<String>),
+        comment: String,
+    ) -> Result<()> {
         while !self.pending.is_empty() {
             self.take_one().await?;
         }
         self.ready.push_back(Prepared::Done(Outcome::Failed {
-            sop_class: None,
-            instance: None,
+            sop_class,
+            instance,
             reason: reason_for_unreadable(self.options.rules),
             comments: vec![comment],
         }));

@@ -85,6 +85,16 @@ pub fn frame_media(transfer_syntax: &str) -> &'static str {
         .map_or(OCTETS, |(_, media, _)| media)
 }
 
+/// Default transfer syntax of a media type of frames; none for other types.
+#[must_use]
+pub fn default_syntax(media: &str) -> Option<&'static str> {
+    let (kind, subtype) = canonical(media.split_once('/')?);
+    FRAME_MEDIA
+        .iter()
+        .find(|(_, name, default)| *default && name.split_once('/') == Some((kind, subtype)))
+        .map(|(uid, ..)| *uid)
+}
+
 /// Uncompressed bulk data.
 pub const OCTETS: &str = "application/octet-stream";
 /// Part 10 files.

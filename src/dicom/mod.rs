@@ -4,8 +4,10 @@
 pub mod build;
 pub mod charset;
 pub mod codec;
+pub mod compose;
 pub mod endian;
 pub mod error;
+mod explicit;
 pub mod fold;
 pub mod frames;
 pub mod header;

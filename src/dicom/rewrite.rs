@@ -10,6 +10,7 @@ use dicom_core::{Tag, VR};
 
 use super::endian::{pixel_swap_width, swap, swap_width};
 use super::error::{Limit, WalkError};
+use super::explicit::{self, padding};
 use super::header::{self, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED};
 use super::identifiers::Identifiers;
 use super::instance::Layout;
@@ -17,7 +18,7 @@ use super::limits::Limits;
 use super::scan::{Element, Event, Scanner};
 use super::source::{Source, Window};
 
-pub use meta::{IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION};
+pub use meta::{IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION, named_group};
 pub use segment::{FrameWriter, Segment, total_length, write};
 
 mod meta;
@@ -402,30 +403,12 @@ impl Planner<'_, '_> {
         }
     }
 
-    /// An explicit header; a value too long for a short VR goes out as UN (PS3.5 §6.2.2).
     fn head(&mut self, tag: Tag, vr: VR, length: u32) {
-        let short = u16::try_from(length).ok().filter(|_| has_short_length(vr));
-        let vr = if has_short_length(vr) && short.is_none() {
-            VR::UN
-        } else {
-            vr
-        };
-        self.small.extend(tag.0.to_le_bytes());
-        self.small.extend(tag.1.to_le_bytes());
-        self.small.extend(vr.to_string().as_bytes());
-        match short {
-            Some(length) => self.small.extend(length.to_le_bytes()),
-            None => {
-                self.small.extend([0, 0]);
-                self.small.extend(length.to_le_bytes());
-            }
-        }
+        explicit::head(&mut self.small, tag, vr, length);
     }
 
     fn item(&mut self, tag: Tag, length: u32) {
-        self.small.extend(tag.0.to_le_bytes());
-        self.small.extend(tag.1.to_le_bytes());
-        self.small.extend(length.to_le_bytes());
+        explicit::item(&mut self.small, tag, length);
     }
 
     fn flush(&mut self) {
@@ -435,34 +418,6 @@ impl Planner<'_, '_> {
                 .push(Segment::Bytes(std::mem::take(&mut self.small)));
         }
     }
-}
-
-/// VRs with a 16-bit length in Explicit VR (PS3.5 §7.1.2).
-fn has_short_length(vr: VR) -> bool {
-    !matches!(
-        vr,
-        VR::OB
-            | VR::OD
-            | VR::OF
-            | VR::OL
-            | VR::OV
-            | VR::OW
-            | VR::SQ
-            | VR::SV
-            | VR::UC
-            | VR::UN
-            | VR::UR
-            | VR::UT
-            | VR::UV
-    )
-}
-
-fn padding(vr: VR) -> u8 {
-    let text = !matches!(
-        vr,
-        VR::UI | VR::OB | VR::UN | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV
-    );
-    if text { b' ' } else { 0 }
 }
 
 #[cfg(test)]

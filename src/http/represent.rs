@@ -77,6 +77,24 @@ pub(super) fn form(wishes: &[Wish]) -> Result<Form, HttpError> {
         })
 }
 
+/// As [`form`], for an answer that is one data set: XML comes bare.
+///
+/// # Errors
+/// 406 when neither is accepted.
+pub(super) fn lone_form(wishes: &[Wish]) -> Result<Form, HttpError> {
+    let wanted = wishes.iter().find_map(|wish| {
+        let single = wish.single().filter(|range| !range.is_wildcard());
+        if single.is_some_and(|range| range.covers_type(DICOM_XML)) {
+            Some(Form::Xml)
+        } else {
+            covers_json(std::slice::from_ref(wish)).then_some(Form::Json)
+        }
+    });
+    wanted
+        .or_else(|| covers_json(wishes).then_some(Form::Json))
+        .ok_or_else(|| HttpError::not_acceptable([DICOM_JSON, DICOM_XML]))
+}
+
 /// A part of a multipart answer.
 pub(super) fn part(
     content: Content,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use serde_json::{Map, Value, json};
 
-use super::accept::{covers_json, wishes};
+use super::accept::wishes;
 use super::audit::Touched;
 use super::content_type::ContentType;
 use super::error::{HttpError, Slug};
@@ -18,10 +18,15 @@ use super::extract::{Access, StudyPath};
 use super::links::Links;
 use super::multipart::{Limits, MultipartError, Parts};
 use super::profile::StoreWarnings;
+use super::represent::{DICOM_XML, Form, lone_form};
 use super::{DICOM_JSON, Face};
 use crate::archive::store::{Outcome, StoreOptions, StoreRequest};
 use crate::auth::Action;
 use crate::dicom::uid::StudyUid;
+use crate::dicom::xml;
+use described::Model;
+
+mod described;
 
 /// Stores the instances of the body.
 ///
@@ -37,9 +42,7 @@ pub(super) async fn store_instances(
 ) -> Result<Response, HttpError> {
     let scope = access.may(Action::Write)?;
     let kind = body_kind(&headers)?;
-    if !covers_json(&wishes(&[], &headers)) {
-        return Err(HttpError::not_acceptable([DICOM_JSON]));
-    }
+    let form = lone_form(&wishes(&[], &headers))?;
     let study = study.map(StudyPath::parse).transpose()?;
     let options = StoreOptions {
         partition: scope.partition,
@@ -53,6 +56,9 @@ pub(super) async fn store_instances(
         BodyKind::One => store_body(&mut request, body, idle).await?,
         BodyKind::Parts { boundary, typed } => {
             store_parts(&mut request, body, &boundary, typed, idle).await?
+        }
+        BodyKind::Described { boundary, model } => {
+            described::store(&mut request, body, &boundary, model, idle).await?
         }
     };
     let outcomes = request.finish().await?;
@@ -68,6 +74,7 @@ pub(super) async fn store_instances(
         study.as_ref(),
         &outcomes,
         truncated.as_deref(),
+        form,
     );
     response.extensions_mut().insert(touched(&outcomes));
     Ok(response)
@@ -90,11 +97,15 @@ enum BodyKind {
     One,
     /// multipart/related; `typed` when the header says that parts are `application/dicom`.
     Parts { boundary: String, typed: bool },
+    /// multipart/related of metadata and bulk data.
+    Described { boundary: String, model: Model },
 }
 
 const TYPES: &[&str] = &[
     "multipart/related; type=\"application/dicom\"",
     "application/dicom",
+    "multipart/related; type=\"application/dicom+json\"",
+    "multipart/related; type=\"application/dicom+xml\"",
 ];
 
 fn refused_type(detail: &str) -> HttpError {
@@ -125,7 +136,13 @@ fn body_kind(headers: &HeaderMap) -> Result<BodyKind, HttpError> {
             boundary: related.boundary,
             typed: true,
         }),
-        Some(_) => Err(refused_type("parts of this type cannot be stored")),
+        Some(other) => match Model::of(other) {
+            Some(model) => Ok(BodyKind::Described {
+                boundary: related.boundary,
+                model,
+            }),
+            None => Err(refused_type("parts of this type cannot be stored")),
+        },
     }
 }
 
@@ -228,6 +245,7 @@ fn report(
     study: Option<&StudyUid>,
     outcomes: &[Outcome],
     truncated: Option<&str>,
+    form: Form,
 ) -> Response {
     if outcomes.is_empty() {
         return match face.profile.store_warnings {
@@ -282,10 +300,14 @@ fn report(
             body.insert(tag.to_owned(), json!({ "vr": "SQ", "Value": items }));
         }
     }
-    let mut response = (status, Bytes::from(Value::Object(body).to_string())).into_response();
+    let (media, text) = match form {
+        Form::Json => (DICOM_JSON, Value::Object(body).to_string()),
+        Form::Xml => (DICOM_XML, xml::write(&body, "")),
+    };
+    let mut response = (status, Bytes::from(text)).into_response();
     response
         .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(DICOM_JSON));
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     if let Some(warning) =
         truncated.and_then(|t| HeaderValue::try_from(format!("299 stowage: \"{t}\"")).ok())
     {

@@ -1,6 +1,7 @@
 //! Store: what clients send is stored, durably and once, and each part gets a verdict with a reason.
 
 mod body;
+mod described;
 mod refused;
 mod report;
 

@@ -15,20 +15,30 @@ pub const IMPLEMENTATION_CLASS: &str = "2.25.24051843457422078538974774262103132
 /// Implementation Version Name (0002,0013).
 pub const IMPLEMENTATION_VERSION: &str = concat!("STOWAGE_", env!("CARGO_PKG_VERSION"));
 
-/// Preamble, prefix and meta group of a new file.
+/// Preamble, prefix and meta group of a new file with the identifiers of the walked one.
 pub(super) fn meta_group(
     identifiers: &Identifiers,
     transfer_syntax: &str,
 ) -> Result<Vec<u8>, WalkError> {
-    let needed = |tag, value: &Option<String>| {
+    let needed = |tag, value: &'_ Option<String>| {
         value.clone().ok_or_else(|| WalkError::Missing {
             tag,
             read: Box::new(identifiers.clone()),
         })
     };
+    let class = needed(Tag(0x0008, 0x0016), &identifiers.sop_class)?;
+    let instance = needed(Tag(0x0008, 0x0018), &identifiers.instance)?;
+    Ok(named_group(&class, &instance, transfer_syntax)?)
+}
+
+/// Preamble, prefix and meta group of a new file.
+///
+/// # Errors
+/// None that is known; the builder's signature has one.
+pub fn named_group(class: &str, instance: &str, transfer_syntax: &str) -> io::Result<Vec<u8>> {
     let table = FileMetaTableBuilder::new()
-        .media_storage_sop_class_uid(needed(Tag(0x0008, 0x0016), &identifiers.sop_class)?)
-        .media_storage_sop_instance_uid(needed(Tag(0x0008, 0x0018), &identifiers.instance)?)
+        .media_storage_sop_class_uid(class)
+        .media_storage_sop_instance_uid(instance)
         .transfer_syntax(transfer_syntax)
         .implementation_class_uid(IMPLEMENTATION_CLASS)
         .implementation_version_name(IMPLEMENTATION_VERSION)

@@ -21,7 +21,7 @@ fn other_media_types_are_415_and_say_what_to_send() {
             Some("application/json"),
             Some("multipart/form-data; boundary=B"),
             Some("multipart/related; type=\"application/dicom\""),
-            Some("multipart/related; type=\"application/dicom+xml\"; boundary=B"),
+            Some("multipart/related; type=\"application/xml\"; boundary=B"),
             Some("multipart/related; type=\"image/png\"; boundary=B"),
             Some("application/dicom+octet-stream"),
             Some("nonsense"),

@@ -1,0 +1,490 @@
+//! Part 10 files from DICOM JSON and the bulk data sent beside it (PS3.18 §10.5.2, Annex F).
+//!
+//! Invariants: iterative; bulk data is referred to and never loaded; the file is Explicit VR Little Endian in UTF-8, or encapsulated
+//! in the transfer syntax of the pixel data's parts. What was composed is stored only when the walk accepts it like any other file.
+
+use std::collections::HashMap;
+
+use dicom_core::{Tag, VR};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::explicit::{self, padding};
+use super::header::{ITEM, ITEM_END, SEQUENCE_END, UNDEFINED};
+use super::media;
+use super::rewrite::named_group;
+use super::tag;
+
+mod native;
+mod value;
+
+const CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
+const SOP_CLASS: Tag = Tag(0x0008, 0x0016);
+const SOP_INSTANCE: Tag = Tag(0x0008, 0x0018);
+const AVAILABLE_TRANSFER_SYNTAX: Tag = Tag(0x0008, 0x3002);
+const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
+/// Longest value of an element with a 32-bit length.
+const LONGEST: u64 = 0xFFFF_FFFE;
+
+/// Why no file can be made of the metadata.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ComposeError {
+    /// The metadata is not an object of attributes.
+    #[error("the metadata cannot be read as a data set: {0}")]
+    NotADataSet(String),
+    /// One of the two UIDs that name an instance is missing.
+    #[error("the metadata has no {}", tag::keyword(*.0).unwrap_or("UID"))]
+    Missing(Tag),
+    /// An attribute cannot be encoded.
+    #[error("the attribute {path} {problem}")]
+    Attribute {
+        /// Hex digits, one step for each sequence it lies in.
+        path: String,
+        /// Continues the sentence.
+        problem: Problem,
+    },
+}
+
+/// What is wrong with one attribute; continues "the attribute …".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// The key is not eight hexadecimal digits.
+    #[error("is not named by eight hexadecimal digits")]
+    Name,
+    /// There is no `vr` of two letters that the standard has.
+    #[error("has no vr that DICOM knows")]
+    Vr,
+    /// A value has the wrong JSON type for its VR.
+    #[error("has a value that its vr cannot hold")]
+    Value,
+    /// `InlineBinary` is not base64.
+    #[error("has an InlineBinary that is not base64")]
+    Base64,
+    /// No part has the Content-Location of the `BulkDataURI`.
+    #[error("has a BulkDataURI that is the Content-Location of no part of this request")]
+    NoPart,
+    /// Compressed data for an attribute that is not the pixel data.
+    #[error("cannot be sent in a transfer syntax of compressed pixel data")]
+    NotPixels,
+    /// The value is longer than an element can be.
+    #[error("has a value of 4 GiB or more")]
+    TooLong,
+}
+
+/// Longest metadata of one instance, in bytes.
+pub const LONGEST_METADATA: usize = 16 << 20;
+
+/// The metadata of one instance as it was sent.
+#[derive(Debug)]
+pub enum Metadata {
+    /// A DICOM JSON object.
+    Json(Box<RawValue>),
+    /// A Native DICOM Model.
+    Xml(Vec<u8>),
+}
+
+impl Metadata {
+    /// Takes a DICOM JSON array apart; a lone object is an array of one.
+    ///
+    /// # Errors
+    /// [`ComposeError::NotADataSet`] when it is neither.
+    pub fn split(text: &[u8]) -> Result<Vec<Self>, ComposeError> {
+        let broken = |error: serde_json::Error| ComposeError::NotADataSet(error.to_string());
+        let one = text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+        let objects: Vec<Box<RawValue>> = if one {
+            vec![serde_json::from_slice(text).map_err(broken)?]
+        } else {
+            serde_json::from_slice(text).map_err(broken)?
+        };
+        Ok(objects.into_iter().map(Self::Json).collect())
+    }
+
+    /// The data set; JSON is nested 127 deep at most.
+    ///
+    /// # Errors
+    /// [`ComposeError::NotADataSet`] for another document or one longer than [`LONGEST_METADATA`].
+    pub fn read(&self) -> Result<Map<String, Value>, ComposeError> {
+        let length = match self {
+            Self::Json(text) => text.get().len(),
+            Self::Xml(text) => text.len(),
+        };
+        if length > LONGEST_METADATA {
+            let reason = format!(
+                "it has more than {LONGEST_METADATA} bytes; send large values as bulk data"
+            );
+            return Err(ComposeError::NotADataSet(reason));
+        }
+        match self {
+            Self::Json(text) => serde_json::from_str(text.get())
+                .map_err(|error| ComposeError::NotADataSet(error.to_string())),
+            Self::Xml(text) => native::read(text),
+        }
+    }
+}
+
+/// A piece of the file, to be written in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// All bytes of the bulk data part with this number.
+    Bulk(usize),
+}
+
+/// What is known of a bulk data part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BulkPart {
+    /// Content-Location.
+    pub location: String,
+    /// Media type in lower case, without parameters.
+    pub media: String,
+    /// Parameter `transfer-syntax` of the media type.
+    pub transfer_syntax: Option<String>,
+    /// Bytes.
+    pub length: u64,
+    /// First bytes, enough to find the frame header of a JPEG.
+    pub head: Vec<u8>,
+}
+
+impl BulkPart {
+    /// Transfer Syntax UID the bytes are in (PS3.18 §8.7.3).
+    fn syntax(&self) -> &str {
+        if let Some(named) = &self.transfer_syntax {
+            return named;
+        }
+        match jpeg_process(&self.head) {
+            Some(uid) if self.media == "image/jpeg" => uid,
+            _ => media::default_syntax(&self.media).unwrap_or(media::syntax::EXPLICIT_LE),
+        }
+    }
+}
+
+/// Transfer Syntax UID of a JPEG stream by its frame header; none when that is not in the bytes.
+fn jpeg_process(head: &[u8]) -> Option<&'static str> {
+    let mut at = 2;
+    while let Some([0xFF, marker, high, low]) = head.get(at..at + 4) {
+        match marker {
+            0xC0 => return Some("1.2.840.10008.1.2.4.50"),
+            0xC1 => return Some("1.2.840.10008.1.2.4.51"),
+            0xC3 => return Some("1.2.840.10008.1.2.4.70"),
+            _ => at += 2 + usize::from(u16::from_be_bytes([*high, *low])),
+        }
+    }
+    None
+}
+
+/// The bulk data parts of a request by their Content-Location.
+#[derive(Debug, Default)]
+pub struct BulkParts {
+    parts: Vec<BulkPart>,
+    by_location: HashMap<String, Vec<usize>>,
+}
+
+impl BulkParts {
+    /// Takes the parts in the order they came; several with one location are the frames of one attribute.
+    #[must_use]
+    pub fn new(parts: Vec<BulkPart>) -> Self {
+        let mut by_location: HashMap<String, Vec<usize>> = HashMap::new();
+        for (number, part) in parts.iter().enumerate() {
+            let location = path_of(&part.location).to_owned();
+            by_location.entry(location).or_default().push(number);
+        }
+        Self { parts, by_location }
+    }
+
+    fn find(&self, uri: &str) -> &[usize] {
+        self.by_location
+            .get(path_of(uri))
+            .map_or(&[], Vec::as_slice)
+    }
+}
+
+/// A URI without scheme and host: clients write one side relative and the other absolute.
+fn path_of(uri: &str) -> &str {
+    let path = match uri.split_once("://") {
+        Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
+        None => uri,
+    };
+    path.trim_start_matches("./").trim_start_matches('/')
+}
+
+/// What is still to be written, innermost last.
+enum Step<'a> {
+    /// Elements of a data set in the order of their tags.
+    Elements(std::vec::IntoIter<(Tag, &'a Value)>),
+    /// Items of a sequence.
+    Items(std::slice::Iter<'a, Value>),
+    /// The end of an item.
+    ItemEnd,
+}
+
+/// Plans the Part 10 file of one data set.
+///
+/// Attributes of group 0002, group lengths and (0008,3002) are left out; (0008,0005) says `ISO_IR 192`.
+///
+/// # Errors
+/// [`ComposeError`], with the path of the attribute that cannot be encoded.
+pub fn compose(
+    data_set: &Map<String, Value>,
+    bulk: &BulkParts,
+) -> Result<Vec<Piece>, ComposeError> {
+    let class = uid(data_set, SOP_CLASS)?;
+    let instance = uid(data_set, SOP_INSTANCE)?;
+    let pixels = data_set
+        .get(&tag::hex(PIXEL_DATA))
+        .and_then(|element| element.get("BulkDataURI")?.as_str())
+        .and_then(|uri| bulk.parts.get(*bulk.find(uri).first()?));
+    let syntax = match pixels.map(BulkPart::syntax) {
+        Some(compressed) if !media::is_native(compressed) => compressed,
+        _ => media::syntax::EXPLICIT_LE,
+    };
+    let meta = named_group(&class, &instance, syntax)
+        .map_err(|error| ComposeError::NotADataSet(error.to_string()))?;
+    let mut composer = Composer {
+        bulk,
+        encapsulated: !media::is_native(syntax),
+        pieces: Vec::new(),
+        bytes: meta,
+        path: Vec::new(),
+    };
+    composer.run(data_set)?;
+    composer.cut();
+    Ok(composer.pieces)
+}
+
+/// The UIDs of an instance as far as the metadata names them: SOP class and SOP instance, for the report.
+#[must_use]
+pub fn named(data_set: &Map<String, Value>) -> (Option<String>, Option<String>) {
+    (
+        uid(data_set, SOP_CLASS).ok(),
+        uid(data_set, SOP_INSTANCE).ok(),
+    )
+}
+
+fn uid(data_set: &Map<String, Value>, wanted: Tag) -> Result<String, ComposeError> {
+    data_set
+        .get(&tag::hex(wanted))
+        .and_then(|element| element.get("Value")?.get(0)?.as_str())
+        .filter(|uid| !uid.is_empty())
+        .map(str::to_owned)
+        .ok_or(ComposeError::Missing(wanted))
+}
+
+struct Composer<'a> {
+    bulk: &'a BulkParts,
+    encapsulated: bool,
+    pieces: Vec<Piece>,
+    bytes: Vec<u8>,
+    /// The element at hand below those of the sequences it lies in.
+    path: Vec<Tag>,
+}
+
+impl<'a> Composer<'a> {
+    fn run(&mut self, data_set: &'a Map<String, Value>) -> Result<(), ComposeError> {
+        let mut steps = vec![Step::Elements(self.sorted(data_set, true)?)];
+        while let Some(step) = steps.pop() {
+            match step {
+                Step::Elements(mut rest) => {
+                    let Some((tag, element)) = rest.next() else {
+                        continue;
+                    };
+                    steps.push(Step::Elements(rest));
+                    self.path.push(tag);
+                    if let Some(items) = self.element(tag, element)? {
+                        steps.push(Step::Items(items));
+                    } else {
+                        self.path.pop();
+                    }
+                }
+                Step::Items(mut rest) => {
+                    let Some(item) = rest.next() else {
+                        self.delimiter(SEQUENCE_END, 0);
+                        self.path.pop();
+                        continue;
+                    };
+                    steps.push(Step::Items(rest));
+                    self.delimiter(ITEM, UNDEFINED);
+                    steps.push(Step::ItemEnd);
+                    match item {
+                        Value::Object(item) => {
+                            steps.push(Step::Elements(self.sorted(item, false)?));
+                        }
+                        Value::Null => {}
+                        _ => return Err(self.failure(Problem::Value)),
+                    }
+                }
+                Step::ItemEnd => self.delimiter(ITEM_END, 0),
+            }
+        }
+        Ok(())
+    }
+
+    fn failure(&self, problem: Problem) -> ComposeError {
+        let steps: Vec<String> = self.path.iter().map(|tag| tag::hex(*tag)).collect();
+        ComposeError::Attribute {
+            path: steps.join("."),
+            problem,
+        }
+    }
+
+    /// The elements of a data set that go into the file, in order.
+    fn sorted(
+        &self,
+        data_set: &'a Map<String, Value>,
+        top: bool,
+    ) -> Result<std::vec::IntoIter<(Tag, &'a Value)>, ComposeError> {
+        let mut elements = Vec::with_capacity(data_set.len());
+        for (name, element) in data_set {
+            let tag = hex_tag(name).ok_or_else(|| ComposeError::Attribute {
+                path: name
+                    .chars()
+                    .take(64)
+                    .filter(|c| c.is_ascii_graphic())
+                    .collect(),
+                problem: Problem::Name,
+            })?;
+            let left_out = tag.0 == 0x0002
+                || tag.1 == 0
+                || tag.0 == 0xFFFE
+                || tag == CHARACTER_SET
+                || (top && tag == AVAILABLE_TRANSFER_SYNTAX);
+            if !left_out {
+                elements.push((tag, element));
+            }
+        }
+        if top {
+            elements.push((CHARACTER_SET, &UTF8));
+        }
+        elements.sort_unstable_by_key(|(tag, _)| *tag);
+        Ok(elements.into_iter())
+    }
+
+    /// Writes an element; the items of a sequence are left to the caller.
+    fn element(
+        &mut self,
+        tag: Tag,
+        element: &'a Value,
+    ) -> Result<Option<std::slice::Iter<'a, Value>>, ComposeError> {
+        let vr = element.get("vr").and_then(Value::as_str);
+        let vr: VR = vr
+            .and_then(|vr| vr.parse().ok())
+            .ok_or_else(|| self.failure(Problem::Vr))?;
+        if let Some(uri) = element.get("BulkDataURI") {
+            let uri = uri.as_str().ok_or_else(|| self.failure(Problem::Value))?;
+            self.bulk(tag, vr, uri)?;
+            return Ok(None);
+        }
+        let values = match element.get("Value") {
+            None | Some(Value::Null) => [].iter(),
+            Some(Value::Array(values)) => values.iter(),
+            Some(_) => return Err(self.failure(Problem::Value)),
+        };
+        if vr == VR::SQ {
+            self.header(tag, vr, UNDEFINED);
+            return Ok(Some(values));
+        }
+        let bytes = match element.get("InlineBinary") {
+            Some(text) => value::inline(text),
+            None => value::encode(vr, values.as_slice()),
+        };
+        let mut bytes = bytes.map_err(|problem| self.failure(problem))?;
+        if bytes.len() % 2 == 1 {
+            bytes.push(padding(vr));
+        }
+        let length = self.checked(bytes.len() as u64)?;
+        self.header(tag, vr, length);
+        self.bytes.append(&mut bytes);
+        Ok(None)
+    }
+
+    fn checked(&self, length: u64) -> Result<u32, ComposeError> {
+        u32::try_from(length)
+            .ok()
+            .filter(|length| u64::from(*length) <= LONGEST)
+            .ok_or_else(|| self.failure(Problem::TooLong))
+    }
+
+    /// The value is what the parts of this location hold.
+    fn bulk(&mut self, tag: Tag, vr: VR, uri: &str) -> Result<(), ComposeError> {
+        let bulk = self.bulk;
+        let numbers = bulk.find(uri);
+        let Some(first) = numbers.first().and_then(|number| bulk.parts.get(*number)) else {
+            return Err(self.failure(Problem::NoPart));
+        };
+        let pixels = tag == PIXEL_DATA && self.path.len() == 1;
+        let compressed = !media::is_native(first.syntax());
+        if compressed
+            && !pixels
+            && first.media != media::OCTETS
+            && first.media.starts_with("image/")
+        {
+            return Err(self.failure(Problem::NotPixels));
+        }
+        if compressed && pixels && self.encapsulated {
+            self.header(tag, VR::OB, UNDEFINED);
+            // An empty offset table: each frame is one fragment.
+            self.delimiter(ITEM, 0);
+            for number in numbers {
+                let length = bulk.parts.get(*number).map_or(0, |part| part.length);
+                let padded = self.checked(length + length % 2)?;
+                self.delimiter(ITEM, padded);
+                self.refer(*number, length);
+            }
+            self.delimiter(SEQUENCE_END, 0);
+            return Ok(());
+        }
+        let total = numbers
+            .iter()
+            .filter_map(|number| bulk.parts.get(*number))
+            .fold(0_u64, |sum, part| sum.saturating_add(part.length));
+        let length = self.checked(total + total % 2)?;
+        self.header(tag, vr, length);
+        for number in numbers {
+            self.cut();
+            self.pieces.push(Piece::Bulk(*number));
+        }
+        if total % 2 == 1 {
+            self.bytes.push(padding(vr));
+        }
+        Ok(())
+    }
+
+    fn refer(&mut self, number: usize, length: u64) {
+        self.cut();
+        self.pieces.push(Piece::Bulk(number));
+        if length % 2 == 1 {
+            self.bytes.push(0);
+        }
+    }
+
+    /// Ends the piece of bytes at hand.
+    fn cut(&mut self) {
+        if !self.bytes.is_empty() {
+            self.pieces
+                .push(Piece::Bytes(std::mem::take(&mut self.bytes)));
+        }
+    }
+
+    fn delimiter(&mut self, tag: Tag, length: u32) {
+        explicit::item(&mut self.bytes, tag, length);
+    }
+
+    fn header(&mut self, tag: Tag, vr: VR, length: u32) {
+        explicit::head(&mut self.bytes, tag, vr, length);
+    }
+}
+
+/// The value of (0008,0005) in every file made here.
+static UTF8: std::sync::LazyLock<Value> =
+    std::sync::LazyLock::new(|| serde_json::json!({ "vr": "CS", "Value": ["ISO_IR 192"] }));
+
+/// A tag from exactly eight hexadecimal digits.
+fn hex_tag(name: &str) -> Option<Tag> {
+    let sound = name.len() == 8 && name.bytes().all(|b| b.is_ascii_hexdigit());
+    let number = u32::from_str_radix(name, 16).ok().filter(|_| sound)?;
+    let [a, b, c, d] = number.to_be_bytes();
+    Some(Tag(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
+}
+
+#[cfg(test)]
+mod tests;

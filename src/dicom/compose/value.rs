@@ -1,0 +1,150 @@
+//! Values of DICOM JSON as bytes in Explicit VR Little Endian (PS3.5 §6.2, PS3.18 §F.2.3).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use dicom_core::VR;
+use serde_json::Value;
+
+use super::{Problem, hex_tag};
+
+/// The bytes of `InlineBinary`.
+pub(super) fn inline(text: &Value) -> Result<Vec<u8>, Problem> {
+    // PS3.18 has a string; some writers put it into a list.
+    let text = text.as_str().or_else(|| text.get(0)?.as_str());
+    BASE64
+        .decode(text.ok_or(Problem::Base64)?)
+        .map_err(|_| Problem::Base64)
+}
+
+/// The bytes of `Value`, not padded.
+pub(super) fn encode(vr: VR, values: &[Value]) -> Result<Vec<u8>, Problem> {
+    match vr {
+        VR::US => numbers(values, |v| unsigned(v, u16::MAX.into()), 2),
+        VR::UL => numbers(values, |v| unsigned(v, u32::MAX.into()), 4),
+        VR::UV => numbers(values, |v| unsigned(v, u64::MAX), 8),
+        VR::SS => numbers(values, |v| signed(v, i16::MIN.into(), i16::MAX.into()), 2),
+        VR::SL => numbers(values, |v| signed(v, i32::MIN.into(), i32::MAX.into()), 4),
+        VR::SV => numbers(values, |v| signed(v, i64::MIN, i64::MAX), 8),
+        VR::AT => numbers(values, tag, 4),
+        VR::FD => numbers(values, |v| Some(float(v)?.to_le_bytes()), 8),
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "FL is what it says: 32 bits"
+        )]
+        VR::FL => numbers(values, |v| Some(widen((float(v)? as f32).to_le_bytes())), 4),
+        VR::PN => joined(values, person_name),
+        VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN | VR::SQ => {
+            // Binary values are InlineBinary or BulkDataURI; nothing but emptiness is left.
+            if values.is_empty() {
+                Ok(Vec::new())
+            } else {
+                Err(Problem::Value)
+            }
+        }
+        _ => joined(values, plain),
+    }
+}
+
+/// Joins texts by backslashes; null is an empty value.
+fn joined(values: &[Value], text: fn(&Value) -> Option<String>) -> Result<Vec<u8>, Problem> {
+    let mut out = Vec::new();
+    for (number, value) in values.iter().enumerate() {
+        if number > 0 {
+            out.push(b'\\');
+        }
+        if !value.is_null() {
+            out.extend(text(value).ok_or(Problem::Value)?.into_bytes());
+        }
+    }
+    Ok(out)
+}
+
+fn plain(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// `{"Alphabetic": …, "Ideographic": …, "Phonetic": …}`; a bare string is the whole name.
+fn person_name(value: &Value) -> Option<String> {
+    if let Value::String(name) = value {
+        return Some(name.clone());
+    }
+    let groups = value.as_object()?;
+    let mut name = String::new();
+    for (number, key) in ["Alphabetic", "Ideographic", "Phonetic"].iter().enumerate() {
+        if number > 0 {
+            name.push('=');
+        }
+        match groups.get(*key) {
+            None | Some(Value::Null) => {}
+            Some(Value::String(group)) => name.push_str(group),
+            Some(_) => return None,
+        }
+    }
+    name.truncate(name.trim_end_matches('=').len());
+    Some(name)
+}
+
+/// Little-endian numbers of `width` bytes; null cannot be told in a binary value and is refused.
+fn numbers(
+    values: &[Value],
+    number: impl Fn(&Value) -> Option<[u8; 8]>,
+    width: usize,
+) -> Result<Vec<u8>, Problem> {
+    let mut out = Vec::with_capacity(values.len() * width);
+    for value in values {
+        let bytes = number(value).ok_or(Problem::Value)?;
+        out.extend(bytes.iter().take(width));
+    }
+    Ok(out)
+}
+
+fn widen(bytes: [u8; 4]) -> [u8; 8] {
+    let [a, b, c, d] = bytes;
+    [a, b, c, d, 0, 0, 0, 0]
+}
+
+fn unsigned(value: &Value, most: u64) -> Option<[u8; 8]> {
+    let number = match value {
+        Value::String(text) => text.trim().parse().ok()?,
+        value => value.as_u64().or_else(|| whole(value)?.try_into().ok())?,
+    };
+    (number <= most).then(|| number.to_le_bytes())
+}
+
+fn signed(value: &Value, least: i64, most: i64) -> Option<[u8; 8]> {
+    let number = match value {
+        Value::String(text) => text.trim().parse().ok()?,
+        value => value.as_i64().or_else(|| whole(value))?,
+    };
+    (least..=most)
+        .contains(&number)
+        .then(|| number.to_le_bytes())
+}
+
+/// Languages with one kind of number write 5.0 for 5.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "checked to be whole and within 2^53"
+)]
+fn whole(value: &Value) -> Option<i64> {
+    let number = value.as_f64()?;
+    (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64)
+}
+
+/// A number, or the text of one JSON cannot write: `NaN`, `Infinity`, `-Infinity`, `inf`.
+fn float(value: &Value) -> Option<f64> {
+    match value {
+        Value::String(text) => text.trim().parse().ok(),
+        value => value.as_f64(),
+    }
+}
+
+fn tag(value: &Value) -> Option<[u8; 8]> {
+    let tag = hex_tag(value.as_str()?)?;
+    let ([a, b], [c, d]) = (tag.0.to_le_bytes(), tag.1.to_le_bytes());
+    Some(widen([a, b, c, d]))
+}
