@@ -1,7 +1,8 @@
 //! Instances opened lately: the row and the tables that one frame request after the other asks for.
 //!
-//! Invariants: what was deleted through this process is not found any more once the call has returned, and what was
-//! deleted elsewhere not longer than [`FRESH`]; a caller who may see only part of the studies always asks the index.
+//! Invariants: what was deleted is not found any more once the call has returned: where other servers may delete too, the
+//! index is asked each time whether the instance is still the same; where only sub-commands may, after [`FRESH`]. A caller
+//! who may see only part of the studies always asks the index.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +16,7 @@ use super::retrieve::OpenInstance;
 use crate::dicom::uid::{InstanceName, Target};
 use crate::scope::{Partition, Scope, Visible};
 
-/// How long a server may not know that another one deleted an instance.
+/// How long a server that has its index alone does not ask again; a sub-command may have repaired something meanwhile.
 const FRESH: Duration = Duration::from_secs(1);
 /// How long an instance is kept after it was last asked for.
 const IDLE: Duration = Duration::from_secs(60);
@@ -89,6 +90,7 @@ impl Archive {
         let held = self.opened.cache.get(&key).await;
         if let Some(held) = &held
             && held.asked.elapsed() < FRESH
+            && !self.index.is_shared()
         {
             return Ok(held.instance.clone());
         }

@@ -21,9 +21,9 @@ use crate::scope::{Scope, Visible};
 /// How long a server may not know of a tag that another one added.
 const FRESH: Duration = Duration::from_secs(1);
 /// How long a node that is gone keeps others from going on with an operation; a portion takes far less.
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_secs(5);
 /// Wait before an operation that failed, or that another node has, is taken up again.
-const AGAIN: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// Tags as last read.
 #[derive(Debug, Default)]

@@ -108,6 +108,10 @@ impl<D: Dialect> Audit for SqlIndex<D> {
         self.read("a ping", sql).await.map(|_| ())
     }
 
+    fn is_shared(&self) -> bool {
+        D::SHARED
+    }
+
     fn pools(&self) -> Vec<PoolState> {
         let state = |name, pool: &sqlx::Pool<D>| PoolState {
             name,

@@ -411,6 +411,9 @@ pub trait Audit: Send + Sync {
 
     /// How its connections are used now.
     fn pools(&self) -> Vec<PoolState>;
+
+    /// Whether other servers may write to it.
+    fn is_shared(&self) -> bool;
 }
 
 /// Connections of one pool.

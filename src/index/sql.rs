@@ -18,6 +18,8 @@ pub(super) type Driver<T> = std::result::Result<T, sqlx::Error>;
 
 /// A database the index can live in.
 pub(super) trait Dialect: Database<Row: Columns> {
+    /// Whether several servers may work on one database.
+    const SHARED: bool;
     /// Expression for a study or series version: above every version given out before.
     const NEXT_VERSION: &'static str;
     /// Expression for the time now, by the clock of the database.

@@ -39,6 +39,7 @@ const SESSION: &str = "set plan_cache_mode = force_custom_plan; set jit = off; s
 columns!(PgRow);
 
 impl Dialect for Postgres {
+    const SHARED: bool = true;
     const NEXT_VERSION: &'static str = "nextval('version_number')";
     const NOW: &'static str = "(extract(epoch from clock_timestamp()) * 1000000)::bigint";
     const FEED_TIME: &'static str = "greatest((extract(epoch from clock_timestamp()) * 1000000)::bigint, \

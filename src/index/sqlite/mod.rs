@@ -40,6 +40,7 @@ impl Drop for Armed {
 columns!(SqliteRow);
 
 impl Dialect for Sqlite {
+    const SHARED: bool = false;
     // A change row follows in the same transaction, so the next transaction sees a greater one.
     const NEXT_VERSION: &'static str =
         "coalesce((select seq from sqlite_sequence where name = 'change'), 0) + 1";

@@ -171,6 +171,8 @@ impl Seen {
             let name = name.to_ascii_lowercase();
             let value = match name.as_str() {
                 "date" | "x-request-id" | "content-length" => continue,
+                // A cursor is the place of a row in the order of all.
+                "link" => value.split("cursor=").next().unwrap_or_default().to_owned(),
                 // The first half is the place of the newest instance in the order of all.
                 "etag" => value.split_once('-').map_or("", |(_, n)| n).to_owned(),
                 _ => text(value, &boundary),

@@ -29,6 +29,7 @@ enum Who {
 /// What would change something is asked for in a way that cannot: a body of no type, a target that nobody has.
 #[rustfmt::skip]
 const ANSWERS: &[(&str, &str, u16, u16)] = &[
+    ("OPTIONS", "/", 200, 200),
     ("POST", "/studies", 415, 415),
     ("GET", "/studies", 200, 200),
     ("GET", "/series", 200, 200),
