@@ -32,7 +32,7 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Reads what [`Cursor::to_string`] wrote; none when it is something else.
+    /// Reads what its `Display` wrote; none when it is something else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut chars = text.chars();
