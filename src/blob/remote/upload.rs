@@ -68,9 +68,12 @@ pub(super) async fn upload(
     }
     let started = bucket.store.put_multipart(path).await;
     let mut upload = started.map_err(|e| failed_write(key, e))?;
-    match upload_parts(bucket, key, &file, length, upload.as_mut()).await {
+    let mut running = JoinSet::new();
+    match upload_parts(bucket, key, &file, length, upload.as_mut(), &mut running).await {
         Ok(()) => Ok(()),
         Err(error) => {
+            // A part that arrives after the abort would stay for ever, so those under way are waited for.
+            while running.join_next().await.is_some() {}
             // The provider removes by itself what cannot be aborted now, where its bucket is set up to.
             if let Err(failure) = upload.abort().await {
                 tracing::warn!(key, error = %failure, "an upload could not be aborted");
@@ -86,9 +89,9 @@ async fn upload_parts(
     file: &Arc<File>,
     length: u64,
     upload: &mut dyn MultipartUpload,
+    running: &mut JoinSet<object_store::Result<()>>,
 ) -> Result<()> {
     let size = part_size(length);
-    let mut running: JoinSet<object_store::Result<()>> = JoinSet::new();
     let mut offset = 0;
     while offset < length || !running.is_empty() {
         if offset < length && running.len() < AT_ONCE {
