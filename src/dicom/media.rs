@@ -250,7 +250,7 @@ pub fn plan_frames(
     if range == ("application", "octet-stream") {
         let plan = plan_instance(stored, wish.syntax, codecs)?;
         // Samples carry no container: frames of any little endian syntax are the stored bytes.
-        return Some((samples(plan, stored), OCTETS));
+        return Some((plan, OCTETS));
     }
     match wish.syntax {
         SyntaxWish::Uid(uid) => {
@@ -262,10 +262,7 @@ pub fn plan_frames(
             if !covers(media) {
                 return None;
             }
-            Some((
-                samples(plan_instance(stored, wish.syntax, codecs)?, stored),
-                media,
-            ))
+            Some((plan_instance(stored, wish.syntax, codecs)?, media))
         }
         SyntaxWish::Stored | SyntaxWish::StoredForTheWeb | SyntaxWish::Default
             if covers(stored_media) =>
@@ -275,10 +272,7 @@ pub fn plan_frames(
             } else {
                 SyntaxWish::StoredForTheWeb
             };
-            Some((
-                samples(plan_instance(stored, wish, codecs)?, stored),
-                stored_media,
-            ))
+            Some((plan_instance(stored, wish, codecs)?, stored_media))
         }
         SyntaxWish::Stored | SyntaxWish::StoredForTheWeb | SyntaxWish::Default => {
             let defaults = FRAME_MEDIA
@@ -289,17 +283,6 @@ pub fn plan_frames(
                 Some((plan, *media))
             })
         }
-    }
-}
-
-/// Frames of a little endian syntax are stored as they would be written.
-fn samples(plan: Plan, stored: Stored<'_>) -> Plan {
-    use syntax::{DEFLATED_LE, EXPLICIT_LE, IMPLICIT_LE};
-    match plan {
-        Plan::Native if matches!(stored.syntax(), EXPLICIT_LE | IMPLICIT_LE | DEFLATED_LE) => {
-            Plan::Native
-        }
-        plan => plan,
     }
 }
 

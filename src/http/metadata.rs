@@ -1,7 +1,7 @@
 //! Metadata of study, series and instance (PS3.18 §10.4.1.1.2, dicom-service §5): stored text with URLs spliced in.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
@@ -12,8 +12,9 @@ use super::array::{Items, array_body};
 use super::error::HttpError;
 use super::extract::{Access, QueryPairs, TargetPath};
 use super::links::Links;
-use super::represent::{DICOM_XML, Form, accepted, etag, form, many_parts, not_modified, part};
-use super::wado::header_value;
+use super::represent::{
+    DICOM_XML, Form, accepted, etag, form, many_parts, not_modified, part, unchanged, validated,
+};
 use super::{DICOM_JSON, Face};
 use crate::archive::retrieve::{Content, Rows};
 use crate::archive::{Archive, ArchiveError, InstanceRow, MetadataRow};
@@ -45,9 +46,10 @@ pub(super) async fn retrieve_metadata(
     let archive = &face.app.archive;
     let version = archive.version(&scope, &target).await?;
     let tag = etag(version);
-    let mut response = if not_modified(&headers, &tag) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else if form == Form::Xml {
+    if not_modified(&headers, &tag) {
+        return unchanged(&tag);
+    }
+    let response = if form == Form::Xml {
         xml_parts(archive, &scope, &target, links).await?
     } else {
         let key = AnswerKey {
@@ -69,14 +71,7 @@ pub(super) async fn retrieve_metadata(
             .insert(header::CONTENT_TYPE, HeaderValue::from_static(DICOM_JSON));
         response
     };
-    response
-        .headers_mut()
-        .insert(header::ETAG, header_value(&tag)?);
-    response.headers_mut().insert(
-        header::CACHE_CONTROL,
-        HeaderValue::from_static("private, no-cache"),
-    );
-    Ok(response)
+    validated(response, &tag)
 }
 
 /// One part for each instance, in the Native DICOM Model.

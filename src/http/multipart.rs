@@ -43,6 +43,15 @@ pub struct Limits {
     pub parts: u64,
 }
 
+impl Limits {
+    /// For a caller who counts bytes and parts itself.
+    pub const NONE: Self = Self {
+        body: u64::MAX,
+        part: u64::MAX,
+        parts: u64::MAX,
+    };
+}
+
 /// Why a body cannot be read on; parts are counted from one.
 #[derive(Debug, thiserror::Error)]
 pub enum MultipartError {

@@ -13,7 +13,7 @@ use super::extract::{Access, QueryPairs, TargetPath};
 use super::frames::frame_list;
 use super::links::Links;
 use super::range::ranged;
-use super::represent::{accepted, etag, many_parts, not_modified, part};
+use super::represent::{accepted, etag, many_parts, not_modified, part, unchanged, validated};
 use super::wado::header_value;
 use crate::archive::render::{Format, Nature, Subject};
 use crate::archive::retrieve::Content;
@@ -49,11 +49,7 @@ pub(super) async fn retrieve_rendered(
     let wishes = accepted(&query, &headers);
     let tag = etag(archive.version(&scope, &target).await?);
     if not_modified(&headers, &tag) {
-        return Ok((
-            axum::http::StatusCode::NOT_MODIFIED,
-            [(header::ETAG, header_value(&tag)?)],
-        )
-            .into_response());
+        return unchanged(&tag);
     }
     let view = View {
         archive,
@@ -63,18 +59,11 @@ pub(super) async fn retrieve_rendered(
         wishes: &wishes,
         headers: &headers,
     };
-    let mut response = match target {
+    let response = match target {
         Target::Instance(name) => view.instance(&name, frames).await?,
         target => view.representative(&target).await?,
     };
-    response
-        .headers_mut()
-        .insert(header::ETAG, header_value(&tag)?);
-    response.headers_mut().insert(
-        header::CACHE_CONTROL,
-        HeaderValue::from_static("private, no-cache"),
-    );
-    Ok(response)
+    validated(response, &tag)
 }
 
 /// Returns a small picture of anything; an icon when there is nothing to draw.
@@ -107,24 +96,12 @@ pub(super) async fn retrieve_thumbnail(
     let name = representative(archive, &scope, &target).await?;
     let tag = etag(archive.version(&scope, &target).await?);
     if not_modified(&headers, &tag) {
-        return Ok((
-            axum::http::StatusCode::NOT_MODIFIED,
-            [(header::ETAG, header_value(&tag)?)],
-        )
-            .into_response());
+        return unchanged(&tag);
     }
     let bytes = archive
         .thumbnail(&scope, &name, frame, viewport, format)
         .await?;
-    let mut response = picture(bytes, format);
-    response
-        .headers_mut()
-        .insert(header::ETAG, header_value(&tag)?);
-    response.headers_mut().insert(
-        header::CACHE_CONTROL,
-        HeaderValue::from_static("private, no-cache"),
-    );
-    Ok(response)
+    validated(picture(bytes, format), &tag)
 }
 
 /// Query parameters of a picture, with their text as its name in the cache.

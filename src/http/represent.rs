@@ -1,10 +1,11 @@
 //! Small pieces shared by the retrieve services: wishes to syntaxes, content to bodies, `ETags`.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 
 use super::DICOM_JSON;
 use super::accept::{MediaRange, TransferSyntaxWish, Wish, covers_json, wishes};
@@ -13,7 +14,7 @@ use super::extract::QueryPairs;
 use super::multipart::BoxError;
 use super::multipart::writer::{Answer, AnswerPart, PartBody, PartHead};
 use super::profile::{Anything, Profile};
-use super::wado::Wanted;
+use super::wado::{Wanted, header_value};
 use crate::archive::ArchiveError;
 use crate::archive::Version;
 use crate::archive::retrieve::Content;
@@ -145,37 +146,48 @@ fn multipart_body(
     parts: BoxStream<'static, Result<AnswerPart, BoxError>>,
 ) -> Response {
     let content_type = answer.content_type();
-    let body = answer.body(parts).inspect(|chunk| {
-        if let Err(error) = chunk {
-            tracing::error!(
-                error = error as &dyn std::error::Error,
-                "an answer broke off"
-            );
-        }
-    });
-    let mut response = Body::from_stream(body).into_response();
+    let mut response = streamed(answer.body(parts));
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, content_type);
     response
 }
 
+/// A body that is made while it is sent; why one broke off only the log can tell.
+pub(super) fn streamed<E>(chunks: impl Stream<Item = Result<Bytes, E>> + Send + 'static) -> Response
+where
+    E: std::error::Error + Into<BoxError> + 'static,
+{
+    let chunks = chunks.inspect_err(|error| {
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            "an answer broke off"
+        );
+    });
+    Body::from_stream(chunks).into_response()
+}
+
 /// A body of known length.
 pub(super) fn body_of(content: Content) -> Response {
     let length = content.length;
-    let chunks = content.chunks.inspect(|chunk| {
-        if let Err(error) = chunk {
-            tracing::error!(
-                error = error as &dyn std::error::Error,
-                "an answer broke off"
-            );
-        }
-    });
-    let mut response = Body::from_stream(chunks).into_response();
+    let mut response = streamed(content.chunks);
     response
         .headers_mut()
         .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     response
+}
+
+/// The answer to a client that has this version already.
+pub(super) fn unchanged(etag: &str) -> Result<Response, HttpError> {
+    validated(StatusCode::NOT_MODIFIED.into_response(), etag)
+}
+
+/// An answer with its `ETag`; the layer around all services adds what caches may do with it.
+pub(super) fn validated(mut response: Response, etag: &str) -> Result<Response, HttpError> {
+    response
+        .headers_mut()
+        .insert(header::ETAG, header_value(etag)?);
+    Ok(response)
 }
 
 /// The `ETag` of a version.

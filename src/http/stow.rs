@@ -175,12 +175,7 @@ async fn store_parts(
     idle: Duration,
 ) -> Result<Option<String>, HttpError> {
     // The archive counts bytes and parts itself.
-    let limits = Limits {
-        body: u64::MAX,
-        part: u64::MAX,
-        parts: u64::MAX,
-    };
-    let mut parts = Parts::new(body.into_data_stream(), boundary, limits);
+    let mut parts = Parts::new(body.into_data_stream(), boundary, Limits::NONE);
     loop {
         let mut part = match next_in_time(idle, parts.next()).await? {
             Ok(Some(part)) => part,

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 
@@ -14,7 +13,7 @@ use super::accept::{Wish, WishKind};
 use super::error::HttpError;
 use super::extract::{Access, QueryPairs, TargetPath};
 use super::links::Links;
-use super::represent::{accepted, body_of, many_parts, one_part, part, syntax_wish};
+use super::represent::{accepted, body_of, many_parts, one_part, part, streamed, syntax_wish};
 use crate::archive::InstanceRow;
 use crate::archive::retrieve::{Content, Rows};
 use crate::archive::zip::{self, Entry};
@@ -277,15 +276,7 @@ async fn many_instances(
 }
 
 fn zipped(entries: BoxStream<'static, Result<Entry, ArchiveError>>) -> Response {
-    let chunks = zip::archive(entries).inspect(|chunk| {
-        if let Err(error) = chunk {
-            tracing::error!(
-                error = error as &dyn std::error::Error,
-                "an answer broke off"
-            );
-        }
-    });
-    let mut response = Body::from_stream(chunks).into_response();
+    let mut response = streamed(zip::archive(entries));
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(ZIP));

@@ -4,11 +4,7 @@ use futures_util::stream;
 
 use super::*;
 
-const OPEN: Limits = Limits {
-    body: u64::MAX,
-    part: u64::MAX,
-    parts: u64::MAX,
-};
+const OPEN: Limits = Limits::NONE;
 
 type Read = Vec<(String, Vec<u8>)>;
 

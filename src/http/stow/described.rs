@@ -66,12 +66,7 @@ pub(super) async fn store(
     model: Model,
     idle: Duration,
 ) -> Result<Option<String>, HttpError> {
-    let limits = Limits {
-        body: u64::MAX,
-        part: u64::MAX,
-        parts: u64::MAX,
-    };
-    let mut parts = Parts::new(body.into_data_stream(), boundary, limits);
+    let mut parts = Parts::new(body.into_data_stream(), boundary, Limits::NONE);
     let (mut texts, mut attached) = (Vec::new(), Vec::new());
     let mut held = 0;
     loop {
