@@ -209,6 +209,19 @@ impl Server {
         open.expect("the server runs").count()
     }
 
+    /// Connections of clients that neither side has closed.
+    pub(crate) fn connections(&self) -> usize {
+        let (_, port) = self.address().rsplit_once(':').expect("an address");
+        let port = format!(":{:04X}", port.parse::<u16>().expect("a port"));
+        let table = fs::read_to_string("/proc/net/tcp").expect("the table can be read");
+        let is_open = |line: &&str| {
+            let mut fields = line.split_whitespace().skip(1);
+            let (local, state) = (fields.next(), fields.nth(1));
+            local.is_some_and(|local| local.ends_with(&port)) && state == Some("01")
+        };
+        table.lines().filter(is_open).count()
+    }
+
     /// Changes a setting from the next start on; none takes it away.
     pub(crate) fn set(&mut self, name: &str, value: Option<&str>) {
         self.settings.retain(|(known, _)| known != name);
