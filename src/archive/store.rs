@@ -30,7 +30,7 @@ use crate::fault;
 use crate::index::{Inserted, NewInstance, Place, TagRow, unfit};
 use crate::scope::{Partition, Visible};
 
-pub use described::Attached;
+pub use described::Shelf;
 
 mod described;
 
@@ -114,6 +114,8 @@ pub struct StoreRequest {
     /// Why the first part that could not be written could not.
     unwritten: Option<BlobError>,
     received: u64,
+    /// Bytes of files that were composed here.
+    composed: u64,
     parts: u64,
     /// Set when only the last instances are left.
     coming: Option<Coming>,
@@ -133,8 +135,8 @@ impl std::fmt::Debug for StoreRequest {
 pub struct Part {
     held: Held,
     length: u64,
-    /// Made of bytes that were counted when they were received.
-    copied: bool,
+    /// Made here of metadata and bulk data.
+    composed: bool,
 }
 
 #[derive(Debug)]
@@ -200,6 +202,7 @@ impl Archive {
             outcomes: Vec::new(),
             unwritten: None,
             received: 0,
+            composed: 0,
             parts: 0,
             coming: None,
             _slot: slot.map_err(|_| ArchiveError::Busy {
@@ -215,22 +218,37 @@ impl StoreRequest {
     /// # Errors
     /// [`ArchiveError::TooLarge`] when the request has too many parts.
     pub fn begin_part(&mut self) -> Result<Part> {
-        self.parts += 1;
-        if self.parts > self.archive.limits.max_parts {
-            let reason = format!(
-                "a request may hold {} parts at most: send the rest in another one",
-                self.archive.limits.max_parts
-            );
-            return Err(ArchiveError::TooLarge { reason });
-        }
+        self.count_part()?;
         Ok(Part {
             held: Held::Memory {
                 bytes: Vec::new(),
                 permits: Vec::new(),
             },
             length: 0,
-            copied: false,
+            composed: false,
         })
+    }
+
+    /// Counts a part that is not an instance, or an instance that is not a part.
+    ///
+    /// # Errors
+    /// [`ArchiveError::TooLarge`] when the request has too many.
+    pub fn count_part(&mut self) -> Result<()> {
+        self.parts += 1;
+        if self.parts <= self.archive.limits.max_parts {
+            return Ok(());
+        }
+        let reason = format!(
+            "a request may hold {} parts at most: send the rest in another one",
+            self.archive.limits.max_parts
+        );
+        Err(ArchiveError::TooLarge { reason })
+    }
+
+    /// How many more parts or instances the request may have.
+    #[must_use]
+    pub fn parts_left(&self) -> u64 {
+        self.archive.limits.max_parts.saturating_sub(self.parts)
     }
 
     /// Takes the next bytes of a part.
@@ -238,23 +256,28 @@ impl StoreRequest {
     /// # Errors
     /// [`ArchiveError::TooLarge`] past the limits of instance or request; [`ArchiveError::Blob`] when the spool fails.
     pub async fn write(&mut self, part: &mut Part, bytes: Bytes) -> Result<()> {
-        let limits = &self.archive.limits;
-        part.length += bytes.len() as u64;
-        if !part.copied {
-            self.received += bytes.len() as u64;
-        }
-        if part.length > limits.max_instance_bytes {
-            let reason = format!(
-                "an instance may have {} bytes at most",
-                limits.max_instance_bytes
-            );
+        let most = self.archive.limits.max_instance_bytes;
+        if part.length + bytes.len() as u64 > most {
+            let reason = format!("an instance may have {most} bytes at most");
             return Err(ArchiveError::TooLarge { reason });
         }
-        if self.received > limits.max_request_bytes {
-            let reason = format!(
-                "a request may have {} bytes at most",
-                limits.max_request_bytes
-            );
+        self.hold(part, bytes).await
+    }
+
+    /// Keeps the next bytes in memory or spool.
+    async fn hold(&mut self, part: &mut Part, bytes: Bytes) -> Result<()> {
+        let count = bytes.len() as u64;
+        part.length += count;
+        let sum = if part.composed {
+            &mut self.composed
+        } else {
+            &mut self.received
+        };
+        *sum += count;
+        let limits = &self.archive.limits;
+        if *sum > limits.max_request_bytes {
+            let most = limits.max_request_bytes;
+            let reason = format!("a request may have {most} bytes at most");
             return Err(ArchiveError::TooLarge { reason });
         }
         if let Held::Memory {

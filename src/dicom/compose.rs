@@ -3,9 +3,12 @@
 //! Invariants: iterative; bulk data is referred to and never loaded; the file is Explicit VR Little Endian in UTF-8, or encapsulated
 //! in the transfer syntax of the pixel data's parts. What was composed is stored only when the walk accepts it like any other file.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use dicom_core::{Tag, VR};
+use serde::Deserializer;
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -84,17 +87,20 @@ pub enum Metadata {
 }
 
 impl Metadata {
-    /// Takes a DICOM JSON array apart; a lone object is an array of one.
+    /// Takes a DICOM JSON array of `most` data sets at most apart; a lone object is an array of one.
     ///
     /// # Errors
-    /// [`ComposeError::NotADataSet`] when it is neither.
-    pub fn split(text: &[u8]) -> Result<Vec<Self>, ComposeError> {
+    /// [`ComposeError::NotADataSet`] when it is neither, or longer.
+    pub fn split(text: &[u8], most: u64) -> Result<Vec<Self>, ComposeError> {
         let broken = |error: serde_json::Error| ComposeError::NotADataSet(error.to_string());
         let one = text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
         let objects: Vec<Box<RawValue>> = if one {
             vec![serde_json::from_slice(text).map_err(broken)?]
         } else {
-            serde_json::from_slice(text).map_err(broken)?
+            let mut reader = serde_json::Deserializer::from_slice(text);
+            let objects = reader.deserialize_seq(AtMost(most)).map_err(broken)?;
+            reader.end().map_err(broken)?;
+            objects
         };
         Ok(objects.into_iter().map(Self::Json).collect())
     }
@@ -122,6 +128,28 @@ impl Metadata {
     }
 }
 
+/// Reads an array until it is too long: each element takes more memory than it may take in the text.
+struct AtMost(u64);
+
+impl<'de> Visitor<'de> for AtMost {
+    type Value = Vec<Box<RawValue>>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "an array of {} data sets at most", self.0)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let mut objects = Vec::new();
+        while let Some(object) = elements.next_element()? {
+            if objects.len() as u64 >= self.0 {
+                return Err(A::Error::invalid_length(objects.len() + 1, &self));
+            }
+            objects.push(object);
+        }
+        Ok(objects)
+    }
+}
+
 /// A piece of the file, to be written in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
@@ -138,24 +166,30 @@ pub struct BulkPart {
     pub location: String,
     /// Media type in lower case, without parameters.
     pub media: String,
-    /// Parameter `transfer-syntax` of the media type.
-    pub transfer_syntax: Option<String>,
+    /// Parameter `transfer-syntax` of the media type, or what [`BulkPart::look`] found.
+    pub transfer_syntax: Option<Cow<'static, str>>,
     /// Bytes.
     pub length: u64,
-    /// First bytes, enough to find the frame header of a JPEG.
-    pub head: Vec<u8>,
 }
 
 impl BulkPart {
+    /// Whether only the bytes can tell the transfer syntax.
+    #[must_use]
+    pub fn is_unnamed_jpeg(&self) -> bool {
+        self.transfer_syntax.is_none() && self.media == "image/jpeg"
+    }
+
+    /// Takes the transfer syntax of a JPEG from its first bytes, if they reach to its frame header.
+    pub fn look(&mut self, head: &[u8]) {
+        if self.is_unnamed_jpeg() {
+            self.transfer_syntax = jpeg_process(head).map(Cow::Borrowed);
+        }
+    }
+
     /// Transfer Syntax UID the bytes are in (PS3.18 §8.7.3).
     fn syntax(&self) -> &str {
-        if let Some(named) = &self.transfer_syntax {
-            return named;
-        }
-        match jpeg_process(&self.head) {
-            Some(uid) if self.media == "image/jpeg" => uid,
-            _ => media::default_syntax(&self.media).unwrap_or(media::syntax::EXPLICIT_LE),
-        }
+        let by_media = || media::default_syntax(&self.media).unwrap_or(media::syntax::EXPLICIT_LE);
+        self.transfer_syntax.as_deref().unwrap_or_else(by_media)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Store of metadata and bulk data: files are composed and then stored like any other (PS3.18 §10.5.2).
 //!
-//! Invariant: bulk data lies in the memory or spool that parts are given, and is copied from there in chunks.
+//! Invariants: the bulk data of a request lies one after another in the memory or the one spool file that a part is given, and is
+//! copied from there in chunks; what is composed of it is bounded like what a request may send.
 
+use std::borrow::Cow;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -18,15 +20,74 @@ const CHUNK: usize = 256 * 1024;
 /// First bytes of a part in which the frame header of a JPEG is looked for.
 const HEAD: usize = 64 * 1024;
 
-/// A bulk data part that has arrived.
+/// All bulk data of a request, one after another in the memory or the spool file of a single part.
 #[derive(Debug)]
-pub struct Attached {
-    part: BulkPart,
-    place: Lying,
+pub struct Shelf {
+    held: Part,
+    parts: Vec<BulkPart>,
+    /// Where each part begins, in bytes.
+    offsets: Vec<u64>,
+    /// First bytes of the part that arrives, as far as its transfer syntax is to be found there.
+    head: Vec<u8>,
 }
 
-#[derive(Debug)]
-enum Lying {
+impl Shelf {
+    /// Begins the next bulk data part: Content-Location, media type in lower case and `transfer-syntax`.
+    fn begin(&mut self, location: String, media: String, transfer_syntax: Option<String>) {
+        self.head.clear();
+        self.offsets.push(self.held.length);
+        self.parts.push(BulkPart {
+            location,
+            media,
+            transfer_syntax: transfer_syntax.map(Cow::Owned),
+            length: 0,
+        });
+    }
+
+    /// Looks at the bytes that go to the part that was begun last.
+    fn see(&mut self, bytes: &[u8]) {
+        let Some(part) = self.parts.last_mut() else {
+            return;
+        };
+        part.length += bytes.len() as u64;
+        if part.is_unnamed_jpeg() && self.head.len() < HEAD {
+            let more = bytes.len().min(HEAD - self.head.len());
+            self.head
+                .extend_from_slice(bytes.get(..more).unwrap_or_default());
+            part.look(&self.head);
+        }
+    }
+
+    async fn finish(self) -> Result<(BulkParts, Lying)> {
+        let bytes = match self.held.held {
+            Held::Memory { bytes, permits } => Stowed::Memory {
+                bytes: Bytes::from(bytes),
+                _permits: permits,
+            },
+            Held::Spool(mut spooling) => {
+                spooling.finish().await?;
+                Stowed::Spool {
+                    file: Arc::new(spooling.file),
+                    _permits: spooling.permits,
+                }
+            }
+        };
+        let places = self.offsets.iter().copied();
+        let places = places
+            .zip(self.parts.iter().map(|part| part.length))
+            .collect();
+        Ok((BulkParts::new(self.parts), Lying { bytes, places }))
+    }
+}
+
+/// Bulk data that is complete.
+struct Lying {
+    bytes: Stowed,
+    /// Offset and length of each part.
+    places: Vec<(u64, u64)>,
+}
+
+enum Stowed {
     Memory {
         bytes: Bytes,
         /// Room in the memory that all parts share.
@@ -39,19 +100,18 @@ enum Lying {
     },
 }
 
-impl Attached {
-    /// Bytes from an offset on, [`CHUNK`] at most; none at the end.
-    async fn chunk(&self, offset: u64) -> Result<Bytes> {
-        let left = self.part.length.saturating_sub(offset);
-        let length = usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
-        match &self.place {
-            Lying::Memory { bytes, .. } => {
+impl Lying {
+    /// Bytes of the shelf from an offset on, [`CHUNK`] and `most` at most.
+    async fn chunk(&self, offset: u64, most: u64) -> Result<Bytes> {
+        let length = usize::try_from(most).map_or(CHUNK, |most| most.min(CHUNK));
+        match &self.bytes {
+            Stowed::Memory { bytes, .. } => {
                 let start = usize::try_from(offset)
                     .unwrap_or(usize::MAX)
                     .min(bytes.len());
                 Ok(bytes.slice(start..start.saturating_add(length).min(bytes.len())))
             }
-            Lying::Spool { file, .. } => read_spool(file.clone(), offset, length).await,
+            Stowed::Spool { file, .. } => read_spool(file.clone(), offset, length).await,
         }
     }
 }
@@ -69,63 +129,64 @@ async fn read_spool(file: Arc<SpoolFile>, offset: u64, length: usize) -> Result<
 }
 
 impl StoreRequest {
-    /// Keeps a complete part as bulk data with its Content-Location, media type and `transfer-syntax`.
+    /// Begins to take bulk data.
+    #[must_use]
+    pub fn shelf(&self) -> Shelf {
+        Shelf {
+            held: Part {
+                held: Held::Memory {
+                    bytes: Vec::new(),
+                    permits: Vec::new(),
+                },
+                length: 0,
+                composed: false,
+            },
+            parts: Vec::new(),
+            offsets: Vec::new(),
+            head: Vec::new(),
+        }
+    }
+
+    /// Begins the next bulk data part: Content-Location, media type in lower case and `transfer-syntax`.
     ///
     /// # Errors
-    /// [`ArchiveError::Blob`] when the spool fails.
-    pub async fn attach(
+    /// [`ArchiveError::TooLarge`] when the request has too many parts.
+    pub fn begin_bulk(
         &mut self,
-        part: Part,
+        shelf: &mut Shelf,
         location: String,
         media: String,
         transfer_syntax: Option<String>,
-    ) -> Result<Attached> {
-        let length = part.length;
-        let place = match part.held {
-            Held::Memory { bytes, permits } => Lying::Memory {
-                bytes: Bytes::from(bytes),
-                _permits: permits,
-            },
-            Held::Spool(mut spooling) => {
-                spooling.finish().await?;
-                Lying::Spool {
-                    file: Arc::new(spooling.file),
-                    _permits: spooling.permits,
-                }
-            }
-        };
-        let mut attached = Attached {
-            part: BulkPart {
-                location,
-                media,
-                transfer_syntax,
-                length,
-                head: Vec::new(),
-            },
-            place,
-        };
-        let mut head = attached.chunk(0).await?;
-        head.truncate(HEAD);
-        attached.part.head = head.to_vec();
-        Ok(attached)
+    ) -> Result<()> {
+        self.count_part()?;
+        shelf.begin(location, media, transfer_syntax);
+        Ok(())
+    }
+
+    /// Takes the next bytes of the bulk data part that was begun last.
+    ///
+    /// # Errors
+    /// [`ArchiveError::TooLarge`] past the limit of the request; [`ArchiveError::Blob`] when the spool fails.
+    pub async fn write_bulk(&mut self, shelf: &mut Shelf, bytes: Bytes) -> Result<()> {
+        shelf.see(&bytes);
+        self.hold(&mut shelf.held, bytes).await
     }
 
     /// Stores the instances that the metadata describes; one that cannot be composed fails alone.
     ///
     /// # Errors
-    /// As [`StoreRequest::write`] and [`StoreRequest::end_part`].
-    pub async fn store_described(
-        &mut self,
-        instances: Vec<Metadata>,
-        attached: &[Attached],
-    ) -> Result<()> {
-        let parts = attached.iter().map(|attached| attached.part.clone());
-        let bulk = Arc::new(BulkParts::new(parts.collect()));
+    /// As [`StoreRequest::write`] and [`StoreRequest::end_part`]; all files together may be as long as a request.
+    pub async fn store_described(&mut self, instances: Vec<Metadata>, shelf: Shelf) -> Result<()> {
+        let (parts, lying) = shelf.finish().await?;
+        let parts = Arc::new(parts);
         for metadata in instances {
-            let (names, composed) = self.composed(metadata, bulk.clone()).await?;
+            let (names, composed) = self.composed(metadata, parts.clone()).await?;
             match composed {
-                Ok(pieces) => self.copy(pieces, attached).await?,
-                Err(error) => self.fail_named(names, error.to_string()).await?,
+                Ok(pieces) => self.copy(pieces, &lying).await?,
+                Err(error) => {
+                    self.count_part()?;
+                    self.fail_named(names, error.to_string()).await?;
+                }
             }
         }
         Ok(())
@@ -150,20 +211,19 @@ impl StoreRequest {
         work.await.map_err(lost)
     }
 
-    async fn copy(&mut self, pieces: Vec<Piece>, attached: &[Attached]) -> Result<()> {
+    async fn copy(&mut self, pieces: Vec<Piece>, lying: &Lying) -> Result<()> {
         let mut part = self.begin_part()?;
-        part.copied = true;
+        part.composed = true;
         for piece in pieces {
             match piece {
                 Piece::Bytes(bytes) => self.write(&mut part, Bytes::from(bytes)).await?,
                 Piece::Bulk(number) => {
-                    let Some(from) = attached.get(number) else {
-                        continue;
-                    };
-                    let mut offset = 0;
-                    while offset < from.part.length {
-                        let chunk = from.chunk(offset).await?;
+                    let place = lying.places.get(number);
+                    let (mut offset, mut left) = place.copied().unwrap_or_default();
+                    while left > 0 {
+                        let chunk = lying.chunk(offset, left).await?;
                         offset += chunk.len() as u64;
+                        left -= chunk.len() as u64;
                         self.write(&mut part, chunk).await?;
                     }
                 }

@@ -5,14 +5,16 @@ use std::time::Duration;
 use axum::body::Body;
 
 use super::{broken, next_in_time, refused_type};
-use crate::archive::store::{Attached, StoreRequest};
+use crate::archive::store::{Shelf, StoreRequest};
 use crate::dicom::compose::{LONGEST_METADATA, Metadata};
 use crate::http::content_type::ContentType;
 use crate::http::error::{HttpError, Slug};
 use crate::http::multipart::{Limits, Part, Parts};
 
-/// Longest metadata of a request, in bytes.
+/// Longest metadata of a request with the headers of its bulk data, in bytes.
 const METADATA: usize = 4 * LONGEST_METADATA;
+/// Bytes that a part costs beside its text or headers.
+const EACH: usize = 128;
 
 /// Which metadata the body holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,13 +44,14 @@ impl Model {
         }
     }
 
-    fn instances(self, texts: Vec<Vec<u8>>) -> Result<Vec<Metadata>, HttpError> {
+    /// The data sets of all metadata parts, `most` at most.
+    fn instances(self, texts: Vec<Vec<u8>>, most: u64) -> Result<Vec<Metadata>, HttpError> {
         if self == Self::Xml {
             return Ok(texts.into_iter().map(Metadata::Xml).collect());
         }
         let mut instances = Vec::new();
         for text in texts {
-            let split = Metadata::split(&text);
+            let split = Metadata::split(&text, most.saturating_sub(instances.len() as u64));
             let refused = |e| {
                 HttpError::bad_request(Slug::InvalidBody, format!("{e}; send one array of objects"))
             };
@@ -67,7 +70,7 @@ pub(super) async fn store(
     idle: Duration,
 ) -> Result<Option<String>, HttpError> {
     let mut parts = Parts::new(body.into_data_stream(), boundary, Limits::NONE);
-    let (mut texts, mut attached) = (Vec::new(), Vec::new());
+    let (mut texts, mut shelf) = (Vec::new(), request.shelf());
     let mut held = 0;
     loop {
         let mut part = match next_in_time(idle, parts.next()).await? {
@@ -76,31 +79,22 @@ pub(super) async fn store(
             // Nothing can be composed of a part of the bulk data.
             Err(error) => return broken(error),
         };
-        let number = part.number;
         let content_type = content_type(&part)?;
-        if model.is_metadata(&content_type) {
-            let text = match text(&mut part, METADATA - held, idle).await? {
-                Ok(text) => text,
-                Err(reason) => return Ok(Some(reason)),
-            };
-            held += text.len();
-            texts.push(text);
+        held += EACH;
+        let taken = if model.is_metadata(&content_type) {
+            request.count_part()?;
+            let text = text(&mut part, &mut held, idle).await?;
+            text.map(|text| texts.push(text))
         } else {
-            let location = part.headers.content_location().ok_or_else(|| {
-                let reason = format!(
-                    "part {number} needs a Content-Location: the BulkDataURI of its attribute"
-                );
-                HttpError::bad_request(Slug::InvalidBody, reason)
-            })?;
-            let location = location.to_owned();
-            match attach(request, &mut part, location, &content_type, idle).await? {
-                Ok(part) => attached.push(part),
-                Err(reason) => return Ok(Some(reason)),
-            }
+            begin_bulk(request, &mut shelf, &part, &content_type, &mut held)?;
+            bulk(request, &mut shelf, &mut part, idle).await?
+        };
+        if let Err(reason) = taken {
+            return Ok(Some(reason));
         }
     }
-    let instances = model.instances(texts)?;
-    request.store_described(instances, &attached).await?;
+    let instances = model.instances(texts, request.parts_left())?;
+    request.store_described(instances, shelf).await?;
     Ok(None)
 }
 
@@ -115,42 +109,72 @@ fn content_type(part: &Part<'_>) -> Result<ContentType, HttpError> {
 /// The text of a metadata part, or the reason why the body broke off.
 async fn text(
     part: &mut Part<'_>,
-    most: usize,
+    held: &mut usize,
     idle: Duration,
 ) -> Result<Result<Vec<u8>, String>, HttpError> {
     let mut text = Vec::new();
     loop {
         match next_in_time(idle, part.chunk()).await? {
-            Ok(Some(chunk)) if text.len() + chunk.len() > most => {
-                let reason = format!(
-                    "a request may hold {METADATA} bytes of metadata at most: send the rest in another one, large values as bulk data"
-                );
-                return Err(HttpError::payload_too_large(reason));
+            Ok(Some(chunk)) => {
+                hold(held, chunk.len())?;
+                text.extend_from_slice(&chunk);
             }
-            Ok(Some(chunk)) => text.extend_from_slice(&chunk),
             Ok(None) => return Ok(Ok(text)),
             Err(error) => return Ok(Err(error.to_string())),
         }
     }
 }
 
-/// Takes a bulk data part, or says why the body broke off.
-async fn attach(
+/// Counts what stays in memory until the request ends.
+fn hold(held: &mut usize, more: usize) -> Result<(), HttpError> {
+    *held = held.saturating_add(more);
+    if *held <= METADATA {
+        return Ok(());
+    }
+    let reason = format!(
+        "a request may hold {METADATA} bytes of metadata at most, with the headers of its parts: send the rest in another one, \
+         large values as bulk data"
+    );
+    Err(HttpError::payload_too_large(reason))
+}
+
+/// Notes what the headers of a bulk data part say.
+fn begin_bulk(
     request: &mut StoreRequest,
-    part: &mut Part<'_>,
-    location: String,
+    shelf: &mut Shelf,
+    part: &Part<'_>,
     content_type: &ContentType,
+    held: &mut usize,
+) -> Result<(), HttpError> {
+    let location = part.headers.content_location().ok_or_else(|| {
+        let reason = format!(
+            "part {} needs a Content-Location: the BulkDataURI of its attribute",
+            part.number
+        );
+        HttpError::bad_request(Slug::InvalidBody, reason)
+    })?;
+    let media = content_type.essence();
+    let syntax = content_type.parameter("transfer-syntax");
+    hold(
+        held,
+        location.len() + media.len() + syntax.map_or(0, str::len),
+    )?;
+    let (location, media) = (location.to_owned(), media.to_owned());
+    Ok(request.begin_bulk(shelf, location, media, syntax.map(str::to_owned))?)
+}
+
+/// Takes the bytes of a bulk data part, or says why the body broke off.
+async fn bulk(
+    request: &mut StoreRequest,
+    shelf: &mut Shelf,
+    part: &mut Part<'_>,
     idle: Duration,
-) -> Result<Result<Attached, String>, HttpError> {
-    let mut held = request.begin_part()?;
+) -> Result<Result<(), String>, HttpError> {
     loop {
         match next_in_time(idle, part.chunk()).await? {
-            Ok(Some(chunk)) => request.write(&mut held, chunk).await?,
-            Ok(None) => break,
+            Ok(Some(chunk)) => request.write_bulk(shelf, chunk).await?,
+            Ok(None) => return Ok(Ok(())),
             Err(error) => return Ok(Err(error.to_string())),
         }
     }
-    let media = content_type.essence().to_owned();
-    let syntax = content_type.parameter("transfer-syntax").map(str::to_owned);
-    Ok(Ok(request.attach(held, location, media, syntax).await?))
 }

@@ -1,5 +1,7 @@
 //! Metadata and bulk data instead of files: what is had that way can be stored that way (PS3.18 §10.5.2).
 
+use std::process::Command;
+
 use dicom_core::{Tag, VR};
 use serde_json::{Value, json};
 use stowage::dicom::build::{Built, Lengths, Syntax};
@@ -7,7 +9,7 @@ use stowage::dicom::build::{Built, Lengths, Syntax};
 use crate::support::dicom::{Name, noise};
 use crate::support::http::Response;
 use crate::support::multipart::{self, BOUNDARY};
-use crate::support::server::{Server, on_each_index};
+use crate::support::server::{Server, on_each_index, run};
 
 use super::{comments, failures, items};
 
@@ -208,15 +210,8 @@ fn compressed_frames_keep_their_bytes_and_their_syntax() {
 #[test]
 fn an_instance_that_cannot_be_composed_fails_alone() {
     let server = Server::start(None);
-    let uid = |value: &str| json!({ "vr": "UI", "Value": [value] });
     let (good, bad) = (Name::new(530, 1, 1), Name::new(530, 1, 2));
-    let describe = |name: &Name| {
-        json!({
-            "00080016": uid("1.2.840.10008.5.1.4.1.1.7"), "00080018": uid(&name.instance),
-            "0020000D": uid(&name.study), "0020000E": uid(&name.series),
-            "00100020": { "vr": "LO", "Value": ["P1"] },
-        })
-    };
+    let describe = |name: &Name| described(name, &json!({}));
     let mut broken = describe(&bad);
     broken["7FE00010"] = json!({ "vr": "OW", "BulkDataURI": "nowhere" });
     let send = |text: &str| {
@@ -246,6 +241,89 @@ fn an_instance_that_cannot_be_composed_fails_alone() {
     }
     send("[]").expect(400);
     send("[{}]").expect(409);
+}
+
+/// Metadata of a Secondary Capture image, with more attributes.
+fn described(name: &Name, more: &Value) -> Value {
+    let uid = |value: &str| json!({ "vr": "UI", "Value": [value] });
+    let mut attributes = json!({
+        "00080016": uid("1.2.840.10008.5.1.4.1.1.7"), "00080018": uid(&name.instance),
+        "0020000D": uid(&name.study), "0020000E": uid(&name.series),
+        "00100020": { "vr": "LO", "Value": ["P1"] },
+    });
+    let both = attributes.as_object_mut().zip(more.as_object().cloned());
+    both.into_iter().for_each(|(all, more)| all.extend(more));
+    attributes
+}
+
+/// The body's first part: metadata of all instances.
+fn metadata(instances: &[Value]) -> Sent {
+    let text = json!(instances).to_string().into_bytes();
+    ("application/dicom+json".to_owned(), "x".to_owned(), text)
+}
+
+#[test]
+fn bulk_data_in_many_parts_needs_no_more_than_one_file() {
+    let server = Server::with(&[("STOWAGE_STORE_MEMORY_BYTES", "1000000")]);
+    let limit = format!("--nofile={0}:{0}", server.open_files() + 60);
+    let pid = server.pid().to_string();
+    run(Command::new("prlimit").args(["--pid", &pid, &limit]));
+    let name = Name::new(550, 1, 1);
+    let us = |value: u16| json!({ "vr": "US", "Value": [value] });
+    let instance = described(
+        &name,
+        &json!({
+            "00280002": us(1), "00280004": { "vr": "CS", "Value": ["MONOCHROME2"] },
+            "00280008": { "vr": "IS", "Value": [300] }, "00280010": us(100), "00280011": us(100),
+            "00280100": us(8), "00280101": us(8), "00280102": us(7), "00280103": us(0),
+            "7FE00010": { "vr": "OB", "BulkDataURI": "pixels" },
+        }),
+    );
+    let mut parts = vec![metadata(&[instance])];
+    let octets = "application/octet-stream".to_owned();
+    let frame = |number: usize| noise(&format!("frame {number}"), 10_000);
+    parts.extend((0..300).map(|number| (octets.clone(), "pixels".to_owned(), frame(number))));
+    let root = "application/dicom+json";
+    post(&server, "/dicom-web/studies", root, &parts).expect(200);
+    let target = format!("/dicom-web{}/frames/1,150,300", name.path());
+    let frames = server.get_as(
+        &target,
+        "multipart/related; type=\"application/octet-stream\"",
+    );
+    for (part, number) in frames.expect(200).parts().iter().zip([0, 149, 299]) {
+        assert!(part.body == frame(number), "{number}");
+    }
+}
+
+#[test]
+fn what_metadata_asks_for_is_bounded_like_what_a_request_sends() {
+    let settings = [
+        ("STOWAGE_MAX_REQUEST_BYTES", "1000000"),
+        ("STOWAGE_MAX_PARTS", "30"),
+    ];
+    let server = Server::with(&settings);
+    let send = |parts: &[Sent]| {
+        let root = "application/dicom+json";
+        post(&server, "/dicom-web/studies", root, parts)
+    };
+    let document = json!({ "00420011": { "vr": "OB", "BulkDataURI": "one" } });
+    let instances = |count: u32, more: &Value| {
+        let name = |number| Name::new(551, 1, number);
+        let all = (0..count).map(|number| described(&name(number), more));
+        metadata(&all.collect::<Vec<Value>>())
+    };
+    let octets = "application/octet-stream".to_owned();
+    let bulk = (octets, "one".to_owned(), noise("document", 100_000));
+    // Ten instances of one part are as many bytes as a request may have.
+    send(&[instances(9, &document), bulk.clone()]).expect(200);
+    send(&[instances(11, &document), bulk.clone()]).expect(413);
+    // Parts and instances are counted together, those that fail too.
+    let told = send(&[instances(40, &json!({}))]).expect(400).text();
+    assert!(told.contains("at most"), "{told}");
+    let empty = json!([{}]).to_string().into_bytes();
+    let empty = ("application/dicom+json".to_owned(), "x".to_owned(), empty);
+    send(&vec![empty; 16]).expect(400);
+    send(&vec![bulk; 40]).expect(413);
 }
 
 #[test]
