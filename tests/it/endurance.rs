@@ -12,7 +12,7 @@ use dicom_core::{Tag, VR};
 use stowage::dicom::build::{Built, Syntax};
 
 use crate::support::dicom::{Name, noise};
-use crate::support::server::{Server, on_each_index_with, wait_until};
+use crate::support::server::{Server, on_postgres_with, wait_until};
 
 const CLIENTS: u32 = 4;
 /// Instances a client keeps.
@@ -36,52 +36,60 @@ fn file(name: &Name) -> Built {
     name.file(&data_set, Syntax::ExplicitLittle)
 }
 
+const SETTINGS: [(&str, &str); 3] = [
+    ("STOWAGE_TRASH_HOURS", "0"),
+    ("STOWAGE_SWEEP_SECONDS", "1"),
+    ("STOWAGE_SCRUB_HOURS", "0.01"),
+];
+
 #[test]
-fn mixed_load_leaves_nothing_behind() {
-    let settings = [
-        ("STOWAGE_TRASH_HOURS", "0"),
-        ("STOWAGE_SWEEP_SECONDS", "1"),
-        ("STOWAGE_SCRUB_HOURS", "0.01"),
-    ];
-    on_each_index_with(&settings, |server| {
-        let stop = AtomicBool::new(false);
-        let requests = AtomicU64::new(0);
-        let begun = Instant::now();
-        let files = server.open_files();
-        let mut samples = Vec::new();
-        let mut kept = 0;
-        thread::scope(|scope| {
-            let clients: Vec<_> = (0..CLIENTS)
-                .map(|client| {
-                    let (server, stop, requests) = (&*server, &stop, &requests);
-                    scope.spawn(move || run(server, client, stop, requests))
-                })
-                .collect();
-            while begun.elapsed() < length() {
-                thread::park_timeout(Duration::from_millis(500));
-                let memory = server.memory("RssAnon");
-                samples.push((
-                    begun.elapsed().as_secs_f64() / 60.0,
-                    memory,
-                    server.open_files(),
-                ));
-            }
-            stop.store(true, Ordering::Relaxed);
-            for client in clients {
-                kept += client.join().expect("a client met an error");
-            }
-        });
-        judge(server, &samples, files, requests.into_inner());
-        wait_until("the sweeper is done", || server.blob_files().len() == kept);
-        let said = server.fsck();
-        assert!(said.contains(" 0 blobs without a row"), "{said}");
-        for line in server.log().lines() {
-            assert!(
-                !line.contains(" ERROR ") && !line.contains("panicked"),
-                "{line}"
-            );
+fn mixed_load_leaves_nothing_behind_on_sqlite() {
+    leaves_nothing_behind(&Server::with(&SETTINGS));
+}
+
+#[test]
+fn mixed_load_leaves_nothing_behind_on_postgres() {
+    on_postgres_with(&SETTINGS, |server| leaves_nothing_behind(server));
+}
+
+fn leaves_nothing_behind(server: &Server) {
+    let stop = AtomicBool::new(false);
+    let requests = AtomicU64::new(0);
+    let begun = Instant::now();
+    let files = server.open_files();
+    let mut samples = Vec::new();
+    let mut kept = 0;
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let (stop, requests) = (&stop, &requests);
+                scope.spawn(move || run(server, client, stop, requests))
+            })
+            .collect();
+        while begun.elapsed() < length() {
+            thread::park_timeout(Duration::from_millis(500));
+            let memory = server.memory("RssAnon");
+            samples.push((
+                begun.elapsed().as_secs_f64() / 60.0,
+                memory,
+                server.open_files(),
+            ));
+        }
+        stop.store(true, Ordering::Relaxed);
+        for client in clients {
+            kept += client.join().expect("a client met an error");
         }
     });
+    judge(server, &samples, files, requests.into_inner());
+    wait_until("the sweeper is done", || server.blob_files().len() == kept);
+    let said = server.fsck();
+    assert!(said.contains(" 0 blobs without a row"), "{said}");
+    for line in server.log().lines() {
+        assert!(
+            !line.contains(" ERROR ") && !line.contains("panicked"),
+            "{line}"
+        );
+    }
 }
 
 /// Stores, uses and deletes instances of its own until it is told to stop; returns how many are left.
@@ -136,6 +144,9 @@ fn judge(server: &Server, samples: &[(f64, u64, usize)], files: usize, requests:
     let slope = slope(late);
     let (first, last) = (samples.first(), samples.last());
     let most = samples.iter().map(|sample| sample.2).max().unwrap_or(0);
+    for sample in samples.iter().step_by(600) {
+        println!("{:.0} minutes: {} KiB", sample.0, sample.1);
+    }
     println!(
         "{requests} requests in {:.1} minutes; memory {} to {} KiB, {slope:.0} KiB a minute; files {files}, at most {most}, \
          at the end {}",

@@ -35,6 +35,11 @@ pub(crate) fn on_each_index(promise: impl Fn(&mut Server)) {
 pub(crate) fn on_each_index_with(settings: &[(&str, &str)], promise: impl Fn(&mut Server)) {
     println!("on SQLite");
     promise(&mut Server::with(settings));
+    on_postgres_with(settings, promise);
+}
+
+/// Runs a promise on a server whose index is in Postgres, where there is one.
+pub(crate) fn on_postgres_with(settings: &[(&str, &str)], promise: impl Fn(&mut Server)) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -343,7 +348,8 @@ fn spawn(folder: &Path, settings: &[(String, String)]) -> Child {
 }
 
 fn command(folder: &Path, settings: &[(String, String)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stowage"));
+    let built = || env!("CARGO_BIN_EXE_stowage").into();
+    let mut command = Command::new(std::env::var_os("STOWAGE_TEST_BINARY").unwrap_or_else(built));
     // What the shell that runs the tests has set must not reach the server.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("STOWAGE_") {
