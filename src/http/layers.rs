@@ -5,6 +5,7 @@
 
 mod admission;
 mod cors;
+mod heeded;
 
 use std::sync::Arc;
 

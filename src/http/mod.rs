@@ -38,6 +38,7 @@ mod wado_uri;
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -92,7 +93,9 @@ pub fn router(
         audit: audit.clone(),
         links: links.clone(),
     };
-    let admission = Admission::new(archive.limits().requests);
+    let limits = archive.limits();
+    let idle = Duration::from_secs(limits.idle_seconds.max(1));
+    let admission = Admission::new(limits.requests, idle);
     let scheme = links.scheme;
     let app = Arc::new(App {
         answers: Answers::new(archive.limits().metadata_cache_bytes),

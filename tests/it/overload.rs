@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::dicom::Name;
 use crate::support::http::{Answer, connect};
+use crate::support::http2::{DATA, HEADERS, Http2, RST_STREAM};
 use crate::support::multipart::{self, BOUNDARY};
 use crate::support::server::{Server, wait_until};
 
@@ -143,6 +144,41 @@ fn more_requests_than_there_is_room_for_are_told_to_come_again() {
     wait_until("there is room again", || {
         server.get("/dicom-web/studies").status == 200
     });
+}
+
+#[test]
+fn streams_of_http2_that_stand_still_are_let_go_and_slow_ones_are_not() {
+    let settings = [("STOWAGE_REQUESTS", "4"), ("STOWAGE_IDLE_SECONDS", "2")];
+    let (server, name) = with_large(&settings);
+    let target = format!("/dicom-web{}", name.path());
+    let accept = "application/dicom; transfer-syntax=*";
+    let mut client = Http2::connect(&server, 16_000);
+    for stream in [1, 3, 5, 7] {
+        client.get(stream, &target, accept);
+        client.wait_for(HEADERS, stream);
+    }
+    server.get("/dicom-web/studies").expect(503);
+    let begun = Instant::now();
+    // Slower than the whole answer may be silent, faster than any pause may be.
+    wait_until("three are let go", || {
+        client.more(7, 16_384);
+        client.wait_for(DATA, 7);
+        thread::park_timeout(Duration::from_millis(50));
+        begun.elapsed() > Duration::from_secs(3) && server.get("/dicom-web/studies").status == 200
+    });
+    for stream in [1, 3, 5] {
+        client.more(stream, 1 << 20);
+        client.wait_for(RST_STREAM, stream);
+    }
+    client.more(7, 1 << 30);
+    loop {
+        let frame = client.next(7);
+        assert_eq!(frame.kind, DATA);
+        if frame.last {
+            break;
+        }
+    }
+    assert!(client.received(7) > 24 << 20);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod dicom;
 pub(crate) mod http;
+pub(crate) mod http2;
 pub(crate) mod index;
 pub(crate) mod issuer;
 pub(crate) mod multipart;
