@@ -15,6 +15,7 @@ use super::error::{ArchiveError, Result};
 use super::store::{Outcome, StoreOptions};
 use crate::blob::{BlobError, CHUNK};
 use crate::dicom::uid::Target;
+use crate::fault;
 use crate::scope::Scope;
 
 /// What became of one file.
@@ -128,8 +129,8 @@ impl Archive {
         Ok(())
     }
 
-    /// Writes the stored bytes of a target below a folder as `study/series/instance.dcm`; files of the right size that
-    /// are there already are kept. Returns how many instances there are.
+    /// Writes the stored bytes of a target below a folder as `study/series/instance.dcm`; files that are there already with
+    /// the right bytes are kept. Returns how many instances there are.
     ///
     /// # Errors
     /// When the target does not exist, the stores fail or the folder cannot be written.
@@ -148,7 +149,7 @@ impl Archive {
             let place = folder.join(name.study.as_str()).join(name.series.as_str());
             let path = place.join(format!("{}.dcm", name.instance));
             let there = std::fs::metadata(&path).is_ok_and(|m| m.len() == row.place.length);
-            if !there {
+            if !there || file_digest(path.clone()).await? != Some(row.digest) {
                 let content = self.stored(&row).await?;
                 std::fs::create_dir_all(&place).map_err(|e| cannot_write(&place, e))?;
                 write_file(&path, content.chunks).await?;
@@ -171,8 +172,24 @@ async fn write_file(
     while let Some(chunk) = chunks.try_next().await? {
         file.write_all(&chunk).map_err(|e| cannot_write(path, e))?;
     }
+    fault::point("export.written");
     file.sync_data().map_err(|e| cannot_write(path, e))?;
-    std::fs::rename(&beside, path).map_err(|e| cannot_write(path, e))
+    std::fs::rename(&beside, path).map_err(|e| cannot_write(path, e))?;
+    fault::point("export.renamed");
+    Ok(())
+}
+
+/// BLAKE3 of a file; none when it cannot be read.
+async fn file_digest(path: PathBuf) -> Result<Option<[u8; 32]>> {
+    let digest = tokio::task::spawn_blocking(move || {
+        let mut hasher = blake3::Hasher::new();
+        let file = File::open(path).ok()?;
+        hasher.update_reader(file).ok()?;
+        Some(*hasher.finalize().as_bytes())
+    });
+    digest
+        .await
+        .map_err(|_| ArchiveError::Lost { what: "export" })
 }
 
 fn cannot_write(path: &Path, source: std::io::Error) -> ArchiveError {

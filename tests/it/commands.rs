@@ -160,6 +160,41 @@ fn an_import_that_was_broken_off_is_simply_started_again() {
 }
 
 #[test]
+fn an_export_that_was_broken_off_is_simply_started_again() {
+    on_each_index(|server| {
+        let names: Vec<Name> = (1..=6).map(|n| Name::new(904, 1, n)).collect();
+        let files: Vec<_> = names.iter().map(|name| name.with_bulk(9000)).collect();
+        server.store("/dicom-web", &files).expect(200);
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().to_str().unwrap();
+        let study = names[0].study.to_string();
+        let series = folder.path().join(&study).join(&names[0].series);
+        let exported = |name: &Name| fs::read(series.join(format!("{}.dcm", name.instance))).ok();
+        for (fault, whole) in [("export.written:1", 0), ("export.renamed:2", 2)] {
+            let died =
+                server.command_with(&[("STOWAGE_FAULT", fault)], &["export", "--to", to, &study]);
+            assert_eq!(died.status.code(), None, "{fault}: it ends by a signal");
+            let found: Vec<_> = names.iter().zip(&files).collect();
+            let found = found
+                .iter()
+                .filter_map(|(name, file)| Some((exported(name)?, &file.bytes)));
+            let found: Vec<_> = found.collect();
+            assert_eq!(found.len(), whole, "{fault}");
+            assert!(found.iter().all(|(got, sent)| got == *sent), "{fault}");
+        }
+        // Something else of the same length under the name of an instance is replaced.
+        let first = series.join(format!("{}.dcm", names[0].instance));
+        fs::write(first, vec![0; files[0].bytes.len()]).unwrap();
+        let done = server.command(&["export", "--to", to, &study]);
+        assert!(done.status.success(), "{done:?}");
+        for (name, file) in names.iter().zip(&files) {
+            assert!(exported(name).as_ref() == Some(&file.bytes));
+        }
+        assert_eq!(fs::read_dir(&series).unwrap().count(), 6, "nothing beside");
+    });
+}
+
+#[test]
 fn a_lost_index_gets_the_newest_of_several_blobs_of_an_instance() {
     let mut server = Server::start(None);
     let name = Name::new(903, 1, 1);
