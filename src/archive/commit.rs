@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::error::{ArchiveError, Result};
+use super::versions::Versions;
 use crate::blob::Blobs;
 use crate::fault;
 use crate::index::{Index, IndexError, Inserted, NewInstance};
@@ -100,10 +101,11 @@ impl std::fmt::Debug for Submission {
 impl Committer {
     /// Starts the task; it ends when all committers are dropped.
     #[must_use]
-    pub fn start(index: Arc<dyn Index>) -> Self {
+    pub(super) fn start(index: Arc<dyn Index>, versions: Versions) -> Self {
         let (queue, receiver) = mpsc::channel(QUEUE);
         let coming = Arc::new(AtomicUsize::new(0));
-        tokio::spawn(run(index, receiver, coming.clone()));
+        let writer = Writer { index, versions };
+        tokio::spawn(run(writer, receiver, coming.clone()));
         Self { queue, coming }
     }
 
@@ -151,14 +153,32 @@ impl Committer {
     }
 }
 
-async fn run(
+/// The index as it is written to.
+struct Writer {
     index: Arc<dyn Index>,
+    versions: Versions,
+}
+
+impl Writer {
+    async fn insert(
+        &self,
+        batch: &[NewInstance],
+    ) -> std::result::Result<Vec<Inserted>, IndexError> {
+        let inserted = self.index.insert(batch).await;
+        // Also after an error: the transaction may have been committed before the connection was lost.
+        self.versions.forget();
+        inserted
+    }
+}
+
+async fn run(
+    writer: Writer,
     mut queue: mpsc::Receiver<Submission>,
     coming: Arc<AtomicUsize>,
 ) {
     while let Some(first) = queue.recv().await {
         let submissions = gather(first, &mut queue, &coming).await;
-        commit_together(&index, submissions).await;
+        commit_together(&writer, submissions).await;
     }
 }
 
@@ -191,12 +211,12 @@ impl Submission {
     }
 }
 
-async fn commit_together(index: &Arc<dyn Index>, submissions: Vec<Submission>) {
+async fn commit_together(writer: &Writer, submissions: Vec<Submission>) {
     let batch: Vec<NewInstance> = submissions
         .iter()
         .flat_map(|s| s.written.iter().filter_map(|w| w.new.clone()))
         .collect();
-    match index.insert(&batch).await {
+    match writer.insert(&batch).await {
         Ok(inserted) => {
             let mut inserted = inserted.into_iter();
             for submission in submissions {
@@ -213,14 +233,14 @@ async fn commit_together(index: &Arc<dyn Index>, submissions: Vec<Submission>) {
                     .iter()
                     .filter_map(|w| w.new.clone())
                     .collect();
-                let result = index.insert(&mine).await.map_err(Arc::new);
-                give_back(index, submission, result).await;
+                let result = writer.insert(&mine).await.map_err(Arc::new);
+                give_back(&writer.index, submission, result).await;
             }
         }
         Err(error) => {
             let error = Arc::new(error);
             for submission in submissions {
-                give_back(index, submission, Err(error.clone())).await;
+                give_back(&writer.index, submission, Err(error.clone())).await;
             }
         }
     }

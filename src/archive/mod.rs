@@ -24,6 +24,7 @@ pub mod store;
 pub mod sweep;
 pub mod tags;
 pub mod transcode;
+mod versions;
 pub mod zip;
 
 use std::collections::HashSet;
@@ -69,6 +70,7 @@ pub struct Archive {
     tags: Arc<tags::TagCache>,
     /// Rows and tables of instances.
     opened: opened::Opened,
+    versions: versions::Versions,
     /// Decoded and encoded frames.
     maker: pixels::Maker,
     /// Memory that all store requests may hold, in [`MEMORY_UNIT`]s.
@@ -109,11 +111,13 @@ impl Archive {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let spool_units = usize::try_from(limits.spool_bytes / SPOOL_UNIT).unwrap_or(usize::MAX);
         let workers = (cores * 4).max(8);
+        let versions = versions::Versions::default();
         Self {
             spool: Arc::new(Semaphore::new(spool_units.clamp(1, Semaphore::MAX_PERMITS))),
-            committer: Committer::start(index.clone()),
+            committer: Committer::start(index.clone(), versions.clone()),
             tags: Arc::default(),
             opened: opened::Opened::default(),
+            versions,
             maker: pixels::Maker::new(&limits),
             memory: Arc::new(Semaphore::new(
                 (limits.store_memory_bytes / MEMORY_UNIT).max(1),
@@ -142,9 +146,10 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::NotFound`] when the target does not exist in the scope.
     pub async fn delete(&self, scope: &Scope, target: &crate::dicom::uid::Target) -> Result<u64> {
-        let removed = self.index.delete(scope, target).await?;
+        let removed = self.index.delete(scope, target).await;
         self.opened.forget();
-        match removed {
+        self.versions.forget();
+        match removed? {
             0 => Err(ArchiveError::not_found(describe(target))),
             removed => Ok(removed),
         }

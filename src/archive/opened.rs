@@ -17,7 +17,7 @@ use crate::dicom::uid::{InstanceName, Target};
 use crate::scope::{Partition, Scope, Visible};
 
 /// How long a server that has its index alone does not ask again; a sub-command may have repaired something meanwhile.
-const FRESH: Duration = Duration::from_secs(1);
+pub(super) const FRESH: Duration = Duration::from_secs(1);
 /// How long an instance is kept after it was last asked for.
 const IDLE: Duration = Duration::from_secs(60);
 /// Bytes of all rows and tables together, about.

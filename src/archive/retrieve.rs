@@ -26,7 +26,7 @@ use crate::dicom::rewrite::{self, Edits, Segment};
 use crate::dicom::source::Source;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::dicom::walk::Limits as WalkLimits;
-use crate::index::{ContentRow, InstanceRow, MetadataRow, Place, Version, WithMetadata};
+use crate::index::{ContentRow, InstanceRow, MetadataRow, Place, WithMetadata};
 use crate::scope::Scope;
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
@@ -138,17 +138,6 @@ fn verified(
 }
 
 impl Archive {
-    /// Version of a target for its `ETag`.
-    ///
-    /// # Errors
-    /// [`ArchiveError::NotFound`] when it does not exist in the scope.
-    pub async fn version(&self, scope: &Scope, target: &Target) -> Result<Version> {
-        self.index
-            .version(scope, target)
-            .await?
-            .ok_or_else(|| ArchiveError::not_found(describe(target)))
-    }
-
     /// Finds an instance by its own UID, within a study or series when they are named.
     ///
     /// # Errors

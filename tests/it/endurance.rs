@@ -36,7 +36,10 @@ fn file(name: &Name) -> Built {
     name.file(&data_set, Syntax::ExplicitLittle)
 }
 
-const SETTINGS: [(&str, &str); 3] = [
+/// The caches are small, so that they are full soon and do not hide what grows beside them.
+const SETTINGS: [(&str, &str); 5] = [
+    ("STOWAGE_FRAME_CACHE_BYTES", "4000000"),
+    ("STOWAGE_METADATA_CACHE_BYTES", "4000000"),
     ("STOWAGE_TRASH_HOURS", "0"),
     ("STOWAGE_SWEEP_SECONDS", "1"),
     ("STOWAGE_SCRUB_HOURS", "0.01"),
