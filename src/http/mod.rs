@@ -94,6 +94,7 @@ pub fn router(
     };
     let admission = Admission::new(archive.limits().requests);
     let scheme = links.scheme;
+    let requests = Arc::new(Requests::new(links.clone()));
     let app = Arc::new(App {
         answers: Answers::new(archive.limits().metadata_cache_bytes),
         archive,
@@ -105,7 +106,6 @@ pub fn router(
         .route("/health/check", get(health::check_health))
         .route("/health/ready", get(health::check_health))
         .route("/health/live", get(health::live));
-    let requests = Arc::new(Requests::default());
     if let Some(told) = metrics::metrics_routes(metrics, &gate, requests.clone()) {
         router = router.merge(told);
     }
