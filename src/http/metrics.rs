@@ -38,6 +38,8 @@ use crate::trace::{Head, RequestSpan};
 const GONE: u16 = 499;
 /// Label of what no route matched.
 const NO_ROUTE: &str = "-";
+/// Routes that machines ask every few seconds.
+const PROBES: [&str; 4] = ["/health/check", "/health/ready", "/health/live", "/metrics"];
 /// Label of methods that nobody uses.
 const OTHER: &str = "other";
 /// Methods that are told apart; others are one.
@@ -74,8 +76,12 @@ impl Requests {
         }
     }
 
-    /// The span of a request whose meters are `route`.
+    /// The span of a request whose meters are `route`; none for probes, unless whoever asks is traced.
     fn span(&self, request: &Request, route: &RouteMeters) -> RequestSpan {
+        let is_called = request.headers().contains_key("traceparent");
+        if PROBES.contains(&route.route.as_str()) && !is_called {
+            return RequestSpan::none();
+        }
         RequestSpan::begin(|| {
             let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
             let headers = request.headers();

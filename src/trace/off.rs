@@ -34,6 +34,12 @@ impl RequestSpan {
         Self
     }
 
+    /// No span.
+    #[must_use]
+    pub fn none() -> Self {
+        Self
+    }
+
     /// The future as it is.
     pub fn within<F: Future>(&self, future: F) -> F {
         future

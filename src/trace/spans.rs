@@ -68,6 +68,12 @@ impl RequestSpan {
         }))
     }
 
+    /// No span: for what nobody wants to see.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(None)
+    }
+
     /// The future, with all its stages below this span.
     pub fn within<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         match &self.0 {
