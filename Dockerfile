@@ -2,13 +2,15 @@
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
+# Features that are off by default, such as otel.
+ARG FEATURES=""
 
 # Dependencies are a layer of their own: it is rebuilt only when the manifest or the lock file changes.
 COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir src \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs README.md \
-    && cargo build --locked --release \
+    && cargo build --locked --release --features "$FEATURES" \
     && rm -r src
 
 COPY README.md ./
@@ -16,7 +18,7 @@ COPY migrations migrations
 COPY src src
 # Cargo goes by time of modification, and the copied files may be older than the placeholders just built.
 RUN find src -name '*.rs' -exec touch {} + \
-    && cargo build --locked --release --bin stowage \
+    && cargo build --locked --release --features "$FEATURES" --bin stowage \
     && strip --strip-debug target/release/stowage
 
 FROM debian:bookworm-slim

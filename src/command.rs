@@ -145,6 +145,24 @@ pub fn completions(shell: clap_complete::Shell) {
     let _ = std::io::stdout().write_all(&script);
 }
 
+/// `stowage man`.
+///
+/// # Errors
+/// When the folder cannot be written to.
+pub fn man(to: Option<&Path>) -> std::io::Result<()> {
+    // Not a page of its own: every command has --help.
+    let program = Cli::command().disable_help_subcommand(true);
+    if let Some(folder) = to {
+        std::fs::create_dir_all(folder)?;
+        return clap_mangen::generate_to(program, folder);
+    }
+    let mut page = Vec::new();
+    clap_mangen::Man::new(program).render(&mut page)?;
+    // A closed pipe is not an error worth telling.
+    let _ = std::io::stdout().write_all(&page);
+    Ok(())
+}
+
 /// `stowage export`.
 ///
 /// # Errors

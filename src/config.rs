@@ -38,6 +38,8 @@ Examples:
         move the index from the data folder to Postgres
   stowage completions bash > /etc/bash_completion.d/stowage
         complete commands and options in bash
+  stowage man --to /usr/local/share/man/man1
+        install the manual pages
 
 Every option is an environment variable too; a file of variables is read by systemd (EnvironmentFile) and by containers.";
 
@@ -76,6 +78,12 @@ pub enum Command {
     Completions {
         /// Which shell.
         shell: Shell,
+    },
+    /// Print the manual page, or write it and those of all sub-commands to a folder.
+    Man {
+        /// Folder for `stowage.1`, `stowage-import.1` and so on; it is made when it is not there.
+        #[arg(long, value_name = "FOLDER")]
+        to: Option<PathBuf>,
     },
 }
 

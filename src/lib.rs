@@ -1,8 +1,8 @@
 //! Stowage: a `DICOMweb` server in one binary.
 //!
 //! Layers, each using only those after it: `http` (routes and media types) → `archive` (what a request means) →
-//! `index` and `blob` (what is known, and the bytes) → `dicom` (pure). `auth`, `config`, `fault`, `meter` and `scope` stand
-//! beside.
+//! `index` and `blob` (what is known, and the bytes) → `dicom` (pure). `auth`, `config`, `fault`, `meter`, `scope` and `trace`
+//! stand beside.
 //! `docs/architecture.md` is the map.
 
 pub mod http;
@@ -19,6 +19,7 @@ pub mod config;
 mod fault;
 pub mod meter;
 pub mod scope;
+pub mod trace;
 
 pub mod command;
 mod start;

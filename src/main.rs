@@ -64,6 +64,10 @@ fn run(cli: Cli) -> anyhow::Result<Verdict> {
             command::completions(shell);
             Verdict::Well
         }
+        Command::Man { to } => {
+            command::man(to.as_deref()).context("the manual pages cannot be written")?;
+            Verdict::Well
+        }
     };
     Ok(verdict)
 }

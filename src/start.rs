@@ -20,6 +20,7 @@ use crate::http::links::{LinksConfig, Network, PublicUrl, Scheme};
 use crate::http::serve::{Patience, Stopped};
 use crate::http::tls::{Tls, TlsFiles};
 use crate::index::{self, IndexError, IndexOptions, Moved, Transfer};
+use crate::trace;
 
 pub use health::health;
 
@@ -142,6 +143,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         tracing::warn!(listen = %config.listen, "access control is off on a public address: everybody may read, store and delete");
     }
     let tls = open_tls(&config)?;
+    let traces = trace::start().map_err(|e| StartError::Config(chain(&e)))?;
     let archive = open(&config).await?;
     let sweeper = archive.clone().sweep_for_ever(
         Duration::from_secs(config.storage.sweep_seconds.max(1)),
@@ -209,6 +211,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     let _ = sweeper.await;
     archive.rest().await;
     audit_end.wait().await;
+    traces.end().await;
     Ok(())
 }
 

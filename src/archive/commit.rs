@@ -171,11 +171,7 @@ impl Writer {
     }
 }
 
-async fn run(
-    writer: Writer,
-    mut queue: mpsc::Receiver<Submission>,
-    coming: Arc<AtomicUsize>,
-) {
+async fn run(writer: Writer, mut queue: mpsc::Receiver<Submission>, coming: Arc<AtomicUsize>) {
     while let Some(first) = queue.recv().await {
         let submissions = gather(first, &mut queue, &coming).await;
         commit_together(&writer, submissions).await;

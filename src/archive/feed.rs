@@ -6,6 +6,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use super::{Archive, ArchiveError, Result};
 use crate::index::{Change, FeedRange, WithMetadata};
 use crate::scope::{Scope, Visible};
+use crate::trace::Stage;
 
 /// Entries with metadata read at a time.
 const PAGE: u32 = 10;
@@ -27,7 +28,9 @@ impl Archive {
         };
         let (index, scope) = (self.index.clone(), scope.clone());
         let (page, rest) = cut(&seen_by(&scope, range), size);
-        let first = index.changes(&scope, &page, metadata).await?;
+        let first = Stage::Changes
+            .of(index.changes(&scope, &page, metadata))
+            .await?;
         let rest = behind(rest, &first);
         let pages = stream::try_unfold(rest, move |rest| {
             let (index, scope) = (index.clone(), scope.clone());
@@ -36,7 +39,9 @@ impl Archive {
                     return Ok(None);
                 };
                 let (page, rest) = cut(&range, size);
-                let changes = index.changes(&scope, &page, metadata).await?;
+                let changes = Stage::Changes
+                    .of(index.changes(&scope, &page, metadata))
+                    .await?;
                 let rest = behind(rest, &changes);
                 Ok::<_, ArchiveError>(Some((stream::iter(changes.into_iter().map(Ok)), rest)))
             }
@@ -54,7 +59,8 @@ impl Archive {
         scope: &Scope,
         metadata: WithMetadata,
     ) -> Result<Option<Change>> {
-        Ok(self.index.latest_change(scope, metadata).await?)
+        let latest = self.index.latest_change(scope, metadata);
+        Ok(Stage::Changes.of(latest).await?)
     }
 }
 

@@ -4,21 +4,44 @@ use tokio::sync::Semaphore;
 
 use super::store::Outcome;
 use super::{Archive, MEMORY_UNIT};
-use crate::meter::{Counter, Exposition, Histogram, Kind, SIZES};
+use crate::meter::{Counter, Exposition, Histogram, Kind, SIZES, Timed};
+use crate::trace::{Stage, StageSpan};
+
+/// How long a stage of the store takes; each time is a span of the request too.
+#[derive(Debug)]
+pub(super) struct StageMeter {
+    stage: Stage,
+    seconds: Histogram,
+}
+
+impl StageMeter {
+    fn new(stage: Stage) -> Self {
+        Self {
+            stage,
+            seconds: Histogram::seconds(),
+        }
+    }
+
+    /// Notes the time until the value is dropped.
+    #[must_use]
+    pub(super) fn timed(&self) -> (Timed<'_>, StageSpan) {
+        (self.seconds.timed(), self.stage.begin())
+    }
+}
 
 /// Counts of one archive.
 #[derive(Debug)]
 pub(super) struct Meters {
     /// Time a piece of a part took to be written to the spool.
-    pub(super) spool: Histogram,
+    pub(super) spool: StageMeter,
     /// Time a part's walk took, its digest included.
-    pub(super) walk: Histogram,
+    pub(super) walk: StageMeter,
     /// Time a part's blob took to be written.
-    pub(super) write: Histogram,
+    pub(super) write: StageMeter,
     /// Time the names of a batch took to be durable.
-    pub(super) settle: Histogram,
+    pub(super) settle: StageMeter,
     /// Time a batch took to get its rows, the wait for the transaction before included.
-    pub(super) commit: Histogram,
+    pub(super) commit: StageMeter,
     /// Instances handed to one commit by one request.
     pub(super) batch: Histogram,
     stored: Counter,
@@ -35,11 +58,11 @@ pub(super) struct Meters {
 impl Default for Meters {
     fn default() -> Self {
         Self {
-            spool: Histogram::seconds(),
-            walk: Histogram::seconds(),
-            write: Histogram::seconds(),
-            settle: Histogram::seconds(),
-            commit: Histogram::seconds(),
+            spool: StageMeter::new(Stage::Spool),
+            walk: StageMeter::new(Stage::Walk),
+            write: StageMeter::new(Stage::Write),
+            settle: StageMeter::new(Stage::Settle),
+            commit: StageMeter::new(Stage::Commit),
             batch: Histogram::new(SIZES),
             stored: Counter::default(),
             warned: Counter::default(),
@@ -74,11 +97,11 @@ impl Archive {
             "Time the stages of a store take: spool, walk and write for a part, settle and commit for a batch.",
         );
         for (stage, histogram) in [
-            ("spool", &meters.spool),
-            ("walk", &meters.walk),
-            ("write", &meters.write),
-            ("settle", &meters.settle),
-            ("commit", &meters.commit),
+            ("spool", &meters.spool.seconds),
+            ("walk", &meters.walk.seconds),
+            ("write", &meters.write.seconds),
+            ("settle", &meters.settle.seconds),
+            ("commit", &meters.commit.seconds),
         ] {
             out.histogram(&[("stage", stage)], histogram);
         }

@@ -39,6 +39,7 @@ use crate::blob::Blobs;
 use crate::config::Limits;
 use crate::index::Index;
 use crate::scope::Scope;
+use crate::trace::Stage;
 use commit::Committer;
 
 // What the layer above needs of the layers below, so that it need not reach past this one.
@@ -146,7 +147,7 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::NotFound`] when the target does not exist in the scope.
     pub async fn delete(&self, scope: &Scope, target: &crate::dicom::uid::Target) -> Result<u64> {
-        let removed = self.index.delete(scope, target).await;
+        let removed = Stage::Delete.of(self.index.delete(scope, target)).await;
         self.opened.forget();
         self.versions.forget();
         match removed? {

@@ -14,6 +14,7 @@ use crate::dicom::keys::Level;
 use crate::dicom::query::Query;
 use crate::index::{Found, TagRow, WithMetadata};
 use crate::scope::Scope;
+use crate::trace::Stage;
 
 /// Rows asked of the index at a time; each time it may have to look at all that match, so they are many.
 const PAGE: u64 = 5_000;
@@ -157,7 +158,7 @@ impl Archive {
         let search = self
             .index
             .search(scope, &asked, tags, metadata, paging.before);
-        let page = search.await?;
+        let page = Stage::Search.of(search).await?;
         let mut pages = Pages {
             first: page.rows,
             rest: stream::empty().boxed(),
@@ -206,7 +207,7 @@ impl Archive {
             WithMetadata::No,
             Some(read),
         );
-        let page = search.await?;
+        let page = Stage::Search.of(search).await?;
         Ok(page
             .rows
             .first()
@@ -218,10 +219,8 @@ impl Archive {
         let Reading {
             scope, query, tags, ..
         } = reading;
-        Ok(self
-            .index
-            .count(scope, query, tags, before, ceiling)
-            .await?)
+        let count = self.index.count(scope, query, tags, before, ceiling);
+        Ok(Stage::Count.of(count).await?)
     }
 
     async fn remaining(&self, reading: &Reading<'_>, end: Option<i64>) -> Result<Remaining> {
@@ -259,7 +258,7 @@ impl Archive {
                     return Ok(None);
                 }
                 let search = index.search(&scope, &asked, &tags, metadata, Some(before));
-                let mut page = search.await?;
+                let mut page = Stage::Search.of(search).await?;
                 // Rows may have been deleted since the end was found; those behind it belong to the next page.
                 page.rows
                     .retain(|row| end.is_none_or(|end| row.position >= end));

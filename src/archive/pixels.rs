@@ -19,6 +19,7 @@ use crate::dicom::codec::{self, ByteOrder, CodecError, EncodeOptions, FrameShape
 use crate::dicom::instance::{PixelDescription, PixelElement};
 use crate::dicom::media::{self, Codecs, syntax};
 use crate::meter::Counter;
+use crate::trace::Stage;
 
 /// How long a made frame is kept after it was last asked for.
 const IDLE: Duration = Duration::from_secs(120);
@@ -174,8 +175,9 @@ impl Maker {
     ) -> Result<T> {
         let permit = self.slots.clone().acquire_owned().await;
         let permit = permit.map_err(|_| ArchiveError::Lost { what: "codec" })?;
+        let span = Stage::Codec.begin();
         let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _held = (permit, span);
             work()
         });
         done.await

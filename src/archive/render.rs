@@ -24,6 +24,7 @@ use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, Target};
 use crate::dicom::{metadata, tag};
 use crate::index::IndexError;
 use crate::scope::Scope;
+use crate::trace::Stage;
 
 pub use crate::dicom::render::Format;
 
@@ -143,7 +144,9 @@ impl Archive {
     pub async fn subject(&self, scope: &Scope, name: &InstanceName) -> Result<Subject> {
         let instance = self.open(scope, name).await?;
         let target = Target::Instance(name.clone());
-        let rows = self.index.metadata(scope, &target, 0, 1).await?;
+        let rows = Stage::Rows
+            .of(self.index.metadata(scope, &target, 0, 1))
+            .await?;
         let corrupt = || IndexError::Corrupt {
             what: "the metadata of an instance",
         };

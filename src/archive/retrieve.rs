@@ -28,6 +28,7 @@ use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::dicom::walk::Limits as WalkLimits;
 use crate::index::{ContentRow, InstanceRow, MetadataRow, Place, WithMetadata};
 use crate::scope::Scope;
+use crate::trace::Stage;
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 
@@ -167,10 +168,10 @@ impl Archive {
             limit: Some(2),
             offset: 0,
         };
-        let page = self
+        let search = self
             .index
-            .search(scope, &query, &[], WithMetadata::No, None)
-            .await?;
+            .search(scope, &query, &[], WithMetadata::No, None);
+        let page = Stage::Search.of(search).await?;
         let unknown = || ArchiveError::not_found(format!("the instance {instance}"));
         match page.rows.as_slice() {
             [found] => {
@@ -202,7 +203,10 @@ impl Archive {
         let (at_scope, at) = (scope.clone(), target.clone());
         let page = move |after: i64, limit: u32| {
             let (index, scope, target) = (index.clone(), at_scope.clone(), at.clone());
-            async move { Ok(index.instances(&scope, &target, after, limit).await?) }
+            async move {
+                let rows = index.instances(&scope, &target, after, limit);
+                Ok(Stage::Rows.of(rows).await?)
+            }
         };
         paged(page, |row| (row.watermark, 0), PAGE, target).await
     }
@@ -216,7 +220,10 @@ impl Archive {
         let (at_scope, at) = (scope.clone(), target.clone());
         let page = move |after: i64, limit: u32| {
             let (index, scope, target) = (index.clone(), at_scope.clone(), at.clone());
-            async move { Ok(index.metadata(&scope, &target, after, limit).await?) }
+            async move {
+                let rows = index.metadata(&scope, &target, after, limit);
+                Ok(Stage::Rows.of(rows).await?)
+            }
         };
         let measure = |row: &MetadataRow| (row.row.watermark, row.metadata.len());
         paged(page, measure, FIRST_PAGE, target).await
@@ -228,7 +235,7 @@ impl Archive {
         scope: &Scope,
         name: &InstanceName,
     ) -> Result<OpenInstance> {
-        let content = self.index.content(scope, name).await?;
+        let content = Stage::Content.of(self.index.content(scope, name)).await?;
         let Some(ContentRow { row, frames, bulk }) = content else {
             return Err(ArchiveError::not_found(describe(&Target::Instance(
                 name.clone(),
@@ -270,13 +277,15 @@ impl Archive {
     pub async fn range(&self, place: &Place, offset: u64, length: u64) -> Result<Content> {
         let at = place.offset + offset;
         if length <= WHOLE {
-            let bytes = self
-                .blobs
-                .read(&place.key, at, usize::try_from(length).unwrap_or(0))
+            let length = usize::try_from(length).unwrap_or(0);
+            let bytes = Stage::Read
+                .of(self.blobs.read(&place.key, at, length))
                 .await?;
             return Ok(Content::whole(bytes));
         }
-        let chunks = self.blobs.stream(&place.key, at, length).await?;
+        let chunks = Stage::Read
+            .of(self.blobs.stream(&place.key, at, length))
+            .await?;
         Ok(Content {
             length,
             chunks: chunks.map_err(ArchiveError::from).boxed(),

@@ -21,6 +21,7 @@ use crate::dicom::metadata;
 use crate::dicom::query::{Condition, Include, Query, TagPath};
 use crate::index::{Found, TagRow, WithMetadata, indexed};
 use crate::scope::Scope;
+use crate::trace::Stage;
 
 /// Largest metadata of one instance that is read back, in bytes.
 const MAX_METADATA: usize = 1 << 30;
@@ -160,7 +161,7 @@ impl Archive {
             let search = self
                 .index
                 .search(scope, &asked, tags, WithMetadata::Yes, before);
-            let page = search.await?;
+            let page = Stage::Search.of(search).await?;
             before = page.rows.last().map(|r| r.position);
             scanned += page.rows.len() as u64;
             let plain = plain.to_vec();

@@ -29,6 +29,7 @@ use crate::dicom::walk::{WalkOptions, walk};
 use crate::fault;
 use crate::index::{Inserted, NewInstance, Place, TagRow, unfit};
 use crate::scope::{Partition, Visible};
+use crate::trace;
 
 pub use described::Shelf;
 
@@ -323,26 +324,27 @@ impl StoreRequest {
             .acquire_owned()
             .await
             .map_err(|_| ArchiveError::Lost { what: "work" })?;
-        self.pending.push_back(tokio::spawn(async move {
+        let stored = trace::carried(async move {
             let walker = archive.clone();
             let Ok(tagged) = archive.tags_to_keep(options.rules).await else {
                 return lost_task();
             };
-            let walked = tokio::task::spawn_blocking(move || {
+            let walked = tokio::task::spawn_blocking(trace::carried_work(move || {
                 let timed = walker.meters.walk.timed();
                 let walked = walk_part(&walker, (&options, &tagged), part.held);
                 drop(timed);
                 drop(permit);
                 // Often there is no need to change threads again.
                 walked.map(|fit| write_at_once(&walker, fit))
-            });
+            }));
             match walked.await {
                 Ok(Ok(Ok(prepared))) => prepared,
                 Ok(Ok(Err(fit))) => write(&archive, *fit).await,
                 Ok(Err(outcome)) => Prepared::Done(*outcome),
                 Err(_) => lost_task(),
             }
-        }));
+        });
+        self.pending.push_back(tokio::spawn(stored));
         Ok(())
     }
 

@@ -16,6 +16,7 @@ use super::{Archive, describe};
 use crate::dicom::uid::Target;
 use crate::index::Version;
 use crate::scope::{Partition, Scope, Visible};
+use crate::trace::Stage;
 
 /// Versions kept.
 const MOST: u64 = 10_000;
@@ -81,8 +82,8 @@ impl Archive {
     }
 
     async fn read_version(&self, scope: &Scope, target: &Target) -> Result<Version> {
-        self.index
-            .version(scope, target)
+        Stage::Version
+            .of(self.index.version(scope, target))
             .await?
             .ok_or_else(|| ArchiveError::not_found(describe(target)))
     }

@@ -24,6 +24,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::error::{Face, HttpError, dress};
 use super::links::Scheme;
+use crate::trace;
 
 pub use admission::{Admission, admit};
 pub use cors::{CorsConfig, Origins, OriginsError, cors};
@@ -89,7 +90,7 @@ pub async fn errors(State(face): State<Face>, request: Request, next: Next) -> R
         let slug = error.slug().as_str();
         match error.cause() {
             Some(cause) if error.status().is_server_error() => {
-                tracing::error!(request_id = id, %method, route, status, slug, cause, "request failed");
+                tracing::error!(request_id = id, trace_id = trace::current_id(), %method, route, status, slug, cause, "request failed");
             }
             Some(cause) => {
                 tracing::debug!(request_id = id, %method, route, status, slug, cause, "request refused")

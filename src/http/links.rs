@@ -200,6 +200,23 @@ impl Links {
         Self { base }
     }
 
+    /// Scheme, host and port of the server as the client sees it.
+    #[must_use]
+    pub fn server(&self) -> (&'static str, &str, u16) {
+        let (scheme, rest) = self.base.split_once("://").unwrap_or_default();
+        let authority = rest.split('/').next().unwrap_or_default();
+        let own = if scheme == Scheme::Https.as_str() {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        };
+        let port = authority
+            .rsplit_once(':')
+            .and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let (host, port) = port.unwrap_or((authority, own.default_port()));
+        (own.as_str(), host, port)
+    }
+
     /// The base itself, without a slash at its end.
     #[must_use]
     pub fn base(&self) -> &str {

@@ -5,6 +5,7 @@
 //! handed over or its client has gone.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
@@ -13,7 +14,7 @@ use std::time::Instant;
 use axum::Extension;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -24,27 +25,34 @@ use http_body::{Frame, SizeHint};
 use super::access::{Gate, guard};
 use super::error::{Face as ErrorFace, HttpError};
 use super::layers::{RequestId, errors};
+use super::links::{Links, LinksConfig};
 use super::{App, audit::AuditLog};
 use crate::archive::Archive;
 use crate::auth::{Action, Caller};
 use crate::config::MetricsAccess;
 use crate::meter::{Counter, Exposition, Histogram, Kind, process};
 use crate::scope::Visible;
+use crate::trace::{Head, RequestSpan};
 
 /// Status a request is counted under whose client went away before there was one.
 const GONE: u16 = 499;
 /// Label of what no route matched.
 const NO_ROUTE: &str = "-";
+/// Routes that machines ask every few seconds.
+const PROBES: [&str; 4] = ["/health/check", "/health/ready", "/health/live", "/metrics"];
+/// Label of methods that nobody uses.
+const OTHER: &str = "other";
 /// Methods that are told apart; others are one.
 const METHODS: [&str; 8] = [
-    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other",
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", OTHER,
 ];
 
 /// Counts of all requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Requests {
     routes: RwLock<HashMap<String, Arc<RouteMeters>>>,
     running: Counter,
+    links: LinksConfig,
 }
 
 /// Counts of one method on one route.
@@ -59,9 +67,49 @@ struct RouteMeters {
 }
 
 impl Requests {
+    /// No requests yet; `links` says how clients see this server.
+    pub(super) fn new(links: LinksConfig) -> Self {
+        Self {
+            routes: RwLock::default(),
+            running: Counter::default(),
+            links,
+        }
+    }
+
+    /// The span of a request whose meters are `route`; none for probes, unless whoever asks is traced.
+    fn span(&self, request: &Request, route: &RouteMeters) -> RequestSpan {
+        let is_called = request.headers().contains_key("traceparent");
+        if PROBES.contains(&route.route.as_str()) && !is_called {
+            return RequestSpan::none();
+        }
+        RequestSpan::begin(|| {
+            let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+            let headers = request.headers();
+            let links = Links::of_request(
+                &self.links,
+                "",
+                request.uri(),
+                headers,
+                peer.map(|peer| peer.0.ip()),
+            );
+            let (scheme, host, port) = links.server();
+            let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+            let id = request.extensions().get::<RequestId>();
+            Head {
+                method: Some(route.method).filter(|method| *method != OTHER),
+                route: Some(route.route.as_str()).filter(|route| *route != NO_ROUTE),
+                scheme,
+                host: host.to_owned(),
+                port,
+                request_id: id.map(RequestId::as_str),
+                caller: [header("traceparent"), header("tracestate")],
+            }
+        })
+    }
+
     fn of(&self, method: &Method, route: &str) -> Arc<RouteMeters> {
         let known = METHODS.iter().find(|name| **name == method.as_str());
-        let method = known.copied().unwrap_or("other");
+        let method = known.copied().unwrap_or(OTHER);
         let key = format!("{method} {route}");
         // What panicked while it held the lock left whole numbers behind.
         let found = self
@@ -159,6 +207,7 @@ struct Running {
     requests: Arc<Requests>,
     route: Arc<RouteMeters>,
     id: Option<RequestId>,
+    span: RequestSpan,
     begun: Instant,
     status: u16,
     sent: u64,
@@ -176,9 +225,12 @@ impl Drop for Running {
             .unwrap_or_else(PoisonError::into_inner);
         *statuses.entry(self.status).or_default() += 1;
         drop(statuses);
+        let status = Some(self.status).filter(|status| *status != GONE);
+        self.span.end(status, self.sent);
         tracing::debug!(
             target: "stowage::request",
             request_id = self.id.as_ref().map(RequestId::as_str),
+            trace_id = self.span.id(),
             method = route.method,
             route = route.route,
             status = self.status,
@@ -203,9 +255,10 @@ pub(super) async fn measure(
     let route = requests.of(request.method(), template.unwrap_or(NO_ROUTE));
     requests.running.one();
     let mut running = Running {
+        id: request.extensions().get().cloned(),
+        span: requests.span(&request, &route),
         requests,
         route: route.clone(),
-        id: request.extensions().get().cloned(),
         begun: Instant::now(),
         status: GONE,
         sent: 0,
@@ -216,7 +269,7 @@ pub(super) async fn measure(
             count: Count::Received(route),
         })
     });
-    let response = next.run(request).await;
+    let response = running.span.within(next.run(request)).await;
     running.status = response.status().as_u16();
     response.map(|body| {
         Body::new(Counted {
@@ -245,7 +298,11 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let Self { body, count } = &mut *self;
+        let polled = match count {
+            Count::Received(_) => Pin::new(body).poll_frame(cx),
+            Count::Sent(running) => running.span.enter(|| Pin::new(body).poll_frame(cx)),
+        };
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
         {

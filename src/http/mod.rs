@@ -97,6 +97,7 @@ pub fn router(
     let idle = Duration::from_secs(limits.idle_seconds.max(1));
     let admission = Admission::new(limits.requests, idle);
     let scheme = links.scheme;
+    let requests = Arc::new(Requests::new(links.clone()));
     let app = Arc::new(App {
         answers: Answers::new(archive.limits().metadata_cache_bytes),
         archive,
@@ -108,7 +109,6 @@ pub fn router(
         .route("/health/check", get(health::check_health))
         .route("/health/ready", get(health::check_health))
         .route("/health/live", get(health::live));
-    let requests = Arc::new(Requests::default());
     if let Some(told) = metrics::metrics_routes(metrics, &gate, requests.clone()) {
         router = router.merge(told);
     }

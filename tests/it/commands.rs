@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use clap::CommandFactory;
+use stowage::config::Cli;
+
 use crate::support::dicom::Name;
 use crate::support::postgres;
 use crate::support::server::{Server, on_each_index, wait_until};
@@ -419,6 +422,42 @@ fn exit_codes_tell_what_kind_of_failure_it_was() {
     assert_eq!(code(&["health"]), Some(1));
     let address = server.address().to_owned();
     assert_eq!(code(&["health", "--listen", &address]), Some(0));
+}
+
+#[test]
+fn every_command_has_a_manual_page_that_names_its_options() {
+    let server = Server::start(None);
+    let folder = server.data().join("man/man1");
+    let page = server.command(&["man"]);
+    assert!(page.status.success(), "{page:?}");
+    let page = String::from_utf8_lossy(&page.stdout).into_owned();
+    let title = format!(".TH stowage 1  \"stowage {}\"", env!("CARGO_PKG_VERSION"));
+    for told in [
+        title.as_str(),
+        "\\-\\-data\\-dir",
+        "STOWAGE_DATA_DIR",
+        "stowage\\-move\\-index(1)",
+        "Exit codes:",
+    ] {
+        assert!(page.contains(told), "{told} in\n{page}");
+    }
+    let written = server.command(&["man", "--to", folder.to_str().unwrap()]);
+    assert!(written.status.success() && written.stdout.is_empty());
+    let of = |name: &str| fs::read_to_string(folder.join(format!("{name}.1"))).unwrap();
+    assert_eq!(of("stowage"), page);
+    let import = of("stowage-import");
+    assert!(import.contains("\\-\\-journal"), "{import}");
+    for command in Cli::command().get_subcommands() {
+        let page = of(&format!("stowage-{}", command.get_name()));
+        let about = command
+            .get_about()
+            .expect("every command says what it does");
+        let first = about.to_string().replace('-', "\\-");
+        assert!(page.contains(&first), "{first} in\n{page}");
+    }
+    let file = server.data().join("index.sqlite");
+    let refused = server.command(&["man", "--to", file.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(3));
 }
 
 #[test]

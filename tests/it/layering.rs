@@ -13,7 +13,7 @@ struct Layer {
     never: &'static [&'static str],
 }
 
-const LAYERS: [Layer; 12] = [
+const LAYERS: [Layer; 13] = [
     Layer {
         name: "command",
         imports: &["start", "archive", "config", "scope", "dicom"],
@@ -23,19 +23,21 @@ const LAYERS: [Layer; 12] = [
     Layer {
         name: "start",
         imports: &[
-            "http", "archive", "index", "blob", "auth", "config", "scope", "dicom",
+            "http", "archive", "index", "blob", "auth", "config", "scope", "trace", "dicom",
         ],
         never: &["sqlx"],
     },
     Layer {
         name: "http",
-        imports: &["archive", "auth", "config", "meter", "scope", "dicom"],
+        imports: &[
+            "archive", "auth", "config", "meter", "scope", "trace", "dicom",
+        ],
         never: &["sqlx", "object_store"],
     },
     Layer {
         name: "archive",
         imports: &[
-            "index", "blob", "config", "fault", "meter", "scope", "dicom",
+            "index", "blob", "config", "fault", "meter", "scope", "trace", "dicom",
         ],
         never: &["axum", "http", "tower", "tower_http", "sqlx"],
     },
@@ -63,6 +65,11 @@ const LAYERS: [Layer; 12] = [
         name: "meter",
         imports: &[],
         never: &["axum", "http", "tokio", "sqlx", "object_store"],
+    },
+    Layer {
+        name: "trace",
+        imports: &[],
+        never: &["axum", "sqlx", "object_store"],
     },
     Layer {
         name: "scope",

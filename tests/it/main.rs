@@ -36,5 +36,7 @@ mod qido;
 mod stow;
 mod support;
 mod tags;
+#[cfg(feature = "otel")]
+mod traces;
 mod trouble;
 mod wado;

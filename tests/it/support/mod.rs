@@ -1,5 +1,7 @@
 //! What several test modules need: a running server, a client, files, Python.
 
+#[cfg(feature = "otel")]
+pub(crate) mod collector;
 pub(crate) mod dicom;
 pub(crate) mod http;
 pub(crate) mod http2;

@@ -352,7 +352,8 @@ fn command(folder: &Path, settings: &[(String, String)]) -> Command {
     let mut command = Command::new(std::env::var_os("STOWAGE_TEST_BINARY").unwrap_or_else(built));
     // What the shell that runs the tests has set must not reach the server.
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("STOWAGE_") {
+        let name_text = name.to_string_lossy();
+        if name_text.starts_with("STOWAGE_") || name_text.starts_with("OTEL_") {
             command.env_remove(name);
         }
     }
