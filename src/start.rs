@@ -86,6 +86,7 @@ pub(crate) async fn open(config: &Config) -> Result<Archive, StartError> {
     };
     let options = IndexOptions {
         max_connections: config.storage.database_connections,
+        sqlite_cache_bytes: config.storage.sqlite_cache_bytes,
         search_time: config.limits.search_time(),
         ..IndexOptions::default()
     };

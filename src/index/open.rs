@@ -13,6 +13,8 @@ pub struct IndexOptions {
     pub max_connections: u32,
     /// Connections that read an `SQLite` file beside the one that writes.
     pub sqlite_readers: u32,
+    /// Bytes of pages that the connection that writes an `SQLite` file keeps; those that read keep a quarter each.
+    pub sqlite_cache_bytes: u64,
     /// How long a call waits for a connection before it is [`IndexError::Unavailable`].
     pub acquire_timeout: Duration,
     /// How long one statement of a search may run before it is [`IndexError::TooSlow`].
@@ -24,6 +26,7 @@ impl Default for IndexOptions {
         Self {
             max_connections: 16,
             sqlite_readers: 6,
+            sqlite_cache_bytes: 64 << 20,
             acquire_timeout: Duration::from_secs(5),
             search_time: Duration::from_secs(20),
         }

@@ -37,7 +37,8 @@ fn file(name: &Name) -> Built {
 }
 
 /// The caches are small, so that they are full soon and do not hide what grows beside them.
-const SETTINGS: [(&str, &str); 5] = [
+const SETTINGS: [(&str, &str); 6] = [
+    ("STOWAGE_SQLITE_CACHE_BYTES", "4000000"),
     ("STOWAGE_FRAME_CACHE_BYTES", "4000000"),
     ("STOWAGE_METADATA_CACHE_BYTES", "4000000"),
     ("STOWAGE_TRASH_HOURS", "0"),
@@ -83,7 +84,6 @@ fn leaves_nothing_behind(server: &Server) {
             kept += client.join().expect("a client met an error");
         }
     });
-    judge(server, &samples, files, requests.into_inner());
     wait_until("the sweeper is done", || server.blob_files().len() == kept);
     let said = server.fsck();
     assert!(said.contains(" 0 blobs without a row"), "{said}");
@@ -93,6 +93,7 @@ fn leaves_nothing_behind(server: &Server) {
             "{line}"
         );
     }
+    judge(server, &samples, files, requests.into_inner());
 }
 
 /// Stores, uses and deletes instances of its own until it is told to stop; returns how many are left.

@@ -147,7 +147,7 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(options.acquire_timeout)
         .pragma("temp_store", "memory")
-        .pragma("cache_size", "-16384")
+        .pragma("cache_size", kibibytes(options.sqlite_cache_bytes / 4))
         .pragma("mmap_size", "268435456")
         .pragma("journal_size_limit", "67108864")
         .pragma("wal_autocheckpoint", "4000")
@@ -162,7 +162,8 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
             .after_release(|connection, _| Box::pin(is_whole(connection)))
             .connect_with(connect)
     };
-    let writer = connect.clone().pragma("cache_size", "-65536");
+    let all = kibibytes(options.sqlite_cache_bytes);
+    let writer = connect.clone().pragma("cache_size", all);
     let writers = pool(1, writer.optimize_on_close(true, None));
     let writers = writers.await.map_err(|source| unopened(path, &source))?;
     migrate(&writers, path).await?;
@@ -174,6 +175,11 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
         trigrams: true,
         search_time: options.search_time,
     })
+}
+
+/// A cache size as the pragma takes it: negative, it counts KiB and not pages.
+fn kibibytes(bytes: u64) -> String {
+    format!("-{}", (bytes >> 10).clamp(64, 1 << 30))
 }
 
 /// Whether a connection may be used again.
