@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run accept`
+//! `RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none accept`
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run deflated_frame`
+//! `RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none deflated_frame`
 
 #![no_main]
 

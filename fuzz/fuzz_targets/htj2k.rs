@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run htj2k`
+//! `RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none htj2k`
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run jpeg`
+//! `RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none jpeg`
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run jpeg_2000`
+//! `RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none jpeg_2000`
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run jpeg_ls`
+//! `RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none jpeg_ls`
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run multipart`
+//! `RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none multipart`
 
 #![no_main]
 

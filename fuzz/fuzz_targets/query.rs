@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run query`
+//! `RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none query`
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run rle`
+//! `RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none rle`
 
 #![no_main]
 

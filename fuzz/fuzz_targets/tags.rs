@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run tags`
+//! `RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none tags`
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run walk`
+//! `RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none walk`
 
 #![no_main]
 
