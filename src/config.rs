@@ -242,7 +242,7 @@ pub struct StorageConfig {
         global = true
     )]
     pub database_connections: u32,
-    /// Pages of an SQLite index kept in memory by the connection that writes; those that read keep a quarter each.
+    /// Pages of the index file kept in memory by the connection that writes; those that read keep a quarter each.
     #[arg(long, env = "STOWAGE_SQLITE_CACHE_BYTES", default_value_t = 64 << 20, global = true)]
     pub sqlite_cache_bytes: u64,
     /// Blobs: `file:///folder`, `s3://bucket/prefix`, `az://container/prefix` or `gs://bucket/prefix`; a folder in the data folder when absent.
