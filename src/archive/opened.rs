@@ -15,7 +15,6 @@ use super::error::Result;
 use super::retrieve::OpenInstance;
 use crate::dicom::uid::{InstanceName, Target};
 use crate::scope::{Partition, Scope, Visible};
-use crate::trace::Stage;
 
 /// How long a server that has its index alone does not ask again; a sub-command may have repaired something meanwhile.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
@@ -111,9 +110,7 @@ impl Archive {
 
     async fn is_current(&self, scope: &Scope, instance: &OpenInstance) -> Result<bool> {
         let target = Target::Instance(instance.row.name.clone());
-        let version = Stage::Version
-            .of(self.index.version(scope, &target))
-            .await?;
+        let version = self.ask_version(scope, &target).await?;
         Ok(version.is_some_and(|version| version.version == instance.row.watermark))
     }
 }

@@ -140,6 +140,20 @@ pub struct Part {
     composed: bool,
 }
 
+impl Part {
+    /// Nothing has arrived yet.
+    const fn empty() -> Self {
+        Self {
+            held: Held::Memory {
+                bytes: Vec::new(),
+                permits: Vec::new(),
+            },
+            length: 0,
+            composed: false,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Held {
     Memory {
@@ -220,14 +234,7 @@ impl StoreRequest {
     /// [`ArchiveError::TooLarge`] when the request has too many parts.
     pub fn begin_part(&mut self) -> Result<Part> {
         self.count_part()?;
-        Ok(Part {
-            held: Held::Memory {
-                bytes: Vec::new(),
-                permits: Vec::new(),
-            },
-            length: 0,
-            composed: false,
-        })
+        Ok(Part::empty())
     }
 
     /// Counts a part that is not an instance, or an instance that is not a part.

@@ -82,9 +82,17 @@ impl Archive {
     }
 
     async fn read_version(&self, scope: &Scope, target: &Target) -> Result<Version> {
-        Stage::Version
-            .of(self.index.version(scope, target))
-            .await?
-            .ok_or_else(|| ArchiveError::not_found(describe(target)))
+        let version = self.ask_version(scope, target).await?;
+        version.ok_or_else(|| ArchiveError::not_found(describe(target)))
+    }
+
+    /// What the index says now; none when the target does not exist in the scope.
+    pub(super) async fn ask_version(
+        &self,
+        scope: &Scope,
+        target: &Target,
+    ) -> Result<Option<Version>> {
+        let asked = self.index.version(scope, target);
+        Ok(Stage::Version.of(asked).await?)
     }
 }

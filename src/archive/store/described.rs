@@ -133,14 +133,7 @@ impl StoreRequest {
     #[must_use]
     pub fn shelf(&self) -> Shelf {
         Shelf {
-            held: Part {
-                held: Held::Memory {
-                    bytes: Vec::new(),
-                    permits: Vec::new(),
-                },
-                length: 0,
-                composed: false,
-            },
+            held: Part::empty(),
             parts: Vec::new(),
             offsets: Vec::new(),
             head: Vec::new(),

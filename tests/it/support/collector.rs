@@ -10,6 +10,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use tokio::runtime::Runtime;
 
+use super::loopback::listen;
+
 /// What the collector does with what it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
@@ -53,15 +55,7 @@ pub(crate) struct Span {
 impl Collector {
     /// Starts one in this mood.
     pub(crate) fn start(mood: Mood) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let listener = runtime
-            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
-            .unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (runtime, listener, url) = listen();
         let desk = Arc::new(Desk {
             mood: Mutex::new(mood),
             bodies: Mutex::default(),

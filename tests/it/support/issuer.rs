@@ -11,6 +11,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use super::loopback::listen;
 use super::signer::{AUDIENCE, Signer, seconds_from_now};
 
 /// Counts what was asked for.
@@ -32,16 +33,9 @@ pub(crate) struct Issuer {
 impl Issuer {
     /// Starts an issuer that publishes these keys.
     pub(crate) fn start(keys: &[Value]) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let listener = runtime
-            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
-            .unwrap();
+        let (runtime, listener, url) = listen();
         let desk = Arc::new(Desk {
-            url: format!("http://{}", listener.local_addr().unwrap()),
+            url,
             keys: Mutex::new(keys.to_vec()),
             ..Desk::default()
         });
