@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use sqlx::migrate::{Migrate, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
@@ -142,39 +143,60 @@ fn primary_code(error: &dyn sqlx::error::DatabaseError) -> Option<i32> {
 pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex<Sqlite>> {
     let connect = SqliteConnectOptions::new()
         .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(options.acquire_timeout)
         .pragma("temp_store", "memory")
-        .pragma("cache_size", kibibytes(options.sqlite_cache_bytes / 4))
         .pragma("mmap_size", "268435456")
         .pragma("journal_size_limit", "67108864")
         .pragma("wal_autocheckpoint", "4000")
         .disable_statement_logging();
-    let pool = |most: u32, connect: SqliteConnectOptions| {
-        SqlitePoolOptions::new()
-            .max_connections(most)
-            .acquire_timeout(options.acquire_timeout)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .after_release(|connection, _| Box::pin(is_whole(connection)))
-            .connect_with(connect)
-    };
-    let all = kibibytes(options.sqlite_cache_bytes);
-    let writer = connect.clone().pragma("cache_size", all);
-    let writers = pool(1, writer.optimize_on_close(true, None));
-    let writers = writers.await.map_err(|source| unopened(path, &source))?;
+    let writer = connect
+        .clone()
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .pragma("cache_size", kibibytes(options.sqlite_cache_bytes))
+        .optimize_on_close(true, None);
+    let writers = pool(path, 1, &writer, options).await?;
     migrate(&writers, path).await?;
-    let readers = pool(options.sqlite_readers.max(1), connect.read_only(true));
-    let readers = readers.await.map_err(|source| unopened(path, &source))?;
+    let reader = connect
+        .read_only(true)
+        .pragma("cache_size", kibibytes(options.sqlite_cache_bytes / 4));
+    let readers = pool(path, options.sqlite_readers.max(1), &reader, options).await?;
     Ok(SqlIndex {
         readers,
         writers,
         trigrams: true,
         search_time: options.search_time,
     })
+}
+
+/// Makes a pool of at most `most` connections, with the first of them open.
+///
+/// Where several processes make one new file, all but one find it locked while it changes to WAL: the busy time-out does
+/// not count there, so it is kept here.
+async fn pool(
+    path: &Path,
+    most: u32,
+    connect: &SqliteConnectOptions,
+    options: &IndexOptions,
+) -> Result<Pool<Sqlite>> {
+    let deadline = Instant::now() + options.acquire_timeout;
+    loop {
+        let made = SqlitePoolOptions::new()
+            .max_connections(most)
+            .acquire_timeout(options.acquire_timeout)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .after_release(|connection, _| Box::pin(is_whole(connection)))
+            .connect_with(connect.clone());
+        match made.await {
+            Err(error) if Sqlite::is_conflict(&error) && Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            made => return made.map_err(|source| unopened(path, &source)),
+        }
+    }
 }
 
 /// A cache size as the pragma takes it: negative, it counts KiB and not pages.
@@ -192,30 +214,40 @@ async fn is_whole(connection: &mut SqliteConnection) -> Driver<bool> {
     Ok(!connection.is_in_transaction())
 }
 
-/// Runs what is missing of the migrations.
+/// Runs what is missing of the migrations, all of it or nothing.
 ///
-/// `SQLite` has no lock that spans them: when another process wins the race for one of them, this one loses, and finds it
-/// done when it looks again.
+/// Of several processes that come at once the first one does the work. The lock is not asked for when nothing is missing:
+/// a sub-command shall not wait for its turn at a server that writes all the time.
 async fn migrate(pool: &Pool<Sqlite>, path: &Path) -> Result<()> {
-    let mut attempt = 0;
-    loop {
-        let run = sqlx::migrate!("migrations/sqlite").run(pool).await;
-        match run {
-            Ok(()) => return Ok(()),
-            Err(_) if attempt < 10 => {
-                attempt += 1;
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            Err(error) => {
-                return Err(IndexError::Open {
-                    reason: format!(
-                        "the schema of {} cannot be brought up to date: {error}",
-                        path.display()
-                    ),
-                });
-            }
-        }
+    let migrations = sqlx::migrate!("migrations/sqlite");
+    if is_current(pool, &migrations).await {
+        return Ok(());
     }
+    let mut transaction = Sqlite::begin_write(pool)
+        .await
+        .map_err(|source| unopened(path, &source))?;
+    let run = migrations.run(&mut *transaction).await;
+    run.map_err(|error| IndexError::Open {
+        reason: format!(
+            "the schema of {} cannot be brought up to date: {error}",
+            path.display()
+        ),
+    })?;
+    let commit = transaction.commit().await;
+    commit.map_err(|source| unopened(path, &source))
+}
+
+/// Whether exactly these migrations were run; a new file, for one, has no table of them.
+async fn is_current(pool: &Pool<Sqlite>, migrations: &Migrator) -> bool {
+    let Ok(mut connection) = pool.acquire().await else {
+        return false;
+    };
+    let done = connection.list_applied_migrations(&migrations.table_name);
+    let Ok(done) = done.await else {
+        return false;
+    };
+    let done = done.iter().map(|one| (one.version, &one.checksum));
+    done.eq(migrations.iter().map(|one| (one.version, &one.checksum)))
 }
 
 fn unopened(path: &Path, source: &sqlx::Error) -> IndexError {

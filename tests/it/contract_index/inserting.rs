@@ -372,7 +372,7 @@ async fn several_nodes_make_one_new_postgres_database() {
 
 async fn make_together(url: &str) {
     let options = stowage::index::IndexOptions::default();
-    let nodes = (0..4).map(|_| stowage::index::open(url, &options));
+    let nodes = (0..8).map(|_| stowage::index::open(url, &options));
     let nodes: Vec<_> = futures_util::future::join_all(nodes)
         .await
         .into_iter()
