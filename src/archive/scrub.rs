@@ -18,6 +18,8 @@ use crate::index::{InstanceRow, Operation, OperationKind, OperationStatus};
 const PORTION: u32 = 100;
 /// Time after which progress is noted at the latest.
 const NOTE: Duration = Duration::from_secs(20);
+/// Damaged instances of a round that the log names: a volume that is not mounted damages all of them.
+const NAMED: u64 = 100;
 /// How long a node that is gone keeps others from going on.
 const LEASE: Duration = Duration::from_secs(120);
 /// Longest pause between two looks whether there is something to do.
@@ -176,13 +178,20 @@ impl Archive {
         tally.bytes = tally.bytes.saturating_add(row.place.length);
         if let Some(problem) = problem {
             tally.problems += 1;
-            let instance = describe(&Target::Instance(row.name.clone()));
-            tracing::error!(
-                instance,
-                key = row.place.key,
-                problem,
-                "the scrub found damage"
-            );
+            if tally.problems <= NAMED {
+                let instance = describe(&Target::Instance(row.name.clone()));
+                tracing::error!(
+                    instance,
+                    key = row.place.key,
+                    problem,
+                    "the scrub found damage"
+                );
+            }
+            if tally.problems == NAMED {
+                tracing::error!(
+                    "more damage is counted but not named: `stowage fsck` tells all of it"
+                );
+            }
         }
         Ok(())
     }

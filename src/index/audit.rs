@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 
 use super::instances::{all_instances, instance_row};
+use super::readers::Readers;
 use super::rows::blob_hash;
 use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed};
 use super::{Audit, InstanceRow, PoolState, Result};
@@ -113,16 +114,10 @@ impl<D: Dialect> Audit for SqlIndex<D> {
     }
 
     fn pools(&self) -> Vec<PoolState> {
-        let state = |name, pool: &sqlx::Pool<D>| PoolState {
-            name,
-            open: pool.size(),
-            idle: u32::try_from(pool.num_idle()).unwrap_or(u32::MAX),
-            limit: pool.options().get_max_connections(),
-        };
         if D::ONE_POOL {
-            return vec![state("all", &self.writers)];
+            return vec![self.writers.state("all")];
         }
-        vec![state("read", &self.readers), state("write", &self.writers)]
+        vec![self.readers.state("read"), self.writers.state("write")]
     }
 }
 

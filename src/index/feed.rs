@@ -32,8 +32,8 @@ impl<D: Dialect> Feed for SqlIndex<D> {
             }
             FeedRange::Following { after, limit } => {
                 sql.push(" and change.sequence > ").int(*after);
-                sql.push(" order by change.sequence limit ")
-                    .int(i64::from(*limit));
+                sql.push(" order by change.sequence")
+                    .limit(i64::from(*limit));
             }
             FeedRange::Window {
                 from,
@@ -51,8 +51,8 @@ impl<D: Dialect> Feed for SqlIndex<D> {
                         sql.push(operator).int(to_micros(*bound));
                     }
                 }
-                sql.push(" order by change.time, change.sequence limit ")
-                    .int(i64::from(*limit));
+                sql.push(" order by change.time, change.sequence")
+                    .limit(i64::from(*limit));
                 sql.push(" offset ")
                     .int(i64::try_from(*skip).unwrap_or(i64::MAX));
             }

@@ -130,8 +130,8 @@ fn push_target<D: Dialect>(sql: &mut Statement<D>, scope: &Scope, target: &Targe
 
 fn push_page<D: Dialect>(sql: &mut Statement<D>, after: i64, limit: u32) {
     sql.push(" and instance.watermark > ").int(after);
-    sql.push(" order by instance.watermark limit ")
-        .int(i64::from(limit));
+    sql.push(" order by instance.watermark")
+        .limit(i64::from(limit));
 }
 
 /// Appends the conditions of the scope on `study`.
@@ -198,7 +198,7 @@ pub(super) fn all_instances<D: Dialect>(after: i64, limit: u32) -> Statement<D> 
     sql.push(TABLES)
         .push(" where instance.watermark > ")
         .int(after);
-    sql.push(" order by instance.watermark limit ")
-        .int(i64::from(limit));
+    sql.push(" order by instance.watermark")
+        .limit(i64::from(limit));
     sql
 }

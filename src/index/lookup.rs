@@ -90,7 +90,7 @@ impl<'q> Lookup<'q> {
             (Level::Instance, false) => " order by instance.watermark + 0 desc",
         });
         let limit = self.query.limit.unwrap_or(u64::MAX).saturating_add(1);
-        sql.push(" limit ").int(clamp(limit));
+        sql.limit(clamp(limit));
         sql.push(" offset ").int(clamp(self.query.offset)).push(")");
         self.push_answer(sql, with_metadata);
     }
@@ -215,12 +215,12 @@ impl<'q> Lookup<'q> {
         let (open, order, close) = match self.query.level {
             Level::Study => (
                 (" from (select * from study where ", "study.partition = "),
-                " order by study.id desc limit ",
+                " order by study.id desc",
                 ") as study",
             ),
             Level::Series => (
                 (" from (select * from series where ", "series.partition = "),
-                " order by series.id desc limit ",
+                " order by series.id desc",
                 ") as series join study on study.id = series.study_row",
             ),
             Level::Instance => (
@@ -228,7 +228,7 @@ impl<'q> Lookup<'q> {
                     " from (select * from instance where ",
                     "instance.partition = ",
                 ),
-                " order by instance.watermark desc limit ",
+                " order by instance.watermark desc",
                 ") as instance join series on series.id = instance.series_row \
                  join study on study.id = instance.study_row",
             ),
@@ -239,7 +239,7 @@ impl<'q> Lookup<'q> {
         if let Some(before) = self.before {
             self.push_before(sql, before);
         }
-        sql.push(order).int(size).push(close);
+        sql.push(order).limit(size).push(close);
     }
 
     /// Appends what is read of each row of `page`.

@@ -20,6 +20,7 @@ mod open;
 mod operations;
 mod pattern;
 mod postgres;
+mod readers;
 mod rows;
 mod search;
 mod sql;

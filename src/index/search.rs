@@ -10,6 +10,7 @@ use async_trait::async_trait;
 
 use super::conditions::{push_source, push_test};
 use super::lookup::{Lookup, Way, clamp};
+use super::readers::Readers;
 use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed};
 use super::terms::{Breadth, Check, Source, Term};
 use super::{Found, Page, Result, Search, TagRow, WithMetadata};
@@ -76,7 +77,7 @@ impl Lookup<'_> {
         index: &SqlIndex<D>,
         with_metadata: WithMetadata,
     ) -> Driver<Page> {
-        let mut connection = index.readers.acquire().await?;
+        let mut connection = index.readers.take().await?;
         let wanted = clamp(self.query.limit.unwrap_or(u64::MAX));
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         let mut way = self.first_way::<D>(&mut connection).await?;
@@ -97,6 +98,7 @@ impl Lookup<'_> {
                 Way::Window(_) | Way::Order | Way::Index(_) => break rows,
             }
         };
+        D::Readers::give_back(connection);
         let more = rows.len() > wanted;
         rows.truncate(wanted);
         let rows = rows.iter().map(|row| self.found(row));
@@ -107,7 +109,7 @@ impl Lookup<'_> {
     }
 
     async fn count<D: Dialect>(&self, index: &SqlIndex<D>, ceiling: u64) -> Driver<i64> {
-        let mut connection = index.readers.acquire().await?;
+        let mut connection = index.readers.take().await?;
         let (way, long) = match self.first_way::<D>(&mut connection).await? {
             Way::Window(_) => {
                 let (driver, _) = self.narrowest::<D>(MANY, &mut connection).await?;
@@ -118,14 +120,13 @@ impl Lookup<'_> {
         };
         let mut sql = Statement::<D>::new("select count(*) as counted from (select 1");
         self.push_rows(&mut sql, way);
-        sql.push(" limit ")
-            .int(clamp(ceiling))
-            .push(") as matching");
+        sql.limit(clamp(ceiling)).push(") as matching");
         let rows = if long {
             sql.bounded_rows(&mut connection, index.search_time).await?
         } else {
             sql.rows(&mut connection).await?
         };
+        D::Readers::give_back(connection);
         rows.first().map_or(Ok(0), |row| row.int("counted"))
     }
 
@@ -135,7 +136,7 @@ impl Lookup<'_> {
     }
 
     async fn plans<D: Dialect>(&self, index: &SqlIndex<D>) -> Driver<Vec<String>> {
-        let mut connection = index.readers.acquire().await?;
+        let mut connection = index.readers.take().await?;
         let mut ways = vec![self.first_way::<D>(&mut connection).await?];
         if let [Way::Window(_)] = ways.as_slice() {
             ways.push(Way::Index(
@@ -215,7 +216,7 @@ impl Lookup<'_> {
             let mut least = ceiling;
             for check in alternative {
                 let mut sql = self.count_statement::<D>(check);
-                sql.push(" limit ").int(ceiling).push(") as matching");
+                sql.limit(ceiling).push(") as matching");
                 let row = sql.row(connection).await?;
                 let counted = row.map_or(Ok(0), |row| row.int("counted"))?;
                 least = least.min(counted);

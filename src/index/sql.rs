@@ -9,6 +9,7 @@ use futures_util::stream::BoxStream;
 use sqlx::{Database, Pool, QueryBuilder, Transaction};
 
 use super::pattern::Pattern;
+use super::readers::Readers;
 use super::tags::TagLock;
 use super::terms::Col;
 use super::{IndexError, Result};
@@ -30,7 +31,8 @@ pub(super) trait Dialect: Database<Row: Columns> {
     const FOR_UPDATE: &'static str;
     /// Before a statement whose plan is asked for, and the column of the plan.
     const EXPLAIN: (&'static str, &'static str);
-    /// Before a column whose index must not tempt a planner that knows nothing of the data yet.
+    /// Makes an expression of a column, whose index must not tempt a planner that knows nothing of the data yet, or of a
+    /// parameter whose value must not.
     const PLAIN: &'static str;
     /// Refreshes what the planner knows of the data.
     const ANALYZE: &'static str;
@@ -38,6 +40,8 @@ pub(super) trait Dialect: Database<Row: Columns> {
     const ONE_POOL: bool;
     /// Most values bound in one statement, with a margin.
     const MAX_BINDS: usize;
+    /// Connections for reading.
+    type Readers: Readers<Self>;
 
     /// Binds an integer or null.
     fn bind_int(builder: &mut QueryBuilder<Self>, value: Option<i64>);
@@ -48,26 +52,30 @@ pub(super) trait Dialect: Database<Row: Columns> {
     /// Binds bytes.
     fn bind_blob(builder: &mut QueryBuilder<Self>, value: &[u8]);
 
-    /// Runs a statement and collects its rows.
+    /// Runs a statement and collects its rows; `keep` says that it is kept prepared, here as below.
     fn rows<'c>(
         connection: &'c mut Self::Connection,
         builder: &'c mut QueryBuilder<Self>,
+        keep: bool,
     ) -> BoxFuture<'c, Driver<Vec<Self::Row>>>;
     /// As [`Dialect::rows`]; a statement that runs longer than `time` is given up, and refused as [`Refusal::TooSlow`].
     fn bounded_rows<'c>(
         connection: &'c mut Self::Connection,
         builder: &'c mut QueryBuilder<Self>,
+        keep: bool,
         time: Duration,
     ) -> BoxFuture<'c, Driver<Vec<Self::Row>>>;
     /// Runs a statement and hands its rows over one by one.
     fn stream<'c>(
         connection: &'c mut Self::Connection,
         builder: &'c mut QueryBuilder<Self>,
+        keep: bool,
     ) -> BoxStream<'c, Driver<Self::Row>>;
     /// Runs a statement; returns how many rows it changed.
     fn run<'c>(
         connection: &'c mut Self::Connection,
         builder: &'c mut QueryBuilder<Self>,
+        keep: bool,
     ) -> BoxFuture<'c, Driver<u64>>;
 
     /// Opens a transaction that writes.
@@ -170,21 +178,24 @@ macro_rules! driver_methods {
         fn rows<'c>(
             connection: &'c mut Self::Connection,
             builder: &'c mut QueryBuilder<Self>,
+            keep: bool,
         ) -> BoxFuture<'c, Driver<Vec<Self::Row>>> {
-            Box::pin(async move { builder.build().fetch_all(connection).await })
+            Box::pin(async move { builder.build().persistent(keep).fetch_all(connection).await })
         }
         fn stream<'c>(
             connection: &'c mut Self::Connection,
             builder: &'c mut QueryBuilder<Self>,
+            keep: bool,
         ) -> futures_util::stream::BoxStream<'c, Driver<Self::Row>> {
-            builder.build().fetch(connection)
+            builder.build().persistent(keep).fetch(connection)
         }
         fn run<'c>(
             connection: &'c mut Self::Connection,
             builder: &'c mut QueryBuilder<Self>,
+            keep: bool,
         ) -> BoxFuture<'c, Driver<u64>> {
             Box::pin(async move {
-                let done = builder.build().execute(connection).await?;
+                let done = builder.build().persistent(keep).execute(connection).await?;
                 Ok(done.rows_affected())
             })
         }
@@ -192,36 +203,47 @@ macro_rules! driver_methods {
 }
 pub(super) use driver_methods;
 
+/// Up to so many rows or values in a list a statement is kept prepared. Longer lists have any length, so each would be a
+/// statement of its own, and a prepared one holds memory for every value it binds.
+const KEPT_LIST: usize = 4;
+
 /// A statement under construction.
-pub(super) struct Statement<D: Dialect>(QueryBuilder<D>);
+pub(super) struct Statement<D: Dialect> {
+    builder: QueryBuilder<D>,
+    /// Whether it is likely to come again word for word.
+    keep: bool,
+}
 
 impl<D: Dialect> Statement<D> {
     /// Starts with fixed text.
     pub(super) fn new(sql: &'static str) -> Self {
-        Self(QueryBuilder::new(sql))
+        Self {
+            builder: QueryBuilder::new(sql),
+            keep: true,
+        }
     }
 
     /// Appends fixed text.
     pub(super) fn push(&mut self, sql: &'static str) -> &mut Self {
-        self.0.push(sql);
+        self.builder.push(sql);
         self
     }
 
     /// Binds an integer.
     pub(super) fn int(&mut self, value: i64) -> &mut Self {
-        D::bind_int(&mut self.0, Some(value));
+        D::bind_int(&mut self.builder, Some(value));
         self
     }
 
     /// Binds an integer or null.
     pub(super) fn opt_int(&mut self, value: Option<i64>) -> &mut Self {
-        D::bind_int(&mut self.0, value);
+        D::bind_int(&mut self.builder, value);
         self
     }
 
     /// Binds a floating-point number or null.
     pub(super) fn opt_float(&mut self, value: Option<f64>) -> &mut Self {
-        D::bind_float(&mut self.0, value);
+        D::bind_float(&mut self.builder, value);
         self
     }
 
@@ -235,17 +257,24 @@ impl<D: Dialect> Statement<D> {
         match value {
             // Postgres refuses NUL. No text is stored with one, so none is found by this either.
             Some(text) if text.contains('\0') => {
-                D::bind_text(&mut self.0, Some(&text.replace('\0', "\u{FFFD}")));
+                D::bind_text(&mut self.builder, Some(&text.replace('\0', "\u{FFFD}")));
             }
-            _ => D::bind_text(&mut self.0, value),
+            _ => D::bind_text(&mut self.builder, value),
         }
         self
     }
 
     /// Binds bytes.
     pub(super) fn blob(&mut self, value: &[u8]) -> &mut Self {
-        D::bind_blob(&mut self.0, value);
+        D::bind_blob(&mut self.builder, value);
         self
+    }
+
+    /// Appends ` limit ` and a number.
+    ///
+    /// Not as a bare parameter: `SQLite` would prepare the statement anew for whatever is bound to it.
+    pub(super) fn limit(&mut self, rows: i64) -> &mut Self {
+        self.push(" limit ").push(D::PLAIN).int(rows)
     }
 
     /// Appends `(v1, v2, …)` with each value bound.
@@ -273,6 +302,7 @@ impl<D: Dialect> Statement<D> {
             if i > 0 {
                 self.push(", ");
             }
+            self.keep &= i < KEPT_LIST;
             item(self, value);
         }
         self.push(")")
@@ -287,6 +317,7 @@ impl<D: Dialect> Statement<D> {
         self.push(" values ");
         for (i, value) in rows.into_iter().enumerate() {
             self.push(if i > 0 { ", (" } else { "(" });
+            self.keep &= i < KEPT_LIST;
             row(self, value);
             self.push(")");
         }
@@ -295,7 +326,7 @@ impl<D: Dialect> Statement<D> {
 
     /// Runs it and collects the rows.
     pub(super) async fn rows(mut self, connection: &mut D::Connection) -> Driver<Vec<D::Row>> {
-        D::rows(connection, &mut self.0).await
+        D::rows(connection, &mut self.builder, self.keep).await
     }
 
     /// As [`Statement::rows`], given up after a while.
@@ -304,7 +335,7 @@ impl<D: Dialect> Statement<D> {
         connection: &mut D::Connection,
         time: Duration,
     ) -> Driver<Vec<D::Row>> {
-        D::bounded_rows(connection, &mut self.0, time).await
+        D::bounded_rows(connection, &mut self.builder, self.keep, time).await
     }
 
     /// Runs it and hands its rows over one by one.
@@ -312,7 +343,7 @@ impl<D: Dialect> Statement<D> {
         &'c mut self,
         connection: &'c mut D::Connection,
     ) -> BoxStream<'c, Driver<D::Row>> {
-        D::stream(connection, &mut self.0)
+        D::stream(connection, &mut self.builder, self.keep)
     }
 
     /// Runs it and returns its first row.
@@ -322,14 +353,14 @@ impl<D: Dialect> Statement<D> {
 
     /// Runs it; returns how many rows it changed.
     pub(super) async fn run(mut self, connection: &mut D::Connection) -> Driver<u64> {
-        D::run(connection, &mut self.0).await
+        D::run(connection, &mut self.builder, self.keep).await
     }
 }
 
 /// The index in a database of dialect `D`.
 pub(super) struct SqlIndex<D: Dialect> {
     /// Connections for reading.
-    pub(super) readers: Pool<D>,
+    pub(super) readers: D::Readers,
     /// Connections for writing; the same pool where any number may write.
     pub(super) writers: Pool<D>,
     /// Patterns that begin with a wildcard have an index.
@@ -364,11 +395,11 @@ impl<D: Dialect> SqlIndex<D> {
         what: &'static str,
         statement: Statement<D>,
     ) -> Result<Vec<D::Row>> {
-        let mut connection = self.readers.acquire().await.map_err(failed::<D>(what))?;
-        statement
-            .rows(&mut connection)
-            .await
-            .map_err(failed::<D>(what))
+        let mut connection = self.readers.take().await.map_err(failed::<D>(what))?;
+        let rows = statement.rows(&mut connection).await;
+        let rows = rows.map_err(failed::<D>(what))?;
+        D::Readers::give_back(connection);
+        Ok(rows)
     }
 
     /// Runs one statement in a transaction of its own; returns how many rows it changed.

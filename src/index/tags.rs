@@ -89,11 +89,7 @@ impl<D: Dialect> QueryTags for SqlIndex<D> {
                     ),
                 };
                 let mut sql = Statement::<D>::new(delete);
-                sql.push(select)
-                    .int(id)
-                    .push(" limit ")
-                    .int(REMOVED)
-                    .push(")");
+                sql.push(select).int(id).limit(REMOVED).push(")");
                 if self.write("a query tag", sql).await? == 0 {
                     break;
                 }
@@ -116,8 +112,8 @@ impl<D: Dialect> QueryTags for SqlIndex<D> {
         push_errors(&mut sql, scope);
         sql.push(" and query_tag_error.tag = ")
             .int(id)
-            .push(" order by query_tag_error.created, query_tag_error.id limit ")
-            .int(i64::from(limit));
+            .push(" order by query_tag_error.created, query_tag_error.id")
+            .limit(i64::from(limit));
         sql.push(" offset ")
             .int(i64::try_from(skip).unwrap_or(i64::MAX));
         let rows = self.read("query tag errors", sql).await?;
@@ -300,8 +296,8 @@ impl<D: Dialect> SqlIndex<D> {
              where instance.watermark > ",
         );
         sql.int(after)
-            .push(" order by instance.watermark limit ")
-            .int(PORTION);
+            .push(" order by instance.watermark")
+            .limit(PORTION);
         let rows = self.read("stored metadata", sql).await?;
         let stored = |row: &D::Row| -> Driver<Stored> {
             Ok(Stored {

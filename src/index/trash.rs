@@ -49,8 +49,8 @@ impl<D: Dialect> Trash for SqlIndex<D> {
             " and not exists (select 1 from instance where instance.blob_hash = trash.blob_hash \
              and instance.blob_key = trash.blob_key)",
         );
-        sql.push(" order by since, blob_key limit ")
-            .int(i64::from(limit));
+        sql.push(" order by since, blob_key")
+            .limit(i64::from(limit));
         let rows = self.read("the trash", sql).await?;
         rows.iter().map(discarded::<D>).collect()
     }

@@ -51,12 +51,14 @@ impl Dialect for Postgres {
     const ANALYZE: &'static str = "analyze";
     const ONE_POOL: bool = true;
     const MAX_BINDS: usize = 16_000;
+    type Readers = Pool<Self>;
 
     driver_methods!();
 
     fn bounded_rows<'c>(
         connection: &'c mut Self::Connection,
         builder: &'c mut QueryBuilder<Self>,
+        keep: bool,
         time: Duration,
     ) -> BoxFuture<'c, Driver<Vec<Self::Row>>> {
         Box::pin(async move {
@@ -65,7 +67,11 @@ impl Dialect for Postgres {
             let limit = sqlx::query("select set_config('statement_timeout', $1, true)")
                 .bind(time.as_millis().max(1).to_string());
             limit.execute(&mut *transaction).await?;
-            let rows = builder.build().fetch_all(&mut *transaction).await?;
+            let rows = builder
+                .build()
+                .persistent(keep)
+                .fetch_all(&mut *transaction)
+                .await?;
             transaction.commit().await?;
             Ok(rows)
         })

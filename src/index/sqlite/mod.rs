@@ -21,6 +21,9 @@ use super::sql::{Dialect, Driver, Refusal, SqlIndex, Statement, columns, driver_
 use super::tags::TagLock;
 use super::terms::Col;
 use super::{IndexError, Result};
+use readers::FileReaders;
+
+mod readers;
 
 /// Shortest text a trigram index can look for.
 const TRIGRAM: usize = 3;
@@ -55,12 +58,14 @@ impl Dialect for Sqlite {
     const ANALYZE: &'static str = "pragma optimize = 0x10002";
     const ONE_POOL: bool = false;
     const MAX_BINDS: usize = 8_000;
+    type Readers = FileReaders;
 
     driver_methods!();
 
     fn bounded_rows<'c>(
         connection: &'c mut Self::Connection,
         builder: &'c mut QueryBuilder<Self>,
+        keep: bool,
         time: Duration,
     ) -> BoxFuture<'c, Driver<Vec<Self::Row>>> {
         Box::pin(async move {
@@ -73,7 +78,11 @@ impl Dialect for Sqlite {
                 .lock_handle()
                 .await?
                 .set_progress_handler(STEPS, go_on);
-            let rows = builder.build().fetch_all(&mut *connection).await;
+            let rows = builder
+                .build()
+                .persistent(keep)
+                .fetch_all(&mut *connection)
+                .await;
             drop(armed);
             connection.lock_handle().await?.remove_progress_handler();
             rows
@@ -155,13 +164,18 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .pragma("cache_size", kibibytes(options.sqlite_cache_bytes))
+        // Without a limit it takes samples of the values too, and with samples every statement is prepared anew for
+        // every value that is bound to it.
+        .pragma("analysis_limit", "10000")
         .optimize_on_close(true, None);
-    let writers = pool(path, 1, &writer, options).await?;
+    let writers = writers(path, &writer, options).await?;
     migrate(&writers, path).await?;
     let reader = connect
         .read_only(true)
         .pragma("cache_size", kibibytes(options.sqlite_cache_bytes / 4));
-    let readers = pool(path, options.sqlite_readers.max(1), &reader, options).await?;
+    let limit = options.sqlite_readers.max(1);
+    let readers = FileReaders::open(reader, limit, options.acquire_timeout);
+    let readers = readers.await.map_err(|source| unopened(path, &source))?;
     Ok(SqlIndex {
         readers,
         writers,
@@ -170,20 +184,19 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
     })
 }
 
-/// Makes a pool of at most `most` connections, with the first of them open.
+/// Opens the connection that writes.
 ///
 /// Where several processes make one new file, all but one find it locked while it changes to WAL: the busy time-out does
 /// not count there, so it is kept here.
-async fn pool(
+async fn writers(
     path: &Path,
-    most: u32,
     connect: &SqliteConnectOptions,
     options: &IndexOptions,
 ) -> Result<Pool<Sqlite>> {
     let deadline = Instant::now() + options.acquire_timeout;
     loop {
         let made = SqlitePoolOptions::new()
-            .max_connections(most)
+            .max_connections(1)
             .acquire_timeout(options.acquire_timeout)
             .idle_timeout(None)
             .max_lifetime(None)

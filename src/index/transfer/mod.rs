@@ -240,6 +240,7 @@ async fn sum<D: Dialect>(
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::readers::Readers;
     use super::super::sql::Columns;
     use super::*;
 
@@ -248,7 +249,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.sqlite");
         let index = sqlite::open(&path, &IndexOptions::default()).await.unwrap();
-        let mut connection = index.readers.acquire().await.unwrap();
+        let mut connection = index.readers.take().await.unwrap();
         let columns = Statement::<Sqlite>::new(
             "select m.name as tbl, c.name as col from sqlite_master as m join pragma_table_info(m.name) as c \
              where m.type = 'table' and m.name not like 'sqlite!_%' escape '!' \
