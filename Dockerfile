@@ -6,6 +6,7 @@ WORKDIR /build
 ARG FEATURES=""
 
 # Dependencies are a layer of their own: it is rebuilt only when the manifest or the lock file changes.
+COPY .cargo/config.toml .cargo/config.toml
 COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir src \
     && echo 'fn main() {}' > src/main.rs \
