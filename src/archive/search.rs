@@ -3,13 +3,16 @@
 //! Conditions on attributes that have a place in the index are the index's; the rest is matched in the stored metadata
 //! of the newest instance of each row, slowly and bounded, and a warning says so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Instant;
+use std::{fmt, iter};
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::Archive;
@@ -63,8 +66,69 @@ pub struct Row {
     pub series: Option<String>,
     /// SOP Instance UID at instance level.
     pub instance: Option<String>,
-    /// Attributes by tag in 8 upper-case hex digits.
-    pub attributes: BTreeMap<String, Box<RawValue>>,
+    /// What is told of it.
+    pub attributes: Attributes,
+}
+
+/// Attributes in the DICOM JSON Model, their values as texts one behind the other.
+#[derive(Debug, Default)]
+pub struct Attributes {
+    values: String,
+    /// Each tag, and where its value ends.
+    ends: Vec<(Tag, usize)>,
+}
+
+impl Attributes {
+    /// Appends an attribute, which must not be there yet; `value` is an object with its VR.
+    pub fn push(&mut self, tag: Tag, value: &str) {
+        self.values.push_str(value);
+        self.ends.push((tag, self.values.len()));
+    }
+
+    fn holds(&self, tag: Tag) -> bool {
+        self.ends.iter().any(|(held, _)| *held == tag)
+    }
+
+    /// The object, in the order of tags.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let starts = iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        let value = |(start, (tag, end)): (usize, &(Tag, usize))| {
+            (*tag, self.values.get(start..*end).unwrap_or_default())
+        };
+        let mut members: Vec<_> = starts.zip(&self.ends).map(value).collect();
+        members.sort_by_key(|(tag, _)| *tag);
+        let mut text = String::with_capacity(self.values.len() + members.len() * 12 + 2);
+        text.push('{');
+        for (i, (tag, value)) in members.into_iter().enumerate() {
+            text.push_str(if i > 0 { ",\"" } else { "\"" });
+            text.push_str(&name(tag));
+            text.push_str("\":");
+            text.push_str(value);
+        }
+        text.push('}');
+        text
+    }
+}
+
+/// A tag as the DICOM JSON Model names it.
+fn name(tag: Tag) -> String {
+    let mut name = String::with_capacity(8);
+    let number = u32::from(tag.group()) << 16 | u32::from(tag.element());
+    name.extend(
+        (0..8)
+            .rev()
+            .filter_map(|at| char::from_digit(number >> (at * 4) & 0xF, 16)),
+    );
+    name.make_ascii_uppercase();
+    name
+}
+
+/// The tag that a name in the DICOM JSON Model means.
+fn tag_of(name: &str) -> Option<Tag> {
+    let part = |range| u16::from_str_radix(name.get(range)?, 16).ok();
+    let whole = name.len() == 8;
+    whole.then_some(Tag(part(0..4)?, part(4..8)?))
 }
 
 impl Row {
@@ -350,30 +414,31 @@ impl Wanted {
         let corrupt = |_| crate::index::IndexError::Corrupt {
             what: "the attributes of a row",
         };
-        let mut known: BTreeMap<&str, &RawValue> =
-            serde_json::from_str(&found.study).map_err(corrupt)?;
-        for lower in [&found.series, &found.instance].into_iter().flatten() {
-            known
-                .extend(serde_json::from_str::<BTreeMap<&str, &RawValue>>(lower).map_err(corrupt)?);
-        }
+        let levels = iter::once(&found.study)
+            .chain(&found.series)
+            .chain(&found.instance);
+        let levels = levels.map(|text| serde_json::from_str::<Members<'_>>(text));
+        let levels: Vec<_> = levels
+            .collect::<std::result::Result<_, _>>()
+            .map_err(corrupt)?;
+        let known = |tag| levels.iter().rev().find_map(|members| members.value(tag));
         let object = if self.metadata == WithMetadata::Yes {
             metadata_object(found)?
         } else {
             None
         };
-        let mut attributes = BTreeMap::new();
+        let mut attributes = Attributes::default();
         for tag in &self.tags {
-            let name = format!("{:04X}{:04X}", tag.group(), tag.element());
             if let Some(value) = computed(*tag, found, self.level) {
-                attributes.insert(name, value);
-            } else if let Some(value) = known.get(name.as_str()) {
-                attributes.insert(name, (*value).to_owned());
-            } else if let Some(value) = object.as_ref().and_then(|o| o.get(&name)) {
-                attributes.insert(name, raw(value));
+                attributes.push(*tag, &value);
+            } else if let Some(value) = known(*tag) {
+                attributes.push(*tag, value.get());
+            } else if let Some(value) = object.as_ref().and_then(|o| o.get(name(*tag))) {
+                attributes.push(*tag, &json(value));
             } else if self.required.contains(tag)
                 && let Some(key) = key(*tag)
             {
-                attributes.insert(name, raw(&serde_json::json!({ "vr": key.vr.to_string() })));
+                attributes.push(*tag, &format!(r#"{{"vr":"{}"}}"#, key.vr.to_string()));
             }
         }
         if let Some(whole) = &object {
@@ -388,7 +453,9 @@ impl Wanted {
                 );
             }
             for (name, value) in picked {
-                attributes.entry(name).or_insert_with(|| raw(&value));
+                if let Some(tag) = tag_of(&name).filter(|tag| !attributes.holds(*tag)) {
+                    attributes.push(tag, &json(&value));
+                }
             }
         }
         Ok(Row {
@@ -416,37 +483,69 @@ fn in_index(tag: Tag, level: Level) -> bool {
     returned_anywhere(tag) || key(tag).is_some_and(|k| k.level <= level)
 }
 
-/// Attributes the index maintains or the answer makes up.
-fn computed(tag: Tag, found: &Found, level: Level) -> Option<Box<RawValue>> {
-    let value = match tag {
-        tags::MODALITIES_IN_STUDY => serde_json::json!({ "vr": "CS", "Value": found.modalities }),
-        tags::NUMBER_OF_STUDY_RELATED_SERIES => {
-            serde_json::json!({ "vr": "IS", "Value": [found.study_series] })
-        }
-        tags::NUMBER_OF_STUDY_RELATED_INSTANCES => {
-            serde_json::json!({ "vr": "IS", "Value": [found.study_instances] })
-        }
-        tags::NUMBER_OF_SERIES_RELATED_INSTANCES => {
-            serde_json::json!({ "vr": "IS", "Value": [found.series_instances?] })
-        }
-        tags::INSTANCE_AVAILABILITY => serde_json::json!({ "vr": "CS", "Value": ["ONLINE"] }),
-        tags::SPECIFIC_CHARACTER_SET => serde_json::json!({ "vr": "CS", "Value": ["ISO_IR 192"] }),
-        tags::STUDY_INSTANCE_UID => serde_json::json!({ "vr": "UI", "Value": [found.study_uid] }),
-        tags::SERIES_INSTANCE_UID if level > Level::Study => {
-            serde_json::json!({ "vr": "UI", "Value": [found.series_uid.as_ref()?] })
-        }
-        tags::SOP_INSTANCE_UID if level > Level::Series => {
-            serde_json::json!({ "vr": "UI", "Value": [found.instance_uid.as_ref()?] })
-        }
-        _ => return None,
-    };
-    Some(raw(&value))
+/// The attributes of one level of a row, as they are stored.
+struct Members<'t>(Vec<(Tag, &'t RawValue)>);
+
+impl<'t> Members<'t> {
+    fn value(&self, tag: Tag) -> Option<&'t RawValue> {
+        let mut members = self.0.iter();
+        members.find_map(|(found, value)| (*found == tag).then_some(*value))
+    }
 }
 
-fn raw(value: &serde_json::Value) -> Box<RawValue> {
-    match serde_json::value::to_raw_value(value) {
-        Ok(raw) => raw,
-        Err(error) => unreachable!("a JSON value is always written: {error}"),
+impl<'de: 't, 't> Deserialize<'de> for Members<'t> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("attributes by tag")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(
+        self,
+        mut map: A,
+    ) -> std::result::Result<Members<'de>, A::Error> {
+        let mut members = Vec::with_capacity(24);
+        while let Some((name, value)) = map.next_entry::<&str, &RawValue>()? {
+            let tag = tag_of(name).ok_or_else(|| A::Error::custom("no tag"))?;
+            members.push((tag, value));
+        }
+        Ok(Members(members))
+    }
+}
+
+/// Attributes the index maintains or the answer makes up.
+fn computed(tag: Tag, found: &Found, level: Level) -> Option<String> {
+    let uid = |uid: &str| format!(r#"{{"vr":"UI","Value":[{}]}}"#, json(uid));
+    let number = |number: i64| format!(r#"{{"vr":"IS","Value":[{number}]}}"#);
+    Some(match tag {
+        tags::MODALITIES_IN_STUDY => {
+            format!(r#"{{"vr":"CS","Value":{}}}"#, json(&found.modalities))
+        }
+        tags::NUMBER_OF_STUDY_RELATED_SERIES => number(found.study_series),
+        tags::NUMBER_OF_STUDY_RELATED_INSTANCES => number(found.study_instances),
+        tags::NUMBER_OF_SERIES_RELATED_INSTANCES => number(found.series_instances?),
+        tags::INSTANCE_AVAILABILITY => r#"{"vr":"CS","Value":["ONLINE"]}"#.to_owned(),
+        tags::SPECIFIC_CHARACTER_SET => r#"{"vr":"CS","Value":["ISO_IR 192"]}"#.to_owned(),
+        tags::STUDY_INSTANCE_UID => uid(&found.study_uid),
+        tags::SERIES_INSTANCE_UID if level > Level::Study => uid(found.series_uid.as_ref()?),
+        tags::SOP_INSTANCE_UID if level > Level::Series => uid(found.instance_uid.as_ref()?),
+        _ => return None,
+    })
+}
+
+/// A value as JSON text.
+fn json<T: Serialize + ?Sized>(value: &T) -> String {
+    match serde_json::to_string(value) {
+        Ok(text) => text,
+        Err(error) => unreachable!("texts and JSON values are always written: {error}"),
     }
 }
 

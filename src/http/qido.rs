@@ -4,8 +4,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use dicom_dictionary_std::tags;
 use futures_util::StreamExt;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::array::array_body;
@@ -266,7 +266,9 @@ async fn respond(
         let parts = answer.rows.map(move |row| xml_part(&links, row?));
         many_parts(DICOM_XML, parts.boxed()).await?
     } else {
-        let objects = answer.rows.map(move |row| Ok(object(&links, row?)?.1));
+        let objects = answer
+            .rows
+            .map(move |row| Ok(object(&links, row?).1.into_bytes()));
         let body = array_body(objects.boxed()).await?;
         (
             [(header::CONTENT_TYPE, HeaderValue::from_static(DICOM_JSON))],
@@ -299,20 +301,16 @@ async fn respond(
 /// A result in the Native DICOM Model.
 fn xml_part(links: &Links, row: Row) -> Result<AnswerPart, ArchiveError> {
     let corrupt = || ArchiveError::Lost { what: "a result" };
-    let (url, text) = object(links, row).map_err(|_| corrupt())?;
-    let object: Map<String, Value> = serde_json::from_slice(&text).map_err(|_| corrupt())?;
+    let (url, text) = object(links, row);
+    let object: Map<String, Value> = serde_json::from_str(&text).map_err(|_| corrupt())?;
     let text = Bytes::from(xml::write(&object, &url));
     Ok(part(Content::whole(text), DICOM_XML, None, url))
 }
 
 /// Where a result can be retrieved, and the result as JSON.
-fn object(links: &Links, mut row: Row) -> Result<(String, Vec<u8>), HttpError> {
+fn object(links: &Links, mut row: Row) -> (String, String) {
     let url = links.resource(row.path());
     let value = json!({ "vr": "UR", "Value": [url] }).to_string();
-    let value =
-        RawValue::from_string(value).map_err(|_| HttpError::broken("a URL cannot be written"))?;
-    row.attributes.insert("00081190".to_owned(), value);
-    let text = serde_json::to_vec(&row.attributes)
-        .map_err(|_| HttpError::broken("a result cannot be written"))?;
-    Ok((url, text))
+    row.attributes.push(tags::RETRIEVE_URL, &value);
+    (url, row.attributes.json())
 }
