@@ -64,6 +64,14 @@ impl Content {
             chunks: stream::once(async move { Ok(bytes) }).boxed(),
         }
     }
+
+    /// Bytes that are in memory, in pieces.
+    fn pieces(length: u64, pieces: Vec<Bytes>) -> Self {
+        Self {
+            length,
+            chunks: stream::iter(pieces.into_iter().map(Ok)).boxed(),
+        }
+    }
 }
 
 /// Rows of a target, the first of which was read.
@@ -258,16 +266,22 @@ impl Archive {
         if rand::random_range(0..100) >= self.limits.verify_reads {
             return Ok(content);
         }
-        let whole = content.length <= WHOLE;
-        let mut chunks = verified(content.chunks, row);
-        if !whole {
-            return Ok(Content {
-                length: content.length,
-                chunks,
-            });
+        let length = content.length;
+        if length > WHOLE {
+            let chunks = verified(content.chunks, row);
+            return Ok(Content { length, chunks });
         }
-        let bytes = chunks.try_next().await?;
-        Ok(Content::whole(bytes.unwrap_or_default()))
+        // Nothing of a damaged one is sent: the answer is an error.
+        let chunks: Vec<Bytes> = content.chunks.try_collect().await?;
+        let mut hasher = blake3::Hasher::new();
+        for chunk in &chunks {
+            hasher.update(chunk);
+        }
+        if *hasher.finalize().as_bytes() != row.digest {
+            let key = row.place.key.clone();
+            return Err(ArchiveError::Blob(BlobError::Damaged { key }));
+        }
+        Ok(Content::pieces(length, chunks))
     }
 
     /// A range of the stored bytes of an instance.
@@ -278,10 +292,10 @@ impl Archive {
         let at = place.offset + offset;
         if length <= WHOLE {
             let length = usize::try_from(length).unwrap_or(0);
-            let bytes = Stage::Read
+            let chunks = Stage::Read
                 .of(self.blobs.read(&place.key, at, length))
                 .await?;
-            return Ok(Content::whole(bytes));
+            return Ok(Content::pieces(length as u64, chunks));
         }
         let chunks = Stage::Read
             .of(self.blobs.stream(&place.key, at, length))

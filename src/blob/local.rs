@@ -12,6 +12,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use super::buffers::{Buffers, PIECE};
 use super::spool::{Spool, SpoolFile};
 use super::{BlobError, Result};
 use crate::fault;
@@ -25,12 +26,14 @@ const HASH: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Folder {
     root: PathBuf,
+    buffers: Buffers,
 }
 
 impl Folder {
     pub(super) fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
+            buffers: Buffers::default(),
         }
     }
 
@@ -107,22 +110,60 @@ impl Folder {
 
     /// Reads a range if name and bytes are in memory already, so that nothing is waited for; none when anything is not so.
     #[cfg(target_os = "linux")]
-    pub(super) fn read_at_once(&self, key: &str, offset: u64, length: usize) -> Option<Bytes> {
+    pub(super) fn read_at_once(&self, key: &str, offset: u64, length: usize) -> Option<Vec<Bytes>> {
         use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
-        use rustix::io::{ReadWriteFlags, preadv2};
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let path = self.path(key);
         let file = openat2(CWD, &path, flags, Mode::empty(), ResolveFlags::CACHED).ok()?;
-        let mut buffer = vec![0; length];
-        let mut room = [io::IoSliceMut::new(&mut buffer)];
-        let read = preadv2(&file, &mut room, offset, ReadWriteFlags::NOWAIT).ok()?;
-        (read == length).then(|| Bytes::from(buffer))
+        let file = File::from(file);
+        let piece = |(at, length)| self.piece_at_once(&file, at, length);
+        pieces(offset, length).map(piece).collect()
+    }
+
+    /// Reads a piece of an open blob if it is in memory already.
+    #[cfg(target_os = "linux")]
+    pub(super) fn piece_at_once(&self, file: &File, at: u64, length: usize) -> Option<Bytes> {
+        use rustix::io::{ReadWriteFlags, preadv2};
+        let fill = |room: &mut [u8]| {
+            let read = preadv2(
+                file,
+                &mut [io::IoSliceMut::new(room)],
+                at,
+                ReadWriteFlags::NOWAIT,
+            );
+            if read == Ok(length) { Ok(()) } else { Err(()) }
+        };
+        self.buffers.filled(length, fill).ok()
     }
 
     /// Other systems cannot tell.
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn read_at_once(&self, _: &str, _: u64, _: usize) -> Option<Bytes> {
+    pub(super) fn read_at_once(&self, _: &str, _: u64, _: usize) -> Option<Vec<Bytes>> {
         None
+    }
+
+    /// Other systems cannot tell.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn piece_at_once(&self, _: &File, _: u64, _: usize) -> Option<Bytes> {
+        None
+    }
+
+    /// Reads a range, whole.
+    pub(super) fn read(
+        &self,
+        key: &str,
+        file: &File,
+        offset: u64,
+        length: usize,
+    ) -> Result<Vec<Bytes>> {
+        let fill = |at: u64, room: &mut [u8]| match file.read_exact_at(room, at) {
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(BlobError::short(key, offset.saturating_add(length as u64)))
+            }
+            done => done.map_err(|e| BlobError::at(key, e)),
+        };
+        let piece = |(at, length)| self.buffers.filled(length, |room| fill(at, room));
+        pieces(offset, length).map(piece).collect()
     }
 
     /// Opens a range of a blob for positional reads.
@@ -223,7 +264,8 @@ impl Folder {
     }
 }
 
-/// Reads a range, whole, into memory that is not zeroed first.
+/// Reads a range, whole, into memory of its own that is not zeroed first.
+#[cfg(feature = "cloud")]
 pub(super) fn read_range(file: &File, key: &str, offset: u64, length: usize) -> Result<Bytes> {
     let mut buffer = Vec::with_capacity(length);
     while buffer.len() < length {
@@ -237,6 +279,17 @@ pub(super) fn read_range(file: &File, key: &str, offset: u64, length: usize) -> 
     // The capacity may be larger than what was asked for.
     buffer.truncate(length);
     Ok(Bytes::from(buffer))
+}
+
+/// Where the pieces of a range begin, and their lengths.
+fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize)> {
+    let piece = move |start: usize| {
+        (
+            offset.saturating_add(start as u64),
+            PIECE.min(length - start),
+        )
+    };
+    (0..length).step_by(PIECE).map(piece)
 }
 
 /// A range of a file.

@@ -4,6 +4,7 @@
 //! after [`Blobs::store`] and [`Blobs::settle`] it is durable. Every failure names the key, which holds no patient data.
 //! The spool, for what is being received or made, is on the local disk always.
 
+mod buffers;
 mod local;
 mod location;
 #[cfg(feature = "cloud")]
@@ -11,7 +12,6 @@ mod remote;
 mod spool;
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
 use crate::config::StorageConfig;
@@ -36,8 +36,6 @@ pub use spool::{SpoolFile, Spooled};
 pub const CHUNK: usize = 256 * 1024;
 /// Bytes that are copied from the memory of the system rather than handed to another thread.
 const AT_ONCE: usize = 1 << 20;
-/// Chunks of a file under way at a time: the next one is read while one is sent.
-const AHEAD: usize = 2;
 
 /// Failure of a blob call.
 #[derive(Debug, thiserror::Error)]
@@ -339,23 +337,23 @@ impl Blobs {
         }
     }
 
-    /// Reads a range, whole.
+    /// Reads a range, whole; in one or more chunks of [`CHUNK`] bytes at most where it lies in a folder.
     ///
     /// # Errors
     /// [`BlobError::Missing`] or [`BlobError::Short`] when the bytes are not there.
-    pub async fn read(&self, key: &str, offset: u64, length: usize) -> Result<Bytes> {
+    pub async fn read(&self, key: &str, offset: u64, length: usize) -> Result<Vec<Bytes>> {
         match &self.inner.place {
             Place::Folder { folder, .. } => {
                 if length <= AT_ONCE
-                    && let Some(bytes) = folder.read_at_once(key, offset, length)
+                    && let Some(chunks) = folder.read_at_once(key, offset, length)
                 {
-                    return Ok(bytes);
+                    return Ok(chunks);
                 }
                 let (folder, key) = (folder.clone(), key.to_owned());
-                blocking(move || local::read_range(&folder.open(&key)?, &key, offset, length)).await
+                blocking(move || folder.read(&key, &folder.open(&key)?, offset, length)).await
             }
             #[cfg(feature = "cloud")]
-            Place::Bucket(bucket) => bucket.read(key, offset, length).await,
+            Place::Bucket(bucket) => Ok(vec![bucket.read(key, offset, length).await?]),
         }
     }
 
@@ -511,25 +509,34 @@ async fn stream_file(
 ) -> Result<BoxStream<'static, Result<Bytes>>> {
     let key: Arc<str> = Arc::from(key);
     let take = |left: u64| usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-    let at = key.clone();
+    let (at, reader) = (key.clone(), folder.clone());
     let (file, first) = blocking(move || {
-        let file = folder.open(&at)?;
-        let first = local::read_range(&file, &at, offset, take(length))?;
+        let file = reader.open(&at)?;
+        let first = reader.read(&at, &file, offset, take(length))?;
         Ok((Arc::new(file), first))
     })
     .await?;
-    let done = first.len() as u64;
     let end = offset.saturating_add(length);
-    let starts = stream::unfold(offset.saturating_add(done), move |at| {
-        std::future::ready((at < end).then(|| (at, at.saturating_add(CHUNK as u64))))
+    let start = offset.saturating_add(take(length) as u64);
+    let rest = stream::try_unfold(start, move |at| {
+        let (folder, file, key) = (folder.clone(), file.clone(), key.clone());
+        async move {
+            if at >= end {
+                return Ok(None);
+            }
+            // What is in memory is copied here, so others must get their turn in between.
+            tokio::task::coop::consume_budget().await;
+            let piece = take(end - at).min(buffers::PIECE);
+            let chunks = match folder.piece_at_once(&file, at, piece) {
+                Some(chunk) => vec![chunk],
+                None => blocking(move || folder.read(&key, &file, at, take(end - at))).await?,
+            };
+            let read = chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+            Ok(Some((stream::iter(chunks.into_iter().map(Ok)), at + read)))
+        }
     });
-    let rest = starts
-        .map(move |at| {
-            let (file, key): (Arc<File>, Arc<str>) = (file.clone(), key.clone());
-            blocking(move || local::read_range(&file, &key, at, take(end - at)))
-        })
-        .buffered(AHEAD);
-    Ok(stream::once(async move { Ok(first) }).chain(rest).boxed())
+    let first = stream::iter(first.into_iter().map(Ok));
+    Ok(first.chain(rest.try_flatten()).boxed())
 }
 
 /// Keys that are found but not yet asked for.
