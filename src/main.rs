@@ -12,6 +12,9 @@ use stowage::command::{self, Verdict};
 use stowage::config::{Cli, Command, LogConfig, LogFormat};
 use tracing_subscriber::EnvFilter;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// It could not be done: a setting is wrong, or a store cannot be used.
 const FAILED: u8 = 3;
 
@@ -33,7 +36,11 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<Verdict> {
     start_log(&cli.config.log)?;
+    // Far more than the bounded kinds of work can wait in at a time. The default of 512 would all come to life under load,
+    // each with memory of its own, to share the same few cores.
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads((cores * 16).max(48))
         .enable_all()
         .build()
         .context("the runtime cannot start")?;
