@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod backup;
 mod changefeed;
 mod clients;
 #[cfg(feature = "cloud")]
