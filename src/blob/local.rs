@@ -22,6 +22,9 @@ pub(super) const SPOOL: &str = "spool";
 /// Bytes hashed at a time.
 const HASH: usize = 1 << 20;
 
+/// Tries to give a blob its name before the folder counts as lost.
+const TRIES: u32 = 100;
+
 /// Blobs as files below a folder, each at the path its key spells.
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -56,15 +59,18 @@ impl Folder {
         spooled.file().and_then(File::sync_data).map_err(at)?;
         fault::point("blob.synced");
         let target = self.path(key);
-        // A folder may vanish between two tries: `remove` takes empty ones away.
+        // A folder may vanish between two tries, and while it is made: `remove` takes empty ones away.
         let mut tries = 0;
         while let Err(error) = fs::rename(spooled.path(), &target) {
             tries += 1;
-            if error.kind() != io::ErrorKind::NotFound || tries > 8 {
+            if error.kind() != io::ErrorKind::NotFound || tries > TRIES {
                 return Err(at(error));
             }
-            if let Some(folder) = target.parent() {
-                self.make_folder(folder).map_err(at)?;
+            let made = target.parent().map(|folder| self.make_folder(folder));
+            match made.unwrap_or(Ok(())).map_err(|e| (e.kind(), e)) {
+                // Gone again before it could be looked at.
+                Ok(()) | Err((io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists, _)) => {}
+                Err((_, error)) => return Err(at(error)),
             }
         }
         fault::point("blob.renamed");
@@ -314,5 +320,29 @@ impl crate::dicom::source::Source for Within {
             }
             _ => Ok(0),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_taken_away_while_it_is_made_is_made_again() {
+        let root = tempfile::tempdir().unwrap();
+        let spool = Spool::open(&root.path().join(SPOOL), 1).unwrap();
+        let folder = Folder::new(root.path());
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (folder, spool) = (&folder, &spool);
+                scope.spawn(move || {
+                    for number in 0..200 {
+                        let key = format!("aa/1.2/1.3/{thread}.{number}.dcm");
+                        folder.put(spool, &key, b"x").unwrap();
+                        folder.remove(&key).unwrap();
+                    }
+                });
+            }
+        });
     }
 }
