@@ -187,8 +187,7 @@ impl Archive {
                     problem,
                     "the scrub found damage"
                 );
-            }
-            if tally.problems == NAMED {
+            } else if tally.problems == NAMED + 1 {
                 tracing::error!(
                     "more damage is counted but not named: `stowage fsck` tells all of it"
                 );

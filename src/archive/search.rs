@@ -22,6 +22,7 @@ use crate::dicom::keys::{Column, KEYS, Level, key};
 use crate::dicom::matcher;
 use crate::dicom::metadata;
 use crate::dicom::query::{Condition, Include, Query, TagPath};
+use crate::dicom::tag;
 use crate::index::{Found, TagRow, WithMetadata, indexed};
 use crate::scope::Scope;
 use crate::trace::Stage;
@@ -102,33 +103,13 @@ impl Attributes {
         text.push('{');
         for (i, (tag, value)) in members.into_iter().enumerate() {
             text.push_str(if i > 0 { ",\"" } else { "\"" });
-            text.push_str(&name(tag));
+            text.push_str(&tag::hex(tag));
             text.push_str("\":");
             text.push_str(value);
         }
         text.push('}');
         text
     }
-}
-
-/// A tag as the DICOM JSON Model names it.
-fn name(tag: Tag) -> String {
-    let mut name = String::with_capacity(8);
-    let number = u32::from(tag.group()) << 16 | u32::from(tag.element());
-    name.extend(
-        (0..8)
-            .rev()
-            .filter_map(|at| char::from_digit(number >> (at * 4) & 0xF, 16)),
-    );
-    name.make_ascii_uppercase();
-    name
-}
-
-/// The tag that a name in the DICOM JSON Model means.
-fn tag_of(name: &str) -> Option<Tag> {
-    let part = |range| u16::from_str_radix(name.get(range)?, 16).ok();
-    let whole = name.len() == 8;
-    whole.then_some(Tag(part(0..4)?, part(4..8)?))
 }
 
 impl Row {
@@ -433,7 +414,7 @@ impl Wanted {
                 attributes.push(*tag, &value);
             } else if let Some(value) = known(*tag) {
                 attributes.push(*tag, value.get());
-            } else if let Some(value) = object.as_ref().and_then(|o| o.get(name(*tag))) {
+            } else if let Some(value) = object.as_ref().and_then(|o| o.get(tag::hex(*tag))) {
                 attributes.push(*tag, &json(value));
             } else if self.required.contains(tag)
                 && let Some(key) = key(*tag)
@@ -453,7 +434,7 @@ impl Wanted {
                 );
             }
             for (name, value) in picked {
-                if let Some(tag) = tag_of(&name).filter(|tag| !attributes.holds(*tag)) {
+                if let Some(tag) = tag::from_hex(&name).filter(|tag| !attributes.holds(*tag)) {
                     attributes.push(tag, &json(&value));
                 }
             }
@@ -514,7 +495,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
     ) -> std::result::Result<Members<'de>, A::Error> {
         let mut members = Vec::with_capacity(24);
         while let Some((name, value)) = map.next_entry::<&str, &RawValue>()? {
-            let tag = tag_of(name).ok_or_else(|| A::Error::custom("no tag"))?;
+            let tag = tag::from_hex(name).ok_or_else(|| A::Error::custom("no tag"))?;
             members.push((tag, value));
         }
         Ok(Members(members))

@@ -369,7 +369,7 @@ impl<'a> Composer<'a> {
     ) -> Result<std::vec::IntoIter<(Tag, &'a Value)>, ComposeError> {
         let mut elements = Vec::with_capacity(data_set.len());
         for (name, element) in data_set {
-            let tag = hex_tag(name).ok_or_else(|| ComposeError::Attribute {
+            let tag = tag::from_hex(name).ok_or_else(|| ComposeError::Attribute {
                 path: name
                     .chars()
                     .take(64)
@@ -511,14 +511,6 @@ impl<'a> Composer<'a> {
 /// The value of (0008,0005) in every file made here.
 static UTF8: std::sync::LazyLock<Value> =
     std::sync::LazyLock::new(|| serde_json::json!({ "vr": "CS", "Value": ["ISO_IR 192"] }));
-
-/// A tag from exactly eight hexadecimal digits.
-fn hex_tag(name: &str) -> Option<Tag> {
-    let sound = name.len() == 8 && name.bytes().all(|b| b.is_ascii_hexdigit());
-    let number = u32::from_str_radix(name, 16).ok().filter(|_| sound)?;
-    let [a, b, c, d] = number.to_be_bytes();
-    Some(Tag(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
-}
 
 #[cfg(test)]
 mod tests;

@@ -109,7 +109,22 @@ pub fn keyword(tag: Tag) -> Option<&'static str> {
 /// Eight upper-case hex digits, the key of DICOM JSON.
 #[must_use]
 pub fn hex(tag: Tag) -> String {
-    format!("{:04X}{:04X}", tag.0, tag.1)
+    // Written for every attribute of every result of a search, so without the machinery of formatting.
+    let number = u32::from(tag.0) << 16 | u32::from(tag.1);
+    let digits = (0..8).rev().map(|at| number >> (at * 4) & 0xF);
+    let mut name = String::with_capacity(8);
+    name.extend(digits.filter_map(|digit| char::from_digit(digit, 16)));
+    name.make_ascii_uppercase();
+    name
+}
+
+/// The tag of exactly eight hex digits.
+#[must_use]
+pub fn from_hex(name: &str) -> Option<Tag> {
+    let sound = name.len() == 8 && name.bytes().all(|b| b.is_ascii_hexdigit());
+    let number = u32::from_str_radix(name, 16).ok().filter(|_| sound)?;
+    let [a, b, c, d] = number.to_be_bytes();
+    Some(Tag(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
 }
 
 /// Whether the group is odd (PS3.5 §7.8).

@@ -23,11 +23,7 @@ impl Attributes {
             let known = key(attribute.tag).is_some_and(|k| k.level == level);
             let fragment = metadata.text.get(attribute.json.clone()).unwrap_or("");
             if known && is_object(fragment) && !has_uri(metadata, &attribute.json) {
-                let name = format!(
-                    "{:04X}{:04X}",
-                    attribute.tag.group(),
-                    attribute.tag.element()
-                );
+                let name = crate::dicom::tag::hex(attribute.tag);
                 found.insert(name, fragment.to_owned());
             }
         }

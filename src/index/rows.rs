@@ -269,7 +269,7 @@ fn name(key: &Key, column: &str, attribute: &Attribute) -> Name {
     groups.truncate(MAX_WORDS);
     Name {
         kind: name_kind(column),
-        attribute: format!("{:04X}{:04X}", key.tag.group(), key.tag.element()),
+        attribute: crate::dicom::tag::hex(key.tag),
         groups,
     }
 }

@@ -109,7 +109,7 @@ pub fn unfit(json: &str, tags: &[TagRow]) -> Vec<(Tag, String)> {
 fn place(attributes: &Attributes, row: &TagRow) -> Option<String> {
     let tag = row.tag.tag;
     let Some(creator) = &row.tag.private_creator else {
-        return Some(format!("{:04X}{:04X}", tag.group(), tag.element()));
+        return Some(crate::dicom::tag::hex(tag));
     };
     let block = (0x10..=0xFF_u16).find(|block| {
         let name = format!("{:04X}{block:04X}", tag.group());
@@ -200,7 +200,7 @@ mod tests {
         TagRow {
             id: 1,
             tag: QueryTag {
-                path: format!("{:04X}{:04X}", tag.group(), tag.element()),
+                path: crate::dicom::tag::hex(tag),
                 tag,
                 vr,
                 private_creator: creator.map(str::to_owned),

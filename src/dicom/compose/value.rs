@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use dicom_core::VR;
 use serde_json::Value;
 
-use super::{Problem, hex_tag};
+use super::{Problem, tag};
 
 /// The bytes of `InlineBinary`.
 pub(super) fn inline(text: &Value) -> Result<Vec<u8>, Problem> {
@@ -144,7 +144,7 @@ fn float(value: &Value) -> Option<f64> {
 }
 
 fn tag(value: &Value) -> Option<[u8; 8]> {
-    let tag = hex_tag(value.as_str()?)?;
+    let tag = tag::from_hex(value.as_str()?)?;
     let ([a, b], [c, d]) = (tag.0.to_le_bytes(), tag.1.to_le_bytes());
     Some(widen([a, b, c, d]))
 }
