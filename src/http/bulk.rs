@@ -5,21 +5,18 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::header;
 use axum::response::Response;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::Face;
-use super::accept::Wish;
 use super::error::HttpError;
-use super::extract::{Access, QueryPairs, TargetPath};
+use super::extract::Ask;
 use super::frames::{Form, Wrap, forms, frame_types};
 use super::links::Links;
 use super::multipart::writer::AnswerPart;
 use super::range::ranged;
-use super::represent::{accepted, many_parts, one_part, part};
+use super::represent::{many_parts, one_part, part};
 use super::wado::header_value;
 use crate::archive::frames::BulkValue;
 use crate::archive::retrieve::{Content, OpenInstance, Rows};
@@ -33,27 +30,20 @@ use crate::scope::Scope;
 ///
 /// # Errors
 /// 404 for a path that no metadata names, 406 when no acceptable form can be made, 416 outside the value.
-pub(super) async fn retrieve_bulk(
-    State(face): State<Face>,
-    access: Access,
-    links: Links,
-    path: TargetPath,
-    query: QueryPairs,
-    headers: HeaderMap,
-) -> Result<Response, HttpError> {
-    let scope = access.may(Action::Read)?;
-    let name = path.instance()?;
-    let archive = &face.app.archive;
+pub(super) async fn retrieve_bulk(ask: Ask) -> Result<Response, HttpError> {
+    let scope = ask.access.may(Action::Read)?;
+    let name = ask.path.instance()?;
+    let archive = &ask.face.app.archive;
     let instance = archive.open(&scope, &name).await?;
-    let bulk = path.bulk.as_deref().unwrap_or_default();
+    let bulk = ask.path.bulk.as_deref().unwrap_or_default();
     let value = value(archive, &scope, &instance, &name, bulk).await?;
-    let forms = forms(&accepted(&query, &headers), &face);
+    let forms = forms(&ask.wishes(), &ask.face);
     let Some(choice) = choose(archive, &instance, &value, &forms) else {
         return Err(HttpError::not_acceptable(possible(
             archive, &instance, &value,
         )));
     };
-    let location = format!("{}/bulkdata/{bulk}", links.instance(&name));
+    let location = format!("{}/bulkdata/{bulk}", ask.links.instance(&name));
     let found = Found {
         archive: archive.clone(),
         instance,
@@ -66,7 +56,7 @@ pub(super) async fn retrieve_bulk(
             Some(syntax) => format!("{}; transfer-syntax={syntax}", found.choice.media),
             None => found.choice.media.clone(),
         };
-        let mut response = ranged(&headers, found.content(1).await?).await?;
+        let mut response = ranged(&ask.headers, found.content(1).await?).await?;
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, header_value(&content_type)?);
@@ -215,74 +205,37 @@ impl Found {
 ///
 /// # Errors
 /// 404 when there is none, 406 when none can be had in an acceptable form.
-pub(super) async fn retrieve_all_bulk(
-    State(face): State<Face>,
-    access: Access,
-    links: Links,
-    path: TargetPath,
-    query: QueryPairs,
-    headers: HeaderMap,
-) -> Result<Response, HttpError> {
-    all_values(
-        &face,
-        &access,
-        links,
-        &path,
-        &accepted(&query, &headers),
-        |_| true,
-    )
-    .await
+pub(super) async fn retrieve_all_bulk(ask: Ask) -> Result<Response, HttpError> {
+    all_values(ask, |_| true).await
 }
 
 /// Returns the top-level pixel data of all instances of the target.
 ///
 /// # Errors
 /// As [`retrieve_all_bulk`].
-pub(super) async fn retrieve_pixel_data(
-    State(face): State<Face>,
-    access: Access,
-    links: Links,
-    path: TargetPath,
-    query: QueryPairs,
-    headers: HeaderMap,
-) -> Result<Response, HttpError> {
+pub(super) async fn retrieve_pixel_data(ask: Ask) -> Result<Response, HttpError> {
     let pixels = |path: &str| matches!(path, "7FE00008" | "7FE00009" | "7FE00010");
-    all_values(
-        &face,
-        &access,
-        links,
-        &path,
-        &accepted(&query, &headers),
-        pixels,
-    )
-    .await
+    all_values(ask, pixels).await
 }
 
-async fn all_values(
-    face: &Face,
-    access: &Access,
-    links: Links,
-    path: &TargetPath,
-    wishes: &[Wish],
-    wanted: fn(&str) -> bool,
-) -> Result<Response, HttpError> {
-    let scope = access.may(Action::Read)?;
-    let target = path.parse()?;
-    let mut forms = forms(wishes, face);
+async fn all_values(ask: Ask, wanted: fn(&str) -> bool) -> Result<Response, HttpError> {
+    let scope = ask.access.may(Action::Read)?;
+    let target = ask.path.parse()?;
+    let mut forms = forms(&ask.wishes(), &ask.face);
     forms.retain(|form| form.wrap == Wrap::Multipart);
     if forms.is_empty() {
         return Err(HttpError::not_acceptable([
             "multipart/related; type=\"*/*\"",
         ]));
     }
-    let archive = face.app.archive.clone();
+    let archive = ask.face.app.archive.clone();
     let rows = archive.instances(&scope, &target).await?;
     let names = rows.map_ok(|row| row.name).boxed();
     let left_out = Arc::new(Mutex::new(Vec::new()));
     let asked = Everything {
         archive,
         scope: scope.clone(),
-        links,
+        links: ask.links,
         forms: Arc::new(forms),
         left_out: left_out.clone(),
         wanted,

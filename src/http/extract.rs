@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::extract::{
     ConnectInfo, FromRequest, FromRequestParts, OptionalFromRequestParts, RawPathParams, Request,
 };
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -274,6 +275,39 @@ impl FromRequestParts<Face> for TargetPath {
             *place = Some(value.to_owned());
         }
         Ok(path)
+    }
+}
+
+/// A request for what is stored: all that retrieving and searching look at.
+#[derive(Debug)]
+pub(super) struct Ask {
+    /// The root it came to.
+    pub(super) face: Face,
+    /// Who asks.
+    pub(super) access: Access,
+    /// Where the client sees this server.
+    pub(super) links: Links,
+    pub(super) path: TargetPath,
+    pub(super) query: QueryPairs,
+    pub(super) headers: HeaderMap,
+}
+
+impl FromRequestParts<Face> for Ask {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, face: &Face) -> Result<Self, Self::Rejection> {
+        let access = Access::from_request_parts(parts, face).await?;
+        let Ok(links) = Links::from_request_parts(parts, face).await;
+        let path = TargetPath::from_request_parts(parts, face).await?;
+        let query = QueryPairs::from_request_parts(parts, face).await?;
+        Ok(Self {
+            face: face.clone(),
+            access,
+            links,
+            path,
+            query,
+            headers: parts.headers.clone(),
+        })
     }
 }
 

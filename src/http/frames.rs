@@ -1,17 +1,15 @@
 //! Frames of an instance (PS3.18 §10.4.1.1.6, dicom-service §6).
 
-use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::header;
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
 
 use super::Face;
 use super::accept::{MediaRange, Wish, WishKind};
 use super::error::{HttpError, Slug};
-use super::extract::{Access, QueryPairs, TargetPath};
-use super::links::Links;
+use super::extract::Ask;
 use super::range::ranged;
-use super::represent::{accepted, many_parts, one_part, part, syntax_wish};
+use super::represent::{many_parts, one_part, part, syntax_wish};
 use super::wado::{Wanted, header_value};
 use crate::archive::retrieve::OpenInstance;
 use crate::auth::Action;
@@ -21,22 +19,15 @@ use crate::dicom::media::FrameWish;
 ///
 /// # Errors
 /// 400 for a bad list, 404 past the last frame, 406 when no acceptable form can be made.
-pub(super) async fn retrieve_frames(
-    State(face): State<Face>,
-    access: Access,
-    links: Links,
-    path: TargetPath,
-    query: QueryPairs,
-    headers: HeaderMap,
-) -> Result<Response, HttpError> {
-    let scope = access.may(Action::Read)?;
-    let archive = &face.app.archive;
+pub(super) async fn retrieve_frames(ask: Ask) -> Result<Response, HttpError> {
+    let scope = ask.access.may(Action::Read)?;
+    let archive = &ask.face.app.archive;
     let numbers = frame_list(
-        path.frames.as_deref().unwrap_or_default(),
+        ask.path.frames.as_deref().unwrap_or_default(),
         archive.limits().max_frames,
     )?;
-    let name = path.instance()?;
-    let forms = forms(&accepted(&query, &headers), &face);
+    let name = ask.path.instance()?;
+    let forms = forms(&ask.wishes(), &ask.face);
     if forms.is_empty() {
         return Err(HttpError::not_acceptable(ACCEPTED.iter().copied()));
     }
@@ -65,13 +56,13 @@ pub(super) async fn retrieve_frames(
             ));
         };
         let content = archive.frame(&instance, *number, &plan).await?;
-        let mut response = ranged(&headers, content).await?;
+        let mut response = ranged(&ask.headers, content).await?;
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, header_value(&content_type)?);
         return Ok(response);
     }
-    let base = links.instance(&name);
+    let base = ask.links.instance(&name);
     let syntax = plan.syntax(&instance.row.layout).to_owned();
     if let [number] = numbers.as_slice() {
         let content = archive.frame(&instance, *number, &plan).await?;

@@ -1,21 +1,20 @@
 //! Metadata of study, series and instance (PS3.18 §10.4.1.1.2, dicom-service §5): stored text with URLs spliced in.
 
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use serde_json::{Map, Value};
 
+use super::DICOM_JSON;
 use super::answers::AnswerKey;
 use super::array::{Items, array_body};
 use super::error::HttpError;
-use super::extract::{Access, QueryPairs, TargetPath};
+use super::extract::Ask;
 use super::links::Links;
 use super::represent::{
-    DICOM_XML, Form, accepted, etag, form, many_parts, not_modified, part, unchanged, validated,
+    DICOM_XML, Form, etag, form, many_parts, not_modified, part, unchanged, validated,
 };
-use super::{DICOM_JSON, Face};
 use crate::archive::retrieve::{Content, Rows};
 use crate::archive::{Archive, ArchiveError, InstanceRow, MetadataRow};
 use crate::auth::Action;
@@ -31,39 +30,31 @@ const MAX_METADATA: usize = 1 << 30;
 ///
 /// # Errors
 /// 400 for a malformed UID, 404 for what does not exist, 406 when JSON is not acceptable.
-pub(super) async fn retrieve_metadata(
-    State(face): State<Face>,
-    access: Access,
-    links: Links,
-    path: TargetPath,
-    query: QueryPairs,
-    headers: HeaderMap,
-) -> Result<Response, HttpError> {
-    let scope = access.may(Action::Read)?;
-    let wishes = accepted(&query, &headers);
-    let form = form(&wishes)?;
-    let target = path.parse()?;
-    let archive = &face.app.archive;
+pub(super) async fn retrieve_metadata(ask: Ask) -> Result<Response, HttpError> {
+    let scope = ask.access.may(Action::Read)?;
+    let form = form(&ask.wishes())?;
+    let target = ask.path.parse()?;
+    let (archive, answers) = (&ask.face.app.archive, &ask.face.app.answers);
     let version = archive.version(&scope, &target).await?;
     let tag = etag(version);
-    if not_modified(&headers, &tag) {
+    if not_modified(&ask.headers, &tag) {
         return unchanged(&tag);
     }
     let response = if form == Form::Xml {
-        xml_parts(archive, &scope, &target, links).await?
+        xml_parts(archive, &scope, &target, ask.links).await?
     } else {
         let key = AnswerKey {
             partition: scope.partition,
             target,
             version,
-            base: links.base().to_owned(),
+            base: ask.links.base().to_owned(),
         };
-        let mut response = match face.app.answers.get(&key).await {
-            Some(answer) => answer.respond(&headers).await?,
+        let mut response = match answers.get(&key).await {
+            Some(answer) => answer.respond(&ask.headers).await?,
             None => {
                 let rows = archive.metadata(&scope, &key.target).await?;
-                let body = array_body(objects(archive.clone(), rows, links)).await?;
-                face.app.answers.record(key, body).await?.into_response()
+                let body = array_body(objects(archive.clone(), rows, ask.links)).await?;
+                answers.record(key, body).await?.into_response()
             }
         };
         response

@@ -1,6 +1,5 @@
 //! QIDO-RS: the six search resources (PS3.18 §10.6, dicom-service §8).
 
-use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -10,11 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::array::array_body;
 use super::error::{HttpError, Slug};
-use super::extract::{Access, CURSOR, QueryPairs, TargetPath};
+use super::extract::{Ask, CURSOR, QueryPairs};
 use super::links::Links;
 use super::multipart::writer::AnswerPart;
 use super::profile::NoMatch;
-use super::represent::{DICOM_XML, Form, accepted, form, many_parts, part};
+use super::represent::{DICOM_XML, Form, form, many_parts, part};
 use super::wado::header_value;
 use super::{DICOM_JSON, Face};
 use crate::archive::fields::{FieldLists, Parents};
@@ -34,85 +33,30 @@ use crate::dicom::xml;
 ///
 /// # Errors
 /// 400 for a bad parameter, 406 when JSON is not acceptable, 413 for too many results.
-pub(super) async fn search_studies(
-    state: State<Face>,
-    access: Access,
-    links: Links,
-    path: TargetPath,
-    query: QueryPairs,
-    headers: HeaderMap,
-) -> Result<Response, HttpError> {
-    search(
-        &state,
-        &access,
-        &links,
-        &path,
-        &query,
-        &headers,
-        Level::Study,
-    )
-    .await
+pub(super) async fn search_studies(ask: Ask) -> Result<Response, HttpError> {
+    search(&ask, Level::Study).await
 }
 
 /// Searches series, of one study or of all.
 ///
 /// # Errors
 /// As [`search_studies`].
-pub(super) async fn search_series(
-    state: State<Face>,
-    access: Access,
-    links: Links,
-    path: TargetPath,
-    query: QueryPairs,
-    headers: HeaderMap,
-) -> Result<Response, HttpError> {
-    search(
-        &state,
-        &access,
-        &links,
-        &path,
-        &query,
-        &headers,
-        Level::Series,
-    )
-    .await
+pub(super) async fn search_series(ask: Ask) -> Result<Response, HttpError> {
+    search(&ask, Level::Series).await
 }
 
 /// Searches instances, of one series, one study or of all.
 ///
 /// # Errors
 /// As [`search_studies`].
-pub(super) async fn search_instances(
-    state: State<Face>,
-    access: Access,
-    links: Links,
-    path: TargetPath,
-    query: QueryPairs,
-    headers: HeaderMap,
-) -> Result<Response, HttpError> {
-    search(
-        &state,
-        &access,
-        &links,
-        &path,
-        &query,
-        &headers,
-        Level::Instance,
-    )
-    .await
+pub(super) async fn search_instances(ask: Ask) -> Result<Response, HttpError> {
+    search(&ask, Level::Instance).await
 }
 
-async fn search(
-    face: &Face,
-    access: &Access,
-    links: &Links,
-    path: &TargetPath,
-    pairs: &QueryPairs,
-    headers: &HeaderMap,
-    level: Level,
-) -> Result<Response, HttpError> {
-    let scope = access.may(Action::Read)?;
-    let form = form(&accepted(pairs, headers))?;
+async fn search(ask: &Ask, level: Level) -> Result<Response, HttpError> {
+    let (face, links, path, pairs) = (&ask.face, &ask.links, &ask.path, &ask.query);
+    let scope = ask.access.may(Action::Read)?;
+    let form = form(&ask.wishes())?;
     refuse_markup(face, pairs)?;
     let (study, series) = (path.study()?, path.series()?);
     let parents = Parents {
@@ -129,7 +73,7 @@ async fn search(
     let parsed = query_parse::parse(&pairs.searched(), resource, face.profile.dialect, &known)
         .map_err(|e| HttpError::bad_request(Slug::InvalidQuery, e.to_string()))?;
     let lists = FieldLists::new(face.profile.defaults, level, parents);
-    let paging = paging(pairs, headers, level)?;
+    let paging = paging(pairs, &ask.headers, level)?;
     let mut answer = face
         .app
         .archive

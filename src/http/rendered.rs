@@ -1,19 +1,17 @@
 //! Rendered and thumbnail resources (PS3.18 §10.4.1.1.3, §10.4.1.1.4, dicom-service §7).
 
-use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
-use super::Face;
 use super::accept::{Wish, WishKind};
 use super::error::{HttpError, Slug};
-use super::extract::{Access, QueryPairs, TargetPath};
+use super::extract::{Ask, QueryPairs};
 use super::frames::frame_list;
 use super::links::Links;
 use super::range::ranged;
-use super::represent::{accepted, etag, many_parts, not_modified, part, unchanged, validated};
+use super::represent::{etag, many_parts, not_modified, part, unchanged, validated};
 use super::wado::header_value;
 use crate::archive::render::{Format, Nature, Subject};
 use crate::archive::retrieve::Content;
@@ -29,35 +27,29 @@ const PICTURES: [Format; 3] = [Format::Jpeg, Format::Png, Format::Gif];
 ///
 /// # Errors
 /// 400 for a bad parameter, 404 for what does not exist or cannot be seen, 406 when no acceptable form can be made.
-pub(super) async fn retrieve_rendered(
-    State(face): State<Face>,
-    access: Access,
-    links: Links,
-    path: TargetPath,
-    query: QueryPairs,
-    headers: HeaderMap,
-) -> Result<Response, HttpError> {
-    let scope = access.may(Action::Read)?;
-    let archive = &face.app.archive;
-    let target = path.parse()?;
-    let frames = path
+pub(super) async fn retrieve_rendered(ask: Ask) -> Result<Response, HttpError> {
+    let scope = ask.access.may(Action::Read)?;
+    let archive = &ask.face.app.archive;
+    let target = ask.path.parse()?;
+    let frames = ask
+        .path
         .frames
         .as_deref()
         .map(|text| frame_list(text, archive.limits().max_frames))
         .transpose()?;
-    let asked = Asked::parse(&query, face.profile.picture_quality)?;
-    let wishes = accepted(&query, &headers);
+    let asked = Asked::parse(&ask.query, ask.face.profile.picture_quality)?;
+    let wishes = ask.wishes();
     let tag = etag(archive.version(&scope, &target).await?);
-    if not_modified(&headers, &tag) {
+    if not_modified(&ask.headers, &tag) {
         return unchanged(&tag);
     }
     let view = View {
         archive,
         scope: &scope,
-        links: &links,
+        links: &ask.links,
         asked,
         wishes: &wishes,
-        headers: &headers,
+        headers: &ask.headers,
     };
     let response = match target {
         Target::Instance(name) => view.instance(&name, frames).await?,
@@ -70,32 +62,28 @@ pub(super) async fn retrieve_rendered(
 ///
 /// # Errors
 /// 400 for a bad viewport, 404 for what does not exist.
-pub(super) async fn retrieve_thumbnail(
-    State(face): State<Face>,
-    access: Access,
-    path: TargetPath,
-    query: QueryPairs,
-    headers: HeaderMap,
-) -> Result<Response, HttpError> {
-    let scope = access.may(Action::Read)?;
-    let archive = &face.app.archive;
-    let target = path.parse()?;
-    let viewport = query
+pub(super) async fn retrieve_thumbnail(ask: Ask) -> Result<Response, HttpError> {
+    let scope = ask.access.may(Action::Read)?;
+    let archive = &ask.face.app.archive;
+    let target = ask.path.parse()?;
+    let viewport = ask
+        .query
         .first("viewport")
         .map(render::parse_thumbnail_viewport)
         .transpose()
         .map_err(bad_parameter)?;
-    let frame = path
+    let frame = ask
+        .path
         .frames
         .as_deref()
         .map(|text| frame_list(text, 1))
         .transpose()?
         .and_then(|list| list.first().copied());
     // Viewers send the Accept header of frames here: what names no picture means JPEG (spec/clients.md rule 3).
-    let format = picture_format(&accepted(&query, &headers)).unwrap_or(Format::Jpeg);
+    let format = picture_format(&ask.wishes()).unwrap_or(Format::Jpeg);
     let name = representative(archive, &scope, &target).await?;
     let tag = etag(archive.version(&scope, &target).await?);
-    if not_modified(&headers, &tag) {
+    if not_modified(&ask.headers, &tag) {
         return unchanged(&tag);
     }
     let bytes = archive

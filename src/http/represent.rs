@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use super::DICOM_JSON;
 use super::accept::{MediaRange, TransferSyntaxWish, Wish, covers_json, wishes};
 use super::error::HttpError;
-use super::extract::QueryPairs;
+use super::extract::{Ask, QueryPairs};
 use super::multipart::BoxError;
 use super::multipart::writer::{Answer, AnswerPart, PartBody, PartHead};
 use super::profile::{Anything, Profile};
@@ -46,6 +46,13 @@ pub(super) fn accepted(query: &QueryPairs, headers: &HeaderMap) -> Vec<Wish> {
         .map(|(_, v)| v.as_str())
         .collect();
     wishes(&named, headers)
+}
+
+impl Ask {
+    /// What the client wants, best first.
+    pub(super) fn wishes(&self) -> Vec<Wish> {
+        accepted(&self.query, &self.headers)
+    }
 }
 
 /// The Native DICOM Model.

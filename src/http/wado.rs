@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
@@ -11,9 +10,9 @@ use futures_util::{StreamExt, TryStreamExt};
 use super::Face;
 use super::accept::{Wish, WishKind};
 use super::error::HttpError;
-use super::extract::{Access, QueryPairs, TargetPath};
+use super::extract::Ask;
 use super::links::Links;
-use super::represent::{accepted, body_of, many_parts, one_part, part, streamed, syntax_wish};
+use super::represent::{body_of, many_parts, one_part, part, streamed, syntax_wish};
 use crate::archive::InstanceRow;
 use crate::archive::retrieve::{Content, Rows};
 use crate::archive::zip::{self, Entry};
@@ -27,32 +26,24 @@ use crate::scope::Scope;
 ///
 /// # Errors
 /// 400 for a malformed UID, 404 for what does not exist, 406 when no acceptable form can be made.
-pub(super) async fn retrieve_instances(
-    State(face): State<Face>,
-    access: Access,
-    links: Links,
-    path: TargetPath,
-    query: QueryPairs,
-    headers: HeaderMap,
-) -> Result<Response, HttpError> {
-    let scope = access.may(Action::Read)?;
-    let target = path.parse()?;
-    let wishes = accepted(&query, &headers);
-    let forms = Form::list(&wishes, &face, &target);
+pub(super) async fn retrieve_instances(ask: Ask) -> Result<Response, HttpError> {
+    let scope = ask.access.may(Action::Read)?;
+    let target = ask.path.parse()?;
+    let forms = Form::list(&ask.wishes(), &ask.face, &target);
     if forms.is_empty() {
         return Err(HttpError::not_acceptable(forms_of(&target)));
     }
-    let archive = &face.app.archive;
+    let (archive, links) = (&ask.face.app.archive, &ask.links);
     let rows = archive.instances(&scope, &target).await?;
     match &target {
-        Target::Instance(_) => one_instance(archive, &scope, rows, &forms, &links).await,
+        Target::Instance(_) => one_instance(archive, &scope, rows, &forms, links).await,
         Target::Study(_) | Target::Series(..) => {
-            let asked = Asked {
+            let wanted = Several {
                 scope: &scope,
                 target: &target,
                 forms: &forms,
             };
-            many_instances(archive, asked, rows, &links).await
+            many_instances(archive, wanted, rows, links).await
         }
     }
 }
@@ -64,7 +55,7 @@ const AHEAD: usize = 2;
 
 /// What is asked of a study or series.
 #[derive(Clone, Copy)]
-struct Asked<'a> {
+struct Several<'a> {
     scope: &'a Scope,
     target: &'a Target,
     forms: &'a [Form],
@@ -190,11 +181,11 @@ async fn one_instance(
 
 async fn many_instances(
     archive: &Archive,
-    asked: Asked<'_>,
+    wanted: Several<'_>,
     mut rows: Rows<InstanceRow>,
     links: &Links,
 ) -> Result<Response, HttpError> {
-    let Asked { scope, forms, .. } = asked;
+    let Several { scope, forms, .. } = wanted;
     // Plans are counted before the status line; nothing is kept but the counts.
     let mut made = vec![0_u64; forms.len()];
     let mut total = 0_u64;
@@ -211,7 +202,7 @@ async fn many_instances(
                 *made += u64::from(archive.plan_instance(&row, form.syntax.wish()).is_some());
             }
         }
-        rows = archive.instances(scope, asked.target).await?;
+        rows = archive.instances(scope, wanted.target).await?;
     }
     // The first wish that every instance can meet, else the first that any can.
     let whole = made.iter().position(|m| *m == total);
