@@ -32,21 +32,40 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
 
 /// Writes each group of files on its own thread: every file synced, then the folder once. Returns seconds.
 pub(crate) fn write_groups(folder: &Path, groups: &[Vec<&[u8]>]) -> Result<f64> {
+    side_by_side(folder, groups, |own, group| {
+        for (at, bytes) in group.iter().enumerate() {
+            write_file(&own.join(at.to_string()), [*bytes])?;
+        }
+        sync_folder(own)
+    })
+}
+
+/// The same, but each group is one file that is synced once.
+pub(crate) fn write_packed(folder: &Path, groups: &[Vec<&[u8]>]) -> Result<f64> {
+    side_by_side(folder, groups, |own, group| {
+        write_file(&own.join("all"), group.iter().copied())
+    })
+}
+
+/// Each group on its own thread, in a folder of its own. Returns seconds.
+fn side_by_side(
+    folder: &Path,
+    groups: &[Vec<&[u8]>],
+    write: impl Fn(&Path, &[&[u8]]) -> Result<()> + Sync,
+) -> Result<f64> {
     fs::create_dir_all(folder)?;
+    let in_own = |number: usize, group: &[&[u8]]| -> Result<()> {
+        let own = folder.join(number.to_string());
+        fs::create_dir(&own)?;
+        write(&own, group)
+    };
+    let in_own = &in_own;
     let start = Instant::now();
     std::thread::scope(|scope| {
-        let write = |number: usize, group: &Vec<&[u8]>| -> Result<()> {
-            let own = folder.join(number.to_string());
-            fs::create_dir(&own)?;
-            for (at, bytes) in group.iter().enumerate() {
-                write_file(&own.join(at.to_string()), [*bytes])?;
-            }
-            sync_folder(&own)
-        };
         let running: Vec<_> = groups
             .iter()
             .enumerate()
-            .map(|(number, group)| scope.spawn(move || write(number, group)))
+            .map(|(number, group)| scope.spawn(move || in_own(number, group)))
             .collect();
         running.into_iter().try_for_each(|thread| {
             thread

@@ -12,6 +12,7 @@ mod limits;
 mod reading;
 mod searching;
 mod servers;
+mod stages;
 mod storing;
 mod table;
 

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fs;
 use std::io::{Error, Result};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::client::{Base, Connection};
 use crate::corpus::{self, File, Uids};
 use crate::servers::{self, Server};
+use crate::stages::Stages;
 use crate::table::{self, Actor, Done, Task};
 use crate::{Arguments, Outcome, limits};
 
@@ -117,30 +119,32 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome<()> {
     let server = servers::stowage(&arguments.binary, &data)?;
     let idle = server.reset_peak()?;
     if arguments.wants("store") {
-        groups(
-            arguments,
-            &server,
-            "CT, 100 per request, 4 clients",
-            0.6,
-            100,
-            corpus::ct,
-        )?;
-        groups(
-            arguments,
-            &server,
-            "MR, 100 per request, 4 clients",
-            0.6,
-            100,
-            corpus::mr,
-        )?;
-        groups(
-            arguments,
-            &server,
-            "tiny, 500 per request, 4 clients",
-            0.6,
-            500,
-            corpus::tiny,
-        )?;
+        let ct = Group {
+            what: "CT",
+            count: 100,
+            file: corpus::ct,
+            limit: ("write+fsync", limits::write_groups),
+            goal: 0.6,
+        };
+        let mr = Group {
+            what: "MR",
+            file: corpus::mr,
+            ..ct
+        };
+        let tiny = Group {
+            what: "tiny",
+            count: 500,
+            file: corpus::tiny,
+            ..ct
+        };
+        let packed = Group {
+            limit: ("append+fdatasync", limits::write_packed),
+            goal: 0.5,
+            ..tiny
+        };
+        for group in [ct, mr, tiny, packed] {
+            group.measure(arguments, &server)?;
+        }
         singles(
             arguments,
             &server,
@@ -167,69 +171,88 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome<()> {
     Ok(())
 }
 
-fn groups(
-    arguments: &Arguments,
-    server: &Server,
-    what: &str,
-    goal: f64,
+/// What writes the files of several requests at once, and its name; returns seconds.
+type Limit = (&'static str, fn(&Path, &[Vec<&[u8]>]) -> Result<f64>);
+
+/// Files stored many in a request, from four clients.
+#[derive(Clone, Copy)]
+struct Group {
+    what: &'static str,
+    /// In each request, at scale 1.
     count: u32,
     file: fn(u64) -> File,
-) -> Outcome<()> {
-    let count = arguments.scaled(count);
-    let requests: Vec<Mutex<Request>> = (0..4)
-        .map(|_| Mutex::new(Request::new((0..u64::from(count)).map(file).collect())))
-        .collect();
-    let payload: usize = requests.iter().map(|r| locked(r).payload()).sum();
-    let megabytes = payload as f64 / 1e6;
-    let folder = arguments.work.join("written");
-    let mut actors: Vec<Actor<'_>> = Vec::new();
-    let requests = &requests;
-    for base in arguments.bases(&server.base)? {
-        let store = move |_| {
-            for request in requests {
-                locked(request).stamp(next_study(), 1, 0);
-            }
-            let start = Instant::now();
-            std::thread::scope(|scope| {
-                let base = &base;
-                let send = |request: &Mutex<Request>| {
-                    locked(request).send(base, &mut Connection::open(base)?)
-                };
-                let running: Vec<_> = requests
-                    .iter()
-                    .map(|request| scope.spawn(move || send(request)))
-                    .collect();
-                join(running)
-            })?;
+    limit: Limit,
+    goal: f64,
+}
+
+impl Group {
+    fn measure(self, arguments: &Arguments, server: &Server) -> Outcome<()> {
+        let Self {
+            what,
+            count,
+            file,
+            limit: (name, write),
+            goal,
+        } = self;
+        let what = format!("{what}, {count} per request, 4 clients");
+        let count = arguments.scaled(count);
+        let requests: Vec<Mutex<Request>> = (0..4)
+            .map(|_| Mutex::new(Request::new((0..u64::from(count)).map(file).collect())))
+            .collect();
+        let payload: usize = requests.iter().map(|r| locked(r).payload()).sum();
+        let megabytes = payload as f64 / 1e6;
+        let folder = arguments.work.join("written");
+        let mut actors: Vec<Actor<'_>> = Vec::new();
+        let requests = &requests;
+        for base in arguments.bases(&server.base)? {
+            let store = move |_| {
+                for request in requests {
+                    locked(request).stamp(next_study(), 1, 0);
+                }
+                let start = Instant::now();
+                std::thread::scope(|scope| {
+                    let base = &base;
+                    let send = |request: &Mutex<Request>| {
+                        locked(request).send(base, &mut Connection::open(base)?)
+                    };
+                    let running: Vec<_> = requests
+                        .iter()
+                        .map(|request| scope.spawn(move || send(request)))
+                        .collect();
+                    join(running)
+                })?;
+                Ok(Done {
+                    work: megabytes,
+                    seconds: start.elapsed().as_secs_f64(),
+                })
+            };
+            actors.push(actor(&base_name(arguments, actors.len()), store));
+        }
+        let written = move |_| {
+            let held: Vec<_> = requests.iter().map(locked).collect();
+            let groups: Vec<Vec<&[u8]>> = held.iter().map(|request| request.files()).collect();
             Ok(Done {
                 work: megabytes,
-                seconds: start.elapsed().as_secs_f64(),
+                seconds: write(&folder, &groups)?,
             })
         };
-        actors.push(actor(&base_name(arguments, actors.len()), store));
+        actors.push(actor(name, written));
+        let what = if arguments.scale < 1.0 {
+            format!("STOW {what} (here {count})")
+        } else {
+            format!("STOW {what}")
+        };
+        let task = Task {
+            what: &what,
+            unit: "MB/s",
+            goal,
+            rounds: arguments.rounds,
+        };
+        let stages = Stages::begin(&server.base)?;
+        table::measure(task, &mut actors)?;
+        stages.print()?;
+        Ok(())
     }
-    let write = move |_| {
-        let held: Vec<_> = requests.iter().map(locked).collect();
-        let groups: Vec<Vec<&[u8]>> = held.iter().map(|request| request.files()).collect();
-        Ok(Done {
-            work: megabytes,
-            seconds: limits::write_groups(&folder, &groups)?,
-        })
-    };
-    actors.push(actor("write+fsync", write));
-    let what = if arguments.scale < 1.0 {
-        format!("STOW {what} (here {count})")
-    } else {
-        format!("STOW {what}")
-    };
-    let task = Task {
-        what: &what,
-        unit: "MB/s",
-        goal,
-        rounds: arguments.rounds,
-    };
-    table::measure(task, &mut actors)?;
-    Ok(())
 }
 
 fn base_name(arguments: &Arguments, at: usize) -> String {
@@ -292,7 +315,9 @@ fn singles(arguments: &Arguments, server: &Server, what: &str, file: &File) -> O
         goal: 0.5,
         rounds: arguments.rounds,
     };
+    let stages = Stages::begin(&server.base)?;
     table::measure(task, &mut actors)?;
+    stages.print()?;
     Ok(())
 }
 
@@ -444,7 +469,9 @@ fn large(arguments: &Arguments, server: &Server, frames: u32) -> Outcome<()> {
         goal: 0.6,
         rounds: arguments.rounds.min(3),
     };
+    let stages = Stages::begin(&server.base)?;
     table::measure(task, &mut actors)?;
+    stages.print()?;
     drop(actors);
     table::note(&format!(
         "| {what}: peak memory above idle {:.0} (goal < 100) |",
