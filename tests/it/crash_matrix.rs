@@ -2,7 +2,7 @@
 //! after the restart every promise holds, and `stowage fsck` says so.
 //!
 //! The steps are the fault points of `src/fault.rs`; a run that traces them tells which there are and how often each is
-//! passed, so a point that is never reached fails the test. `STOWAGE_TEST_CRASH_ROUNDS=20` repeats the matrix with
+//! passed, so a point that is never reached fails the test. `STOWAGE_TEST_CRASH_ROUNDS=8` repeats the matrix with
 //! several clients at once.
 
 mod life;
