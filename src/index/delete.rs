@@ -4,7 +4,7 @@
 
 use super::insert::{action_code, retrying, study_modalities};
 use super::instances::push_scope;
-use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement};
+use super::sql::{Columns, Dialect, Driver, Script, SqlIndex, Statement};
 use super::{Action, Result, now_micros};
 use crate::dicom::uid::Target;
 use crate::fault;
@@ -61,8 +61,10 @@ async fn run<D: Dialect>(index: &SqlIndex<D>, scope: &Scope, target: &Target) ->
     sql.push(")");
     sql.run(&mut transaction).await?;
     fault::point("delete.content");
-    D::lock_feed(&mut transaction).await?;
-    append_changes::<D>(&mut transaction, &rows).await?;
+    let mut changes = Script::<D>::new();
+    D::lock_feed(&mut changes);
+    append_changes(&mut changes, &rows);
+    changes.run(&mut transaction).await?;
     fault::point("delete.changes");
     let mut sql = Statement::<D>::new("delete from instance where");
     rows.push(&mut sql);
@@ -111,8 +113,8 @@ async fn lock<'t, D: Dialect>(
     Ok(Some(rows))
 }
 
-async fn append_changes<D: Dialect>(connection: &mut D::Connection, rows: &Rows<'_>) -> Driver<()> {
-    let mut sql = Statement::<D>::new("with t as materialized (select ");
+fn append_changes<D: Dialect>(changes: &mut Script<D>, rows: &Rows<'_>) {
+    let sql = changes.then("with t as materialized (select ");
     sql.push(D::FEED_TIME).push(
         " as time) insert into change (time, partition, action, watermark, study_uid, series_uid, sop_instance_uid, patient_id) \
          select t.time, instance.partition, ",
@@ -122,9 +124,8 @@ async fn append_changes<D: Dialect>(connection: &mut D::Connection, rows: &Rows<
          from instance join series on series.id = instance.series_row join study on study.id = instance.study_row \
          cross join t where",
     );
-    rows.push(&mut sql);
+    rows.push(sql);
     sql.push(" order by instance.watermark");
-    sql.run(connection).await.map(|_| ())
 }
 
 /// Takes those keys off the trash again that another instance still uses.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::admission::{self, Applicant};
 use super::attributes::Attributes;
 use super::rows::{Cell, LevelValues, Prepared, column_name, has_norm, stored_keys, word_suffixes};
-use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement};
+use super::sql::{Columns, Dialect, Driver, Script, SqlIndex, Statement};
 use super::tag_values::findings;
 use super::tags::{self, Newer, TagLock, TagPlace, TagValues};
 use super::{Action, Inserted, NewInstance, Result, TagRow, now_micros};
@@ -175,10 +175,12 @@ impl Plan {
         self.find_existing::<D>(&mut transaction, &series, &mut progress)
             .await?;
         if progress.existing.len() < self.unique.len() {
-            self.insert_instances::<D>(&mut transaction, &mut progress)
+            // What nobody waits for an answer of comes at the end, as far as it can be one call.
+            let mut last = Script::<D>::new();
+            self.insert_instances::<D>(&mut transaction, &mut last, &mut progress)
                 .await?;
             fault::point("insert.instances");
-            self.update_levels::<D>(&mut transaction, &studies, &series, &progress)
+            self.update_levels::<D>(&mut transaction, &mut last, (&studies, &series), &progress)
                 .await?;
             fault::point("insert.levels");
             let values = self.tag_values(&tags, &progress);
@@ -186,8 +188,8 @@ impl Plan {
                 .write::<D>(&mut transaction, Newer::Impossible)
                 .await?;
             fault::point("insert.tags");
-            self.append_changes::<D>(&mut transaction, &progress)
-                .await?;
+            self.append_changes(&mut last, &progress);
+            last.run(&mut transaction).await?;
             fault::point("insert.changes");
             transaction.commit().await?;
             fault::point("insert.committed");
@@ -357,14 +359,17 @@ impl Plan {
         members.iter().filter(is_fresh).copied().collect()
     }
 
+    /// Inserts the rows of the new instances; what belongs to the last ones beside their rows is left to `last`.
     async fn insert_instances<D: Dialect>(
         &self,
         connection: &mut D::Connection,
+        last: &mut Script<D>,
         progress: &mut Progress,
     ) -> Driver<()> {
         let all: Vec<usize> = (0..self.unique.len()).collect();
         let fresh = self.fresh(&all, progress);
         for chunk in fresh.chunks(rows_per_statement::<D>(Level::Instance)) {
+            last.run(connection).await?;
             let sql = self.instance_statement::<D>(chunk, progress);
             let mut by_key = HashMap::new();
             for row in sql.rows(connection).await? {
@@ -383,14 +388,11 @@ impl Plan {
                 progress.watermarks.insert(*at, watermark);
                 content.push((watermark, new));
             }
-            let mut sql = Statement::<D>::new(
-                "insert into instance_content (watermark, bulk, frames, metadata)",
-            );
+            let sql = last.then("insert into instance_content (watermark, bulk, frames, metadata)");
             sql.values(&content, |sql, (watermark, new)| {
                 sql.int(*watermark).push(", ").text(&new.bulk).push(", ");
                 sql.blob(&new.frames).push(", ").blob(&new.metadata);
             });
-            sql.run(connection).await?;
         }
         Ok(())
     }
@@ -449,8 +451,8 @@ impl Plan {
     async fn update_levels<D: Dialect>(
         &self,
         connection: &mut D::Connection,
-        studies: &[Row],
-        series: &[Row],
+        last: &mut Script<D>,
+        (studies, series): (&[Row], &[Row]),
         progress: &Progress,
     ) -> Driver<()> {
         let mut counts: Vec<(i64, i64, i64)> = Vec::new();
@@ -475,7 +477,7 @@ impl Plan {
             }
             counts.push((row.id, count(&fresh), progress.newest(&fresh)));
         }
-        update_series_counts::<D>(connection, &counts).await?;
+        update_series_counts(last, &counts);
 
         let mut modalities = study_modalities::<D>(connection, &stale_modalities).await?;
         let mut names = Names::default();
@@ -505,8 +507,9 @@ impl Plan {
                     .unwrap_or_default(),
             });
         }
-        names.write::<D>(connection).await?;
-        update_study_counts::<D>(connection, &counts).await
+        names.write(last);
+        update_study_counts(last, &counts);
+        Ok(())
     }
 
     /// Values of query tags that the new instances bring along.
@@ -532,20 +535,16 @@ impl Plan {
         values
     }
 
-    async fn append_changes<D: Dialect>(
-        &self,
-        connection: &mut D::Connection,
-        progress: &Progress,
-    ) -> Driver<()> {
+    fn append_changes<D: Dialect>(&self, last: &mut Script<D>, progress: &Progress) {
         let change = |(at, watermark): (&usize, &i64)| {
             let study = progress.study_ids.get(*at)?;
             Some((*watermark, *study, &self.unique.get(*at)?.name))
         };
         let mut changes: Vec<_> = progress.watermarks.iter().filter_map(change).collect();
         changes.sort_unstable_by_key(|(watermark, ..)| *watermark);
-        D::lock_feed(connection).await?;
+        D::lock_feed(last);
         for chunk in changes.chunks(500) {
-            let mut sql = Statement::<D>::new("with t as materialized (select ");
+            let sql = last.then("with t as materialized (select ");
             sql.push(D::FEED_TIME).push(
                 " as time) insert into change (time, partition, action, watermark, study_uid, series_uid, sop_instance_uid, \
                  patient_id) select t.time, study.partition, ",
@@ -560,9 +559,7 @@ impl Plan {
                     .text(name.instance.as_str());
             });
             sql.push(") as v join study on study.id = v.column2 cross join t order by v.column1");
-            sql.run(connection).await?;
         }
-        Ok(())
     }
 
     fn report(&self, progress: &Progress) -> Vec<Inserted> {
@@ -707,12 +704,9 @@ async fn update_attributes<D: Dialect>(
     sql.run(connection).await.map(|_| ())
 }
 
-async fn update_series_counts<D: Dialect>(
-    connection: &mut D::Connection,
-    counts: &[(i64, i64, i64)],
-) -> Driver<()> {
+fn update_series_counts<D: Dialect>(last: &mut Script<D>, counts: &[(i64, i64, i64)]) {
     for chunk in counts.chunks(500) {
-        let mut sql = Statement::<D>::new("update series set version = ");
+        let sql = last.then("update series set version = ");
         sql.push(D::NEXT_VERSION).push(
             ", instance_count = series.instance_count + v.column2, newest = v.column3 from (",
         );
@@ -724,17 +718,12 @@ async fn update_series_counts<D: Dialect>(
                 .int(*newest);
         });
         sql.push(") as v where series.id = v.column1");
-        sql.run(connection).await?;
     }
-    Ok(())
 }
 
-async fn update_study_counts<D: Dialect>(
-    connection: &mut D::Connection,
-    counts: &[StudyCounts],
-) -> Driver<()> {
+fn update_study_counts<D: Dialect>(last: &mut Script<D>, counts: &[StudyCounts]) {
     for chunk in counts.chunks(500) {
-        let mut sql = Statement::<D>::new("update study set version = ");
+        let sql = last.then("update study set version = ");
         sql.push(D::NEXT_VERSION).push(
             ", instance_count = study.instance_count + v.column2, series_count = study.series_count + v.column3, \
              newest = v.column4, modalities = v.column5 from (",
@@ -751,9 +740,7 @@ async fn update_study_counts<D: Dialect>(
             sql.text(&counts.modalities);
         });
         sql.push(") as v where study.id = v.column1");
-        sql.run(connection).await?;
     }
-    Ok(())
 }
 
 /// Modalities of studies, each sorted and joined by backslashes.
@@ -821,20 +808,15 @@ impl Names {
         self.add(partition, study, values, changed);
     }
 
-    async fn write<D: Dialect>(&self, connection: &mut D::Connection) -> Driver<()> {
+    fn write<D: Dialect>(&self, last: &mut Script<D>) {
         for (study, kind) in &self.stale {
             for table in ["delete from study_name", "delete from study_name_word"] {
-                let mut sql = Statement::<D>::new(table);
-                sql.push(" where study_row = ")
-                    .int(*study)
-                    .push(" and kind = ")
-                    .int(*kind);
-                sql.run(connection).await?;
+                let sql = last.then(table).push(" where study_row = ");
+                sql.int(*study).push(" and kind = ").int(*kind);
             }
         }
         for chunk in self.groups.chunks(500) {
-            let mut sql =
-                Statement::<D>::new("insert into study_name (partition, study_row, kind, text)");
+            let sql = last.then("insert into study_name (partition, study_row, kind, text)");
             sql.values(chunk, |sql, (partition, study, kind, text)| {
                 sql.int(*partition)
                     .push(", ")
@@ -844,7 +826,6 @@ impl Names {
                     .push(", ")
                     .text(text);
             });
-            sql.run(connection).await?;
         }
         let mut words: Vec<(i64, i64, i64, String)> = Vec::new();
         for (partition, study, kind, group) in &self.groups {
@@ -854,9 +835,7 @@ impl Names {
         words.sort_unstable();
         words.dedup();
         for chunk in words.chunks(500) {
-            let mut sql = Statement::<D>::new(
-                "insert into study_name_word (partition, study_row, kind, text)",
-            );
+            let sql = last.then("insert into study_name_word (partition, study_row, kind, text)");
             sql.values(chunk, |sql, (partition, study, kind, text)| {
                 sql.int(*partition)
                     .push(", ")
@@ -866,8 +845,6 @@ impl Names {
                     .push(", ")
                     .text(text);
             });
-            sql.run(connection).await?;
         }
-        Ok(())
     }
 }

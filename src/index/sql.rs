@@ -38,6 +38,8 @@ pub(super) trait Dialect: Database<Row: Columns> {
     const ANALYZE: &'static str;
     /// Whether those who read and those who write share their connections.
     const ONE_POOL: bool;
+    /// Whether one call may hold several statements, each with its own values.
+    const SCRIPTS: bool;
     /// Most values bound in one statement, with a margin.
     const MAX_BINDS: usize;
     /// Connections for reading.
@@ -83,7 +85,7 @@ pub(super) trait Dialect: Database<Row: Columns> {
     /// Takes one side of the lock on the list of query tags, until the transaction ends.
     fn lock_tags(connection: &mut Self::Connection, side: TagLock) -> BoxFuture<'_, Driver<()>>;
     /// Makes this transaction the only one that may append to the feed, until it ends.
-    fn lock_feed(connection: &mut Self::Connection) -> BoxFuture<'_, Driver<()>>;
+    fn lock_feed(script: &mut Script<Self>);
     /// Returns when every transaction that had taken a feed time before the call has ended.
     fn await_feed(pool: &Pool<Self>) -> BoxFuture<'_, Driver<()>>;
 
@@ -354,6 +356,38 @@ impl<D: Dialect> Statement<D> {
     /// Runs it; returns how many rows it changed.
     pub(super) async fn run(mut self, connection: &mut D::Connection) -> Driver<u64> {
         D::run(connection, &mut self.builder, self.keep).await
+    }
+}
+
+/// Statements that run one after the other and whose rows nobody needs.
+///
+/// A call to `SQLite` costs two changes of thread, often more than what it does: there it is one call for all of them.
+pub(super) struct Script<D: Dialect>(Vec<Statement<D>>);
+
+impl<D: Dialect> Script<D> {
+    /// Without statements.
+    pub(super) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Begins the next statement with fixed text.
+    pub(super) fn then(&mut self, sql: &'static str) -> &mut Statement<D> {
+        let joins = D::SCRIPTS && !self.0.is_empty();
+        if !joins {
+            self.0.push(Statement::new(""));
+        }
+        let Some(last) = self.0.last_mut() else {
+            unreachable!("one was pushed");
+        };
+        last.push(if joins { "; " } else { "" }).push(sql)
+    }
+
+    /// Runs what there is, and is empty again.
+    pub(super) async fn run(&mut self, connection: &mut D::Connection) -> Driver<()> {
+        for statement in std::mem::take(&mut self.0) {
+            statement.run(connection).await?;
+        }
+        Ok(())
     }
 }
 

@@ -15,7 +15,7 @@ use sqlx::{
 use super::conditions::push_col;
 use super::open::IndexOptions;
 use super::pattern::Pattern;
-use super::sql::{Dialect, Driver, Refusal, SqlIndex, Statement, columns, driver_methods};
+use super::sql::{Dialect, Driver, Refusal, Script, SqlIndex, Statement, columns, driver_methods};
 use super::tags::TagLock;
 use super::terms::Col;
 use super::{IndexError, Result};
@@ -50,6 +50,7 @@ impl Dialect for Postgres {
     const PLAIN: &'static str = "";
     const ANALYZE: &'static str = "analyze";
     const ONE_POOL: bool = true;
+    const SCRIPTS: bool = false;
     const MAX_BINDS: usize = 16_000;
     type Readers = Pool<Self>;
 
@@ -92,11 +93,9 @@ impl Dialect for Postgres {
         })
     }
 
-    fn lock_feed(connection: &mut Self::Connection) -> BoxFuture<'_, Driver<()>> {
-        Box::pin(async move {
-            let lock = sqlx::query("select pg_advisory_xact_lock($1)").bind(FEED_LOCK);
-            lock.execute(connection).await.map(|_| ())
-        })
+    fn lock_feed(script: &mut Script<Self>) {
+        let lock = script.then("select pg_advisory_xact_lock(");
+        lock.int(FEED_LOCK).push(")");
     }
 
     fn await_feed(pool: &Pool<Self>) -> BoxFuture<'_, Driver<()>> {

@@ -17,7 +17,7 @@ use sqlx::{ConnectOptions, Connection, Pool, QueryBuilder, Sqlite, SqliteConnect
 use super::conditions::push_col;
 use super::open::IndexOptions;
 use super::pattern::Pattern;
-use super::sql::{Dialect, Driver, Refusal, SqlIndex, Statement, columns, driver_methods};
+use super::sql::{Dialect, Driver, Refusal, Script, SqlIndex, Statement, columns, driver_methods};
 use super::tags::TagLock;
 use super::terms::Col;
 use super::{IndexError, Result};
@@ -57,6 +57,7 @@ impl Dialect for Sqlite {
     const PLAIN: &'static str = "+";
     const ANALYZE: &'static str = "pragma optimize = 0x10002";
     const ONE_POOL: bool = false;
+    const SCRIPTS: bool = true;
     const MAX_BINDS: usize = 8_000;
     type Readers = FileReaders;
 
@@ -98,9 +99,8 @@ impl Dialect for Sqlite {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn lock_feed(_connection: &mut Self::Connection) -> BoxFuture<'_, Driver<()>> {
+    fn lock_feed(_script: &mut Script<Self>) {
         // Whoever writes is alone from the start.
-        Box::pin(std::future::ready(Ok(())))
     }
 
     fn await_feed(pool: &Pool<Self>) -> BoxFuture<'_, Driver<()>> {
@@ -222,8 +222,10 @@ fn kibibytes(bytes: u64) -> String {
 /// `SQLite` itself takes a transaction back that meets a full disk. The driver's own rollback fails then and leaves the
 /// connection in what it believes to be a transaction, for ever: such a connection is replaced.
 async fn is_whole(connection: &mut SqliteConnection) -> Driver<bool> {
-    // Behind the rollback, which nobody waits for.
-    connection.ping().await?;
+    if connection.is_in_transaction() {
+        // Behind the rollback, which nobody waits for.
+        connection.ping().await?;
+    }
     Ok(!connection.is_in_transaction())
 }
 
