@@ -121,7 +121,7 @@ pub(crate) async fn sql(
         }
         Bare::Page => {
             "select study_uid, attributes, modalities, series_count, instance_count from study \
-             where partition = ?1 order by id desc limit 101"
+             where +partition = ?1 order by id desc limit 101"
         }
     };
     let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
