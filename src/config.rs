@@ -384,6 +384,9 @@ pub enum MetricsAccess {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
+    /// Bytes of memory that requests and caches may use together; a quarter of the machine's, or of its cgroup's, when absent.
+    #[arg(long, env = "STOWAGE_MEMORY_BYTES", value_parser = clap::value_parser!(u64).range(64 << 20..), global = true)]
+    pub memory_bytes: Option<u64>,
     /// Largest instance that is stored, in bytes.
     #[arg(long, env = "STOWAGE_MAX_INSTANCE_BYTES", default_value_t = 64 << 30, global = true)]
     pub max_instance_bytes: u64,

@@ -3,6 +3,7 @@
 use crate::blob::BlobError;
 use crate::dicom::error::WalkError;
 use crate::index::IndexError;
+use crate::memory::NoMemory;
 
 /// Failure of an archive call.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,9 @@ pub enum ArchiveError {
         /// What ran out.
         what: &'static str,
     },
+    /// There is no memory for it, now or ever.
+    #[error("{0}")]
+    Memory(#[from] NoMemory),
     /// The index failed.
     #[error("the index failed")]
     Index(#[from] IndexError),

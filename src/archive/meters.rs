@@ -4,6 +4,7 @@ use tokio::sync::Semaphore;
 
 use super::store::Outcome;
 use super::{Archive, MEMORY_UNIT};
+use crate::memory::Purpose;
 use crate::meter::{Counter, Exposition, Histogram, Kind, SIZES, Timed};
 use crate::trace::{Stage, StageSpan};
 
@@ -179,6 +180,27 @@ impl Archive {
         for (what, _, limit) in &rows {
             out.sample(&[("what", what)], *limit);
         }
+        out.family(
+            "stowage_memory_reserved_bytes",
+            Kind::Gauge,
+            "Bytes reserved from the memory budget now, by purpose.",
+        );
+        for purpose in Purpose::ALL {
+            let reserved = self.budget.reserved(purpose) as u64;
+            out.sample(&[("purpose", purpose.as_str())], reserved);
+        }
+        out.single(
+            "stowage_memory_budget_bytes",
+            Kind::Gauge,
+            "Bytes that requests and caches may use together.",
+            self.budget.bytes() as u64,
+        );
+        out.single(
+            "stowage_memory_refused_total",
+            Kind::Counter,
+            "Reservations of memory that were refused.",
+            self.budget.refused() as u64,
+        );
         out.single(
             "stowage_spool_files",
             Kind::Gauge,

@@ -38,6 +38,7 @@ use tokio::sync::Semaphore;
 use crate::blob::Blobs;
 use crate::config::Limits;
 use crate::index::Index;
+use crate::memory::{self, MemoryBudget, Purpose, Reservation};
 use crate::scope::Scope;
 use crate::trace::Stage;
 use commit::Committer;
@@ -78,6 +79,10 @@ pub struct Archive {
     memory: Arc<Semaphore>,
     /// Spool space that all store requests may take, in [`SPOOL_UNIT`]s.
     spool: Arc<Semaphore>,
+    /// What every buffer that a client can make grow is reserved from.
+    budget: MemoryBudget,
+    /// What the caches may hold at most.
+    _caches: Arc<Reservation>,
     /// Walks, conversions and writes on the blocking pool at the same time.
     work: Arc<Semaphore>,
     /// Permits of `work`.
@@ -102,7 +107,21 @@ impl std::fmt::Debug for Archive {
 impl Archive {
     /// Joins the stores; starts the task that commits.
     #[must_use]
-    pub fn new(index: Arc<dyn Index>, blobs: Blobs, limits: Limits) -> Self {
+    pub fn new(index: Arc<dyn Index>, blobs: Blobs, mut limits: Limits) -> Self {
+        let bytes = limits.memory_bytes.map(usize::try_from);
+        let bytes = bytes.map_or_else(memory::default_bytes, |bytes| bytes.unwrap_or(usize::MAX));
+        let budget = MemoryBudget::new(bytes);
+        // Each cache keeps an eighth of the budget at most, so that small budgets have room for requests too.
+        let share = bytes as u64 / 8;
+        limits.frame_cache_bytes = limits.frame_cache_bytes.min(share);
+        limits.metadata_cache_bytes = limits.metadata_cache_bytes.min(share);
+        let opened = opened::MOST.min(share);
+        let cached = limits.frame_cache_bytes + limits.metadata_cache_bytes + opened;
+        let mut caches = budget.nothing(Purpose::Caches);
+        let cached = usize::try_from(cached).unwrap_or(usize::MAX);
+        if let Err(error) = caches.try_grow_to(cached) {
+            unreachable!("three eighths of the budget are free at the start: {error}");
+        }
         let spool = blobs.clone();
         // The name goes with the spool file; the open handle keeps the bytes until the last read.
         let inflate_to = move || {
@@ -117,7 +136,7 @@ impl Archive {
             spool: Arc::new(Semaphore::new(spool_units.clamp(1, Semaphore::MAX_PERMITS))),
             committer: Committer::start(index.clone(), versions.clone()),
             tags: Arc::default(),
-            opened: opened::Opened::default(),
+            opened: opened::Opened::new(opened),
             versions,
             maker: pixels::Maker::new(&limits),
             memory: Arc::new(Semaphore::new(
@@ -130,6 +149,8 @@ impl Archive {
             watched: Arc::default(),
             stores: Arc::new(Semaphore::new(limits.store_requests.max(1))),
             limits: Arc::new(limits),
+            budget,
+            _caches: Arc::new(caches),
             inflate_to: Arc::new(inflate_to),
             index,
             blobs,
@@ -140,6 +161,12 @@ impl Archive {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// What every buffer that a client can make grow is reserved from, before it grows.
+    #[must_use]
+    pub fn budget(&self) -> &MemoryBudget {
+        &self.budget
     }
 
     /// Removes a study, series or instance for every reader at once; its bytes go later. Returns how many instances.

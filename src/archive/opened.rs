@@ -20,8 +20,8 @@ use crate::scope::{Partition, Scope, Visible};
 pub(super) const FRESH: Duration = Duration::from_secs(1);
 /// How long an instance is kept after it was last asked for.
 const IDLE: Duration = Duration::from_secs(60);
-/// Bytes of all rows and tables together, about.
-const MOST: u64 = 32 << 20;
+/// Bytes of all rows and tables together, about, unless the memory budget is small.
+pub(super) const MOST: u64 = 32 << 20;
 /// Bytes of a row without its tables, about.
 const ROW: usize = 1024;
 
@@ -47,15 +47,16 @@ pub(super) struct Opened {
     deletes: Arc<AtomicU64>,
 }
 
-impl Default for Opened {
-    fn default() -> Self {
+impl Opened {
+    /// A cache of at most `most` bytes.
+    pub(super) fn new(most: u64) -> Self {
         let weigh = |_: &Key, held: &Held| {
             let all = held.instance.table_bytes().saturating_add(ROW);
             u32::try_from(all).unwrap_or(u32::MAX)
         };
         let cache = Cache::builder()
             .weigher(weigh)
-            .max_capacity(MOST)
+            .max_capacity(most)
             .time_to_idle(IDLE)
             .build();
         Self {
@@ -63,9 +64,7 @@ impl Default for Opened {
             deletes: Arc::default(),
         }
     }
-}
 
-impl Opened {
     /// Forgets everything; belongs behind a delete and before its answer.
     pub(super) fn forget(&self) {
         // What a request asked for before this is kept under the number of before, which nobody asks for again.

@@ -4,6 +4,7 @@
 //! Invariants: a 5xx body reveals nothing but the request id; each [`Slug`] stands in `docs/errors.md`.
 
 use crate::archive::{ArchiveError, BlobError, IndexError};
+use crate::memory::NoMemory;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -407,7 +408,12 @@ impl From<&ArchiveError> for HttpError {
                 Self::not_acceptable(available.clone())
             }
             ArchiveError::TooLarge { .. } => Self::payload_too_large(capitalized(error)),
-            ArchiveError::Busy { .. } => Self::unavailable(2, error),
+            ArchiveError::Busy { .. } | ArchiveError::Memory(NoMemory::Busy) => {
+                Self::unavailable(2, error)
+            }
+            ArchiveError::Memory(NoMemory::TooLarge { .. }) => {
+                Self::payload_too_large(capitalized(error))
+            }
             ArchiveError::Index(inner) => from_index(inner, error),
             ArchiveError::Commit(inner) => from_index(inner, error),
             ArchiveError::Blob(BlobError::Full { .. }) => {

@@ -13,7 +13,7 @@ struct Layer {
     never: &'static [&'static str],
 }
 
-const LAYERS: [Layer; 13] = [
+const LAYERS: [Layer; 14] = [
     Layer {
         name: "command",
         imports: &["start", "archive", "config", "scope", "dicom"],
@@ -30,14 +30,14 @@ const LAYERS: [Layer; 13] = [
     Layer {
         name: "http",
         imports: &[
-            "archive", "auth", "config", "meter", "scope", "trace", "dicom",
+            "archive", "auth", "config", "memory", "meter", "scope", "trace", "dicom",
         ],
         never: &["sqlx", "object_store"],
     },
     Layer {
         name: "archive",
         imports: &[
-            "index", "blob", "config", "fault", "meter", "scope", "trace", "dicom",
+            "index", "blob", "config", "fault", "memory", "meter", "scope", "trace", "dicom",
         ],
         never: &["axum", "http", "tower", "tower_http", "sqlx"],
     },
@@ -48,7 +48,7 @@ const LAYERS: [Layer; 13] = [
     },
     Layer {
         name: "blob",
-        imports: &["config", "scope", "fault", "dicom"],
+        imports: &["config", "scope", "fault", "memory", "dicom"],
         never: &["axum", "http", "tower", "tower_http", "sqlx"],
     },
     Layer {
@@ -60,6 +60,11 @@ const LAYERS: [Layer; 13] = [
         name: "config",
         imports: &["dicom"],
         never: &["axum", "sqlx", "object_store"],
+    },
+    Layer {
+        name: "memory",
+        imports: &[],
+        never: &["axum", "http", "sqlx", "object_store"],
     },
     Layer {
         name: "meter",

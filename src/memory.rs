@@ -1,0 +1,526 @@
+//! The memory budget: one number of bytes from which every buffer that a client can make grow is reserved first.
+//!
+//! Invariants: the sum of all reservations never exceeds the budget; a reservation is given back when it is dropped;
+//! whoever waits for one waits a bounded time; small reservations find room while large ones wait.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+/// How long a reservation waits for room before it is refused.
+const WAIT: Duration = Duration::from_secs(5);
+/// Reservations up to this many bytes may use the part of the budget that is kept back for them.
+const SMALL: usize = 256 << 10;
+/// Smallest budget, in bytes.
+pub const LEAST: usize = 256 << 20;
+
+/// What memory is reserved for; the label of the gauge `stowage_memory_reserved_bytes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Bytes of parts of store requests, in memory and on their way to the spool.
+    Parts,
+    /// Parsed instances with their metadata, until they are committed.
+    Instances,
+    /// What a store request reports.
+    Reports,
+    /// Rows and metadata of searches, scans and the change feed.
+    Rows,
+    /// Parsed or generated text: DICOM JSON, XML.
+    Text,
+    /// Inflated data sets.
+    Inflated,
+    /// Decoded and encoded frames, pictures, animations.
+    Pixels,
+    /// Answers that are complete and wait for their reader.
+    Answers,
+    /// Caches, whose largest size is reserved when the server starts.
+    Caches,
+    /// Background work: scrub, indexing of query tags, import, export.
+    Background,
+}
+
+impl Purpose {
+    /// All of them, in the order of their values.
+    pub const ALL: [Self; 10] = [
+        Self::Parts,
+        Self::Instances,
+        Self::Reports,
+        Self::Rows,
+        Self::Text,
+        Self::Inflated,
+        Self::Pixels,
+        Self::Answers,
+        Self::Caches,
+        Self::Background,
+    ];
+
+    /// The label in metrics and errors.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Parts => "parts",
+            Self::Instances => "instances",
+            Self::Reports => "reports",
+            Self::Rows => "rows",
+            Self::Text => "text",
+            Self::Inflated => "inflated",
+            Self::Pixels => "pixels",
+            Self::Answers => "answers",
+            Self::Caches => "caches",
+            Self::Background => "background",
+        }
+    }
+}
+
+/// Why memory was not reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoMemory {
+    /// It can never fit: what asked for it fails, and trying again does not help.
+    #[error(
+        "it needs {asked} bytes of memory, and the server may use {budget} (STOWAGE_MEMORY_BYTES)"
+    )]
+    TooLarge {
+        /// Bytes that were asked for.
+        asked: usize,
+        /// Bytes there can be at most.
+        budget: usize,
+    },
+    /// Others have it for now: the request is to be sent again later.
+    #[error("the memory of the server is in use")]
+    Busy,
+}
+
+/// One budget in bytes, shared by all clones.
+#[derive(Debug, Clone)]
+pub struct MemoryBudget(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    budget: usize,
+    /// Part of the budget that only small reservations may use.
+    kept_back: usize,
+    wait: Duration,
+    state: Mutex<State>,
+    reserved: [AtomicUsize; Purpose::ALL.len()],
+    refused: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct State {
+    free: usize,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    bytes: usize,
+    purpose: Purpose,
+    granted: oneshot::Sender<Reservation>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fits(&self, state: &State, bytes: usize) -> bool {
+        let kept = if bytes <= SMALL { 0 } else { self.kept_back };
+        bytes <= state.free.saturating_sub(kept)
+    }
+
+    /// The most that one reservation can have.
+    fn most(&self) -> usize {
+        self.budget - self.kept_back
+    }
+}
+
+impl MemoryBudget {
+    /// A budget of `bytes` bytes.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        Self::with_wait(bytes, WAIT)
+    }
+
+    /// A budget whose reservations wait at most `wait`.
+    #[must_use]
+    pub fn with_wait(bytes: usize, wait: Duration) -> Self {
+        Self(Arc::new(Shared {
+            budget: bytes,
+            kept_back: bytes / 8,
+            wait,
+            state: Mutex::new(State {
+                free: bytes,
+                waiting: VecDeque::new(),
+            }),
+            reserved: Default::default(),
+            refused: AtomicUsize::new(0),
+        }))
+    }
+
+    /// Bytes there are in all.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.budget
+    }
+
+    /// Bytes reserved for a purpose now.
+    #[must_use]
+    pub fn reserved(&self, purpose: Purpose) -> usize {
+        self.0.reserved[purpose as usize].load(Ordering::Relaxed)
+    }
+
+    /// How many reservations were refused since the start.
+    #[must_use]
+    pub fn refused(&self) -> usize {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// A reservation of nothing, to be grown.
+    #[must_use]
+    pub fn nothing(&self, purpose: Purpose) -> Reservation {
+        Reservation {
+            budget: self.clone(),
+            purpose,
+            bytes: 0,
+        }
+    }
+
+    /// Reserves at once or not at all.
+    ///
+    /// # Errors
+    /// [`NoMemory`] when there is no room.
+    pub fn try_reserve(&self, purpose: Purpose, bytes: usize) -> Result<Reservation, NoMemory> {
+        let shared = &*self.0;
+        if bytes > shared.most() {
+            return Err(self.refuse(bytes));
+        }
+        let mut state = shared.lock();
+        let overtakes = bytes > SMALL && !state.waiting.is_empty();
+        if overtakes || !shared.fits(&state, bytes) {
+            drop(state);
+            return Err(self.refuse(bytes));
+        }
+        state.free -= bytes;
+        drop(state);
+        Ok(self.granted(purpose, bytes))
+    }
+
+    /// Reserves, and waits a bounded time until there is room.
+    ///
+    /// # Errors
+    /// [`NoMemory`] when there can be no room, or is none in time.
+    pub async fn reserve(&self, purpose: Purpose, bytes: usize) -> Result<Reservation, NoMemory> {
+        let shared = &*self.0;
+        if bytes > shared.most() {
+            return Err(self.refuse(bytes));
+        }
+        let waiting = {
+            let mut state = shared.lock();
+            let overtakes = bytes > SMALL && !state.waiting.is_empty();
+            if !overtakes && shared.fits(&state, bytes) {
+                state.free -= bytes;
+                drop(state);
+                return Ok(self.granted(purpose, bytes));
+            }
+            let (granted, waiting) = oneshot::channel();
+            state.waiting.push_back(Waiting {
+                bytes,
+                purpose,
+                granted,
+            });
+            waiting
+        };
+        match tokio::time::timeout(shared.wait, waiting).await {
+            Ok(Ok(reservation)) => Ok(reservation),
+            _ => Err(self.refuse(bytes)),
+        }
+    }
+
+    /// Reserves on a thread that may block, within a Tokio runtime.
+    ///
+    /// # Errors
+    /// As [`Self::reserve`].
+    pub fn reserve_blocking(
+        &self,
+        purpose: Purpose,
+        bytes: usize,
+    ) -> Result<Reservation, NoMemory> {
+        match self.try_reserve(purpose, bytes) {
+            Err(NoMemory::Busy) => match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => runtime.block_on(self.reserve(purpose, bytes)),
+                Err(_) => Err(NoMemory::Busy),
+            },
+            done => done,
+        }
+    }
+
+    fn granted(&self, purpose: Purpose, bytes: usize) -> Reservation {
+        self.0.reserved[purpose as usize].fetch_add(bytes, Ordering::Relaxed);
+        Reservation {
+            budget: self.clone(),
+            purpose,
+            bytes,
+        }
+    }
+
+    fn refuse(&self, asked: usize) -> NoMemory {
+        self.0.refused.fetch_add(1, Ordering::Relaxed);
+        match self.0.most() {
+            budget if asked > budget => NoMemory::TooLarge { asked, budget },
+            _ => NoMemory::Busy,
+        }
+    }
+
+    fn give_back(&self, purpose: Purpose, bytes: usize) {
+        self.0.reserved[purpose as usize].fetch_sub(bytes, Ordering::Relaxed);
+        let mut given = Vec::new();
+        let mut state = self.0.lock();
+        state.free += bytes;
+        // In their order, but the small ones do not wait behind a large one that does not fit yet.
+        let mut at = 0;
+        let mut held_up = false;
+        while let Some(next) = state.waiting.get(at) {
+            let (bytes, small) = (next.bytes, next.bytes <= SMALL);
+            if next.granted.is_closed() {
+                state.waiting.remove(at);
+            } else if (small || !held_up) && self.0.fits(&state, bytes) {
+                state.free -= bytes;
+                given.extend(state.waiting.remove(at));
+            } else {
+                held_up = true;
+                at += 1;
+            }
+        }
+        drop(state);
+        // Outside of the lock: a waiter that has gone gives its reservation back by dropping it.
+        for Waiting {
+            bytes,
+            purpose,
+            granted,
+        } in given
+        {
+            drop(granted.send(self.granted(purpose, bytes)));
+        }
+    }
+}
+
+/// Memory that is reserved until this is dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: MemoryBudget,
+    purpose: Purpose,
+    bytes: usize,
+}
+
+impl Reservation {
+    /// Bytes it has.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes over what another one of the same budget has.
+    pub fn merge(&mut self, mut other: Self) {
+        let bytes = std::mem::take(&mut other.bytes);
+        if other.purpose != self.purpose {
+            self.budget.0.reserved[other.purpose as usize].fetch_sub(bytes, Ordering::Relaxed);
+            self.budget.0.reserved[self.purpose as usize].fetch_add(bytes, Ordering::Relaxed);
+        }
+        self.bytes += bytes;
+    }
+
+    /// Grows to at least `bytes` bytes in all, at once or not at all.
+    ///
+    /// # Errors
+    /// As [`MemoryBudget::try_reserve`].
+    pub fn try_grow_to(&mut self, bytes: usize) -> Result<(), NoMemory> {
+        let Some(more) = self.missing(bytes)? else {
+            return Ok(());
+        };
+        let more = self.budget.try_reserve(self.purpose, more)?;
+        self.merge(more);
+        Ok(())
+    }
+
+    /// Grows to at least `bytes` bytes in all.
+    ///
+    /// # Errors
+    /// As [`MemoryBudget::reserve`].
+    pub async fn grow_to(&mut self, bytes: usize) -> Result<(), NoMemory> {
+        let Some(more) = self.missing(bytes)? else {
+            return Ok(());
+        };
+        let more = self.budget.reserve(self.purpose, more).await?;
+        self.merge(more);
+        Ok(())
+    }
+
+    /// Grows to at least `bytes` bytes in all, on a thread that may block.
+    ///
+    /// # Errors
+    /// As [`MemoryBudget::reserve`].
+    pub fn grow_to_blocking(&mut self, bytes: usize) -> Result<(), NoMemory> {
+        let Some(more) = self.missing(bytes)? else {
+            return Ok(());
+        };
+        let more = self.budget.reserve_blocking(self.purpose, more)?;
+        self.merge(more);
+        Ok(())
+    }
+
+    /// Gives back what is above `bytes` bytes.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        if let Some(less) = self.bytes.checked_sub(bytes).filter(|less| *less > 0) {
+            self.bytes = bytes;
+            self.budget.give_back(self.purpose, less);
+        }
+    }
+
+    /// Splits `bytes` bytes off, or all there are when that is less.
+    #[must_use]
+    pub fn split(&mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self {
+            budget: self.budget.clone(),
+            purpose: self.purpose,
+            bytes,
+        }
+    }
+
+    /// Bytes that are missing to `bytes`; what can never fit is refused here, whatever it has already.
+    fn missing(&self, bytes: usize) -> Result<Option<usize>, NoMemory> {
+        if bytes > self.budget.0.most() {
+            return Err(self.budget.refuse(bytes));
+        }
+        Ok(bytes.checked_sub(self.bytes).filter(|more| *more > 0))
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.budget.give_back(self.purpose, self.bytes);
+        }
+    }
+}
+
+/// The budget when none is set: a quarter of the memory of the machine or of its cgroup, at least [`LEAST`] bytes.
+#[must_use]
+pub fn default_bytes() -> usize {
+    let all = cgroup_bytes().into_iter().chain(machine_bytes()).min();
+    let all = all.and_then(|bytes| usize::try_from(bytes).ok());
+    all.map_or(LEAST, |bytes| (bytes / 4).max(LEAST))
+}
+
+/// Memory of the machine, in bytes.
+fn machine_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// Least limit of the cgroups (version 2 or 1) this process is in, in bytes.
+fn cgroup_bytes() -> Option<u64> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let mut files = vec![
+        "/sys/fs/cgroup/memory.max".to_owned(),
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes".to_owned(),
+    ];
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (_, controllers, path) = (fields.next(), fields.next(), fields.next());
+        match (controllers, path) {
+            (Some(""), Some(path)) => files.push(format!("/sys/fs/cgroup{path}/memory.max")),
+            (Some(list), Some(path)) if list.split(',').any(|name| name == "memory") => {
+                files.push(format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"));
+            }
+            _ => {}
+        }
+    }
+    let read = |file: String| std::fs::read_to_string(file).ok()?.trim().parse().ok();
+    files.into_iter().filter_map(read).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget(bytes: usize) -> MemoryBudget {
+        MemoryBudget::with_wait(bytes, Duration::from_millis(50))
+    }
+
+    #[test]
+    fn what_is_dropped_is_there_again() {
+        let budget = budget(8 << 20);
+        let held = budget.try_reserve(Purpose::Parts, 7 << 20).unwrap();
+        assert_eq!(budget.reserved(Purpose::Parts), 7 << 20);
+        let more = budget.try_reserve(Purpose::Rows, 1 << 20);
+        assert_eq!(more.unwrap_err(), NoMemory::Busy);
+        drop(held);
+        assert_eq!(budget.reserved(Purpose::Parts), 0);
+        budget.try_reserve(Purpose::Rows, 7 << 20).unwrap();
+    }
+
+    #[test]
+    fn what_can_never_fit_is_said_to_be_too_large() {
+        let budget = budget(8 << 20);
+        let error = budget.try_reserve(Purpose::Parts, 9 << 20).unwrap_err();
+        assert!(matches!(error, NoMemory::TooLarge { .. }));
+        let mut held = budget.try_reserve(Purpose::Parts, 1 << 20).unwrap();
+        let error = held.try_grow_to(9 << 20).unwrap_err();
+        assert!(matches!(error, NoMemory::TooLarge { .. }));
+        assert_eq!(held.bytes(), 1 << 20);
+    }
+
+    #[tokio::test]
+    async fn small_reservations_pass_large_ones_that_wait() {
+        let budget = budget(8 << 20);
+        let held = budget.reserve(Purpose::Parts, 7 << 20).await.unwrap();
+        let large = tokio::spawn({
+            let budget = budget.clone();
+            async move { budget.reserve(Purpose::Parts, 6 << 20).await }
+        });
+        while budget.0.lock().waiting.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let small = budget.reserve(Purpose::Rows, 1 << 10).await.unwrap();
+        drop(held);
+        assert_eq!(large.await.unwrap().unwrap().bytes(), 6 << 20);
+        drop(small);
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_and_leaves_nothing_behind() {
+        let budget = budget(8 << 20);
+        let held = budget.reserve(Purpose::Parts, 7 << 20).await.unwrap();
+        let refused = budget.reserve(Purpose::Parts, 7 << 20).await;
+        assert_eq!(refused.unwrap_err(), NoMemory::Busy);
+        drop(held);
+        assert!(budget.0.lock().waiting.is_empty());
+        assert_eq!(budget.0.lock().free, 8 << 20);
+        assert_eq!(budget.refused(), 1);
+    }
+
+    #[tokio::test]
+    async fn parts_of_a_reservation_change_hands() {
+        let budget = budget(8 << 20);
+        let mut all = budget.reserve(Purpose::Parts, 4 << 20).await.unwrap();
+        let part = all.split(3 << 20);
+        assert_eq!((all.bytes(), part.bytes()), (1 << 20, 3 << 20));
+        let mut rows = budget.nothing(Purpose::Rows);
+        rows.merge(part);
+        assert_eq!(budget.reserved(Purpose::Parts), 1 << 20);
+        assert_eq!(budget.reserved(Purpose::Rows), 3 << 20);
+        rows.shrink_to(10);
+        all.grow_to(6 << 20).await.unwrap();
+        drop((all, rows));
+        assert_eq!(budget.0.lock().free, 8 << 20);
+    }
+}
