@@ -2,6 +2,7 @@
 
 use tokio::sync::Semaphore;
 
+use super::lanes::Lane;
 use super::store::Outcome;
 use super::{Archive, MEMORY_UNIT};
 use crate::memory::Purpose;
@@ -179,6 +180,22 @@ impl Archive {
         out.family("stowage_limit", Kind::Gauge, "How much of it there is.");
         for (what, _, limit) in &rows {
             out.sample(&[("what", what)], *limit);
+        }
+        out.family(
+            "stowage_lane_busy",
+            Kind::Gauge,
+            "Work under way on the blocking pool, by lane.",
+        );
+        for lane in Lane::ALL {
+            out.sample(&[("lane", lane.as_str())], self.lanes.busy(lane) as u64);
+        }
+        out.family(
+            "stowage_lane_places",
+            Kind::Gauge,
+            "How much work of a lane can be under way at a time.",
+        );
+        for lane in Lane::ALL {
+            out.sample(&[("lane", lane.as_str())], self.lanes.width(lane) as u64);
         }
         out.family(
             "stowage_memory_reserved_bytes",

@@ -10,6 +10,7 @@ pub mod feed;
 pub mod fields;
 pub mod frames;
 pub mod import;
+pub mod lanes;
 mod meters;
 mod opened;
 pub mod paging;
@@ -83,6 +84,8 @@ pub struct Archive {
     budget: MemoryBudget,
     /// What the caches may hold at most.
     _caches: Arc<Reservation>,
+    /// Work of each kind on the blocking pool at the same time.
+    lanes: lanes::Lanes,
     /// Walks, conversions and writes on the blocking pool at the same time.
     work: Arc<Semaphore>,
     /// Permits of `work`.
@@ -142,6 +145,7 @@ impl Archive {
             memory: Arc::new(Semaphore::new(
                 (limits.store_memory_bytes / MEMORY_UNIT).max(1),
             )),
+            lanes: lanes::Lanes::new(cores),
             work: Arc::new(Semaphore::new(workers)),
             workers,
             meters: Arc::default(),
@@ -167,6 +171,12 @@ impl Archive {
     #[must_use]
     pub fn budget(&self) -> &MemoryBudget {
         &self.budget
+    }
+
+    /// Where work goes that would keep the threads of requests busy.
+    #[must_use]
+    pub fn lanes(&self) -> &lanes::Lanes {
+        &self.lanes
     }
 
     /// Removes a study, series or instance for every reader at once; its bytes go later. Returns how many instances.
