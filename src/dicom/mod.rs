@@ -19,6 +19,7 @@ pub mod keys;
 pub mod limits;
 pub mod matcher;
 pub mod media;
+pub mod members;
 pub mod metadata;
 pub mod query;
 pub mod query_parse;
