@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-pub use access::{AccessConfig, AuditTarget, AuthMode, QueryToken};
+pub use access::{AccessConfig, AuditSettings, AuditTarget, AuthMode, QueryToken, Switch};
 pub use secret::{Secret, SecretError};
 pub use tls::TlsConfig;
 

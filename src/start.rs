@@ -172,8 +172,8 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     let authenticator = AuthConfig::of_settings(&config.access)
         .and_then(|access| Authenticator::new(&access, mode));
     let authenticator = authenticator.map_err(|e| StartError::Config(chain(&e)))?;
-    let (audit, audit_end) =
-        AuditLog::open(&config.access.audit).map_err(|e| StartError::Config(chain(&e)))?;
+    let (audit, audit_end) = AuditLog::open(&config.access.audit_settings())
+        .map_err(|e| StartError::Config(chain(&e)))?;
     let router = http::router(
         archive.clone(),
         links,

@@ -84,9 +84,30 @@ pub struct AccessConfig {
     /// Where every access is written down as a FHIR `AuditEvent` a line: `off`, `stdout` or a file that is appended to.
     #[arg(long, env = "STOWAGE_AUDIT", default_value = "off", global = true)]
     pub audit: AuditTarget,
+    /// Whether requests are refused with 503 while their events cannot be written.
+    #[arg(long, env = "STOWAGE_AUDIT_REQUIRED", value_enum, default_value_t = Switch::Off, global = true)]
+    pub audit_required: Switch,
+    /// Size in bytes at which the file of events is moved aside and a new one begun; 0 never does.
+    #[arg(
+        long,
+        env = "STOWAGE_AUDIT_ROTATE_BYTES",
+        default_value_t = 0,
+        global = true
+    )]
+    pub audit_rotate_bytes: u64,
 }
 
 impl AccessConfig {
+    /// Where and how accesses are written down.
+    #[must_use]
+    pub fn audit_settings(&self) -> AuditSettings {
+        AuditSettings {
+            target: self.audit.clone(),
+            required: self.audit_required == Switch::On,
+            rotate_bytes: Some(self.audit_rotate_bytes).filter(|bytes| *bytes > 0),
+        }
+    }
+
     /// The secret of tokens, from its setting or its file.
     ///
     /// # Errors
@@ -118,6 +139,27 @@ pub enum QueryToken {
     Off,
     /// In requests that read.
     On,
+}
+
+/// Whether something is done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// It is not.
+    #[default]
+    Off,
+    /// It is.
+    On,
+}
+
+/// Where and how accesses are written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// Where.
+    pub target: AuditTarget,
+    /// Whether a request is refused whose event could not be written.
+    pub required: bool,
+    /// Size at which a file is moved aside, in bytes; none for never.
+    pub rotate_bytes: Option<u64>,
 }
 
 /// Where audit events go.

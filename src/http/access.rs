@@ -21,6 +21,9 @@ use crate::auth::{Authenticator, Refusal};
 /// Seconds after which a client may try again when the keys could not be fetched.
 const KEYS_RETRY: u32 = 5;
 
+/// Seconds after which a client may try again when its access could not be written down.
+const AUDIT_RETRY: u32 = 5;
+
 /// What the door needs: who is known, and where it is written down who came.
 #[derive(Debug, Clone)]
 pub struct Gate {
@@ -40,8 +43,13 @@ where
     router.layer(from_fn_with_state(Arc::new(gate), admit))
 }
 
-async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
-    let mut event = Event::begin(&gate.audit, &gate.links, &request);
+async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let mut event = match Event::begin(&gate.audit, &gate.links, &mut parts).await {
+        Ok(event) => event,
+        Err(error) => return HttpError::unavailable(AUDIT_RETRY, &error).into_response(),
+    };
+    let mut request = Request::from_parts(parts, body);
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let in_query = take_query_token(&mut request);
     let in_query = in_query.filter(|_| {
@@ -61,16 +69,18 @@ async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) 
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(refusal) => refuse(refusal).into_response(),
+        Err(refusal) => {
+            event = event.and_then(|event| event.refused(&gate.audit));
+            refuse(refusal).into_response()
+        }
     };
     if in_query.is_some() {
         keep_private(&mut response);
     }
-    if let Some(event) = event {
-        let line = event.finish(&response);
-        gate.audit.write(line).await;
+    match event {
+        Some(event) => event.follow(response),
+        None => response,
     }
-    response
 }
 
 /// Takes the token out of the query, so that nothing behind can repeat it; several make one that is not good.

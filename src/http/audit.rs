@@ -1,26 +1,44 @@
 //! Who did what to which studies: one FHIR `AuditEvent` (R4) for each access, apart from the log.
 //!
 //! Invariants: every request to a service leaves exactly one event, also one that was refused or whose client went away;
-//! an event holds UIDs, never a name, a query or a token.
+//! only refusals of an address without a token are gathered when there are many. What an event is stands in the row of
+//! its route, the UIDs are those that the handler reads, by the same functions, and it is written when the last byte of
+//! the answer is sent. An event holds UIDs, never a name, a query or a token.
 
+mod body;
+mod file;
+mod gather;
+mod kind;
 mod sink;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::extract::{ConnectInfo, MatchedPath, Request};
-use axum::http::{Method, StatusCode, Uri};
+use axum::body::{Body, HttpBody};
+use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::extract::{QueryPairs, TargetPath};
 use super::layers::RequestId;
 use super::links::{LinksConfig, client_address};
+use super::{routes, wado_uri};
 use crate::auth::Caller;
-use crate::dicom::uid::check_uid;
+use crate::dicom::uid::{InstanceName, check_uid};
+use body::Audited;
+use gather::Gathered;
+use kind::action;
+use sink::Place;
 
-pub use sink::{AuditError, AuditLog};
+pub use kind::EventKind;
+pub use sink::{AuditEnd, AuditError, AuditLog, Unwritable};
 
 /// Longest name of a caller that is written.
 const MAX_NAME: usize = 256;
@@ -31,38 +49,110 @@ const MAX_STUDIES: usize = 1000;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Touched(pub(super) BTreeMap<String, u64>);
 
+/// What a request is about, as far as it is understood: study, series and instance.
+type Uids = [Option<String>; 3];
+
+/// What a handler adds to the event of its request; it says nothing where there is no audit.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Note(Arc<Mutex<Noted>>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    uids: Uids,
+    kind: Option<EventKind>,
+}
+
+impl Note {
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The instance that was looked up, where the request names less than its place.
+    pub(super) fn found(&self, name: &InstanceName) {
+        self.noted().uids = [
+            Some(name.study.to_string()),
+            Some(name.series.to_string()),
+            Some(name.instance.to_string()),
+        ];
+    }
+
+    /// The request is something else than its route says.
+    pub(super) fn is(&self, kind: EventKind) {
+        self.noted().kind = Some(kind);
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Note {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
+    }
+}
+
+/// How an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Its last byte was sent.
+    Whole,
+    /// Its client went away before.
+    Gone,
+    /// The server could not go on.
+    Failed,
+}
+
 /// An event in the making; written when it is finished or dropped.
 #[derive(Debug)]
 pub(super) struct Event {
-    log: AuditLog,
+    place: Option<Place>,
     method: Method,
     route: Option<MatchedPath>,
-    target: [Option<String>; 3],
+    kind: EventKind,
+    note: Note,
     request_id: Option<RequestId>,
     source: Option<IpAddr>,
     subject: Option<String>,
     issuer: Option<String>,
-    written: bool,
+    status: Option<StatusCode>,
+    touched: Touched,
 }
 
 impl Event {
     /// Begins the event of a request; none when nothing is to be written.
-    pub(super) fn begin(log: &AuditLog, links: &LinksConfig, request: &Request) -> Option<Self> {
-        if !log.is_on() {
-            return None;
-        }
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        Some(Self {
-            log: log.clone(),
-            method: request.method().clone(),
-            route: request.extensions().get().cloned(),
-            target: target(request.uri()),
-            request_id: request.extensions().get().cloned(),
-            source: peer.map(|peer| client_address(links, request.headers(), peer.0.ip())),
+    ///
+    /// # Errors
+    /// [`Unwritable`] when events are required and cannot be written.
+    pub(super) async fn begin(
+        log: &AuditLog,
+        links: &LinksConfig,
+        parts: &mut Parts,
+    ) -> Result<Option<Self>, Unwritable> {
+        let Some(place) = log.place().await? else {
+            return Ok(None);
+        };
+        let route = parts.extensions.get::<MatchedPath>().cloned();
+        let row = route
+            .as_ref()
+            .and_then(|route| routes::find(&parts.method, route.as_str()));
+        let kind = row.map_or(EventKind::Other, |row| row.event);
+        let note = Note::default();
+        let by_uri = row.is_some_and(routes::Route::is_by_uri);
+        note.noted().uids = named(parts, by_uri).await;
+        parts.extensions.insert(note.clone());
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        Ok(Some(Self {
+            place: Some(place),
+            method: parts.method.clone(),
+            source: peer.map(|peer| client_address(links, &parts.headers, peer.0.ip())),
+            request_id: parts.extensions.get().cloned(),
+            route,
+            kind,
+            note,
             subject: None,
             issuer: None,
-            written: false,
-        })
+            status: None,
+            touched: Touched::default(),
+        }))
     }
 
     /// Notes who it was.
@@ -71,25 +161,51 @@ impl Event {
         self.issuer.clone_from(&caller.issuer);
     }
 
-    /// The finished event as a line, to be written by whoever calls.
-    pub(super) fn finish(mut self, response: &Response) -> String {
-        self.written = true;
-        let touched = response.extensions().get::<Touched>();
-        self.line(Some(response.status()), touched)
+    /// Lets the event go when refusals of its address are told together.
+    pub(super) fn refused(mut self, log: &AuditLog) -> Option<Self> {
+        if !log.gathers(self.source) {
+            return Some(self);
+        }
+        self.place = None;
+        None
     }
 
-    fn line(&self, status: Option<StatusCode>, touched: Option<&Touched>) -> String {
-        let route = self.route.as_ref().map_or("-", MatchedPath::as_str);
-        let (code, display) = kind(&self.method, route);
-        let now = OffsetDateTime::now_utc()
-            .format(&Rfc3339)
-            .unwrap_or_default();
-        let (outcome, description) = outcome(status);
+    /// Finishes the event with its answer: at once when there is nothing more to send, else with its last byte.
+    pub(super) fn follow(mut self, mut response: Response) -> Response {
+        self.status = Some(response.status());
+        if let Some(touched) = response.extensions_mut().remove() {
+            self.touched = touched;
+        }
+        let short = response.status().as_u16() >= 400
+            || self.method == Method::HEAD
+            || response.body().is_end_stream();
+        if short {
+            self.write(End::Whole, 0);
+            return response;
+        }
+        let length = response.headers().get(CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+        response.map(|body| Body::new(Audited::new(body, self, length)))
+    }
+
+    fn write(mut self, end: End, sent: u64) {
+        if let Some(place) = self.place.take() {
+            place.write(self.line(end, sent));
+        }
+    }
+
+    fn line(&self, end: End, sent: u64) -> String {
+        let route = self.route.as_ref().map(MatchedPath::as_str);
+        let route = route.filter(|route| !route.contains("__private"));
+        let status = self.status.as_ref();
         let mut details = vec![
-            detail("route", route),
+            detail("route", route.unwrap_or("-")),
             detail("method", self.method.as_str()),
-            detail("status", status.as_ref().map_or("-", StatusCode::as_str)),
+            detail("status", status.map_or("-", StatusCode::as_str)),
         ];
+        if sent > 0 {
+            details.push(detail("bytes", &sent.to_string()));
+        }
         if let Some(id) = &self.request_id {
             details.push(detail("request-id", id.as_str()));
         }
@@ -102,44 +218,29 @@ impl Event {
         if let (Some(who), Some(issuer)) = (who.as_object_mut(), cut(&self.issuer)) {
             who.insert("system".to_owned(), issuer.into());
         }
-        let mut agent = json!({ "who": { "identifier": who }, "requestor": true });
-        if let (Some(agent), Some(source)) = (agent.as_object_mut(), self.source) {
-            agent.insert(
-                "network".to_owned(),
-                json!({ "address": source.to_string(), "type": "2" }),
-            );
-        }
-        let event = json!({
-            "resourceType": "AuditEvent",
-            "type": { "system": "http://dicom.nema.org/resources/ontology/DCM", "code": code, "display": display },
-            "action": action(&self.method),
-            "recorded": now,
-            "outcome": outcome,
-            "outcomeDesc": description,
-            "agent": [agent],
-            "source": { "observer": { "display": "stowage" }, "type": [{ "system": "http://terminology.hl7.org/CodeSystem/security-source-type", "code": "4" }] },
-            "entity": self.entities(touched, &details),
-        });
-        let mut line = event.to_string();
-        line.push('\n');
-        line
+        let noted = self.note.noted();
+        written(&Written {
+            kind: noted.kind.unwrap_or(self.kind),
+            action: action(&self.method),
+            outcome: outcome(self.status, end),
+            who,
+            source: self.source,
+            entities: self.entities(&noted.uids, &details),
+        })
     }
 
     /// The request itself, then the object it names or the studies it stored into.
-    fn entities(&self, touched: Option<&Touched>, details: &[Value]) -> Vec<Value> {
-        let request = json!({ "type": { "system": "http://terminology.hl7.org/CodeSystem/audit-entity-type", "code": "2", "display": "System Object" }, "detail": details });
-        let mut entities = vec![request];
-        if let Some(Touched(studies)) = touched.filter(|touched| !touched.0.is_empty()) {
+    fn entities(&self, uids: &Uids, details: &[Value]) -> Vec<Value> {
+        let mut entities = vec![request_entity(details)];
+        let Touched(studies) = &self.touched;
+        if !studies.is_empty() {
             for (study, instances) in studies.iter().take(MAX_STUDIES) {
                 let count = detail("instances", &instances.to_string());
                 entities.push(entity("study", study, &[count]));
             }
             return entities;
         }
-        for (level, uid) in ["study", "series", "instance"]
-            .into_iter()
-            .zip(&self.target)
-        {
+        for (level, uid) in ["study", "series", "instance"].into_iter().zip(uids) {
             if let Some(uid) = uid {
                 entities.push(entity(level, uid, &[]));
             }
@@ -151,10 +252,83 @@ impl Event {
 impl Drop for Event {
     /// The client went away before there was an answer: what it asked for may have happened.
     fn drop(&mut self) {
-        if !self.written {
-            self.log.write_now(self.line(None, None));
+        if let Some(place) = self.place.take() {
+            place.write(self.line(End::Gone, 0));
         }
     }
+}
+
+/// Study, series and instance that a request names, read as its handler reads them.
+async fn named(parts: &mut Parts, by_uri: bool) -> Uids {
+    let uid = |text: Option<&str>| Some(check_uid(text?).ok()?.to_owned());
+    if by_uri {
+        let query = QueryPairs::of_uri(&parts.uri).unwrap_or_default();
+        return wado_uri::named(&query).map(uid);
+    }
+    let path = TargetPath::of_parts(parts).await.unwrap_or_default();
+    path.named().map(uid)
+}
+
+/// What stands in an event.
+struct Written<'a> {
+    kind: EventKind,
+    action: &'a str,
+    outcome: (&'a str, &'a str),
+    who: Value,
+    source: Option<IpAddr>,
+    entities: Vec<Value>,
+}
+
+fn written(event: &Written<'_>) -> String {
+    let now = OffsetDateTime::now_utc()
+        .format(&Rfc3339)
+        .unwrap_or_default();
+    let mut agent = json!({ "who": { "identifier": event.who }, "requestor": true });
+    if let (Some(agent), Some(source)) = (agent.as_object_mut(), event.source) {
+        agent.insert(
+            "network".to_owned(),
+            json!({ "address": source.to_string(), "type": "2" }),
+        );
+    }
+    let mut text = json!({
+        "resourceType": "AuditEvent",
+        "type": event.kind.coding(),
+        "action": event.action,
+        "recorded": now,
+        "outcome": event.outcome.0,
+        "outcomeDesc": event.outcome.1,
+        "agent": [agent],
+        "source": { "observer": { "display": "stowage" }, "type": [{ "system": "http://terminology.hl7.org/CodeSystem/security-source-type", "code": "4" }] },
+        "entity": event.entities,
+    });
+    if let (Some(text), Some(subtype)) = (text.as_object_mut(), event.kind.subtype()) {
+        text.insert("subtype".to_owned(), subtype);
+    }
+    let mut line = text.to_string();
+    line.push('\n');
+    line
+}
+
+/// The event of refusals that were gathered.
+fn gathered_line(gathered: &Gathered) -> String {
+    let since = gathered.since.format(&Rfc3339).unwrap_or_default();
+    let details = [
+        detail("refusals", &gathered.count.to_string()),
+        detail("since", &since),
+        detail("status", "401"),
+    ];
+    written(&Written {
+        kind: EventKind::Login,
+        action: "E",
+        outcome: ("8", "not authenticated; refusals of one address, counted"),
+        who: json!({ "value": "anonymous" }),
+        source: gathered.source,
+        entities: vec![request_entity(&details)],
+    })
+}
+
+fn request_entity(details: &[Value]) -> Value {
+    json!({ "type": { "system": "http://terminology.hl7.org/CodeSystem/audit-entity-type", "code": "2", "display": "System Object" }, "detail": details })
 }
 
 fn entity(level: &str, uid: &str, details: &[Value]) -> Value {
@@ -172,71 +346,19 @@ fn detail(name: &str, value: &str) -> Value {
     json!({ "type": name, "valueString": value })
 }
 
-/// The event of DICOM's audit messages (PS3.16 CID 400) that a route is.
-fn kind(method: &Method, route: &str) -> (&'static str, &'static str) {
-    let last = route.rsplit('/').next().unwrap_or_default();
-    if method == Method::DELETE {
-        return ("110105", "DICOM Study Deleted");
-    }
-    if method != Method::GET && method != Method::HEAD {
-        return ("110104", "DICOM Instances Transferred");
-    }
-    match last {
-        "studies" | "series" | "instances" | "changefeed" | "latest" => ("110112", "Query"),
-        "metadata" => ("110103", "DICOM Instances Accessed"),
-        _ => ("110104", "DICOM Instances Transferred"),
-    }
-}
-
-fn action(method: &Method) -> &'static str {
-    match method.as_str() {
-        "POST" => "C",
-        "PUT" | "PATCH" => "U",
-        "DELETE" => "D",
-        _ => "R",
-    }
-}
-
 /// FHIR's outcome code, and what it means in words.
-fn outcome(status: Option<StatusCode>) -> (&'static str, &'static str) {
-    match status.map(|status| status.as_u16()) {
-        None => ("12", "the client went away before the answer"),
-        Some(401) => ("8", "not authenticated"),
-        Some(403) => ("8", "not allowed"),
-        Some(status) if status >= 500 => ("12", "failed"),
-        Some(status) if status >= 400 => ("4", "refused"),
-        Some(202) => ("4", "done in part or with warnings"),
-        Some(_) => ("0", "done"),
+fn outcome(status: Option<StatusCode>, end: End) -> (&'static str, &'static str) {
+    match (status.map(|status| status.as_u16()), end) {
+        (None, _) => ("12", "the client went away before the answer"),
+        (Some(401), _) => ("8", "not authenticated"),
+        (Some(403 | 421), _) => ("8", "not allowed"),
+        (Some(status), _) if status >= 500 => ("12", "failed"),
+        (Some(status), _) if status >= 400 => ("4", "refused"),
+        (Some(_), End::Gone) => ("12", "the client went away before the end of the answer"),
+        (Some(_), End::Failed) => ("12", "the answer broke off before its end"),
+        (Some(202), End::Whole) => ("4", "done in part or with warnings"),
+        (Some(_), End::Whole) => ("0", "done"),
     }
-}
-
-/// Study, series and instance that a path or a WADO-URI query names, as far as they are UIDs.
-fn target(uri: &Uri) -> [Option<String>; 3] {
-    let uid = |text: &str| check_uid(text).ok().map(str::to_owned);
-    let mut target = [None, None, None];
-    let mut segments = uri.path().split('/').peekable();
-    while let Some(segment) = segments.next() {
-        let at = ["studies", "series", "instances"]
-            .iter()
-            .position(|word| *word == segment);
-        if let (Some(place), Some(next)) = (at.and_then(|at| target.get_mut(at)), segments.peek()) {
-            *place = uid(next);
-        }
-    }
-    for pair in uri.query().unwrap_or_default().split('&') {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let names = ["studyUID", "seriesUID", "objectUID"];
-        let at = names
-            .iter()
-            .position(|known| known.eq_ignore_ascii_case(name));
-        if let Some(place) = at
-            .and_then(|at| target.get_mut(at))
-            .filter(|place| place.is_none())
-        {
-            *place = uid(value);
-        }
-    }
-    target
 }
 
 #[cfg(test)]
@@ -244,38 +366,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_uids_are_taken_out_of_paths_and_queries() {
-        let told = |uri: &str| {
-            let target = target(&uri.parse().unwrap());
-            target
-                .map(|uid| uid.unwrap_or_else(|| "-".to_owned()))
-                .join(" ")
-        };
-        assert_eq!(
-            told("/studies/1.2/series/1.3/instances/1.4/frames/1"),
-            "1.2 1.3 1.4"
-        );
-        assert_eq!(told("/studies/DOE%5EJOHN/metadata"), "- - -");
-        assert_eq!(told("/studies?PatientName=DOE&StudyDate=1"), "- - -");
-        assert_eq!(
-            told("/wado?requestType=WADO&studyUID=1.2&objectUID=1.4"),
-            "1.2 - 1.4"
-        );
-        assert_eq!(told("/wado?studyUID=DOE"), "- - -");
-    }
-
-    #[test]
-    fn routes_have_the_event_of_the_dicom_audit_message() {
-        for (method, route, code) in [
-            (Method::GET, "/studies", "110112"),
-            (Method::GET, "/studies/{study}/series", "110112"),
-            (Method::GET, "/studies/{study}", "110104"),
-            (Method::GET, "/studies/{study}/metadata", "110103"),
-            (Method::POST, "/studies", "110104"),
-            (Method::DELETE, "/studies/{study}", "110105"),
-            (Method::GET, "/changefeed", "110112"),
-        ] {
-            assert_eq!(kind(&method, route).0, code, "{method} {route}");
-        }
+    fn an_answer_that_broke_off_is_no_success() {
+        let told = |status: u16, end| outcome(StatusCode::from_u16(status).ok(), end).0;
+        assert_eq!(told(200, End::Whole), "0");
+        assert_eq!(told(200, End::Gone), "12");
+        assert_eq!(told(206, End::Failed), "12");
+        assert_eq!(told(202, End::Whole), "4");
+        assert_eq!(told(403, End::Whole), "8");
+        assert_eq!(outcome(None, End::Gone).0, "12");
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use axum::extract::{
     ConnectInfo, FromRequest, FromRequestParts, OptionalFromRequestParts, RawPathParams, Request,
 };
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use percent_encoding::percent_decode_str;
@@ -133,6 +133,14 @@ impl QueryPairs {
             .map(|(_, v)| v.as_str())
     }
 
+    /// The pairs of a target.
+    ///
+    /// # Errors
+    /// 400 when there are too many or they are not UTF-8.
+    pub(super) fn of_uri(uri: &Uri) -> Result<Self, HttpError> {
+        Self::parse(uri.query().unwrap_or_default())
+    }
+
     fn parse(query: &str) -> Result<Self, HttpError> {
         let mut pairs = Vec::new();
         for pair in query.split('&').filter(|p| !p.is_empty()) {
@@ -165,7 +173,7 @@ impl FromRequestParts<Face> for QueryPairs {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, _: &Face) -> Result<Self, Self::Rejection> {
-        Self::parse(parts.uri.query().unwrap_or_default())
+        Self::of_uri(&parts.uri)
     }
 }
 
@@ -182,6 +190,40 @@ pub(super) struct TargetPath {
 }
 
 impl TargetPath {
+    /// What the path of a request names.
+    ///
+    /// # Errors
+    /// 400 when it is not UTF-8 after decoding.
+    pub(super) async fn of_parts(parts: &mut Parts) -> Result<Self, HttpError> {
+        let bad = |_| {
+            HttpError::bad_request(
+                Slug::InvalidRequest,
+                "The path is not UTF-8 after percent-decoding.",
+            )
+        };
+        let params = <RawPathParams as FromRequestParts<()>>::from_request_parts(parts, &())
+            .await
+            .map_err(bad)?;
+        let mut path = Self::default();
+        for (name, value) in &params {
+            let place = match name {
+                "study" => &mut path.study,
+                "series" => &mut path.series,
+                "instance" => &mut path.instance,
+                "frames" => &mut path.frames,
+                "bulk" => &mut path.bulk,
+                _ => continue,
+            };
+            *place = Some(value.to_owned());
+        }
+        Ok(path)
+    }
+
+    /// Study, series and instance as they stand there.
+    pub(super) fn named(&self) -> [Option<&str>; 3] {
+        [&self.study, &self.series, &self.instance].map(Option::as_deref)
+    }
+
     /// The study, series or instance named.
     ///
     /// # Errors
@@ -252,29 +294,8 @@ fn bad_uid(what: &str, error: UidError) -> HttpError {
 impl FromRequestParts<Face> for TargetPath {
     type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, face: &Face) -> Result<Self, Self::Rejection> {
-        let bad = |_| {
-            HttpError::bad_request(
-                Slug::InvalidRequest,
-                "The path is not UTF-8 after percent-decoding.",
-            )
-        };
-        let params = <RawPathParams as FromRequestParts<Face>>::from_request_parts(parts, face)
-            .await
-            .map_err(bad)?;
-        let mut path = Self::default();
-        for (name, value) in &params {
-            let place = match name {
-                "study" => &mut path.study,
-                "series" => &mut path.series,
-                "instance" => &mut path.instance,
-                "frames" => &mut path.frames,
-                "bulk" => &mut path.bulk,
-                _ => continue,
-            };
-            *place = Some(value.to_owned());
-        }
-        Ok(path)
+    async fn from_request_parts(parts: &mut Parts, _: &Face) -> Result<Self, Self::Rejection> {
+        Self::of_parts(parts).await
     }
 }
 

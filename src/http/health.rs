@@ -12,26 +12,62 @@ use super::App;
 
 /// Says whether index and blob store can be used: 200 or 503.
 pub(super) async fn check_health(State(app): State<Arc<App>>) -> Response {
+    answer(&[stores(&app).await])
+}
+
+/// Says whether requests should be sent here: the stores can be used, and accesses can be written down.
+pub(super) async fn check_ready(State(app): State<Arc<App>>) -> Response {
+    let mut checks = vec![stores(&app).await];
+    if app.audit.is_on() {
+        checks.push(Check {
+            name: "audit",
+            problem: app
+                .audit
+                .is_failing()
+                .then(|| "audit events cannot be written; the log says why".to_owned()),
+        });
+    }
+    answer(&checks)
+}
+
+/// One thing that was looked at.
+struct Check {
+    name: &'static str,
+    /// None when all is well.
+    problem: Option<String>,
+}
+
+async fn stores(app: &App) -> Check {
     let result = app.archive.check().await;
-    let (status, overall, description) = match &result {
-        Ok(()) => (
-            StatusCode::OK,
-            "Healthy",
-            "index and blob store answer".to_owned(),
-        ),
-        Err(error) => {
-            tracing::warn!(error = error as &dyn std::error::Error, "not healthy");
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Unhealthy",
-                error.to_string(),
-            )
-        }
+    if let Err(error) = &result {
+        tracing::warn!(error = error as &dyn std::error::Error, "not healthy");
+    }
+    Check {
+        name: "stores",
+        problem: result.err().map(|error| error.to_string()),
+    }
+}
+
+fn answer(checks: &[Check]) -> Response {
+    let word = |well: bool| if well { "Healthy" } else { "Unhealthy" };
+    let well = checks.iter().all(|check| check.problem.is_none());
+    let status = if well {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
     };
-    let details = json!([{ "name": "stores", "status": overall, "description": description }]);
+    let detail = |check: &Check| {
+        let description = match (&check.problem, check.name) {
+            (Some(problem), _) => problem.as_str(),
+            (None, "stores") => "index and blob store answer",
+            (None, _) => "works",
+        };
+        json!({ "name": check.name, "status": word(check.problem.is_none()), "description": description })
+    };
+    let details: Vec<Value> = checks.iter().map(detail).collect();
     (
         status,
-        Json(json!({ "overallStatus": overall, "details": details })),
+        Json(json!({ "overallStatus": word(well), "details": details })),
     )
         .into_response()
 }

@@ -27,7 +27,6 @@ use super::error::{Face as ErrorFace, HttpError};
 use super::layers::{RequestId, errors};
 use super::links::{Links, LinksConfig};
 use super::{App, audit::AuditLog};
-use crate::archive::Archive;
 use crate::auth::{Action, Caller};
 use crate::config::MetricsAccess;
 use crate::meter::{Counter, Exposition, Histogram, Kind, process};
@@ -360,17 +359,18 @@ async fn metrics(
     State(app): State<Arc<App>>,
     Extension(requests): Extension<Arc<Requests>>,
 ) -> Response {
-    let text = written(&app.archive, &requests);
+    let text = written(&app, &requests);
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     (StatusCode::OK, kind, text).into_response()
 }
 
-fn written(archive: &Archive, requests: &Requests) -> String {
+fn written(app: &App, requests: &Requests) -> String {
     let mut out = Exposition::default();
     out.family("stowage_info", Kind::Gauge, "What runs here.");
     out.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     requests.write(&mut out);
-    archive.write_meters(&mut out);
+    app.archive.write_meters(&mut out);
+    app.audit.write_meters(&mut out);
     process(&mut out);
     out.finish()
 }

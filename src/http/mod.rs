@@ -70,6 +70,7 @@ pub struct App {
     pub(crate) archive: Archive,
     pub(crate) links: LinksConfig,
     answers: Answers,
+    audit: AuditLog,
 }
 
 /// One face of the server: the app and how this root answers.
@@ -102,12 +103,13 @@ pub fn router(
         answers: Answers::new(archive.limits().metadata_cache_bytes),
         archive,
         links,
+        audit: audit.clone(),
     });
     let mut router = Router::new()
         .route("/", get(health::welcome))
         .route("/docs", get(describe::docs))
         .route("/health/check", get(health::check_health))
-        .route("/health/ready", get(health::check_health))
+        .route("/health/ready", get(health::check_ready))
         .route("/health/live", get(health::live));
     if let Some(told) = metrics::metrics_routes(metrics, &gate, requests.clone()) {
         router = router.merge(told);

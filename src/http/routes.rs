@@ -8,11 +8,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::Method;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing;
 
+use super::audit::EventKind;
 use super::error::HttpError;
+use super::profile::PROFILES;
 use super::{
     Face, bulk, changefeed, delete, describe, frames, metadata, qido, rendered, stow, tags, wado,
     wado_uri,
@@ -28,18 +31,21 @@ pub struct Route {
     pub path: &'static str,
     /// What the caller must be allowed to do.
     pub action: Action,
+    /// What it is in the audit.
+    pub event: EventKind,
     /// Path of the function that answers, which names it in descriptions.
     pub handler: &'static str,
 }
 
 macro_rules! routes {
-    ($($method:ident $name:literal $path:literal $action:ident => $handler:path;)*) => {
+    ($($method:ident $name:literal $path:literal $action:ident $event:ident => $handler:path;)*) => {
         /// Every route of a service.
         pub const ROUTES: &[Route] = &[
             $(Route {
                 method: $name,
                 path: $path,
                 action: Action::$action,
+                event: EventKind::$event,
                 handler: stringify!($handler),
             },)*
         ];
@@ -58,58 +64,85 @@ macro_rules! routes {
 
 routes! {
     // PS3.18 §8.9
-    options "OPTIONS" "/" Read => describe::retrieve_capabilities;
+    options "OPTIONS" "/" Read Other => describe::retrieve_capabilities;
     // PS3.18 §10.5 Store, §10.6 Search
-    post "POST" "/studies" Write => stow::store_instances;
-    get "GET" "/studies" Read => qido::search_studies;
-    get "GET" "/series" Read => qido::search_series;
-    get "GET" "/instances" Read => qido::search_instances;
-    get "GET" "/studies/{study}/series" Read => qido::search_series;
-    get "GET" "/studies/{study}/instances" Read => qido::search_instances;
-    get "GET" "/studies/{study}/series/{series}/instances" Read => qido::search_instances;
+    post "POST" "/studies" Write Transferred => stow::store_instances;
+    get "GET" "/studies" Read Query => qido::search_studies;
+    get "GET" "/series" Read Query => qido::search_series;
+    get "GET" "/instances" Read Query => qido::search_instances;
+    get "GET" "/studies/{study}/series" Read Query => qido::search_series;
+    get "GET" "/studies/{study}/instances" Read Query => qido::search_instances;
+    get "GET" "/studies/{study}/series/{series}/instances" Read Query => qido::search_instances;
     // PS3.18 §10.4 Retrieve; delete beside the standard
-    post "POST" "/studies/{study}" Write => stow::store_instances;
-    get "GET" "/studies/{study}" Read => wado::retrieve_instances;
-    delete "DELETE" "/studies/{study}" Delete => delete::delete_target;
-    get "GET" "/studies/{study}/series/{series}" Read => wado::retrieve_instances;
-    delete "DELETE" "/studies/{study}/series/{series}" Delete => delete::delete_target;
-    get "GET" "/studies/{study}/series/{series}/instances/{instance}" Read => wado::retrieve_instances;
-    delete "DELETE" "/studies/{study}/series/{series}/instances/{instance}" Delete => delete::delete_target;
-    get "GET" "/studies/{study}/metadata" Read => metadata::retrieve_metadata;
-    get "GET" "/studies/{study}/series/{series}/metadata" Read => metadata::retrieve_metadata;
-    get "GET" "/studies/{study}/series/{series}/instances/{instance}/metadata" Read => metadata::retrieve_metadata;
-    get "GET" "/studies/{study}/series/{series}/instances/{instance}/frames/{frames}" Read => frames::retrieve_frames;
-    get "GET" "/studies/{study}/series/{series}/instances/{instance}/bulkdata/{*bulk}" Read => bulk::retrieve_bulk;
+    post "POST" "/studies/{study}" Write Transferred => stow::store_instances;
+    get "GET" "/studies/{study}" Read Transferred => wado::retrieve_instances;
+    delete "DELETE" "/studies/{study}" Delete Deleted => delete::delete_target;
+    get "GET" "/studies/{study}/series/{series}" Read Transferred => wado::retrieve_instances;
+    delete "DELETE" "/studies/{study}/series/{series}" Delete Deleted => delete::delete_target;
+    get "GET" "/studies/{study}/series/{series}/instances/{instance}" Read Transferred => wado::retrieve_instances;
+    delete "DELETE" "/studies/{study}/series/{series}/instances/{instance}" Delete Deleted => delete::delete_target;
+    get "GET" "/studies/{study}/metadata" Read Accessed => metadata::retrieve_metadata;
+    get "GET" "/studies/{study}/series/{series}/metadata" Read Accessed => metadata::retrieve_metadata;
+    get "GET" "/studies/{study}/series/{series}/instances/{instance}/metadata" Read Accessed => metadata::retrieve_metadata;
+    get "GET" "/studies/{study}/series/{series}/instances/{instance}/frames/{frames}" Read Transferred => frames::retrieve_frames;
+    get "GET" "/studies/{study}/series/{series}/instances/{instance}/bulkdata/{*bulk}" Read Transferred => bulk::retrieve_bulk;
     // PS3.18 §10.4.1.1.3 Rendered, §10.4.1.1.4 Thumbnail
-    get "GET" "/studies/{study}/rendered" Read => rendered::retrieve_rendered;
-    get "GET" "/studies/{study}/series/{series}/rendered" Read => rendered::retrieve_rendered;
-    get "GET" "/studies/{study}/series/{series}/instances/{instance}/rendered" Read => rendered::retrieve_rendered;
-    get "GET" "/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered" Read => rendered::retrieve_rendered;
-    get "GET" "/studies/{study}/thumbnail" Read => rendered::retrieve_thumbnail;
-    get "GET" "/studies/{study}/series/{series}/thumbnail" Read => rendered::retrieve_thumbnail;
-    get "GET" "/studies/{study}/series/{series}/instances/{instance}/thumbnail" Read => rendered::retrieve_thumbnail;
-    get "GET" "/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/thumbnail" Read => rendered::retrieve_thumbnail;
+    get "GET" "/studies/{study}/rendered" Read Transferred => rendered::retrieve_rendered;
+    get "GET" "/studies/{study}/series/{series}/rendered" Read Transferred => rendered::retrieve_rendered;
+    get "GET" "/studies/{study}/series/{series}/instances/{instance}/rendered" Read Transferred => rendered::retrieve_rendered;
+    get "GET" "/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered" Read Transferred => rendered::retrieve_rendered;
+    get "GET" "/studies/{study}/thumbnail" Read Transferred => rendered::retrieve_thumbnail;
+    get "GET" "/studies/{study}/series/{series}/thumbnail" Read Transferred => rendered::retrieve_thumbnail;
+    get "GET" "/studies/{study}/series/{series}/instances/{instance}/thumbnail" Read Transferred => rendered::retrieve_thumbnail;
+    get "GET" "/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/thumbnail" Read Transferred => rendered::retrieve_thumbnail;
     // PS3.18 chapter 9
-    get "GET" "/" Read => wado_uri::retrieve_by_uri;
-    get "GET" "/wado" Read => wado_uri::retrieve_by_uri;
+    get "GET" "/" Read Transferred => wado_uri::retrieve_by_uri;
+    get "GET" "/wado" Read Transferred => wado_uri::retrieve_by_uri;
     // Bulk data of whole levels, PS3.18 §10.4.1.1.5
-    get "GET" "/studies/{study}/bulkdata" Read => bulk::retrieve_all_bulk;
-    get "GET" "/studies/{study}/series/{series}/bulkdata" Read => bulk::retrieve_all_bulk;
-    get "GET" "/studies/{study}/series/{series}/instances/{instance}/bulkdata" Read => bulk::retrieve_all_bulk;
-    get "GET" "/studies/{study}/pixeldata" Read => bulk::retrieve_pixel_data;
-    get "GET" "/studies/{study}/series/{series}/pixeldata" Read => bulk::retrieve_pixel_data;
-    get "GET" "/studies/{study}/series/{series}/instances/{instance}/pixeldata" Read => bulk::retrieve_pixel_data;
+    get "GET" "/studies/{study}/bulkdata" Read Transferred => bulk::retrieve_all_bulk;
+    get "GET" "/studies/{study}/series/{series}/bulkdata" Read Transferred => bulk::retrieve_all_bulk;
+    get "GET" "/studies/{study}/series/{series}/instances/{instance}/bulkdata" Read Transferred => bulk::retrieve_all_bulk;
+    get "GET" "/studies/{study}/pixeldata" Read Transferred => bulk::retrieve_pixel_data;
+    get "GET" "/studies/{study}/series/{series}/pixeldata" Read Transferred => bulk::retrieve_pixel_data;
+    get "GET" "/studies/{study}/series/{series}/instances/{instance}/pixeldata" Read Transferred => bulk::retrieve_pixel_data;
     // dicom-service §10
-    get "GET" "/changefeed" Read => changefeed::read_changes;
-    get "GET" "/changefeed/latest" Read => changefeed::read_latest_change;
+    get "GET" "/changefeed" Read Query => changefeed::read_changes;
+    get "GET" "/changefeed/latest" Read Query => changefeed::read_latest_change;
     // dicom-service §11, §12
-    post "POST" "/extendedquerytags" ManageExtendedQueryTags => tags::add_tags;
-    get "GET" "/extendedquerytags" Read => tags::list_tags;
-    get "GET" "/extendedquerytags/{tag}" Read => tags::get_tag;
-    patch "PATCH" "/extendedquerytags/{tag}" ManageExtendedQueryTags => tags::update_tag;
-    delete "DELETE" "/extendedquerytags/{tag}" ManageExtendedQueryTags => tags::delete_tag;
-    get "GET" "/extendedquerytags/{tag}/errors" Read => tags::list_tag_errors;
-    get "GET" "/operations/{id}" Read => tags::get_operation;
+    post "POST" "/extendedquerytags" ManageExtendedQueryTags Configuration => tags::add_tags;
+    get "GET" "/extendedquerytags" Read Other => tags::list_tags;
+    get "GET" "/extendedquerytags/{tag}" Read Other => tags::get_tag;
+    patch "PATCH" "/extendedquerytags/{tag}" ManageExtendedQueryTags Configuration => tags::update_tag;
+    delete "DELETE" "/extendedquerytags/{tag}" ManageExtendedQueryTags Configuration => tags::delete_tag;
+    get "GET" "/extendedquerytags/{tag}/errors" Read Query => tags::list_tag_errors;
+    get "GET" "/operations/{id}" Read Other => tags::get_operation;
+}
+
+impl Route {
+    /// Whether the object is named by parameters (PS3.18 chapter 9) and not by the path.
+    #[must_use]
+    pub fn is_by_uri(&self) -> bool {
+        self.handler == "wado_uri::retrieve_by_uri"
+    }
+}
+
+/// The row of a method and a template that the router matched, root included; a HEAD is answered by the row of its GET.
+#[must_use]
+pub(super) fn find(method: &Method, matched: &str) -> Option<&'static Route> {
+    let method = match method.as_str() {
+        "HEAD" => "GET",
+        other => other,
+    };
+    let below = |root: &str| {
+        matched
+            .strip_prefix(root)
+            .filter(|p| p.is_empty() || p.starts_with('/'))
+    };
+    let path = PROFILES.iter().find_map(|profile| below(profile.root))?;
+    let path = if path.is_empty() { "/" } else { path };
+    ROUTES
+        .iter()
+        .find(|route| route.method == method && route.path == path)
 }
 
 async fn require(State(action): State<Action>, request: Request, next: Next) -> Response {
@@ -117,5 +150,60 @@ async fn require(State(action): State<Action>, request: Request, next: Next) -> 
         Some(caller) if caller.may(action) => next.run(request).await,
         Some(_) => HttpError::forbidden().into_response(),
         None => HttpError::broken("a route without the auth layer").into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_found_by_what_the_router_matched_and_nothing_else_is() {
+        for profile in &PROFILES {
+            for route in ROUTES {
+                let method = Method::from_bytes(route.method.as_bytes()).unwrap();
+                let found = find(&method, &format!("{}{}", profile.root, route.path));
+                assert_eq!(found, Some(route));
+            }
+            assert_eq!(find(&Method::GET, profile.root).unwrap().path, "/");
+        }
+        let head = find(&Method::HEAD, "/v2/studies").unwrap();
+        assert_eq!(head.event, EventKind::Query);
+        for (method, path) in [
+            (Method::PATCH, "/v2/studies"),
+            (Method::GET, "/v2x/studies"),
+            (Method::GET, "/v2/studies/1.2"),
+            (Method::GET, "/metrics"),
+        ] {
+            assert_eq!(find(&method, path), None, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn the_event_of_a_row_is_what_it_does() {
+        let of = |method: &Method, path: &str| find(method, &format!("/v2{path}")).unwrap().event;
+        for (method, path, event) in [
+            (Method::GET, "/studies", EventKind::Query),
+            (Method::GET, "/studies/{study}/series", EventKind::Query),
+            (Method::GET, "/studies/{study}", EventKind::Transferred),
+            (
+                Method::GET,
+                "/studies/{study}/metadata",
+                EventKind::Accessed,
+            ),
+            (Method::POST, "/studies", EventKind::Transferred),
+            (Method::DELETE, "/studies/{study}", EventKind::Deleted),
+            (Method::GET, "/changefeed", EventKind::Query),
+            (Method::POST, "/extendedquerytags", EventKind::Configuration),
+            (
+                Method::DELETE,
+                "/extendedquerytags/{tag}",
+                EventKind::Configuration,
+            ),
+            (Method::GET, "/extendedquerytags", EventKind::Other),
+            (Method::GET, "/operations/{id}", EventKind::Other),
+        ] {
+            assert_eq!(of(&method, path), event, "{method} {path}");
+        }
     }
 }

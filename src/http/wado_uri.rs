@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 
 use super::accept::rank;
+use super::audit::{EventKind, Note};
 use super::error::{HttpError, Slug};
 use super::extract::{Access, QueryPairs};
 use super::links::Links;
@@ -31,15 +32,18 @@ pub(super) async fn retrieve_by_uri(
     access: Access,
     links: Links,
     query: QueryPairs,
+    note: Note,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     if query.first("requesttype").is_none() {
+        note.is(EventKind::Other);
         return Ok(health::welcome().await.into_response());
     }
     let scope = access.may(Action::Read)?;
     let archive = &face.app.archive;
     check(&query)?;
     let name = find(archive, &scope, &query).await?;
+    note.found(&name);
     let named = query
         .first("contenttype")
         .or_else(|| query.first("accept"))
@@ -119,24 +123,30 @@ fn check(query: &QueryPairs) -> Result<(), HttpError> {
     Ok(())
 }
 
+/// Study, series and instance as the parameters name them, in any case; empty ones name nothing.
+pub(super) fn named(query: &QueryPairs) -> [Option<&str>; 3] {
+    let given = |name: &str| query.first(name).map(str::trim).filter(|v| !v.is_empty());
+    ["studyuid", "seriesuid", "objectuid"].map(given)
+}
+
 /// The instance the UIDs name.
 async fn find(
     archive: &Archive,
     scope: &Scope,
     query: &QueryPairs,
 ) -> Result<InstanceName, HttpError> {
-    let given = |name: &str| query.first(name).map(str::trim).filter(|v| !v.is_empty());
+    let [study, series, instance] = named(query);
     let bad = |name: &'static str| {
         move |e: crate::dicom::uid::UidError| HttpError::invalid_query(name, &format!("{e}."))
     };
-    let instance = given("objectuid")
+    let instance = instance
         .ok_or_else(|| HttpError::invalid_query("objectUID", "It must name a SOP Instance UID."))?;
     let instance = InstanceUid::parse(instance).map_err(bad("objectUID"))?;
-    let study = given("studyuid")
+    let study = study
         .map(StudyUid::parse)
         .transpose()
         .map_err(bad("studyUID"))?;
-    let series = given("seriesuid")
+    let series = series
         .map(SeriesUid::parse)
         .transpose()
         .map_err(bad("seriesUID"))?;

@@ -1,20 +1,35 @@
 //! Where audit events go: one thread that appends lines to a file or to standard output.
 //!
-//! Invariant: a line is written whole or the log says that it was lost; a request waits rather than lose its event.
+//! Invariants: a request has the place of its event before it is answered, so no event is lost because there are many;
+//! what could not be written is tried again until it can, and what is lost at last is counted.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
+use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::AuditTarget;
+use super::file::Target;
+use super::gather::Refusals;
+use super::gathered_line;
+use crate::config::{AuditSettings, AuditTarget};
+use crate::meter::{Counter, Exposition, Kind};
 
 /// Most events that stand in line.
 const QUEUE: usize = 4096;
 /// Longest time to wait for the last lines when the server stops.
 const LAST_LINES: Duration = Duration::from_secs(5);
+/// Pause after which a line that could not be written is tried again.
+const RETRY: Duration = Duration::from_millis(250);
+/// Longest wait of a request for the place of its event.
+const PLACE: Duration = Duration::from_secs(5);
+/// Pause between two lines of the log that say that events cannot be written.
+const TELL: Duration = Duration::from_secs(60);
+/// How often gathered refusals are written.
+const GATHER: Duration = Duration::from_secs(1);
 
 /// Why events cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -31,12 +46,58 @@ pub enum AuditError {
     /// The thread cannot be started.
     #[error("the thread that writes audit events cannot be started")]
     Thread(#[source] std::io::Error),
+    /// Events are required, and there is no place for them.
+    #[error("STOWAGE_AUDIT_REQUIRED=on needs STOWAGE_AUDIT: stdout or the path of a file")]
+    Nowhere,
+}
+
+/// Events cannot be written, and no request is to be answered without one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "audit events cannot be written, and STOWAGE_AUDIT_REQUIRED=on refuses requests until they can"
+)]
+pub struct Unwritable;
+
+/// What became of the events so far.
+#[derive(Debug, Default)]
+struct State {
+    written: Counter,
+    lost: Counter,
+    gathered: Counter,
+    failing: AtomicBool,
+}
+
+impl State {
+    fn lose(&self) {
+        self.lost.one();
+    }
 }
 
 /// The way to the written events; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct AuditLog {
-    queue: Option<mpsc::Sender<String>>,
+    inner: Option<Arc<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    queue: mpsc::Sender<String>,
+    state: Arc<State>,
+    refusals: Mutex<Refusals>,
+    required: bool,
+}
+
+/// The place of one event among those to be written.
+#[derive(Debug)]
+pub(super) struct Place {
+    permit: mpsc::OwnedPermit<String>,
+}
+
+impl Place {
+    /// Hands the event on.
+    pub(super) fn write(self, line: String) {
+        drop(self.permit.send(line));
+    }
 }
 
 impl AuditLog {
@@ -44,53 +105,147 @@ impl AuditLog {
     ///
     /// # Errors
     /// [`AuditError`] when events could not be written.
-    pub fn open(target: &AuditTarget) -> Result<(Self, AuditEnd), AuditError> {
-        let file = match target {
+    pub fn open(settings: &AuditSettings) -> Result<(Self, AuditEnd), AuditError> {
+        let target = match &settings.target {
+            AuditTarget::Off if settings.required => return Err(AuditError::Nowhere),
             AuditTarget::Off => return Ok((Self::default(), AuditEnd(None))),
-            AuditTarget::Stdout => None,
+            AuditTarget::Stdout => Target::stdout().map_err(AuditError::Thread)?,
             AuditTarget::File(path) => {
-                let opened = OpenOptions::new().create(true).append(true).open(path);
-                Some(opened.map_err(|source| AuditError::File {
+                Target::file(path, settings.rotate_bytes).map_err(|source| AuditError::File {
                     path: path.clone(),
                     source,
-                })?)
+                })?
             }
         };
         let (queue, lines) = mpsc::channel(QUEUE);
         let (ended, end) = oneshot::channel();
+        let state = Arc::new(State::default());
+        let seen = Arc::clone(&state);
         std::thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || {
-                append(lines, file);
+                append(lines, target, &seen);
                 // Nobody may be waiting.
                 let _ = ended.send(());
             })
             .map_err(AuditError::Thread)?;
-        Ok((Self { queue: Some(queue) }, AuditEnd(Some(end))))
+        let inner = Arc::new(Inner {
+            queue,
+            state,
+            refusals: Mutex::default(),
+            required: settings.required,
+        });
+        tokio::spawn(tell_refusals(Arc::downgrade(&inner)));
+        Ok((Self { inner: Some(inner) }, AuditEnd(Some(end))))
+    }
+
+    /// Whether events that were begun cannot be written now.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        let failing = |inner: &Arc<Inner>| inner.state.failing.load(Ordering::Relaxed);
+        self.inner.as_ref().is_some_and(failing)
     }
 
     /// Whether events are written at all.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        self.queue.is_some()
+        self.inner.is_some()
     }
 
-    /// Puts a line in line, waiting for its place.
-    pub(in crate::http) async fn write(&self, line: String) {
-        if let Some(queue) = &self.queue
-            && queue.send(line).await.is_err()
-        {
-            lost();
+    /// A place for the event of a request; none when there is no audit, or when the event is lost already.
+    ///
+    /// # Errors
+    /// [`Unwritable`] when events are required and cannot be written.
+    pub(super) async fn place(&self) -> Result<Option<Place>, Unwritable> {
+        let Some(inner) = &self.inner else {
+            return Ok(None);
+        };
+        let failing = self.is_failing();
+        if failing && inner.required {
+            inner.state.lose();
+            return Err(Unwritable);
+        }
+        let queue = inner.queue.clone();
+        let permit = if failing {
+            queue.try_reserve_owned().ok()
+        } else {
+            let waited = tokio::time::timeout(PLACE, queue.reserve_owned()).await;
+            waited.ok().and_then(Result::ok)
+        };
+        match permit {
+            Some(permit) => Ok(Some(Place { permit })),
+            None => {
+                inner.state.lose();
+                if inner.required {
+                    Err(Unwritable)
+                } else {
+                    Ok(None)
+                }
+            }
         }
     }
 
-    /// Puts a line in line where nothing may wait.
-    pub(super) fn write_now(&self, line: String) {
-        if let Some(queue) = &self.queue
-            && queue.try_send(line).is_err()
-        {
-            lost();
+    /// Counts a refusal of an address without a token; whether it is told together with others.
+    pub(super) fn gathers(&self, address: Option<IpAddr>) -> bool {
+        let Some(inner) = &self.inner else {
+            return false;
+        };
+        let gathered = inner.refusals().gather(address, OffsetDateTime::now_utc());
+        if gathered {
+            inner.state.gathered.one();
         }
+        gathered
+    }
+
+    /// Writes the counts for `/metrics`.
+    pub(in crate::http) fn write_meters(&self, out: &mut Exposition) {
+        let Some(inner) = &self.inner else { return };
+        let state = &inner.state;
+        out.family(
+            "stowage_audit_events_total",
+            Kind::Counter,
+            "Audit events: written, lost because they could not be written, or refusals told together with others.",
+        );
+        for (outcome, counter) in [
+            ("written", &state.written),
+            ("lost", &state.lost),
+            ("gathered", &state.gathered),
+        ] {
+            out.sample(&[("outcome", outcome)], counter.get());
+        }
+        let help = "Whether audit events cannot be written now.";
+        let failing = u64::from(state.failing.load(Ordering::Relaxed));
+        out.single("stowage_audit_failing", Kind::Gauge, help, failing);
+    }
+}
+
+impl Inner {
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self) {
+        let taken = self.refusals().take();
+        for gathered in &taken {
+            if self.queue.try_send(gathered_line(gathered)).is_err() {
+                self.state.lose();
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
+
+/// Writes what was gathered of each address, once a second.
+async fn tell_refusals(inner: Weak<Inner>) {
+    loop {
+        tokio::time::sleep(GATHER).await;
+        let Some(inner) = inner.upgrade() else { return };
+        inner.tell();
     }
 }
 
@@ -104,39 +259,70 @@ impl AuditEnd {
         if let Some(end) = self.0
             && tokio::time::timeout(LAST_LINES, end).await.is_err()
         {
-            lost();
+            tracing::error!("the last audit events may be lost");
         }
     }
 }
 
-fn append(mut lines: mpsc::Receiver<String>, mut file: Option<File>) {
+fn append(mut lines: mpsc::Receiver<String>, mut target: Target, state: &State) {
+    let mut told: Option<Instant> = None;
     while let Some(line) = lines.blocking_recv() {
-        let written = match &mut file {
-            Some(file) => file.write_all(line.as_bytes()),
-            None => std::io::stdout().write_all(line.as_bytes()),
-        };
-        if let Err(error) = written {
-            tracing::error!(%error, "an audit event could not be written");
+        loop {
+            match target.write(&line) {
+                Ok(()) => {
+                    state.written.one();
+                    if state.failing.swap(false, Ordering::Relaxed) {
+                        tracing::info!(lost = state.lost.get(), "audit events are written again");
+                        told = None;
+                    }
+                    break;
+                }
+                Err(error) => {
+                    state.failing.store(true, Ordering::Relaxed);
+                    if told.is_none_or(|told| told.elapsed() >= TELL) {
+                        told = Some(Instant::now());
+                        let lost = state.lost.get();
+                        tracing::error!(%error, lost, "audit events cannot be written");
+                    }
+                    // Nobody is left who could make room for them.
+                    if lines.is_closed() {
+                        target.skip();
+                        state.lose();
+                        break;
+                    }
+                    std::thread::sleep(RETRY);
+                }
+            }
         }
     }
-}
-
-fn lost() {
-    tracing::error!("an audit event was lost");
+    if state.failing.load(Ordering::Relaxed) {
+        tracing::error!(lost = state.lost.get(), "audit events were lost");
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn settings(target: AuditTarget, required: bool) -> AuditSettings {
+        AuditSettings {
+            target,
+            required,
+            rotate_bytes: None,
+        }
+    }
+
     #[tokio::test]
     async fn lines_are_appended_whole_and_a_file_that_cannot_be_opened_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
         for line in ["one\n", "two\n"] {
-            let (log, end) = AuditLog::open(&AuditTarget::File(path.clone())).unwrap();
-            log.write(line.to_owned()).await;
-            log.write_now(line.to_owned());
+            let file = settings(AuditTarget::File(path.clone()), false);
+            let (log, end) = AuditLog::open(&file).unwrap();
+            for _ in 0..2 {
+                let place = log.place().await.unwrap().unwrap();
+                place.write(line.to_owned());
+            }
             drop(log);
             end.wait().await;
         }
@@ -144,10 +330,44 @@ mod tests {
             std::fs::read_to_string(&path).unwrap(),
             "one\none\ntwo\ntwo\n"
         );
-        let (off, _) = AuditLog::open(&AuditTarget::Off).unwrap();
+        let (off, _) = AuditLog::open(&settings(AuditTarget::Off, false)).unwrap();
         assert!(!off.is_on());
+        assert!(AuditLog::open(&settings(AuditTarget::Off, true)).is_err());
         let nowhere = AuditTarget::File(folder.path().join("no/where"));
-        let error = AuditLog::open(&nowhere).unwrap_err();
+        let error = AuditLog::open(&settings(nowhere, false)).unwrap_err();
         assert!(error.to_string().contains("no/where"));
+    }
+
+    #[tokio::test]
+    async fn refusals_that_were_gathered_are_written_at_the_end_at_the_latest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let file = settings(AuditTarget::File(path.clone()), false);
+        let (log, end) = AuditLog::open(&file).unwrap();
+        let address: IpAddr = "192.0.2.7".parse().unwrap();
+        let gathered = (0..50).filter(|_| log.gathers(Some(address))).count();
+        drop(log);
+        end.wait().await;
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let event: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(event["agent"][0]["network"]["address"], "192.0.2.7");
+        assert!(text.contains(&format!("\"{gathered}\"")), "{text}");
+    }
+
+    #[tokio::test]
+    async fn where_events_are_required_and_cannot_be_written_nobody_is_let_in() {
+        for required in [false, true] {
+            let full = settings(AuditTarget::File("/dev/full".into()), required);
+            let (log, end) = AuditLog::open(&full).unwrap();
+            let first = log.place().await.unwrap().unwrap();
+            first.write("a line\n".to_owned());
+            while !log.is_failing() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(log.place().await.is_err(), required);
+            drop(log);
+            end.wait().await;
+        }
     }
 }
