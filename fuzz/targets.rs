@@ -61,7 +61,6 @@ pub(crate) fn ingest_walk(data: &[u8]) -> u64 {
     let options = WalkOptions {
         limits: WalkLimits {
             elements: 100_000,
-            items: 100_000,
             fragments: 100_000,
             inflated: 4 << 20,
             text: 8 << 20,

@@ -397,7 +397,7 @@ pub struct Limits {
     #[arg(
         long,
         env = "STOWAGE_MAX_PARTS",
-        default_value_t = 1_000_000,
+        default_value_t = 10_000,
         global = true
     )]
     pub max_parts: u64,
@@ -472,6 +472,14 @@ pub struct Limits {
         global = true
     )]
     pub search_seconds: u64,
+    /// Most data elements and sequence items of one instance, together.
+    #[arg(
+        long,
+        env = "STOWAGE_MAX_ELEMENTS",
+        default_value_t = 4_000_000,
+        global = true
+    )]
+    pub max_elements: u64,
     /// Bytes of header values (everything but pixel data) of an instance held while it is walked.
     #[arg(long, env = "STOWAGE_MAX_HEADER_BYTES", default_value_t = 64 << 20, global = true)]
     pub max_header_bytes: usize,

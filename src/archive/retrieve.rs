@@ -362,7 +362,7 @@ impl Archive {
         let planned = self
             .work(move || {
                 let edits = Edits::none(EXPLICIT_LE);
-                let segments = rewrite::plan(&*source, &layout, &edits, WalkLimits::default())?;
+                let segments = rewrite::plan(&*source, &layout, &edits, WalkLimits::of_stored())?;
                 Ok((segments, source))
             })
             .await?;

@@ -16,6 +16,7 @@ pub use crate::dicom::validate::Rules;
 pub fn walk_options(rules: Rules, limits: &Limits) -> WalkOptions<'static> {
     let mut options = WalkOptions::default();
     options.limits.inflated = limits.max_inflated_bytes;
+    options.limits.elements = limits.max_elements;
     options.limits.kept = limits.max_header_bytes as u64;
     if rules == Rules::V2 {
         options.validate = Some(&judge);

@@ -202,7 +202,7 @@ impl Archive {
         let source = self.source(row).await?;
         let layout = row.layout.clone();
         self.work(move || {
-            let segments = rewrite::plan(&*source, &layout, &edits, WalkLimits::default())?;
+            let segments = rewrite::plan(&*source, &layout, &edits, WalkLimits::of_stored())?;
             Ok((segments, source))
         })
         .await

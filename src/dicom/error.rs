@@ -157,10 +157,10 @@ impl fmt::Display for Problem {
 pub enum Limit {
     /// Sequences inside each other.
     Depth,
-    /// Data elements in all.
+    /// Data elements and sequence items together.
     Elements,
-    /// Sequence items in all.
-    Items,
+    /// Frames of the pixel data.
+    Frames,
     /// Fragments of encapsulated values in all.
     Fragments,
     /// Bytes of values looked at.
@@ -179,8 +179,8 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Depth => "sequences inside each other",
-            Self::Elements => "data elements",
-            Self::Items => "sequence items",
+            Self::Elements => "data elements and sequence items",
+            Self::Frames => "frames",
             Self::Fragments => "fragments",
             Self::Kept => "bytes of values other than bulk data",
             Self::Text => "bytes of metadata",

@@ -1,18 +1,25 @@
 //! How much one file may ask of the server.
 //!
-//! Invariant: everything the walk keeps grows with one of these numbers, never with a length the file announces.
+//! Invariant: everything the walk keeps grows with one of these numbers, never with a length the file announces; what was
+//! stored can be read by everything that reads, for both have the same depth.
+
+/// Most sequences inside each other, at ingest and for whoever reads what is stored.
+///
+/// `serde_json` reads 127 levels: the data set, three for each sequence, three for a person name inside the last. Real
+/// files have eight or so.
+pub const DEPTH: usize = 40;
 
 /// Bounds on one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Sequences inside each other.
     pub depth: usize,
-    /// Data elements in all.
+    /// Data elements and sequence items together.
     pub elements: u64,
-    /// Sequence items in all.
-    pub items: u64,
     /// Fragments of encapsulated values in all.
     pub fragments: u64,
+    /// Frames of the pixel data.
+    pub frames: u32,
     /// Bytes of values looked at (bulk data is only skipped).
     pub kept: u64,
     /// Bytes of DICOM JSON.
@@ -25,14 +32,27 @@ pub struct Limits {
     pub inflated: u64,
 }
 
-impl Default for Limits {
-    /// Room for a slide of 200,000 sparse tiles, whose functional groups are the largest headers there are.
-    fn default() -> Self {
+impl Limits {
+    /// For files that are stored already, under whatever limits there were then; nothing is kept of their elements.
+    #[must_use]
+    pub fn of_stored() -> Self {
         Self {
             depth: 64,
-            elements: 8 << 20,
-            items: 4 << 20,
+            elements: u64::MAX,
+            ..Self::default()
+        }
+    }
+}
+
+impl Default for Limits {
+    /// Room for a slide of 200,000 sparse tiles, whose functional groups are the largest headers there are: 14 elements
+    /// and items for each tile.
+    fn default() -> Self {
+        Self {
+            depth: DEPTH,
+            elements: 4_000_000,
             fragments: 4 << 20,
+            frames: 10_000_000,
             kept: 64 << 20,
             text: 256 << 20,
             bulk: 64 << 10,

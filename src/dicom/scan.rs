@@ -87,8 +87,8 @@ pub(crate) struct Scanner<'a> {
     end: u64,
     stack: Vec<Level>,
     depth: usize,
-    elements: u64,
-    items: u64,
+    /// Elements and items.
+    structure: u64,
     fragments: u64,
     /// Largest top-level tag so far: bytes behind pixel data that go back to lower tags are no elements.
     highest: Tag,
@@ -121,8 +121,7 @@ impl<'a> Scanner<'a> {
             end,
             stack: vec![root],
             depth: 0,
-            elements: 0,
-            items: 0,
+            structure: 0,
             fragments: 0,
             highest: Tag(0, 0),
             nonzero: None,
@@ -204,10 +203,7 @@ impl<'a> Scanner<'a> {
             }
             return Err(self.past(tag, value_end));
         }
-        self.elements = self.elements.saturating_add(1);
-        if self.elements > self.limits.elements {
-            return Err(self.over(tag, Limit::Elements, self.limits.elements));
-        }
+        self.count(tag)?;
         if (tag.1 == 0 || matches!(tag.0, 0x0000 | 0x0002)) && length != UNDEFINED {
             // Group lengths, and strays of the command and meta groups.
             self.position = value_end;
@@ -411,10 +407,7 @@ impl<'a> Scanner<'a> {
                 Problem::NotAnItem,
             ));
         }
-        self.items = self.items.saturating_add(1);
-        if self.items > self.limits.items {
-            return Err(self.over(tag, Limit::Items, self.limits.items));
-        }
+        self.count(tag)?;
         let value_at = self.position.saturating_add(8);
         let defined = header.length != UNDEFINED;
         let item_end = value_at.saturating_add(u64::from(header.length));
@@ -599,7 +592,7 @@ impl<'a> Scanner<'a> {
             return Ok(false);
         }
         let saved = (self.position, std::mem::take(&mut self.stack), self.depth);
-        let counters = (self.elements, self.items, self.fragments);
+        let counters = (self.structure, self.fragments);
         self.trial = true;
         let tag = Tag(0, 0);
         let kind = Kind::Sequence { tag, sniff: true };
@@ -619,8 +612,17 @@ impl<'a> Scanner<'a> {
         }
         self.trial = false;
         (self.position, self.stack, self.depth) = saved;
-        (self.elements, self.items, self.fragments) = counters;
+        (self.structure, self.fragments) = counters;
         Ok(good)
+    }
+
+    /// Counts an element or item.
+    fn count(&mut self, tag: Tag) -> Result<(), WalkError> {
+        self.structure = self.structure.saturating_add(1);
+        if self.structure > self.limits.elements {
+            return Err(self.over(tag, Limit::Elements, self.limits.elements));
+        }
+        Ok(())
     }
 
     fn past(&self, tag: Tag, value_end: u64) -> WalkError {

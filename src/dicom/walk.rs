@@ -433,6 +433,12 @@ impl<'a, 'o> Walker<'a, 'o> {
             {
                 self.creators.pop();
             }
+            // A block that is reserved again and again has one owner, the last.
+            let mut here = self.creators.iter().rev().take_while(|c| c.depth == depth);
+            if let Some(before) = here.position(|c| c.block == tag.1) {
+                let at = self.creators.len().saturating_sub(before.saturating_add(1));
+                self.creators.remove(at);
+            }
             self.creators.push(Creator {
                 depth,
                 group: tag.0,

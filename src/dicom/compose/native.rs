@@ -7,9 +7,10 @@ use quick_xml::{Reader, XmlVersion};
 use serde_json::{Map, Value};
 
 use super::ComposeError;
+use crate::dicom::limits;
 
-/// Most elements open at a time; a sequence within an item takes three.
-const DEPTH: usize = 400;
+/// Most elements open at a time: the model, attribute and item of each sequence, what is in the last one.
+const DEPTH: usize = 2 * limits::DEPTH + 8;
 
 /// What is being read, innermost last.
 enum Open {

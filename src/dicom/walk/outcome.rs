@@ -6,7 +6,7 @@ use dicom_core::Tag;
 
 use super::pixels::{is_native, is_video};
 use super::{Origin, Walker, finding};
-use crate::dicom::error::WalkError;
+use crate::dicom::error::{Limit, WalkError};
 use crate::dicom::frames::FrameTable;
 use crate::dicom::header::{self, Recognized};
 use crate::dicom::instance::{Finding, Instance, Layout, PixelElement};
@@ -70,6 +70,12 @@ impl Walker<'_, '_> {
             }
             (None, _, _) => FrameTable::none(),
         };
+        if frames.count() > self.options.limits.frames {
+            let allowed = self.options.limits.frames.into();
+            let tag = Tag(0x0028, 0x0008);
+            let error = WalkError::limit(Some(tag), position, Limit::Frames, allowed);
+            return Err(error.with_identifiers(&self.identifiers));
+        }
         Ok(Instance {
             name,
             sop_class,

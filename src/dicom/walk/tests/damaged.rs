@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dicom::error::Problem;
+use crate::dicom::limits::DEPTH;
 
 fn problem(bytes: &[u8]) -> Problem {
     match try_walk(bytes).unwrap_err() {
@@ -224,11 +225,13 @@ fn nesting_has_a_floor_and_no_recursion() {
             Limit::Depth
         );
         assert_eq!(
-            limit(&nested(65, true), &WalkOptions::default()),
+            limit(&nested(DEPTH + 1, true), &WalkOptions::default()),
             Limit::Depth
         );
-        let deep = try_walk(&nested(64, true)).unwrap();
-        assert!(deep.metadata.text.matches("00400275").count() == 64);
+        let deep = try_walk(&nested(DEPTH, true)).unwrap();
+        assert!(deep.metadata.text.matches("00400275").count() == DEPTH);
+        // What is stored can be read with the limits of serde_json.
+        serde_json::from_str::<Value>(&deep.metadata.text).unwrap();
     }
 }
 
@@ -247,7 +250,7 @@ fn sequences_inside_unknown_values_cannot_go_deeper() {
     }
     let data = DataSet::instance().bytes(Tag(0x0040, 0x0275), VR::UN, value);
     let instance = walked(&data.file(Syntax::ExplicitLittle));
-    assert!(instance.metadata.text.matches("\"SQ\"").count() <= 64);
+    assert!(instance.metadata.text.matches("\"SQ\"").count() <= DEPTH);
 }
 
 #[test]
@@ -260,8 +263,9 @@ fn items_elements_and_fragments_are_counted() {
     let million = vec![DataSet::new(); 1_000_000];
     let data = DataSet::instance().items(Tag(0x0040, 0x0275), Lengths::Defined, million);
     let built = data.file(Syntax::ExplicitLittle);
-    let few = options(|limits| limits.items = 999_999);
-    assert_eq!(limit(&built.bytes, &few), Limit::Items);
+    // The items, the sequence, the elements of group 0008 and the two other UIDs.
+    let few = options(|limits| limits.elements = 999_999);
+    assert_eq!(limit(&built.bytes, &few), Limit::Elements);
     let instance = walked(&built);
     assert!(instance.metadata.text.len() < 4_000_000);
     assert_eq!(
@@ -442,4 +446,56 @@ proptest! {
         bytes.splice(to..to, piece);
         check(&bytes);
     }
+}
+
+#[test]
+fn a_frame_for_each_bit_is_too_many() {
+    let image = |frames: u32| {
+        let bytes = usize::try_from(frames.div_ceil(8)).unwrap();
+        let data =
+            DataSet::image(1, 1, 1, frames).bytes(PIXELS, VR::OB, vec![0; bytes + bytes % 2]);
+        data.file(Syntax::ExplicitLittle).bytes
+    };
+    let most = Limits::default().frames;
+    assert_eq!(
+        limit(&image(most + 1), &WalkOptions::default()),
+        Limit::Frames
+    );
+    assert_eq!(try_walk(&image(most)).unwrap().frames.count(), most);
+    // What is only said takes no memory, and the bytes decide.
+    let said = DataSet::image(8, 8, 8, i32::MAX.unsigned_abs()).bytes(PIXELS, VR::OW, vec![0; 64]);
+    assert_eq!(walked(&said.file(Syntax::ExplicitLittle)).frames.count(), 1);
+}
+
+#[test]
+fn a_block_reserved_again_and_again_has_one_owner() {
+    let mut data = DataSet::instance().file(Syntax::ExplicitLittle);
+    let element = |element: u16, value: &[u8; 2]| {
+        let mut bytes = [9, 0].to_vec();
+        bytes.extend(element.to_le_bytes());
+        bytes.extend(b"LO\x02\0");
+        bytes.extend(value);
+        bytes
+    };
+    for _ in 0..100_000 {
+        data.bytes.extend(element(0x0010, b"A "));
+    }
+    data.bytes.extend(element(0x0010, b"B "));
+    for _ in 0..100_000 {
+        data.bytes.extend(element(0x1101, b"x "));
+    }
+    data.bytes.extend(element(0x1001, b"x "));
+    let seen = std::cell::RefCell::new(Vec::new());
+    let validate = |header: &Header<'_>, _: &[String], _: &[u8]| {
+        if header.tag == Tag(0x0009, 0x1001) {
+            seen.borrow_mut().push(header.creator.map(str::to_owned));
+        }
+        None
+    };
+    let options = WalkOptions {
+        validate: Some(&validate),
+        ..WalkOptions::default()
+    };
+    walk(&data.bytes, &options).unwrap();
+    assert_eq!(seen.into_inner(), [Some("B".to_owned())]);
 }
