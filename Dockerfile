@@ -33,6 +33,7 @@ COPY --from=build /build/target/release/stowage /usr/local/bin/stowage
 USER stowage
 WORKDIR /var/lib/stowage
 # All interfaces, for a container is reached from outside. Access control must then be said: STOWAGE_AUTH=jwt, or =off.
+# With =off, set STOWAGE_PUBLIC_URL to the address that clients use: other names are then refused, and with them pages of strangers.
 ENV STOWAGE_LISTEN=0.0.0.0:8080 \
     STOWAGE_DATA_DIR=/var/lib/stowage
 VOLUME /var/lib/stowage

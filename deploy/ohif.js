@@ -1,4 +1,6 @@
 // The viewer of compose.cluster.yaml: it is served from the same origin as Stowage, so no CORS is needed.
+// Served from elsewhere, write the address of Stowage in place of window.location.origin, and set STOWAGE_CORS_ORIGINS there
+// to the origin of the viewer (not needed for a viewer at localhost while Stowage runs on the same machine).
 window.config = {
   routerBasename: '/',
   extensions: [],

@@ -345,9 +345,9 @@ pub struct HttpConfig {
         global = true
     )]
     pub trusted_proxies: Vec<String>,
-    /// Origins that browsers may call from, comma separated; `*` = any (without credentials), `none` = no CORS at all.
-    #[arg(long, env = "STOWAGE_CORS_ORIGINS", default_value = "*", global = true)]
-    pub cors_origins: String,
+    /// Origins that browsers may call from, comma separated; `*` = any (without credentials), `none` = no CORS at all; when absent, any with access control, and pages of this machine and of the public URL without it.
+    #[arg(long, env = "STOWAGE_CORS_ORIGINS", global = true)]
+    pub cors_origins: Option<String>,
     /// Who may read the counts at `/metrics`.
     #[arg(long, env = "STOWAGE_METRICS", value_enum, default_value_t = MetricsAccess::Token, global = true)]
     pub metrics: MetricsAccess,

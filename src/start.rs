@@ -16,7 +16,7 @@ use crate::config::{AuthMode, Config, MoveIndexArgs, TokenArgs};
 use crate::http;
 use crate::http::audit::AuditLog;
 use crate::http::layers::{CorsConfig, Origins};
-use crate::http::links::{LinksConfig, Network, PublicUrl, Scheme};
+use crate::http::links::{Hosts, LinksConfig, Network, PublicUrl, Scheme, origin_of};
 use crate::http::serve::{Patience, Stopped};
 use crate::http::tls::{Tls, TlsFiles};
 use crate::index::{self, IndexError, IndexOptions, Moved, Transfer};
@@ -163,12 +163,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     })?;
     let address = listener.local_addr().map_err(StartError::Serve)?;
     let links = links_config(&config, address)?;
-    let origins = config.http.cors_origins.parse::<Origins>();
-    let origins = origins.map_err(|e| StartError::Config(format!("STOWAGE_CORS_ORIGINS: {e}")))?;
-    let cors = CorsConfig {
-        origins,
-        ..CorsConfig::default()
-    };
+    let cors = browsers(&config, mode, links.public_url.as_ref())?;
     let authenticator = AuthConfig::of_settings(&config.access)
         .and_then(|access| Authenticator::new(&access, mode));
     let authenticator = authenticator.map_err(|e| StartError::Config(chain(&e)))?;
@@ -272,6 +267,40 @@ fn open_tls(config: &Config) -> Result<Option<Arc<Tls>>, StartError> {
     let opened = opened.transpose();
     let tls = opened.map_err(|e| StartError::Config(format!("STOWAGE_TLS_*: {}", chain(&e))))?;
     Ok(tls.map(Arc::new))
+}
+
+/// Which pages and names are answered, as configured: without access control, as little as works on this machine alone.
+fn browsers(
+    config: &Config,
+    mode: AuthMode,
+    public: Option<&PublicUrl>,
+) -> Result<CorsConfig, StartError> {
+    let tokens = mode != AuthMode::Off;
+    let named = config.http.cors_origins.as_deref();
+    let named = named.map(str::parse::<Origins>).transpose();
+    let named = named.map_err(|e| StartError::Config(format!("STOWAGE_CORS_ORIGINS: {e}")))?;
+    let networked = !config.listen.ip().is_loopback();
+    // Where every page may call, a name keeps nobody out; and who listens for others, without access control and without
+    // a public URL, has said that whoever gets here may come in.
+    let any_name = tokens || named == Some(Origins::Any) || (networked && public.is_none());
+    let hosts = if any_name {
+        Hosts::Any
+    } else {
+        Hosts::local(networked, public)
+    };
+    let origins = match named {
+        Some(origins) => origins,
+        None if tokens => Origins::Any,
+        None => Origins::Local {
+            public: public.map(origin_of),
+        },
+    };
+    Ok(CorsConfig {
+        origins,
+        hosts,
+        tokens,
+        ..CorsConfig::default()
+    })
 }
 
 /// Where links point, as configured.

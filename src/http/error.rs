@@ -101,6 +101,8 @@ slugs! {
     UnsupportedMediaType, "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The Content-Type is not supported here.";
     /// The byte range lies outside the representation.
     RangeNotSatisfiable, "range-not-satisfiable", RANGE_NOT_SATISFIABLE, "The byte range lies outside the resource.";
+    /// The request names another server.
+    MisdirectedRequest, "misdirected-request", MISDIRECTED_REQUEST, "The request is meant for another server.";
     /// The client asks too often.
     TooManyRequests, "too-many-requests", TOO_MANY_REQUESTS, "Too many requests.";
     /// Something failed inside.

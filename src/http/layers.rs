@@ -6,6 +6,7 @@
 mod admission;
 mod cors;
 mod heeded;
+mod hosts;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use crate::trace;
 
 pub use admission::{Admission, admit};
 pub use cors::{CorsConfig, Origins, OriginsError, cors};
+pub use hosts::hosts;
 
 /// Smallest body worth compressing, in bytes.
 pub(super) const MIN_COMPRESSED: u64 = 1024;

@@ -4,6 +4,7 @@
 //! scheme, host, port and path prefix are checked character by character before they reach a URL, so nothing a client
 //! or proxy writes can end a header line, a JSON string or an attribute.
 
+mod hosts;
 mod proxies;
 
 use std::fmt::Write as _;
@@ -16,6 +17,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 
+pub use hosts::{HostProblem, Hosts, is_local_origin, is_own_origin, origin_of};
 pub use proxies::{Network, NetworkError};
 
 /// Longest host, port included.

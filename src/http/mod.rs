@@ -134,12 +134,14 @@ pub fn router(
             .layer(layers::api_versions());
         router = router.nest(profile.root, service);
     }
+    let cors = Arc::new(cors);
     let around = ServiceBuilder::new()
         .layer(from_fn(layers::request_id))
         .layer(from_fn_with_state(requests, metrics::measure))
         .layer(layers::nosniff())
         .layer(from_fn_with_state(scheme, layers::protect))
-        .layer(from_fn_with_state(Arc::new(cors), layers::cors))
+        .layer(from_fn_with_state(cors.clone(), layers::hosts))
+        .layer(from_fn_with_state(cors, layers::cors))
         .layer(layers::vary_accept())
         .layer(CatchPanicLayer::custom(panicked))
         .layer(layers::compression());

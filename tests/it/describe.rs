@@ -44,7 +44,7 @@ fn options_on_a_root_tells_the_capabilities_in_xml_and_json() {
 
 #[test]
 fn a_preflight_of_a_root_is_answered_as_one_and_not_with_capabilities() {
-    let server = Server::start(None);
+    let server = Server::with(&[("STOWAGE_CORS_ORIGINS", "https://viewer.example")]);
     let answer = server
         .request("OPTIONS", "/dicom-web")
         .header("Origin", "https://viewer.example")

@@ -11,7 +11,12 @@ const ROOTS: [&str; 3] = ["/dicom-web", "/v1", "/v2"];
 
 /// A server with one instance.
 fn server_with(name: &Name) -> Server {
-    let server = Server::start(None);
+    server_set(&[], name)
+}
+
+/// A server with settings and one instance.
+fn server_set(settings: &[(&str, &str)], name: &Name) -> Server {
+    let server = Server::with(settings);
     server.store("/v2", [&name.small()]).expect(200);
     server
 }
@@ -188,7 +193,7 @@ fn only_text_is_compressed_and_only_when_asked_for() {
 #[test]
 fn a_preflight_is_answered_for_every_url() {
     let name = Name::new(903, 1, 1);
-    let server = server_with(&name);
+    let server = server_set(&[("STOWAGE_CORS_ORIGINS", "*")], &name);
     for root in ROOTS {
         for path in [
             "/studies",
@@ -226,7 +231,7 @@ fn a_preflight_is_answered_for_every_url() {
 #[test]
 fn scripts_may_read_answers_and_errors() {
     let name = Name::new(904, 1, 1);
-    let server = server_with(&name);
+    let server = server_set(&[("STOWAGE_CORS_ORIGINS", "*")], &name);
     let ask = |method: &str, target: &str| {
         server
             .request(method, target)
@@ -293,7 +298,9 @@ fn origins_can_be_restricted() {
 #[test]
 fn links_follow_the_request_or_the_configuration() {
     let name = Name::new(905, 1, 1);
-    let server = server_with(&name);
+    // A server for others answers to every name.
+    let public = [("STOWAGE_LISTEN", "0.0.0.0:0"), ("STOWAGE_AUTH", "off")];
+    let server = server_set(&public, &name);
     let url = |server: &Server, host: Option<&str>| {
         let mut request = server.request("GET", "/dicom-web/studies").accept("*/*");
         if let Some(host) = host {

@@ -1,5 +1,6 @@
 //! CORS: which web pages may call, and what their scripts may read.
 //!
+//! Without access control a page of somebody else is not only kept from reading: what it asks for is not done.
 //! An own layer because tower-http's answers every OPTIONS itself, and `OPTIONS /` is a DICOM transaction (PS3.18 §8.9).
 //! Invariant: a preflight never reaches authentication or a handler, and an origin is echoed only when it is allowed.
 
@@ -9,13 +10,16 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
     ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+use crate::http::error::{HttpError, Slug};
+use crate::http::links::{Hosts, is_local_origin, is_own_origin};
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 const EXPOSED: &str = "Accept-Ranges, Content-Range, Content-Location, Content-Encoding, Location, ETag, Link, Retry-After, \
@@ -37,6 +41,24 @@ pub enum Origins {
     Any,
     /// These, with cookies if they like: `https://viewer.example.org`, in lower case.
     Only(Vec<String>),
+    /// Pages of this machine and of the public URL: the default without access control.
+    Local {
+        /// Origin of the public URL.
+        public: Option<String>,
+    },
+}
+
+impl Origins {
+    /// Whether a page may read answers.
+    fn allows(&self, origin: &str) -> bool {
+        let origin = origin.to_ascii_lowercase();
+        match self {
+            Self::None => false,
+            Self::Any => true,
+            Self::Only(list) => list.contains(&origin),
+            Self::Local { public } => public.as_ref() == Some(&origin) || is_local_origin(&origin),
+        }
+    }
 }
 
 /// The text is not a list of origins.
@@ -84,6 +106,10 @@ impl FromStr for Origins {
 pub struct CorsConfig {
     /// Which pages may call.
     pub origins: Origins,
+    /// Names that the server answers to.
+    pub hosts: Hosts,
+    /// Whether tokens protect, so that nothing but reading of answers must be kept from pages of others.
+    pub tokens: bool,
     /// How long a browser may remember a preflight, in seconds; it asks once per URL otherwise.
     pub max_age: u32,
 }
@@ -92,6 +118,8 @@ impl Default for CorsConfig {
     fn default() -> Self {
         Self {
             origins: Origins::Any,
+            hosts: Hosts::Any,
+            tokens: true,
             max_age: 3600,
         }
     }
@@ -103,12 +131,33 @@ impl CorsConfig {
         match &self.origins {
             Origins::None => None,
             Origins::Any => Some(HeaderValue::from_static("*")),
-            Origins::Only(list) => {
+            Origins::Only(_) | Origins::Local { .. } => {
                 let origin = origin?;
-                let text = origin.to_str().ok()?.to_ascii_lowercase();
-                list.contains(&text).then(|| origin.clone())
+                let allows = self.origins.allows(origin.to_str().ok()?);
+                allows.then(|| origin.clone())
             }
         }
+    }
+
+    /// Whether a request comes from a page that may not have it done. Only browsers say where a request comes from.
+    fn refuses(&self, request: &Request) -> bool {
+        let Some(origin) = request.headers().get(ORIGIN) else {
+            return false;
+        };
+        let origin = origin.to_str().unwrap_or_default();
+        let reads = matches!(
+            *request.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS
+        );
+        let concerns = match &self.origins {
+            Origins::Any => false,
+            Origins::Local { .. } => true,
+            Origins::None | Origins::Only(_) => !reads,
+        };
+        !self.tokens
+            && concerns
+            && !self.origins.allows(origin)
+            && !is_own_origin(origin, request.uri(), request.headers())
     }
 
     fn common(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
@@ -118,7 +167,7 @@ impl CorsConfig {
         headers.append(VARY, HeaderValue::from_static(VARIES));
         if let Some(origin) = self.allowed(origin) {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            if matches!(self.origins, Origins::Only(_)) {
+            if matches!(self.origins, Origins::Only(_) | Origins::Local { .. }) {
                 headers.insert(
                     ACCESS_CONTROL_ALLOW_CREDENTIALS,
                     HeaderValue::from_static("true"),
@@ -139,12 +188,25 @@ pub async fn cors(State(config): State<Arc<CorsConfig>>, request: Request, next:
     if preflight {
         return answer_preflight(&config, request.headers(), origin.as_ref());
     }
-    let mut response = next.run(request).await;
+    let mut response = if config.refuses(&request) {
+        let detail = "Access control is off, so pages of this machine only are answered; name the origin of this page in \
+                      STOWAGE_CORS_ORIGINS, or switch access control on.";
+        HttpError::new(Slug::Forbidden, detail).into_response()
+    } else {
+        next.run(request).await
+    };
     let headers = response.headers_mut();
     config.common(headers, origin.as_ref());
-    if config.origins != Origins::None {
-        // A viewer that isolates itself could not show a rendered image otherwise.
-        headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+    // A viewer that isolates itself could not show a rendered image otherwise.
+    let policy = match config.origins {
+        Origins::None => None,
+        Origins::Local { .. } if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) => {
+            Some("same-site")
+        }
+        _ => Some("cross-origin"),
+    };
+    if let Some(policy) = policy {
+        headers.insert(RESOURCE_POLICY, HeaderValue::from_static(policy));
     }
     if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
         headers.insert(

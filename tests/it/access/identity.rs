@@ -181,6 +181,7 @@ async fn rotate(issuer: &Issuer, old: &Signer, new: &Signer) {
         let router = Arc::clone(&router);
         async move {
             let request = Request::get("/dicom-web/studies")
+                .header("Host", "localhost")
                 .header("Authorization", format!("Bearer {token}"))
                 .body(Body::empty())
                 .unwrap();

@@ -307,12 +307,12 @@ fn what_is_not_http_is_refused() {
         ("no method", b" / HTTP/1.1\r\n\r\n".to_vec()),
         ("a method of 10,000 letters", [&b"G".repeat(10_000), b" / HTTP/1.1\r\n\r\n".as_slice()].concat()),
         ("a header without a colon", b"GET / HTTP/1.1\r\nHost x\r\n\r\n".to_vec()),
-        ("a header with NUL", b"GET / HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n".to_vec()),
-        ("a folded header", b"GET / HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\n\r\n".to_vec()),
-        ("two lengths", b"POST /v2/studies HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef".to_vec()),
-        ("a length below zero", b"POST /v2/studies HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n".to_vec()),
-        ("a length of 2^64", b"POST /v2/studies HTTP/1.1\r\nHost: x\r\nContent-Length: 18446744073709551616\r\n\r\n".to_vec()),
-        ("a strange coding", b"POST /v2/studies HTTP/1.1\r\nHost: x\r\nContent-Type: application/dicom\r\nTransfer-Encoding: gzip\r\n\r\nabc".to_vec()),
+        ("a header with NUL", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: a\0b\r\n\r\n".to_vec()),
+        ("a folded header", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: a\r\n b\r\n\r\n".to_vec()),
+        ("two lengths", b"POST /v2/studies HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef".to_vec()),
+        ("a length below zero", b"POST /v2/studies HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n".to_vec()),
+        ("a length of 2^64", b"POST /v2/studies HTTP/1.1\r\nHost: localhost\r\nContent-Length: 18446744073709551616\r\n\r\n".to_vec()),
+        ("a strange coding", b"POST /v2/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/dicom\r\nTransfer-Encoding: gzip\r\n\r\nabc".to_vec()),
         ("garbage behind the preface of HTTP/2", garbage),
     ];
     for (what, bytes) in requests {
@@ -323,7 +323,8 @@ fn what_is_not_http_is_refused() {
 
 #[test]
 fn other_forms_of_the_target_are_understood_or_refused() {
-    let server = Server::start(None);
+    // A server for others, for one that is for its own machine answers to no other name.
+    let server = Server::with(&[("STOWAGE_LISTEN", "0.0.0.0:0"), ("STOWAGE_AUTH", "off")]);
     let mut siege = Siege::new(&server);
     let ask = |line: &str| {
         let text = format!(
@@ -367,9 +368,9 @@ fn requests_that_stop_half_way_hold_nobody_up() {
     let heads = [
         String::new(),
         "GET".to_owned(),
-        "GET /v2/studies HTTP/1.1\r\nHost: x\r\n".to_owned(),
-        "POST /v2/studies HTTP/1.1\r\nHost: x\r\nContent-Type: application/dicom\r\nContent-Length: 1000\r\n\r\nabc".to_owned(),
-        format!("POST /v2/studies HTTP/1.1\r\nHost: x\r\nContent-Type: {}\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n--", crate::support::multipart::content_type()),
+        "GET /v2/studies HTTP/1.1\r\nHost: localhost\r\n".to_owned(),
+        "POST /v2/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/dicom\r\nContent-Length: 1000\r\n\r\nabc".to_owned(),
+        format!("POST /v2/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: {}\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n--", crate::support::multipart::content_type()),
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
     ];
     let open: Vec<TcpStream> = (0..200)
@@ -398,7 +399,7 @@ fn a_head_that_never_ends_is_given_up() {
     let server = Server::with(&[("STOWAGE_HEAD_SECONDS", "1")]);
     for head in [
         "",
-        "GET /v2/studies HTTP/1.1\r\nHost: x\r\n",
+        "GET /v2/studies HTTP/1.1\r\nHost: localhost\r\n",
         "PRI * HTTP/2.0\r\n",
     ] {
         let mut stream = connect(server.address()).expect("the server listens");
@@ -428,8 +429,8 @@ fn two_requests_in_one_are_never_mixed_up() {
     let server = Server::start(None);
     let siege = Siege::new(&server);
     // Both lengths: the chunked one counts and the connection ends, or the request is refused (RFC 9112 §6.1).
-    let smuggled = "POST /v2/studies HTTP/1.1\r\nHost: x\r\nContent-Type: application/dicom\r\nContent-Length: 6\r\n\
-                    Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
+    let smuggled = "POST /v2/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/dicom\r\nContent-Length: 6\r\n\
+                    Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut stream = connect(server.address()).expect("the server listens");
     stream
         .write_all(smuggled.as_bytes())
@@ -442,14 +443,14 @@ fn two_requests_in_one_are_never_mixed_up() {
     assert!(text.starts_with("HTTP/1.1 "), "{text}");
     // What was refused leaves the rest of its body unread: nothing of it may become a request.
     let unread = format!(
-        "POST /v2/studies HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {}\r\n\r\n",
+        "POST /v2/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: {}\r\n\r\n",
         1 << 20
     );
     let mut stream = connect(server.address()).expect("the server listens");
     stream
         .write_all(unread.as_bytes())
         .expect("the server reads");
-    let body = "DELETE /v2/studies/1.2.3.9999 HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+    let body = "DELETE /v2/studies/1.2.3.9999 HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
     let _ = stream.write_all(body.as_bytes());
     let mut text = String::new();
     let _ = stream.take(1 << 20).read_to_string(&mut text);
