@@ -502,6 +502,9 @@ pub struct Limits {
         global = true
     )]
     pub metadata_cache_bytes: u64,
+    /// Longest side of a picture that is scaled to a viewport, in pixels; a larger viewport is answered 400.
+    #[arg(long, env = "STOWAGE_MAX_VIEWPORT", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=8192), global = true)]
+    pub max_viewport: u32,
     /// Largest decoded frame, in bytes.
     #[arg(long, env = "STOWAGE_MAX_FRAME_BYTES", default_value_t = 512 << 20, global = true)]
     pub max_frame_bytes: usize,

@@ -68,7 +68,7 @@ impl Archive {
             }
             Plan::Native => {
                 let samples = self.samples(instance, number).await?;
-                Ok(Content::whole(Bytes::copy_from_slice(&samples.data)))
+                Ok(Content::whole(samples.into_bytes()))
             }
             Plan::Encode(uid) => Ok(Content::whole(self.encoded(instance, number, uid).await?.0)),
         }
@@ -151,7 +151,7 @@ impl Archive {
             let (archive, instance) = (archive.clone(), instance.clone());
             async move {
                 let samples = archive.samples(&instance, number).await?;
-                Ok(Bytes::copy_from_slice(&samples.data))
+                Ok(samples.into_bytes())
             }
         };
         let chunks = stream::iter(1..=frames).then(frame).boxed();

@@ -9,6 +9,7 @@ pub mod error;
 pub mod feed;
 pub mod fields;
 pub mod frames;
+mod held;
 pub mod import;
 pub mod lanes;
 mod meters;
@@ -22,6 +23,7 @@ pub mod rules;
 pub mod scrub;
 pub mod search;
 pub mod store;
+pub mod subject;
 pub mod sweep;
 pub mod tags;
 pub mod transcode;
@@ -119,11 +121,12 @@ impl Archive {
         limits.frame_cache_bytes = limits.frame_cache_bytes.min(share);
         limits.metadata_cache_bytes = limits.metadata_cache_bytes.min(share);
         let opened = opened::MOST.min(share);
-        let cached = limits.frame_cache_bytes + limits.metadata_cache_bytes + opened;
+        // Frames are not counted here: each has its own reservation, in the cache too.
+        let cached = limits.metadata_cache_bytes + opened;
         let mut caches = budget.nothing(Purpose::Caches);
         let cached = usize::try_from(cached).unwrap_or(usize::MAX);
         if let Err(error) = caches.try_grow_to(cached) {
-            unreachable!("three eighths of the budget are free at the start: {error}");
+            unreachable!("a quarter of the budget are free at the start: {error}");
         }
         let spool = blobs.clone();
         // The name goes with the spool file; the open handle keeps the bytes until the last read.

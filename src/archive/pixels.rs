@@ -8,24 +8,55 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moka::future::Cache;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::Archive;
 use super::error::{ArchiveError, Result};
 use super::frames::collect;
+use super::held::held;
 use super::retrieve::OpenInstance;
 use crate::config::Limits;
 use crate::dicom::codec::{self, ByteOrder, CodecError, EncodeOptions, FrameShape, Photometric};
 use crate::dicom::instance::{PixelDescription, PixelElement};
-use crate::dicom::media::{self, Codecs, syntax};
+use crate::dicom::media::{self, Codecs};
+use crate::dicom::render::Format;
+use crate::memory::{Purpose, Reservation};
 use crate::meter::Counter;
 use crate::trace::Stage;
 
 /// How long a made frame is kept after it was last asked for.
 const IDLE: Duration = Duration::from_secs(120);
 
-/// A frame as samples: little endian, interleaved, described by its shape.
-pub type Samples = codec::Frame;
+/// A frame as samples: little endian, interleaved, described by its shape; with the memory it takes.
+#[derive(Debug)]
+pub struct Samples {
+    frame: codec::Frame,
+    _memory: Reservation,
+}
+
+impl std::ops::Deref for Samples {
+    type Target = codec::Frame;
+
+    fn deref(&self) -> &codec::Frame {
+        &self.frame
+    }
+}
+
+impl Samples {
+    /// The bytes, which keep the samples.
+    #[must_use]
+    pub fn into_bytes(self: Arc<Self>) -> Bytes {
+        Bytes::from_owner(Owned(self))
+    }
+}
+
+struct Owned(Arc<Samples>);
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.data
+    }
+}
 
 /// What was made of a frame.
 #[derive(Debug, Clone)]
@@ -61,8 +92,30 @@ pub struct MadeKey {
     pub watermark: i64,
     /// The frame, from 1.
     pub frame: u32,
-    /// What was made: a transfer syntax, or the parameters of a picture in text.
-    pub what: String,
+    /// What was made.
+    pub what: What,
+}
+
+/// What is made of a frame.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum What {
+    /// Samples.
+    Samples,
+    /// A codestream in this transfer syntax.
+    Encoded(String),
+    /// A picture.
+    Picture(PictureKey),
+}
+
+/// Names a picture of a frame: by what was asked for, not by how it was spelled.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PictureKey {
+    /// As what it is sent.
+    pub format: Format,
+    /// The parameters as they were understood.
+    pub request: String,
+    /// The stored version of the presentation state.
+    pub state: Option<i64>,
 }
 
 /// Makes frames, bounded, and keeps those asked for lately.
@@ -70,8 +123,6 @@ pub struct MadeKey {
 pub struct Maker {
     cache: Cache<MadeKey, Made>,
     slots: Arc<Semaphore>,
-    /// Frames whose stored bytes are in memory, or on their way there, in order to be decoded.
-    held: Arc<Semaphore>,
     cores: usize,
     counts: Arc<Counts>,
 }
@@ -109,7 +160,6 @@ impl Maker {
         Self {
             cache,
             slots: Arc::new(Semaphore::new(cores)),
-            held: Arc::new(Semaphore::new((cores * 4).max(8))),
             cores,
             counts: Arc::default(),
         }
@@ -159,10 +209,10 @@ impl Maker {
             .map_err(ArchiveError::Shared)
     }
 
-    /// Leave to read the stored bytes of a frame in order to decode them: those who wait hold nothing yet.
-    async fn hold(&self) -> Result<OwnedSemaphorePermit> {
-        let permit = self.held.clone().acquire_owned().await;
-        permit.map_err(|_| ArchiveError::Lost { what: "codec" })
+    /// Gives back the memory of what is only kept for those who ask next.
+    pub(super) async fn forget_all(&self) {
+        self.cache.invalidate_all();
+        self.cache.run_pending_tasks().await;
     }
 
     /// Runs codec work on the blocking pool; at most one piece for each core.
@@ -230,6 +280,12 @@ fn refused(error: CodecError) -> ArchiveError {
     ArchiveError::Codec(error)
 }
 
+fn too_large(number: u32) -> ArchiveError {
+    ArchiveError::TooLarge {
+        reason: format!("frame {number} is too large to be decoded; ask for it as stored"),
+    }
+}
+
 impl Archive {
     /// One frame as samples; `number` counts from 1.
     ///
@@ -239,7 +295,7 @@ impl Archive {
         let key = MadeKey {
             watermark: instance.row.watermark,
             frame: number,
-            what: syntax::EXPLICIT_LE.to_owned(),
+            what: What::Samples,
         };
         let made = self.maker.get(key, async {
             Ok(Made::Samples(Arc::new(
@@ -267,23 +323,47 @@ impl Archive {
             max_frame_bytes: self.limits.max_frame_bytes as u64,
         };
         if slices.len() > limits.max_frame_bytes {
-            return Err(ArchiveError::TooLarge {
-                reason: format!("frame {number} is too large to be decoded; ask for it as stored"),
-            });
+            return Err(too_large(number));
         }
-        let _held = self.maker.hold().await?;
-        if media::is_native(&syntax) {
-            let bytes = collect(self.native_slices(instance, &slices).await?).await?;
-            return self
-                .maker
-                .work(move || {
-                    codec::native_to_canonical(&bytes, &shape, ByteOrder::Little).map_err(refused)
-                })
-                .await;
+        let native = media::is_native(&syntax);
+        let decoded = sample_shape(&syntax, pixel).unwrap_or(shape);
+        if decoded.frame_bytes() > limits.max_frame_bytes {
+            return Err(too_large(number));
         }
-        let bytes = collect(self.slices(instance, &slices).await?).await?;
+        let cost = slices
+            .len()
+            .saturating_add(decoded.frame_bytes())
+            // Coefficients and lines of the decoders.
+            .saturating_add(
+                decoded
+                    .sample_count()
+                    .saturating_mul(if native { 1 } else { 8 }),
+            );
+        let cost = usize::try_from(cost).unwrap_or(usize::MAX);
+        let mut memory = self.reserve(Purpose::Pixels, cost).await?;
+        let content = if native {
+            self.native_slices(instance, &slices).await?
+        } else {
+            self.slices(instance, &slices).await?
+        };
+        let bytes = collect(content).await?;
         self.maker
-            .work(move || codec::decode(&syntax, &bytes, &shape, &limits).map_err(refused))
+            .work(move || {
+                let frame = if native {
+                    codec::native_to_canonical(&bytes, &shape, ByteOrder::Little)
+                } else {
+                    codec::decode(&syntax, &bytes, &shape, &limits)
+                };
+                drop(bytes);
+                let frame = frame.map_err(refused)?;
+                // The stream may hold more than the header says.
+                memory.try_grow_to(frame.data.capacity())?;
+                memory.shrink_to(frame.data.capacity());
+                Ok(Samples {
+                    frame,
+                    _memory: memory,
+                })
+            })
             .await
     }
 
@@ -300,17 +380,23 @@ impl Archive {
         let key = MadeKey {
             watermark: instance.row.watermark,
             frame: number,
-            what: syntax.to_owned(),
+            what: What::Encoded(syntax.to_owned()),
         };
         let made = self.maker.get(key, async {
             let samples = self.samples(instance, number).await?;
             let syntax = syntax.to_owned();
+            // Coefficients of the encoder, and what it writes, in memory that doubles when it is full.
+            let work = samples.shape.sample_count().saturating_mul(8);
+            let cost = usize::try_from(work).unwrap_or(usize::MAX);
+            let cost = cost.saturating_add(samples.data.len().saturating_mul(2));
+            let mut memory = self.reserve(Purpose::Pixels, cost).await?;
             self.maker
                 .work(move || {
                     let made = codec::encode(&syntax, &samples, &EncodeOptions::default())
                         .map_err(refused)?;
+                    memory.try_grow_to(made.bytes.capacity())?;
                     Ok(Made::Encoded {
-                        bytes: Bytes::from(made.bytes),
+                        bytes: held(made.bytes, memory),
                         shape: made.shape,
                         ratio: made.lossy,
                     })
@@ -345,7 +431,7 @@ mod tests {
         let key = MadeKey {
             watermark: 1,
             frame: 1,
-            what: "x".to_owned(),
+            what: What::Samples,
         };
         let asked = (0..50).map(|_| {
             maker.get(key.clone(), async {
@@ -367,7 +453,7 @@ mod tests {
         let key = MadeKey {
             watermark: 1,
             frame: 1,
-            what: "x".to_owned(),
+            what: What::Samples,
         };
         let failed = maker
             .get(key.clone(), async { Err(ArchiveError::not_found("it")) })

@@ -2,193 +2,101 @@
 //!
 //! Invariant: a picture is made from one frame and the stored metadata; the object is never loaded.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::Value;
+use dicom_dictionary_std::tags;
 
 use super::Archive;
 use super::error::{ArchiveError, Result};
 use super::frames::collect;
-use super::pixels::{Made, MadeKey};
-use super::retrieve::{Content, OpenInstance};
-use crate::dicom::codec;
+use super::held::held;
+use super::lanes::Lane;
+use super::pixels::{self, Made, MadeKey, PictureKey, What};
+use super::retrieve::Content;
+use super::subject::references;
 use crate::dicom::instance::PixelElement;
-use crate::dicom::media;
+use crate::dicom::members;
 use crate::dicom::render::{
     self, Animation, IconKind, Photometric, Presentation, RenderAttributes, Request, SampleKind,
-    Samples, text,
+    Samples,
 };
-use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, Target};
-use crate::dicom::{metadata, tag};
-use crate::index::IndexError;
+use crate::dicom::uid::InstanceName;
+use crate::memory::Purpose;
 use crate::scope::Scope;
-use crate::trace::Stage;
 
+pub use super::subject::{Nature, Subject};
 pub use crate::dicom::render::Format;
 
-/// Largest metadata read for a picture, in bytes.
-const MAX_METADATA: usize = 256 << 20;
-/// Largest lookup table, profile or overlay read for a picture, in bytes.
-const MAX_TABLE: u64 = 8 << 20;
 /// Most frames of an animation.
 const MAX_ANIMATION: u32 = 500;
-/// Frame time when the instance names none, in ms.
-const FRAME_TIME: f64 = 100.0;
 
-/// What an instance is, to somebody who wants to see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Nature {
-    /// It has frames to draw.
-    Image,
-    /// Its pixel data is a video stream of this media type.
-    Video(&'static str),
-    /// An encapsulated document.
-    Document,
-    /// A presentation state: it shows the images it refers to.
-    Presentation,
-    /// A structured report.
-    Report,
-    /// Attributes only.
-    Other,
+/// What is asked of a picture.
+#[derive(Debug, Clone)]
+pub struct Drawing {
+    /// How it is drawn.
+    pub request: Request,
+    /// As what it is sent.
+    pub format: Format,
+    /// The stored version of the presentation state that the request applies.
+    pub state: Option<i64>,
 }
 
-/// An instance opened to be looked at.
-#[derive(Debug)]
-pub struct Subject {
-    /// The instance.
-    pub instance: Arc<OpenInstance>,
-    /// Its DICOM JSON object.
-    pub metadata: Value,
-}
-
-impl Subject {
-    /// What it is.
+impl Drawing {
+    /// A drawing without a presentation state.
     #[must_use]
-    pub fn nature(&self) -> Nature {
-        let row = &self.instance.row;
-        let video = media::frame_media(&row.layout.transfer_syntax);
-        if row.pixel.is_some() {
-            return if video.starts_with("video/") {
-                Nature::Video(video)
-            } else {
-                Nature::Image
-            };
-        }
-        match row.sop_class.as_str() {
-            "1.2.840.10008.5.1.4.1.1.11.1" | "1.2.840.10008.5.1.4.1.1.11.2" => Nature::Presentation,
-            _ if self.metadata.get("00420011").is_some() => Nature::Document,
-            _ if self.metadata.get("0040A730").is_some() => Nature::Report,
-            _ => Nature::Other,
+    pub fn new(request: Request, format: Format) -> Self {
+        Self {
+            request,
+            format,
+            state: None,
         }
     }
 
-    /// Media type of an encapsulated document (0042,0012).
-    #[must_use]
-    pub fn document_media(&self) -> String {
-        let named = first(&self.metadata, "00420012")
-            .and_then(Value::as_str)
-            .map(str::trim);
-        // It goes into headers, so it must be a type and nothing else (RFC 9110 §8.3.1).
-        let token = |text: &str| {
-            let sign = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-            !text.is_empty() && text.bytes().all(sign)
-        };
-        let sound = |media: &&str| {
-            let parts = media.split_once('/');
-            parts.is_some_and(|(main, sub)| token(main) && token(sub))
-        };
-        named
-            .map(|media| media.split(';').next().unwrap_or_default().trim())
-            .filter(sound)
-            .map_or_else(|| media::OCTETS.to_owned(), str::to_ascii_lowercase)
-    }
-
-    /// HTML and plain text: of a report its content, of anything else its attributes.
-    #[must_use]
-    pub fn texts(&self) -> (String, String) {
-        if self.nature() == Nature::Report {
-            return text::render_sr(&self.metadata);
+    /// Its name in the cache: what the request means, never how a client spelled it.
+    fn key(&self) -> PictureKey {
+        let Request {
+            window,
+            viewport,
+            quality,
+            annotation,
+            icc,
+            // It follows from the version of the state, and the image and frame it is applied to.
+            presentation: _,
+        } = &self.request;
+        PictureKey {
+            format: self.format,
+            // Numbers are written so that different ones differ, and no text of a client is among them.
+            request: format!("{window:?} {viewport:?} {quality:?} {annotation:?} {icc:?}"),
+            state: self.state,
         }
-        let name = |hex: &str| {
-            tag::parse(hex)
-                .ok()
-                .and_then(tag::keyword)
-                .map(ToOwned::to_owned)
-        };
-        text::render_header(&self.metadata, &name)
     }
-
-    fn frame_time(&self) -> f64 {
-        let number = |tag: &str| first(&self.metadata, tag).and_then(Value::as_f64);
-        let rate = number("00082144")
-            .or_else(|| number("00180040"))
-            .filter(|rate| *rate > 0.0);
-        number("00181063")
-            .filter(|ms| *ms > 0.0)
-            .or_else(|| rate.map(|rate| 1000.0 / rate))
-            .unwrap_or(FRAME_TIME)
-    }
-}
-
-fn first<'a>(object: &'a Value, tag: &str) -> Option<&'a Value> {
-    object.get(tag)?.get("Value")?.get(0)
 }
 
 impl Archive {
-    /// Opens an instance to be looked at.
-    ///
-    /// # Errors
-    /// [`ArchiveError::NotFound`] when it does not exist in the scope.
-    pub async fn subject(&self, scope: &Scope, name: &InstanceName) -> Result<Subject> {
-        let instance = self.open(scope, name).await?;
-        let target = Target::Instance(name.clone());
-        let rows = Stage::Rows
-            .of(self.index.metadata(scope, &target, 0, 1))
-            .await?;
-        let corrupt = || IndexError::Corrupt {
-            what: "the metadata of an instance",
-        };
-        let row = rows
-            .into_iter()
-            .next()
-            .ok_or_else(|| ArchiveError::not_found(super::describe(&target)))?;
-        let object = self.work(move || {
-            let unpacked = metadata::unpack(&row.metadata, MAX_METADATA).map_err(|_| corrupt())?;
-            Ok(serde_json::from_str(&unpacked.text).map_err(|_| corrupt())?)
-        });
-        Ok(Subject {
-            instance,
-            metadata: object.await?,
-        })
-    }
-
-    /// One frame as a picture; `number` counts from 1, `named` identifies the request's parameters.
+    /// One frame as a picture; `number` counts from 1.
     ///
     /// # Errors
     /// [`ArchiveError::NotFound`] past the last frame; [`ArchiveError::Codec`] or [`ArchiveError::Render`] when it
-    /// cannot be drawn.
-    pub async fn picture(
-        &self,
-        subject: &Subject,
-        number: u32,
-        request: Request,
-        format: Format,
-        named: &str,
-    ) -> Result<Bytes> {
-        let what = format!("{} {named}", format.media_type());
+    /// cannot be drawn; [`ArchiveError::Memory`] when there is no room to draw it.
+    pub async fn picture(&self, subject: &Subject, number: u32, drawing: Drawing) -> Result<Bytes> {
         let key = MadeKey {
             watermark: subject.instance.row.watermark,
             frame: number,
-            what,
+            what: What::Picture(drawing.key()),
         };
         let made = self.maker.get(key, async {
-            let drawn = self.drawable(subject, number).await?;
+            let drawn = Arc::new(self.drawable(subject, number).await?);
+            let memory = self.reserve(Purpose::Pixels, drawn.cost(&drawing.request)?);
+            let memory = memory.await?;
             let picture = self.maker.work(move || {
-                drawn.draw(|samples, attributes| {
+                let Drawing {
+                    request, format, ..
+                } = drawing;
+                let picture = drawn.with(|samples, attributes| {
                     render::render(samples, attributes, &request, format)
-                })
+                })?;
+                Ok(held(picture, memory))
             });
             Ok(Made::Picture(picture.await?))
         });
@@ -219,9 +127,15 @@ impl Archive {
             reason = "clamped to the range of the type"
         )]
         let delay = (subject.frame_time() / 10.0).round().clamp(2.0, 1000.0) as u16;
-        let mut animation = Animation::new(request, delay);
+        let mut animation = Animation::new(request.clone(), delay);
+        let mut memory = self.budget.nothing(Purpose::Pixels);
         for number in 1..=frames {
             let drawn = self.drawable(subject, number).await?;
+            let picture = drawn.cost(&request)?;
+            // Written in memory that doubles when it is full; a picture may grow by half when it is written.
+            let written = animation.written().saturating_add(picture);
+            let needed = written.saturating_mul(2).saturating_add(picture);
+            memory.grow_to(needed).await?;
             let pushed = self.maker.work(move || {
                 let mut animation = animation;
                 drawn.with(|samples, attributes| animation.push(samples, attributes))?;
@@ -231,9 +145,8 @@ impl Archive {
         }
         self.maker
             .work(move || {
-                Ok(Bytes::from(
-                    animation.finish().map_err(ArchiveError::Render)?,
-                ))
+                let bytes = animation.finish().map_err(ArchiveError::Render)?;
+                Ok(held(bytes, memory))
             })
             .await
     }
@@ -265,13 +178,7 @@ impl Archive {
                 ..Request::default()
             };
             match self
-                .picture(
-                    &subject,
-                    number,
-                    request,
-                    format,
-                    &format!("thumbnail {width}x{height}"),
-                )
+                .picture(&subject, number, Drawing::new(request, format))
                 .await
             {
                 Err(error) if error.is_about_pixels() => {}
@@ -298,7 +205,7 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::NotFound`] when the instance holds none.
     pub async fn document(&self, subject: &Subject) -> Result<Content> {
-        let length = first(&subject.metadata, "00420015").and_then(Value::as_u64);
+        let length = subject.document_length();
         if let Some(item) = subject
             .instance
             .bulk
@@ -310,15 +217,16 @@ impl Archive {
                 .dataset_range(&subject.instance.row, item.offset, length)
                 .await;
         }
-        let inline = subject
-            .metadata
-            .get("00420011")
-            .and_then(|e| e.get("InlineBinary"))
-            .and_then(Value::as_str);
-        let bytes = inline.and_then(|text| {
-            use base64::Engine;
-            base64::engine::general_purpose::STANDARD.decode(text).ok()
+        let subject = subject.clone();
+        let decoded = self.lanes().run(Lane::Text, move || {
+            let found = members::find(subject.metadata(), [tags::ENCAPSULATED_DOCUMENT]);
+            let inline = found.ok().and_then(|[document]| document?.inline_binary());
+            Ok(inline.and_then(|text| {
+                use base64::Engine;
+                base64::engine::general_purpose::STANDARD.decode(text).ok()
+            }))
         });
+        let bytes = decoded.await?;
         let mut bytes = bytes.ok_or_else(|| ArchiveError::not_found("the document"))?;
         if let Some(length) = length.and_then(|l| usize::try_from(l).ok()) {
             bytes.truncate(length);
@@ -344,8 +252,11 @@ impl Archive {
         scope: &Scope,
         state: &Subject,
     ) -> Result<(Subject, u32, Presentation)> {
-        let tables = self.tables(&state.instance).await?;
-        for (series, instance, frame) in references(&state.metadata) {
+        let found = state.clone();
+        let referred = self
+            .lanes()
+            .run(Lane::Text, move || Ok(references(found.metadata())));
+        for (series, instance, frame) in referred.await? {
             let name = InstanceName {
                 study: state.instance.row.name.study.clone(),
                 series,
@@ -353,13 +264,7 @@ impl Archive {
             };
             match self.subject(scope, &name).await {
                 Ok(image) => {
-                    let bulk = |path: &str| tables.get(path).cloned();
-                    let presentation = Presentation::from_json(
-                        &state.metadata,
-                        name.instance.as_str(),
-                        frame,
-                        &bulk,
-                    );
+                    let presentation = self.presentation_for(state, &name, frame).await?;
                     return Ok((image, frame, presentation));
                 }
                 Err(ArchiveError::NotFound { .. }) => {}
@@ -381,31 +286,11 @@ impl Archive {
         image: &InstanceName,
         frame: u32,
     ) -> Result<Presentation> {
-        let tables = self.tables(&state.instance).await?;
-        let bulk = |path: &str| tables.get(path).cloned();
-        Ok(Presentation::from_json(
-            &state.metadata,
-            image.instance.as_str(),
-            frame,
-            &bulk,
-        ))
-    }
-
-    /// Lookup tables, profiles and overlays of an instance by tag path with items from 0.
-    async fn tables(&self, instance: &OpenInstance) -> Result<HashMap<String, Vec<u8>>> {
-        let mut tables = HashMap::new();
-        for item in instance
-            .bulk
-            .iter()
-            .filter(|item| item.length <= MAX_TABLE && is_table(&item.path))
-        {
-            let value = self.bulk(instance, &item.path)?;
-            tables.insert(
-                from_zero(&item.path),
-                collect(self.bulk_content(instance, &value).await?).await?,
-            );
-        }
-        Ok(tables)
+        let image = image.instance.clone();
+        self.with_tables(state, move |text, bulk| {
+            Presentation::from_json(text, image.as_str(), frame, bulk)
+        })
+        .await
     }
 
     async fn drawable(&self, subject: &Subject, number: u32) -> Result<Drawable> {
@@ -415,16 +300,23 @@ impl Archive {
             .pixel
             .as_ref()
             .ok_or_else(|| ArchiveError::not_found("pixel data"))?;
-        let tables = self.tables(instance).await?;
-        let attributes = RenderAttributes::from_json(&subject.metadata, number, &|path| {
-            tables.get(path).cloned()
+        let attributes = self.with_tables(subject, move |text, bulk| {
+            RenderAttributes::from_json(text, number, bulk)
         });
+        let attributes = attributes.await?;
         let pixels = match pixel.element {
             PixelElement::Integer => Pixels::Samples(self.samples(instance, number).await?),
             PixelElement::Float | PixelElement::Double => {
                 let slices = instance
                     .frame(number)
                     .ok_or_else(|| ArchiveError::not_found(format!("frame {number}")))?;
+                if slices.len() > self.limits.max_frame_bytes as u64 {
+                    return Err(ArchiveError::TooLarge {
+                        reason: format!("frame {number} is too large to be drawn"),
+                    });
+                }
+                let length = usize::try_from(slices.len()).unwrap_or(usize::MAX);
+                let memory = self.reserve(Purpose::Pixels, length).await?;
                 let bytes = collect(self.native_slices(instance, &slices).await?).await?;
                 let kind = if pixel.element == PixelElement::Float {
                     SampleKind::F32
@@ -436,7 +328,7 @@ impl Archive {
                     columns: pixel.columns,
                     kind,
                     photometric: Photometric::parse(&pixel.photometric),
-                    bytes,
+                    bytes: held(bytes, memory),
                 }
             }
         };
@@ -451,25 +343,21 @@ struct Drawable {
 }
 
 enum Pixels {
-    Samples(Arc<codec::Frame>),
+    Samples(Arc<pixels::Samples>),
     Float {
         rows: u32,
         columns: u32,
         kind: SampleKind,
         photometric: Option<Photometric>,
-        bytes: Vec<u8>,
+        bytes: Bytes,
     },
 }
 
 impl Drawable {
-    fn draw(
-        &self,
-        draw: impl FnOnce(
-            &Samples<'_>,
-            &RenderAttributes,
-        ) -> std::result::Result<Vec<u8>, render::RenderError>,
-    ) -> Result<Bytes> {
-        self.with(draw).map(Bytes::from)
+    /// Bytes that drawing takes at most.
+    fn cost(&self, request: &Request) -> Result<usize> {
+        let cost = self.with(|samples, attributes| render::cost(samples, attributes, request))?;
+        Ok(usize::try_from(cost).unwrap_or(usize::MAX))
     }
 
     /// Hands the samples over; a panic of a picture library becomes an error.
@@ -541,66 +429,5 @@ fn fit(width: u32, height: u32) -> render::Viewport {
         width: Some(f64::from(width)),
         height: Some(f64::from(height)),
         region: render::Region::Full,
-    }
-}
-
-/// Values a picture may need: palettes, LUT data, profiles, overlays.
-fn is_table(path: &str) -> bool {
-    let last = path.rsplit('/').next().unwrap_or_default();
-    matches!(last.get(..4), Some("0028")) || (last.starts_with("60") && last.ends_with("3000"))
-}
-
-/// `00283010/1/00283006` to `00283010/0/00283006`.
-fn from_zero(path: &str) -> String {
-    let step = |part: &str| match part.parse::<u64>() {
-        Ok(number) if part.len() < 8 => number.saturating_sub(1).to_string(),
-        _ => part.to_owned(),
-    };
-    path.split('/').map(step).collect::<Vec<_>>().join("/")
-}
-
-/// Images of (0008,1115): series, instance, first frame.
-fn references(metadata: &Value) -> Vec<(SeriesUid, InstanceUid, u32)> {
-    let items = |object: &Value, tag: &str| -> Vec<Value> {
-        object
-            .get(tag)
-            .and_then(|e| e.get("Value"))
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default()
-    };
-    let mut found = Vec::new();
-    for series in items(metadata, "00081115") {
-        let Some(Ok(uid)) = first(&series, "0020000E")
-            .and_then(Value::as_str)
-            .map(SeriesUid::parse)
-        else {
-            continue;
-        };
-        for image in items(&series, "00081140") {
-            let Some(Ok(instance)) = first(&image, "00081155")
-                .and_then(Value::as_str)
-                .map(InstanceUid::parse)
-            else {
-                continue;
-            };
-            let frame = first(&image, "00081160")
-                .and_then(Value::as_u64)
-                .and_then(|n| u32::try_from(n).ok());
-            found.push((uid.clone(), instance, frame.unwrap_or(1).max(1)));
-        }
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn items_are_counted_from_zero_for_the_renderer() {
-        assert_eq!(from_zero("00281201"), "00281201");
-        assert_eq!(from_zero("00283010/1/00283006"), "00283010/0/00283006");
-        assert!(is_table("00283010/1/00283006") && is_table("60003000") && !is_table("7FE00010"));
     }
 }

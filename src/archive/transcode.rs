@@ -14,11 +14,11 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
-use serde_json::Value;
 
 use super::Archive;
 use super::error::{ArchiveError, Result};
 use super::frames::collect;
+use super::lanes::Lane;
 use super::retrieve::{Content, OpenInstance, lost_bytes};
 use crate::dicom::codec::{self, Coding, FrameShape};
 use crate::dicom::instance::PixelDescription;
@@ -72,11 +72,7 @@ impl Archive {
         let archive = self.clone();
         let frame = move |number: u32| {
             let (archive, instance) = (archive.clone(), instance.clone());
-            async move {
-                Ok(Bytes::copy_from_slice(
-                    &archive.samples(&instance, number).await?.data,
-                ))
-            }
+            async move { Ok(archive.samples(&instance, number).await?.into_bytes()) }
         };
         Ok(self.assembled(source, segments, frame))
     }
@@ -112,15 +108,20 @@ impl Archive {
         if ratio.is_some() {
             elements.retain(|edit| !LOSSY_TAGS.contains(&edit.tag));
             let before = match pixel.lossy {
-                true => self.subject(scope, &instance.row.name).await?.metadata,
-                false => Value::Null,
+                true => {
+                    let subject = self.subject(scope, &instance.row.name).await?;
+                    let lanes = self.lanes();
+                    let read = move || Ok(subject.values(EARLIER_TAGS));
+                    lanes.run(Lane::Text, read).await?
+                }
+                false => Default::default(),
             };
             #[expect(
                 clippy::cast_precision_loss,
                 reason = "a ratio of byte counts; instances are far below 2^52 bytes"
             )]
             let ratio = uncompressed / at.max(1) as f64;
-            elements.extend(lossy(uid, Some(ratio), &before));
+            elements.extend(lossy(uid, Some(ratio), before));
         }
         let edits = Edits {
             transfer_syntax: uid.to_owned(),
@@ -164,7 +165,7 @@ impl Archive {
         let held = &instance.row.layout.transfer_syntax;
         let may_be_lossy = Coding::from_uid(held).is_some_and(Coding::is_lossy_syntax);
         if may_be_lossy && !pixel.lossy && self.stream_is_lossy(instance).await? {
-            elements.extend(lossy(held, None, &Value::Null));
+            elements.extend(lossy(held, None, Default::default()));
         }
         Ok(elements)
     }
@@ -353,34 +354,32 @@ const LOSSY_TAGS: [Tag; 3] = [
     tags::LOSSY_IMAGE_COMPRESSION_METHOD,
 ];
 
+/// Attributes that keep what earlier steps left there.
+const EARLIER_TAGS: [Tag; 2] = [
+    tags::LOSSY_IMAGE_COMPRESSION_RATIO,
+    tags::LOSSY_IMAGE_COMPRESSION_METHOD,
+];
+
 /// What a lossy step leaves in the header, behind what earlier steps left there (PS3.3 §C.7.6.1.1.5).
-fn lossy(uid: &str, ratio: Option<f64>, before: &Value) -> Vec<Edit> {
+fn lossy(uid: &str, ratio: Option<f64>, before: [Vec<String>; 2]) -> Vec<Edit> {
     let [flag, ratio_tag, method_tag] = LOSSY_TAGS;
     let text = |tag: Tag, vr: VR, value: String| Edit {
         tag,
         value: Some((vr, value.into_bytes())),
     };
-    let behind = |key: &str, value: String| {
-        let earlier = before.get(key).and_then(|e| e.get("Value")?.as_array());
-        let mut values: Vec<String> = earlier.into_iter().flatten().map(plain).collect();
+    let behind = |mut values: Vec<String>, value: String| {
         values.push(value);
         values.join("\\")
     };
+    let [ratios, methods] = before;
     let mut edits = vec![text(flag, VR::CS, "01".to_owned())];
     if let Some(ratio) = ratio {
-        let values = behind("00282112", format!("{ratio:.2}"));
+        let values = behind(ratios, format!("{ratio:.2}"));
         edits.push(text(ratio_tag, VR::DS, values));
     }
     if let Some(method) = Coding::from_uid(uid).and_then(Coding::lossy_method) {
-        let values = behind("00282114", method.to_owned());
+        let values = behind(methods, method.to_owned());
         edits.push(text(method_tag, VR::CS, values));
     }
     edits
-}
-
-/// A value of DICOM JSON as the data set writes it.
-fn plain(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), ToOwned::to_owned)
 }

@@ -62,6 +62,14 @@ pub fn pack(metadata: &Metadata) -> Vec<u8> {
 /// As [`VERSION`], not compressed.
 const VERSION_PLAIN: u8 = 2;
 
+/// Bytes that [`unpack`] needs for what [`pack`] made; none when the bytes are damaged.
+#[must_use]
+pub fn unpacked_length(bytes: &[u8]) -> Option<usize> {
+    let (_, rest) = bytes.split_first()?;
+    let (length, _) = rest.split_first_chunk::<8>()?;
+    usize::try_from(u64::from_le_bytes(*length)).ok()
+}
+
 /// Unpacks what [`pack`] made.
 ///
 /// # Errors

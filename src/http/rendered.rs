@@ -10,14 +10,15 @@ use super::error::{HttpError, Slug};
 use super::extract::{Ask, QueryPairs};
 use super::frames::frame_list;
 use super::links::Links;
+use super::multipart::writer::AnswerPart;
 use super::range::ranged;
 use super::represent::{etag, many_parts, not_modified, part, unchanged, validated};
 use super::wado::header_value;
-use crate::archive::render::{Format, Nature, Subject};
+use crate::archive::render::{Drawing, Format, Nature, Subject};
 use crate::archive::retrieve::Content;
 use crate::archive::{Archive, ArchiveError};
 use crate::auth::Action;
-use crate::dicom::render::{self, ParameterError, Request};
+use crate::dicom::render::{self, ParameterError, Request, Viewport};
 use crate::dicom::uid::{InstanceName, Target};
 use crate::scope::Scope;
 
@@ -37,7 +38,8 @@ pub(super) async fn retrieve_rendered(ask: Ask) -> Result<Response, HttpError> {
         .as_deref()
         .map(|text| frame_list(text, archive.limits().max_frames))
         .transpose()?;
-    let asked = Asked::parse(&ask.query, ask.face.profile.picture_quality)?;
+    let most = archive.limits().max_viewport;
+    let asked = Asked::parse(&ask.query, ask.face.profile.picture_quality, most)?;
     let wishes = ask.wishes();
     let tag = etag(archive.version(&scope, &target).await?);
     if not_modified(&ask.headers, &tag) {
@@ -72,6 +74,8 @@ pub(super) async fn retrieve_thumbnail(ask: Ask) -> Result<Response, HttpError> 
         .map(render::parse_thumbnail_viewport)
         .transpose()
         .map_err(bad_parameter)?;
+    let most = archive.limits().max_viewport;
+    let viewport = viewport.map(|(width, height)| (width.min(most), height.min(most)));
     let frame = ask
         .path
         .frames
@@ -92,32 +96,32 @@ pub(super) async fn retrieve_thumbnail(ask: Ask) -> Result<Response, HttpError> 
     validated(picture(bytes, format), &tag)
 }
 
-/// Query parameters of a picture, with their text as its name in the cache.
+/// Query parameters of a picture.
 pub(super) struct Asked {
     pub(super) request: Request,
-    pub(super) named: String,
+    /// The stored version of the presentation state in the request.
+    pub(super) state: Option<i64>,
     pub(super) unknown_annotations: bool,
 }
 
 impl Asked {
-    fn parse(query: &QueryPairs, quality: u8) -> Result<Self, HttpError> {
+    fn parse(query: &QueryPairs, quality: u8, most: u32) -> Result<Self, HttpError> {
         let mut request = Request {
             quality,
             ..Request::default()
         };
         let mut unknown_annotations = false;
-        let mut named = String::new();
         for name in ["window", "viewport", "quality", "annotation", "iccprofile"] {
             let Some(value) = query.first(name) else {
                 continue;
             };
-            named.push_str(&format!("{name}={value} "));
             match name {
                 "window" => {
                     request.window = Some(render::parse_window(value).map_err(bad_parameter)?)
                 }
                 "viewport" => {
-                    request.viewport = Some(render::parse_viewport(value).map_err(bad_parameter)?)
+                    let viewport = render::parse_viewport(value).map_err(bad_parameter)?;
+                    request.viewport = Some(within(viewport, most)?);
                 }
                 "quality" => {
                     request.quality = render::parse_quality(value).map_err(bad_parameter)?
@@ -132,13 +136,37 @@ impl Asked {
                 }
             }
         }
-        named.push_str(&format!("q{}", request.quality));
         Ok(Self {
             request,
-            named,
+            state: None,
             unknown_annotations,
         })
     }
+
+    fn drawing(&self, format: Format) -> Drawing {
+        Drawing {
+            request: self.request.clone(),
+            format,
+            state: self.state,
+        }
+    }
+}
+
+/// The viewport with no side above the largest allowed.
+fn within(viewport: Viewport, most: u32) -> Result<Viewport, HttpError> {
+    let limit = f64::from(most);
+    let sides = [viewport.width, viewport.height];
+    if sides.iter().flatten().any(|side| *side > limit) {
+        let reason = format!("It may have {most} pixels to a side at most.");
+        return Err(HttpError::invalid_query("viewport", &reason));
+    }
+    // A side that is free follows the other one, and not beyond the limit either.
+    let free = |side: Option<f64>| side.or(sides.iter().any(Option::is_some).then_some(limit));
+    Ok(Viewport {
+        width: free(viewport.width),
+        height: free(viewport.height),
+        ..viewport
+    })
 }
 
 fn bad_parameter(error: ParameterError) -> HttpError {
@@ -162,6 +190,14 @@ impl View<'_> {
         frames: Option<Vec<u32>>,
     ) -> Result<Response, HttpError> {
         let subject = self.archive.subject(self.scope, name).await?;
+        self.show(subject, frames).await
+    }
+
+    pub(super) async fn show(
+        &self,
+        subject: Subject,
+        frames: Option<Vec<u32>>,
+    ) -> Result<Response, HttpError> {
         let count = subject.instance.frame_count();
         if let Some(number) = frames.iter().flatten().find(|n| **n > count) {
             return Err(HttpError::new(
@@ -174,21 +210,12 @@ impl View<'_> {
             Nature::Presentation => {
                 let (image, frame, presentation) =
                     self.archive.presented(self.scope, &subject).await?;
-                let request = Request {
-                    presentation: Some(presentation),
-                    ..self.asked.request.clone()
-                };
                 let format = self.format()?;
-                let named = format!(
-                    "{} state {}",
-                    self.asked.named, subject.instance.row.watermark
-                );
-                Ok(picture(
-                    self.archive
-                        .picture(&image, frame, request, format, &named)
-                        .await?,
-                    format,
-                ))
+                let mut drawing = self.asked.drawing(format);
+                drawing.request.presentation = Some(presentation);
+                drawing.state = Some(subject.instance.row.watermark);
+                let bytes = self.archive.picture(&image, frame, drawing).await?;
+                Ok(picture(bytes, format))
             }
             Nature::Video(media) => self.bare(media, self.archive.video(&subject).await?).await,
             Nature::Document => {
@@ -196,7 +223,7 @@ impl View<'_> {
                 let content = self.archive.document(&subject).await?;
                 self.bare(&media, content).await
             }
-            Nature::Report | Nature::Other => self.texts(&subject),
+            Nature::Report | Nature::Other => self.texts(&subject).await,
         }
     }
 
@@ -205,32 +232,31 @@ impl View<'_> {
         subject: Subject,
         frames: Option<Vec<u32>>,
     ) -> Result<Response, HttpError> {
-        let count = subject.instance.frame_count();
-        let whole = frames.is_none();
-        let frames = frames.unwrap_or_else(|| (1..=count).collect());
+        let numbers = match frames {
+            Some(list) => Numbers::Listed(list),
+            None => Numbers::All(subject.instance.frame_count()),
+        };
         if let Some(format) = self
             .parts_format()
-            .filter(|_| frames.len() > 1 || self.only_parts())
+            .filter(|_| numbers.are_several() || self.only_parts())
         {
-            return self.frame_parts(subject, frames, format).await;
+            return self.frame_parts(subject, numbers, format).await;
         }
         let format = self.format()?;
-        let named = &self.asked.named;
-        let request = self.asked.request.clone();
-        if format == Format::Gif && whole && count > 1 {
-            return Ok(picture(
-                self.archive.animation(&subject, request).await?,
-                format,
-            ));
-        }
-        match frames.as_slice() {
-            [_, _, ..] if !whole => self.frame_parts(subject, frames, format).await,
-            _ => {
-                let number = frames.first().copied().unwrap_or(1);
-                let bytes = self
-                    .archive
-                    .picture(&subject, number, request, format, named)
-                    .await?;
+        match numbers {
+            Numbers::All(2..) if format == Format::Gif => {
+                let request = self.asked.request.clone();
+                let animation = self.archive.animation(&subject, request).await?;
+                Ok(picture(animation, format))
+            }
+            Numbers::Listed(list) if list.len() > 1 => {
+                self.frame_parts(subject, Numbers::Listed(list), format)
+                    .await
+            }
+            numbers => {
+                let number = numbers.into_iter().next().unwrap_or(1);
+                let drawing = self.asked.drawing(format);
+                let bytes = self.archive.picture(&subject, number, drawing).await?;
                 let mut response = picture(bytes, format);
                 if self.asked.unknown_annotations {
                     let warning = HeaderValue::from_static(
@@ -246,31 +272,19 @@ impl View<'_> {
     async fn frame_parts(
         &self,
         subject: Subject,
-        frames: Vec<u32>,
+        numbers: Numbers,
         format: Format,
     ) -> Result<Response, HttpError> {
-        let (archive, subject) = (self.archive.clone(), std::sync::Arc::new(subject));
         let base = self.links.instance(&subject.instance.row.name);
-        let (request, named) = (self.asked.request.clone(), self.asked.named.clone());
-        let parts = stream::iter(frames).then(move |number| {
-            let (archive, subject, request, named) = (
-                archive.clone(),
-                subject.clone(),
-                request.clone(),
-                named.clone(),
-            );
-            let location = format!("{base}/frames/{number}/rendered");
-            async move {
-                let bytes = archive
-                    .picture(&subject, number, request, format, &named)
-                    .await?;
-                Ok(part(
-                    Content::whole(bytes),
-                    format.media_type(),
-                    None,
-                    location,
-                ))
-            }
+        let pictures = Pictures {
+            archive: self.archive.clone(),
+            subject,
+            drawing: self.asked.drawing(format),
+            base,
+        };
+        let parts = stream::iter(numbers.into_iter()).then(move |number| {
+            let pictures = pictures.clone();
+            async move { pictures.part(number).await }
         });
         many_parts(format.media_type(), parts.boxed()).await
     }
@@ -284,10 +298,10 @@ impl View<'_> {
         let rows = self.archive.instances(self.scope, target).await?;
         let (archive, scope, links) =
             (self.archive.clone(), self.scope.clone(), self.links.clone());
-        let (request, named) = (self.asked.request.clone(), self.asked.named.clone());
+        let drawing = self.asked.drawing(format);
         let parts = rows.flat_map(move |row| {
             let (archive, scope, links) = (archive.clone(), scope.clone(), links.clone());
-            let (request, named) = (request.clone(), named.clone());
+            let drawing = drawing.clone();
             let pictures = async move {
                 let row = row?;
                 let subject = archive.subject(&scope, &row.name).await?;
@@ -296,29 +310,19 @@ impl View<'_> {
                 } else {
                     0
                 };
-                let subject = std::sync::Arc::new(subject);
                 let base = links.instance(&row.name);
+                let pictures = Pictures {
+                    archive,
+                    subject,
+                    drawing,
+                    base,
+                };
                 Ok::<_, ArchiveError>(stream::iter(1..=count).filter_map(move |number| {
-                    let (archive, subject, request, named) = (
-                        archive.clone(),
-                        subject.clone(),
-                        request.clone(),
-                        named.clone(),
-                    );
-                    let location = format!("{base}/frames/{number}/rendered");
+                    let pictures = pictures.clone();
                     async move {
-                        match archive
-                            .picture(&subject, number, request, format, &named)
-                            .await
-                        {
-                            Ok(bytes) => Some(Ok(part(
-                                Content::whole(bytes),
-                                format.media_type(),
-                                None,
-                                location,
-                            ))),
+                        match pictures.part(number).await {
                             Err(error) if error.is_about_pixels() => None,
-                            Err(error) => Some(Err(error)),
+                            part => Some(part),
                         }
                     }
                 }))
@@ -332,18 +336,22 @@ impl View<'_> {
     }
 
     /// HTML or plain text; UTF-8 always.
-    fn texts(&self, subject: &Subject) -> Result<Response, HttpError> {
-        let (html, plain) = subject.texts();
-        for wish in self.wishes {
-            let Some(range) = wish.single() else { continue };
-            if range.covers("text", "html") {
-                return Ok(text(html, "text/html; charset=utf-8"));
-            }
-            if range.covers("text", "plain") {
-                return Ok(text(plain, "text/plain; charset=utf-8"));
-            }
-        }
-        Err(HttpError::not_acceptable(["text/html", "text/plain"]))
+    async fn texts(&self, subject: &Subject) -> Result<Response, HttpError> {
+        let form = self.wishes.iter().find_map(|wish| {
+            let range = wish.single()?;
+            let html = range.covers("text", "html");
+            (html || range.covers("text", "plain")).then_some(html)
+        });
+        let Some(html) = form else {
+            return Err(HttpError::not_acceptable(["text/html", "text/plain"]));
+        };
+        let page = self.archive.page(subject, html).await?;
+        let media = if html {
+            "text/html; charset=utf-8"
+        } else {
+            "text/plain; charset=utf-8"
+        };
+        Ok(whole(page, media))
     }
 
     /// A document or video in its own media type, with byte ranges.
@@ -394,6 +402,10 @@ fn picture_format(wishes: &[Wish]) -> Option<Format> {
     })
 }
 
+/// Instances with pixels of which the middle one is taken, and instances that are looked at for them.
+const MOST_DRAWN: usize = 1000;
+const MOST_ROWS: usize = 2000;
+
 /// The instance that stands for a target: the middle one of those with pixels, else the first.
 async fn representative(
     archive: &Archive,
@@ -405,9 +417,12 @@ async fn representative(
     }
     let mut rows = archive.instances(scope, target).await?;
     let (mut drawn, mut any) = (Vec::new(), None);
-    while let Some(row) = rows.next().await {
+    for _ in 0..MOST_ROWS {
+        let Some(row) = rows.next().await.filter(|_| drawn.len() < MOST_DRAWN) else {
+            break;
+        };
         let row = row?;
-        if row.pixel.is_some() && drawn.len() < 1000 {
+        if row.pixel.is_some() {
             drawn.push(row.name);
         } else if any.is_none() {
             any = Some(row.name);
@@ -422,20 +437,56 @@ async fn representative(
 }
 
 fn picture(bytes: Bytes, format: Format) -> Response {
-    (
-        [(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static(format.media_type()),
-        )],
-        bytes,
-    )
-        .into_response()
+    whole(bytes, format.media_type())
 }
 
-fn text(body: String, media: &'static str) -> Response {
-    (
-        [(header::CONTENT_TYPE, HeaderValue::from_static(media))],
-        body,
-    )
-        .into_response()
+fn whole(body: Bytes, media: &'static str) -> Response {
+    let content_type = HeaderValue::from_static(media);
+    ([(header::CONTENT_TYPE, content_type)], body).into_response()
+}
+
+/// The frames that are asked for.
+enum Numbers {
+    /// All there are.
+    All(u32),
+    /// These.
+    Listed(Vec<u32>),
+}
+
+impl Numbers {
+    fn are_several(&self) -> bool {
+        match self {
+            Self::All(count) => *count > 1,
+            Self::Listed(list) => list.len() > 1,
+        }
+    }
+
+    fn into_iter(self) -> Box<dyn Iterator<Item = u32> + Send> {
+        match self {
+            Self::All(count) => Box::new(1..=count),
+            Self::Listed(list) => Box::new(list.into_iter()),
+        }
+    }
+}
+
+/// Pictures of one instance, each a part.
+#[derive(Clone)]
+struct Pictures {
+    archive: Archive,
+    subject: Subject,
+    drawing: Drawing,
+    /// URL of the instance.
+    base: String,
+}
+
+impl Pictures {
+    async fn part(self, number: u32) -> Result<AnswerPart, ArchiveError> {
+        let media = self.drawing.format.media_type();
+        let bytes = self
+            .archive
+            .picture(&self.subject, number, self.drawing)
+            .await?;
+        let location = format!("{}/frames/{number}/rendered", self.base);
+        Ok(part(Content::whole(bytes), media, None, location))
+    }
 }

@@ -56,7 +56,7 @@ pub(super) async fn retrieve_by_uri(
     }) {
         return part10(archive, &scope, &name, &query).await;
     }
-    let asked = asked(&query)?;
+    let asked = asked(&query, archive.limits().max_viewport)?;
     let frame = number(&query, "framenumber")?.or(number(&query, "frame")?);
     let subject = archive.subject(&scope, &name).await?;
     // A frame number on what has one frame says nothing (PS3.18 §9.1.2.2).
@@ -78,11 +78,9 @@ pub(super) async fn retrieve_by_uri(
         wishes,
         headers: &headers,
     };
-    view.instance(
-        &name,
-        frames.or(Some(vec![1]).filter(|_| frame.is_none() && subject.instance.frame_count() > 1)),
-    )
-    .await
+    let several = subject.instance.frame_count() > 1;
+    let frames = frames.or(Some(vec![1]).filter(|_| frame.is_none() && several));
+    view.show(subject, frames).await
 }
 
 /// Rules on which parameters go together.
@@ -203,31 +201,26 @@ async fn part10(
 }
 
 /// The parameters of a picture.
-fn asked(query: &QueryPairs) -> Result<Asked, HttpError> {
+fn asked(query: &QueryPairs, most: u32) -> Result<Asked, HttpError> {
     let mut request = Request::default();
-    let mut named = String::from("uri");
-    let mut keep = |name: &str| {
-        let value = query.first(name)?;
-        named.push_str(&format!(" {name}={value}"));
-        Some(value)
-    };
-    if let Some(quality) = keep("imagequality") {
+    let given = |name: &str| query.first(name);
+    if let Some(quality) = given("imagequality") {
         request.quality = render::parse_quality(quality).map_err(|e| {
             HttpError::invalid_query("imageQuality", &format!("It must be {}.", e.allowed))
         })?;
     }
-    if let Some(annotation) = keep("annotation") {
+    if let Some(annotation) = given("annotation") {
         let parsed = render::parse_annotation(annotation).map_err(|e| {
             HttpError::invalid_query("annotation", &format!("It must be {}.", e.allowed))
         })?;
         request.annotation = parsed.known;
     }
-    if let Some(profile) = keep("iccprofile") {
+    if let Some(profile) = given("iccprofile") {
         request.icc = render::parse_icc_profile(profile).map_err(|e| {
             HttpError::invalid_query("iccprofile", &format!("It must be {}.", e.allowed))
         })?;
     }
-    let region = keep("region").map(render::parse_region).transpose();
+    let region = given("region").map(render::parse_region).transpose();
     let region = region
         .map_err(|e| HttpError::invalid_query("region", &format!("It must be {}.", e.allowed)))?;
     let side = |value: Option<&str>, name: &str| {
@@ -236,14 +229,15 @@ fn asked(query: &QueryPairs) -> Result<Asked, HttpError> {
             .trim()
             .parse::<u32>()
             .ok()
-            .filter(|n| (1..=render::MAX_VIEWPORT).contains(n));
+            .filter(|n| (1..=most).contains(n));
         let side = side.ok_or_else(|| {
-            HttpError::invalid_query(name, "It must be a whole number of pixels.")
+            let reason = format!("It must be a whole number of pixels from 1 to {most}.");
+            HttpError::invalid_query(name, &reason)
         })?;
         Ok::<_, HttpError>(Some(f64::from(side)))
     };
-    let height = side(keep("rows"), "rows")?;
-    let width = side(keep("columns"), "columns")?;
+    let height = side(given("rows"), "rows")?;
+    let width = side(given("columns"), "columns")?;
     if width.is_some() || height.is_some() || region.is_some() {
         request.viewport = Some(Viewport {
             width,
@@ -251,7 +245,7 @@ fn asked(query: &QueryPairs) -> Result<Asked, HttpError> {
             region: region.unwrap_or(Region::Full),
         });
     }
-    if let (Some(center), Some(width)) = (keep("windowcenter"), keep("windowwidth")) {
+    if let (Some(center), Some(width)) = (given("windowcenter"), given("windowwidth")) {
         let number = |text: &str, name: &str| {
             let number = text.trim().parse::<f64>().ok().filter(|n| n.is_finite());
             number.ok_or_else(|| HttpError::invalid_query(name, "It must be a number."))
@@ -271,7 +265,7 @@ fn asked(query: &QueryPairs) -> Result<Asked, HttpError> {
     }
     Ok(Asked {
         request,
-        named,
+        state: None,
         unknown_annotations: false,
     })
 }
@@ -303,9 +297,7 @@ async fn present(
             .presentation_for(&state, image, frame.unwrap_or(1))
             .await?,
     );
-    asked
-        .named
-        .push_str(&format!(" state {}", state.instance.row.watermark));
+    asked.state = Some(state.instance.row.watermark);
     Ok(asked)
 }
 

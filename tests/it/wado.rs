@@ -5,3 +5,4 @@ mod cost;
 mod frames;
 mod metadata;
 mod objects;
+mod pictures;

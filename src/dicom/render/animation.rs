@@ -169,6 +169,14 @@ impl Animation {
         Ok(())
     }
 
+    /// Bytes written so far.
+    #[must_use]
+    pub fn written(&self) -> usize {
+        self.encoder
+            .as_ref()
+            .map_or(0, |encoder| encoder.get_ref().len())
+    }
+
     /// The finished GIF.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! Functional groups count before the instance: per-frame, shared, then top
 //! level. A damaged or missing attribute reads as absent; nothing here fails.
 
-use serde_json::Value;
+use std::borrow::Cow;
 
 use super::{
     dataset::{Bulk, Dataset},
@@ -15,8 +15,10 @@ use super::{
     voi::{Window, WindowFunction},
 };
 
-/// Windows or VOI LUTs of one frame that are kept.
+/// Windows of one frame that are kept.
 const MAX_VIEWS: usize = 64;
+/// VOI LUTs of one frame that are looked at until one of them can be used.
+const MAX_LUTS: usize = 4;
 /// Longest color profile that is passed on, in bytes.
 const MAX_PROFILE: usize = 4 * 1024 * 1024;
 /// Largest ratio of pixel height to width, or the reverse, that is believed.
@@ -60,10 +62,10 @@ pub struct RenderAttributes {
 impl RenderAttributes {
     /// Reads the attributes of frame `frame`, counted from 1.
     ///
-    /// `metadata` is one DICOM JSON instance. `bulk` answers the bytes behind a
+    /// `metadata` is the DICOM JSON text of one instance. `bulk` answers the bytes behind a
     /// `BulkDataURI` by tag path, items counted from 0: `00281201`,
     /// `00283000/0/00283006`.
-    pub fn from_json(metadata: &Value, frame: u32, bulk: &dyn Fn(&str) -> Option<Vec<u8>>) -> Self {
+    pub fn from_json(metadata: &str, frame: u32, bulk: &dyn Fn(&str) -> Option<Vec<u8>>) -> Self {
         let Some(root) = Dataset::root(metadata) else {
             return Self::default();
         };
@@ -80,8 +82,8 @@ impl RenderAttributes {
             voi_luts,
             presentation_lut: presentation_lut(&root, bulk),
             palette: palette(&root, signed, bulk),
-            supplemental_palette: root.text("00280004") != Some("PALETTE COLOR")
-                && root.text("00089205") == Some("COLOR"),
+            supplemental_palette: !root.is("00280004", "PALETTE COLOR")
+                && root.is("00089205", "COLOR"),
             padding: padding(&root, signed),
             aspect: aspect(&root, &measures),
             shutter: group("00189472")
@@ -130,7 +132,9 @@ pub(super) fn voi(
 ) -> (Vec<Window>, Vec<Lut>) {
     let function = item
         .text("00281056")
-        .map_or(WindowFunction::Linear, WindowFunction::from_attribute);
+        .map_or(WindowFunction::Linear, |name| {
+            WindowFunction::from_attribute(&name)
+        });
     let mut explanations = item.texts("00281055");
     let windows = item
         .floats("00281050")
@@ -138,7 +142,7 @@ pub(super) fn voi(
         .zip(item.floats("00281051"))
         .take(MAX_VIEWS)
         .filter_map(|(center, width)| {
-            let explanation = explanations.next().map(str::to_owned);
+            let explanation = explanations.next().map(Cow::into_owned);
             Window::new(center, width, function, explanation)
         })
         .collect();
@@ -147,11 +151,10 @@ pub(super) fn voi(
         Modality::Rescale { slope, intercept } => signed || *intercept < 0.0 || *slope < 0.0,
         Modality::Lut(_) => false,
     };
-    let luts = item
-        .items("00283010")
-        .take(MAX_VIEWS)
-        .filter_map(|item| lut(&item, signed, bulk));
-    (windows, luts.collect())
+    // Only one is ever shown, so others are not even read.
+    let mut luts = item.items("00283010").take(MAX_LUTS);
+    let lut = luts.find_map(|item| lut(&item, signed, bulk));
+    (windows, lut.into_iter().collect())
 }
 
 fn lut(item: &Dataset<'_>, signed: bool, bulk: Bulk<'_>) -> Option<Lut> {
@@ -166,7 +169,7 @@ pub(super) fn presentation_lut(root: &Dataset<'_>, bulk: Bulk<'_>) -> Presentati
         .and_then(|item| lut(&item, false, bulk))
     {
         Some(lut) => PresentationLut::Lut(lut),
-        None if root.text("20500020") == Some("INVERSE") => PresentationLut::Inverse,
+        None if root.is("20500020", "INVERSE") => PresentationLut::Inverse,
         None => PresentationLut::Identity,
     }
 }
@@ -180,12 +183,11 @@ fn palette(root: &Dataset<'_>, signed: bool, bulk: Bulk<'_>) -> Option<Palette> 
             segmented,
         })
     };
-    let channels = [
-        channel("00281101", "00281201", "00281221")?,
-        channel("00281102", "00281202", "00281222")?,
-        channel("00281103", "00281203", "00281223")?,
-    ];
-    Palette::from_channels(&channels, signed)
+    // All are asked for before one that is missing ends it, so that whoever fetches them can do so at once.
+    let red = channel("00281101", "00281201", "00281221");
+    let green = channel("00281102", "00281202", "00281222");
+    let blue = channel("00281103", "00281203", "00281223");
+    Palette::from_channels(&[red?, green?, blue?], signed)
 }
 
 /// Pixel Padding Value and Range Limit, in stored values (PS3.3 §C.7.5.1.1.2).
@@ -228,7 +230,7 @@ pub(super) fn shutter(item: &Dataset<'_>) -> Option<Shutter> {
     let shapes: Vec<_> = item
         .texts("00181600")
         .take(MAX_SHAPES)
-        .filter_map(|shape| shape_of(item, shape))
+        .filter_map(|shape| shape_of(item, &shape))
         .collect();
     let [level, _] = item
         .integer("00181622")
@@ -334,10 +336,10 @@ fn icc(root: &Dataset<'_>, bulk: Bulk<'_>) -> Option<Vec<u8>> {
 
 fn patient(root: &Dataset<'_>) -> Vec<String> {
     let name = root.text("00100010").map(|name| name.replace('^', " "));
-    let id = root.text("00100020").map(str::to_owned);
+    let id = root.text("00100020").map(Cow::into_owned);
     let birth = [
-        root.text("00100030").map(date),
-        root.text("00100040").map(str::to_owned),
+        root.text("00100030").map(|value| date(&value)),
+        root.text("00100040").map(Cow::into_owned),
     ];
     lines([name, id, Some(joined(birth))])
 }
@@ -345,8 +347,8 @@ fn patient(root: &Dataset<'_>) -> Vec<String> {
 fn technique(root: &Dataset<'_>, frame: u32) -> Vec<String> {
     let unit = |tag, unit| root.float(tag).map(|value| format!("{value} {unit}"));
     let exam = [
-        root.text("00080060").map(str::to_owned),
-        root.text("00080020").map(date),
+        root.text("00080060").map(Cow::into_owned),
+        root.text("00080020").map(|value| date(&value)),
     ];
     let exposure = [
         unit("00180060", "kV"),
@@ -365,7 +367,7 @@ fn technique(root: &Dataset<'_>, frame: u32) -> Vec<String> {
     let place = [number, multi_frame.then(|| format!("Frame {frame}"))];
     lines([
         Some(joined(exam)),
-        root.text("0008103E").map(str::to_owned),
+        root.text("0008103E").map(Cow::into_owned),
         Some(joined(exposure)),
         Some(joined(echo)),
         Some(joined(place)),

@@ -1,11 +1,17 @@
 //! Reading one data set of DICOM JSON (PS3.18 Annex F) with tolerance.
 //!
-//! Nothing here fails: an attribute of the wrong form reads as absent.
+//! Nothing here fails: an attribute of the wrong form reads as absent. Invariant: only attributes of the dictionary are
+//! looked up, so that what is held of a data set is bounded whatever it holds; values stay in the text until they are read.
+
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::{Map, Value};
+use dicom_core::Tag;
 
 use super::lut::LutData;
+use crate::dicom::members::{self, Element, Members, Values, members};
+use crate::dicom::tag;
 
 /// Longest value fetched or decoded for one attribute, in bytes.
 const MAX_VALUE: usize = 64 * 1024 * 1024;
@@ -18,99 +24,102 @@ pub(super) type Bulk<'a> = &'a dyn Fn(&str) -> Option<Vec<u8>>;
 /// A data set and its place in the instance.
 #[derive(Debug, Clone)]
 pub(super) struct Dataset<'a> {
-    elements: &'a Map<String, Value>,
+    text: &'a str,
+    /// In the order of the text.
+    elements: Arc<[(Tag, Element<'a>)]>,
     path: String,
 }
 
 impl<'a> Dataset<'a> {
-    /// The data set of an instance; `None` unless `value` is an object.
-    pub(super) fn root(value: &'a Value) -> Option<Self> {
-        value.as_object().map(|elements| Self {
-            elements,
-            path: String::new(),
+    /// The data set of an instance; `None` unless `text` is an object.
+    pub(super) fn root(text: &'a str) -> Option<Self> {
+        Self::at(text, String::new())
+    }
+
+    fn at(text: &'a str, path: String) -> Option<Self> {
+        let known = |tag: Tag| !tag::is_private(tag) && tag::keyword(tag).is_some();
+        let elements = members(text)
+            .map_while(Result::ok)
+            .filter(|(tag, _)| known(*tag));
+        text.starts_with('{').then(|| Self {
+            text,
+            elements: elements.collect(),
+            path,
         })
     }
 
+    fn element(&self, tag: &str) -> Option<Element<'a>> {
+        let wanted = tag::from_hex(tag)?;
+        let mut elements = self.elements.iter();
+        elements.find_map(|(tag, element)| (*tag == wanted).then_some(*element))
+    }
+
     /// The values of an attribute, none if absent.
-    fn values(&self, tag: &str) -> &'a [Value] {
-        let value = self
-            .elements
-            .get(tag)
-            .and_then(|element| element.get("Value"));
-        value.and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    fn values(&self, tag: &str) -> Values<'a> {
+        self.element(tag)
+            .unwrap_or_else(|| Element::new(""))
+            .values()
     }
 
     /// Whether the attribute is there, empty or not.
     pub(super) fn has(&self, tag: &str) -> bool {
-        self.elements.contains_key(tag)
+        self.element(tag).is_some()
     }
 
     /// The numbers of an attribute, whether written as numbers or strings.
     pub(super) fn floats(&self, tag: &str) -> Vec<f64> {
-        self.values(tag)
-            .iter()
-            .take(MAX_NUMBERS)
-            .filter_map(number)
-            .collect()
+        let values = self.values(tag).take(MAX_NUMBERS);
+        values.filter_map(members::number).collect()
     }
 
     /// The first number of an attribute.
     pub(super) fn float(&self, tag: &str) -> Option<f64> {
-        self.values(tag).first().and_then(number)
+        self.values(tag).next().and_then(members::number)
     }
 
     /// The integers of an attribute.
     pub(super) fn integers(&self, tag: &str) -> Vec<i64> {
-        self.values(tag)
-            .iter()
-            .take(MAX_NUMBERS)
-            .filter_map(integer)
-            .collect()
+        let values = self.values(tag).take(MAX_NUMBERS);
+        values.filter_map(members::integer).collect()
     }
 
     /// The first integer of an attribute.
     pub(super) fn integer(&self, tag: &str) -> Option<i64> {
-        self.values(tag).first().and_then(integer)
+        self.values(tag).next().and_then(members::integer)
     }
 
     /// The first string of an attribute; the alphabetic group of a name.
-    pub(super) fn text(&self, tag: &str) -> Option<&'a str> {
+    pub(super) fn text(&self, tag: &str) -> Option<Cow<'a, str>> {
         self.texts(tag).next()
     }
 
+    /// Whether the first string of an attribute is this one.
+    pub(super) fn is(&self, tag: &str, text: &str) -> bool {
+        self.text(tag).is_some_and(|found| found == text)
+    }
+
     /// The strings of an attribute.
-    pub(super) fn texts(&self, tag: &str) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.values(tag).iter().filter_map(string)
+    pub(super) fn texts(&self, tag: &str) -> impl Iterator<Item = Cow<'a, str>> + use<'a> {
+        self.values(tag).filter_map(members::string)
     }
 
     /// The items of a sequence.
     pub(super) fn items(&self, tag: &str) -> impl Iterator<Item = Self> + use<'a> {
         let prefix = format!("{}{tag}", self.path);
-        self.values(tag)
-            .iter()
-            .enumerate()
-            .filter_map(move |(index, item)| {
-                let elements = item.as_object()?;
-                Some(Self {
-                    elements,
-                    path: format!("{prefix}/{index}/"),
-                })
-            })
+        let items = self.values(tag).enumerate();
+        items.filter_map(move |(index, item)| Self::at(item, format!("{prefix}/{index}/")))
     }
 
     /// Item `index` of a sequence, counted from 0.
     pub(super) fn item(&self, tag: &str, index: usize) -> Option<Self> {
-        let elements = self.values(tag).get(index)?.as_object()?;
-        Some(Self {
-            elements,
-            path: format!("{}{tag}/{index}/", self.path),
-        })
+        let item = self.values(tag).nth(index)?;
+        Self::at(item, format!("{}{tag}/{index}/", self.path))
     }
 
     /// The bytes of an inline or bulk value.
     pub(super) fn bytes(&self, tag: &str, bulk: Bulk<'_>) -> Option<Vec<u8>> {
-        let element = self.elements.get(tag)?;
-        if let Some(text) = element.get("InlineBinary").and_then(Value::as_str) {
+        let element = self.element(tag)?;
+        if let Some(text) = element.inline_binary() {
             let short = text.len() <= MAX_VALUE;
             return if short {
                 STANDARD.decode(text).ok()
@@ -118,57 +127,25 @@ impl<'a> Dataset<'a> {
                 None
             };
         }
-        element.get("BulkDataURI")?;
+        element.bulk_data_uri()?;
         bulk(&format!("{}{tag}", self.path)).filter(|bytes| bytes.len() <= MAX_VALUE)
     }
 
     /// The entries of a lookup table, whichever way they are written.
     pub(super) fn lut_data(&self, tag: &str, bulk: Bulk<'_>) -> Option<LutData> {
-        let numbers = self.values(tag);
-        if numbers.is_empty() {
+        let mut numbers = self.values(tag).take(MAX_NUMBERS).peekable();
+        if numbers.peek().is_none() {
             return self.bytes(tag, bulk).map(LutData::Bytes);
         }
-        let words = numbers.iter().take(MAX_NUMBERS).map(|value| {
-            let value = integer(value).unwrap_or(0).rem_euclid(65_536);
+        let words = numbers.map(|value| {
+            let value = members::integer(value).unwrap_or(0).rem_euclid(65_536);
             u16::try_from(value).unwrap_or(0)
         });
         Some(LutData::Words(words.collect()))
     }
 
-    /// Every attribute: tag and element.
-    pub(super) fn elements(&self) -> serde_json::map::Iter<'a> {
-        self.elements.iter()
+    /// Every attribute, also those that are in no dictionary.
+    pub(super) fn members(&self) -> Members<'a> {
+        members(self.text)
     }
-}
-
-/// A value as text; the alphabetic group of a name, else another one.
-pub(super) fn string(value: &Value) -> Option<&str> {
-    let group = || {
-        ["Alphabetic", "Ideographic", "Phonetic"]
-            .iter()
-            .find_map(|group| value.get(group)?.as_str())
-    };
-    value
-        .as_str()
-        .or_else(group)
-        .map(|text| text.trim_matches([' ', '\0']))
-}
-
-fn number(value: &Value) -> Option<f64> {
-    match value {
-        Value::String(text) => text.trim_matches([' ', '\0']).parse().ok(),
-        other => other.as_f64(),
-    }
-}
-
-fn integer(value: &Value) -> Option<i64> {
-    let exact = value.as_i64();
-    exact.or_else(|| {
-        let number = number(value).filter(|number| number.abs() < 9e15)?;
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "an integral part below 2^53"
-        )]
-        Some(number.trunc() as i64)
-    })
 }

@@ -223,7 +223,7 @@ impl Default for Request {
 }
 
 /// Media type of a picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     /// Baseline JPEG.
     Jpeg,
@@ -269,6 +269,26 @@ pub fn render(
     let (image, profile) = icc::apply(image, attributes.icc.as_deref(), request.icc);
     encode::encode(&image, format, request.quality, profile.as_deref())
 }
+
+/// Bytes that are needed at most to draw and encode the picture of a frame.
+///
+/// # Errors
+/// As [`render`].
+pub fn cost(
+    samples: &Samples<'_>,
+    attributes: &RenderAttributes,
+    request: &Request,
+) -> Result<u64, RenderError> {
+    let plan = geometry::plan(samples, attributes, request)?;
+    let color = samples.samples > 1 || attributes.palette.is_some();
+    let pixels = u64::from(plan.width).saturating_mul(u64::from(plan.height));
+    // The picture, the planes of the encoder, and what it writes, in memory that doubles when it is full.
+    let bytes = pixels.saturating_mul(if color { 12 } else { 4 });
+    Ok(bytes.saturating_add(TABLES))
+}
+
+/// Bytes of the tables that samples are mapped by, and of rows under way.
+const TABLES: u64 = 1 << 20;
 
 /// Renders one frame into a small picture (PS3.18 §8.3.5.2).
 ///

@@ -3,8 +3,6 @@
 //! What a presentation state says replaces what the image says, also where it
 //! says nothing: PS3.4 §N.2 makes an absent stage an identity.
 
-use serde_json::Value;
-
 use super::{
     attributes,
     dataset::{Bulk, Dataset},
@@ -104,9 +102,9 @@ pub struct Presentation {
 impl Presentation {
     /// Reads a presentation state for frame `frame` (from 1) of image `instance`.
     ///
-    /// `metadata` is its DICOM JSON object; `bulk` answers a tag path such as
+    /// `metadata` is the text of its DICOM JSON object; `bulk` answers a tag path such as
     /// `00283110/0/00283010/0/00283006`. Damaged parts read as absent.
-    pub fn from_json(metadata: &Value, instance: &str, frame: u32, bulk: Bulk<'_>) -> Self {
+    pub fn from_json(metadata: &str, instance: &str, frame: u32, bulk: Bulk<'_>) -> Self {
         let Some(root) = Dataset::root(metadata) else {
             return Self::default();
         };
@@ -120,7 +118,7 @@ impl Presentation {
                 .find(applies)
                 .and_then(|item| displayed_area(&item)),
             quarter_turns: root.integer("00700042").map_or(0, quarter_turns),
-            flip: root.text("00700041") == Some("Y"),
+            flip: root.is("00700041", "Y"),
             shutter: attributes::shutter(&root),
             overlays: attributes::overlays(&root, frame, bulk),
             overlay_groups: activated_groups(&root),
@@ -144,7 +142,7 @@ fn refers_to(item: &Dataset<'_>, instance: &str, frame: u32) -> bool {
     references.peek().is_none()
         || references.any(|reference| {
             let frames = reference.integers("00081160");
-            reference.text("00081155") == Some(instance)
+            reference.is("00081155", instance)
                 && (frames.is_empty() || frames.contains(&i64::from(frame)))
         })
 }
@@ -157,7 +155,7 @@ fn displayed_area(item: &Dataset<'_>) -> Option<Area> {
     let (top, bottom) = (y0.min(y1) - 1.0, y0.max(y1));
     let spacing = attributes::pixel_aspect(item, "00700101");
     let aspect = spacing.or_else(|| attributes::pixel_aspect(item, "00700102"));
-    let magnified = item.text("00700100") == Some("MAGNIFY");
+    let magnified = item.is("00700100", "MAGNIFY");
     let magnification = item.float("00700103").filter(|_| magnified);
     let area = Area {
         left,
@@ -189,7 +187,7 @@ fn read_graphics(item: &Dataset<'_>, graphics: &mut Vec<Graphic>) {
         if graphics.len() >= MAX_GRAPHICS {
             return;
         }
-        let in_pixels = object.text("00700005") == Some("PIXEL");
+        let in_pixels = object.is("00700005", "PIXEL");
         let numbers = object.floats("00700022");
         let points: Vec<_> = numbers
             .as_chunks::<2>()
@@ -197,7 +195,7 @@ fn read_graphics(item: &Dataset<'_>, graphics: &mut Vec<Graphic>) {
             .iter()
             .map(|&[x, y]| (x, y))
             .collect();
-        let points = match object.text("00700023") {
+        let points = match object.text("00700023").as_deref() {
             Some("CIRCLE") => ellipse(&points, true),
             Some("ELLIPSE") => ellipse(&points, false),
             _ => points.into_iter().take(MAX_POINTS).collect(),
@@ -218,7 +216,7 @@ fn read_graphics(item: &Dataset<'_>, graphics: &mut Vec<Graphic>) {
             (anchor, "00700004")
         };
         if let (Some(&[x, y]), Some(text)) = (place.first_chunk::<2>(), object.text("00700006")) {
-            let in_pixels = object.text(units) == Some("PIXEL");
+            let in_pixels = object.is(units, "PIXEL");
             graphics.push(Graphic::Text {
                 at: (x, y),
                 in_pixels,

@@ -154,7 +154,7 @@ fn instance(elements: &[(&str, &str, Value)]) -> Value {
 }
 
 fn attributes(metadata: &Value) -> RenderAttributes {
-    RenderAttributes::from_json(metadata, 1, &|_| None)
+    RenderAttributes::from_json(&metadata.to_string(), 1, &|_| None)
 }
 
 fn window(center: f64, width: f64, function: WindowFunction) -> Request {

@@ -6,9 +6,9 @@
 mod report;
 mod write;
 
-use serde_json::Value;
-
-use super::dataset::{self, Dataset};
+use super::dataset::Dataset;
+use crate::dicom::members::{self, Element, Members, Values};
+use crate::dicom::tag;
 use write::Writer;
 
 /// Elements listed of one header.
@@ -32,9 +32,9 @@ const HEADER: [(&str, &str); 10] = [
 
 /// Renders a structured report to HTML and plain text, both UTF-8.
 ///
-/// `metadata` is one DICOM JSON instance. Without a content tree the header
+/// `metadata` is the DICOM JSON text of one instance. Without a content tree the header
 /// stays.
-pub fn render_sr(metadata: &Value) -> (String, String) {
+pub fn render_sr(metadata: &str) -> (String, String) {
     let Some(root) = Dataset::root(metadata) else {
         return Writer::new("Report").finish();
     };
@@ -48,29 +48,30 @@ pub fn render_sr(metadata: &Value) -> (String, String) {
 ///
 /// `name` answers the name of a tag written as eight hexadecimal digits. Binary
 /// values are left out.
-pub fn render_header(metadata: &Value, name: &dyn Fn(&str) -> Option<String>) -> (String, String) {
+pub fn render_header(metadata: &str, name: &dyn Fn(&str) -> Option<String>) -> (String, String) {
     let Some(root) = Dataset::root(metadata) else {
         return Writer::new("Instance").finish();
     };
     let mut writer = Writer::new("Instance");
     let mut left = MAX_ELEMENTS;
-    let mut stack = vec![Level::Elements(root.elements())];
+    let mut stack = vec![Level::Elements(root.members())];
     writer.open_list();
     while let Some(level) = stack.last_mut() {
         let below = match level {
             _ if left == 0 => None,
-            Level::Elements(elements) => elements.next().map(|(tag, element)| {
-                let label = name(tag).map_or_else(|| tag.clone(), |name| format!("{tag} {name}"));
-                writer.item(&label, &value_text(element));
-                let items = element.get("Value").and_then(Value::as_array);
-                let sequence = element.get("vr").and_then(Value::as_str) == Some("SQ");
-                items
-                    .filter(|_| sequence)
-                    .map(|items| Level::Items(items.iter().enumerate()))
-            }),
-            Level::Items(items) => items.next().map(|(index, item)| {
-                writer.item(&format!("Item {}", index + 1), "");
-                Dataset::root(item).map(|item| Level::Elements(item.elements()))
+            Level::Elements(elements) => {
+                elements.next().and_then(Result::ok).map(|(tag, element)| {
+                    let tag = tag::hex(tag);
+                    let label =
+                        name(&tag).map_or_else(|| tag.clone(), |name| format!("{tag} {name}"));
+                    writer.item(&label, &value_text(element));
+                    (element.vr() == "SQ").then(|| Level::Items(element.values(), 0))
+                })
+            }
+            Level::Items(items, index) => items.next().map(|item| {
+                *index += 1;
+                writer.item(&format!("Item {index}"), "");
+                Some(Level::Elements(members::members(item)))
             }),
         };
         left = left.saturating_sub(1);
@@ -91,8 +92,9 @@ pub fn render_header(metadata: &Value, name: &dyn Fn(&str) -> Option<String>) ->
 
 /// One level of a data set being listed.
 enum Level<'a> {
-    Elements(serde_json::map::Iter<'a>),
-    Items(std::iter::Enumerate<std::slice::Iter<'a, Value>>),
+    Elements(Members<'a>),
+    /// The items, and how many were listed.
+    Items(Values<'a>, usize),
 }
 
 fn header(root: &Dataset<'_>, writer: &mut Writer) {
@@ -104,23 +106,20 @@ fn header(root: &Dataset<'_>, writer: &mut Writer) {
     }
 }
 
-fn value_text(element: &Value) -> String {
-    if element.get("vr").and_then(Value::as_str) == Some("SQ") {
+fn value_text(element: Element<'_>) -> String {
+    if element.vr() == "SQ" {
         return String::new();
     }
-    let values = element
-        .get("Value")
-        .and_then(Value::as_array)
-        .map_or(&[][..], Vec::as_slice);
     let mut text = String::new();
-    for (index, value) in values.iter().take(MAX_VALUE).enumerate() {
+    for (index, value) in element.values().take(MAX_VALUE).enumerate() {
         if index > 0 {
             text.push('\\');
         }
-        match (dataset::string(value), value) {
-            (Some(string), _) => text.push_str(string),
-            (None, Value::Number(number)) => text.push_str(&number.to_string()),
-            (None, _) => {}
+        let number = |value: &str| value.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+        match members::string(value) {
+            Some(string) => text.push_str(&string),
+            None if number(value) => text.push_str(value),
+            None => {}
         }
     }
     match text.char_indices().nth(MAX_VALUE) {

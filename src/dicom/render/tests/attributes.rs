@@ -38,7 +38,7 @@ fn per_frame_groups_come_before_shared_ones_and_the_instance() {
         (9, 500.0, 1000.0, 0.0),
         (0, 50.0, 101.0, -10.0),
     ] {
-        let attributes = RenderAttributes::from_json(&metadata, number, &|_| None);
+        let attributes = RenderAttributes::from_json(&metadata.to_string(), number, &|_| None);
         let picture = png_of(&frame, &attributes, &Request::default());
         for (stored, &actual) in [0.0, 30.0, 60.0, 90.0].iter().zip(&picture.data) {
             let x = stored * 2.0 + b;
@@ -97,7 +97,7 @@ fn nested_bulk_data_is_asked_for_by_path() {
         asked.borrow_mut().push(path.to_owned());
         Some(words(&[7, 8]))
     };
-    let attributes = RenderAttributes::from_json(&metadata, 1, &bulk);
+    let attributes = RenderAttributes::from_json(&metadata.to_string(), 1, &bulk);
     assert_eq!(
         *asked.borrow(),
         ["00283000/0/00283006", "00480105/0/00282000"]
@@ -124,8 +124,8 @@ fn overlay_planes_of_several_frames_are_told_apart() {
         (3, [255, 0, 255]),
         (4, [0, 0, 0]),
     ] {
-        let attributes = RenderAttributes::from_json(&metadata, number, &|_| None);
-        let presentation = Presentation::from_json(&on, "1", number, &|_| None);
+        let attributes = RenderAttributes::from_json(&metadata.to_string(), number, &|_| None);
+        let presentation = Presentation::from_json(&on.to_string(), "1", number, &|_| None);
         let request = Request {
             presentation: Some(presentation),
             ..Request::default()
@@ -151,7 +151,7 @@ fn annotation_lines_are_readable() {
         ("00180060", "DS", json!([120])),
         ("00280008", "IS", json!([5])),
     ]);
-    let attributes = RenderAttributes::from_json(&metadata, 4, &|_| None);
+    let attributes = RenderAttributes::from_json(&metadata.to_string(), 4, &|_| None);
     assert_eq!(attributes.patient, ["Doe Jane", "ID 7", "1970-01-31  F"]);
     assert_eq!(
         attributes.technique,

@@ -51,7 +51,7 @@ fn palette_of_16_bits_and_65536_entries_uses_the_high_byte() {
     };
     let uri = || json!({ "vr": "OW", "BulkDataURI": "b" });
     let metadata = palette(&json!([0, 0, 16]), [uri(), uri(), uri()]);
-    let attributes = RenderAttributes::from_json(&metadata, 1, &bulk);
+    let attributes = RenderAttributes::from_json(&metadata.to_string(), 1, &bulk);
     let data = words(&[0, 0x1234, 0xFFFF]);
     let picture = png_of(
         &palette_frame(SampleKind::U16, &data, 3),

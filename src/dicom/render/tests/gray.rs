@@ -268,7 +268,7 @@ fn voi_lut_of_65536_entries_comes_as_bulk_data() {
         }]),
     )]);
     let bulk = |path: &str| (path == "00283010/0/00283006").then(|| table.clone());
-    let attributes = RenderAttributes::from_json(&metadata, 1, &bulk);
+    let attributes = RenderAttributes::from_json(&metadata.to_string(), 1, &bulk);
     let data = words(&[0, 1000, 40_000, 65_535]);
     let picture = png_of(
         &samples(1, 4, SampleKind::U16, &data),

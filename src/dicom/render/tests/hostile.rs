@@ -135,9 +135,9 @@ fn random_attributes_give_a_picture_or_an_error() {
             .take(random.below(300) as usize)
             .collect();
         let bulk = |_: &str| Some(bytes.clone());
-        let attributes = RenderAttributes::from_json(&metadata, round % 4, &bulk);
-        let presentation =
-            (round % 3 == 0).then(|| Presentation::from_json(&metadata, "1.2", round % 4, &bulk));
+        let attributes = RenderAttributes::from_json(&metadata.to_string(), round % 4, &bulk);
+        let presentation = (round % 3 == 0)
+            .then(|| Presentation::from_json(&metadata.to_string(), "1.2", round % 4, &bulk));
         let frame = Samples {
             rows: random.below(9) as u32,
             columns: random.below(9) as u32,
@@ -288,7 +288,7 @@ fn giant_graphics_and_shutters_cost_little() {
         ("00181600", "CS", json!(vec!["POLYGONAL"; 1000])),
         ("00181620", "IS", json!(zigzag)),
     ]);
-    let presentation = Presentation::from_json(&metadata, "1", 1, &|_| None);
+    let presentation = Presentation::from_json(&metadata.to_string(), "1", 1, &|_| None);
     assert_eq!(presentation.graphics.len(), 20);
     assert_eq!(presentation.shutter.as_ref().unwrap().shapes.len(), 3);
     let request = Request {

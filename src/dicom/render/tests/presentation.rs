@@ -1,7 +1,7 @@
 use super::*;
 
 fn state(metadata: &Value) -> Request {
-    let presentation = Presentation::from_json(metadata, "1.2.3", 1, &|_| None);
+    let presentation = Presentation::from_json(&metadata.to_string(), "1.2.3", 1, &|_| None);
     Request {
         presentation: Some(presentation),
         ..Request::default()

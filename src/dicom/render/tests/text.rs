@@ -55,7 +55,7 @@ fn report_shows_every_value_type_in_both_forms() {
         ),
         item("CONTAINER", "Measurements", &nested),
     ]));
-    let (html, plain) = render_sr(&metadata);
+    let (html, plain) = render_sr(&metadata.to_string());
     for text in [
         "Chest CT Report",
         "Doe Jane",
@@ -79,7 +79,7 @@ fn report_shows_every_value_type_in_both_forms() {
 fn markup_in_titles_and_labels_is_escaped() {
     let mut metadata = report(&json!([item("TEXT", "<script>\"'", &json!({}))]));
     metadata["0040A043"] = code("<img src=x onerror=alert(1)>");
-    let (html, _) = render_sr(&metadata);
+    let (html, _) = render_sr(&metadata.to_string());
     assert!(!html.contains("<script") && !html.contains("<img"));
     assert!(html.contains("&lt;script&gt;&quot;&#39;"));
 }
@@ -91,7 +91,8 @@ fn nested_reports_keep_their_levels() {
         let below = json!({ "0040A730": { "vr": "SQ", "Value": [tree] } });
         tree = item("CONTAINER", "level", &below);
     }
-    let (html, plain) = render_sr(&report(&json!([tree, item("TEXT", "last", &json!({}))])));
+    let (html, plain) =
+        render_sr(&report(&json!([tree, item("TEXT", "last", &json!({}))])).to_string());
     assert_eq!(html.matches("<ul>").count(), 41);
     assert_eq!(html.matches("</ul>").count(), 41);
     assert!(plain.contains(&format!("\n{}level\n", "  ".repeat(31))));
@@ -106,7 +107,7 @@ fn reports_stop_at_their_limits() {
         "T",
         &json!({ "0040A160": { "vr": "UT", "Value": [text] } }),
     );
-    let (html, plain) = render_sr(&report(&Value::Array(vec![entry; 30_000])));
+    let (html, plain) = render_sr(&report(&Value::Array(vec![entry; 30_000])).to_string());
     assert!(html.len() < 17 * 1024 * 1024 && plain.len() < 17 * 1024 * 1024);
     assert!(html.contains("too long to be shown") && html.ends_with("</body></html>\n"));
 }
@@ -123,7 +124,7 @@ fn header_lists_attributes_and_nested_items() {
         "7FE00010": { "vr": "OW", "InlineBinary": "AAAA" },
     });
     let name = |tag: &str| (tag == "00280010").then(|| String::from("Rows"));
-    let (html, plain) = render_header(&metadata, &name);
+    let (html, plain) = render_header(&metadata.to_string(), &name);
     assert!(plain.contains("00280010 Rows: 512\n"));
     assert!(plain.contains("00081140\n  Item 1\n    00081155: 1.1\n  Item 2\n    00081155: 2.2\n"));
     assert!(plain.contains("00100010: A^B\n") && !plain.contains("AAAA"));
@@ -138,8 +139,8 @@ fn anything_else_still_makes_a_document() {
         json!({ "0040A730": 5 }),
         json!({ "0040A730": { "Value": [1] } }),
     ] {
-        let (html, _) = render_sr(&metadata);
+        let (html, _) = render_sr(&metadata.to_string());
         assert!(html.ends_with("</body></html>\n"));
-        render_header(&metadata, &|_| None);
+        render_header(&metadata.to_string(), &|_| None);
     }
 }

@@ -1,5 +1,7 @@
 //! The content tree of a structured report (PS3.3 §C.17.3).
 
+use std::borrow::Cow;
+
 use super::{Dataset, write::Writer};
 
 /// Content items written of one report.
@@ -8,7 +10,7 @@ const MAX_ITEMS: usize = 100_000;
 /// The report's title: the meaning of its root concept.
 pub(super) fn title(root: &Dataset<'_>) -> String {
     let concept = meaning(root, "0040A043");
-    let described = || root.text("0008103E").map(str::to_owned);
+    let described = || root.text("0008103E").map(Cow::into_owned);
     concept
         .or_else(described)
         .unwrap_or_else(|| String::from("Report"))
@@ -43,13 +45,13 @@ pub(super) fn content(root: &Dataset<'_>, writer: &mut Writer) {
 fn meaning(item: &Dataset<'_>, sequence: &str) -> Option<String> {
     let code = item.item(sequence, 0)?;
     let value = code.text("00080104").or_else(|| code.text("00080100"))?;
-    Some(value.to_owned())
+    Some(value.into_owned())
 }
 
 /// The value of a content item by its Value Type (0040,A040).
 fn value(item: &Dataset<'_>) -> String {
-    let text = |tag| item.text(tag).map(str::to_owned);
-    let value = match item.text("0040A040").unwrap_or_default() {
+    let text = |tag| item.text(tag).map(Cow::into_owned);
+    let value = match item.text("0040A040").as_deref().unwrap_or_default() {
         "TEXT" => text("0040A160"),
         "CODE" => meaning(item, "0040A168"),
         "NUM" => measurement(item),
@@ -74,7 +76,7 @@ fn measurement(item: &Dataset<'_>) -> Option<String> {
     let number = measured.float("0040A30A")?;
     let unit = measured.item("004008EA", 0);
     let unit = unit.and_then(|unit| unit.text("00080100").or_else(|| unit.text("00080104")));
-    Some(match unit {
+    Some(match unit.as_deref() {
         // UCUM writes "no unit" as 1.
         None | Some("1") => number.to_string(),
         Some(unit) => format!("{number} {unit}"),
@@ -91,7 +93,7 @@ fn reference(item: &Dataset<'_>) -> Option<String> {
         .map(i64::to_string)
         .collect();
     Some(if frames.is_empty() {
-        instance.to_owned()
+        instance.into_owned()
     } else {
         format!("{instance}, frame {}", frames.join(", "))
     })

@@ -1,0 +1,430 @@
+//! An instance opened to be looked at: what it is, and the attributes that show how it looks.
+//!
+//! Invariants: the metadata stays a text, of which only the attributes that are needed are read; values served by URI are
+//! read when something asks for them, [`MOST_TABLES`] bytes of them at most; both are reserved as long as they are held.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+
+use super::Archive;
+use super::error::{ArchiveError, Result};
+use super::frames::collect;
+use super::held::held;
+use super::lanes::Lane;
+use super::retrieve::OpenInstance;
+use crate::dicom::media;
+use crate::dicom::members::{self, Element};
+use crate::dicom::metadata;
+use crate::dicom::render::text;
+use crate::dicom::tag;
+use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, Target};
+use crate::index::IndexError;
+use crate::memory::{Purpose, Reservation};
+use crate::scope::Scope;
+use crate::trace::Stage;
+
+/// Largest metadata read for a picture, in bytes.
+const MAX_METADATA: usize = 256 << 20;
+/// Largest lookup table, profile or overlay read for a picture, in bytes.
+const MAX_TABLE: u64 = 8 << 20;
+/// Bytes of all tables of a picture.
+pub(super) const MOST_TABLES: u64 = 16 << 20;
+/// Copies of a table that exist at the same time: as stored, as handed to the renderer, and as numbers of four bytes.
+const TABLE_COPIES: usize = 6;
+/// How often an instance is asked again for tables; each time more of them are there.
+const ROUNDS: usize = 8;
+/// Images of a presentation state that are looked for.
+const MAX_REFERENCES: usize = 200;
+/// Frame time when the instance names none, in ms.
+const FRAME_TIME: f64 = 100.0;
+/// Bytes a page may have for each byte of metadata, both forms together, and the most of it.
+const PAGE_GROWTH: usize = 8;
+const MOST_PAGE: usize = 80 << 20;
+
+/// What an instance is, to somebody who wants to see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nature {
+    /// It has frames to draw.
+    Image,
+    /// Its pixel data is a video stream of this media type.
+    Video(&'static str),
+    /// An encapsulated document.
+    Document,
+    /// A presentation state: it shows the images it refers to.
+    Presentation,
+    /// A structured report.
+    Report,
+    /// Attributes only.
+    Other,
+}
+
+/// An instance opened to be looked at.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The instance.
+    pub instance: Arc<OpenInstance>,
+    metadata: Arc<HeldText>,
+    facts: Arc<Facts>,
+    tables: Arc<Mutex<Tables>>,
+}
+
+#[derive(Debug)]
+struct HeldText {
+    text: String,
+    _memory: Reservation,
+}
+
+/// What is needed of the metadata whatever is asked.
+#[derive(Debug, Default)]
+struct Facts {
+    document: bool,
+    report: bool,
+    document_media: Option<String>,
+    document_length: Option<u64>,
+    frame_time: Option<f64>,
+}
+
+impl Facts {
+    fn read(metadata: &str) -> std::result::Result<Self, members::Malformed> {
+        let [
+            document,
+            report,
+            media,
+            length,
+            frame_time,
+            display_rate,
+            cine_rate,
+        ] = members::find(
+            metadata,
+            [
+                tags::ENCAPSULATED_DOCUMENT,
+                tags::CONTENT_SEQUENCE,
+                tags::MIME_TYPE_OF_ENCAPSULATED_DOCUMENT,
+                tags::ENCAPSULATED_DOCUMENT_LENGTH,
+                tags::FRAME_TIME,
+                tags::RECOMMENDED_DISPLAY_FRAME_RATE,
+                tags::CINE_RATE,
+            ],
+        )?;
+        let number = |element: Option<Element<'_>>| element?.numbers().next().filter(|n| *n > 0.0);
+        let rate = number(display_rate).or_else(|| number(cine_rate));
+        Ok(Self {
+            document: document.is_some(),
+            report: report.is_some(),
+            document_media: media.and_then(|m| m.strings().next().map(|m| m.trim().to_owned())),
+            document_length: length
+                .and_then(|l| l.integers().next())
+                .and_then(|l| u64::try_from(l).ok()),
+            frame_time: number(frame_time).or_else(|| rate.map(|rate| 1000.0 / rate)),
+        })
+    }
+}
+
+/// Values served by URI that were asked for, by tag path with items from 0; none for what is not there or too large.
+#[derive(Debug, Default)]
+struct Tables {
+    held: HashMap<String, Option<Arc<[u8]>>>,
+    bytes: u64,
+    memory: Option<Reservation>,
+}
+
+impl Subject {
+    /// What it is.
+    #[must_use]
+    pub fn nature(&self) -> Nature {
+        let row = &self.instance.row;
+        let video = media::frame_media(&row.layout.transfer_syntax);
+        if row.pixel.is_some() {
+            return if video.starts_with("video/") {
+                Nature::Video(video)
+            } else {
+                Nature::Image
+            };
+        }
+        match row.sop_class.as_str() {
+            "1.2.840.10008.5.1.4.1.1.11.1" | "1.2.840.10008.5.1.4.1.1.11.2" => Nature::Presentation,
+            _ if self.facts.document => Nature::Document,
+            _ if self.facts.report => Nature::Report,
+            _ => Nature::Other,
+        }
+    }
+
+    /// Media type of an encapsulated document (0042,0012).
+    #[must_use]
+    pub fn document_media(&self) -> String {
+        let named = self.facts.document_media.as_deref();
+        // It goes into headers, so it must be a type and nothing else (RFC 9110 §8.3.1).
+        let token = |text: &str| {
+            let sign = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+            !text.is_empty() && text.bytes().all(sign)
+        };
+        let sound = |media: &&str| {
+            let parts = media.split_once('/');
+            parts.is_some_and(|(main, sub)| token(main) && token(sub))
+        };
+        named
+            .map(|media| media.split(';').next().unwrap_or_default().trim())
+            .filter(sound)
+            .map_or_else(|| media::OCTETS.to_owned(), str::to_ascii_lowercase)
+    }
+
+    /// Length of the document without padding (0042,0015), where it is named.
+    pub(super) fn document_length(&self) -> Option<u64> {
+        self.facts.document_length
+    }
+
+    /// Time between two frames of an animation, in ms.
+    pub(super) fn frame_time(&self) -> f64 {
+        self.facts.frame_time.unwrap_or(FRAME_TIME)
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The DICOM JSON object.
+    pub(super) fn metadata(&self) -> &str {
+        &self.metadata.text
+    }
+
+    /// The values of attributes as texts; none for those that are not there.
+    pub(super) fn values<const N: usize>(&self, wanted: [Tag; N]) -> [Vec<String>; N] {
+        let found = members::find(self.metadata(), wanted).unwrap_or([None; N]);
+        let text = |value| match members::string(value) {
+            Some(text) => text.into_owned(),
+            None => value.to_owned(),
+        };
+        found.map(|element| {
+            let values = element.into_iter().flat_map(Element::values);
+            let values = values.filter(|value| *value != "null");
+            values.take(MAX_REFERENCES).map(text).collect()
+        })
+    }
+}
+
+impl Archive {
+    /// Opens an instance to be looked at.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when it does not exist in the scope, [`ArchiveError::Memory`] when there is no room for
+    /// its metadata.
+    pub async fn subject(&self, scope: &Scope, name: &InstanceName) -> Result<Subject> {
+        let instance = self.open(scope, name).await?;
+        let target = Target::Instance(name.clone());
+        let rows = Stage::Rows
+            .of(self.index.metadata(scope, &target, 0, 1))
+            .await?;
+        let corrupt = || IndexError::Corrupt {
+            what: "the metadata of an instance",
+        };
+        let row = rows
+            .into_iter()
+            .next()
+            .ok_or_else(|| ArchiveError::not_found(super::describe(&target)))?;
+        let length = metadata::unpacked_length(&row.metadata).ok_or_else(corrupt)?;
+        let memory = self.reserve(Purpose::Text, length).await?;
+        let read = self.lanes().run(Lane::Text, move || {
+            let unpacked = metadata::unpack(&row.metadata, MAX_METADATA).map_err(|_| corrupt())?;
+            let facts = Facts::read(&unpacked.text).map_err(|_| corrupt())?;
+            Ok((unpacked.text, facts))
+        });
+        let (text, facts) = read.await?;
+        Ok(Subject {
+            instance,
+            metadata: Arc::new(HeldText {
+                text,
+                _memory: memory,
+            }),
+            facts: Arc::new(facts),
+            tables: Arc::default(),
+        })
+    }
+
+    /// HTML or plain text: of a report its content, of anything else its attributes.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Memory`] when there is no room for it.
+    pub async fn page(&self, subject: &Subject, html: bool) -> Result<Bytes> {
+        let length = subject.metadata().len();
+        let most = length.saturating_mul(PAGE_GROWTH).min(MOST_PAGE);
+        let memory = self
+            .reserve(Purpose::Answers, most.saturating_add(64 << 10))
+            .await?;
+        let subject = subject.clone();
+        let made = self.lanes().run(Lane::Text, move || {
+            let name = |hex: &str| {
+                tag::parse(hex)
+                    .ok()
+                    .and_then(tag::keyword)
+                    .map(ToOwned::to_owned)
+            };
+            let (page, plain) = if subject.nature() == Nature::Report {
+                text::render_sr(subject.metadata())
+            } else {
+                text::render_header(subject.metadata(), &name)
+            };
+            Ok(if html { page } else { plain })
+        });
+        Ok(held(made.await?.into_bytes(), memory))
+    }
+
+    /// Reads attributes of which some are served by URI: `read` is called until all that it asks for are there.
+    pub(super) async fn with_tables<T: Send + 'static>(
+        &self,
+        subject: &Subject,
+        read: impl Fn(&str, &dyn Fn(&str) -> Option<Vec<u8>>) -> T + Send + Sync + 'static,
+    ) -> Result<T> {
+        let read = Arc::new(read);
+        for round in 1.. {
+            let (subject_then, read) = (subject.clone(), read.clone());
+            let held = subject.tables().held.clone();
+            let done = self.maker.work(move || {
+                let missing = RefCell::new(Vec::new());
+                let made = read(subject_then.metadata(), &|path| {
+                    match held.get(path) {
+                        Some(table) => return table.as_deref().map(<[u8]>::to_vec),
+                        None => missing.borrow_mut().push(path.to_owned()),
+                    }
+                    None
+                });
+                Ok((made, missing.into_inner()))
+            });
+            let (made, missing) = done.await?;
+            if round == ROUNDS || !self.fetch_tables(subject, missing).await? {
+                return Ok(made);
+            }
+        }
+        Err(ArchiveError::Lost { what: "tables" })
+    }
+
+    /// Reads tables; whether there are any.
+    async fn fetch_tables(&self, subject: &Subject, missing: Vec<String>) -> Result<bool> {
+        let instance = &subject.instance;
+        let mut some = false;
+        for path in missing {
+            let stored_path = from_one(&path);
+            let item = instance.bulk.iter().find(|item| item.path == stored_path);
+            let bytes = subject.tables().bytes;
+            let fits = |length: u64| length <= MAX_TABLE && bytes + length <= MOST_TABLES;
+            let Some(item) = item.filter(|item| fits(item.length) && is_table(&item.path)) else {
+                subject.tables().held.insert(path, None);
+                continue;
+            };
+            let size = usize::try_from(item.length).unwrap_or(usize::MAX);
+            let more = self.reserve(Purpose::Pixels, size.saturating_mul(TABLE_COPIES));
+            let more = more.await?;
+            let value = self.bulk(instance, &item.path)?;
+            let content = self.bulk_content(instance, &value).await?;
+            let table = collect(content).await?;
+            let mut tables = subject.tables();
+            tables.bytes += item.length;
+            tables.held.insert(path, Some(Arc::from(table)));
+            match &mut tables.memory {
+                Some(memory) => memory.merge(more),
+                memory => *memory = Some(more),
+            }
+            some = true;
+        }
+        Ok(some)
+    }
+}
+
+/// Values a picture may need: palettes, LUT data, profiles, overlays.
+fn is_table(path: &str) -> bool {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    matches!(last.get(..4), Some("0028")) || (last.starts_with("60") && last.ends_with("3000"))
+}
+
+/// `00283010/0/00283006` to `00283010/1/00283006`.
+fn from_one(path: &str) -> String {
+    let step = |part: &str| match part.parse::<u64>() {
+        Ok(number) if part.len() < 8 => number.saturating_add(1).to_string(),
+        _ => part.to_owned(),
+    };
+    path.split('/').map(step).collect::<Vec<_>>().join("/")
+}
+
+/// Images of (0008,1115) that are looked for: series, instance, first frame.
+pub(super) fn references(metadata: &str) -> Vec<(SeriesUid, InstanceUid, u32)> {
+    let find = |data_set: &str, tag: Tag, then: &mut dyn FnMut(Element<'_>)| {
+        if let Ok([Some(element)]) = members::find(data_set, [tag]) {
+            then(element);
+        }
+    };
+    let mut found = Vec::new();
+    find(metadata, tags::REFERENCED_SERIES_SEQUENCE, &mut |all| {
+        for series in all.items() {
+            let Ok([uid, images]) = members::find(
+                series,
+                [tags::SERIES_INSTANCE_UID, tags::REFERENCED_IMAGE_SEQUENCE],
+            ) else {
+                continue;
+            };
+            let uid = uid.and_then(|uid| SeriesUid::parse(&uid.strings().next()?).ok());
+            let (Some(uid), Some(images)) = (uid, images) else {
+                continue;
+            };
+            for image in images.items() {
+                if found.len() >= MAX_REFERENCES {
+                    return;
+                }
+                let Ok([instance, frames]) = members::find(
+                    image,
+                    [
+                        tags::REFERENCED_SOP_INSTANCE_UID,
+                        tags::REFERENCED_FRAME_NUMBER,
+                    ],
+                ) else {
+                    continue;
+                };
+                let instance = instance.and_then(|i| InstanceUid::parse(&i.strings().next()?).ok());
+                let frame = frames.and_then(|f| f.integers().next());
+                let frame = frame.and_then(|frame| u32::try_from(frame).ok());
+                if let Some(instance) = instance {
+                    found.push((uid.clone(), instance, frame.unwrap_or(1).max(1)));
+                }
+            }
+        }
+    });
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_are_counted_from_one_where_values_are_stored() {
+        assert_eq!(from_one("00281201"), "00281201");
+        assert_eq!(from_one("00283010/0/00283006"), "00283010/1/00283006");
+        assert!(is_table("00283010/1/00283006") && is_table("60003000") && !is_table("7FE00010"));
+    }
+
+    #[test]
+    fn the_images_of_a_presentation_state_are_found_in_their_order() {
+        let text = r#"{"00081115":{"vr":"SQ","Value":[{"00081140":{"vr":"SQ","Value":[
+            {"00081155":{"vr":"UI","Value":["1.2.3"]},"00081160":{"vr":"IS","Value":[4]}},
+            {"00081155":{"vr":"UI","Value":["1.2.4"]}},{}]},"0020000E":{"vr":"UI","Value":["1.2"]}}]}}"#;
+        let found = references(text);
+        let told: Vec<_> = found
+            .iter()
+            .map(|(series, instance, frame)| (series.as_str(), instance.as_str(), *frame))
+            .collect();
+        assert_eq!(told, [("1.2", "1.2.3", 4), ("1.2", "1.2.4", 1)]);
+        assert_eq!(references("{}").len(), 0);
+    }
+
+    #[test]
+    fn facts_are_those_of_the_top_level() {
+        let text = r#"{"00081115":{"vr":"SQ","Value":[{"00420011":{"vr":"OB"}}]},"00181063":{"vr":"DS","Value":[0]},
+            "00180040":{"vr":"IS","Value":[25]}}"#;
+        let facts = Facts::read(text).unwrap();
+        assert!(!facts.document && !facts.report);
+        assert_eq!(facts.frame_time, Some(40.0));
+    }
+}
