@@ -242,6 +242,22 @@ pub struct StorageConfig {
         global = true
     )]
     pub database_connections: u32,
+    /// Seconds a call waits for a free connection to the index, and a start for an answer, before it is refused.
+    #[arg(
+        long,
+        env = "STOWAGE_DATABASE_WAIT_SECONDS",
+        default_value_t = 5,
+        global = true
+    )]
+    pub database_wait_seconds: u64,
+    /// Seconds a call to the index may take; storing may take twice, deleting ten times as long.
+    #[arg(
+        long,
+        env = "STOWAGE_DATABASE_CALL_SECONDS",
+        default_value_t = 30,
+        global = true
+    )]
+    pub database_call_seconds: u64,
     /// Pages of the index file kept in memory by the connection that writes; those that read keep a quarter each.
     #[arg(long, env = "STOWAGE_SQLITE_CACHE_BYTES", default_value_t = 64 << 20, global = true)]
     pub sqlite_cache_bytes: u64,

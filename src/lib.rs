@@ -1,8 +1,8 @@
 //! Stowage: a `DICOMweb` server in one binary.
 //!
 //! Layers, each using only those after it: `http` (routes and media types) → `archive` (what a request means) →
-//! `index` and `blob` (what is known, and the bytes) → `dicom` (pure). `auth`, `config`, `fault`, `memory`, `meter`, `scope` and
-//! `trace` stand beside.
+//! `index` and `blob` (what is known, and the bytes) → `dicom` (pure). `auth`, `config`, `fault`, `memory`, `meter`, `scope`,
+//! `tasks` and `trace` stand beside.
 //! `docs/architecture.md` is the map.
 
 pub mod http;
@@ -20,6 +20,7 @@ mod fault;
 pub mod memory;
 pub mod meter;
 pub mod scope;
+pub mod tasks;
 pub mod trace;
 
 pub mod command;

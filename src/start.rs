@@ -20,9 +20,13 @@ use crate::http::links::{Hosts, LinksConfig, Network, PublicUrl, Scheme, origin_
 use crate::http::serve::{Patience, Stopped};
 use crate::http::tls::{Tls, TlsFiles};
 use crate::index::{self, IndexError, IndexOptions, Moved, Transfer};
+use crate::tasks::Need;
 use crate::trace;
 
 pub use health::health;
+
+/// How long a stop waits for the last commits.
+const LAST_COMMITS: Duration = Duration::from_secs(10);
 
 /// Why the server did not start or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +92,8 @@ pub(crate) async fn open(config: &Config) -> Result<Archive, StartError> {
         max_connections: config.storage.database_connections,
         sqlite_cache_bytes: config.storage.sqlite_cache_bytes,
         search_time: config.limits.search_time(),
+        acquire_timeout: Duration::from_secs(config.storage.database_wait_seconds.max(1)),
+        call_time: Duration::from_secs(config.storage.database_call_seconds.max(1)),
         ..IndexOptions::default()
     };
     let index = index::open(&url, &options).await?;
@@ -146,15 +152,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     let tls = open_tls(&config)?;
     let traces = trace::start().map_err(|e| StartError::Config(chain(&e)))?;
     let archive = open(&config).await?;
-    let sweeper = archive.clone().sweep_for_ever(
-        Duration::from_secs(config.storage.sweep_seconds.max(1)),
-        config.storage.trash_grace(),
-    );
-    let sweeper = tokio::spawn(sweeper);
-    if let Some(period) = config.storage.scrub_period() {
-        let pace = config.storage.scrub_bytes_per_second;
-        tokio::spawn(archive.clone().scrub_for_ever(period, pace));
-    }
+    begin_tasks(&config, &archive);
     archive.resume_operations().await?;
     let listener = TcpListener::bind(config.listen).await;
     let listener = listener.map_err(|source| StartError::Listen {
@@ -188,7 +186,9 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     let scheme = scheme(&config).as_str();
     tracing::info!(%address, data = %config.storage.data_dir.display(), "stowage listens on {scheme}://{address}/");
     if let Some(tls) = &tls {
-        tokio::spawn(Arc::clone(tls).follow());
+        let tls = Arc::clone(tls);
+        let follow = move |watch| Arc::clone(&tls).follow(watch);
+        archive.tasks().supervise("certificate", Need::May, follow);
     }
     let patience = Patience {
         head: Duration::from_secs(config.http.head_seconds.max(1)),
@@ -202,13 +202,29 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     if http::serve::serve(listener, router, patience, tls, stop).await == Stopped::Cut {
         tracing::warn!("stopped while requests were running");
     }
-    sweeper.abort();
-    // It has ended when this returns, however it ended.
-    let _ = sweeper.await;
+    archive.tasks().stop(LAST_COMMITS).await;
     archive.rest().await;
     audit_end.wait().await;
     traces.end().await;
     Ok(())
+}
+
+/// Begins what the stores need beside the requests.
+fn begin_tasks(config: &Config, archive: &Archive) {
+    let tasks = archive.tasks();
+    let period = Duration::from_secs(config.storage.sweep_seconds.max(1));
+    let grace = config.storage.trash_grace();
+    let sweeping = archive.clone();
+    tasks.supervise("sweeper", Need::May, move |watch| {
+        sweeping.clone().sweep_for_ever(period, grace, watch)
+    });
+    if let Some(period) = config.storage.scrub_period() {
+        let pace = config.storage.scrub_bytes_per_second;
+        let scrubbing = archive.clone();
+        tasks.supervise("scrub", Need::May, move |watch| {
+            scrubbing.clone().scrub_for_ever(period, pace, watch)
+        });
+    }
 }
 
 async fn stop_signal() {

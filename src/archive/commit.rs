@@ -1,10 +1,11 @@
 //! Group commit: instances of all requests that are ready at the same time go into one transaction.
 //!
-//! Invariant: a blob is handed over together with the duty to remove it; it is removed only when it is certain that no
-//! row names it.
+//! Invariants: a blob is handed over together with the duty to remove it; it is removed only when it is certain that no
+//! row names it, also when the task that commits panics or is cut off. The queue outlives that task: what waits in it is
+//! committed by the next one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -15,6 +16,7 @@ use super::versions::Versions;
 use crate::blob::Blobs;
 use crate::fault;
 use crate::index::{Index, IndexError, Inserted, NewInstance};
+use crate::tasks::{Need, Tasks, Watch};
 
 /// Most instances of one transaction.
 const BATCH: usize = 512;
@@ -23,11 +25,43 @@ const QUEUE: usize = 1024;
 /// How long a transaction waits for instances that were announced.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// A durable blob that has no row yet; dropping it removes the blob.
+/// Keys of blobs that may have a row, remembered until they are on the trash.
+const UNSURE: usize = 100_000;
+
+/// A durable blob that has no row yet; dropping it removes the blob, unless it may have got one.
 #[derive(Debug)]
 pub struct Written {
     blobs: Blobs,
     new: Option<NewInstance>,
+    /// Set while a transaction that would give it a row is under way or ended in an unknown way.
+    unsure: Option<Arc<Unsure>>,
+}
+
+/// Keys of blobs of which it is not known whether they have a row.
+///
+/// They are put on the trash: the sweeper looks again before it removes one that a row names.
+#[derive(Debug, Default)]
+struct Unsure(Mutex<Vec<String>>);
+
+impl Unsure {
+    fn note(&self, mut keys: Vec<String>) {
+        // Whole texts at any time.
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = UNSURE.saturating_sub(noted.len());
+        if keys.len() > room {
+            let count = keys.len() - room;
+            tracing::warn!(
+                count,
+                "blobs of failed commits were left behind; fsck removes them"
+            );
+            keys.truncate(room);
+        }
+        noted.append(&mut keys);
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Written {
@@ -37,6 +71,7 @@ impl Written {
         Self {
             blobs,
             new: Some(new),
+            unsure: None,
         }
     }
 
@@ -60,8 +95,12 @@ impl Written {
 
 impl Drop for Written {
     fn drop(&mut self) {
-        if let Some(new) = self.new.take() {
-            self.blobs.discard(new.place.key);
+        let Some(new) = self.new.take() else {
+            return;
+        };
+        match self.unsure.take() {
+            None => self.blobs.discard(new.place.key),
+            Some(unsure) => unsure.note(vec![new.place.key]),
         }
     }
 }
@@ -101,11 +140,23 @@ impl std::fmt::Debug for Submission {
 impl Committer {
     /// Starts the task; it ends when all committers are dropped.
     #[must_use]
-    pub(super) fn start(index: Arc<dyn Index>, versions: Versions) -> Self {
+    pub(super) fn start(index: Arc<dyn Index>, versions: Versions, tasks: &Tasks) -> Self {
         let (queue, receiver) = mpsc::channel(QUEUE);
         let coming = Arc::new(AtomicUsize::new(0));
-        let writer = Writer { index, versions };
-        tokio::spawn(run(writer, receiver, coming.clone()));
+        let writer = Arc::new(Writer {
+            index,
+            versions,
+            queue: tokio::sync::Mutex::new(receiver),
+            coming: coming.clone(),
+            unsure: Arc::default(),
+        });
+        tasks.supervise("committer", Need::Must, move |watch| {
+            let writer = writer.clone();
+            async move {
+                writer.run(&watch).await;
+                Ok(())
+            }
+        });
         Self { queue, coming }
     }
 
@@ -136,7 +187,8 @@ impl Committer {
             return Ok(Vec::new());
         }
         let (answer, result) = oneshot::channel();
-        let lost = |()| ArchiveError::Lost { what: "commit" };
+        let lost =
+            |()| ArchiveError::Commit(Arc::new(IndexError::Interrupted { what: "a commit" }));
         self.queue
             .send(Submission {
                 written,
@@ -153,28 +205,101 @@ impl Committer {
     }
 }
 
-/// The index as it is written to.
+/// The index as it is written to, and what is to be written.
 struct Writer {
     index: Arc<dyn Index>,
     versions: Versions,
+    queue: tokio::sync::Mutex<mpsc::Receiver<Submission>>,
+    coming: Arc<AtomicUsize>,
+    unsure: Arc<Unsure>,
 }
 
 impl Writer {
+    async fn run(&self, watch: &Watch) {
+        let mut queue = self.queue.lock().await;
+        // What a run before this one left behind.
+        self.put_unsure_on_trash().await;
+        loop {
+            let first = tokio::select! {
+                first = queue.recv() => first,
+                // Whoever is served until then is done; what waits is taken, and then there is no more.
+                () = watch.stopping(), if !queue.is_closed() => {
+                    queue.close();
+                    continue;
+                }
+            };
+            let Some(first) = first else { return };
+            let submissions = gather(first, &mut queue, &self.coming).await;
+            if self.commit_together(submissions).await {
+                watch.well();
+            }
+            self.put_unsure_on_trash().await;
+        }
+    }
+
     async fn insert(
         &self,
         batch: &[NewInstance],
     ) -> std::result::Result<Vec<Inserted>, IndexError> {
+        fault::point("commit.begun");
         let inserted = self.index.insert(batch).await;
         // Also after an error: the transaction may have been committed before the connection was lost.
         self.versions.forget();
         inserted
     }
-}
 
-async fn run(writer: Writer, mut queue: mpsc::Receiver<Submission>, coming: Arc<AtomicUsize>) {
-    while let Some(first) = queue.recv().await {
-        let submissions = gather(first, &mut queue, &coming).await;
-        commit_together(&writer, submissions).await;
+    /// Commits submissions in one transaction, or each by itself when that is refused; false when the index failed.
+    async fn commit_together(&self, mut submissions: Vec<Submission>) -> bool {
+        for written in submissions.iter_mut().flat_map(|s| &mut s.written) {
+            written.unsure = Some(self.unsure.clone());
+        }
+        let batch: Vec<NewInstance> = submissions
+            .iter()
+            .flat_map(|s| s.written.iter().filter_map(|w| w.new.clone()))
+            .collect();
+        match self.insert(&batch).await {
+            Ok(inserted) => {
+                let mut inserted = inserted.into_iter();
+                for submission in submissions {
+                    let mine: Vec<Inserted> =
+                        inserted.by_ref().take(submission.written.len()).collect();
+                    settle(submission, Ok(mine));
+                }
+                true
+            }
+            // One refused row must not fail the instances of others.
+            Err(IndexError::Database { .. }) if submissions.len() > 1 => {
+                for submission in submissions {
+                    let mine: Vec<NewInstance> = submission
+                        .written
+                        .iter()
+                        .filter_map(|w| w.new.clone())
+                        .collect();
+                    let result = self.insert(&mine).await.map_err(Arc::new);
+                    settle(submission, result);
+                }
+                true
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                for submission in submissions {
+                    settle(submission, Err(error.clone()));
+                }
+                false
+            }
+        }
+    }
+
+    /// Lets the sweeper see to blobs that may have a row; what cannot be noted now is tried behind the next commit.
+    async fn put_unsure_on_trash(&self) {
+        let keys = self.unsure.take();
+        if keys.is_empty() {
+            return;
+        }
+        if let Err(error) = self.index.discard(&keys).await {
+            tracing::warn!(count = keys.len(), %error, "blobs of a failed commit are not on the trash yet");
+            self.unsure.note(keys);
+        }
     }
 }
 
@@ -207,81 +332,29 @@ impl Submission {
     }
 }
 
-async fn commit_together(writer: &Writer, submissions: Vec<Submission>) {
-    let batch: Vec<NewInstance> = submissions
-        .iter()
-        .flat_map(|s| s.written.iter().filter_map(|w| w.new.clone()))
-        .collect();
-    match writer.insert(&batch).await {
-        Ok(inserted) => {
-            let mut inserted = inserted.into_iter();
-            for submission in submissions {
-                let mine: Vec<Inserted> =
-                    inserted.by_ref().take(submission.written.len()).collect();
-                settle(submission, Ok(mine));
-            }
-        }
-        // One refused row must not fail the instances of others.
-        Err(IndexError::Database { .. }) if submissions.len() > 1 => {
-            for submission in submissions {
-                let mine: Vec<NewInstance> = submission
-                    .written
-                    .iter()
-                    .filter_map(|w| w.new.clone())
-                    .collect();
-                let result = writer.insert(&mine).await.map_err(Arc::new);
-                give_back(&writer.index, submission, result).await;
-            }
-        }
-        Err(error) => {
-            let error = Arc::new(error);
-            for submission in submissions {
-                give_back(&writer.index, submission, Err(error.clone())).await;
-            }
-        }
-    }
-}
-
-async fn give_back(index: &Arc<dyn Index>, submission: Submission, result: Answer) {
-    // A full disk is a refusal, so it is certain that no row names the blobs; and nothing could be noted anyway.
-    if let Err(error) = &result
-        && matches!(**error, IndexError::Full(_))
-    {
-        drop(submission.written);
-        let _ = submission.answer.send(result);
-        return;
-    }
-    if result.is_err() {
-        // The transaction may have been committed before the connection was lost: the sweeper looks again before it
-        // removes a key, and fsck finds what could not even be noted.
-        let keys: Vec<String> = submission
-            .written
-            .iter()
-            .map(|w| w.key().to_owned())
-            .collect();
-        if let Err(error) = index.discard(&keys).await {
-            tracing::warn!(count = keys.len(), %error, "blobs of a failed commit were left behind; fsck removes them");
-        }
-    }
-    settle(submission, result);
-}
-
 /// Keeps the blobs that have a row or may have one, removes the others, and answers.
 fn settle(submission: Submission, result: Answer) {
     fault::point("commit.done");
     match &result {
         Ok(inserted) => {
-            for (written, inserted) in submission.written.into_iter().zip(inserted) {
+            for (mut written, inserted) in submission.written.into_iter().zip(inserted) {
+                written.unsure = None;
                 match inserted {
                     Inserted::Stored { .. } => drop(written.release()),
                     Inserted::Exists { .. } | Inserted::Outside => drop(written),
                 }
             }
         }
-        Err(_) => submission
-            .written
-            .into_iter()
-            .for_each(|w| drop(w.release())),
+        // A full disk is a refusal, so it is certain that no row names the blobs; and nothing could be noted anyway.
+        Err(error) => {
+            let refused = matches!(**error, IndexError::Full(_));
+            for mut written in submission.written {
+                if refused {
+                    written.unsure = None;
+                }
+                drop(written);
+            }
+        }
     }
     fault::point("commit.settled");
     // The client may have gone; what was committed stays.

@@ -64,6 +64,12 @@ pub enum ArchiveError {
     /// What several requests waited for together failed.
     #[error("{0}")]
     Shared(std::sync::Arc<Self>),
+    /// A task that requests depend on fails again and again.
+    #[error("the task {task} fails; it is started again and again")]
+    Down {
+        /// Its name.
+        task: &'static str,
+    },
     /// A task was lost, which only a defect can cause.
     #[error("the task {what} was lost")]
     Lost {

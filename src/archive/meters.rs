@@ -124,6 +124,7 @@ impl Archive {
         self.write_limits(out);
         self.write_cache(out);
         self.write_pools(out);
+        self.tasks.write_meters(out);
         out.family(
             "stowage_sweeper_runs_total",
             Kind::Counter,

@@ -43,6 +43,7 @@ use crate::config::Limits;
 use crate::index::Index;
 use crate::memory::{self, MemoryBudget, Purpose, Reservation};
 use crate::scope::Scope;
+use crate::tasks::Tasks;
 use crate::trace::Stage;
 use commit::Committer;
 
@@ -99,6 +100,7 @@ pub struct Archive {
     node: Arc<str>,
     /// Operations this process works on or waits for.
     watched: Arc<Mutex<HashSet<String>>>,
+    tasks: Tasks,
 }
 
 impl std::fmt::Debug for Archive {
@@ -138,9 +140,10 @@ impl Archive {
         let spool_units = usize::try_from(limits.spool_bytes / SPOOL_UNIT).unwrap_or(usize::MAX);
         let workers = (cores * 4).max(8);
         let versions = versions::Versions::default();
+        let tasks = Tasks::default();
         Self {
             spool: Arc::new(Semaphore::new(spool_units.clamp(1, Semaphore::MAX_PERMITS))),
-            committer: Committer::start(index.clone(), versions.clone()),
+            committer: Committer::start(index.clone(), versions.clone(), &tasks),
             tags: Arc::default(),
             opened: opened::Opened::new(opened),
             versions,
@@ -154,6 +157,7 @@ impl Archive {
             meters: Arc::default(),
             node: Arc::from(blobs.serial()),
             watched: Arc::default(),
+            tasks,
             stores: Arc::new(Semaphore::new(limits.store_requests.max(1))),
             limits: Arc::new(limits),
             budget,
@@ -182,6 +186,12 @@ impl Archive {
         &self.lanes
     }
 
+    /// What runs beside the requests.
+    #[must_use]
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
     /// Removes a study, series or instance for every reader at once; its bytes go later. Returns how many instances.
     ///
     /// # Errors
@@ -196,7 +206,7 @@ impl Archive {
         }
     }
 
-    /// Whether index and blob store can be used.
+    /// Whether index and blob store can be used, and the tasks that requests depend on run.
     ///
     /// # Errors
     /// What cannot be used.
@@ -204,12 +214,16 @@ impl Archive {
         // A store that is silent is as good as one that is away, and whoever asks wants an answer.
         let asked = tokio::time::timeout(HEALTH, async {
             self.index.ping().await?;
-            Ok(self.blobs.probe().await?)
+            Ok::<_, ArchiveError>(self.blobs.probe().await?)
         });
         let busy = |_| ArchiveError::Busy {
             what: "a store that does not answer",
         };
-        asked.await.map_err(busy)?
+        asked.await.map_err(busy)??;
+        match self.tasks.down() {
+            None => Ok(()),
+            Some(task) => Err(ArchiveError::Down { task }),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::{Archive, Result, describe};
 use crate::blob::CHUNK;
 use crate::dicom::uid::Target;
 use crate::index::{InstanceRow, Operation, OperationKind, OperationStatus};
+use crate::tasks::{Failure, Watch};
 
 /// Rows between two notes of the progress.
 const PORTION: u32 = 100;
@@ -54,17 +55,29 @@ impl Tally {
 
 impl Archive {
     /// Scrubs once in each `period`, with `pace` bytes in a second at most, until the process ends.
-    pub async fn scrub_for_ever(self, period: Duration, pace: u64) {
+    ///
+    /// # Errors
+    /// None: what fails is tried again.
+    pub async fn scrub_for_ever(
+        self,
+        period: Duration,
+        pace: u64,
+        watch: Watch,
+    ) -> std::result::Result<(), Failure> {
         let holder = self.blobs.serial();
         let mut timer = tokio::time::interval(LOOK.min(period));
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             timer.tick().await;
-            if let Err(error) = self.scrub(&holder, period, pace).await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the scrub will go on"
-                );
+            match self.scrub(&holder, period, pace).await {
+                Ok(()) => watch.well(),
+                Err(error) => {
+                    watch.failed(&error);
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the scrub will go on"
+                    );
+                }
             }
         }
     }

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use super::{Archive, Result};
 use crate::blob::BlobError;
 use crate::fault;
+use crate::tasks::{Failure, Watch};
 
 /// Keys handled between two questions to the index.
 const BATCH: u32 = 500;
@@ -78,7 +79,15 @@ impl Archive {
     }
 
     /// Sweeps every `period` until the process ends, unless another node does; likewise takes up operations.
-    pub async fn sweep_for_ever(self, period: Duration, grace: Duration) {
+    ///
+    /// # Errors
+    /// None: what fails is tried again.
+    pub async fn sweep_for_ever(
+        self,
+        period: Duration,
+        grace: Duration,
+        watch: Watch,
+    ) -> std::result::Result<(), Failure> {
         let length = LEASE.max(period.saturating_mul(3));
         let mut timer = tokio::time::interval(period);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -99,12 +108,19 @@ impl Archive {
                 }
             };
             match swept.await {
-                Ok(0) => {}
-                Ok(removed) => tracing::info!(removed, "removed the bytes of deleted instances"),
-                Err(error) => tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the sweeper will try again"
-                ),
+                Ok(removed) => {
+                    watch.well();
+                    if removed > 0 {
+                        tracing::info!(removed, "removed the bytes of deleted instances");
+                    }
+                }
+                Err(error) => {
+                    watch.failed(&error);
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the sweeper will try again"
+                    );
+                }
             }
         }
     }

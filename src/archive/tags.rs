@@ -3,7 +3,8 @@
 //! Indexing what was stored before is an operation that one server at a time works on, by a lease; when it is gone, any
 //! other on the same index goes on where it was.
 
-use std::sync::{Arc, PoisonError};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
@@ -17,6 +18,7 @@ use crate::index::{
     Index, Operation, OperationKind, OperationStatus, TagError, TagRow, TagStatus, TagsAdded,
 };
 use crate::scope::{Scope, Visible};
+use crate::tasks::{Need, Watch};
 
 /// How long a server may not know of a tag that another one added.
 const FRESH: Duration = Duration::from_secs(1);
@@ -164,7 +166,7 @@ impl Archive {
         self.forget_tags().await;
         Ok(match added {
             TagsAdded::Added => {
-                tokio::spawn(index_tags(self.clone(), id.clone()));
+                self.index_in_background(id.clone());
                 Adding::Started(id)
             }
             TagsAdded::Exists { path } => Adding::Exists(path),
@@ -183,15 +185,46 @@ impl Archive {
             .unfinished_operations(OperationKind::Reindex)
             .await?
         {
-            tokio::spawn(index_tags(self.clone(), operation.id));
+            self.index_in_background(operation.id);
         }
         for tag in self.query_tags().await?.iter() {
             if tag.status == TagStatus::Deleting {
-                let (index, id) = (self.index.clone(), tag.id);
-                tokio::spawn(async move { index.remove_tag(id).await });
+                self.remove_in_background(tag.id);
             }
         }
         Ok(())
+    }
+
+    /// Indexes what was stored before, unless this process does already.
+    fn index_in_background(&self, operation: String) {
+        let Some(watched) = Watched::begin(self, operation) else {
+            return;
+        };
+        let (archive, watched) = (self.clone(), Arc::new(watched));
+        self.tasks
+            .supervise("tag indexing", Need::May, move |watch| {
+                let (archive, watched) = (archive.clone(), watched.clone());
+                async move {
+                    index_tags(&archive, &watched.operation, &watch).await;
+                    Ok(())
+                }
+            });
+    }
+
+    /// Ends a removal that an earlier process began, unless this process does already.
+    fn remove_in_background(&self, id: i64) {
+        let Some(watched) = Watched::begin(self, format!("removal of tag {id}")) else {
+            return;
+        };
+        let (index, watched) = (self.index.clone(), Arc::new(watched));
+        self.tasks.supervise("tag removal", Need::May, move |_| {
+            let (index, watched) = (index.clone(), watched.clone());
+            async move {
+                index.remove_tag(id).await?;
+                drop(watched);
+                Ok(())
+            }
+        });
     }
 
     /// Allows or forbids searches by a tag.
@@ -256,25 +289,41 @@ impl Archive {
     }
 }
 
+/// A piece of work that this process does, which it must not begin a second time.
+struct Watched {
+    all: Arc<Mutex<HashSet<String>>>,
+    operation: String,
+}
+
+impl Watched {
+    fn begin(archive: &Archive, operation: String) -> Option<Self> {
+        let all = archive.watched.clone();
+        let is_new = lock(&all).insert(operation.clone());
+        is_new.then_some(Self { all, operation })
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        lock(&self.all).remove(&self.operation);
+    }
+}
+
+fn lock(watched: &Mutex<HashSet<String>>) -> MutexGuard<'_, HashSet<String>> {
+    watched.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Indexes portion after portion until the operation is done, while no other node does; a failure is waited out, for the
 /// index keeps the position.
-async fn index_tags(archive: Archive, operation: String) {
-    let watched = || {
-        archive
-            .watched
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    };
-    if !watched().insert(operation.clone()) {
-        return;
-    }
+async fn index_tags(archive: &Archive, operation: &str, watch: &Watch) {
     let lease = format!("operation {operation}");
     loop {
-        match index_portion(&archive, &lease, &operation).await {
-            Ok(Progress::More) => {}
+        match index_portion(archive, &lease, operation).await {
+            Ok(Progress::More) => watch.well(),
             Ok(Progress::Done) => break,
             Ok(Progress::Elsewhere) => tokio::time::sleep(AGAIN).await,
             Err(error) => {
+                watch.failed(&error);
                 tracing::warn!(
                     operation,
                     error = &error as &dyn std::error::Error,
@@ -284,10 +333,10 @@ async fn index_tags(archive: Archive, operation: String) {
             }
         }
     }
+    watch.well();
     if let Err(error) = archive.index.give_back_lease(&lease, &archive.node).await {
         tracing::debug!(%error, "the lease ends by itself");
     }
-    watched().remove(&operation);
     archive.forget_tags().await;
     tracing::info!(operation, "extended query tags are indexed");
 }

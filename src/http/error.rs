@@ -421,7 +421,9 @@ impl From<&ArchiveError> for HttpError {
             ArchiveError::Blob(BlobError::Full { .. }) => {
                 Self::bare(Slug::InsufficientStorage).because(error)
             }
-            ArchiveError::Blob(BlobError::Unavailable { .. }) => Self::unavailable(5, error),
+            ArchiveError::Blob(BlobError::Unavailable { .. }) | ArchiveError::Down { .. } => {
+                Self::unavailable(5, error)
+            }
             ArchiveError::Blob(
                 BlobError::Missing { .. }
                 | BlobError::Short { .. }
@@ -437,7 +439,9 @@ impl From<&ArchiveError> for HttpError {
 
 fn from_index(inner: &IndexError, error: &ArchiveError) -> HttpError {
     match inner {
-        IndexError::Unavailable(_) => HttpError::unavailable(5, error),
+        IndexError::Unavailable(_) | IndexError::Interrupted { .. } => {
+            HttpError::unavailable(5, error)
+        }
         IndexError::Full(_) => HttpError::bare(Slug::InsufficientStorage).because(error),
         IndexError::TooSlow { .. } => HttpError::payload_too_large(
             "The search takes too long: narrow it by an attribute with an index, such as StudyDate, PatientID or \

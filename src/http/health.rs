@@ -1,5 +1,6 @@
 //! `GET /health/check` (dicom-service §18), readiness, liveness, and the page a browser sees at `/`.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,13 +10,15 @@ use axum::response::{Html, IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::App;
+use crate::tasks::{Need, TaskReport};
 
 /// Says whether index and blob store can be used: 200 or 503.
 pub(super) async fn check_health(State(app): State<Arc<App>>) -> Response {
-    answer(&[stores(&app).await])
+    answer(&[stores(&app).await], &[])
 }
 
-/// Says whether requests should be sent here: the stores can be used, and accesses can be written down.
+/// Says whether requests should be sent here: the stores can be used, and accesses can be written down. Tells how each
+/// task beside the requests is.
 pub(super) async fn check_ready(State(app): State<Arc<App>>) -> Response {
     let mut checks = vec![stores(&app).await];
     if app.audit.is_on() {
@@ -27,7 +30,7 @@ pub(super) async fn check_ready(State(app): State<Arc<App>>) -> Response {
                 .then(|| "audit events cannot be written; the log says why".to_owned()),
         });
     }
-    answer(&checks)
+    answer(&checks, &app.archive.tasks().report())
 }
 
 /// One thing that was looked at.
@@ -48,7 +51,7 @@ async fn stores(app: &App) -> Check {
     }
 }
 
-fn answer(checks: &[Check]) -> Response {
+fn answer(checks: &[Check], tasks: &[TaskReport]) -> Response {
     let word = |well: bool| if well { "Healthy" } else { "Unhealthy" };
     let well = checks.iter().all(|check| check.problem.is_none());
     let status = if well {
@@ -64,12 +67,35 @@ fn answer(checks: &[Check]) -> Response {
         };
         json!({ "name": check.name, "status": word(check.problem.is_none()), "description": description })
     };
-    let details: Vec<Value> = checks.iter().map(detail).collect();
+    let mut details: Vec<Value> = checks.iter().map(detail).collect();
+    details.extend(tasks.iter().map(task));
     (
         status,
         Json(json!({ "overallStatus": word(well), "details": details })),
     )
         .into_response()
+}
+
+/// One task beside the requests, in the form of a store.
+fn task(task: &TaskReport) -> Value {
+    let status = match (task.failing, task.need) {
+        (false, _) => "Healthy",
+        (true, Need::May) => "Degraded",
+        (true, Need::Must) => "Unhealthy",
+    };
+    let mut description = match (task.running, task.failing) {
+        (true, false) => "runs".to_owned(),
+        (false, false) => "has ended".to_owned(),
+        (_, true) => "fails".to_owned(),
+    };
+    if let Some(error) = &task.last_error {
+        let _ = write!(
+            description,
+            "; started again {} times; the last error was: {error}",
+            task.restarts
+        );
+    }
+    json!({ "name": format!("task {}", task.name), "status": status, "description": description })
 }
 
 /// Says that the process answers, whatever its stores do: a restart would not mend those.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::tasks::{Failure, Watch};
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -131,20 +132,28 @@ impl Tls {
     }
 
     /// Looks at the files now and then, for ever.
-    pub async fn follow(self: Arc<Self>) {
+    ///
+    /// # Errors
+    /// When a look panicked.
+    pub async fn follow(self: Arc<Self>, watch: Watch) -> Result<(), Failure> {
         loop {
             tokio::time::sleep(LOOK).await;
             let tls = Arc::clone(&self);
             // A file system may take its time.
             let looked = tokio::task::spawn_blocking(move || tls.look()).await;
-            match looked {
-                Ok(Ok(true)) => tracing::info!("the certificate was read again"),
-                Ok(Ok(false)) => {}
-                Ok(Err(error)) => tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the new certificate cannot be used; the old one stays"
-                ),
-                Err(_) => tracing::error!("a look at the certificate was lost"),
+            match looked? {
+                Ok(true) => {
+                    watch.well();
+                    tracing::info!("the certificate was read again");
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    watch.failed(&error);
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the new certificate cannot be used; the old one stays"
+                    );
+                }
             }
         }
     }

@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 
 use super::instances::{all_instances, instance_row};
+use super::open::WALK;
 use super::readers::Readers;
 use super::rows::blob_hash;
-use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed};
+use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed, within};
 use super::{Audit, InstanceRow, PoolState, Result};
 
 /// Studies whose maintained columns differ from what lies below them.
@@ -84,7 +85,7 @@ impl<D: Dialect> Audit for SqlIndex<D> {
         ] {
             let mut sql = Statement::<D>::new(text);
             sql.int(i64::from(limit));
-            for row in self.read("counters", sql).await? {
+            for row in self.read_all("counters", sql).await? {
                 errors.push(sentence(&row).map_err(failed::<D>("counters"))?);
             }
         }
@@ -95,9 +96,10 @@ impl<D: Dialect> Audit for SqlIndex<D> {
     async fn analyze(&self) -> Result<()> {
         let analyzed = async {
             let mut connection = self.writers.acquire().await?;
-            Statement::<D>::new(D::ANALYZE).run(&mut connection).await
+            let analyze = Statement::<D>::new(D::ANALYZE);
+            analyze.bounded_rows(&mut connection, WALK).await
         };
-        analyzed
+        within(WALK, analyzed)
             .await
             .map(|_| ())
             .map_err(failed::<D>("an analysis"))
@@ -114,9 +116,6 @@ impl<D: Dialect> Audit for SqlIndex<D> {
     }
 
     fn pools(&self) -> Vec<PoolState> {
-        if D::ONE_POOL {
-            return vec![self.writers.state("all")];
-        }
         vec![self.readers.state("read"), self.writers.state("write")]
     }
 }

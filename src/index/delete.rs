@@ -4,7 +4,7 @@
 
 use super::insert::{action_code, retrying, study_modalities};
 use super::instances::push_scope;
-use super::sql::{Columns, Dialect, Driver, Script, SqlIndex, Statement};
+use super::sql::{Columns, Dialect, Driver, Script, SqlIndex, Statement, within};
 use super::{Action, Result, now_micros};
 use crate::dicom::uid::Target;
 use crate::fault;
@@ -16,7 +16,8 @@ pub(super) async fn delete<D: Dialect>(
     scope: &Scope,
     target: &Target,
 ) -> Result<u64> {
-    retrying!(D, "a delete", run::<D>(index, scope, target))
+    let time = index.times.delete();
+    retrying!(D, "a delete", within(time, run::<D>(index, scope, target)))
 }
 
 /// The rows a target means.

@@ -24,6 +24,12 @@ pub enum IndexError {
         /// The call that was given up.
         what: &'static str,
     },
+    /// A write was broken off: whether it was done is not known, and doing it again does no harm.
+    #[error("{what} was broken off")]
+    Interrupted {
+        /// The call that was broken off.
+        what: &'static str,
+    },
     /// A stored row cannot be read back.
     #[error("a row of {what} cannot be read back")]
     Corrupt {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::instances::push_visible;
-use super::sql::{Columns, Dialect, SqlIndex, Statement};
+use super::sql::{Columns, Dialect, SqlIndex, Statement, failed, within};
 use super::{
     Action, Change, Feed, FeedRange, IndexError, Result, State, WithMetadata, from_micros,
     to_micros,
@@ -79,8 +79,8 @@ impl<D: Dialect> SqlIndex<D> {
             Statement::<D>::new("select change.sequence from change where change.time >= ");
         sql.int(to_micros(to)).push(" limit 1");
         if self.read("the change feed", sql).await?.is_empty() {
-            let waited = D::await_feed(&self.writers).await;
-            waited.map_err(super::sql::failed::<D>("the change feed"))?;
+            let waited = within(self.times.call, D::await_feed(self)).await;
+            waited.map_err(failed::<D>("the change feed"))?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::admission::{self, Applicant};
 use super::attributes::Attributes;
 use super::rows::{Cell, LevelValues, Prepared, column_name, has_norm, stored_keys, word_suffixes};
-use super::sql::{Columns, Dialect, Driver, Script, SqlIndex, Statement};
+use super::sql::{Columns, Dialect, Driver, Script, SqlIndex, Statement, lost_row, within};
 use super::tag_values::findings;
 use super::tags::{self, Newer, TagLock, TagPlace, TagValues};
 use super::{Action, Inserted, NewInstance, Result, TagRow, now_micros};
@@ -55,7 +55,11 @@ pub(super) async fn insert<D: Dialect>(
     // Once around, and once more without those that were refused.
     while !open.is_empty() {
         let plan = Plan::new(open.iter().filter_map(|at| batch.get(*at)))?;
-        match retrying!(D, "an insert", plan.run(index))? {
+        match retrying!(
+            D,
+            "an insert",
+            within(index.times.insert(), plan.run(index))
+        )? {
             Tried::Done(inserted) => {
                 for (at, inserted) in open.drain(..).zip(inserted) {
                     if let Some(result) = results.get_mut(at) {
@@ -255,7 +259,7 @@ impl Plan {
                 );
             }
             for (key, _) in chunk {
-                rows.push(found.remove(*key).ok_or(sqlx::Error::RowNotFound)?);
+                rows.push(found.remove(*key).ok_or_else(lost_row)?);
             }
         }
         Ok(rows)
@@ -275,7 +279,7 @@ impl Plan {
         let mut groups = Vec::with_capacity(self.series.len());
         for ((partition, study, series), members) in &self.series {
             let id = study_ids.get(&(*partition, study.clone()));
-            let id = *id.ok_or(sqlx::Error::RowNotFound)?;
+            let id = *id.ok_or_else(lost_row)?;
             groups.push((*partition, id, series, members));
         }
         let mut rows = Vec::with_capacity(groups.len());
@@ -303,7 +307,7 @@ impl Plan {
             }
             for (_, study, uid, _) in chunk {
                 let key = (*study, (*uid).clone());
-                rows.push(found.remove(&key).ok_or(sqlx::Error::RowNotFound)?);
+                rows.push(found.remove(&key).ok_or_else(lost_row)?);
             }
         }
         Ok(rows)
@@ -384,7 +388,7 @@ impl Plan {
                     continue;
                 };
                 let key = (*series, new.name.instance.as_str().to_owned());
-                let watermark = by_key.remove(&key).ok_or(sqlx::Error::RowNotFound)?;
+                let watermark = by_key.remove(&key).ok_or_else(lost_row)?;
                 progress.watermarks.insert(*at, watermark);
                 content.push((watermark, new));
             }

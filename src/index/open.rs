@@ -6,6 +6,13 @@ use std::time::Duration;
 
 use super::{Index, IndexError, Result, postgres, sqlite};
 
+/// How many times the time of a call an insert may take.
+pub(super) const INSERT: u32 = 2;
+/// How many times the time of a call a delete may take.
+pub(super) const DELETE: u32 = 10;
+/// How long a walk over the whole index may take.
+pub(super) const WALK: Duration = Duration::from_secs(6 * 3600);
+
 /// How the index is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexOptions {
@@ -17,6 +24,9 @@ pub struct IndexOptions {
     pub sqlite_cache_bytes: u64,
     /// How long a call waits for a connection before it is [`IndexError::Unavailable`].
     pub acquire_timeout: Duration,
+    /// How long a call may take before it is [`IndexError::Unavailable`]; an insert may take twice, a delete
+    /// ten times as long, and a search has a limit of its own.
+    pub call_time: Duration,
     /// How long one statement of a search may run before it is [`IndexError::TooSlow`].
     pub search_time: Duration,
 }
@@ -28,6 +38,7 @@ impl Default for IndexOptions {
             sqlite_readers: 6,
             sqlite_cache_bytes: 64 << 20,
             acquire_timeout: Duration::from_secs(5),
+            call_time: Duration::from_secs(30),
             search_time: Duration::from_secs(20),
         }
     }

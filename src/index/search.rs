@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use super::conditions::{push_source, push_test};
 use super::lookup::{Lookup, Way, clamp};
 use super::readers::Readers;
-use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed};
+use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed_search, within};
 use super::terms::{Breadth, Check, Source, Term};
 use super::{Found, Page, Result, Search, TagRow, WithMetadata};
 use crate::dicom::keys::Level;
@@ -46,8 +46,9 @@ impl<D: Dialect> Search for SqlIndex<D> {
         before: Option<i64>,
     ) -> Result<Page> {
         let search = Lookup::new(scope, query, tags, before, self.trigrams);
-        let found = search.page(self, with_metadata).await;
-        found.map_err(failed::<D>("a search"))
+        let found = search.page(self, with_metadata);
+        let found = within(self.times.whole_search(), found).await;
+        found.map_err(failed_search::<D>("a search"))
     }
 
     async fn count(
@@ -59,15 +60,16 @@ impl<D: Dialect> Search for SqlIndex<D> {
         ceiling: u64,
     ) -> Result<u64> {
         let search = Lookup::new(scope, query, tags, before, self.trigrams);
-        let counted = search.count(self, ceiling).await;
-        let counted = counted.map_err(failed::<D>("a search"))?;
+        let counted = search.count(self, ceiling);
+        let counted = within(self.times.whole_search(), counted).await;
+        let counted = counted.map_err(failed_search::<D>("a search"))?;
         Ok(u64::try_from(counted).unwrap_or(0))
     }
 
     async fn plan(&self, scope: &Scope, query: &Query, tags: &[TagRow]) -> Result<Vec<String>> {
         let search = Lookup::new(scope, query, tags, None, self.trigrams);
-        let plans = search.plans(self).await;
-        plans.map_err(failed::<D>("a plan"))
+        let plans = within(self.times.whole_search(), search.plans(self)).await;
+        plans.map_err(failed_search::<D>("a plan"))
     }
 }
 
@@ -77,7 +79,7 @@ impl Lookup<'_> {
         index: &SqlIndex<D>,
         with_metadata: WithMetadata,
     ) -> Driver<Page> {
-        let mut connection = index.readers.take().await?;
+        let (_turn, mut connection) = index.searcher().await?;
         let wanted = clamp(self.query.limit.unwrap_or(u64::MAX));
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         let mut way = self.first_way::<D>(&mut connection).await?;
@@ -86,7 +88,8 @@ impl Lookup<'_> {
             let mut sql = Statement::<D>::new("");
             self.push_statement(&mut sql, way, with_metadata);
             let rows = if long {
-                sql.bounded_rows(&mut connection, index.search_time).await?
+                sql.bounded_rows(&mut connection, index.times.search)
+                    .await?
             } else {
                 sql.rows(&mut connection).await?
             };
@@ -109,7 +112,7 @@ impl Lookup<'_> {
     }
 
     async fn count<D: Dialect>(&self, index: &SqlIndex<D>, ceiling: u64) -> Driver<i64> {
-        let mut connection = index.readers.take().await?;
+        let (_turn, mut connection) = index.searcher().await?;
         let (way, long) = match self.first_way::<D>(&mut connection).await? {
             Way::Window(_) => {
                 let (driver, _) = self.narrowest::<D>(MANY, &mut connection).await?;
@@ -122,7 +125,8 @@ impl Lookup<'_> {
         self.push_rows(&mut sql, way);
         sql.limit(clamp(ceiling)).push(") as matching");
         let rows = if long {
-            sql.bounded_rows(&mut connection, index.search_time).await?
+            sql.bounded_rows(&mut connection, index.times.search)
+                .await?
         } else {
             sql.rows(&mut connection).await?
         };
@@ -136,7 +140,7 @@ impl Lookup<'_> {
     }
 
     async fn plans<D: Dialect>(&self, index: &SqlIndex<D>) -> Driver<Vec<String>> {
-        let mut connection = index.readers.take().await?;
+        let (_turn, mut connection) = index.searcher().await?;
         let mut ways = vec![self.first_way::<D>(&mut connection).await?];
         if let [Way::Window(_)] = ways.as_slice() {
             ways.push(Way::Index(

@@ -2,12 +2,15 @@
 //!
 //! Invariant: SQL text enters a [`Statement`] only as `&'static str`; every value is bound.
 
+use std::io;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use sqlx::{Database, Pool, QueryBuilder, Transaction};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::open::{DELETE, INSERT, IndexOptions, WALK};
 use super::pattern::Pattern;
 use super::readers::Readers;
 use super::tags::TagLock;
@@ -36,8 +39,6 @@ pub(super) trait Dialect: Database<Row: Columns> {
     const PLAIN: &'static str;
     /// Refreshes what the planner knows of the data.
     const ANALYZE: &'static str;
-    /// Whether those who read and those who write share their connections.
-    const ONE_POOL: bool;
     /// Whether one call may hold several statements, each with its own values.
     const SCRIPTS: bool;
     /// Most values bound in one statement, with a margin.
@@ -87,7 +88,7 @@ pub(super) trait Dialect: Database<Row: Columns> {
     /// Makes this transaction the only one that may append to the feed, until it ends.
     fn lock_feed(script: &mut Script<Self>);
     /// Returns when every transaction that had taken a feed time before the call has ended.
-    fn await_feed(pool: &Pool<Self>) -> BoxFuture<'_, Driver<()>>;
+    fn await_feed(index: &SqlIndex<Self>) -> BoxFuture<'_, Driver<()>>;
 
     /// The transaction was a victim of concurrency and may simply run again.
     fn is_conflict(error: &sqlx::Error) -> bool;
@@ -395,12 +396,86 @@ impl<D: Dialect> Script<D> {
 pub(super) struct SqlIndex<D: Dialect> {
     /// Connections for reading.
     pub(super) readers: D::Readers,
-    /// Connections for writing; the same pool where any number may write.
+    /// Connections for writing; others than those for reading, so that no reader keeps a writer waiting.
     pub(super) writers: Pool<D>,
     /// Patterns that begin with a wildcard have an index.
     pub(super) trigrams: bool,
-    /// How long one statement of a search may run.
-    pub(super) search_time: Duration,
+    /// How long what may take.
+    pub(super) times: Times,
+    /// Searches at the same time: some connections for reading are left for short calls.
+    pub(super) searches: Semaphore,
+}
+
+/// How long calls may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// The wait for a connection.
+    pub(super) wait: Duration,
+    /// A call.
+    pub(super) call: Duration,
+    /// A statement of a search.
+    pub(super) search: Duration,
+}
+
+impl Times {
+    pub(super) fn new(options: &IndexOptions) -> Self {
+        Self {
+            wait: options.acquire_timeout,
+            call: options.call_time,
+            search: options.search_time,
+        }
+    }
+
+    /// An insert, its wait for others included.
+    pub(super) fn insert(self) -> Duration {
+        self.call * INSERT
+    }
+
+    /// A delete of any number of instances.
+    pub(super) fn delete(self) -> Duration {
+        self.call * DELETE
+    }
+
+    /// A whole search: the database itself ends each of its statements before that.
+    pub(super) fn whole_search(self) -> Duration {
+        self.wait + self.search * 2 + self.call
+    }
+}
+
+/// How many of `readers` connections searches may use at a time.
+pub(super) fn searches(readers: u32) -> Semaphore {
+    let most = readers.saturating_sub((readers / 3).max(1)).max(1);
+    Semaphore::new(most as usize)
+}
+
+/// Runs a call that may take so long; whether one that was given up had an effect is not known.
+pub(super) async fn within<T>(time: Duration, call: impl Future<Output = Driver<T>>) -> Driver<T> {
+    match tokio::time::timeout(time, call).await {
+        Ok(done) => done,
+        Err(_) => {
+            let reason = "the database does not answer in time";
+            Err(sqlx::Error::Io(io::Error::new(
+                io::ErrorKind::TimedOut,
+                reason,
+            )))
+        }
+    }
+}
+
+/// A statement that wrote rows did not give one of them back.
+pub(super) fn lost_row() -> sqlx::Error {
+    sqlx::Error::Decode("a row that was just written did not come back".into())
+}
+
+/// Turns a driver error of a search into one of this layer: one that takes too long is its sender's to mend.
+pub(super) fn failed_search<D: Dialect>(what: &'static str) -> impl Fn(sqlx::Error) -> IndexError {
+    let other = failed::<D>(what);
+    move |source| match &source {
+        sqlx::Error::Database(refused) if D::refusal(refused.as_ref()) == Refusal::TooSlow => {
+            IndexError::TooSlow { what }
+        }
+        _ => other(source),
+    }
 }
 
 /// Turns a driver error of the call `what` into one of this layer.
@@ -412,9 +487,8 @@ pub(super) fn failed<D: Dialect>(what: &'static str) -> impl Fn(sqlx::Error) -> 
         | sqlx::Error::Io(_)
         | sqlx::Error::Tls(_) => IndexError::Unavailable(source),
         sqlx::Error::Database(refused) => match D::refusal(refused.as_ref()) {
-            Refusal::Unavailable => IndexError::Unavailable(source),
+            Refusal::Unavailable | Refusal::TooSlow => IndexError::Unavailable(source),
             Refusal::Full => IndexError::Full(source),
-            Refusal::TooSlow => IndexError::TooSlow { what },
             Refusal::Other => IndexError::Database { what, source },
         },
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => IndexError::Corrupt { what },
@@ -429,11 +503,40 @@ impl<D: Dialect> SqlIndex<D> {
         what: &'static str,
         statement: Statement<D>,
     ) -> Result<Vec<D::Row>> {
-        let mut connection = self.readers.take().await.map_err(failed::<D>(what))?;
-        let rows = statement.rows(&mut connection).await;
-        let rows = rows.map_err(failed::<D>(what))?;
-        D::Readers::give_back(connection);
-        Ok(rows)
+        let read = async {
+            let mut connection = self.readers.take().await?;
+            let rows = statement.rows(&mut connection).await?;
+            D::Readers::give_back(connection);
+            Ok(rows)
+        };
+        within(self.times.call, read)
+            .await
+            .map_err(failed::<D>(what))
+    }
+
+    /// As [`Self::read`], for what looks at the whole index.
+    pub(super) async fn read_all(
+        &self,
+        what: &'static str,
+        statement: Statement<D>,
+    ) -> Result<Vec<D::Row>> {
+        let read = async {
+            let mut connection = self.readers.take().await?;
+            let rows = statement.bounded_rows(&mut connection, WALK).await?;
+            D::Readers::give_back(connection);
+            Ok(rows)
+        };
+        within(WALK, read).await.map_err(failed::<D>(what))
+    }
+
+    /// A reading connection for a search, once it is its turn.
+    pub(super) async fn searcher(
+        &self,
+    ) -> Driver<(SemaphorePermit<'_>, <D::Readers as Readers<D>>::Reader)> {
+        let turn = tokio::time::timeout(self.times.wait, self.searches.acquire()).await;
+        let turn = turn.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        let turn = turn.map_err(|_| sqlx::Error::PoolClosed)?;
+        Ok((turn, self.readers.take().await?))
     }
 
     /// Runs one statement in a transaction of its own; returns how many rows it changed.
@@ -444,6 +547,8 @@ impl<D: Dialect> SqlIndex<D> {
             transaction.commit().await?;
             Ok(changed)
         };
-        written.await.map_err(failed::<D>(what))
+        within(self.times.call, written)
+            .await
+            .map_err(failed::<D>(what))
     }
 }

@@ -12,7 +12,7 @@ use dicom_core::VR;
 use super::insert::retrying;
 use super::instances::push_scope;
 use super::operations::{insert_operation, kind_text, update_operation};
-use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed};
+use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed, within};
 use super::tag_values::{TagFinding, TagValue, findings};
 use super::{
     Audit, IndexError, Operation, OperationKind, OperationStatus, Operations, QueryTags, Result,
@@ -52,8 +52,8 @@ impl<D: Dialect> QueryTags for SqlIndex<D> {
         let statement = || insert_operation::<D>(operation);
         statement()?;
         retrying!(D, "query tags", async {
-            let begin = statement().map_err(|_| sqlx::Error::RowNotFound)?;
-            self.add(tags, operation, begin).await
+            let begin = statement().map_err(unwritable)?;
+            within(self.times.insert(), self.add(tags, operation, begin)).await
         })
     }
 
@@ -95,7 +95,8 @@ impl<D: Dialect> QueryTags for SqlIndex<D> {
                 }
             }
         }
-        retrying!(D, "a query tag", self.drop_tag(id))
+        let time = self.times.insert();
+        retrying!(D, "a query tag", within(time, self.drop_tag(id)))
     }
 
     async fn tag_errors(
@@ -164,8 +165,9 @@ impl<D: Dialect> QueryTags for SqlIndex<D> {
             let statement = || update_operation::<D>(&operation);
             statement()?;
             retrying!(D, "query tags", async {
-                let save = statement().map_err(|_| sqlx::Error::RowNotFound)?;
-                self.finish(&operation.id, save).await
+                let save = statement().map_err(unwritable)?;
+                let finish = self.finish(&operation.id, save);
+                within(self.times.insert(), finish).await
             })?;
             return Ok(false);
         };
@@ -176,11 +178,21 @@ impl<D: Dialect> QueryTags for SqlIndex<D> {
         let statement = || update_operation::<D>(&operation);
         statement()?;
         retrying!(D, "query tags", async {
-            let save = statement().map_err(|_| sqlx::Error::RowNotFound)?;
-            self.index_portion(&tags, &found, save).await
+            let save = statement().map_err(unwritable)?;
+            let portion = self.index_portion(&tags, &found, save);
+            within(self.times.insert(), portion).await
         })?;
         Ok(true)
     }
+}
+
+/// An operation that could be written a moment before.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is the function of a map_err"
+)]
+fn unwritable(error: IndexError) -> sqlx::Error {
+    sqlx::Error::Encode(error.to_string().into())
 }
 
 /// A stored instance whose metadata is to be looked at.

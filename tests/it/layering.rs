@@ -13,7 +13,7 @@ struct Layer {
     never: &'static [&'static str],
 }
 
-const LAYERS: [Layer; 14] = [
+const LAYERS: [Layer; 15] = [
     Layer {
         name: "command",
         imports: &["start", "archive", "config", "scope", "dicom"],
@@ -23,21 +23,23 @@ const LAYERS: [Layer; 14] = [
     Layer {
         name: "start",
         imports: &[
-            "http", "archive", "index", "blob", "auth", "config", "scope", "trace", "dicom",
+            "http", "archive", "index", "blob", "auth", "config", "scope", "tasks", "trace",
+            "dicom",
         ],
         never: &["sqlx"],
     },
     Layer {
         name: "http",
         imports: &[
-            "archive", "auth", "config", "memory", "meter", "scope", "trace", "dicom",
+            "archive", "auth", "config", "memory", "meter", "scope", "tasks", "trace", "dicom",
         ],
         never: &["sqlx", "object_store"],
     },
     Layer {
         name: "archive",
         imports: &[
-            "index", "blob", "config", "fault", "memory", "meter", "scope", "trace", "dicom",
+            "index", "blob", "config", "fault", "memory", "meter", "scope", "tasks", "trace",
+            "dicom",
         ],
         never: &["axum", "http", "tower", "tower_http", "sqlx"],
     },
@@ -70,6 +72,11 @@ const LAYERS: [Layer; 14] = [
         name: "meter",
         imports: &[],
         never: &["axum", "http", "tokio", "sqlx", "object_store"],
+    },
+    Layer {
+        name: "tasks",
+        imports: &["meter"],
+        never: &["axum", "http", "sqlx", "object_store"],
     },
     Layer {
         name: "trace",

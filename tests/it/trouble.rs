@@ -2,6 +2,7 @@
 //! The answer is honest, nothing that was acknowledged is lost, and when the trouble is over nobody restarts anything.
 
 mod disks;
+mod tasks;
 
 use std::fs;
 use std::sync::Mutex;

@@ -15,7 +15,10 @@ use sqlx::{
 use super::conditions::push_col;
 use super::open::IndexOptions;
 use super::pattern::Pattern;
-use super::sql::{Dialect, Driver, Refusal, Script, SqlIndex, Statement, columns, driver_methods};
+use super::sql::{
+    Dialect, Driver, Refusal, Script, SqlIndex, Statement, Times, columns, driver_methods,
+    searches, within,
+};
 use super::tags::TagLock;
 use super::terms::Col;
 use super::{IndexError, Result};
@@ -29,12 +32,21 @@ const TAGS_LOCK: i64 = 0x5374_6F77_7461_6773;
 /// Key of the advisory lock on the schema.
 const SCHEMA_LOCK: i64 = 0x5374_6F77_7363_6865;
 
-/// What each connection is told first.
+/// What each connection is told first; `$1` is the time of a call, `$2` that of a delete, in ms.
 ///
 /// Plans are made for the values at hand: which index is best depends on them; and for disks without moving parts. A
-/// node that hangs inside a transaction must not block the others for ever.
-const SESSION: &str = "set plan_cache_mode = force_custom_plan; set jit = off; set random_page_cost = 1.1; \
-     set lock_timeout = '30s'; set idle_in_transaction_session_timeout = '60s'";
+/// node that hangs or is gone must not hold locks for longer than its own calls wait: the server ends a transaction in
+/// which nothing happens, notices a connection that was closed also in the middle of a statement, and asks whether the
+/// other end of a silent one is still there.
+const SESSION: &str = "select set_config('plan_cache_mode', 'force_custom_plan', false), \
+     set_config('jit', 'off', false), set_config('random_page_cost', '1.1', false), \
+     set_config('lock_timeout', $1, false), set_config('idle_in_transaction_session_timeout', $1, false), \
+     set_config('statement_timeout', $2, false), set_config('client_connection_check_interval', '5s', false), \
+     set_config('tcp_keepalives_idle', '15', false), set_config('tcp_keepalives_interval', '5', false), \
+     set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', $1, false)";
+
+/// Longest time for a connection to show that it is still there; it needs one packet each way.
+const PROOF: Duration = Duration::from_secs(3);
 
 columns!(PgRow);
 
@@ -49,7 +61,6 @@ impl Dialect for Postgres {
     // Autovacuum keeps the statistics, and an expression would have none.
     const PLAIN: &'static str = "";
     const ANALYZE: &'static str = "analyze";
-    const ONE_POOL: bool = true;
     const SCRIPTS: bool = false;
     const MAX_BINDS: usize = 16_000;
     type Readers = Pool<Self>;
@@ -98,11 +109,13 @@ impl Dialect for Postgres {
         lock.int(FEED_LOCK).push(")");
     }
 
-    fn await_feed(pool: &Pool<Self>) -> BoxFuture<'_, Driver<()>> {
+    fn await_feed(index: &SqlIndex<Self>) -> BoxFuture<'_, Driver<()>> {
         Box::pin(async move {
+            // Whoever waits here waits for writers, so he must not take their connections.
+            let (_turn, mut connection) = index.searcher().await?;
             // Outside of a transaction the lock is gone with the statement.
             let lock = sqlx::query("select pg_advisory_xact_lock_shared($1)").bind(FEED_LOCK);
-            lock.execute(pool).await.map(|_| ())
+            lock.execute(&mut *connection).await.map(|_| ())
         })
     }
 
@@ -118,7 +131,7 @@ impl Dialect for Postgres {
             "53100" | "25006" => Refusal::Full,
             // Conflicts that did not go away; lock not available.
             "40001" | "40P01" | "55P03" => Refusal::Unavailable,
-            // Statement timeout, which only searches have.
+            // Statement timeout.
             "57014" => Refusal::TooSlow,
             // Connection, resources, shutdown, system.
             code if ["08", "53", "57", "58"]
@@ -155,32 +168,59 @@ pub(super) async fn open(url: &str, options: &IndexOptions) -> Result<SqlIndex<P
         .application_name("stowage")
         .statement_cache_capacity(256)
         .disable_statement_logging();
-    let pool = PgPoolOptions::new()
-        .max_connections(options.max_connections.max(2))
-        .acquire_timeout(options.acquire_timeout)
-        .after_connect(|connection, _| {
-            Box::pin(async move { connection.execute(SESSION).await.map(|_| ()) })
-        })
-        .connect_with(connect)
-        .await
-        .map_err(unopened)?;
-    let mut connection = pool.acquire().await.map_err(unopened)?.detach();
-    let prepared = prepare(&mut connection).await;
+    // The pool would go on trying where nobody listens, and say in the end only that it took too long.
+    let first = within(options.acquire_timeout, connect.connect());
+    let mut connection = first.await.map_err(unopened)?;
+    let trigrams = prepare(&mut connection).await;
     // The lock goes with the connection, also after a failure.
     connection.close().await.map_err(unopened)?;
+    let trigrams = trigrams?;
+    let (readers, writers) = shares(options.max_connections);
     Ok(SqlIndex {
-        readers: pool.clone(),
-        writers: pool,
-        trigrams: prepared?,
-        search_time: options.search_time,
+        readers: pool(&connect, readers, options),
+        writers: pool(&connect, writers, options),
+        trigrams,
+        times: Times::new(options),
+        searches: searches(readers),
     })
+}
+
+/// Connections for reading and for writing: writes are one transaction after the other for the most part.
+fn shares(all: u32) -> (u32, u32) {
+    let writers = (all / 4).max(1);
+    (all.saturating_sub(writers).max(1), writers)
+}
+
+/// A pool that opens its connections when they are first needed.
+///
+/// A connection whose other end is silent is found out when it comes back and before it is used again, and closed: the
+/// driver would wait for it for ever.
+fn pool(connect: &PgConnectOptions, most: u32, options: &IndexOptions) -> Pool<Postgres> {
+    let times = Times::new(options);
+    let millis = |time: Duration| time.as_millis().max(1).to_string();
+    let (call, delete) = (millis(times.call), millis(times.delete()));
+    PgPoolOptions::new()
+        .max_connections(most)
+        .acquire_timeout(options.acquire_timeout)
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| {
+            Box::pin(async move { Ok(within(PROOF, connection.ping()).await.is_ok()) })
+        })
+        .after_release(|connection, _| {
+            Box::pin(async move { within(PROOF, connection.ping()).await.map(|()| true) })
+        })
+        .after_connect(move |connection, _| {
+            let session = sqlx::query(SESSION).bind(call.clone()).bind(delete.clone());
+            Box::pin(async move { session.execute(connection).await.map(|_| ()) })
+        })
+        .connect_lazy_with(connect.clone())
 }
 
 /// Brings the schema up to date; returns whether names have a trigram index.
 async fn prepare(connection: &mut PgConnection) -> Result<bool> {
     // Several nodes may start at once, and the first one may have much to do.
     connection
-        .execute("set lock_timeout = 0")
+        .execute("set lock_timeout = 0; set statement_timeout = 0")
         .await
         .map_err(unopened)?;
     let lock = sqlx::query("select pg_advisory_lock($1)").bind(SCHEMA_LOCK);
@@ -212,12 +252,23 @@ async fn make_trigrams(connection: &mut PgConnection) -> bool {
     true
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "it is the function of a map_err"
-)]
 fn unopened(source: sqlx::Error) -> IndexError {
-    IndexError::Open {
-        reason: format!("Postgres: {source}"),
+    let reason = match source {
+        // What the system says, not that it was the system that said it.
+        sqlx::Error::Io(error) => format!("Postgres: {error}"),
+        source => format!("Postgres: {source}"),
+    };
+    IndexError::Open { reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_and_writers_have_connections_of_their_own() {
+        assert_eq!(shares(20), (15, 5));
+        assert_eq!(shares(2), (1, 1));
+        assert_eq!(shares(0), (1, 1));
     }
 }

@@ -17,7 +17,9 @@ use sqlx::{ConnectOptions, Connection, Pool, QueryBuilder, Sqlite, SqliteConnect
 use super::conditions::push_col;
 use super::open::IndexOptions;
 use super::pattern::Pattern;
-use super::sql::{Dialect, Driver, Refusal, Script, SqlIndex, Statement, columns, driver_methods};
+use super::sql::{
+    Dialect, Driver, Refusal, Script, SqlIndex, Statement, Times, columns, driver_methods, searches,
+};
 use super::tags::TagLock;
 use super::terms::Col;
 use super::{IndexError, Result};
@@ -56,7 +58,6 @@ impl Dialect for Sqlite {
     // Nobody analyses a new file while it grows: without statistics an index by partition looks as good as any.
     const PLAIN: &'static str = "+";
     const ANALYZE: &'static str = "pragma optimize = 0x10002";
-    const ONE_POOL: bool = false;
     const SCRIPTS: bool = true;
     const MAX_BINDS: usize = 8_000;
     type Readers = FileReaders;
@@ -103,8 +104,8 @@ impl Dialect for Sqlite {
         // Whoever writes is alone from the start.
     }
 
-    fn await_feed(pool: &Pool<Self>) -> BoxFuture<'_, Driver<()>> {
-        Box::pin(async move { Self::begin_write(pool).await?.rollback().await })
+    fn await_feed(index: &SqlIndex<Self>) -> BoxFuture<'_, Driver<()>> {
+        Box::pin(async move { Self::begin_write(&index.writers).await?.rollback().await })
     }
 
     fn is_conflict(error: &sqlx::Error) -> bool {
@@ -180,7 +181,8 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
         readers,
         writers,
         trigrams: true,
-        search_time: options.search_time,
+        times: Times::new(options),
+        searches: searches(limit),
     })
 }
 

@@ -12,6 +12,7 @@ pub(super) const STORE_AND_DELETE: &[&str] = &[
     "blob.renamed",
     "blob.settled",
     "blob.synced",
+    "commit.begun",
     "commit.done",
     "commit.settled",
     "delete.changes",

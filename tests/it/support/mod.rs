@@ -7,6 +7,7 @@ pub(crate) mod http;
 pub(crate) mod http2;
 pub(crate) mod index;
 pub(crate) mod issuer;
+pub(crate) mod line;
 pub(crate) mod loopback;
 pub(crate) mod multipart;
 pub(crate) mod postgres;
