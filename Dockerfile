@@ -16,6 +16,7 @@ RUN mkdir src \
 
 COPY README.md ./
 COPY migrations migrations
+COPY ui ui
 COPY src src
 # Cargo goes by time of modification, and the copied files may be older than the placeholders just built.
 RUN find src -name '*.rs' -exec touch {} + \

@@ -5,6 +5,7 @@
 mod access;
 mod secret;
 mod tls;
+mod ui;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use clap_complete::Shell;
 pub use access::{AccessConfig, AuditSettings, AuditTarget, AuthMode, QueryToken, Switch};
 pub use secret::{Secret, SecretError};
 pub use tls::TlsConfig;
+pub use ui::UiConfig;
 
 /// Stands behind `--help`.
 const AFTER: &str = "\
@@ -194,6 +196,9 @@ pub struct Config {
     /// Settings of the HTTP face.
     #[command(flatten)]
     pub http: HttpConfig,
+    /// Settings of the web page.
+    #[command(flatten)]
+    pub ui: UiConfig,
     /// Settings of TLS.
     #[command(flatten)]
     pub tls: TlsConfig,

@@ -19,6 +19,7 @@ use crate::http::layers::{CorsConfig, Origins};
 use crate::http::links::{Hosts, LinksConfig, Network, PublicUrl, Scheme, origin_of};
 use crate::http::serve::{Patience, Stopped};
 use crate::http::tls::{Tls, TlsFiles};
+use crate::http::ui::UiSettings;
 use crate::index::{self, IndexError, IndexOptions, Moved, Transfer};
 use crate::tasks::Need;
 use crate::trace;
@@ -174,6 +175,11 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         &authenticator,
         &audit,
         config.http.metrics,
+        &UiSettings {
+            config: config.ui.clone(),
+            signed_in: mode == AuthMode::Jwt,
+            issuer: config.access.jwt_issuer.clone(),
+        },
     );
     drop(audit);
     if let Some(file) = &config.address_file {

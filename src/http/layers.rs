@@ -135,7 +135,10 @@ pub async fn protect(State(scheme): State<Scheme>, request: Request, next: Next)
         .entry(CACHE_CONTROL)
         .or_insert(HeaderValue::from_static(kept));
     if is_active(headers) {
-        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(SANDBOX));
+        // Only the web page says what it may do itself: its texts are ours and none is a client's.
+        headers
+            .entry(CONTENT_SECURITY_POLICY)
+            .or_insert(HeaderValue::from_static(SANDBOX));
     }
     if scheme == Scheme::Https {
         headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));

@@ -346,7 +346,7 @@ pub(super) fn metrics_routes(
 }
 
 /// Lets in who may read everything there is: the counts are of all patients.
-async fn reads_everything(request: Request, next: Next) -> Response {
+pub(super) async fn reads_everything(request: Request, next: Next) -> Response {
     let caller = request.extensions().get::<Arc<Caller>>();
     let scope = caller.and_then(|caller| caller.scope(Action::Read));
     match scope {

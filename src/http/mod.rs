@@ -33,6 +33,7 @@ pub mod serve;
 mod stow;
 mod tags;
 pub mod tls;
+pub mod ui;
 mod wado;
 mod wado_uri;
 
@@ -60,6 +61,7 @@ use links::LinksConfig;
 use metrics::Requests;
 use profile::{PROFILES, Profile};
 use routes::service_routes;
+use ui::UiSettings;
 
 /// Media type of DICOM JSON, bare: a charset parameter breaks clients (spec/clients.md rule 9).
 pub(crate) const DICOM_JSON: &str = "application/dicom+json";
@@ -88,6 +90,7 @@ pub fn router(
     authenticator: &Authenticator,
     audit: &AuditLog,
     metrics: MetricsAccess,
+    page: &UiSettings,
 ) -> Router {
     let gate = Gate {
         authenticator: authenticator.clone(),
@@ -106,7 +109,6 @@ pub fn router(
         audit: audit.clone(),
     });
     let mut router = Router::new()
-        .route("/", get(health::welcome))
         .route("/docs", get(describe::docs))
         .route("/health/check", get(health::check_health))
         .route("/health/ready", get(health::check_ready))
@@ -114,7 +116,9 @@ pub fn router(
     if let Some(told) = metrics::metrics_routes(metrics, &gate, requests.clone()) {
         router = router.merge(told);
     }
-    let mut router = router.with_state(app.clone());
+    let mut router = router
+        .merge(ui::routes(page, &gate, &admission))
+        .with_state(app.clone());
     for profile in &PROFILES {
         let face = Face {
             app: app.clone(),

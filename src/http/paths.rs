@@ -75,15 +75,20 @@ const WORDS: &[&str] = &[
     "health",
     "check",
     "wado",
+    "ui",
 ];
 
 /// Where WADO-URI answers; clients made for it are often told no more than host and `/wado`.
 const WADO: &str = "/dicom-web/wado";
 
+/// The web page; the only path whose slash at the end means something.
+const PAGE: &str = "/ui/";
+
 /// Lower-cases the words of a path and drops empty segments at its end; `/wado` alone means that of the standard's root.
 fn mend_path(mut request: Request) -> Request {
     let path = request.uri().path();
-    let trimmed = if path.len() > 1 {
+    // The web page's paths are relative to its folder.
+    let trimmed = if path.len() > 1 && !path.eq_ignore_ascii_case(PAGE) {
         path.trim_end_matches('/')
     } else {
         path
@@ -136,6 +141,8 @@ mod tests {
         assert_eq!(mended("/"), "/");
         assert_eq!(mended("/WADO/?a=b"), "/dicom-web/wado?a=b");
         assert_eq!(mended("//"), "/");
+        assert_eq!(mended("/UI/"), "/ui/");
+        assert_eq!(mended("/ui/me/"), "/ui/me");
         assert_eq!(
             mended("/v2/extendedQueryTags/PatientAge"),
             "/v2/extendedquerytags/PatientAge"

@@ -40,4 +40,5 @@ mod tags;
 #[cfg(feature = "otel")]
 mod traces;
 mod trouble;
+mod ui;
 mod wado;

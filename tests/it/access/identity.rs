@@ -14,6 +14,7 @@ use stowage::config::{AuthMode, Config};
 use stowage::http::audit::AuditLog;
 use stowage::http::layers::CorsConfig;
 use stowage::http::links::{LinksConfig, Scheme};
+use stowage::http::ui::UiSettings;
 use tower::ServiceExt;
 
 use crate::support::issuer::Issuer;
@@ -175,6 +176,11 @@ async fn rotate(issuer: &Issuer, old: &Signer, new: &Signer) {
         &gate,
         &AuditLog::default(),
         stowage::config::MetricsAccess::Token,
+        &UiSettings {
+            config: config.ui.clone(),
+            signed_in: true,
+            issuer: Some(issuer.url().to_owned()),
+        },
     );
     let router = Arc::new(router);
     let ask = |token: String| {

@@ -1,0 +1,292 @@
+//! The web page: its files, and the few small answers that only the page asks for.
+//!
+//! Invariants: what is served here beside the files stands as a row in [`UI_ROUTES`] with who may have it; the page itself
+//! holds nothing of what is stored, so everybody may load it; its answers run under a Content-Security-Policy of their
+//! own, which allows the page's scripts and nothing else.
+
+mod files;
+mod told;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use super::App;
+use super::access::{Gate, guard};
+use super::audit::AuditLog;
+use super::error::{Face as ErrorFace, HttpError, Slug};
+use super::health;
+use super::layers::{self, Admission};
+use super::metrics::reads_everything;
+use super::represent::not_modified;
+use crate::config::{Switch, UiConfig};
+use files::{File, Files};
+
+/// Who may have an answer of [`UI_ROUTES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nobody in particular: it tells nothing of what is stored.
+    Nobody,
+    /// Whoever has a good token.
+    Caller,
+    /// Whoever may read everything there is.
+    Everything,
+}
+
+/// One answer that only the page asks for; all are got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UiRoute {
+    /// Its path.
+    pub path: &'static str,
+    /// Who may have it.
+    pub needs: Needs,
+}
+
+/// Every answer beside the files.
+pub const UI_ROUTES: &[UiRoute] = &[
+    UiRoute {
+        path: "/ui/config",
+        needs: Needs::Nobody,
+    },
+    UiRoute {
+        path: "/ui/dictionary",
+        needs: Needs::Nobody,
+    },
+    UiRoute {
+        path: "/ui/me",
+        needs: Needs::Caller,
+    },
+    UiRoute {
+        path: "/ui/status",
+        needs: Needs::Everything,
+    },
+];
+
+/// How the page is set up.
+#[derive(Debug, Clone)]
+pub struct UiSettings {
+    /// The settings.
+    pub config: UiConfig,
+    /// Whether people must say who they are.
+    pub signed_in: bool,
+    /// `iss` of tokens; where people sign in when a client id is set.
+    pub issuer: Option<String>,
+}
+
+/// What the handlers of the page share.
+#[derive(Debug, Clone)]
+struct Page {
+    files: Arc<Files>,
+    policy: HeaderValue,
+}
+
+/// `/`, and the page unless it is off.
+pub(super) fn routes(
+    settings: &UiSettings,
+    gate: &Gate,
+    admission: &Admission,
+) -> Router<Arc<App>> {
+    if settings.config.ui == Switch::Off {
+        return Router::new().route("/", get(health::welcome));
+    }
+    let page = Page {
+        files: Arc::new(Files::embedded()),
+        policy: policy(settings),
+    };
+    let handler = |path: &str| match path {
+        "/ui/config" => get(told::tell_config),
+        "/ui/dictionary" => get(told::tell_names),
+        "/ui/me" => get(told::tell_caller),
+        _ => get(told::tell_status),
+    };
+    let mut answers = Router::new();
+    for route in UI_ROUTES {
+        let one = Router::new().route(route.path, handler(route.path));
+        let quiet = Gate {
+            audit: AuditLog::default(),
+            ..gate.clone()
+        };
+        answers = answers.merge(match route.needs {
+            Needs::Nobody => one,
+            Needs::Caller => guard(one, gate.clone()),
+            // Asked every few seconds, and no access to images.
+            Needs::Everything => guard(one.route_layer(from_fn(reads_everything)), quiet),
+        });
+    }
+    let answers = answers.layer(axum::Extension(Arc::new(settings.clone())));
+    let files = Router::new()
+        .route("/ui", get(to_folder))
+        .route("/ui/", get(index))
+        .route("/ui/{build}/{*file}", get(file))
+        .with_state(page);
+    let all = answers
+        .merge(files)
+        .method_not_allowed_fallback(super::no_method)
+        .layer(from_fn_with_state(admission.clone(), layers::admit))
+        .layer(from_fn_with_state(ErrorFace::Problem, layers::errors));
+    Router::new().route("/", get(front)).merge(all)
+}
+
+/// What the page may do: its own scripts and pictures, requests to this server and to the issuer.
+fn policy(settings: &UiSettings) -> HeaderValue {
+    let issuer = settings.issuer.as_deref().and_then(origin);
+    let issuer = issuer.filter(|_| settings.config.ui_client_id.is_some());
+    let connect = issuer.map_or_else(String::new, |issuer| format!(" {issuer}"));
+    let text = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src blob:; \
+         connect-src 'self'{connect}; frame-src blob:; form-action 'none'; base-uri 'none'; \
+         frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    );
+    // The origin was checked character by character; without it the page cannot reach the issuer, and says so.
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
+}
+
+/// Scheme, host and port of a URL, when they cannot leave their place in a header.
+fn origin(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let host = rest.split(['/', '?', '#']).next()?;
+    let sound = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b);
+    let known = ["http", "https"].contains(&scheme);
+    (known && !host.is_empty() && host.bytes().all(sound)).then(|| format!("{scheme}://{host}"))
+}
+
+/// Leads browsers to the page; programs are told what this is.
+async fn front(headers: HeaderMap) -> Response {
+    let accepts = headers.get_all(header::ACCEPT).iter();
+    let mut accepts = accepts.filter_map(|value| value.to_str().ok());
+    if accepts.any(|value| value.to_ascii_lowercase().contains("text/html")) {
+        // Relative, so that it also holds behind a proxy that adds a prefix.
+        return (StatusCode::FOUND, [(header::LOCATION, "ui/")]).into_response();
+    }
+    health::welcome().await.into_response()
+}
+
+/// The page's paths are relative to its folder.
+async fn to_folder() -> Response {
+    (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, "ui/")]).into_response()
+}
+
+async fn index(State(page): State<Page>, headers: HeaderMap) -> Result<Response, HttpError> {
+    let file = page.files.index();
+    let file = file.ok_or_else(|| HttpError::broken("ui/index.html is not in the binary"))?;
+    let mut response = sent(&file, &headers)?;
+    let told = response.headers_mut();
+    told.insert(header::CONTENT_SECURITY_POLICY, page.policy);
+    told.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(response)
+}
+
+async fn file(
+    State(page): State<Page>,
+    Path((build, name)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let missing = || {
+        HttpError::new(
+            Slug::NotFound,
+            "There is no such file in this version of the page; load the page again.",
+        )
+    };
+    let file = page.files.get(&build, &name).ok_or_else(missing)?;
+    let mut response = sent(&file, &headers)?;
+    let kept = if page.files.lasts() {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-store"
+    };
+    let told = response.headers_mut();
+    told.insert(header::CONTENT_SECURITY_POLICY, page.policy);
+    told.insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
+    Ok(response)
+}
+
+/// A file as the client takes it: compressed where it says so, not at all when it has it already.
+fn sent(file: &File, headers: &HeaderMap) -> Result<Response, HttpError> {
+    let tag = HeaderValue::try_from(file.etag.as_str());
+    let tag = tag.map_err(|_| HttpError::broken("a tag of the page is no header"))?;
+    let mut response = if not_modified(headers, &file.etag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let taken = headers.get_all(header::ACCEPT_ENCODING).iter();
+        let mut taken = taken.filter_map(|value| value.to_str().ok());
+        let kind = [(header::CONTENT_TYPE, HeaderValue::from_static(file.media))];
+        match &file.gzip {
+            Some(gzip) if taken.any(takes_gzip) => {
+                let coding = [(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))];
+                (kind, coding, gzip.clone()).into_response()
+            }
+            _ => (kind, file.bytes.clone()).into_response(),
+        }
+    };
+    let told = response.headers_mut();
+    told.insert(header::ETAG, tag);
+    told.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+    Ok(response)
+}
+
+/// Whether a value of `Accept-Encoding` takes gzip; `gzip;q=0` does not.
+fn takes_gzip(value: &str) -> bool {
+    value.split(',').any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let gzip = parts
+            .next()
+            .is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let refused = parts.any(|part| {
+            let quality = part.strip_prefix("q=").and_then(|q| q.parse::<f32>().ok());
+            quality.is_some_and(|quality| quality <= 0.0)
+        });
+        gzip && !refused
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(issuer: Option<&str>) -> UiSettings {
+        UiSettings {
+            config: UiConfig {
+                ui: Switch::On,
+                ui_client_id: Some("stowage".to_owned()),
+                ui_scopes: "openid".to_owned(),
+            },
+            signed_in: true,
+            issuer: issuer.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn the_policy_names_the_issuer_and_nobody_else() {
+        let told = |issuer| policy(&settings(issuer)).to_str().unwrap().to_owned();
+        assert!(
+            told(Some("https://id.example.org:8443/realms/a"))
+                .contains("connect-src 'self' https://id.example.org:8443;")
+        );
+        for issuer in [
+            None,
+            Some("https://a b/"),
+            Some("https://a;script-src *"),
+            Some("ftp://a/"),
+        ] {
+            assert!(told(issuer).contains("connect-src 'self';"), "{issuer:?}");
+        }
+    }
+
+    #[test]
+    fn gzip_is_sent_to_who_takes_it() {
+        for (value, takes) in [
+            ("gzip", true),
+            ("br, GZIP;q=0.5", true),
+            ("gzip;q=0", false),
+            ("br", false),
+            ("", false),
+        ] {
+            assert_eq!(takes_gzip(value), takes, "{value}");
+        }
+    }
+}

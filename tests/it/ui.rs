@@ -1,0 +1,308 @@
+//! The web page as a client without a browser sees it, and rules that its sources keep.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use stowage::http::ui::{Needs, UI_ROUTES};
+
+use crate::support::http::Response;
+use crate::support::server::Server;
+
+/// A secret for tokens.
+const SECRET: (&str, &str) = ("STOWAGE_JWT_SECRET", "0123456789abcdef0123456789abcdef");
+/// What a browser accepts when somebody opens an address.
+const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+/// Longest file of the page, in lines.
+const MOST_LINES: usize = 400;
+/// Folders of the page, and what each may import of the others.
+const LAYERS: [(&str, &[&str]); 5] = [
+    ("lib", &[]),
+    ("dicom", &[]),
+    ("net", &["lib", "dicom"]),
+    ("viewer", &["lib", "dicom", "net"]),
+    ("views", &["lib", "dicom", "net", "viewer"]),
+];
+
+fn token(server: &Server, arguments: &[&str]) -> String {
+    let output = server.command(&[&["token"], arguments].concat());
+    let text = String::from_utf8(output.stdout).expect("a token is text");
+    format!("Bearer {}", text.trim())
+}
+
+/// Path of a file of the page, as the page names it.
+fn file(server: &Server, name: &str) -> String {
+    let page = server.get("/ui/").expect(200).text();
+    let end = page.find(name).expect("the page names the file");
+    let start = page[..end].rfind('"').expect("in quotes") + 1;
+    format!("/ui/{}{name}", &page[start..end])
+}
+
+#[test]
+fn a_browser_is_led_to_the_page_and_a_program_is_told_what_this_is() {
+    let server = Server::start(None);
+    let led = server.get_as("/", BROWSER).expect(302);
+    assert_eq!(led.header("location"), Some("ui/"));
+    assert!(
+        server
+            .get("/")
+            .expect(200)
+            .text()
+            .contains("DICOMweb server")
+    );
+    assert_eq!(
+        server.get("/ui").expect(308).header("location"),
+        Some("ui/")
+    );
+    let off = Server::with(&[("STOWAGE_UI", "off")]);
+    off.get_as("/", BROWSER).expect(200);
+    for path in ["/ui", "/ui/", "/ui/config", "/ui/me"] {
+        off.get(path).expect(404);
+    }
+}
+
+#[test]
+fn the_page_runs_under_a_policy_of_its_own_and_is_asked_for_anew() {
+    let server = Server::start(None);
+    let page = server.get("/ui/").expect(200);
+    let policy = page
+        .header("content-security-policy")
+        .expect("it has a policy");
+    for rule in [
+        "default-src 'none'",
+        "script-src 'self'",
+        "require-trusted-types-for 'script'",
+        "frame-ancestors 'none'",
+        "connect-src 'self';",
+    ] {
+        assert!(policy.contains(rule), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!(page.header("cache-control"), Some("no-cache"));
+    let tag = page.header("etag").expect("it has a tag").to_owned();
+    let again = server
+        .request("GET", "/ui/")
+        .header("If-None-Match", &tag)
+        .send();
+    again.expect(304);
+    // What others wrote is still shown without scripts.
+    let docs = server.get("/docs").expect(200);
+    let docs = docs
+        .header("content-security-policy")
+        .expect("it has a policy");
+    assert!(docs.contains("sandbox"), "{docs}");
+}
+
+#[test]
+fn files_of_the_page_may_be_kept_for_ever_and_come_compressed() {
+    let server = Server::start(None);
+    let app = file(&server, "app.js");
+    let plain = server.get(&app).expect(200);
+    assert_eq!(
+        plain.header("cache-control"),
+        Some("public, max-age=31536000, immutable")
+    );
+    assert_eq!(
+        plain.header("content-type"),
+        Some("text/javascript; charset=utf-8")
+    );
+    assert_eq!(plain.header("content-encoding"), None);
+    let request = server
+        .request("GET", &app)
+        .header("Accept-Encoding", "gzip, br");
+    let small = request.send().expect(200);
+    assert_eq!(small.header("content-encoding"), Some("gzip"));
+    assert!(small.body.len() < plain.body.len());
+    let head = server.request("HEAD", &app).send().expect(200);
+    assert!(head.body.is_empty());
+    server.request("POST", &app).send().expect(405);
+    // A page of another version must not be mixed with this one.
+    server.get("/ui/0123456789abcdef/app.js").expect(404);
+    server
+        .get(&app.replace("app.js", "../../secret"))
+        .expect(404);
+}
+
+#[test]
+fn every_answer_of_the_page_is_for_whom_its_row_says() {
+    let server = Server::with(&[SECRET]);
+    let full = token(&server, &[]);
+    let limited = token(&server, &["--patient", "P1"]);
+    let ask = |path: &str, token: Option<&str>| -> Response {
+        let request = server.request("GET", path).accept("*/*");
+        match token {
+            Some(token) => request.header("Authorization", token).send(),
+            None => request.send(),
+        }
+    };
+    for route in UI_ROUTES {
+        let (stranger, some) = match route.needs {
+            Needs::Nobody => (200, 200),
+            Needs::Caller => (401, 200),
+            Needs::Everything => (401, 403),
+        };
+        ask(route.path, None).expect(stranger);
+        ask(route.path, Some("Bearer nonsense")).expect(stranger);
+        ask(route.path, Some(&limited)).expect(some);
+        ask(route.path, Some(&full)).expect(200);
+    }
+    let me = ask("/ui/me", Some(&limited)).json();
+    assert_eq!(me["limited"], true);
+    let config = ask("/ui/config", None).json();
+    assert_eq!(config["signIn"]["kind"], "token");
+    let issuer = Server::with(&[
+        SECRET,
+        ("STOWAGE_JWT_ISSUER", "https://id.example.org/realms/a"),
+        ("STOWAGE_JWT_AUDIENCE", "stowage"),
+        ("STOWAGE_UI_CLIENT_ID", "page"),
+    ]);
+    let told = issuer.get("/ui/config").expect(200).json();
+    assert_eq!(told["signIn"]["kind"], "oidc");
+    assert_eq!(told["signIn"]["clientId"], "page");
+    let page = issuer.get("/ui/").expect(200);
+    let policy = page
+        .header("content-security-policy")
+        .expect("it has a policy");
+    assert!(policy.contains("https://id.example.org;"), "{policy}");
+}
+
+#[test]
+fn names_of_attributes_are_told_and_nonsense_is_refused() {
+    let server = Server::start(None);
+    let names = server
+        .get("/ui/dictionary?tags=00100010,00091001,7FE00010")
+        .expect(200);
+    let names = names.json();
+    assert_eq!(names["00100010"], "PatientName");
+    assert_eq!(names["7FE00010"], "PixelData");
+    assert_eq!(names.get("00091001"), None);
+    server.get("/ui/dictionary?tags=PatientName").expect(400);
+    server.get("/ui/dictionary?tags=0010%F0%9F0").expect(400);
+    let many = vec!["00100010"; 501].join(",");
+    server
+        .get(&format!("/ui/dictionary?tags={many}"))
+        .expect(400);
+}
+
+#[test]
+fn modules_of_the_page_import_downward_only_and_stay_short() {
+    for (path, text) in sources("js") {
+        let lines = text.lines().count();
+        assert!(lines <= MOST_LINES, "{}: {lines} lines", path.display());
+        let relative = path.strip_prefix(root()).expect("below the page");
+        let folder = relative.parent().and_then(Path::to_str).unwrap_or_default();
+        let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == folder) else {
+            assert_eq!(folder, "", "{} is in no layer", path.display());
+            continue;
+        };
+        for target in imports(&text) {
+            let local = target.starts_with("./");
+            let layer = target
+                .strip_prefix("../")
+                .and_then(|rest| rest.split('/').next());
+            assert!(
+                local || layer.is_some_and(|layer| allowed.contains(&layer)),
+                "{} imports {target}",
+                path.display()
+            );
+        }
+        // The only ways from a text to markup or code that browsers have.
+        for word in [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "setHTMLUnsafe",
+            "DOMParser",
+            "eval(",
+            "new Function",
+        ] {
+            assert!(!text.contains(word), "{}: {word}", path.display());
+        }
+    }
+}
+
+fn imports(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for mark in ["from '", "import('", "import '"] {
+        for piece in text.split(mark).skip(1) {
+            found.extend(piece.split('\'').next().map(str::to_owned));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_text_of_the_page_is_there_in_every_language_and_none_is_unused() {
+    let code: String = sources("js").into_iter().map(|(_, text)| text).collect();
+    let read = |language: &str| -> BTreeSet<String> {
+        let path = root().join(format!("locales/{language}.json"));
+        let text = fs::read_to_string(path).expect("the language has a file");
+        let texts: Value = serde_json::from_str(&text).expect("it is JSON");
+        let texts = texts.as_object().expect("it is an object");
+        assert!(texts.values().all(|text| text != ""), "{language}");
+        texts.keys().map(|key| whole(key)).collect()
+    };
+    let english = read("en");
+    for (path, _) in sources("json") {
+        let language = path.file_stem().and_then(|name| name.to_str());
+        let language = language.expect("a name");
+        let there = read(language);
+        let missing: Vec<&String> = english.symmetric_difference(&there).collect();
+        assert!(missing.is_empty(), "{language}: {missing:?}");
+    }
+    for key in called(&code) {
+        assert!(english.contains(&key), "the text {key} is in no language");
+    }
+    for key in &english {
+        let quoted = code.contains(&format!("'{key}'"));
+        let family = key.rsplit_once('.').is_some_and(|(family, _)| {
+            code.contains(&format!("`{family}.${{")) || code.contains(&format!("'{family}.'"))
+        });
+        assert!(quoted || family, "nobody uses the text {key}");
+    }
+}
+
+/// Without the end that tells numbers apart.
+fn whole(key: &str) -> String {
+    let ends = [".one", ".other", ".many", ".few", ".two", ".zero"];
+    let end = ends.iter().find_map(|end| key.strip_suffix(end));
+    end.unwrap_or(key).to_owned()
+}
+
+/// Keys in calls of `t('…'`.
+fn called(code: &str) -> BTreeSet<String> {
+    let after = |mark: &str| -> Vec<String> {
+        let pieces = code.split(mark).skip(1);
+        pieces
+            .filter_map(|piece| piece.split('\'').next().map(str::to_owned))
+            .collect()
+    };
+    [" t('", "(t('", "[t('", "${t('"]
+        .iter()
+        .flat_map(|mark| after(mark))
+        .collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("ui")
+}
+
+/// Files of the page with this end of their name, and their text.
+fn sources(end: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("the folder can be listed") {
+            let path = entry.expect("the folder can be listed").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == end) {
+                let text = fs::read_to_string(&path).expect("the file can be read");
+                found.push((path, text));
+            }
+        }
+    }
+    found
+}
