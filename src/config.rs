@@ -380,6 +380,30 @@ pub struct HttpConfig {
         global = true
     )]
     pub head_seconds: u64,
+    /// Most connections at the same time; fewer where the system allows fewer open files.
+    #[arg(
+        long,
+        env = "STOWAGE_CONNECTIONS",
+        default_value_t = 4096,
+        global = true
+    )]
+    pub connections: usize,
+    /// Bytes a second that a client must send of its request, or take of its answer, on the whole; 0 for any.
+    #[arg(
+        long,
+        env = "STOWAGE_LEAST_BYTES_PER_SECOND",
+        default_value_t = 1024,
+        global = true
+    )]
+    pub least_bytes_per_second: u64,
+    /// Seconds of waiting for a client after which it must have kept that rate.
+    #[arg(
+        long,
+        env = "STOWAGE_SLOW_SECONDS",
+        default_value_t = 10,
+        global = true
+    )]
+    pub slow_seconds: u64,
     /// Seconds to let running requests end after a stop signal.
     #[arg(
         long,

@@ -2,7 +2,7 @@
 //!
 //! Layers, each using only those after it: `http` (routes and media types) → `archive` (what a request means) →
 //! `index` and `blob` (what is known, and the bytes) → `dicom` (pure). `auth`, `config`, `fault`, `memory`, `meter`, `scope`,
-//! `tasks` and `trace` stand beside.
+//! `shares`, `tasks` and `trace` stand beside.
 //! `docs/architecture.md` is the map.
 
 pub mod http;
@@ -20,6 +20,7 @@ mod fault;
 pub mod memory;
 pub mod meter;
 pub mod scope;
+pub mod shares;
 pub mod tasks;
 pub mod trace;
 

@@ -178,6 +178,12 @@ impl MemoryBudget {
         self.0.refused.load(Ordering::Relaxed)
     }
 
+    /// Whether somebody waits for room.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        !self.0.lock().waiting.is_empty()
+    }
+
     /// A reservation of nothing, to be grown.
     #[must_use]
     pub fn nothing(&self, purpose: Purpose) -> Reservation {

@@ -1,5 +1,6 @@
 //! Start and stop: opens the stores, listens, and lets running requests end.
 
+mod files;
 mod health;
 
 use std::net::SocketAddr;
@@ -17,7 +18,7 @@ use crate::http;
 use crate::http::audit::AuditLog;
 use crate::http::layers::{CorsConfig, Origins};
 use crate::http::links::{Hosts, LinksConfig, Network, PublicUrl, Scheme, origin_of};
-use crate::http::serve::{Patience, Stopped};
+use crate::http::serve::{Door, Pace, Patience, Stopped};
 use crate::http::tls::{Tls, TlsFiles};
 use crate::http::ui::UiSettings;
 use crate::index::{self, IndexError, IndexOptions, Moved, Transfer};
@@ -145,7 +146,8 @@ pub(crate) async fn transfer_index(
 ///
 /// # Errors
 /// When it cannot start, with one line that says what to change.
-pub async fn serve(config: Config) -> Result<(), StartError> {
+pub async fn serve(mut config: Config) -> Result<(), StartError> {
+    files::prepare(&mut config);
     let mode = config.auth_mode().map_err(StartError::Config)?;
     if mode == AuthMode::Off && !config.listen.ip().is_loopback() {
         tracing::warn!(listen = %config.listen, "access control is off on a public address: everybody may read, store and delete");
@@ -163,6 +165,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     let address = listener.local_addr().map_err(StartError::Serve)?;
     let links = links_config(&config, address)?;
     let cors = browsers(&config, mode, links.public_url.as_ref())?;
+    let proxies = links.trusted_proxies.clone();
     let authenticator = AuthConfig::of_settings(&config.access)
         .and_then(|access| Authenticator::new(&access, mode));
     let authenticator = authenticator.map_err(|e| StartError::Config(chain(&e)))?;
@@ -196,16 +199,12 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         let follow = move |watch| Arc::clone(&tls).follow(watch);
         archive.tasks().supervise("certificate", Need::May, follow);
     }
-    let patience = Patience {
-        head: Duration::from_secs(config.http.head_seconds.max(1)),
-        idle: Duration::from_secs(config.limits.idle_seconds.max(1)),
-        stop: Duration::from_secs(config.http.shutdown_seconds),
-    };
+    let door = door(&config, &archive, proxies, tls);
     let stop = async {
         stop_signal().await;
         tracing::info!("stopping: running requests may end");
     };
-    if http::serve::serve(listener, router, patience, tls, stop).await == Stopped::Cut {
+    if http::serve::serve(listener, router, door, stop).await == Stopped::Cut {
         tracing::warn!("stopped while requests were running");
     }
     archive.tasks().stop(LAST_COMMITS).await;
@@ -230,6 +229,26 @@ fn begin_tasks(config: &Config, archive: &Archive) {
         tasks.supervise("scrub", Need::May, move |watch| {
             scrubbing.clone().scrub_for_ever(period, pace, watch)
         });
+    }
+}
+
+/// What connections are served with.
+fn door(config: &Config, archive: &Archive, proxies: Vec<Network>, tls: Option<Arc<Tls>>) -> Door {
+    let pace = Pace {
+        idle: Duration::from_secs(config.limits.idle_seconds.max(1)),
+        slow: Duration::from_secs(config.http.slow_seconds.max(1)),
+        least: config.http.least_bytes_per_second,
+    };
+    Door {
+        patience: Patience {
+            head: Duration::from_secs(config.http.head_seconds.max(1)),
+            pace,
+            stop: Duration::from_secs(config.http.shutdown_seconds),
+        },
+        connections: config.http.connections,
+        proxies,
+        tls,
+        budget: archive.budget().clone(),
     }
 }
 

@@ -154,11 +154,7 @@ impl Archive {
                 memory.saturating_sub(free(&self.memory, MEMORY_UNIT)),
                 memory,
             ),
-            (
-                "store_requests",
-                (limits.store_requests.max(1) as u64).saturating_sub(free(&self.stores, 1)),
-                limits.store_requests.max(1) as u64,
-            ),
+            ("store_requests", self.stores.taken(), self.stores.whole()),
             (
                 "workers",
                 (self.workers as u64).saturating_sub(free(&self.work, 1)),

@@ -43,6 +43,7 @@ use crate::config::Limits;
 use crate::index::Index;
 use crate::memory::{self, MemoryBudget, Purpose, Reservation};
 use crate::scope::Scope;
+use crate::shares::Shares;
 use crate::tasks::Tasks;
 use crate::trace::Stage;
 use commit::Committer;
@@ -94,7 +95,7 @@ pub struct Archive {
     /// Permits of `work`.
     workers: usize,
     /// Store requests at the same time.
-    stores: Arc<Semaphore>,
+    stores: Shares,
     meters: Arc<meters::Meters>,
     /// Names this process where one of several does work for all.
     node: Arc<str>,
@@ -158,7 +159,7 @@ impl Archive {
             node: Arc::from(blobs.serial()),
             watched: Arc::default(),
             tasks,
-            stores: Arc::new(Semaphore::new(limits.store_requests.max(1))),
+            stores: Shares::new(limits.store_requests as u64),
             limits: Arc::new(limits),
             budget,
             _caches: Arc::new(caches),

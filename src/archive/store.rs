@@ -29,6 +29,7 @@ use crate::dicom::walk::{WalkOptions, walk};
 use crate::fault;
 use crate::index::{Inserted, NewInstance, Place, TagRow, unfit};
 use crate::scope::{Partition, Visible};
+use crate::shares::{MakeWay, Share, Subject};
 use crate::trace;
 
 pub use described::Shelf;
@@ -120,7 +121,9 @@ pub struct StoreRequest {
     parts: u64,
     /// Set when only the last instances are left.
     coming: Option<Coming>,
-    _slot: OwnedSemaphorePermit,
+    sender: Subject,
+    make_way: Box<MakeWay>,
+    slot: Option<Share>,
 }
 
 impl std::fmt::Debug for StoreRequest {
@@ -206,9 +209,8 @@ impl Archive {
     /// Begins a store request.
     ///
     /// # Errors
-    /// [`ArchiveError::Busy`] when too many run already.
+    /// None now: a slot is taken with the first bytes, see [`StoreRequest::take_slot`].
     pub fn begin_store(&self, options: StoreOptions) -> Result<StoreRequest> {
-        let slot = self.stores.clone().try_acquire_owned();
         Ok(StoreRequest {
             archive: self.clone(),
             options: Arc::new(options),
@@ -220,14 +222,36 @@ impl Archive {
             composed: 0,
             parts: 0,
             coming: None,
-            _slot: slot.map_err(|_| ArchiveError::Busy {
-                what: "store requests",
-            })?,
+            sender: Subject::named("import"),
+            make_way: Box::new(|_| false),
+            slot: None,
         })
     }
 }
 
 impl StoreRequest {
+    /// Says who sends it, for slots are shared among senders, and who could make way for it.
+    pub fn sent_by(&mut self, sender: Subject, make_way: Box<MakeWay>) {
+        self.sender = sender;
+        self.make_way = make_way;
+    }
+
+    /// Takes one of the slots for store requests, once: whoever has sent nothing yet holds none.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Busy`] when too many run already, or too many of this sender.
+    pub async fn take_slot(&mut self) -> Result<()> {
+        if self.slot.is_some() {
+            return Ok(());
+        }
+        let stores = self.archive.stores.clone();
+        let slot = stores.take(&self.sender, None, &*self.make_way);
+        self.slot = Some(slot.await.map_err(|_| ArchiveError::Busy {
+            what: "store requests",
+        })?);
+        Ok(())
+    }
+
     /// Begins the next part.
     ///
     /// # Errors
@@ -274,6 +298,7 @@ impl StoreRequest {
 
     /// Keeps the next bytes in memory or spool.
     async fn hold(&mut self, part: &mut Part, bytes: Bytes) -> Result<()> {
+        self.take_slot().await?;
         let count = bytes.len() as u64;
         part.length += count;
         let sum = if part.composed {

@@ -17,9 +17,11 @@ use percent_encoding::percent_decode_str;
 use super::Face;
 use super::error::{HttpError, Slug};
 use super::links::Links;
+use super::serve::Visitor;
 use crate::auth::{Action, Caller};
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target, UidError};
 use crate::scope::Scope;
+use crate::shares::{MakeWay, Subject};
 
 /// The parameter that names a page of a search.
 pub(super) const CURSOR: &str = "cursor";
@@ -85,6 +87,32 @@ impl FromRequestParts<Face> for Access {
         caller
             .map(Self)
             .ok_or_else(|| HttpError::broken("a route without the auth layer"))
+    }
+}
+
+/// Who sends a request, as its room was taken for, and who could make way for it.
+pub(super) struct Sender {
+    pub(super) subject: Subject,
+    pub(super) make_way: Box<MakeWay>,
+}
+
+impl FromRequestParts<Face> for Sender {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Face) -> Result<Self, Self::Rejection> {
+        let subject = parts.extensions.get::<Subject>().cloned();
+        let subject =
+            subject.ok_or_else(|| HttpError::broken("a route without the admission layer"))?;
+        let visitor = parts.extensions.get::<Visitor>().cloned();
+        let of = subject.clone();
+        let make_way = move |lack| {
+            let visitor = visitor.as_ref();
+            visitor.is_some_and(|visitor| visitor.make_way(lack, &of))
+        };
+        Ok(Self {
+            subject,
+            make_way: Box::new(make_way),
+        })
     }
 }
 

@@ -5,8 +5,9 @@
 
 mod admission;
 mod cors;
-mod heeded;
+pub(super) mod held;
 mod hosts;
+mod packing;
 
 use std::sync::Arc;
 
@@ -14,13 +15,11 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rand::distr::{Alphanumeric, SampleString};
-use tower_http::compression::predicate::Predicate;
-use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::error::{Face, HttpError, dress};
@@ -30,9 +29,9 @@ use crate::trace;
 pub use admission::{Admission, admit};
 pub use cors::{CorsConfig, Origins, OriginsError, cors};
 pub use hosts::hosts;
+pub(super) use packing::MIN_COMPRESSED;
+pub use packing::{Packing, TextOnly, compression, reserve_encoder};
 
-/// Smallest body worth compressing, in bytes.
-pub(super) const MIN_COMPRESSED: u64 = 1024;
 /// Longest request id taken from a client.
 const MAX_REQUEST_ID: usize = 64;
 /// Header of the request id.
@@ -160,46 +159,6 @@ fn is_active(headers: &HeaderMap) -> bool {
 #[must_use]
 pub fn vary_accept() -> SetResponseHeaderLayer<HeaderValue> {
     SetResponseHeaderLayer::appending(VARY, HeaderValue::from_name(ACCEPT))
-}
-
-/// gzip for clients that accept it, where it helps: see [`TextOnly`].
-#[must_use]
-pub fn compression() -> CompressionLayer<TextOnly> {
-    CompressionLayer::new()
-        .quality(CompressionLevel::Fastest)
-        .compress_when(TextOnly)
-}
-
-/// JSON, XML and text of at least 1 KiB; never multipart, DICOM, pictures or byte ranges.
-#[derive(Debug, Clone, Copy)]
-pub struct TextOnly;
-
-impl Predicate for TextOnly {
-    fn should_compress<B>(&self, response: &http::Response<B>) -> bool
-    where
-        B: http_body::Body,
-    {
-        let content_type = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        let essence = content_type
-            .unwrap_or_default()
-            .split(';')
-            .next()
-            .unwrap_or_default();
-        let essence = essence.trim().to_ascii_lowercase();
-        let text = essence.starts_with("text/")
-            || essence.ends_with("+json")
-            || essence.ends_with("+xml")
-            || matches!(essence.as_str(), "application/json" | "application/xml");
-        let known_small = response
-            .body()
-            .size_hint()
-            .upper()
-            .is_some_and(|size| size < MIN_COMPRESSED);
-        text && !known_small && !response.headers().contains_key(CONTENT_RANGE)
-    }
 }
 
 #[cfg(test)]

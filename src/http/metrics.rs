@@ -26,6 +26,7 @@ use super::access::{Gate, guard};
 use super::error::{Face as ErrorFace, HttpError};
 use super::layers::{RequestId, errors};
 use super::links::{Links, LinksConfig};
+use super::serve::meters::write_meters;
 use super::{App, audit::AuditLog};
 use crate::auth::{Action, Caller};
 use crate::config::MetricsAccess;
@@ -369,6 +370,7 @@ fn written(app: &App, requests: &Requests) -> String {
     out.family("stowage_info", Kind::Gauge, "What runs here.");
     out.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     requests.write(&mut out);
+    write_meters(&mut out);
     app.archive.write_meters(&mut out);
     app.audit.write_meters(&mut out);
     process(&mut out);

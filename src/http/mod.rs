@@ -39,7 +39,6 @@ mod wado_uri;
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -55,8 +54,10 @@ use crate::config::MetricsAccess;
 use access::Gate;
 use answers::Answers;
 use audit::AuditLog;
+use describe::Descriptions;
 use error::{HttpError, Slug};
-use layers::{Admission, CorsConfig};
+use health::Health;
+use layers::{Admission, CorsConfig, Packing};
 use links::LinksConfig;
 use metrics::Requests;
 use profile::{PROFILES, Profile};
@@ -73,6 +74,8 @@ pub struct App {
     pub(crate) links: LinksConfig,
     answers: Answers,
     audit: AuditLog,
+    health: Health,
+    descriptions: Descriptions,
 }
 
 /// One face of the server: the app and how this root answers.
@@ -97,13 +100,15 @@ pub fn router(
         audit: audit.clone(),
         links: links.clone(),
     };
-    let limits = archive.limits();
-    let idle = Duration::from_secs(limits.idle_seconds.max(1));
-    let admission = Admission::new(limits.requests, idle);
+    let budget = archive.budget().clone();
+    let admission = Admission::new(archive.limits().requests, budget.clone(), links.clone());
+    let packing = Arc::new(Packing::new(budget, links.clone()));
     let scheme = links.scheme;
     let requests = Arc::new(Requests::new(links.clone()));
     let app = Arc::new(App {
         answers: Answers::new(archive.limits().metadata_cache_bytes),
+        health: Health::default(),
+        descriptions: Descriptions::new(archive.budget().clone()),
         archive,
         links,
         audit: audit.clone(),
@@ -131,9 +136,10 @@ pub fn router(
         let described = describe::description_routes()
             .method_not_allowed_fallback(no_method)
             .with_state(face);
+        // Behind the token: whoever has none takes no room.
+        let service = service.layer(from_fn_with_state(admission.clone(), layers::admit));
         let service = access::guard(service, gate.clone())
             .merge(described)
-            .layer(from_fn_with_state(admission.clone(), layers::admit))
             .layer(from_fn_with_state(profile.errors, layers::errors))
             .layer(layers::api_versions());
         router = router.nest(profile.root, service);
@@ -148,7 +154,8 @@ pub fn router(
         .layer(from_fn_with_state(cors, layers::cors))
         .layer(layers::vary_accept())
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(layers::compression());
+        .layer(layers::compression())
+        .layer(from_fn_with_state(packing, layers::reserve_encoder));
     router
         .fallback(paths::unknown_root)
         .layer(DefaultBodyLimit::disable())

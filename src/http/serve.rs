@@ -1,52 +1,93 @@
-//! Connections: accepted, bounded in what they may wait for, and let finish when the server stops.
+//! Connections: accepted, bounded in number and in what they may wait for, and let finish when the server stops.
 //!
-//! Invariant: a connection that does not send the head of a request in time is closed, and so is one that takes nothing
-//! of its answer for too long; so half requests, idle clients and clients that do not read cannot use up sockets, files
-//! or memory.
+//! Invariant: a connection that does not send the head of a request in time is closed, and so is one on which nothing is
+//! asked for, or one that takes too little of its answers; so half requests, idle clients and clients that do not read cannot
+//! use up sockets, files or memory.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::{Pin, pin};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
+use axum::http::Version;
 use axum::response::Response;
 use bytes::Bytes;
+use http_body::Body as _;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::{Layer, Service};
 
+use super::layers::held::Holding;
+use super::links::Network;
 use super::multipart::BoxError;
 use super::paths::{self, Outermost};
 use super::tls::Tls;
-use taken::Taken;
+use crate::memory::MemoryBudget;
+use greeting::Greeter;
+use guests::{Guest, Guests, Stay};
+use socket::Taken;
+use transfers::Transfers;
 
-mod taken;
+mod greeting;
+mod guests;
+pub(super) mod meters;
+mod pace;
+mod socket;
+mod transfers;
+mod visitor;
+
+pub use pace::Pace;
+pub use visitor::Visitor;
 
 /// Pause after the system could not give a socket: there may be none left for a moment.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Seconds between two questions to a client of HTTP/2 whether it is still there.
 const PING: Duration = Duration::from_secs(20);
+/// How long a connection that is to end may take to say so to its client.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Most bytes of a head, and of what is read or written at once.
+const BUFFER: usize = 64 * 1024;
+/// Bytes of one stream of HTTP/2 that wait for the socket.
+const STREAM: usize = 64 * 1024;
+/// Most bytes of the headers of a request over HTTP/2, as that counts them.
+const HEADERS: u32 = 64 * 1024;
 
 /// How long the server waits for its clients.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// For the head of a request, from the moment one could come: on a new connection or after the last answer.
     pub head: Duration,
-    /// For the client to take the next bytes of an answer.
-    pub idle: Duration,
+    /// For the bytes of bodies, in both directions.
+    pub pace: Pace,
     /// For running requests when the server stops.
     pub stop: Duration,
+}
+
+/// What connections are served with.
+#[derive(Debug)]
+pub struct Door {
+    /// How long clients may take.
+    pub patience: Patience,
+    /// Most connections at the same time.
+    pub connections: usize,
+    /// Peers that bring the connections of many clients.
+    pub proxies: Vec<Network>,
+    /// Certificate and key; none for plain HTTP.
+    pub tls: Option<Arc<Tls>>,
+    /// While somebody waits for memory, whoever holds some and takes nothing makes way.
+    pub budget: MemoryBudget,
 }
 
 /// Whether all requests had their answers when the server stopped.
@@ -62,23 +103,27 @@ pub enum Stopped {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    patience: Patience,
-    tls: Option<Arc<Tls>>,
+    door: Door,
     stop: impl Future<Output = ()>,
 ) -> Stopped {
-    let service = paths::outermost().layer(router);
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(patience.head);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(patience.head);
-    let builder = Arc::new(builder);
-    let running = GracefulShutdown::new();
+    let Door {
+        patience,
+        connections,
+        proxies,
+        tls,
+        budget,
+    } = door;
+    let guests = Guests::new(connections, proxies);
+    let running = TaskTracker::new();
+    let house = Arc::new(House {
+        builder: builder(patience),
+        service: paths::outermost().layer(router),
+        transfers: Transfers::new(patience.pace),
+        greeter: tls.map(|tls| Greeter::new(tls, patience.head)),
+        patience,
+        closing: CancellationToken::new(),
+    });
+    let watch = tokio::spawn(Arc::clone(&house.transfers).watch(budget));
     let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -89,82 +134,152 @@ pub async fn serve(
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
+                guests.make_room();
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
-        // Without TCP_NODELAY window updates are delayed and uploads over HTTP/2 crawl.
-        let _ = stream.set_nodelay(true);
-        let stream = Taken::new(stream, patience.idle);
-        let visit = Visit {
-            builder: Arc::clone(&builder),
-            service: service.clone(),
-            peer,
-            watcher: running.watcher(),
-            head: patience.head,
+        // Closed at once when there is no room: whoever waits in a queue without end is told nothing.
+        let Some(stay) = guests.enter(peer).await else {
+            continue;
         };
-        // The certificate of now, not of the start.
-        let acceptor = tls.as_ref().map(|tls| TlsAcceptor::from(tls.current()));
-        tokio::spawn(async move {
-            let Some(acceptor) = acceptor else {
-                return visit.serve(stream).await;
-            };
-            // A client that fails to greet is let go like one that fails to ask.
-            let greeted = tokio::time::timeout(patience.head, acceptor.accept(stream)).await;
-            if let Ok(Ok(stream)) = greeted {
-                visit.serve(stream).await;
-            }
-        });
+        running.spawn(Arc::clone(&house).receive(stream, peer, stay));
     }
     drop(listener);
-    match tokio::time::timeout(patience.stop, running.shutdown()).await {
+    house.closing.cancel();
+    running.close();
+    let stopped = match tokio::time::timeout(patience.stop, running.wait()).await {
         Ok(()) => Stopped::Whole,
         Err(_) => Stopped::Cut,
-    }
+    };
+    watch.abort();
+    stopped
 }
 
-/// One connection and what it is served with.
-struct Visit {
-    builder: Arc<Builder<TokioExecutor>>,
+fn builder(patience: Patience) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .max_buf_size(BUFFER)
+        .header_read_timeout(patience.head);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_send_buf_size(STREAM)
+        .max_header_list_size(HEADERS)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(patience.head);
+    builder
+}
+
+/// What all connections share.
+struct House {
+    builder: Builder<TokioExecutor>,
     service: Outermost,
-    peer: SocketAddr,
-    watcher: Watcher,
-    head: Duration,
+    transfers: Arc<Transfers>,
+    greeter: Option<Greeter>,
+    patience: Patience,
+    /// The server stops.
+    closing: CancellationToken,
 }
 
-impl Visit {
+impl House {
+    /// Greets a client and answers it.
+    async fn receive(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, stay: Stay) {
+        // Without TCP_NODELAY window updates are delayed and uploads over HTTP/2 crawl.
+        let _ = stream.set_nodelay(true);
+        let stream = Taken::new(stream, self.patience.pace);
+        let Some(greeter) = &self.greeter else {
+            return self.serve(stream, peer, &stay.guest).await;
+        };
+        let greeted = tokio::select! {
+            greeted = greeter.greet(stream) => greeted,
+            () = stay.guest.sent_away.cancelled() => None,
+            () = self.closing.cancelled() => None,
+        };
+        if let Some(stream) = greeted {
+            self.serve(stream, peer, &stay.guest).await;
+        }
+    }
+
     /// Answers the requests of a connection until it ends.
-    async fn serve<S>(self, stream: S)
+    async fn serve<S>(&self, stream: S, peer: SocketAddr, guest: &Arc<Guest>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let begun = Arc::new(AtomicBool::new(false));
         let connected = Connected {
-            service: self.service,
-            peer: self.peer,
-            begun: begun.clone(),
+            service: self.service.clone(),
+            transfers: Arc::clone(&self.transfers),
+            guest: Arc::clone(guest),
+            peer,
         };
-        let connection = self
-            .builder
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(connected))
-            .into_owned();
-        let mut connection = pin!(self.watcher.watch(connection));
-        // Which version of HTTP it is shows in the first bytes, and they are waited for without a timer.
-        let first = tokio::time::timeout(self.head, connection.as_mut()).await;
-        if first.is_err() && begun.load(Ordering::Relaxed) {
-            // What goes wrong on a connection is the client's business.
-            let _ = connection.await;
+        let service = TowerToHyperService::new(connected);
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let head = self.patience.head;
+        let mut end = End::default();
+        let mut look = pin!(tokio::time::sleep(head));
+        loop {
+            tokio::select! {
+                // What goes wrong on a connection is the client's business.
+                _ = connection.as_mut() => return,
+                () = self.closing.cancelled(), if !end.closing => {
+                    end.closing = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = guest.sent_away.cancelled(), if !end.sent_away => {
+                    end.sent_away = true;
+                    connection.as_mut().graceful_shutdown();
+                    // It is told as far as the socket takes that at once: others wait for its descriptor.
+                    let over = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx).is_ready()));
+                    if over.await || guest.idle().is_some() {
+                        return;
+                    }
+                    look.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
+                }
+                () = look.as_mut() => {
+                    let idle = guest.idle();
+                    let patience = if end.is_told() { FAREWELL } else { head };
+                    let left = idle.map_or(patience, |idle| patience.saturating_sub(idle));
+                    if !left.is_zero() {
+                        look.as_mut().reset(tokio::time::Instant::now() + left);
+                    } else if end.is_told() || !guest.begun.load(Ordering::Relaxed) {
+                        // It was told, or there is nobody to tell.
+                        return;
+                    } else {
+                        meters::METERS.idle.one();
+                        end.idle = true;
+                        connection.as_mut().graceful_shutdown();
+                        look.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
+                    }
+                }
+            }
         }
     }
 }
 
-/// The service as one connection sees it: handlers learn who asks.
+/// Why a connection was told to end.
+#[derive(Debug, Default)]
+struct End {
+    closing: bool,
+    sent_away: bool,
+    idle: bool,
+}
+
+impl End {
+    /// Whether it goes as soon as nothing runs on it; at a stop it may go on for as long as all others.
+    fn is_told(&self) -> bool {
+        self.sent_away || self.idle
+    }
+}
+
+/// The service as one connection sees it: handlers learn who asks, and bodies are watched.
 #[derive(Clone)]
 struct Connected {
     service: Outermost,
+    transfers: Arc<Transfers>,
+    guest: Arc<Guest>,
     peer: SocketAddr,
-    /// Set with the first request.
-    begun: Arc<AtomicBool>,
 }
 
 impl<B> Service<Request<B>> for Connected
@@ -174,16 +289,44 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = <Outermost as Service<Request>>::Future;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Service::<Request>::poll_ready(&mut self.service, cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        self.begun.store(true, Ordering::Relaxed);
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(self.peer));
-        self.service.call(request)
+        let asking = self.guest.asks();
+        let subject = Arc::new(OnceLock::new());
+        let piecewise = request.version() == Version::HTTP_2;
+        let (parts, body) = request.into_parts();
+        let (body, watched) = if body.is_end_stream() {
+            (Body::new(body), None)
+        } else {
+            let (body, watched) = self.transfers.receive(Body::new(body), &subject);
+            (body, Some(watched))
+        };
+        let mut request = Request::from_parts(parts, body);
+        let extensions = request.extensions_mut();
+        extensions.insert(ConnectInfo(self.peer));
+        extensions.insert(Visitor {
+            guest: Arc::clone(&self.guest),
+            transfers: Arc::clone(&self.transfers),
+            subject: Arc::clone(&subject),
+            body: watched,
+        });
+        let answered = self.service.call(request);
+        let transfers = Arc::clone(&self.transfers);
+        Box::pin(async move {
+            let response = answered.await?;
+            Ok(response.map(|body| {
+                if body.is_end_stream() {
+                    return body;
+                }
+                // Inside of what is let go, so that a connection that takes nothing counts as idle.
+                let body = Body::new(Holding::new(body, asking));
+                transfers.send(body, &subject, piecewise)
+            }))
+        })
     }
 }

@@ -14,7 +14,7 @@ use super::accept::wishes;
 use super::audit::Touched;
 use super::content_type::ContentType;
 use super::error::{HttpError, Slug};
-use super::extract::{Access, StudyPath};
+use super::extract::{Access, Sender, StudyPath};
 use super::links::Links;
 use super::multipart::{Limits, MultipartError, Parts};
 use super::profile::StoreWarnings;
@@ -35,6 +35,7 @@ mod described;
 pub(super) async fn store_instances(
     State(face): State<Face>,
     access: Access,
+    sender: Sender,
     links: Links,
     study: Option<StudyPath>,
     headers: HeaderMap,
@@ -51,6 +52,11 @@ pub(super) async fn store_instances(
         rules: face.profile.rules,
     };
     let mut request = face.app.archive.begin_store(options)?;
+    request.sent_by(sender.subject, sender.make_way);
+    // Whoever asks first whether to send is promised a place with the interim answer.
+    if headers.contains_key(header::EXPECT) {
+        request.take_slot().await?;
+    }
     let idle = Duration::from_secs(face.app.archive.limits().idle_seconds);
     let truncated = match kind {
         BodyKind::One => store_body(&mut request, body, idle).await?,

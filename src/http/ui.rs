@@ -113,9 +113,12 @@ pub(super) fn routes(
         };
         answers = answers.merge(match route.needs {
             Needs::Nobody => one,
-            Needs::Caller => guard(one, gate.clone()),
+            Needs::Caller => guard(admitted(one, admission), gate.clone()),
             // Asked every few seconds, and no access to images.
-            Needs::Everything => guard(one.route_layer(from_fn(reads_everything)), quiet),
+            Needs::Everything => guard(
+                admitted(one.route_layer(from_fn(reads_everything)), admission),
+                quiet,
+            ),
         });
     }
     let answers = answers.layer(axum::Extension(Arc::new(settings.clone())));
@@ -127,9 +130,13 @@ pub(super) fn routes(
     let all = answers
         .merge(files)
         .method_not_allowed_fallback(super::no_method)
-        .layer(from_fn_with_state(admission.clone(), layers::admit))
         .layer(from_fn_with_state(ErrorFace::Problem, layers::errors));
     Router::new().route("/", get(front)).merge(all)
+}
+
+/// A route that takes room for a request; what needs no token takes none.
+fn admitted(route: Router<Arc<App>>, admission: &Admission) -> Router<Arc<App>> {
+    route.layer(from_fn_with_state(admission.clone(), layers::admit))
 }
 
 /// What the page may do: its own scripts and pictures, requests to this server and to the issuer.

@@ -13,7 +13,7 @@ struct Layer {
     never: &'static [&'static str],
 }
 
-const LAYERS: [Layer; 15] = [
+const LAYERS: [Layer; 16] = [
     Layer {
         name: "command",
         imports: &["start", "archive", "config", "scope", "dicom"],
@@ -31,15 +31,16 @@ const LAYERS: [Layer; 15] = [
     Layer {
         name: "http",
         imports: &[
-            "archive", "auth", "config", "memory", "meter", "scope", "tasks", "trace", "dicom",
+            "archive", "auth", "config", "memory", "meter", "scope", "shares", "tasks", "trace",
+            "dicom",
         ],
         never: &["sqlx", "object_store"],
     },
     Layer {
         name: "archive",
         imports: &[
-            "index", "blob", "config", "fault", "memory", "meter", "scope", "tasks", "trace",
-            "dicom",
+            "index", "blob", "config", "fault", "memory", "meter", "scope", "shares", "tasks",
+            "trace", "dicom",
         ],
         never: &["axum", "http", "tower", "tower_http", "sqlx"],
     },
@@ -65,6 +66,11 @@ const LAYERS: [Layer; 15] = [
     },
     Layer {
         name: "memory",
+        imports: &[],
+        never: &["axum", "http", "sqlx", "object_store"],
+    },
+    Layer {
+        name: "shares",
         imports: &[],
         never: &["axum", "http", "sqlx", "object_store"],
     },

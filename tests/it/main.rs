@@ -20,6 +20,7 @@ mod contract_blob;
 mod contract_index;
 mod crash;
 mod crash_matrix;
+mod crowd;
 mod dcms;
 mod delete;
 mod describe;

@@ -170,6 +170,7 @@ impl StoreRequest {
     /// # Errors
     /// As [`StoreRequest::write`] and [`StoreRequest::end_part`]; all files together may be as long as a request.
     pub async fn store_described(&mut self, instances: Vec<Metadata>, shelf: Shelf) -> Result<()> {
+        self.take_slot().await?;
         let (parts, lying) = shelf.finish().await?;
         let parts = Arc::new(parts);
         for metadata in instances {

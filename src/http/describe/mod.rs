@@ -3,14 +3,17 @@
 //! Invariant: everything here is made from [`ROUTES`], so it cannot name a resource that is not served nor leave one out.
 
 mod about;
+mod kept;
 mod openapi;
 mod page;
 mod wadl;
 mod yaml;
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -23,6 +26,7 @@ use super::links::Links;
 use super::represent::accepted;
 use super::routes::{ROUTES, Route};
 use about::About;
+pub(super) use kept::Descriptions;
 
 /// WADL in XML (PS3.18 Annex H).
 const WADL: &str = "application/vnd.sun.wadl+xml";
@@ -129,19 +133,30 @@ pub(super) fn description_routes() -> Router<Face> {
         .route("/api.yaml", get(api_yaml))
 }
 
-async fn api_json(State(face): State<Face>, links: Links) -> Response {
-    let api = openapi::document(face.profile, links.base(), &operations());
-    ([(header::CONTENT_TYPE, JSON)], format!("{api:#}\n")).into_response()
+async fn api_json(State(face): State<Face>, links: Links) -> Result<Response, HttpError> {
+    let make = || {
+        let api = openapi::document(face.profile, links.base(), &operations());
+        format!("{api:#}\n")
+    };
+    let name = format!("json {}", links.base());
+    let text = face.app.descriptions.get(&name, make).await?;
+    Ok(([(header::CONTENT_TYPE, JSON)], text).into_response())
 }
 
-async fn api_yaml(State(face): State<Face>, links: Links) -> Response {
-    let api = openapi::document(face.profile, links.base(), &operations());
-    ([(header::CONTENT_TYPE, YAML)], yaml::written(&api)).into_response()
+async fn api_yaml(State(face): State<Face>, links: Links) -> Result<Response, HttpError> {
+    let make = || {
+        let api = openapi::document(face.profile, links.base(), &operations());
+        yaml::written(&api)
+    };
+    let name = format!("yaml {}", links.base());
+    let text = face.app.descriptions.get(&name, make).await?;
+    Ok(([(header::CONTENT_TYPE, YAML)], text).into_response())
 }
 
 /// The page for people.
-pub(super) async fn docs() -> Html<String> {
-    Html(page::page(&operations()))
+pub(super) async fn docs() -> Html<Bytes> {
+    static PAGE: LazyLock<Bytes> = LazyLock::new(|| page::page(&operations()).into());
+    Html(PAGE.clone())
 }
 
 #[cfg(test)]

@@ -228,6 +228,61 @@ fn who_does_not_greet_in_time_is_let_go() {
 }
 
 #[test]
+fn a_crowd_that_greets_and_falls_silent_holds_nobody_up() {
+    let authority = Authority::new();
+    authority.issue("server", ExtendedKeyUsagePurpose::ServerAuth);
+    let server = authority.serve("server", &[("STOWAGE_CONNECTIONS", "200")]);
+    let client = authority.client(None);
+    // A hello that asks for a signature, as a client of its own sends it.
+    let hello = hello();
+    let before = server.memory("VmRSS");
+    let mut held = Vec::new();
+    for number in 0..600 {
+        let mut stream = connect(server.address()).unwrap();
+        let said: &[u8] = match number % 4 {
+            0 => b"",
+            1 => &hello[..20],
+            2 => b"GET / HTTP/1.1\r\n\r\n",
+            _ => &hello,
+        };
+        let _ = std::io::Write::write_all(&mut stream, said);
+        held.push(stream);
+        if number % 100 == 0 {
+            let (answer, _) = ask(&client, https(&server, "/dicom-web/studies")).unwrap();
+            assert_eq!(answer.status(), 200);
+        }
+    }
+    let (_, counts) = (ask(&client, https(&server, "/health/live")), {
+        let url = https(&server, "/metrics");
+        let text = runtime().block_on(async { client.get(url).send().await?.text().await });
+        text.unwrap()
+    });
+    let count = |outcome: &str| -> u64 {
+        let name = format!("stowage_tls_handshakes_total{{outcome=\"{outcome}\"}} ");
+        let value = counts.lines().find_map(|line| line.strip_prefix(&name));
+        value.and_then(|value| value.parse().ok()).unwrap()
+    };
+    assert!(count("done") >= 6 && count("failed") >= 100, "{counts}");
+    let now = server.memory("VmRSS");
+    assert!(now < before + 64 * 1024, "{before} became {now} KiB");
+}
+
+/// The first message of a client.
+fn hello() -> Vec<u8> {
+    use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore};
+    let config = ClientConfig::builder_with_provider(stowage::http::tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let name = "localhost".try_into().unwrap();
+    let mut client = ClientConnection::new(config.into(), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
+}
+
+#[test]
 fn a_server_that_cannot_speak_tls_does_not_start() {
     let authority = Authority::new();
     authority.issue("server", ExtendedKeyUsagePurpose::ServerAuth);

@@ -11,8 +11,10 @@ use super::server::Server;
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const WINDOW_UPDATE: u8 = 8;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
 
 /// A frame as far as tests look at it.
 pub(crate) struct Seen {
@@ -45,17 +47,32 @@ impl Http2 {
 
     /// Asks for something on a stream with an odd number.
     pub(crate) fn get(&mut self, stream: u32, target: &str, accept: &str) {
-        // `:method: GET` and `:scheme: http` from the static table of HPACK, the rest as literals that are not indexed.
-        let mut block = vec![0x82, 0x86];
-        for (name, value) in [(&[4][..], target), (&[1], "localhost"), (&[15, 4], accept)] {
-            block.extend(name);
-            let length = u8::try_from(value.len()).expect("a short value");
-            assert!(length < 127, "a length of one byte");
-            block.push(length);
-            block.extend(value.bytes());
+        self.ask(stream, "GET", target, &[("accept", accept)], true);
+    }
+
+    /// Sends the head of a request; `ends` when it has no body.
+    pub(crate) fn ask(
+        &mut self,
+        stream: u32,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        ends: bool,
+    ) {
+        let mut block = Vec::new();
+        for (name, value) in [
+            (":method", method),
+            (":scheme", "http"),
+            (":path", target),
+            (":authority", "localhost"),
+        ]
+        .iter()
+        .chain(headers)
+        {
+            literal(&mut block, name, value);
         }
-        // END_STREAM and END_HEADERS.
-        self.frame(HEADERS, 5, stream, &block);
+        // END_HEADERS, and END_STREAM.
+        self.frame(HEADERS, if ends { 5 } else { 4 }, stream, &block);
     }
 
     /// Lets the server send more of a stream; stream 0 is all of them.
@@ -95,7 +112,8 @@ impl Http2 {
         }
     }
 
-    fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    /// Sends a frame as it is.
+    pub(crate) fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let length = u32::try_from(payload.len()).expect("a short frame");
         let mut frame = length.to_be_bytes()[1..].to_vec();
         frame.extend([kind, flags]);
@@ -107,4 +125,55 @@ impl Http2 {
     fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the server reads");
     }
+
+    /// Sends bytes, whatever they are; false when the server has closed.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// Reads until the server closes, or `most` bytes; the kinds of frames that came.
+    pub(crate) fn until_closed(&mut self, most: usize) -> Vec<u8> {
+        let mut kinds = Vec::new();
+        let mut read = 0;
+        let mut head = [0; 9];
+        while read < most && self.stream.read_exact(&mut head).is_ok() {
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+            let mut payload = vec![0; length];
+            if self.stream.read_exact(&mut payload).is_err() {
+                break;
+            }
+            read += 9 + length;
+            kinds.push(head[3]);
+            if head[3] == PING && head[4] == 0 {
+                let mut answer = vec![0, 0, 8, PING, 1, 0, 0, 0, 0];
+                answer.extend(payload);
+                self.try_write(&answer);
+            }
+        }
+        kinds
+    }
+}
+
+/// A header as a literal that is not indexed, without Huffman (RFC 7541 §6.2.2).
+pub(crate) fn literal(block: &mut Vec<u8>, name: &str, value: &str) {
+    block.push(0);
+    for text in [name, value] {
+        length(block, text.len());
+        block.extend(text.bytes());
+    }
+}
+
+/// An integer with a prefix of seven bits (RFC 7541 §5.1).
+fn length(block: &mut Vec<u8>, length: usize) {
+    if length < 127 {
+        block.push(u8::try_from(length).expect("seven bits"));
+        return;
+    }
+    block.push(127);
+    let mut rest = length - 127;
+    while rest >= 128 {
+        block.push(u8::try_from(rest % 128).expect("seven bits") | 128);
+        rest /= 128;
+    }
+    block.push(u8::try_from(rest).expect("seven bits"));
 }

@@ -18,6 +18,9 @@ use super::{multipart, postgres};
 /// How long anything may take that the test waits for; generous, for loaded machines.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Set beside other settings: how many files the process may have open.
+pub(crate) const FILES: &str = "FILES";
+
 /// A running `stowage`.
 pub(crate) struct Server {
     child: Child,
@@ -356,6 +359,18 @@ fn command(folder: &Path, settings: &[(String, String)]) -> Command {
         if name_text.starts_with("STOWAGE_") || name_text.starts_with("OTEL_") {
             command.env_remove(name);
         }
+    }
+    if let Some((_, files)) = settings.iter().find(|(name, _)| name == FILES) {
+        let mut limited = Command::new("sh");
+        limited
+            .args(["-c", &format!("ulimit -n {files} && exec \"$@\""), "sh"])
+            .arg(command.get_program());
+        for (name, value) in command.get_envs() {
+            if value.is_none() {
+                limited.env_remove(name);
+            }
+        }
+        command = limited;
     }
     command
         .env("STOWAGE_LISTEN", "127.0.0.1:0")

@@ -1,46 +1,50 @@
-//! Sockets that are given up when their client takes nothing for too long.
+//! Sockets that are given up when their client takes too little for too long.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
-/// A socket whose other end must take something now and then: a client that stops reading holds memory and files.
+use super::pace::{Credit, Pace};
+
+/// A socket whose other end must take what is written: a client that stops reading holds memory and files.
 pub(super) struct Taken {
     stream: TcpStream,
-    idle: Duration,
-    /// Runs while nothing can be written.
-    waiting: Option<Pin<Box<Sleep>>>,
+    credit: Credit,
+    /// Since when nothing can be written, and until when that may last.
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl Taken {
-    /// Watches a socket: a write may wait for so long.
-    pub(super) fn new(stream: TcpStream, idle: Duration) -> Self {
+    /// Watches a socket.
+    pub(super) fn new(stream: TcpStream, pace: Pace) -> Self {
         Self {
             stream,
-            idle,
+            credit: Credit::new(pace),
             waiting: None,
         }
     }
 
-    /// Ends a write that has waited for too long.
+    /// Ends a write that has waited for too long; `bytes` is how many a finished one wrote.
     fn bounded<T>(
         &mut self,
         cx: &mut Context<'_>,
         wrote: Poll<io::Result<T>>,
+        bytes: impl Fn(&T) -> usize,
     ) -> Poll<io::Result<T>> {
-        if wrote.is_ready() {
-            self.waiting = None;
+        if let Poll::Ready(done) = &wrote {
+            let waited = self.waiting.take().map(|(since, _)| since.elapsed());
+            let bytes = done.as_ref().map_or(0, bytes);
+            self.credit.moved(waited.unwrap_or_default(), bytes);
             return wrote;
         }
-        let idle = self.idle;
-        let waiting = self
+        let patience = self.credit.patience();
+        let (_, waiting) = self
             .waiting
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+            .get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(patience))));
         waiting
             .as_mut()
             .poll(cx)
@@ -65,7 +69,7 @@ impl AsyncWrite for Taken {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.bounded(cx, wrote)
+        self.bounded(cx, wrote, |bytes| *bytes)
     }
 
     fn poll_write_vectored(
@@ -74,7 +78,7 @@ impl AsyncWrite for Taken {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.bounded(cx, wrote)
+        self.bounded(cx, wrote, |bytes| *bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -83,11 +87,11 @@ impl AsyncWrite for Taken {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.bounded(cx, flushed)
+        self.bounded(cx, flushed, |()| 0)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.bounded(cx, shut)
+        self.bounded(cx, shut, |()| 0)
     }
 }
