@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use stowage::dicom::query::Query;
-use stowage::index::{Index, IndexOptions, WithMetadata, open};
+use stowage::index::{Index, IndexOptions, open};
 use stowage::scope::Scope;
 
 use bare::{Bare, Known};
@@ -113,9 +113,7 @@ impl Archive {
     async fn search(&self, query: &Query) -> Outcome<(Duration, usize)> {
         let scope = Scope::everything();
         let start = Instant::now();
-        let search = self
-            .index
-            .search(&scope, query, &[], WithMetadata::No, None);
+        let search = self.index.search(&scope, query, &[], None, usize::MAX);
         let page = search.await?;
         if page.more {
             let before = page.rows.last().map(|row| row.position);

@@ -1,18 +1,46 @@
 //! The change feed: every store and delete, once, in order.
 
+use std::sync::Arc;
+
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 
+use super::texts::{LeftOut, Part, Stored, corrupt};
 use super::{Archive, ArchiveError, Result};
-use crate::index::{Change, FeedRange, WithMetadata};
+use crate::dicom::instance::Metadata;
+use crate::dicom::members::Malformed;
+use crate::dicom::pieces::Pieces;
+use crate::index::{Change, FeedRange, State};
+use crate::memory::Reservation;
 use crate::scope::{Scope, Visible};
 use crate::trace::Stage;
 
-/// Entries with metadata read at a time.
-const PAGE: u32 = 10;
+/// Entries read at a time.
+const PAGE: u32 = 200;
+/// A watermark that no instance has.
+const NOTHING: i64 = -1;
+
+/// Writes an entry, with the metadata of what is stored when it is asked for and can be had; called where it keeps no request
+/// waiting.
+pub type WriteChange = Arc<
+    dyn Fn(&Change, Option<Metadata>) -> std::result::Result<Box<dyn Pieces>, Malformed>
+        + Send
+        + Sync,
+>;
+
+/// Whether entries of the feed bring the metadata of what is stored along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WithMetadata {
+    /// They tell what happened only.
+    No,
+    /// They do.
+    Yes,
+}
 
 impl Archive {
-    /// Entries of a range, the first of which were read; with metadata few at a time, for it can be large.
+    /// Entries of a range, the first of which were read.
+    ///
+    /// An entry whose metadata cannot be read comes without, and is counted.
     ///
     /// # Errors
     /// When the index fails.
@@ -21,36 +49,30 @@ impl Archive {
         scope: &Scope,
         range: &FeedRange,
         metadata: WithMetadata,
-    ) -> Result<BoxStream<'static, Result<Change>>> {
-        let size = match metadata {
-            WithMetadata::Yes => PAGE,
-            WithMetadata::No => u32::MAX,
-        };
-        let (index, scope) = (self.index.clone(), scope.clone());
-        let (page, rest) = cut(&seen_by(&scope, range), size);
-        let first = Stage::Changes
-            .of(index.changes(&scope, &page, metadata))
-            .await?;
+        write: WriteChange,
+    ) -> Result<(BoxStream<'static, Result<Part>>, LeftOut)> {
+        let (index, at) = (self.index.clone(), scope.clone());
+        let (page, rest) = cut(&seen_by(scope, range), PAGE);
+        let first = Stage::Changes.of(index.changes(scope, &page)).await?;
         let rest = behind(rest, &first);
         let pages = stream::try_unfold(rest, move |rest| {
-            let (index, scope) = (index.clone(), scope.clone());
+            let (index, scope) = (index.clone(), at.clone());
             async move {
                 let Some(range) = rest else {
                     return Ok(None);
                 };
-                let (page, rest) = cut(&range, size);
-                let changes = Stage::Changes
-                    .of(index.changes(&scope, &page, metadata))
-                    .await?;
+                let (page, rest) = cut(&range, PAGE);
+                let changes = Stage::Changes.of(index.changes(&scope, &page)).await?;
                 let rest = behind(rest, &changes);
                 Ok::<_, ArchiveError>(Some((stream::iter(changes.into_iter().map(Ok)), rest)))
             }
         });
         let first = stream::iter(first.into_iter().map(Ok));
-        Ok(first.chain(pages.try_flatten()).boxed())
+        let changes = first.chain(pages.try_flatten()).boxed();
+        Ok(self.entries(scope, changes, metadata, write))
     }
 
-    /// The newest entry, if there is any.
+    /// The newest entry, if there is any, in a stream of its own.
     ///
     /// # Errors
     /// When the index fails.
@@ -58,9 +80,54 @@ impl Archive {
         &self,
         scope: &Scope,
         metadata: WithMetadata,
-    ) -> Result<Option<Change>> {
-        let latest = self.index.latest_change(scope, metadata);
-        Ok(Stage::Changes.of(latest).await?)
+        write: WriteChange,
+    ) -> Result<Option<(BoxStream<'static, Result<Part>>, LeftOut)>> {
+        let latest = Stage::Changes.of(self.index.latest_change(scope)).await?;
+        let alone = |change| stream::once(async move { Ok(change) }).boxed();
+        Ok(latest.map(|change| self.entries(scope, alone(change), metadata, write)))
+    }
+
+    fn entries(
+        &self,
+        scope: &Scope,
+        changes: BoxStream<'static, Result<Change>>,
+        metadata: WithMetadata,
+        write: WriteChange,
+    ) -> (BoxStream<'static, Result<Part>>, LeftOut) {
+        let left_out = LeftOut::default();
+        if metadata == WithMetadata::No {
+            let budget = self.budget.clone();
+            let parts = changes.and_then(move |change| {
+                let held = budget.nothing(crate::memory::Purpose::Text);
+                let part = write(&change, None)
+                    .and_then(|pieces| Self::begin_part(String::new(), pieces, held));
+                std::future::ready(part.map_err(corrupt))
+            });
+            return (parts.boxed(), left_out);
+        }
+        let asked = changes.map_ok(|change| {
+            let there = change.stored.filter(|_| change.state != State::Deleted);
+            (there.unwrap_or(NOTHING), change)
+        });
+        let (archive, counted) = (self.clone(), left_out.clone());
+        let work = move |change: Change, stored, held: &mut Reservation| {
+            let metadata = match stored {
+                Stored::There(metadata) => Some(metadata),
+                Stored::Gone => None,
+                Stored::Damaged | Stored::TooLarge(_) => {
+                    let watermark = change.stored.unwrap_or(NOTHING);
+                    archive.meters.unreadable.note(watermark, &counted);
+                    None
+                }
+            };
+            let whole = held.bytes();
+            let held = held.split(whole);
+            let part = write(&change, metadata)
+                .and_then(|pieces| Self::begin_part(String::new(), pieces, held));
+            part.map_err(corrupt)
+        };
+        let parts = self.with_metadata(scope, asked.boxed(), Arc::new(|_| 0), Arc::new(work));
+        (parts, left_out)
     }
 }
 

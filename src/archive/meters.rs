@@ -4,6 +4,7 @@ use tokio::sync::Semaphore;
 
 use super::lanes::Lane;
 use super::store::Outcome;
+use super::texts::Unreadable;
 use super::{Archive, MEMORY_UNIT};
 use crate::memory::Purpose;
 use crate::meter::{Counter, Exposition, Histogram, Kind, SIZES, Timed};
@@ -46,6 +47,10 @@ pub(super) struct Meters {
     pub(super) commit: StageMeter,
     /// Instances handed to one commit by one request.
     pub(super) batch: Histogram,
+    /// Rows that scans looked at.
+    pub(super) scanned: Counter,
+    /// What could not be read back.
+    pub(super) unreadable: Unreadable,
     stored: Counter,
     warned: Counter,
     failed: Counter,
@@ -66,6 +71,8 @@ impl Default for Meters {
             settle: StageMeter::new(Stage::Settle),
             commit: StageMeter::new(Stage::Commit),
             batch: Histogram::new(SIZES),
+            scanned: Counter::default(),
+            unreadable: Unreadable::default(),
             stored: Counter::default(),
             warned: Counter::default(),
             failed: Counter::default(),
@@ -121,6 +128,18 @@ impl Archive {
         out.sample(&[("outcome", "stored")], meters.stored.get());
         out.sample(&[("outcome", "stored_with_warning")], meters.warned.get());
         out.sample(&[("outcome", "failed")], meters.failed.get());
+        out.single(
+            "stowage_search_scanned_rows_total",
+            Kind::Counter,
+            "Rows whose metadata searches looked at, because an attribute has no index.",
+            meters.scanned.get(),
+        );
+        out.single(
+            "stowage_unreadable_metadata_total",
+            Kind::Counter,
+            "Results and instances left out of answers because their metadata cannot be read.",
+            meters.unreadable.left_out.get(),
+        );
         self.write_limits(out);
         self.write_cache(out);
         self.write_pools(out);

@@ -12,20 +12,24 @@ pub mod frames;
 mod held;
 pub mod import;
 pub mod lanes;
+pub mod metadata;
 mod meters;
 mod opened;
 pub mod paging;
+mod picked;
 pub mod pixels;
 pub mod render;
 pub mod represent;
 pub mod retrieve;
 pub mod rules;
+mod scan;
 pub mod scrub;
 pub mod search;
 pub mod store;
 pub mod subject;
 pub mod sweep;
 pub mod tags;
+pub mod texts;
 pub mod transcode;
 mod versions;
 pub mod zip;
@@ -51,10 +55,11 @@ use commit::Committer;
 // What the layer above needs of the layers below, so that it need not reach past this one.
 pub use crate::blob::BlobError;
 pub use crate::index::{
-    Action as ChangeAction, Change, FeedRange, IndexError, InstanceRow, MetadataRow, Operation,
-    OperationKind, OperationStatus, State as ChangeState, TagRow, TagStatus, Version, WithMetadata,
+    Action as ChangeAction, Change, FeedRange, IndexError, InstanceRow, Operation, OperationKind,
+    OperationStatus, State as ChangeState, TagRow, TagStatus, Version,
 };
 pub use error::{ArchiveError, Result};
+pub use feed::WithMetadata;
 
 /// Unit in which memory of store requests is counted, in bytes.
 const MEMORY_UNIT: usize = 64 * 1024;

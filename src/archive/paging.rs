@@ -12,16 +12,19 @@ use super::Archive;
 use super::error::{ArchiveError, Result};
 use crate::dicom::keys::Level;
 use crate::dicom::query::Query;
-use crate::index::{Found, TagRow, WithMetadata};
+use crate::index::{Found, Page, TagRow};
+use crate::memory::{Purpose, Reservation};
 use crate::scope::Scope;
 use crate::trace::Stage;
 
 /// Rows asked of the index at a time; each time it may have to look at all that match, so they are many.
 const PAGE: u64 = 5_000;
-/// Rows with metadata asked for at first, before it is known how large they are.
-const FIRST_PAGE: u64 = 10;
-/// Bytes of metadata asked of the index at a time, about.
-const PAGE_BYTES: usize = 8 << 20;
+/// Bytes of attributes asked of the index at first, about.
+const FIRST_BYTES: usize = 256 << 10;
+/// Bytes of attributes asked of the index at a time later, about.
+const PAGE_BYTES: usize = 2 << 20;
+/// Rows read by their positions at a time.
+const AT: usize = 200;
 /// Results behind a page are counted so far, unless the exact number is asked for.
 const COUNTED: u64 = 1_000;
 
@@ -102,9 +105,9 @@ pub enum Remaining {
 /// A page while it is being read.
 pub(super) struct Pages {
     /// Rows that were read.
-    pub(super) first: Vec<Found>,
+    pub(super) first: Vec<FoundRow>,
     /// Rows that follow.
-    pub(super) rest: BoxStream<'static, Result<Found>>,
+    pub(super) rest: BoxStream<'static, Result<FoundRow>>,
     /// Rows behind the page.
     pub(super) remaining: Remaining,
     /// Position of the last row of the page, when there are rows behind it.
@@ -113,7 +116,15 @@ pub(super) struct Pages {
     pub(super) total: Option<u64>,
 }
 
+/// A row that was read.
+pub(super) struct FoundRow {
+    pub(super) found: Found,
+    /// Memory of all rows that were read with it.
+    _held: Arc<Reservation>,
+}
+
 /// What a page is read with.
+#[derive(Clone, Copy)]
 pub(super) struct Reading<'a> {
     /// Who asks.
     pub(super) scope: &'a Scope,
@@ -127,17 +138,8 @@ pub(super) struct Reading<'a> {
 
 impl Archive {
     /// Reads the page of a search that the index decides alone.
-    pub(super) async fn read_pages(
-        &self,
-        reading: &Reading<'_>,
-        metadata: WithMetadata,
-    ) -> Result<Pages> {
-        let Reading {
-            scope,
-            query,
-            tags,
-            paging,
-        } = reading;
+    pub(super) async fn read_pages(&self, reading: &Reading<'_>) -> Result<Pages> {
+        let Reading { query, paging, .. } = reading;
         let most = self.limits.max_results;
         let limit = query.limit.unwrap_or(most).min(most);
         let total = match paging.counting {
@@ -151,14 +153,12 @@ impl Archive {
             return Err(ArchiveError::TooLarge { reason });
         }
         let mut asked = (*query).clone();
-        asked.limit = Some(match metadata {
-            WithMetadata::Yes => limit.min(FIRST_PAGE),
-            WithMetadata::No => limit.min(PAGE),
-        });
-        let search = self
-            .index
-            .search(scope, &asked, tags, metadata, paging.before);
-        let page = Stage::Search.of(search).await?;
+        asked.limit = Some(limit.min(PAGE));
+        let page = Reading {
+            query: &asked,
+            ..*reading
+        };
+        let page = self.read_page(&page, paging.before, FIRST_BYTES).await?;
         let mut pages = Pages {
             first: page.rows,
             rest: stream::empty().boxed(),
@@ -169,7 +169,7 @@ impl Archive {
         if !page.more {
             return Ok(pages);
         }
-        let Some(read) = pages.first.last().map(|row| row.position) else {
+        let Some(read) = pages.first.last().map(|row| row.found.position) else {
             pages.remaining = self.remaining(reading, paging.before).await?;
             return Ok(pages);
         };
@@ -182,9 +182,70 @@ impl Archive {
             pages.remaining = self.remaining(reading, Some(end)).await?;
             pages.end = Some(end);
         }
-        let size = fitting(&pages.first);
-        pages.rest = self.following(reading, metadata, (read, left, size), end);
+        pages.rest = self.following(reading, (Some(read), left, PAGE_BYTES), end);
         Ok(pages)
+    }
+
+    /// Reads rows with memory for them: as many as `most_bytes` hold, and one more.
+    async fn read_page(
+        &self,
+        reading: &Reading<'_>,
+        before: Option<i64>,
+        most_bytes: usize,
+    ) -> Result<HeldPage> {
+        // The rows of the driver and ours are there at the same time.
+        let room = most_bytes.saturating_mul(2);
+        let mut held = self.budget.reserve(Purpose::Rows, room).await?;
+        let Reading {
+            scope, query, tags, ..
+        } = reading;
+        let search = self.index.search(scope, query, tags, before, most_bytes);
+        let page = Stage::Search.of(search).await?;
+        held_page(page, &mut held).await
+    }
+
+    /// All rows of a search behind a position, newest first.
+    pub(super) fn all_rows(
+        &self,
+        reading: &Reading<'_>,
+        before: Option<i64>,
+    ) -> BoxStream<'static, Result<FoundRow>> {
+        self.following(reading, (before, u64::MAX, FIRST_BYTES), None)
+    }
+
+    /// Rows by their positions, which descend.
+    pub(super) fn rows_at(
+        &self,
+        scope: &Scope,
+        level: Level,
+        positions: Vec<i64>,
+        held: Reservation,
+    ) -> BoxStream<'static, Result<FoundRow>> {
+        let (archive, scope) = (self.clone(), scope.clone());
+        let state = (Arc::new(positions), 0_usize, held);
+        let pages = stream::try_unfold(state, move |(positions, at, list)| {
+            let (archive, scope) = (archive.clone(), scope.clone());
+            async move {
+                let end = at.saturating_add(AT).min(positions.len());
+                let wanted = positions.get(at..end).unwrap_or_default();
+                if wanted.is_empty() {
+                    return Ok(None);
+                }
+                let room = FIRST_BYTES.saturating_mul(2);
+                let mut held = archive.budget.reserve(Purpose::Rows, room).await?;
+                let found = archive.index.found(&scope, level, wanted, FIRST_BYTES);
+                let page = held_page(Stage::Search.of(found).await?, &mut held).await?;
+                let last = page.rows.last().map(|row| row.found.position);
+                let next = match last.filter(|_| page.more) {
+                    // Those up to the last one that was read.
+                    Some(last) => at + wanted.partition_point(|position| *position >= last),
+                    None => end,
+                };
+                let rows = stream::iter(page.rows.into_iter().map(Ok));
+                Ok::<_, ArchiveError>(Some((rows, (positions, next, list))))
+            }
+        });
+        pages.try_flatten().boxed()
     }
 
     /// The position of the last row of a page of which `left` rows behind `read` are missing; none when nothing lies
@@ -200,13 +261,10 @@ impl Archive {
         }
         let mut last = reading.query.clone();
         (last.offset, last.limit) = (left - 1, Some(1));
-        let search = self.index.search(
-            reading.scope,
-            &last,
-            reading.tags,
-            WithMetadata::No,
-            Some(read),
-        );
+        let (scope, tags) = (reading.scope, reading.tags);
+        let search = self
+            .index
+            .search(scope, &last, tags, Some(read), FIRST_BYTES);
         let page = Stage::Search.of(search).await?;
         Ok(page
             .rows
@@ -242,31 +300,37 @@ impl Archive {
     fn following(
         &self,
         reading: &Reading<'_>,
-        metadata: WithMetadata,
-        state: (i64, u64, u64),
+        (before, left, bytes): (Option<i64>, u64, usize),
         end: Option<i64>,
-    ) -> BoxStream<'static, Result<Found>> {
-        let (index, scope) = (self.index.clone(), reading.scope.clone());
+    ) -> BoxStream<'static, Result<FoundRow>> {
+        let (archive, scope) = (self.clone(), reading.scope.clone());
         let (query, tags): (Query, Arc<[TagRow]>) = (reading.query.clone(), reading.tags.into());
-        let pages = stream::try_unfold(state, move |(before, left, size)| {
-            let (index, scope, tags) = (index.clone(), scope.clone(), tags.clone());
+        let paging = reading.paging;
+        let state = (before, left, bytes);
+        let pages = stream::try_unfold(state, move |(before, left, bytes)| {
+            let (archive, scope, tags) = (archive.clone(), scope.clone(), tags.clone());
             let mut asked = query.clone();
             asked.offset = 0;
-            asked.limit = Some(left.min(size));
+            asked.limit = Some(left.min(PAGE));
             async move {
                 if left == 0 {
                     return Ok(None);
                 }
-                let search = index.search(&scope, &asked, &tags, metadata, Some(before));
-                let mut page = Stage::Search.of(search).await?;
+                let reading = Reading {
+                    scope: &scope,
+                    query: &asked,
+                    tags: &tags,
+                    paging,
+                };
+                let mut page = archive.read_page(&reading, before, bytes).await?;
                 // Rows may have been deleted since the end was found; those behind it belong to the next page.
                 page.rows
-                    .retain(|row| end.is_none_or(|end| row.position >= end));
-                let Some(last) = page.rows.last() else {
+                    .retain(|row| end.is_none_or(|end| row.found.position >= end));
+                let Some(last) = page.rows.last().map(|row| row.found.position) else {
                     return Ok(None);
                 };
                 let left = left.saturating_sub(page.rows.len() as u64);
-                let next = (last.position, left, fitting(&page.rows));
+                let next = (Some(last), if page.more { left } else { 0 }, PAGE_BYTES);
                 let rows = stream::iter(page.rows.into_iter().map(Ok));
                 Ok::<_, ArchiveError>(Some((rows, next)))
             }
@@ -275,21 +339,34 @@ impl Archive {
     }
 }
 
+/// A page with memory for its rows.
+struct HeldPage {
+    rows: Vec<FoundRow>,
+    more: bool,
+}
+
+/// Gives rows their share of what is held, which becomes what they take.
+async fn held_page(page: Page, held: &mut Reservation) -> Result<HeldPage> {
+    let bytes = page.rows.iter().map(Found::bytes);
+    let bytes = bytes.fold(0_usize, usize::saturating_add);
+    held.grow_to(bytes).await?;
+    let held = Arc::new(held.split(bytes));
+    let rows = page.rows.into_iter().map(|found| FoundRow {
+        found,
+        _held: held.clone(),
+    });
+    Ok(HeldPage {
+        rows: rows.collect(),
+        more: page.more,
+    })
+}
+
 /// More results than one answer may hold.
 pub(super) fn too_many(most: u64) -> ArchiveError {
     let reason = format!(
         "more than {most} results: narrow the search, or page with limit and the Link header (rel=\"next\") of each page"
     );
     ArchiveError::TooLarge { reason }
-}
-
-/// How many rows like these a page may have.
-fn fitting(rows: &[Found]) -> u64 {
-    let bytes = |row: &Found| row.metadata.as_ref().map_or(0, Vec::len);
-    let bytes: usize = rows.iter().map(bytes).sum();
-    let average = bytes / rows.len().max(1);
-    let rows = PAGE_BYTES / average.max(1);
-    u64::try_from(rows).map_or(PAGE, |rows| rows.clamp(1, PAGE))
 }
 
 /// The cursor behind a position.

@@ -26,7 +26,7 @@ use crate::dicom::rewrite::{self, Edits, Segment};
 use crate::dicom::source::Source;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::dicom::walk::Limits as WalkLimits;
-use crate::index::{ContentRow, InstanceRow, MetadataRow, Place, WithMetadata};
+use crate::index::{ContentRow, InstanceRow, Place};
 use crate::scope::Scope;
 use crate::trace::Stage;
 use dicom_core::VR;
@@ -36,8 +36,8 @@ use dicom_dictionary_std::tags;
 const PAGE: u32 = 500;
 /// Bytes of metadata read from the index at a time, about: rows differ by a factor of ten thousand.
 const PAGE_BYTES: usize = 4 << 20;
-/// Rows with metadata read at first, before it is known how large they are.
-const FIRST_PAGE: u32 = 4;
+/// Bytes of the attributes of the two instances that are looked for by one UID.
+const LOCATED: usize = 64 << 10;
 /// Bytes up to which a piece is read at once instead of streamed.
 const WHOLE: u64 = 1 << 20;
 
@@ -176,9 +176,7 @@ impl Archive {
             limit: Some(2),
             offset: 0,
         };
-        let search = self
-            .index
-            .search(scope, &query, &[], WithMetadata::No, None);
+        let search = self.index.search(scope, &query, &[], None, LOCATED);
         let page = Stage::Search.of(search).await?;
         let unknown = || ArchiveError::not_found(format!("the instance {instance}"));
         match page.rows.as_slice() {
@@ -217,24 +215,6 @@ impl Archive {
             }
         };
         paged(page, |row| (row.watermark, 0), PAGE, target).await
-    }
-
-    /// Metadata of all instances of a target, oldest first.
-    ///
-    /// # Errors
-    /// [`ArchiveError::NotFound`] when it does not exist in the scope.
-    pub async fn metadata(&self, scope: &Scope, target: &Target) -> Result<Rows<MetadataRow>> {
-        let index = self.index.clone();
-        let (at_scope, at) = (scope.clone(), target.clone());
-        let page = move |after: i64, limit: u32| {
-            let (index, scope, target) = (index.clone(), at_scope.clone(), at.clone());
-            async move {
-                let rows = index.metadata(&scope, &target, after, limit);
-                Ok(Stage::Rows.of(rows).await?)
-            }
-        };
-        let measure = |row: &MetadataRow| (row.row.watermark, row.metadata.len());
-        paged(page, measure, FIRST_PAGE, target).await
     }
 
     /// Reads what [`Self::open`] gives from the index.

@@ -358,9 +358,14 @@ async fn index_portion(archive: &Archive, lease: &str, operation: &str) -> Resul
             _ => Progress::Done,
         });
     }
-    Ok(if index.index_tags(operation).await? {
-        Progress::More
-    } else {
-        Progress::Done
-    })
+    Ok(
+        if index
+            .index_tags(operation, &archive.background_room())
+            .await?
+        {
+            Progress::More
+        } else {
+            Progress::Done
+        },
+    )
 }

@@ -35,15 +35,20 @@ pub fn text(value: &str) -> String {
 /// Components keep their `^` and lose blanks around them and empty components at the end.
 #[must_use]
 pub fn name(value: &str) -> Vec<String> {
-    value
-        .split('=')
-        .take(MAX_GROUPS)
-        .map(|group| {
-            let components: Vec<String> = group.split('^').map(text).collect();
-            components.join("^").trim_end_matches('^').to_owned()
-        })
-        .filter(|group| !group.is_empty())
-        .collect()
+    let groups = groups(value).into_iter();
+    groups.filter(|group| !group.is_empty()).collect()
+}
+
+/// Folds the component groups of a person name, each in its place: alphabetic, ideographic, phonetic; empty where there
+/// is none.
+#[must_use]
+pub fn groups(value: &str) -> [String; MAX_GROUPS] {
+    let mut groups: [String; MAX_GROUPS] = Default::default();
+    for (slot, group) in groups.iter_mut().zip(value.split('=')) {
+        let components: Vec<String> = group.split('^').map(text).collect();
+        components.join("^").trim_end_matches('^').clone_into(slot);
+    }
+    groups
 }
 
 /// The words of a folded text or group: `^`, `=`, blank and comma separate.

@@ -16,6 +16,7 @@ use super::scan::width;
 pub use value::values;
 use value::{Number, json_number, little_endian, not_finite, trim};
 
+pub(crate) mod skip;
 mod value;
 
 /// Positions of a key; `at` is where its opening quote stands.

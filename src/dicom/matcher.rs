@@ -1,160 +1,209 @@
-//! Matching and projecting DICOM JSON: for attributes without a column, and for includefields.
+//! Matching of DICOM JSON: for attributes without a column.
 //!
 //! It means what the index means by the same condition: text folded where case does not count, dates and times in normal
-//! form (a partial stored value is its first moment), a private attribute found by its creator in whatever block.
-//! Invariant: there is no recursion; time is bounded by the size of the JSON times the size of the condition.
+//! form (a partial stored value is its first moment), a private attribute found by its creator in whatever block. Keys of
+//! one sequence must match in one of its items, at every depth (PS3.4 §C.2.2.2.6).
+//!
+//! Invariants: no tree is made of the JSON and nothing is kept of it; it is read no further than the last attribute that
+//! is asked for, each part once for each step of the deepest path, so time is bounded by its size times the size of the
+//! query; functions call themselves once for each step of a path of the query, never for the depth of what is stored.
 
-use dicom_core::{Tag, VR};
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
+use dicom_core::VR;
+use serde::Deserialize;
+
+use super::members::{Element, Malformed, Values};
 use super::query::{Case, Condition, Matching, PathStep};
-use super::{fold, tag, temporal, wildcard};
+use super::{fold, members, temporal, wildcard};
 
 mod project;
+mod steps;
 #[cfg(test)]
 mod tests;
 
-pub use project::project;
+pub use project::Projection;
+pub use steps::Steps;
 
-/// Whether the data set, a DICOM JSON object, fulfils the condition.
-///
-/// An attribute with several values matches when one of them does, a sequence when one of its items does.
-#[must_use]
-pub fn matches(condition: &Condition, data_set: &Value) -> bool {
-    if condition.matching == Matching::Universal {
-        return true;
-    }
-    let Some((leaf, sequences)) = condition.path.0.split_last() else {
-        return false;
-    };
-    let mut scopes: Vec<&Map<String, Value>> = data_set.as_object().into_iter().collect();
-    for step in sequences {
-        scopes = scopes
-            .into_iter()
-            .flat_map(|scope| items(element(scope, step)))
-            .collect();
-    }
-    if condition.matching == Matching::Empty {
-        return scopes.is_empty() || scopes.iter().any(|scope| is_empty(element(scope, leaf)));
-    }
-    let test = Test::new(condition);
-    scopes.iter().any(|scope| match &condition.matching {
-        Matching::DateTime { time, from, to } => {
-            let stored =
-                |element, vr| first_text(element).and_then(|text| temporal::stored(vr, text));
-            let day = stored(element(scope, leaf), VR::DA);
-            let clock = stored(scope.get(&tag::hex(*time)), VR::TM);
-            day.is_some_and(|day| {
-                moment_within(&day, clock.as_deref(), from.as_deref(), to.as_deref())
-            })
+/// Conditions of one search, prepared for many data sets.
+#[derive(Debug)]
+pub struct Matcher(Node);
+
+/// What is asked of one data set: the instance itself, or an item.
+#[derive(Debug, Default)]
+struct Node {
+    steps: Steps,
+    /// Conditions on attributes of this data set: the attribute's place in `steps`, and that of the time which is matched
+    /// together with a date.
+    tests: Vec<(usize, Option<usize>, Test)>,
+    /// Sequences of this data set, one of whose items must match.
+    sequences: Vec<(usize, Self)>,
+}
+
+impl Matcher {
+    /// Prepares the conditions, all of which must hold.
+    #[must_use]
+    pub fn new<'c>(conditions: impl IntoIterator<Item = &'c Condition>) -> Self {
+        let mut root = Node::default();
+        for condition in conditions {
+            root.add(condition, &condition.path.0);
         }
-        _ => values(element(scope, leaf)).any(|(vr, value)| test.holds(vr, value)),
+        Self(root)
+    }
+
+    /// Whether a data set, a DICOM JSON object, fulfils all conditions.
+    ///
+    /// An attribute with several values matches when one of them does.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the text is no DICOM JSON.
+    pub fn matches(&self, data_set: &str) -> Result<bool, Malformed> {
+        self.0.matches(data_set)
+    }
+}
+
+impl Node {
+    fn add(&mut self, condition: &Condition, path: &[PathStep]) {
+        if condition.matching == Matching::Universal {
+            return;
+        }
+        match path {
+            [] => self.tests.push((usize::MAX, None, Test::new(condition))),
+            [leaf] => {
+                let at = self.steps.place(leaf);
+                let time = match &condition.matching {
+                    Matching::DateTime { time, .. } => Some(self.steps.place(&PathStep {
+                        tag: *time,
+                        creator: None,
+                    })),
+                    _ => None,
+                };
+                self.tests.push((at, time, Test::new(condition)));
+            }
+            [sequence, inner @ ..] => {
+                let at = self.steps.place(sequence);
+                let known = self.sequences.iter().position(|(place, _)| *place == at);
+                let index = known.unwrap_or_else(|| {
+                    self.sequences.push((at, Self::default()));
+                    self.sequences.len().saturating_sub(1)
+                });
+                if let Some((_, node)) = self.sequences.get_mut(index) {
+                    node.add(condition, inner);
+                }
+            }
+        }
+    }
+
+    fn matches(&self, data_set: &str) -> Result<bool, Malformed> {
+        if self.tests.is_empty() && self.sequences.is_empty() {
+            return Ok(true);
+        }
+        let found = self.steps.find(data_set)?;
+        let element = |at: usize| found.get(at).copied().flatten();
+        let here = self.tests.iter().all(|(at, time, test)| {
+            let other = time.and_then(element);
+            *at != usize::MAX && test.fulfilled(element(*at), other)
+        });
+        if !here {
+            return Ok(false);
+        }
+        for (at, node) in &self.sequences {
+            if !node.matches_an_item(element(*at))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn matches_an_item(&self, sequence: Option<Element<'_>>) -> Result<bool, Malformed> {
+        let mut none = true;
+        for item in sequence.into_iter().flat_map(Element::items) {
+            none = false;
+            if self.matches(item)? {
+                return Ok(true);
+            }
+        }
+        Ok(none && self.matches_nothing())
+    }
+
+    /// Whether a sequence without items will do: when no value at all was asked for.
+    fn matches_nothing(&self) -> bool {
+        let mut tests = self.tests.iter();
+        tests.all(|(_, _, test)| test.condition.matching == Matching::Empty)
+            && self
+                .sequences
+                .iter()
+                .all(|(_, node)| node.matches_nothing())
+    }
+}
+
+/// A stored value as it is compared.
+enum Stored<'t> {
+    Text(Cow<'t, str>),
+    Number(&'t str),
+    /// Component groups of a name: alphabetic, ideographic, phonetic.
+    Name([Option<Cow<'t, str>>; 3]),
+    Nothing,
+}
+
+impl<'t> Stored<'t> {
+    fn read(json: &'t str) -> Self {
+        match json.as_bytes().first() {
+            Some(b'"') => members::string(json).map_or(Self::Nothing, Self::Text),
+            Some(b'{') => Self::Name(name_groups(json)),
+            Some(b'-' | b'0'..=b'9') => Self::Number(json),
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// The component groups of a name in JSON.
+fn name_groups(json: &str) -> [Option<Cow<'_, str>>; 3] {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Groups<'t> {
+        #[serde(borrow)]
+        alphabetic: Option<Cow<'t, str>>,
+        #[serde(borrow)]
+        ideographic: Option<Cow<'t, str>>,
+        #[serde(borrow)]
+        phonetic: Option<Cow<'t, str>>,
+    }
+    match serde_json::from_str::<Groups<'_>>(json) {
+        Ok(groups) => [groups.alphabetic, groups.ideographic, groups.phonetic],
+        Err(_) => [None, None, None],
+    }
+}
+
+/// The VR and the values of an element.
+fn values(element: Option<Element<'_>>) -> (VR, Option<Values<'_>>) {
+    let vr = element.and_then(|element| element.vr().parse().ok());
+    (vr.unwrap_or(VR::UN), element.map(Element::values))
+}
+
+fn first_text(element: Option<Element<'_>>) -> Option<Cow<'_, str>> {
+    let (_, values) = values(element);
+    values?.find_map(|json| match Stored::read(json) {
+        Stored::Text(text) => Some(text),
+        _ => None,
     })
 }
 
-/// The element of a step, with its creator element when it was named by creator.
-struct Found<'a> {
-    key: String,
-    value: &'a Value,
-    creator: Option<(String, &'a Value)>,
-}
-
-impl<'a> Found<'a> {
-    fn of(scope: &'a Map<String, Value>, step: &PathStep) -> Option<Self> {
-        let creator = match &step.creator {
-            None => None,
-            Some(name) => Some(creator_element(scope, step.tag.0, name)?),
-        };
-        let key = match &creator {
-            None => tag::hex(step.tag),
-            Some((creator, _)) => private_key(creator, step.tag),
-        };
-        let value = scope.get(&key)?;
-        Some(Self {
-            key,
-            value,
-            creator,
-        })
-    }
-
-    fn copy_into(&self, out: &mut Map<String, Value>) {
-        self.copy_creator_into(out);
-        out.entry(self.key.clone())
-            .or_insert_with(|| self.value.clone());
-    }
-
-    fn copy_creator_into(&self, out: &mut Map<String, Value>) {
-        if let Some((key, value)) = &self.creator {
-            out.entry(key.clone()).or_insert_with(|| (*value).clone());
-        }
-    }
-}
-
-fn element<'a>(scope: &'a Map<String, Value>, step: &PathStep) -> Option<&'a Value> {
-    Found::of(scope, step).map(|found| found.value)
-}
-
-/// The first creator element of the group with this name.
-fn creator_element<'a>(
-    scope: &'a Map<String, Value>,
-    group: u16,
-    name: &str,
-) -> Option<(String, &'a Value)> {
-    let creators = (0x10..=0xFF).map(|block| tag::hex(Tag(group, block)));
-    creators
-        .filter_map(|key| scope.get(&key).map(|value| (key, value)))
-        .find(|(_, value)| {
-            first_text(Some(value)).is_some_and(|found| unpadded(found) == unpadded(name))
-        })
-}
-
-/// The key of `gggg00ee` in the block of a creator: `gggg`, the block, `ee`.
-fn private_key(creator_key: &str, element: Tag) -> String {
-    let block = creator_key.get(6..8).unwrap_or_default();
-    format!("{:04X}{block}{:02X}", element.0, element.1 & 0xFF)
-}
-
-/// The items of a sequence; what is no item ends it, so that positions stay right.
-fn items(sequence: Option<&Value>) -> impl Iterator<Item = &Map<String, Value>> {
-    let list = sequence
-        .and_then(|element| element.get("Value"))
-        .and_then(Value::as_array);
-    list.into_iter().flatten().map_while(Value::as_object)
-}
-
-/// The values of an element with its VR.
-fn values(element: Option<&Value>) -> impl Iterator<Item = (VR, &Value)> {
-    let vr = element
-        .and_then(|e| e.get("vr"))
-        .and_then(Value::as_str)
-        .and_then(|vr| vr.parse().ok());
-    let list = element
-        .and_then(|e| e.get("Value"))
-        .and_then(Value::as_array);
-    list.into_iter()
-        .flatten()
-        .map(move |value| (vr.unwrap_or(VR::UN), value))
-}
-
-fn first_text(element: Option<&Value>) -> Option<&str> {
-    values(element).find_map(|(_, value)| value.as_str())
-}
-
 /// Whether an element is absent or has nothing but empty values; what is served by URI has a value.
-fn is_empty(element: Option<&Value>) -> bool {
+fn is_empty(element: Option<Element<'_>>) -> bool {
     let Some(element) = element else {
         return true;
     };
-    let elsewhere = element.get("BulkDataURI").is_some() || element.get("InlineBinary").is_some();
-    !elsewhere
-        && values(Some(element)).all(|(_, value)| match value {
-            Value::Null => true,
-            Value::String(text) => unpadded(text).is_empty(),
-            Value::Object(groups) => groups
-                .values()
-                .all(|group| group.as_str().is_some_and(|text| unpadded(text).is_empty())),
-            Value::Bool(_) | Value::Number(_) | Value::Array(_) => false,
-        })
+    let sequence = element.vr() == "SQ";
+    let mut values = element.values();
+    let empty = values.all(|json| match Stored::read(json) {
+        Stored::Nothing => !json.starts_with('[') && json != "true" && json != "false",
+        Stored::Text(text) => text.is_empty(),
+        Stored::Number(_) => false,
+        Stored::Name(_) if sequence => json.len() == 2,
+        Stored::Name(groups) => groups.iter().flatten().all(|text| text.is_empty()),
+    });
+    empty && element.inline_binary().is_none() && element.bulk_data_uri().is_none()
 }
 
 fn unpadded(text: &str) -> &str {
@@ -178,24 +227,35 @@ fn moment_within(day: &str, clock: Option<&str>, from: Option<&str>, to: Option<
 }
 
 /// A condition prepared for many values.
-struct Test<'a> {
-    condition: &'a Condition,
+#[derive(Debug)]
+struct Test {
+    condition: Condition,
     /// Values or patterns as they are compared.
     wanted: Vec<Wanted>,
     patterns: bool,
 }
 
 /// One value or pattern of a condition.
+#[derive(Debug)]
 struct Wanted {
     text: String,
-    /// Folded component groups, for person names.
-    groups: Vec<String>,
+    /// For person names.
+    name: WantedName,
     /// As a number, for attributes that are numbers.
     number: Option<f64>,
 }
 
-impl<'a> Test<'a> {
-    fn new(condition: &'a Condition) -> Self {
+/// The folded component groups that are asked for.
+#[derive(Debug)]
+enum WantedName {
+    /// In whatever group: nothing was said of groups.
+    Anywhere(String),
+    /// Each where it stands, because a `=` was written; an empty one asks for nothing.
+    InPlace([String; 3]),
+}
+
+impl Test {
+    fn new(condition: &Condition) -> Self {
         let (list, patterns): (&[String], bool) = match &condition.matching {
             Matching::Single(value) => (std::slice::from_ref(value), false),
             Matching::AnyOf(values) => (values, false),
@@ -210,23 +270,49 @@ impl<'a> Test<'a> {
         };
         let prepared = |value: &String| Wanted {
             text: comparable(condition.case, value),
-            groups: fold::name(value),
+            name: if value.contains('=') {
+                WantedName::InPlace(fold::groups(value))
+            } else {
+                let [first, ..] = fold::groups(value);
+                WantedName::Anywhere(first)
+            },
             number: value.trim().parse().ok(),
         };
         Self {
-            condition,
+            condition: condition.clone(),
             wanted: list.iter().map(prepared).collect(),
             patterns,
         }
     }
 
+    /// Whether an element fulfils the condition; `other` is the time that belongs to a date.
+    fn fulfilled(&self, element: Option<Element<'_>>, other: Option<Element<'_>>) -> bool {
+        match &self.condition.matching {
+            Matching::Universal => true,
+            Matching::Empty => is_empty(element),
+            Matching::DateTime { from, to, .. } => {
+                let stored =
+                    |element, vr| first_text(element).and_then(|text| temporal::stored(vr, &text));
+                let clock = stored(other, VR::TM);
+                stored(element, VR::DA).is_some_and(|day| {
+                    moment_within(&day, clock.as_deref(), from.as_deref(), to.as_deref())
+                })
+            }
+            _ => {
+                let (vr, mut values) = values(element);
+                let mut values = values.iter_mut().flatten();
+                values.any(|json| self.holds(vr, json))
+            }
+        }
+    }
+
     /// Whether one stored value fulfils the condition; `vr` is the element's own.
-    fn holds(&self, vr: VR, value: &Value) -> bool {
+    fn holds(&self, vr: VR, json: &str) -> bool {
         match &self.condition.matching {
             Matching::Universal => true,
             Matching::Empty | Matching::DateTime { .. } => false,
             Matching::Number(wanted) => {
-                number(value).is_some_and(|found| same_number(found, *wanted))
+                members::number(json).is_some_and(|found| same_number(found, *wanted))
             }
             Matching::Range { from, to } => {
                 let vr = if matches!(self.condition.vr, VR::DA | VR::TM | VR::DT) {
@@ -234,38 +320,44 @@ impl<'a> Test<'a> {
                 } else {
                     vr
                 };
-                let moment = value.as_str().and_then(|text| temporal::stored(vr, text));
+                let Stored::Text(text) = Stored::read(json) else {
+                    return false;
+                };
+                let moment = temporal::stored(vr, &text);
                 moment.is_some_and(|moment| within(&moment, from.as_deref(), to.as_deref()))
             }
-            Matching::Words(words) => groups(value).iter().any(|group| has_phrase(group, words)),
+            Matching::Words(words) => {
+                let groups = folded_groups(&Stored::read(json));
+                groups.iter().any(|group| has_phrase(group, words))
+            }
             Matching::Single(_)
             | Matching::AnyOf(_)
             | Matching::Wildcard(_)
-            | Matching::AnyWildcard(_) => self.is_wanted(vr, value),
+            | Matching::AnyWildcard(_) => self.is_wanted(vr, json),
         }
     }
 
-    fn is_wanted(&self, vr: VR, value: &Value) -> bool {
-        match value {
-            Value::Object(_) => {
-                let groups = groups(value);
-                self.wanted
-                    .iter()
-                    .any(|wanted| self.name_is(&groups, wanted))
+    fn is_wanted(&self, vr: VR, json: &str) -> bool {
+        let stored = Stored::read(json);
+        match &stored {
+            Stored::Name(_) => {
+                let groups = folded_groups(&stored);
+                let mut wanted = self.wanted.iter();
+                wanted.any(|wanted| self.name_is(&groups, wanted))
             }
-            Value::Number(stored) => {
-                let text = stored.to_string();
-                let same = |wanted: &Wanted| match (wanted.number, stored.as_f64()) {
+            Stored::Number(text) => {
+                let found = text.parse().ok();
+                let same = |wanted: &Wanted| match (wanted.number, found) {
                     (Some(wanted), Some(found)) if !self.patterns => same_number(found, wanted),
-                    _ => self.text_is(&text, wanted),
+                    _ => self.text_is(text, wanted),
                 };
                 self.wanted.iter().any(same)
             }
-            Value::String(stored) => {
+            Stored::Text(stored) => {
                 let normal = temporal::stored(vr, stored);
                 let text = comparable(self.condition.case, stored);
                 let numeric = matches!(vr, VR::IS | VR::DS | VR::SV | VR::UV | VR::FL | VR::FD);
-                let found = if numeric { number(value) } else { None };
+                let found = if numeric { members::number(json) } else { None };
                 self.wanted.iter().any(|wanted| {
                     self.text_is(&text, wanted)
                         || normal
@@ -274,7 +366,7 @@ impl<'a> Test<'a> {
                         || matches!((found, wanted.number), (Some(f), Some(w)) if same_number(f, w))
                 })
             }
-            Value::Null | Value::Bool(_) | Value::Array(_) => false,
+            Stored::Nothing => false,
         }
     }
 
@@ -286,8 +378,8 @@ impl<'a> Test<'a> {
         }
     }
 
-    /// Every group that is asked for must be found, in any place.
-    fn name_is(&self, groups: &[String], wanted: &Wanted) -> bool {
+    /// Whether the folded groups of a name are those that are asked for.
+    fn name_is(&self, groups: &[String; 3], wanted: &Wanted) -> bool {
         let is = |wanted: &str, group: &str| {
             if self.patterns {
                 wildcard::matches(wanted, group)
@@ -295,10 +387,18 @@ impl<'a> Test<'a> {
                 wanted == group
             }
         };
-        wanted
-            .groups
-            .iter()
-            .all(|wanted| groups.iter().any(|group| is(wanted, group)))
+        match &wanted.name {
+            WantedName::Anywhere(wanted) => {
+                wanted.is_empty()
+                    || groups
+                        .iter()
+                        .any(|group| !group.is_empty() && is(wanted, group))
+            }
+            WantedName::InPlace(wanted) => wanted
+                .iter()
+                .zip(groups)
+                .all(|(wanted, group)| wanted.is_empty() || is(wanted, group)),
+        }
     }
 }
 
@@ -310,16 +410,19 @@ fn comparable(case: Case, text: &str) -> String {
     }
 }
 
-/// The folded component groups of a person name in JSON.
-fn groups(value: &Value) -> Vec<String> {
-    let Some(name) = value.as_object() else {
-        return value.as_str().map(fold::name).unwrap_or_default();
-    };
-    ["Alphabetic", "Ideographic", "Phonetic"]
-        .iter()
-        .filter_map(|group| name.get(*group).and_then(Value::as_str))
-        .flat_map(fold::name)
-        .collect()
+/// The folded component groups of a person name.
+fn folded_groups(name: &Stored<'_>) -> [String; 3] {
+    match name {
+        Stored::Text(text) => fold::groups(text),
+        Stored::Name(groups) => {
+            let group = |text: &Option<Cow<'_, str>>| {
+                let [folded, ..] = fold::groups(text.as_deref().unwrap_or_default());
+                folded
+            };
+            [group(&groups[0]), group(&groups[1]), group(&groups[2])]
+        }
+        Stored::Number(_) | Stored::Nothing => Default::default(),
+    }
 }
 
 /// Whether the words of a group hold the wanted ones as beginnings, adjacent and in order.
@@ -331,14 +434,6 @@ fn has_phrase(group: &str, wanted: &[String]) -> bool {
             .all(|(word, wanted)| word.starts_with(wanted.as_str()))
     };
     !wanted.is_empty() && words.windows(wanted.len()).any(starts)
-}
-
-fn number(value: &Value) -> Option<f64> {
-    match value {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.trim_matches([' ', '\0']).parse().ok(),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    }
 }
 
 /// Equal but for the last bit, which reading decimals may cost.

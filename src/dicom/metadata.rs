@@ -3,8 +3,14 @@
 //! Invariant: unpacking never makes more bytes than its cap, and what it gives has its places in order and inside the text,
 //! so that splicing cannot fail.
 
+use dicom_core::Tag;
+
 use super::instance::Metadata;
-use super::json;
+use super::json::skip::next_member;
+use super::members::Malformed;
+use super::merge::is_of_server;
+use super::pieces::Pieces;
+use super::{json, tag};
 
 /// Why packed metadata cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +76,16 @@ pub fn unpacked_length(bytes: &[u8]) -> Option<usize> {
     usize::try_from(u64::from_le_bytes(*length)).ok()
 }
 
+/// Most bytes that unpacked metadata takes, its places included.
+///
+/// # Errors
+/// [`MetadataError::Damaged`] when the bytes do not say.
+pub fn unpacked_bytes(bytes: &[u8]) -> Result<usize, MetadataError> {
+    let length = unpacked_length(bytes).ok_or(MetadataError::Damaged)?;
+    // A place of four bytes stands in for an attribute of more than thirty.
+    Ok(length.saturating_add(length / 8).saturating_add(4096))
+}
+
 /// Unpacks what [`pack`] made.
 ///
 /// # Errors
@@ -121,70 +137,194 @@ fn parse(plain: Vec<u8>) -> Option<Metadata> {
     })
 }
 
-/// Writes the JSON object with absolute bulk data URLs and, if any, the available transfer syntaxes (0008,3002).
+/// Writes the JSON object with absolute bulk data URLs and, if any, the available transfer syntaxes (0008,3002), in pieces.
 ///
-/// `instance_url` is the URL of the instance, without a slash at its end.
-pub fn write_with_base(
-    metadata: &Metadata,
-    instance_url: &str,
-    available: &[&str],
-    out: &mut Vec<u8>,
-) {
-    let mut quoted = String::new();
-    json::push_quoted(&mut quoted, instance_url);
-    let url = quoted
-        .trim_start_matches('"')
-        .strip_suffix('"')
-        .unwrap_or_default()
-        .as_bytes();
-    let text = metadata.text.as_bytes();
-    let growth = metadata
-        .uri_at
-        .len()
-        .saturating_mul(url.len().saturating_add(1));
-    out.reserve(
-        text.len()
-            .saturating_add(growth)
-            .saturating_add(available.len().saturating_mul(40)),
-    );
-    let mut done = 0;
-    let copy_to = |out: &mut Vec<u8>, done: &mut usize, to: u32| {
-        let to = usize::try_from(to).unwrap_or(usize::MAX).min(text.len());
-        out.extend_from_slice(text.get(*done..to).unwrap_or_default());
-        *done = to.max(*done);
-    };
-    let before = metadata
-        .uri_at
-        .partition_point(|at| *at < metadata.available_syntax_at);
-    let (first, second) = metadata
-        .uri_at
-        .split_at_checked(before)
-        .unwrap_or((&metadata.uri_at, &[]));
-    for (index, places) in [first, second].into_iter().enumerate() {
-        if index == 1 && !available.is_empty() {
-            copy_to(out, &mut done, metadata.available_syntax_at);
-            available_syntaxes(
-                available,
-                text.get(done),
-                text.get(done.wrapping_sub(1)),
-                out,
-            );
-        }
-        for at in places {
-            copy_to(out, &mut done, *at);
-            out.extend_from_slice(url);
-            out.push(b'/');
-        }
-    }
-    copy_to(out, &mut done, u32::MAX);
+/// What [`is_of_server`] is left out.
+#[derive(Debug)]
+pub struct MetadataWriter {
+    text: String,
+    /// What happens at which place of the text, the next one last.
+    events: Vec<(usize, Event)>,
+    uri_at: std::vec::IntoIter<u32>,
+    /// URL of the instance with a slash, as part of a JSON string.
+    url: String,
+    /// The member with the available transfer syntaxes.
+    available: String,
+    /// Bytes of the text that were copied or left out.
+    done: usize,
+    /// The next place of `uri_at`.
+    next_uri: Option<usize>,
+    /// The byte written last.
+    last: u8,
+    finished: bool,
 }
 
-/// `"00083002":{…}` with the comma its place needs.
-fn available_syntaxes(uids: &[&str], next: Option<&u8>, before: Option<&u8>, out: &mut Vec<u8>) {
-    let last = next == Some(&b'}');
-    if last && before != Some(&b'{') {
-        out.push(b',');
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    /// Everything up to this place is left out.
+    Skip(usize),
+    /// The available transfer syntaxes are put in.
+    Available,
+}
+
+impl MetadataWriter {
+    /// `instance_url` is the URL of the instance, without a slash at its end.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the text is no DICOM JSON as far as it was looked at.
+    pub fn new(
+        metadata: Metadata,
+        instance_url: &str,
+        available: &[&str],
+    ) -> Result<Self, Malformed> {
+        let mut quoted = String::new();
+        json::push_quoted(&mut quoted, instance_url);
+        let url = quoted
+            .trim_start_matches('"')
+            .strip_suffix('"')
+            .unwrap_or_default();
+        let url = format!("{url}/");
+        let mut events = left_out(&metadata.text)?;
+        let at = usize::try_from(metadata.available_syntax_at).unwrap_or(usize::MAX);
+        if !available.is_empty() {
+            events.push((at, Event::Available));
+            events.sort_by_key(|(at, _)| *at);
+        }
+        events.reverse();
+        let mut uri_at = metadata.uri_at.into_iter();
+        Ok(Self {
+            text: metadata.text,
+            events,
+            next_uri: next(&mut uri_at),
+            uri_at,
+            url,
+            available: available_syntaxes(available),
+            done: 0,
+            last: 0,
+            finished: false,
+        })
     }
+
+    fn put(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(bytes);
+        self.last = bytes.last().copied().unwrap_or(self.last);
+    }
+
+    /// Copies the text up to a place, until `out` is `enough` bytes long; whether that place was reached.
+    fn copy_to(&mut self, to: usize, out: &mut Vec<u8>, enough: usize) -> bool {
+        let room = enough.saturating_sub(out.len());
+        let end = self.done.saturating_add(room).min(to);
+        let bytes = self.text.as_bytes().get(self.done..end).unwrap_or_default();
+        out.extend_from_slice(bytes);
+        self.last = bytes.last().copied().unwrap_or(self.last);
+        self.done = self.done.max(end);
+        self.done >= to
+    }
+
+    fn event(&mut self, event: Event, out: &mut Vec<u8>) {
+        match event {
+            Event::Skip(to) => {
+                self.done = self.done.max(to);
+                while self.next_uri.is_some_and(|at| at < self.done) {
+                    self.next_uri = next(&mut self.uri_at);
+                }
+            }
+            Event::Available => {
+                let is_last = self.text.as_bytes().get(self.done) == Some(&b'}');
+                let member = std::mem::take(&mut self.available);
+                if is_last && self.last != b'{' {
+                    self.put(b",", out);
+                }
+                self.put(member.as_bytes(), out);
+                if !is_last {
+                    self.put(b",", out);
+                }
+            }
+        }
+    }
+}
+
+impl Pieces for MetadataWriter {
+    fn next(&mut self, least: usize) -> Result<Option<Vec<u8>>, Malformed> {
+        if self.finished {
+            return Ok(None);
+        }
+        let mut out = Vec::with_capacity(least.min(self.text.len().saturating_add(1024)));
+        while out.len() < least {
+            let event = self.events.last().map(|(at, _)| *at);
+            let uri = self.next_uri;
+            let to = event
+                .into_iter()
+                .chain(uri)
+                .min()
+                .unwrap_or(self.text.len());
+            if !self.copy_to(to, &mut out, least) {
+                break;
+            }
+            if event == Some(to) {
+                if let Some((_, event)) = self.events.pop() {
+                    self.event(event, &mut out);
+                }
+            } else if uri == Some(to) {
+                self.next_uri = next(&mut self.uri_at);
+                let url = std::mem::take(&mut self.url);
+                self.put(url.as_bytes(), &mut out);
+                self.url = url;
+            } else {
+                self.finished = true;
+                break;
+            }
+        }
+        Ok(Some(out))
+    }
+}
+
+/// The whole object, for tests.
+#[cfg(test)]
+pub(crate) fn written(metadata: &Metadata, instance_url: &str, available: &[&str]) -> Vec<u8> {
+    let mut writer = MetadataWriter::new(metadata.clone(), instance_url, available).unwrap();
+    writer.next(usize::MAX).unwrap().unwrap()
+}
+
+fn next(places: &mut std::vec::IntoIter<u32>) -> Option<usize> {
+    places
+        .next()
+        .map(|at| usize::try_from(at).unwrap_or(usize::MAX))
+}
+
+/// The places of members that are left out, each with one comma beside it.
+fn left_out(text: &str) -> Result<Vec<(usize, Event)>, Malformed> {
+    const LAST: Tag = Tag(0x0008, 0x1190);
+    let mut places = Vec::new();
+    let mut at = text.find('{').map_or(text.len(), |at| at.saturating_add(1));
+    let mut kept = false;
+    // Behind the last tag that can be left out nothing needs to be looked at: tags ascend.
+    while let Some((name, value)) = next_member(text, at) {
+        let tag = text.get(name.clone()).and_then(tag::from_hex);
+        let tag = tag.ok_or(Malformed {
+            left: text.len().saturating_sub(name.start),
+        })?;
+        if tag > LAST {
+            break;
+        }
+        if is_of_server(tag) {
+            let start = if kept {
+                at
+            } else {
+                name.start.saturating_sub(1)
+            };
+            let comma = usize::from(!kept && text.as_bytes().get(value.end) == Some(&b','));
+            places.push((start, Event::Skip(value.end.saturating_add(comma))));
+        } else {
+            kept = true;
+        }
+        at = value.end;
+    }
+    Ok(places)
+}
+
+/// `"00083002":{…}`
+fn available_syntaxes(uids: &[&str]) -> String {
     let mut text = String::from("\"00083002\":{\"vr\":\"UI\",\"Value\":[");
     for (index, uid) in uids.iter().enumerate() {
         if index > 0 {
@@ -193,10 +333,7 @@ fn available_syntaxes(uids: &[&str], next: Option<&u8>, before: Option<&u8>, out
         json::push_quoted(&mut text, uid);
     }
     text.push_str("]}");
-    out.extend_from_slice(text.as_bytes());
-    if !last {
-        out.push(b',');
-    }
+    text
 }
 
 #[cfg(test)]
@@ -226,6 +363,15 @@ mod tests {
     }
 
     #[test]
+    fn packed_metadata_says_how_large_it_is() {
+        let packed = pack(&sample());
+        let bytes = unpacked_bytes(&packed).unwrap();
+        assert!(bytes >= sample().text.len() && bytes < sample().text.len() + 5000);
+        assert_eq!(unpacked_bytes(&packed[..8]), Err(MetadataError::Damaged));
+        assert_eq!(unpacked_bytes(&[]), Err(MetadataError::Damaged));
+    }
+
+    #[test]
     fn a_bomb_is_refused_before_it_is_unpacked() {
         let bomb = Metadata {
             text: " ".repeat(50 << 20),
@@ -243,15 +389,23 @@ mod tests {
         assert_eq!(unpack(&lying, 1 << 20), Err(MetadataError::Damaged));
     }
 
+    /// What is written, which does not depend on how it is cut.
+    fn cut_anyhow(metadata: &Metadata, url: &str, available: &[&str]) -> Vec<u8> {
+        let cut = |least: usize| {
+            let mut writer = MetadataWriter::new(metadata.clone(), url, available).unwrap();
+            let pieces = std::iter::from_fn(|| writer.next(least).unwrap());
+            pieces.flatten().collect::<Vec<u8>>()
+        };
+        let whole = written(metadata, url, available);
+        for least in [1, 2, 50] {
+            assert_eq!(cut(least), whole, "{least}");
+        }
+        whole
+    }
+
     #[test]
     fn urls_and_available_syntaxes_are_put_in_place() {
-        let mut out = Vec::new();
-        write_with_base(
-            &sample(),
-            "http://h/studies/1",
-            &["1.2.840.10008.1.2.1"],
-            &mut out,
-        );
+        let out = cut_anyhow(&sample(), "http://h/studies/1", &["1.2.840.10008.1.2.1"]);
         let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(
             value["7FE00010"]["BulkDataURI"],
@@ -265,8 +419,7 @@ mod tests {
             .map(String::as_str)
             .collect();
         assert_eq!(keys, ["00080018", "00083002", "00100010", "7FE00010"]);
-        let mut plain = Vec::new();
-        write_with_base(&sample(), "x\"y", &[], &mut plain);
+        let plain = cut_anyhow(&sample(), "x\"y", &[]);
         let value: serde_json::Value = serde_json::from_slice(&plain).unwrap();
         assert_eq!(value["7FE00010"]["BulkDataURI"], "x\"y/bulkdata/7FE00010");
         assert_eq!(value.get("00083002"), None);
@@ -280,10 +433,45 @@ mod tests {
                 uri_at: vec![],
                 available_syntax_at: at,
             };
-            let mut out = Vec::new();
-            write_with_base(&metadata, "u", &["1.2"], &mut out);
+            let out = cut_anyhow(&metadata, "u", &["1.2"]);
             let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
             assert_eq!(value["00083002"]["Value"][0], "1.2");
+        }
+    }
+    #[test]
+    fn what_is_the_servers_to_tell_is_left_out() {
+        let of_server = |tag: &str| format!(r#""{tag}":{{"vr":"UR","Value":["x"]}}"#);
+        let member = |tag: &str| format!(r#""{tag}":{{"vr":"LO"}}"#);
+        let [title, availability, url] = ["00080054", "00080056", "00081190"].map(of_server);
+        let [before, between, behind] = ["00080005", "00080060", "00100010"].map(member);
+        for members in [
+            vec![&url],
+            vec![&title, &availability, &url],
+            vec![&before, &title, &availability, &url],
+            vec![&title, &between, &url],
+            vec![&title, &url, &behind],
+            vec![&before, &title, &availability, &between, &url, &behind],
+            vec![&before, &behind],
+            vec![],
+        ] {
+            let list: Vec<&str> = members.iter().map(|member| member.as_str()).collect();
+            let text = format!("{{{}}}", list.join(","));
+            let kept: Vec<&str> = members
+                .iter()
+                .filter(|member| !member.contains("UR"))
+                .map(|member| member.as_str())
+                .collect();
+            let at = text.find(&behind).unwrap_or(text.len() - 1);
+            let metadata = Metadata {
+                text: text.clone(),
+                uri_at: vec![],
+                available_syntax_at: u32::try_from(at).unwrap(),
+            };
+            let out = String::from_utf8(cut_anyhow(&metadata, "u", &[])).unwrap();
+            assert_eq!(out, format!("{{{}}}", kept.join(",")));
+            let out = cut_anyhow(&metadata, "u", &["1.2"]);
+            let value: serde_json::Value = serde_json::from_slice(&out).expect(&text);
+            assert_eq!(value.as_object().unwrap().len(), kept.len() + 1, "{text}");
         }
     }
 }

@@ -7,7 +7,7 @@
 //! | attribute given twice | 400 | all must match; UIDs become one list |
 //! | case of text other than names | ignored | counts |
 //! | limit | 1 to 200, 100 when not given, else 400 | any; no limit when not given |
-//! | unknown includefield | 400 | ignored |
+//! | unknown includefield | 400 | ignored, warning |
 //! | `true`/`false` parameter with another value | 400 | ignored, warning |
 //!
 //! In both: names of parameters in any case; keywords in exact case; all matching types of the table in [`value`]; `all` among
@@ -18,6 +18,7 @@
 //! Invariant: whatever arrives, the number and size of conditions, values and included attributes is bounded.
 
 mod join;
+mod likely;
 mod private;
 mod problem;
 mod role;
@@ -255,7 +256,9 @@ impl<'a> Reader<'a> {
                 Err(reason) if self.dialect == Dialect::Service => {
                     return Err(problem(name, Reason::UnknownInclude(reason)));
                 }
-                Err(_) => {}
+                Err(_) => {
+                    self.warn_unknown(field, QueryWarning::NotIncluded);
+                }
             }
         }
         Ok(())
@@ -288,9 +291,21 @@ impl<'a> Reader<'a> {
         match self.dialect {
             Dialect::Service => Err(problem(name, Reason::Unknown(reason))),
             Dialect::Standard => {
-                self.warn(QueryWarning::Ignored(ParameterName::new(name)));
+                self.warn_unknown(name, QueryWarning::Unknown);
                 Ok(())
             }
+        }
+    }
+
+    /// Warns of a name that is unknown, and names the one that was probably meant.
+    fn warn_unknown(
+        &mut self,
+        name: &str,
+        warning: fn(ParameterName, Option<&'static str>) -> QueryWarning,
+    ) {
+        // Looking for it takes a while, so only for those that are told.
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warn(warning(ParameterName::new(name), likely::likely(name)));
         }
     }
 

@@ -4,17 +4,46 @@
 //! and not a broken body.
 
 use axum::body::Body;
+use axum::http::header;
+use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::error::HttpError;
+use super::wado::header_value;
+use crate::archive::texts::{LeftOut, Part};
+use crate::archive::{Archive, ArchiveError};
 
 /// Bytes gathered before they are sent.
 const GATHER: usize = 64 * 1024;
 
-/// The items of an array, each one JSON text.
-pub(super) type Items = BoxStream<'static, Result<Vec<u8>, HttpError>>;
+/// A piece of the text of an array's item.
+#[derive(Debug)]
+pub(super) struct ItemPiece {
+    /// The item begins with it.
+    first: bool,
+    text: Bytes,
+}
+
+/// The items of an array, each one JSON text in pieces.
+pub(super) type Items = BoxStream<'static, Result<ItemPiece, HttpError>>;
+
+/// Parts of an answer as the items of an array.
+pub(super) fn items(
+    archive: &Archive,
+    parts: BoxStream<'static, Result<Part, ArchiveError>>,
+) -> Items {
+    let archive = archive.clone();
+    let pieces = parts.map_ok(move |part| {
+        let pieces = archive.pieces(part).enumerate();
+        pieces.map(|(at, text)| {
+            let first = at == 0;
+            text.map(|text| ItemPiece { first, text })
+        })
+    });
+    pieces.try_flatten().map_err(HttpError::from).boxed()
+}
 
 /// The body of an array; a short one is made at once, so that its length is known.
 ///
@@ -44,6 +73,26 @@ pub(super) async fn array_body(items: Items) -> Result<Body, HttpError> {
     Ok(Body::from_stream(first.chain(rest)))
 }
 
+/// The answer with a warning when something was left out of it, as far as that is known when it begins.
+///
+/// # Errors
+/// Never, in practice: the warning is ASCII.
+pub(super) fn told(
+    mut response: Response,
+    left_out: &LeftOut,
+    what: &str,
+) -> Result<Response, HttpError> {
+    let count = left_out.count();
+    if count > 0 {
+        let warning = format!(
+            "299 stowage: \"The {what} of {count} instances cannot be read and was left out; the log names them\""
+        );
+        let warning = header_value(&warning)?;
+        response.headers_mut().append(header::WARNING, warning);
+    }
+    Ok(response)
+}
+
 /// An array that is partly written.
 struct Pieces {
     items: Items,
@@ -68,11 +117,11 @@ impl Pieces {
                 piece.push(b']');
                 return Ok((Bytes::from(piece), None));
             };
-            if self.place == Place::Further {
+            if item.first && self.place == Place::Further {
                 piece.push(b',');
             }
             self.place = Place::Further;
-            piece.extend(item);
+            piece.extend_from_slice(&item.text);
         }
         Ok((Bytes::from(piece), Some(self)))
     }
@@ -84,8 +133,15 @@ mod tests {
 
     use super::*;
 
+    fn whole(text: &str) -> ItemPiece {
+        ItemPiece {
+            first: true,
+            text: Bytes::copy_from_slice(text.as_bytes()),
+        }
+    }
+
     fn items(texts: &[&str]) -> Items {
-        let texts: Vec<_> = texts.iter().map(|t| Ok(t.as_bytes().to_vec())).collect();
+        let texts: Vec<_> = texts.iter().map(|text| Ok(whole(text))).collect();
         stream::iter(texts).boxed()
     }
 
@@ -106,10 +162,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn pieces_of_an_item_stand_side_by_side() {
+        let mut behind = whole("}");
+        behind.first = false;
+        let pieces = stream::iter([Ok(whole("{")), Ok(behind), Ok(whole("2"))]);
+        let body = array_body(pieces.boxed()).await.unwrap();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        assert_eq!(bytes, "[{},2]");
+    }
+
+    #[tokio::test]
     async fn an_error_before_the_first_piece_is_no_broken_body() {
-        let broken = stream::iter([Ok(b"1".to_vec()), Err(HttpError::broken("x"))]).boxed();
+        let broken = stream::iter([Ok(whole("1")), Err(HttpError::broken("x"))]).boxed();
         assert!(array_body(broken).await.is_err());
-        let long = Ok(vec![b'7'; GATHER]);
+        let long = Ok(whole(&"7".repeat(GATHER)));
         let late = stream::iter([long, Err(HttpError::broken("x"))]).boxed();
         let body = array_body(late).await.unwrap();
         assert!(body.collect().await.is_err());

@@ -1,24 +1,28 @@
 //! The change feed: `GET /changefeed` and `/changefeed/latest` (dicom-service §10).
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::StreamExt;
+use futures_util::TryStreamExt;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Face;
-use super::array::array_body;
+use super::array::{array_body, items, told};
 use super::error::{HttpError, Slug};
 use super::extract::{Access, QueryPairs};
 use super::links::Links;
 use super::profile::Feed;
+use super::represent::streamed;
+use crate::archive::feed::WriteChange;
 use crate::archive::{Change, ChangeAction, ChangeState as Now, FeedRange, WithMetadata};
 use crate::auth::Action as Permission;
-use crate::dicom::metadata;
+use crate::dicom::metadata::MetadataWriter;
+use crate::dicom::pieces::Framed;
 
 /// Answers a part of the feed.
 ///
@@ -32,9 +36,11 @@ pub(super) async fn read_changes(
 ) -> Result<Response, HttpError> {
     let scope = access.may(Permission::Read)?;
     let (range, with) = parse(face.profile.feed, &query)?;
-    let changes = face.app.archive.changes(&scope, &range, with).await?;
-    let entries = changes.map(move |change| text(&entry(&change?, &links)?));
-    Ok(json(array_body(entries.boxed()).await?))
+    let archive = &face.app.archive;
+    let changes = archive.changes(&scope, &range, with, written(links)).await;
+    let (entries, left_out) = changes?;
+    let body = array_body(items(archive, entries)).await?;
+    told(json(body), &left_out, "metadata")
 }
 
 /// Answers the newest entry, 204 when there is none.
@@ -49,14 +55,20 @@ pub(super) async fn read_latest_change(
 ) -> Result<Response, HttpError> {
     let scope = access.may(Permission::Read)?;
     let with = with_metadata(&query)?;
-    match face.app.archive.latest_change(&scope, with).await? {
-        Some(change) => Ok(json(Body::from(text(&entry(&change, &links)?)?))),
-        None => Ok(StatusCode::NO_CONTENT.into_response()),
-    }
+    let archive = &face.app.archive;
+    let latest = archive.latest_change(&scope, with, written(links)).await?;
+    let Some((mut entries, left_out)) = latest else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    let Some(entry) = entries.try_next().await? else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    told(
+        json(streamed(archive.pieces(entry)).into_body()),
+        &left_out,
+        "metadata",
+    )
 }
-
-/// Largest metadata of one instance that is read back, in bytes.
-const MAX_METADATA: usize = 1 << 30;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -68,18 +80,28 @@ struct Entry<'a> {
     action: &'static str,
     timestamp: String,
     state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<Box<RawValue>>,
 }
 
-fn entry<'a>(change: &'a Change, links: &Links) -> Result<Entry<'a>, HttpError> {
-    let metadata = match (&change.metadata, change.state) {
-        (Some(packed), Now::Current | Now::Replaced) => {
-            Some(spliced(packed, &links.instance(&change.name))?)
-        }
-        _ => None,
-    };
-    Ok(Entry {
+/// Writes entries, the metadata as their last member.
+fn written(links: Links) -> WriteChange {
+    Arc::new(move |change, metadata| {
+        let mut text = serde_json::to_vec(&entry(change)).unwrap_or_default();
+        Ok(match metadata {
+            None => Box::new(Some(text)),
+            Some(metadata) => {
+                let url = links.instance(&change.name);
+                let metadata = MetadataWriter::new(metadata, &url, &[])?;
+                // The closing brace comes behind it.
+                text.pop();
+                text.extend(b",\"metadata\":");
+                Box::new(Framed::new(text, Box::new(metadata), "}"))
+            }
+        })
+    })
+}
+
+fn entry(change: &Change) -> Entry<'_> {
+    Entry {
         sequence: change.sequence,
         study_instance_uid: change.name.study.as_str(),
         series_instance_uid: change.name.series.as_str(),
@@ -89,30 +111,13 @@ fn entry<'a>(change: &'a Change, links: &Links) -> Result<Entry<'a>, HttpError> 
             ChangeAction::Delete => "Delete",
             ChangeAction::Update => "Update",
         },
-        timestamp: change
-            .timestamp
-            .format(&Rfc3339)
-            .map_err(|_| HttpError::broken("a time cannot be written"))?,
+        timestamp: change.timestamp.format(&Rfc3339).unwrap_or_default(),
         state: match change.state {
             Now::Current => "Current",
             Now::Replaced => "Replaced",
             Now::Deleted => "Deleted",
         },
-        metadata,
-    })
-}
-
-fn spliced(packed: &[u8], url: &str) -> Result<Box<RawValue>, HttpError> {
-    let corrupt = || HttpError::broken("stored metadata cannot be read");
-    let unpacked = metadata::unpack(packed, MAX_METADATA).map_err(|_| corrupt())?;
-    let mut text = Vec::with_capacity(unpacked.text.len() * 2);
-    metadata::write_with_base(&unpacked, url, &[], &mut text);
-    let text = String::from_utf8(text).map_err(|_| corrupt())?;
-    RawValue::from_string(text).map_err(|_| corrupt())
-}
-
-fn text(entry: &Entry<'_>) -> Result<Vec<u8>, HttpError> {
-    serde_json::to_vec(entry).map_err(|_| HttpError::broken("the feed cannot be written"))
+    }
 }
 
 fn json(body: Body) -> Response {

@@ -439,7 +439,7 @@ impl From<&ArchiveError> for HttpError {
 
 fn from_index(inner: &IndexError, error: &ArchiveError) -> HttpError {
     match inner {
-        IndexError::Unavailable(_) | IndexError::Interrupted { .. } => {
+        IndexError::Unavailable(_) | IndexError::NoMemory | IndexError::Interrupted { .. } => {
             HttpError::unavailable(5, error)
         }
         IndexError::Full(_) => HttpError::bare(Slug::InsufficientStorage).because(error),

@@ -1,30 +1,28 @@
 //! Metadata of study, series and instance (PS3.18 §10.4.1.1.2, dicom-service §5): stored text with URLs spliced in.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
-use serde_json::{Map, Value};
 
 use super::DICOM_JSON;
 use super::answers::AnswerKey;
-use super::array::{Items, array_body};
+use super::array::{array_body, items, told};
 use super::error::HttpError;
 use super::extract::Ask;
 use super::links::Links;
 use super::represent::{
-    DICOM_XML, Form, etag, form, many_parts, not_modified, part, unchanged, validated,
+    DICOM_XML, Form, etag, form, many_parts, not_modified, unchanged, validated, xml_part_stream,
 };
-use crate::archive::retrieve::{Content, Rows};
-use crate::archive::{Archive, ArchiveError, InstanceRow, MetadataRow};
+use crate::archive::metadata::WriteInstance;
+use crate::archive::{Archive, InstanceRow};
 use crate::auth::Action;
-use crate::dicom::instance::PixelDescription;
+use crate::dicom::instance::{Metadata, PixelDescription};
+use crate::dicom::metadata::MetadataWriter;
+use crate::dicom::pieces::Pieces;
 use crate::dicom::uid::Target;
-use crate::dicom::{metadata, xml};
+use crate::dicom::xml::XmlWriter;
 use crate::scope::Scope;
-
-/// Largest metadata of one instance that is read back, in bytes.
-const MAX_METADATA: usize = 1 << 30;
 
 /// Returns a JSON array with one object for each instance.
 ///
@@ -52,9 +50,16 @@ pub(super) async fn retrieve_metadata(ask: Ask) -> Result<Response, HttpError> {
         let mut response = match answers.get(&key).await {
             Some(answer) => answer.respond(&ask.headers).await?,
             None => {
-                let rows = archive.metadata(&scope, &key.target).await?;
-                let body = array_body(objects(archive.clone(), rows, ask.links)).await?;
-                answers.record(key, body).await?.into_response()
+                let write = written(archive.clone(), ask.links);
+                let (parts, left_out) = archive.metadata(&scope, &key.target, write).await?;
+                let body = array_body(items(archive, parts)).await?;
+                // What may be incomplete is not kept.
+                let body = if left_out.count() > 0 {
+                    body
+                } else {
+                    answers.record(key, body).await?
+                };
+                told(body.into_response(), &left_out, "metadata")?
             }
         };
         response
@@ -72,48 +77,27 @@ async fn xml_parts(
     target: &Target,
     links: Links,
 ) -> Result<Response, HttpError> {
-    let rows = archive.metadata(scope, target).await?;
-    let parts = rows.and_then(
-        move |MetadataRow {
-                  row,
-                  metadata: packed,
-              }| {
-            let url = links.instance(&row.name);
-            async move {
-                let corrupt = || ArchiveError::Lost { what: "metadata" };
-                let unpacked = metadata::unpack(&packed, MAX_METADATA).map_err(|_| corrupt())?;
-                let object: Map<String, Value> =
-                    serde_json::from_str(&unpacked.text).map_err(|_| corrupt())?;
-                let text = Bytes::from(xml::write(&object, &url));
-                Ok(part(
-                    Content::whole(text),
-                    DICOM_XML,
-                    None,
-                    format!("{url}/metadata"),
-                ))
-            }
-        },
-    );
-    many_parts(DICOM_XML, parts.boxed()).await
+    let write = move |row: &InstanceRow, metadata: Metadata| {
+        let url = links.instance(&row.name);
+        let pieces: Box<dyn Pieces> = Box::new(XmlWriter::of_stored(metadata.text, &url));
+        Ok((format!("{url}/metadata"), pieces))
+    };
+    let (parts, left_out) = archive.metadata(scope, target, Arc::new(write)).await?;
+    let response = many_parts(DICOM_XML, xml_part_stream(archive, parts)).await?;
+    told(response, &left_out, "metadata")
 }
 
-/// One JSON object for each instance.
-fn objects(archive: Archive, rows: Rows<MetadataRow>, links: Links) -> Items {
-    let mut available = Available::default();
-    let object = move |row: Result<MetadataRow, ArchiveError>| {
-        let MetadataRow {
-            row,
-            metadata: packed,
-        } = row?;
-        let unpacked = metadata::unpack(&packed, MAX_METADATA)
-            .map_err(|_| HttpError::broken("stored metadata cannot be read"))?;
-        let available = available.of(&archive, &row);
+/// Writes the JSON object of an instance.
+fn written(archive: Archive, links: Links) -> WriteInstance {
+    let available = Mutex::new(Available::default());
+    Arc::new(move |row, metadata| {
+        let mut available = available.lock().unwrap_or_else(PoisonError::into_inner);
+        let available = available.of(&archive, row);
         let available: Vec<&str> = available.iter().map(String::as_str).collect();
-        let mut text = Vec::new();
-        metadata::write_with_base(&unpacked, &links.instance(&row.name), &available, &mut text);
-        Ok(text)
-    };
-    rows.map(object).boxed()
+        let url = links.instance(&row.name);
+        let pieces: Box<dyn Pieces> = Box::new(MetadataWriter::new(metadata, &url, &available)?);
+        Ok((url, pieces))
+    })
 }
 
 /// What the row before can be had in: instances of a series are alike, and finding it out is work.

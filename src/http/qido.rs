@@ -1,33 +1,33 @@
 //! QIDO-RS: the six search resources (PS3.18 §10.6, dicom-service §8).
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use dicom_dictionary_std::tags;
-use futures_util::StreamExt;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
-use super::array::array_body;
+use super::array::{array_body, items, told};
 use super::error::{HttpError, Slug};
 use super::extract::{Ask, CURSOR, QueryPairs};
 use super::links::Links;
-use super::multipart::writer::AnswerPart;
 use super::profile::NoMatch;
-use super::represent::{DICOM_XML, Form, form, many_parts, part};
+use super::represent::{DICOM_XML, Form, form, many_parts, xml_part_stream};
 use super::wado::header_value;
 use super::{DICOM_JSON, Face};
 use crate::archive::fields::{FieldLists, Parents};
 use crate::archive::paging::{Counting, Cursor, Paging, Remaining};
-use crate::archive::retrieve::Content;
-use crate::archive::search::{Answer, Row};
-use crate::archive::{ArchiveError, TagRow};
+use crate::archive::search::{Answer, Write};
+use crate::archive::{Archive, TagRow};
 use crate::auth::Action;
 use crate::dicom::keys::Level;
+use crate::dicom::pieces::Pieces;
 use crate::dicom::query::Query;
 use crate::dicom::query_parse::{self, Dialect, Resource};
 use crate::dicom::query_tag::QueryTag;
 use crate::dicom::uid::{SeriesUid, StudyUid};
-use crate::dicom::xml;
+use crate::dicom::xml::XmlWriter;
+use crate::scope::Scope;
 
 /// Searches studies.
 ///
@@ -74,10 +74,10 @@ async fn search(ask: &Ask, level: Level) -> Result<Response, HttpError> {
         .map_err(|e| HttpError::bad_request(Slug::InvalidQuery, e.to_string()))?;
     let lists = FieldLists::new(face.profile.defaults, level, parents);
     let paging = paging(pairs, &ask.headers, level)?;
-    let mut answer = face
-        .app
-        .archive
-        .search(&scope, &parsed.query, &tags, lists.fields(), paging)
+    let archive = &face.app.archive;
+    let (query, write) = (&parsed.query, written(links.clone(), form));
+    let mut answer = archive
+        .search(&scope, query, &tags, lists.fields(), paging, write)
         .await?;
     let next = answer
         .next
@@ -86,7 +86,7 @@ async fn search(ask: &Ask, level: Level) -> Result<Response, HttpError> {
         .warnings
         .splice(0..0, parsed.warnings.iter().map(ToString::to_string));
     let total = answer.total;
-    let mut response = respond(face, links, answer, form).await?;
+    let mut response = respond(face, answer, form).await?;
     if let Some(url) = next {
         let link = header_value(&format!("<{url}>; rel=\"next\""))?;
         response.headers_mut().append(header::LINK, link);
@@ -96,7 +96,7 @@ async fn search(ask: &Ask, level: Level) -> Result<Response, HttpError> {
         headers.insert(TOTAL, HeaderValue::from(total));
         headers.insert(APPLIED, HeaderValue::from_static(EXACT));
     }
-    let erroneous = erroneous(&parsed.query, &tags);
+    let erroneous = erroneous(archive, &scope, &parsed.query, &tags).await?;
     if !erroneous.is_empty() {
         response
             .headers_mut()
@@ -169,18 +169,25 @@ fn next_page(links: &Links, query: &Query, pairs: &QueryPairs, next: Cursor) -> 
 /// Names the searched attributes whose values could not be indexed everywhere (dicom-service §8.4).
 const ERRONEOUS: HeaderName = HeaderName::from_static("erroneous-dicom-attributes");
 
-fn erroneous(query: &Query, tags: &[TagRow]) -> Vec<String> {
+async fn erroneous(
+    archive: &Archive,
+    scope: &Scope,
+    query: &Query,
+    tags: &[TagRow],
+) -> Result<Vec<String>, HttpError> {
     let searched = |row: &&TagRow| {
-        query
-            .conditions
-            .iter()
-            .any(|c| c.path == row.tag.tag_path())
+        let mut conditions = query.conditions.iter();
+        row.errors > 0 && conditions.any(|c| c.path == row.tag.tag_path())
     };
-    let with_errors = tags.iter().filter(|row| row.errors > 0);
-    with_errors
-        .filter(searched)
-        .map(|row| row.tag.path.clone())
-        .collect()
+    let searched: Vec<&TagRow> = tags.iter().filter(searched).collect();
+    if searched.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Errors in studies that the caller may not see are nobody's business.
+    let visible = archive.visible_query_tags(scope).await?;
+    let has_errors = |row: &&&TagRow| visible.iter().any(|v| v.id == row.id && v.errors > 0);
+    let with_errors = searched.iter().filter(has_errors);
+    Ok(with_errors.map(|row| row.tag.path.clone()).collect())
 }
 
 /// The DICOM service refuses `<` anywhere in a query (dicom-service §2).
@@ -197,29 +204,21 @@ fn refuse_markup(face: &Face, pairs: &QueryPairs) -> Result<(), HttpError> {
     }
 }
 
-async fn respond(
-    face: &Face,
-    links: &Links,
-    answer: Answer,
-    form: Form,
-) -> Result<Response, HttpError> {
-    let links = links.clone();
-    let mut response = if answer.empty && face.profile.no_match == NoMatch::NoContent {
+async fn respond(face: &Face, answer: Answer, form: Form) -> Result<Response, HttpError> {
+    let archive = &face.app.archive;
+    let response = if answer.empty && face.profile.no_match == NoMatch::NoContent {
         StatusCode::NO_CONTENT.into_response()
     } else if form == Form::Xml && !answer.empty {
-        let parts = answer.rows.map(move |row| xml_part(&links, row?));
-        many_parts(DICOM_XML, parts.boxed()).await?
+        many_parts(DICOM_XML, xml_part_stream(archive, answer.parts)).await?
     } else {
-        let objects = answer
-            .rows
-            .map(move |row| Ok(object(&links, row?).1.into_bytes()));
-        let body = array_body(objects.boxed()).await?;
+        let body = array_body(items(archive, answer.parts)).await?;
         (
             [(header::CONTENT_TYPE, HeaderValue::from_static(DICOM_JSON))],
             body,
         )
             .into_response()
     };
+    let mut response = told(response, &answer.left_out, "metadata")?;
     let remaining = match answer.remaining {
         Remaining::Nothing => None,
         Remaining::Exactly(n) => Some(format!(
@@ -242,19 +241,17 @@ async fn respond(
     Ok(response)
 }
 
-/// A result in the Native DICOM Model.
-fn xml_part(links: &Links, row: Row) -> Result<AnswerPart, ArchiveError> {
-    let corrupt = || ArchiveError::Lost { what: "a result" };
-    let (url, text) = object(links, row);
-    let object: Map<String, Value> = serde_json::from_str(&text).map_err(|_| corrupt())?;
-    let text = Bytes::from(xml::write(&object, &url));
-    Ok(part(Content::whole(text), DICOM_XML, None, url))
-}
-
-/// Where a result can be retrieved, and the result as JSON.
-fn object(links: &Links, mut row: Row) -> (String, String) {
-    let url = links.resource(row.path());
-    let value = json!({ "vr": "UR", "Value": [url] }).to_string();
-    row.attributes.push(tags::RETRIEVE_URL, &value);
-    (url, row.attributes.json())
+/// Writes a result with the URL where it can be retrieved.
+fn written(links: Links, form: Form) -> Write {
+    Arc::new(move |mut row| {
+        let url = links.resource(row.path());
+        let value = json!({ "vr": "UR", "Value": [url] }).to_string();
+        row.attributes.insert(tags::RETRIEVE_URL, value);
+        let json = row.into_json()?;
+        let pieces: Box<dyn Pieces> = match form {
+            Form::Json => Box::new(json),
+            Form::Xml => Box::new(XmlWriter::new(json.whole()?, &url)),
+        };
+        Ok((url, pieces))
+    })
 }

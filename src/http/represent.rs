@@ -15,9 +15,9 @@ use super::multipart::BoxError;
 use super::multipart::writer::{Answer, AnswerPart, PartBody, PartHead};
 use super::profile::{Anything, Profile};
 use super::wado::{Wanted, header_value};
-use crate::archive::ArchiveError;
-use crate::archive::Version;
 use crate::archive::retrieve::Content;
+use crate::archive::texts::Part;
+use crate::archive::{Archive, ArchiveError, Version};
 use crate::dicom::media::syntax::EXPLICIT_LE;
 
 /// The transfer syntax a wish names or implies.
@@ -120,6 +120,24 @@ pub(super) fn part(
         head,
         body: PartBody::Stream(content.chunks.map_err(BoxError::from).boxed()),
     }
+}
+
+/// Parts of an answer that are written as XML while they are sent.
+pub(super) fn xml_part_stream(
+    archive: &Archive,
+    parts: BoxStream<'static, Result<Part, ArchiveError>>,
+) -> BoxStream<'static, Result<AnswerPart, ArchiveError>> {
+    let archive = archive.clone();
+    let parts = parts.map_ok(move |part| AnswerPart {
+        head: PartHead {
+            media_type: DICOM_XML.to_owned(),
+            transfer_syntax: None,
+            content_location: Some(part.location.clone()),
+            length: None,
+        },
+        body: PartBody::Stream(archive.pieces(part).map_err(BoxError::from).boxed()),
+    });
+    parts.boxed()
 }
 
 /// An answer of one part, whose length is known.

@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::dicom::instance::{Attribute, Metadata};
+use crate::dicom::json::skip::value_end;
 use crate::dicom::keys::{Level, key};
+
+/// Longest JSON of one attribute that is kept, in bytes: what is read for each result is bounded, whatever is stored.
+const MAX_ATTRIBUTE: usize = 16 << 10;
 
 /// Attributes of one level, by key; a value is a JSON object such as `{"vr":"CS","Value":["CT"]}`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -16,13 +20,15 @@ pub(super) struct Attributes(BTreeMap<String, String>);
 impl Attributes {
     /// Those attributes of an instance that belong to `level`.
     ///
-    /// One with a bulk data URI inside is left out: the URI belongs to the instance, not to its study or series.
+    /// One with a bulk data URI inside is left out: the URI belongs to the instance, not to its study or series; and one of
+    /// more than [`MAX_ATTRIBUTE`] bytes, which only the metadata has.
     pub(super) fn of(level: Level, attributes: &[Attribute], metadata: &Metadata) -> Self {
         let mut found = BTreeMap::new();
         for attribute in attributes {
             let known = key(attribute.tag).is_some_and(|k| k.level == level);
             let fragment = metadata.text.get(attribute.json.clone()).unwrap_or("");
-            if known && is_object(fragment) && !has_uri(metadata, &attribute.json) {
+            let short = fragment.len() <= MAX_ATTRIBUTE;
+            if known && short && is_object(fragment) && !has_uri(metadata, &attribute.json) {
                 let name = crate::dicom::tag::hex(attribute.tag);
                 found.insert(name, fragment.to_owned());
             }
@@ -99,28 +105,7 @@ fn has_uri(metadata: &Metadata, range: &Range<usize>) -> bool {
 
 /// Length of the JSON object `text` starts with.
 fn object_length(text: &str) -> Option<usize> {
-    let mut depth = 0_usize;
-    let mut in_string = false;
-    let mut escaped = false;
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => depth = depth.checked_add(1)?,
-            b'}' | b']' if !in_string => {
-                depth = depth.checked_sub(1)?;
-                if depth == 0 {
-                    return at.checked_add(1);
-                }
-            }
-            _ => {}
-        }
-        if depth == 0 {
-            return None;
-        }
-    }
-    None
+    text.starts_with('{').then(|| value_end(text, 0)).flatten()
 }
 
 #[cfg(test)]

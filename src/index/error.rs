@@ -30,6 +30,9 @@ pub enum IndexError {
         /// The call that was broken off.
         what: &'static str,
     },
+    /// The memory of the server is in use; later may work.
+    #[error("the memory of the server is in use")]
+    NoMemory,
     /// A stored row cannot be read back.
     #[error("a row of {what} cannot be read back")]
     Corrupt {

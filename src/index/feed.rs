@@ -8,22 +8,15 @@ use time::OffsetDateTime;
 
 use super::instances::push_visible;
 use super::sql::{Columns, Dialect, SqlIndex, Statement, failed, within};
-use super::{
-    Action, Change, Feed, FeedRange, IndexError, Result, State, WithMetadata, from_micros,
-    to_micros,
-};
+use super::{Action, Change, Feed, FeedRange, IndexError, Result, State, from_micros, to_micros};
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
 use crate::scope::{Scope, Visible};
 
 #[async_trait]
 impl<D: Dialect> Feed for SqlIndex<D> {
-    async fn changes(
-        &self,
-        scope: &Scope,
-        range: &FeedRange,
-        metadata: WithMetadata,
-    ) -> Result<Vec<Change>> {
-        let mut sql = select::<D>(scope, metadata);
+    async fn changes(&self, scope: &Scope, range: &FeedRange) -> Result<Vec<Change>> {
+        let mut sql = page::<D>(scope);
+        let mut order = " order by change.sequence";
         match range {
             FeedRange::Sequence { after, through } => {
                 sql.push(" and change.sequence > ").int(*after);
@@ -51,20 +44,23 @@ impl<D: Dialect> Feed for SqlIndex<D> {
                         sql.push(operator).int(to_micros(*bound));
                     }
                 }
-                sql.push(" order by change.time, change.sequence")
-                    .limit(i64::from(*limit));
+                order = " order by change.time, change.sequence";
+                sql.push(order).limit(i64::from(*limit));
                 sql.push(" offset ")
                     .int(i64::try_from(*skip).unwrap_or(i64::MAX));
             }
         }
-        let rows = self.read("the change feed", sql).await?;
+        push_entries(&mut sql, scope);
+        sql.push(order);
+        let rows = self.read_bounded("the change feed", sql).await?;
         rows.iter().map(change).collect()
     }
 
-    async fn latest_change(&self, scope: &Scope, metadata: WithMetadata) -> Result<Option<Change>> {
-        let mut sql = select::<D>(scope, metadata);
+    async fn latest_change(&self, scope: &Scope) -> Result<Option<Change>> {
+        let mut sql = page::<D>(scope);
         sql.push(" order by change.sequence desc limit 1");
-        let rows = self.read("the change feed", sql).await?;
+        push_entries(&mut sql, scope);
+        let rows = self.read_bounded("the change feed", sql).await?;
         rows.first().map(change).transpose()
     }
 }
@@ -86,31 +82,12 @@ impl<D: Dialect> SqlIndex<D> {
     }
 }
 
-/// Entries of the scope, each with the watermark stored now under its UIDs.
-fn select<D: Dialect>(scope: &Scope, metadata: WithMetadata) -> Statement<D> {
+/// The beginning of a statement whose page holds entries of the scope: nothing else is read of those that are skipped.
+fn page<D: Dialect>(scope: &Scope) -> Statement<D> {
     let mut sql = Statement::<D>::new(
-        "select change.sequence, change.time, change.action, change.watermark, change.study_uid, change.series_uid, \
-         change.sop_instance_uid, instance.watermark as stored",
+        "with page as (select change.sequence from change where change.partition = ",
     );
-    if metadata == WithMetadata::Yes {
-        sql.push(", instance_content.metadata");
-    }
-    sql.push(
-        " from change \
-         left join study on study.study_uid = change.study_uid and study.partition = change.partition",
-    );
-    // The entry may be older than the patient the study has now; then what is stored now is not the caller's to see.
-    push_visible(&mut sql, scope);
-    sql.push(
-        " left join series on series.series_uid = change.series_uid and series.study_row = study.id \
-         left join instance on instance.sop_instance_uid = change.sop_instance_uid \
-         and instance.series_row = series.id",
-    );
-    if metadata == WithMetadata::Yes {
-        sql.push(" left join instance_content on instance_content.watermark = instance.watermark");
-    }
-    sql.push(" where change.partition = ")
-        .int(scope.partition.0);
+    sql.int(scope.partition.0);
     if let Visible::Only { patients, studies } = &scope.visible {
         sql.push(" and (1 = 0");
         if !studies.is_empty() {
@@ -124,6 +101,23 @@ fn select<D: Dialect>(scope: &Scope, metadata: WithMetadata) -> Statement<D> {
         sql.push(")");
     }
     sql
+}
+
+/// Appends what is read of the entries of the page, each with the watermark stored now under its UIDs.
+fn push_entries<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
+    sql.push(
+        ") select change.sequence, change.time, change.action, change.watermark, change.study_uid, change.series_uid, \
+         change.sop_instance_uid, instance.watermark as stored \
+         from page join change on change.sequence = page.sequence \
+         left join study on study.study_uid = change.study_uid and study.partition = change.partition",
+    );
+    // The entry may be older than the patient the study has now; then what is stored now is not the caller's to see.
+    push_visible(sql, scope);
+    sql.push(
+        " left join series on series.series_uid = change.series_uid and series.study_row = study.id \
+         left join instance on instance.sop_instance_uid = change.sop_instance_uid \
+         and instance.series_row = series.id",
+    );
 }
 
 fn change<R: Columns>(row: &R) -> Result<Change> {
@@ -155,7 +149,6 @@ fn read_change<R: Columns>(
             Some(_) => State::Replaced,
             None => State::Deleted,
         },
-        // Left out of the statement when it was not asked for.
-        metadata: row.opt_blob("metadata").unwrap_or(None),
+        stored,
     })
 }

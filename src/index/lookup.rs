@@ -2,12 +2,11 @@
 //!
 //! Invariant: whatever the way, the statement finds the same rows in the same order.
 
-use super::TagRow;
-use super::WithMetadata;
 use super::conditions::push_check;
-use super::instances::push_visible;
+use super::instances::{push_scope, push_visible};
 use super::sql::{Dialect, Statement};
 use super::terms::{Breadth, Check, Source, Term, Test, terms};
+use super::{MAX_ROW_BYTES, TagRow};
 use crate::dicom::keys::Level;
 use crate::dicom::query::Query;
 use crate::scope::{Scope, Visible};
@@ -72,13 +71,9 @@ impl<'q> Lookup<'q> {
         &self,
         sql: &mut Statement<D>,
         way: Way,
-        with_metadata: WithMetadata,
+        most_bytes: usize,
     ) {
-        sql.push(match self.query.level {
-            Level::Study => "with page as (select study.id as id",
-            Level::Series => "with page as (select series.id as id",
-            Level::Instance => "with page as (select instance.watermark as id",
-        });
+        sql.push(page_of(self.query.level));
         self.push_rows(sql, way);
         sql.push(match (self.query.level, self.keeps_order(way)) {
             (Level::Study, true) => " order by study.id desc",
@@ -92,7 +87,7 @@ impl<'q> Lookup<'q> {
         let limit = self.query.limit.unwrap_or(u64::MAX).saturating_add(1);
         sql.limit(clamp(limit));
         sql.push(" offset ").int(clamp(self.query.offset)).push(")");
-        self.push_answer(sql, with_metadata);
+        push_answer(sql, self.query.level, most_bytes);
     }
 
     /// Whether the index that serves the terms yields the order of results by itself.
@@ -241,50 +236,94 @@ impl<'q> Lookup<'q> {
         }
         sql.push(order).limit(size).push(close);
     }
+}
 
-    /// Appends what is read of each row of `page`.
-    fn push_answer<D: Dialect>(&self, sql: &mut Statement<D>, with_metadata: WithMetadata) {
-        sql.push(
-            " select page.id as position, study.study_uid, study.attributes as study_attributes, study.modalities, \
-             study.series_count, study.instance_count",
-        );
-        if self.query.level >= Level::Series {
-            sql.push(
-                ", series.series_uid, series.attributes as series_attributes, \
-                 series.instance_count as series_instances",
-            );
-        }
-        if self.query.level == Level::Instance {
-            sql.push(", instance.sop_instance_uid, instance.attributes as instance_attributes");
-        }
-        if with_metadata == WithMetadata::Yes {
-            sql.push(", instance_content.metadata");
-        }
-        sql.push(match self.query.level {
-            Level::Study => " from page join study on study.id = page.id",
-            Level::Series => {
-                " from page join series on series.id = page.id join study on study.id = series.study_row"
-            }
-            Level::Instance => {
-                " from page join instance on instance.watermark = page.id \
-                 join series on series.id = instance.series_row join study on study.id = instance.study_row"
-            }
-        });
-        if with_metadata == WithMetadata::Yes {
-            sql.push(match self.query.level {
-                Level::Study => {
-                    " left join instance_content on instance_content.watermark = study.newest"
-                }
-                Level::Series => {
-                    " left join instance_content on instance_content.watermark = series.newest"
-                }
-                Level::Instance => {
-                    " left join instance_content on instance_content.watermark = instance.watermark"
-                }
-            });
-        }
-        sql.push(" order by page.id desc");
+/// The beginning of a statement whose page holds the ids of rows of a level.
+const fn page_of(level: Level) -> &'static str {
+    match level {
+        Level::Study => "with page as (select study.id as id",
+        Level::Series => "with page as (select series.id as id",
+        Level::Instance => "with page as (select instance.watermark as id",
     }
+}
+
+/// A statement for rows by their positions, as far as the scope has them.
+pub(super) fn of_positions<D: Dialect>(
+    scope: &Scope,
+    level: Level,
+    positions: &[i64],
+    most_bytes: usize,
+) -> Statement<D> {
+    let mut sql = Statement::<D>::new(page_of(level));
+    sql.push(match level {
+        Level::Study => " from study where study.id in ",
+        Level::Series => {
+            " from series join study on study.id = series.study_row where series.id in "
+        }
+        Level::Instance => {
+            " from instance join study on study.id = instance.study_row where instance.watermark in "
+        }
+    });
+    sql.ints(positions.iter().copied());
+    push_scope(&mut sql, scope);
+    sql.push(")");
+    push_answer(&mut sql, level, most_bytes);
+    sql
+}
+
+/// Appends what is read of the rows of `page`: the first of them, as long as they are not too long together.
+fn push_answer<D: Dialect>(sql: &mut Statement<D>, level: Level, most_bytes: usize) {
+    let (bytes, tables) = match level {
+        Level::Study => (
+            "octet_length(study.attributes)",
+            " join study on study.id = page.id",
+        ),
+        Level::Series => (
+            "(octet_length(study.attributes) + octet_length(series.attributes))",
+            " join series on series.id = page.id join study on study.id = series.study_row",
+        ),
+        Level::Instance => (
+            "(octet_length(study.attributes) + octet_length(series.attributes) \
+             + octet_length(instance.attributes))",
+            " join instance on instance.watermark = page.id \
+             join series on series.id = instance.series_row join study on study.id = instance.study_row",
+        ),
+    };
+    // Lengths are known without the texts, so rows that are not read cost no memory.
+    sql.push(", sized as (select page.id as id, count(*) over () as listed, ");
+    sql.push(bytes).push(" as bytes, sum(").push(bytes);
+    sql.push(") over (order by page.id desc) - ")
+        .push(bytes)
+        .push(" as ahead from page")
+        .push(tables);
+    sql.push(") select page.id as position, page.listed, study.study_uid, study.modalities, study.series_count, study.instance_count");
+    let most = bytes_of(MAX_ROW_BYTES);
+    let attributes = |sql: &mut Statement<D>, column: &'static str, name: &'static str| {
+        sql.push(", case when page.bytes <= ").int(most);
+        sql.push(" then ").push(column).push(name);
+    };
+    attributes(sql, "study.attributes", " end as study_attributes");
+    if level >= Level::Series {
+        sql.push(", series.series_uid, series.instance_count as series_instances");
+        attributes(sql, "series.attributes", " end as series_attributes");
+    }
+    if level == Level::Instance {
+        sql.push(", instance.sop_instance_uid");
+        attributes(sql, "instance.attributes", " end as instance_attributes");
+    }
+    sql.push(match level {
+        Level::Study => ", study.newest",
+        Level::Series => ", series.newest",
+        Level::Instance => ", instance.watermark as newest",
+    });
+    sql.push(" from sized as page").push(tables);
+    sql.push(" where page.ahead < ").int(bytes_of(most_bytes));
+    sql.push(" order by page.id desc");
+}
+
+/// A number of bytes in the type of the databases.
+fn bytes_of(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// A number from outside in the type of the databases.

@@ -31,6 +31,7 @@ mod terms;
 mod transfer;
 mod trash;
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -38,6 +39,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use crate::dicom::instance::Instance;
+use crate::dicom::keys::Level;
 use crate::dicom::query::Query;
 use crate::dicom::query_tag::QueryTag;
 use crate::dicom::uid::{InstanceName, Target};
@@ -46,7 +48,7 @@ use crate::scope::{Partition, Scope, Visible};
 pub use error::IndexError;
 pub use open::{IndexOptions, open};
 pub use tag_values::unfit;
-pub use terms::indexed;
+pub use terms::{Decision, decision, indexed};
 pub use transfer::{Moved, Sum, Transfer, transfer};
 
 /// Result of an index call.
@@ -204,10 +206,19 @@ pub struct Found {
     pub study_instances: i64,
     /// (0020,1209), at series and instance level.
     pub series_instances: Option<i64>,
-    /// Packed metadata of the row's newest instance, when the query needs attributes that have no place in the index.
-    pub metadata: Option<Vec<u8>>,
+    /// Watermark of the row's newest instance: what has no place in the index is answered from its metadata.
+    pub newest: i64,
     /// Position in the total order, for cursors.
     pub position: i64,
+}
+
+impl Found {
+    /// Bytes it takes in memory, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let below = self.series.iter().chain(&self.instance).map(String::len);
+        size_of::<Self>() + 256 + self.study.len() + below.sum::<usize>()
+    }
 }
 
 /// A page of results.
@@ -219,19 +230,42 @@ pub struct Page {
     pub more: bool,
 }
 
+/// Longest attributes of one row that are read, in bytes; those of a row that has more come empty. Rows have less today.
+pub const MAX_ROW_BYTES: usize = 1 << 20;
+
 /// Search.
 #[async_trait]
 pub trait Search: Send + Sync {
-    /// Rows that match all conditions which have a column or one of `tags` that is ready; see [`indexed`].
-    /// `with_metadata` asks for [`Found::metadata`]; `before` continues behind a [`Found::position`].
+    /// Rows that match all conditions which have a column or one of `tags` that is ready; see [`indexed`]. `before`
+    /// continues behind a [`Found::position`]. A page ends with the row whose attributes pass `most_bytes`, all rows counted.
     async fn search(
         &self,
         scope: &Scope,
         query: &Query,
         tags: &[TagRow],
-        with_metadata: WithMetadata,
         before: Option<i64>,
+        most_bytes: usize,
     ) -> Result<Page>;
+
+    /// Rows by their positions at a level, newest first, as far as they are still there; the page may end early too.
+    async fn found(
+        &self,
+        scope: &Scope,
+        level: Level,
+        positions: &[i64],
+        most_bytes: usize,
+    ) -> Result<Page>;
+
+    /// Bytes of the packed metadata of instances by their watermarks, of those that are still there.
+    async fn metadata_sizes(&self, scope: &Scope, watermarks: &[i64]) -> Result<Vec<(i64, usize)>>;
+
+    /// Packed metadata of instances by their watermarks, of those that are still there: all of it, so ask for its size
+    /// first.
+    async fn packed_metadata(
+        &self,
+        scope: &Scope,
+        watermarks: &[i64],
+    ) -> Result<Vec<(i64, Vec<u8>)>>;
 
     /// How many rows match, all of them or those behind a [`Found::position`], counted no further than `ceiling`. Limit
     /// and offset of the query do not count.
@@ -246,15 +280,6 @@ pub trait Search: Send + Sync {
 
     /// How the database would run a search: the plan of each statement, in its words.
     async fn plan(&self, scope: &Scope, query: &Query, tags: &[TagRow]) -> Result<Vec<String>>;
-}
-
-/// Whether a search brings the newest instance's metadata along.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WithMetadata {
-    /// Leave [`Found::metadata`] empty.
-    No,
-    /// Fill it.
-    Yes,
 }
 
 /// What happened to an instance.
@@ -292,8 +317,8 @@ pub struct Change {
     pub name: InstanceName,
     /// State of that version now.
     pub state: State,
-    /// Its packed metadata, when asked for and stored.
-    pub metadata: Option<Vec<u8>>,
+    /// Watermark of the version that is stored now, for its metadata.
+    pub stored: Option<i64>,
 }
 
 /// Which part of the feed is read.
@@ -331,15 +356,10 @@ pub enum FeedRange {
 #[async_trait]
 pub trait Feed: Send + Sync {
     /// Entries of a range in order.
-    async fn changes(
-        &self,
-        scope: &Scope,
-        range: &FeedRange,
-        metadata: WithMetadata,
-    ) -> Result<Vec<Change>>;
+    async fn changes(&self, scope: &Scope, range: &FeedRange) -> Result<Vec<Change>>;
 
     /// The newest entry.
-    async fn latest_change(&self, scope: &Scope, metadata: WithMetadata) -> Result<Option<Change>>;
+    async fn latest_change(&self, scope: &Scope) -> Result<Option<Change>>;
 }
 
 /// A blob that no row needs any more.
@@ -555,6 +575,22 @@ pub struct TagError {
     pub message: String,
 }
 
+/// Gives memory of so many bytes to work that is done on a thread that may block, until what it returns is dropped.
+///
+/// # Errors
+/// [`NoRoom`], when there is none.
+pub type Room =
+    Arc<dyn Fn(usize) -> std::result::Result<Box<dyn Any + Send>, NoRoom> + Send + Sync>;
+
+/// Why there is no memory for a piece of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoRoom {
+    /// It is in use: later may work.
+    Busy,
+    /// There is less than that.
+    TooLarge,
+}
+
 /// Extended query tags: attributes made searchable while the server runs.
 #[async_trait]
 pub trait QueryTags: Send + Sync {
@@ -587,7 +623,7 @@ pub trait QueryTags: Send + Sync {
 
     /// Indexes a portion of what was stored before the tags of an operation were added; true when there is more to do.
     /// At the end the tags are ready and the operation is completed.
-    async fn index_tags(&self, operation: &str) -> Result<bool>;
+    async fn index_tags(&self, operation: &str, room: &Room) -> Result<bool>;
 }
 
 /// The whole index.

@@ -13,7 +13,7 @@ const COLUMNS: &str = "select id, kind, status, created, updated, percent, posit
 #[async_trait]
 impl<D: Dialect> Operations for SqlIndex<D> {
     async fn begin_operation(&self, operation: &Operation) -> Result<()> {
-        self.write("an operation", insert_operation(operation)?)
+        self.write("an operation", insert_operation(operation))
             .await
             .map(|_| ())
     }
@@ -36,18 +36,18 @@ impl<D: Dialect> Operations for SqlIndex<D> {
 
     async fn save_operation(&self, operation: &Operation) -> Result<bool> {
         let changed = self
-            .write("an operation", update_operation(operation)?)
+            .write("an operation", update_operation(operation))
             .await?;
         Ok(changed > 0)
     }
 }
 
 /// Statement that inserts an operation.
-pub(super) fn insert_operation<D: Dialect>(operation: &Operation) -> Result<Statement<D>> {
+pub(super) fn insert_operation<D: Dialect>(operation: &Operation) -> Statement<D> {
     let mut sql = Statement::<D>::new(
         "insert into operation (id, kind, status, created, updated, percent, position, resources, results)",
     );
-    let resources = resources_text(operation)?;
+    let resources = resources_text(operation);
     sql.values([operation], |sql, operation| {
         sql.text(&operation.id)
             .push(", ")
@@ -66,27 +66,28 @@ pub(super) fn insert_operation<D: Dialect>(operation: &Operation) -> Result<Stat
             .push(", ")
             .opt_text(operation.results.as_deref());
     });
-    Ok(sql)
+    sql
 }
 
 /// Statement that writes the state of an operation; its time of change is now.
-pub(super) fn update_operation<D: Dialect>(operation: &Operation) -> Result<Statement<D>> {
+pub(super) fn update_operation<D: Dialect>(operation: &Operation) -> Statement<D> {
     let mut sql = Statement::<D>::new("update operation set status = ");
     sql.text(status_text(operation.status));
     sql.push(", updated = ").int(now_micros());
     sql.push(", percent = ").int(i64::from(operation.percent));
     sql.push(", position = ").int(operation.position);
-    sql.push(", resources = ").text(&resources_text(operation)?);
+    sql.push(", resources = ").text(&resources_text(operation));
     sql.push(", results = ")
         .opt_text(operation.results.as_deref());
     sql.push(" where id = ").text(&operation.id);
-    Ok(sql)
+    sql
 }
 
-fn resources_text(operation: &Operation) -> Result<String> {
-    serde_json::to_string(&operation.resources).map_err(|_| IndexError::Corrupt {
-        what: "an operation",
-    })
+fn resources_text(operation: &Operation) -> String {
+    match serde_json::to_string(&operation.resources) {
+        Ok(text) => text,
+        Err(error) => unreachable!("a list of texts is always written: {error}"),
+    }
 }
 
 /// Text of a kind in the table.

@@ -9,11 +9,12 @@
 use async_trait::async_trait;
 
 use super::conditions::{push_source, push_test};
-use super::lookup::{Lookup, Way, clamp};
+use super::instances::push_scope;
+use super::lookup::{Lookup, Way, clamp, of_positions};
 use super::readers::Readers;
-use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed_search, within};
+use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed, failed_search, within};
 use super::terms::{Breadth, Check, Source, Term};
-use super::{Found, Page, Result, Search, TagRow, WithMetadata};
+use super::{Found, Page, Result, Search, TagRow};
 use crate::dicom::keys::Level;
 use crate::dicom::query::Query;
 use crate::scope::{Scope, Visible};
@@ -42,13 +43,53 @@ impl<D: Dialect> Search for SqlIndex<D> {
         scope: &Scope,
         query: &Query,
         tags: &[TagRow],
-        with_metadata: WithMetadata,
         before: Option<i64>,
+        most_bytes: usize,
     ) -> Result<Page> {
         let search = Lookup::new(scope, query, tags, before, self.trigrams);
-        let found = search.page(self, with_metadata);
+        let found = search.page(self, most_bytes);
         let found = within(self.times.whole_search(), found).await;
         found.map_err(failed_search::<D>("a search"))
+    }
+
+    async fn found(
+        &self,
+        scope: &Scope,
+        level: Level,
+        positions: &[i64],
+        most_bytes: usize,
+    ) -> Result<Page> {
+        let sql = of_positions::<D>(scope, level, positions, most_bytes);
+        let rows = self.read_bounded("a search", sql).await?;
+        page(&rows, level, usize::MAX).map_err(failed::<D>("a search"))
+    }
+
+    async fn metadata_sizes(&self, scope: &Scope, watermarks: &[i64]) -> Result<Vec<(i64, usize)>> {
+        let sql = stored::<D>(
+            "select instance.watermark, cast(octet_length(instance_content.metadata) as bigint) as bytes",
+            scope,
+            watermarks,
+        );
+        let rows = self.read_bounded("stored metadata", sql).await?;
+        let size = |row: &D::Row| {
+            let bytes = usize::try_from(row.int("bytes")?).unwrap_or(usize::MAX);
+            Ok((row.int("watermark")?, bytes))
+        };
+        let sizes = rows.iter().map(size).collect::<Driver<_>>();
+        sizes.map_err(failed::<D>("stored metadata"))
+    }
+
+    async fn packed_metadata(
+        &self,
+        scope: &Scope,
+        watermarks: &[i64],
+    ) -> Result<Vec<(i64, Vec<u8>)>> {
+        let columns = "select instance.watermark, instance_content.metadata";
+        let sql = stored::<D>(columns, scope, watermarks);
+        let rows = self.read_bounded("stored metadata", sql).await?;
+        let packed = |row: &D::Row| Ok((row.int("watermark")?, row.blob("metadata")?));
+        let packed = rows.iter().map(packed).collect::<Driver<_>>();
+        packed.map_err(failed::<D>("stored metadata"))
     }
 
     async fn count(
@@ -74,19 +115,15 @@ impl<D: Dialect> Search for SqlIndex<D> {
 }
 
 impl Lookup<'_> {
-    async fn page<D: Dialect>(
-        &self,
-        index: &SqlIndex<D>,
-        with_metadata: WithMetadata,
-    ) -> Driver<Page> {
+    async fn page<D: Dialect>(&self, index: &SqlIndex<D>, most_bytes: usize) -> Driver<Page> {
         let (_turn, mut connection) = index.searcher().await?;
         let wanted = clamp(self.query.limit.unwrap_or(u64::MAX));
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         let mut way = self.first_way::<D>(&mut connection).await?;
         let mut long = way == Way::Order && self.may_walk_far();
-        let mut rows = loop {
+        let rows = loop {
             let mut sql = Statement::<D>::new("");
-            self.push_statement(&mut sql, way, with_metadata);
+            self.push_statement(&mut sql, way, most_bytes);
             let rows = if long {
                 sql.bounded_rows(&mut connection, index.times.search)
                     .await?
@@ -94,7 +131,7 @@ impl Lookup<'_> {
                 sql.rows(&mut connection).await?
             };
             match way {
-                Way::Window(size) if rows.len() <= wanted => {
+                Way::Window(size) if listed(&rows)? <= wanted => {
                     way = self.wider_way::<D>(size, &mut connection).await?;
                     long = matches!(way, Way::Index(_));
                 }
@@ -102,13 +139,7 @@ impl Lookup<'_> {
             }
         };
         D::Readers::give_back(connection);
-        let more = rows.len() > wanted;
-        rows.truncate(wanted);
-        let rows = rows.iter().map(|row| self.found(row));
-        Ok(Page {
-            rows: rows.collect::<Driver<_>>()?,
-            more,
-        })
+        page(&rows, self.query.level, wanted)
     }
 
     async fn count<D: Dialect>(&self, index: &SqlIndex<D>, ceiling: u64) -> Driver<i64> {
@@ -150,7 +181,7 @@ impl Lookup<'_> {
         let mut plans = Vec::new();
         for way in ways {
             let mut sql = Statement::<D>::new(D::EXPLAIN.0);
-            self.push_statement(&mut sql, way, WithMetadata::No);
+            self.push_statement(&mut sql, way, usize::MAX);
             let rows = sql.rows(&mut connection).await?;
             let lines = rows.iter().map(|row| row.text(D::EXPLAIN.1));
             plans.push(lines.collect::<Driver<Vec<String>>>()?.join("\n"));
@@ -249,31 +280,59 @@ impl Lookup<'_> {
         }
         sql
     }
+}
 
-    fn found<R: Columns>(&self, row: &R) -> Driver<Found> {
-        let level = self.query.level;
-        let at_series = level >= Level::Series;
-        let at_instance = level == Level::Instance;
-        let text = |wanted: bool, column| wanted.then(|| row.text(column)).transpose();
-        let modalities = row.text("modalities")?;
-        Ok(Found {
-            study_uid: row.text("study_uid")?,
-            series_uid: text(at_series, "series_uid")?,
-            instance_uid: text(at_instance, "sop_instance_uid")?,
-            study: row.text("study_attributes")?,
-            series: text(at_series, "series_attributes")?,
-            instance: text(at_instance, "instance_attributes")?,
-            modalities: modalities
-                .split('\\')
-                .filter(|modality| !modality.is_empty())
-                .map(str::to_owned)
-                .collect(),
-            study_series: row.int("series_count")?,
-            study_instances: row.int("instance_count")?,
-            series_instances: at_series.then(|| row.int("series_instances")).transpose()?,
-            // Left out of the statement when it was not asked for.
-            metadata: row.opt_blob("metadata").unwrap_or(None),
-            position: row.int("position")?,
-        })
-    }
+/// A statement that reads columns of instances by their watermarks, as far as the scope has them.
+fn stored<D: Dialect>(columns: &'static str, scope: &Scope, watermarks: &[i64]) -> Statement<D> {
+    let mut sql = Statement::<D>::new(columns);
+    sql.push(
+        " from instance join instance_content on instance_content.watermark = instance.watermark \
+         join study on study.id = instance.study_row where instance.watermark in ",
+    );
+    sql.ints(watermarks.iter().copied());
+    push_scope(&mut sql, scope);
+    sql
+}
+
+/// How many rows the page of a statement had, those included that were not read.
+fn listed<R: Columns>(rows: &[R]) -> Driver<usize> {
+    let listed = rows.first().map_or(Ok(0), |row| row.int("listed"))?;
+    Ok(usize::try_from(listed).unwrap_or(usize::MAX))
+}
+
+/// A page of at most `wanted` rows.
+fn page<R: Columns>(rows: &[R], level: Level, wanted: usize) -> Driver<Page> {
+    let listed = listed(rows)?;
+    let read = rows.iter().take(wanted).map(|row| found(row, level));
+    let rows = read.collect::<Driver<Vec<Found>>>()?;
+    let more = listed > rows.len();
+    Ok(Page { rows, more })
+}
+
+fn found<R: Columns>(row: &R, level: Level) -> Driver<Found> {
+    let at_series = level >= Level::Series;
+    let at_instance = level == Level::Instance;
+    let text = |wanted: bool, column| wanted.then(|| row.text(column)).transpose();
+    // Empty when they are too long to be read.
+    let attributes = |column| Ok::<_, sqlx::Error>(row.opt_text(column)?.unwrap_or_default());
+    let below = |wanted: bool, column| wanted.then(|| attributes(column)).transpose();
+    let modalities = row.text("modalities")?;
+    Ok(Found {
+        study_uid: row.text("study_uid")?,
+        series_uid: text(at_series, "series_uid")?,
+        instance_uid: text(at_instance, "sop_instance_uid")?,
+        study: attributes("study_attributes")?,
+        series: below(at_series, "series_attributes")?,
+        instance: below(at_instance, "instance_attributes")?,
+        modalities: modalities
+            .split('\\')
+            .filter(|modality| !modality.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        study_series: row.int("series_count")?,
+        study_instances: row.int("instance_count")?,
+        series_instances: at_series.then(|| row.int("series_instances")).transpose()?,
+        newest: row.int("newest")?,
+        position: row.int("position")?,
+    })
 }

@@ -539,6 +539,24 @@ impl<D: Dialect> SqlIndex<D> {
         Ok((turn, self.readers.take().await?))
     }
 
+    /// As [`Self::read`], with the turn and the time of a search.
+    pub(super) async fn read_bounded(
+        &self,
+        what: &'static str,
+        statement: Statement<D>,
+    ) -> Result<Vec<D::Row>> {
+        let read = async {
+            let (_turn, mut connection) = self.searcher().await?;
+            let rows = statement.bounded_rows(&mut connection, self.times.search);
+            let rows = rows.await?;
+            D::Readers::give_back(connection);
+            Ok(rows)
+        };
+        within(self.times.whole_search(), read)
+            .await
+            .map_err(failed_search::<D>(what))
+    }
+
     /// Runs one statement in a transaction of its own; returns how many rows it changed.
     pub(super) async fn write(&self, what: &'static str, statement: Statement<D>) -> Result<u64> {
         let written = async {

@@ -6,8 +6,9 @@ use dicom_core::{Tag, VR};
 use serde_json::Value;
 
 use super::TagRow;
-use super::attributes::Attributes;
 use super::rows::{MAX_WORDS, clean, word_suffixes};
+use crate::dicom::matcher::Steps;
+use crate::dicom::members::Element;
 use crate::dicom::{fold, temporal, validate};
 
 /// First part of a name's word suffixes.
@@ -43,37 +44,44 @@ pub(super) fn is_number(vr: VR) -> bool {
     )
 }
 
-/// What the instance says of each tag, in their order.
+/// What the instance says of each tag, in their order; the text is looked through once.
 pub(super) fn findings(json: &str, tags: &[TagRow]) -> Vec<TagFinding> {
-    let attributes = Attributes::parse(json).unwrap_or_default();
-    tags.iter().map(|tag| finding(&attributes, tag)).collect()
+    let mut steps = Steps::default();
+    let places: Vec<usize> = tags
+        .iter()
+        .flat_map(|row| row.tag.tag_path().0)
+        .map(|step| steps.place(&step))
+        .collect();
+    let Ok(elements) = steps.find(json) else {
+        let unfit = TagFinding::Unfit("its metadata cannot be read".to_owned());
+        return vec![unfit; tags.len()];
+    };
+    let found = places.iter().map(|at| elements.get(*at).copied().flatten());
+    tags.iter()
+        .zip(found)
+        .map(|(row, element)| element.map_or(TagFinding::Nothing, |found| finding(found, row)))
+        .collect()
 }
 
-fn finding(attributes: &Attributes, row: &TagRow) -> TagFinding {
-    let Some(fragment) = place(attributes, row).and_then(|name| attributes.get(&name)) else {
-        return TagFinding::Nothing;
-    };
-    let Ok(object) = serde_json::from_str::<Value>(fragment) else {
-        return TagFinding::Nothing;
-    };
-    let first = object
-        .get("Value")
-        .and_then(Value::as_array)
-        .and_then(|values| values.first());
-    let Some(first) = first.filter(|value| !value.is_null()) else {
+fn finding(element: Element<'_>, row: &TagRow) -> TagFinding {
+    let Some(first) = element.values().next().filter(|json| *json != "null") else {
         return TagFinding::Nothing;
     };
     let expected = row.tag.vr.to_string();
-    let found = object.get("vr").and_then(Value::as_str).unwrap_or("");
+    let found = element.vr();
     if found != expected {
         return TagFinding::Unfit(format!("its VR is {found} and the tag's is {expected}"));
     }
+    // One value of a VR that is searched, which is no sequence: short, and not nested.
+    let Ok(first) = serde_json::from_str::<Value>(first) else {
+        return TagFinding::Nothing;
+    };
     if let Some(problem) =
-        written(first).and_then(|text| validate::indexed(row.tag.vr, row.tag.vr, &[], &[text]))
+        written(&first).and_then(|text| validate::indexed(row.tag.vr, row.tag.vr, &[], &[text]))
     {
         return TagFinding::Unfit(problem.to_string());
     }
-    match values(row.tag.vr, first) {
+    match values(row.tag.vr, &first) {
         Some(values) if values.is_empty() => TagFinding::Nothing,
         Some(values) => TagFinding::Values(values),
         None => TagFinding::Unfit(format!("its value is not one of VR {expected}")),
@@ -103,29 +111,6 @@ pub fn unfit(json: &str, tags: &[TagRow]) -> Vec<(Tag, String)> {
             TagFinding::Nothing | TagFinding::Values(_) => None,
         })
         .collect()
-}
-
-/// The key of a tag's attribute in this instance; that of a private one depends on where its block is.
-fn place(attributes: &Attributes, row: &TagRow) -> Option<String> {
-    let tag = row.tag.tag;
-    let Some(creator) = &row.tag.private_creator else {
-        return Some(crate::dicom::tag::hex(tag));
-    };
-    let block = (0x10..=0xFF_u16).find(|block| {
-        let name = format!("{:04X}{block:04X}", tag.group());
-        let value = attributes
-            .get(&name)
-            .and_then(|json| serde_json::from_str::<Value>(json).ok());
-        let owner = value
-            .as_ref()
-            .and_then(|value| value.get("Value")?.get(0)?.as_str());
-        owner == Some(creator.as_str())
-    })?;
-    Some(format!(
-        "{:04X}{block:02X}{:02X}",
-        tag.group(),
-        tag.element() & 0xFF
-    ))
 }
 
 /// Rows for a value; none when it is no value of the VR.

@@ -4,6 +4,7 @@
 //! instance either brings its values along or was visible before the indexing of stored instances began. Whoever writes
 //! values of a study holds its row.
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use async_trait::async_trait;
@@ -15,8 +16,8 @@ use super::operations::{insert_operation, kind_text, update_operation};
 use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed, within};
 use super::tag_values::{TagFinding, TagValue, findings};
 use super::{
-    Audit, IndexError, Operation, OperationKind, OperationStatus, Operations, QueryTags, Result,
-    TagError, TagRow, TagStatus, TagsAdded, from_micros, now_micros,
+    Audit, IndexError, NoRoom, Operation, OperationKind, OperationStatus, Operations, QueryTags,
+    Result, Room, TagError, TagRow, TagStatus, TagsAdded, from_micros, now_micros,
 };
 use crate::dicom::keys::Level;
 use crate::dicom::metadata;
@@ -25,8 +26,11 @@ use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
 use crate::fault;
 use crate::scope::Scope;
 
-/// Instances indexed in one transaction.
+/// Instances indexed in one transaction, at most.
 const PORTION: i64 = 200;
+
+/// Most bytes of their packed metadata; an instance with more is a portion of its own.
+const PORTION_BYTES: usize = 4 << 20;
 
 /// Values removed in one transaction.
 const REMOVED: i64 = 5000;
@@ -49,12 +53,11 @@ fn push_errors<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
 #[async_trait]
 impl<D: Dialect> QueryTags for SqlIndex<D> {
     async fn add_tags(&self, tags: &[QueryTag], operation: &Operation) -> Result<TagsAdded> {
-        let statement = || insert_operation::<D>(operation);
-        statement()?;
-        retrying!(D, "query tags", async {
-            let begin = statement().map_err(unwritable)?;
-            within(self.times.insert(), self.add(tags, operation, begin)).await
-        })
+        retrying!(
+            D,
+            "query tags",
+            within(self.times.insert(), self.add(tags, operation))
+        )
     }
 
     async fn tags(&self) -> Result<Vec<TagRow>> {
@@ -144,7 +147,7 @@ impl<D: Dialect> QueryTags for SqlIndex<D> {
             .collect()
     }
 
-    async fn index_tags(&self, operation: &str) -> Result<bool> {
+    async fn index_tags(&self, operation: &str, room: &Room) -> Result<bool> {
         let Some(mut operation) = self.operation(operation).await? else {
             return Ok(false);
         };
@@ -162,44 +165,26 @@ impl<D: Dialect> QueryTags for SqlIndex<D> {
         let Some(last) = portion.last().map(|stored| stored.watermark) else {
             operation.status = OperationStatus::Completed;
             operation.percent = 100;
-            let statement = || update_operation::<D>(&operation);
-            statement()?;
-            retrying!(D, "query tags", async {
-                let save = statement().map_err(unwritable)?;
-                let finish = self.finish(&operation.id, save);
-                within(self.times.insert(), finish).await
-            })?;
+            let finish = || self.finish(&operation);
+            retrying!(D, "query tags", within(self.times.insert(), finish()))?;
             return Ok(false);
         };
-        let found = find(portion, tags.clone()).await?;
+        let found = self.find(portion, &tags, room).await?;
         operation.status = OperationStatus::Running;
         operation.position = last;
         operation.percent = self.percent(last).await?;
-        let statement = || update_operation::<D>(&operation);
-        statement()?;
-        retrying!(D, "query tags", async {
-            let save = statement().map_err(unwritable)?;
-            let portion = self.index_portion(&tags, &found, save);
-            within(self.times.insert(), portion).await
-        })?;
+        let write = || self.index_portion(&tags, &found, &operation);
+        retrying!(D, "query tags", within(self.times.insert(), write()))?;
         Ok(true)
     }
-}
-
-/// An operation that could be written a moment before.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "it is the function of a map_err"
-)]
-fn unwritable(error: IndexError) -> sqlx::Error {
-    sqlx::Error::Encode(error.to_string().into())
 }
 
 /// A stored instance whose metadata is to be looked at.
 struct Stored {
     watermark: i64,
     uids: [String; 3],
-    metadata: Vec<u8>,
+    /// Bytes of its packed metadata.
+    bytes: usize,
 }
 
 /// What a stored instance says of the tags.
@@ -209,37 +194,88 @@ struct Found {
     findings: Vec<TagFinding>,
 }
 
-/// Unpacks and looks; off the threads that serve requests.
-async fn find(portion: Vec<Stored>, tags: Vec<TagRow>) -> Result<Vec<Found>> {
-    let work = tokio::task::spawn_blocking(move || {
-        let found = portion.into_iter().map(|stored| {
-            let unpacked = metadata::unpack(&stored.metadata, MAX_METADATA);
-            let findings = match unpacked {
-                Ok(metadata) => findings(&metadata.text, &tags),
-                Err(_) => {
-                    vec![TagFinding::Unfit("its metadata cannot be read".to_owned()); tags.len()]
-                }
-            };
-            Found {
-                watermark: stored.watermark,
-                uids: stored.uids,
-                findings,
-            }
-        });
-        found.collect()
-    });
-    work.await.map_err(|_| IndexError::Corrupt {
-        what: "stored metadata",
+/// Room for `bytes` bytes; none when there is less than that at all. Blocks.
+fn make_room(room: &Room, bytes: usize) -> Result<Option<Box<dyn Any + Send>>> {
+    match room(bytes) {
+        Ok(held) => Ok(Some(held)),
+        Err(NoRoom::TooLarge) => Ok(None),
+        Err(NoRoom::Busy) => Err(IndexError::NoMemory),
+    }
+}
+
+/// What packed metadata says of the tags. Blocks.
+fn look(packed: Option<&[u8]>, tags: &[TagRow], room: &Room) -> Result<Vec<TagFinding>> {
+    let unfit = |reason: &str| vec![TagFinding::Unfit(reason.to_owned()); tags.len()];
+    let (unreadable, too_large) = (
+        "its metadata cannot be read",
+        "its metadata is larger than the memory of the server",
+    );
+    let Some(packed) = packed else {
+        return Ok(unfit(too_large));
+    };
+    let Ok(bytes) = metadata::unpacked_bytes(packed) else {
+        return Ok(unfit(unreadable));
+    };
+    let Some(_held) = make_room(room, bytes)? else {
+        return Ok(unfit(too_large));
+    };
+    Ok(match metadata::unpack(packed, MAX_METADATA) {
+        Ok(metadata) => findings(&metadata.text, tags),
+        Err(_) => unfit(unreadable),
     })
 }
 
+/// Runs work on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let lost = |_| IndexError::Corrupt {
+        what: "stored metadata",
+    };
+    tokio::task::spawn_blocking(work).await.map_err(lost)?
+}
+
 impl<D: Dialect> SqlIndex<D> {
-    async fn add(
-        &self,
-        tags: &[QueryTag],
-        operation: &Operation,
-        begin: Statement<D>,
-    ) -> Driver<TagsAdded> {
+    /// Unpacks a portion and looks, one instance after the other; off the threads that serve requests.
+    async fn find(&self, portion: Vec<Stored>, tags: &[TagRow], room: &Room) -> Result<Vec<Found>> {
+        let bytes = portion.iter().map(|stored| stored.bytes);
+        let bytes = bytes.fold(0_usize, usize::saturating_add);
+        let for_packed = room.clone();
+        let held = blocking(move || make_room(&for_packed, bytes)).await?;
+        let packed = match &held {
+            Some(_) => self.packed(&portion).await?,
+            None => HashMap::new(),
+        };
+        let (tags, room) = (tags.to_vec(), room.clone());
+        blocking(move || {
+            let _held = held;
+            let found = portion.into_iter().map(|stored| {
+                let packed = packed.get(&stored.watermark).map(Vec::as_slice);
+                Ok(Found {
+                    findings: look(packed, &tags, &room)?,
+                    watermark: stored.watermark,
+                    uids: stored.uids,
+                })
+            });
+            found.collect()
+        })
+        .await
+    }
+
+    /// Packed metadata of a portion by watermark.
+    async fn packed(&self, portion: &[Stored]) -> Result<HashMap<i64, Vec<u8>>> {
+        let mut sql = Statement::<D>::new(
+            "select instance_content.watermark, instance_content.metadata from instance_content \
+             where instance_content.watermark in ",
+        );
+        sql.ints(portion.iter().map(|stored| stored.watermark));
+        let rows = self.read("stored metadata", sql).await?;
+        let packed = |row: &D::Row| Ok((row.int("watermark")?, row.blob("metadata")?));
+        let packed: Driver<_> = rows.iter().map(packed).collect();
+        packed.map_err(failed::<D>("stored metadata"))
+    }
+
+    async fn add(&self, tags: &[QueryTag], operation: &Operation) -> Driver<TagsAdded> {
         let mut transaction = D::begin_write(&self.writers).await?;
         D::lock_tags(&mut transaction, TagLock::Exclusive).await?;
         let mut sql = Statement::<D>::new("select id from operation where kind = ");
@@ -267,7 +303,9 @@ impl<D: Dialect> SqlIndex<D> {
         if known.len() > MAX_TAGS {
             return Ok(TagsAdded::TooMany);
         }
-        begin.run(&mut transaction).await?;
+        insert_operation::<D>(operation)
+            .run(&mut transaction)
+            .await?;
         let mut sql = Statement::<D>::new(
             "insert into query_tag (path, private_creator, vr, level, status, operation, created)",
         );
@@ -299,10 +337,11 @@ impl<D: Dialect> SqlIndex<D> {
         Ok(removed > 0)
     }
 
+    /// The next instances, as many as fit a portion.
     async fn portion(&self, after: i64) -> Result<Vec<Stored>> {
         let mut sql = Statement::<D>::new(
             "select instance.watermark, study.study_uid, series.series_uid, instance.sop_instance_uid, \
-             instance_content.metadata from instance \
+             cast(octet_length(instance_content.metadata) as bigint) as bytes from instance \
              join instance_content on instance_content.watermark = instance.watermark \
              join series on series.id = instance.series_row join study on study.id = instance.study_row \
              where instance.watermark > ",
@@ -311,19 +350,17 @@ impl<D: Dialect> SqlIndex<D> {
             .push(" order by instance.watermark")
             .limit(PORTION);
         let rows = self.read("stored metadata", sql).await?;
-        let stored = |row: &D::Row| -> Driver<Stored> {
-            Ok(Stored {
-                watermark: row.int("watermark")?,
-                uids: [
-                    row.text("study_uid")?,
-                    row.text("series_uid")?,
-                    row.text("sop_instance_uid")?,
-                ],
-                metadata: row.blob("metadata")?,
-            })
-        };
-        let stored: Driver<Vec<Stored>> = rows.iter().map(stored).collect();
-        stored.map_err(failed::<D>("stored metadata"))
+        let mut portion = Vec::new();
+        let mut bytes = 0_usize;
+        for row in &rows {
+            let stored = stored(row).map_err(failed::<D>("stored metadata"))?;
+            bytes = bytes.saturating_add(stored.bytes);
+            if bytes > PORTION_BYTES && !portion.is_empty() {
+                break;
+            }
+            portion.push(stored);
+        }
+        Ok(portion)
     }
 
     async fn percent(&self, position: i64) -> Result<u8> {
@@ -336,7 +373,7 @@ impl<D: Dialect> SqlIndex<D> {
         &self,
         tags: &[TagRow],
         found: &[Found],
-        save: Statement<D>,
+        operation: &Operation,
     ) -> Driver<()> {
         let mut transaction = D::begin_write(&self.writers).await?;
         // A tag may have been removed since the portion was looked at.
@@ -363,22 +400,39 @@ impl<D: Dialect> SqlIndex<D> {
         {
             write_errors::<D>(&mut transaction, (at, tag), found, &places).await?;
         }
-        save.run(&mut transaction).await?;
+        update_operation::<D>(operation)
+            .run(&mut transaction)
+            .await?;
         fault::point("tags.portion");
         transaction.commit().await
     }
 
-    async fn finish(&self, operation: &str, save: Statement<D>) -> Driver<()> {
+    async fn finish(&self, operation: &Operation) -> Driver<()> {
         let mut transaction = D::begin_write(&self.writers).await?;
         let mut sql = Statement::<D>::new(
             "update query_tag set status = 'ready' where status = 'adding' and operation = ",
         );
-        sql.text(operation);
+        sql.text(&operation.id);
         sql.run(&mut transaction).await?;
-        save.run(&mut transaction).await?;
+        update_operation::<D>(operation)
+            .run(&mut transaction)
+            .await?;
         fault::point("tags.ready");
         transaction.commit().await
     }
+}
+
+/// Reads a row of [`SqlIndex::portion`].
+fn stored<R: Columns>(row: &R) -> Driver<Stored> {
+    Ok(Stored {
+        watermark: row.int("watermark")?,
+        uids: [
+            row.text("study_uid")?,
+            row.text("series_uid")?,
+            row.text("sop_instance_uid")?,
+        ],
+        bytes: usize::try_from(row.int("bytes")?).unwrap_or(usize::MAX),
+    })
 }
 
 /// Which side of the lock on the list of tags.

@@ -121,10 +121,46 @@ pub(super) struct Term {
     pub(super) any: Vec<Vec<Check>>,
 }
 
+/// How far a search decides a condition by itself, without a look into the JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Rows that are found fulfil it.
+    Exact,
+    /// All rows that fulfil it are found, and few others: the attribute in the row decides.
+    Narrowed,
+    /// Not at all: the metadata decides.
+    Open,
+}
+
+/// How far a search at `level` decides this condition by itself, with these query tags.
+#[must_use]
+pub fn decision(condition: &Condition, level: Level, tags: &[TagRow]) -> Decision {
+    if term(condition, level, tags).is_none() {
+        return Decision::Open;
+    }
+    // The rows of names do not say which group each is.
+    let by_column = searched_key(condition, level).is_some_and(|key| {
+        let name = matches!(key.column, Some(Column::Name(_)));
+        name && tag_term(condition, level, tags).is_none()
+    });
+    let in_place = match &condition.matching {
+        Matching::Single(value) | Matching::Wildcard(value) => value.contains('='),
+        Matching::AnyOf(values) | Matching::AnyWildcard(values) => {
+            values.iter().any(|value| value.contains('='))
+        }
+        _ => false,
+    };
+    if by_column && in_place {
+        Decision::Narrowed
+    } else {
+        Decision::Exact
+    }
+}
+
 /// Whether a search at `level` decides this condition by itself, with these query tags and without a look into the JSON.
 #[must_use]
 pub fn indexed(condition: &Condition, level: Level, tags: &[TagRow]) -> bool {
-    term(condition, level, tags).is_some()
+    decision(condition, level, tags) == Decision::Exact
 }
 
 /// The terms of those conditions that have one; a condition that holds always has none to check.
@@ -161,6 +197,10 @@ const fn always() -> Term {
 
 /// The term of a condition; one without alternatives holds always.
 fn term(condition: &Condition, level: Level, tags: &[TagRow]) -> Option<Term> {
+    // A universal key is no key, whatever it is of (PS3.4 §C.2.2.2.3).
+    if condition.matching == Matching::Universal {
+        return Some(always());
+    }
     key_term(condition, level).or_else(|| tag_term(condition, level, tags))
 }
 
@@ -168,7 +208,6 @@ fn key_term(condition: &Condition, level: Level) -> Option<Term> {
     let key = searched_key(condition, level)?;
     let column = key.column?;
     match (&condition.matching, column) {
-        (Matching::Universal, _) => Some(always()),
         (Matching::Wildcard(text), _) if text.bytes().all(|b| b == b'*') => Some(always()),
         (matching, Column::Exact(name) | Column::Text(name)) => {
             text_term(key, name, matching, condition.case)
@@ -414,21 +453,28 @@ fn name_term(
         source,
         tests: vec![(name, test)],
     };
+    // The values of a tag say which group each is, and groups are asked for in their place when a `=` is written.
+    let placed = |value: &str, (place, test): (i64, Test)| {
+        let mut check = name_check(test);
+        if matches!(source, Source::Tag { .. }) && value.contains('=') {
+            check.tests.push((PART, Test::Numbers(vec![place])));
+        }
+        check
+    };
     let whole = |value: &String| -> Vec<Check> {
-        let groups = fold::name(value)
-            .into_iter()
-            .map(|group| rows::clean(&group));
+        let groups = (0..).zip(fold::groups(value));
+        let groups = groups.filter(|(_, group)| !group.is_empty());
         groups
-            .map(|group| name_check(Test::OneOf(vec![group])))
+            .map(|(place, group)| (place, Test::OneOf(vec![rows::clean(&group)])))
+            .map(|test| placed(value, test))
             .collect()
     };
     let patterned = |value: &String| -> Vec<Check> {
-        let groups = value
-            .split('=')
-            .map(name_pattern)
-            .filter(|pattern| !pattern.is_anything());
+        let groups = (0..).zip(value.split('=').take(3).map(name_pattern));
+        let groups = groups.filter(|(_, pattern)| !pattern.is_anything());
         groups
-            .map(|pattern| name_check(Test::Matches(pattern)))
+            .map(|(place, pattern)| (place, Test::Matches(pattern)))
+            .map(|test| placed(value, test))
             .collect()
     };
     let (breadth, any) = match matching {
@@ -474,6 +520,7 @@ fn name_pattern(group: &str) -> Pattern {
 const TEXT: Col = column_of("query_tag_value", "text");
 const FOLDED: Col = twin(TEXT);
 const NUMBER: Col = column_of("query_tag_value", "number");
+const PART: Col = column_of("query_tag_value", "part");
 
 /// The term of a condition on the attribute of a tag that is ready.
 fn tag_term(condition: &Condition, level: Level, tags: &[TagRow]) -> Option<Term> {
@@ -503,7 +550,6 @@ fn tag_term(condition: &Condition, level: Level, tags: &[TagRow]) -> Option<Term
     };
     let text = !is_number(row.tag.vr) && !matches!(row.tag.vr, VR::DA | VR::TM | VR::DT);
     let tests: Vec<Vec<(Col, Test)>> = match &condition.matching {
-        Matching::Universal => return Some(always()),
         matching if row.tag.vr == VR::PN => {
             return name_term((place(false), FOLDED), (place(true), FOLDED), matching);
         }

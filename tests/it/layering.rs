@@ -151,6 +151,104 @@ fn imports_point_downward_only() {
     );
 }
 
+/// What takes a while for what is stored or sent to be, and where it may stand: not on a thread of requests.
+const SLOW: [(&str, &[(&str, &str)]); 3] = [
+    ("zstd::", &[]),
+    (
+        "metadata::unpack(",
+        &[
+            ("archive/texts.rs", "in the lane for text"),
+            ("archive/render.rs", "in a lane"),
+            ("index/tags.rs", "on the blocking pool"),
+        ],
+    ),
+    (
+        "serde_json::from_",
+        &[
+            (
+                "http/tags.rs",
+                "bodies of 1 MiB at most, results of operations",
+            ),
+            (
+                "archive/retrieve.rs",
+                "the bulk table, which the limits of a file bound",
+            ),
+            ("archive/scrub.rs", "results of an operation"),
+            ("archive/render.rs", "in a lane"),
+            ("index/operations.rs", "resources of an operation"),
+            (
+                "index/instances.rs",
+                "layout and pixel description, which are short",
+            ),
+            ("index/tag_values.rs", "one value that is no sequence"),
+        ],
+    ),
+];
+
+/// Calls whose argument runs where it keeps no request waiting.
+const ASIDE: [&str; 4] = ["spawn_blocking(", ".run(", ".work(", "blocking("];
+
+#[test]
+fn stored_text_is_unpacked_and_parsed_where_it_keeps_no_request_waiting() {
+    let mut wrong = Vec::new();
+    for (path, module) in sources() {
+        if !["http", "archive", "index", "start"].contains(&module[0].as_str()) {
+            continue;
+        }
+        let file = format!("{}.rs", module.join("/"));
+        let text = fs::read_to_string(&path).expect("a source file can be read");
+        let code = without_comments(&text);
+        let code = code.split("#[cfg(test)]\nmod tests").next().unwrap_or("");
+        for (call, places) in SLOW {
+            let known = places.iter().any(|(place, _)| *place == file);
+            if code.contains(call) && !known {
+                wrong.push(format!("{file} calls {call}"));
+            }
+        }
+        for (start, call) in code.match_indices("metadata::unpack(") {
+            if in_async(code, start) && !ASIDE.iter().any(|aside| inside(code, aside, start)) {
+                wrong.push(format!("{file} calls {call} in an async function"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "slow work:\n{}", wrong.join("\n"));
+    assert!(in_async("async fn a() { x }", 15) && in_async("async move { x }", 13));
+    assert!(!in_async("async fn a() {} fn b() { x }", 25));
+    assert!(inside("f(.run(|| { x }))", ".run(", 12) && !inside("g.run(a); x", ".run(", 10));
+}
+
+/// Whether a place lies in the body of an async function or block.
+fn in_async(code: &str, at: usize) -> bool {
+    code.match_indices("async ").any(|(start, _)| {
+        let open = code[start..].find('{').map(|open| start + open);
+        open.is_some_and(|open| open < at && closes(code, open, ('{', '}')) > at)
+    })
+}
+
+/// Whether a place lies in the arguments of a call.
+fn inside(code: &str, call: &str, at: usize) -> bool {
+    code.match_indices(call).any(|(start, _)| {
+        let open = start + call.len() - 1;
+        open < at && closes(code, open, ('(', ')')) > at
+    })
+}
+
+/// Where the bracket closes that opens at a place.
+fn closes(code: &str, open: usize, (opening, closing): (char, char)) -> usize {
+    let mut depth = 0;
+    for (at, c) in code[open..].char_indices() {
+        if c == opening {
+            depth += 1;
+        } else if c == closing {
+            depth -= 1;
+            if depth == 0 {
+                return open + at;
+            }
+        }
+    }
+    code.len()
+}
+
 #[test]
 fn every_module_of_the_crate_has_its_layer() {
     let modules: BTreeSet<String> = sources()

@@ -35,6 +35,7 @@ mod overload;
 mod packaging;
 mod pages;
 mod qido;
+mod reading;
 mod stow;
 mod support;
 mod tags;

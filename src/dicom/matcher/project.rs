@@ -1,106 +1,141 @@
 //! Copying of included attributes from stored DICOM JSON.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
-use serde_json::{Map, Value};
+use dicom_core::Tag;
 
-use super::super::query::TagPath;
-use super::{Found, items};
+use super::steps::{Place, Steps};
+use crate::dicom::members::{Element, Malformed};
+use crate::dicom::query::{PathStep, TagPath};
+use crate::dicom::tag;
 
-/// Where an item stands: keys of sequences and positions in them, from the root.
-type Place = Vec<(String, usize)>;
-
-/// Copies the included attributes of a data set into `out`, keys ascending in the end.
-///
-/// A dotted path copies its sequence with every item, reduced to the attributes asked for. What `out` holds already is kept. A
-/// private attribute brings its creator element along. Elements are copied as they are: a `BulkDataURI` is not completed.
-pub fn project(data_set: &Value, includes: &[TagPath], out: &mut Map<String, Value>) {
-    let Some(root) = data_set.as_object() else {
-        return;
-    };
-    for step in includes.iter().filter_map(|path| match path.0.as_slice() {
-        [step] => Some(step),
-        _ => None,
-    }) {
-        if let Some(found) = Found::of(root, step) {
-            found.copy_into(out);
-        }
-    }
-    let whole: HashSet<String> = out.keys().cloned().collect();
-    for path in includes.iter().filter(|path| path.0.len() > 1) {
-        project_nested(root, path, &whole, out);
-    }
-    out.sort_keys();
+/// Attributes to copy, prepared for many data sets.
+#[derive(Debug, Default)]
+pub struct Projection {
+    steps: Steps,
+    /// For each step whether it is copied as a whole, and what of its items is copied.
+    parts: Vec<(bool, Self)>,
 }
 
-/// Copies what a dotted path leads to; sequences in `whole` are there completely.
-fn project_nested(
-    root: &Map<String, Value>,
-    path: &TagPath,
-    whole: &HashSet<String>,
-    out: &mut Map<String, Value>,
-) {
-    let Some((leaf, sequences)) = path.0.split_last() else {
-        return;
-    };
-    let mut scopes: Vec<(&Map<String, Value>, Place)> = vec![(root, Vec::new())];
-    for (depth, step) in sequences.iter().enumerate() {
-        let mut inner = Vec::new();
-        for (scope, place) in scopes {
-            let Some(found) =
-                Found::of(scope, step).filter(|f| depth > 0 || !whole.contains(&f.key))
-            else {
-                continue;
-            };
-            let (Some(skeleton), Some(item)) = (skeleton(found.value), place_in(out, &place))
-            else {
-                continue;
-            };
-            found.copy_creator_into(item);
-            item.entry(found.key.clone()).or_insert(skeleton);
-            item.sort_keys();
-            for (position, item) in items(Some(found.value)).enumerate() {
-                let mut place = place.clone();
-                place.push((found.key.clone(), position));
-                inner.push((item, place));
+/// What is copied of an attribute.
+enum Part<'t, 'p> {
+    Whole(Element<'t>),
+    /// A sequence, its items reduced.
+    Reduced(Element<'t>, &'p Projection),
+}
+
+impl Projection {
+    /// Prepares the paths.
+    ///
+    /// A dotted path copies its sequence with every item, reduced to the attributes asked for. A private attribute brings its
+    /// creator element along.
+    #[must_use]
+    pub fn new(paths: &[TagPath]) -> Self {
+        let mut root = Self::default();
+        for path in paths {
+            root.add(&path.0);
+        }
+        root
+    }
+
+    fn add(&mut self, path: &[PathStep]) {
+        let Some((step, inner)) = path.split_first() else {
+            return;
+        };
+        let at = self.steps.place(step);
+        if at == self.parts.len() {
+            self.parts.push((false, Self::default()));
+        }
+        if let Some((whole, part)) = self.parts.get_mut(at) {
+            *whole |= inner.is_empty();
+            part.add(inner);
+        }
+    }
+
+    /// Whether nothing is to be copied.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Copies the included attributes of a data set into `out`; what is there already is kept.
+    ///
+    /// Elements are copied as they are: a `BulkDataURI` is not completed. What is copied is never longer than the data set.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the text is no DICOM JSON.
+    pub fn copy(&self, data_set: &str, out: &mut BTreeMap<Tag, String>) -> Result<(), Malformed> {
+        for (tag, part) in self.parts_of(data_set)? {
+            if let Entry::Vacant(free) = out.entry(tag) {
+                let mut text = String::new();
+                part.write(&mut text)?;
+                free.insert(text);
             }
         }
-        scopes = inner;
+        Ok(())
     }
-    for (scope, place) in scopes {
-        if let (Some(found), Some(item)) = (Found::of(scope, leaf), place_in(out, &place)) {
-            found.copy_into(item);
-            item.sort_keys();
+
+    /// What is copied of a data set.
+    fn parts_of<'t, 'p>(
+        &'p self,
+        data_set: &'t str,
+    ) -> Result<BTreeMap<Tag, Part<'t, 'p>>, Malformed> {
+        let found = self.steps.find_with_creators(data_set)?;
+        let mut parts = BTreeMap::new();
+        for (found, (whole, inner)) in found.into_iter().zip(&self.parts) {
+            let Some(Place {
+                tag,
+                element,
+                creator,
+            }) = found
+            else {
+                continue;
+            };
+            let part = if *whole {
+                Part::Whole(element)
+            } else if element.vr() == "SQ" {
+                Part::Reduced(element, inner)
+            } else {
+                continue;
+            };
+            if let Some((tag, element)) = creator {
+                parts.entry(tag).or_insert(Part::Whole(element));
+            }
+            parts.entry(tag).or_insert(part);
         }
+        Ok(parts)
+    }
+
+    fn write_item(&self, item: &str, out: &mut String) -> Result<(), Malformed> {
+        out.push('{');
+        for (at, (tag, part)) in self.parts_of(item)?.into_iter().enumerate() {
+            out.push_str(if at > 0 { ",\"" } else { "\"" });
+            out.push_str(&tag::hex(tag));
+            out.push_str("\":");
+            part.write(out)?;
+        }
+        out.push('}');
+        Ok(())
     }
 }
 
-/// A sequence with as many empty items; none for what is no sequence.
-fn skeleton(sequence: &Value) -> Option<Value> {
-    if sequence.get("vr").and_then(Value::as_str) != Some("SQ") {
-        return None;
+impl Part<'_, '_> {
+    /// Calls itself once for each step of a path.
+    fn write(&self, out: &mut String) -> Result<(), Malformed> {
+        match self {
+            Self::Whole(element) => out.push_str(element.json()),
+            Self::Reduced(sequence, inner) => {
+                out.push_str("{\"vr\":\"SQ\"");
+                let mut separator = ",\"Value\":[";
+                for item in sequence.items() {
+                    out.push_str(separator);
+                    separator = ",";
+                    inner.write_item(item, out)?;
+                }
+                out.push_str(if separator == "," { "]}" } else { "}" });
+            }
+        }
+        Ok(())
     }
-    let mut element = Map::new();
-    element.insert("vr".to_owned(), Value::from("SQ"));
-    if let Some(list) = sequence.get("Value").and_then(Value::as_array) {
-        let empty = list.iter().map(|_| Value::Object(Map::new())).collect();
-        element.insert("Value".to_owned(), Value::Array(empty));
-    }
-    Some(Value::Object(element))
-}
-
-/// The item of the answer at a place.
-fn place_in<'a>(
-    out: &'a mut Map<String, Value>,
-    place: &[(String, usize)],
-) -> Option<&'a mut Map<String, Value>> {
-    let mut item = out;
-    for (key, position) in place {
-        item = item
-            .get_mut(key)?
-            .get_mut("Value")?
-            .get_mut(*position)?
-            .as_object_mut()?;
-    }
-    Some(item)
 }

@@ -1,10 +1,14 @@
+use std::collections::BTreeMap;
+
+use dicom_core::Tag;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::dicom::keys::Level;
 use crate::dicom::query::{Include, TagPath};
 use crate::dicom::query_parse::{Dialect, Resource, parse};
+use crate::dicom::tag;
 
 fn data_set() -> Value {
     json!({
@@ -51,11 +55,14 @@ fn found(text: &str) -> bool {
     };
     let parsed = parse(&parameters, resource, Dialect::Standard, &[]).unwrap();
     assert!(!parsed.query.conditions.is_empty(), "{text}");
-    parsed
-        .query
-        .conditions
-        .iter()
-        .all(|condition| matches(condition, &data_set()))
+    Matcher::new(&parsed.query.conditions)
+        .matches(&data_set().to_string())
+        .unwrap()
+}
+
+fn matches(condition: &Condition, data_set: &Value) -> bool {
+    let matcher = Matcher::new([condition]);
+    matcher.matches(&data_set.to_string()).unwrap_or(false)
 }
 
 #[test]
@@ -202,11 +209,20 @@ fn projected(fields: &str, before: Value) -> Value {
     let Include::Fields(paths) = parsed.query.include else {
         panic!("fields")
     };
-    let Value::Object(mut out) = before else {
+    let Value::Object(before) = before else {
         panic!("object")
     };
-    project(&data_set(), &paths, &mut out);
-    Value::Object(out)
+    let mut out: BTreeMap<Tag, String> = before
+        .into_iter()
+        .map(|(name, value)| (tag::from_hex(&name).unwrap(), value.to_string()))
+        .collect();
+    Projection::new(&paths)
+        .copy(&data_set().to_string(), &mut out)
+        .unwrap();
+    out.into_iter()
+        .map(|(tag, text)| (tag::hex(tag), serde_json::from_str::<Value>(&text).unwrap()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 #[test]
@@ -283,8 +299,8 @@ fn what_is_no_dicom_json_matches_nothing() {
             "{data_set}"
         );
         assert!(matches(&condition(Matching::Universal), &data_set));
-        let mut out = Map::new();
-        project(&data_set, &[TagPath(Vec::new())], &mut out);
+        let mut out = BTreeMap::new();
+        let _ = Projection::new(&[TagPath(Vec::new())]).copy(&data_set.to_string(), &mut out);
         assert!(out.is_empty());
     }
     let nothing = Condition {
@@ -292,6 +308,112 @@ fn what_is_no_dicom_json_matches_nothing() {
         ..condition(Matching::Number(1.0))
     };
     assert!(!matches(&nothing, &data_set()));
+}
+
+#[test]
+fn keys_of_one_sequence_match_in_one_item() {
+    let code = |value: &str, scheme: &str| json!({"00080100": {"vr": "SH", "Value": [value]}, "00080102": {"vr": "SH", "Value": [scheme]}});
+    let data_set = json!({"00400275": {"vr": "SQ", "Value": [
+        {"00400009": {"vr": "SH", "Value": ["1"]}, "00401001": {"vr": "SH", "Value": ["A"]},
+         "00400008": {"vr": "SQ", "Value": [code("c1", "s1"), code("c2", "s2")]}},
+        {"00400009": {"vr": "SH", "Value": ["2"]}, "00401001": {"vr": "SH", "Value": ["B"]},
+         "00400008": {"vr": "SQ", "Value": [code("c1", "s2")]}},
+        {"00400009": {"vr": "SH", "Value": ["3"]}},
+    ]}});
+    let found = |text: &str| {
+        let parameters: Vec<_> = text
+            .split('&')
+            .map(|part| part.split_once('=').unwrap())
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let resource = Resource {
+            level: Level::Instance,
+            study: None,
+            series: None,
+        };
+        let parsed = parse(&parameters, resource, Dialect::Standard, &[]).unwrap();
+        let matcher = Matcher::new(&parsed.query.conditions);
+        matcher.matches(&data_set.to_string()).unwrap()
+    };
+    for (text, expected) in [
+        ("00400275.00401001=A&00400275.00400009=1", true),
+        ("00400275.00401001=A&00400275.00400009=2", false),
+        ("00400275.00401001=\"\"&00400275.00400009=3", true),
+        ("00400275.00401001=\"\"&00400275.00400009=1", false),
+        // At every depth, and through both.
+        (
+            "00400275.00400008.00080100=c1&00400275.00400008.00080102=s1",
+            true,
+        ),
+        (
+            "00400275.00400008.00080100=c2&00400275.00400008.00080102=s1",
+            false,
+        ),
+        (
+            "00400275.00400008.00080100=c1&00400275.00400008.00080102=s2",
+            true,
+        ),
+        ("00400275.00400009=1&00400275.00400008.00080102=s2", true),
+        (
+            "00400275.00400009=1&00400275.00400008.00080100=c1&00400275.00400008.00080102=s2",
+            false,
+        ),
+        ("00400275.00400009=3&00400275.00400008.00080100=\"\"", true),
+        ("00400275.00400009=3&00400275.00400008.00080100=c1", false),
+        ("00400275.00400008=&00400275.00400009=2", true),
+        ("00401001=\"\"&00400275.00400009=2", true),
+    ] {
+        assert_eq!(found(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn groups_of_a_name_match_where_they_stand_when_an_equals_sign_is_written() {
+    for (text, expected) in [
+        ("PatientName==山田*", true),
+        ("PatientName==yamada*", false),
+        ("PatientName=山田*", true),
+        ("PatientName===やまだ^たろう", true),
+        ("PatientName===山田^太郎", false),
+        ("PatientName=yamada^tarou=", true),
+        ("PatientName=山田^太郎=", false),
+        ("PatientName=山田*=yamada*", false),
+        ("PatientName=yamada*=*=やまだ*", true),
+        ("PatientName==", true),
+        ("PatientName=x\\=山田^太郎", true),
+    ] {
+        assert_eq!(found(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn structure_costs_no_more_than_its_text() {
+    // Many items, deep items, wide items: looked through once for each step that is asked for.
+    let many = format!(
+        r#"{{"00081140":{{"vr":"SQ","Value":[{}]}}}}"#,
+        vec!["{}"; 200_000].join(",")
+    );
+    let deep =
+        "{\"00081140\":{\"vr\":\"SQ\",\"Value\":[".repeat(10_000) + "{}" + &"]}}".repeat(10_000);
+    let wide: Vec<String> = (0..100_000)
+        .map(|at| format!(r#""{:08X}":{{"vr":"LO"}}"#, 0x0009_1000 + at * 2))
+        .collect();
+    let wide = format!("{{{}}}", wide.join(","));
+    let path = |text: &str| tag::parse_path(text).unwrap();
+    let condition = Condition {
+        path: path("00081140.00081140.00081155"),
+        vr: VR::UI,
+        matching: Matching::Single("1.2".to_owned()),
+        case: Case::Sensitive,
+    };
+    let projection = Projection::new(&[path("00081140.00081155"), path("00091000")]);
+    for text in [many, deep, wide] {
+        assert_eq!(Matcher::new([&condition]).matches(&text), Ok(false));
+        let mut out = BTreeMap::new();
+        projection.copy(&text, &mut out).unwrap();
+        let copied: usize = out.values().map(String::len).sum();
+        assert!(copied <= text.len());
+    }
 }
 
 proptest! {

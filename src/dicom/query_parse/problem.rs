@@ -123,8 +123,12 @@ pub enum Reason {
 /// Something a search asked for that was not done as asked: Warning 299.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QueryWarning {
-    /// No parameter of a search and no known attribute.
+    /// A parameter whose value says nothing.
     Ignored(ParameterName),
+    /// No parameter of a search and no known attribute; what was probably meant, if that can be guessed.
+    Unknown(ParameterName, Option<&'static str>),
+    /// No known attribute among the included ones, likewise.
+    NotIncluded(ParameterName, Option<&'static str>),
     /// An attribute that matching leaves out (PS3.4 §C.2.2.2), or that this archive has no value for.
     NotMatched(ParameterName),
     /// An attribute of a lower level than the resource.
@@ -138,6 +142,17 @@ impl fmt::Display for QueryWarning {
         match self {
             Self::Ignored(name) => {
                 write!(f, "The parameter {name} is not supported and was ignored.")
+            }
+            Self::Unknown(name, likely) => {
+                write!(f, "The parameter {name} is not supported and was ignored.")?;
+                did_you_mean(f, *likely)
+            }
+            Self::NotIncluded(name, likely) => {
+                write!(
+                    f,
+                    "The includefield {name} is not a known attribute and was ignored."
+                )?;
+                did_you_mean(f, *likely)
             }
             Self::NotMatched(name) => {
                 write!(f, "The attribute {name} is not matched and was ignored.")
@@ -155,5 +170,12 @@ impl fmt::Display for QueryWarning {
                 )
             }
         }
+    }
+}
+
+fn did_you_mean(f: &mut fmt::Formatter<'_>, likely: Option<&'static str>) -> fmt::Result {
+    match likely {
+        Some(likely) => write!(f, " Did you mean {likely}?"),
+        None => Ok(()),
     }
 }

@@ -336,6 +336,35 @@ fn limits_follow_the_dialect() {
 }
 
 #[test]
+fn a_warning_names_what_was_probably_meant() {
+    for (text, expected) in [
+        (
+            "PatientId=x",
+            "The parameter PatientId is not supported and was ignored. Did you mean PatientID?",
+        ),
+        (
+            "foo=x",
+            "The parameter foo is not supported and was ignored.",
+        ),
+        (
+            "includefield=PatientsName",
+            "The includefield PatientsName is not a known attribute and was ignored. Did you mean PatientName?",
+        ),
+        (
+            "includefield=00091001,StudyID,nothing at all",
+            "The includefield nothing at all is not a known attribute and was ignored.",
+        ),
+    ] {
+        let parsed = standard(Level::Study, text).unwrap();
+        let warnings: Vec<String> = parsed.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(warnings, [expected], "{text}");
+    }
+    let many: Vec<String> = (0..5000).map(|at| format!("PatientNam{at}=x")).collect();
+    let parsed = standard(Level::Study, &many.join("&")).unwrap();
+    assert_eq!(parsed.warnings.len(), MAX_WARNINGS);
+}
+
+#[test]
 fn unknown_parameters_follow_the_dialect() {
     for text in [
         "foo=1",
@@ -347,7 +376,7 @@ fn unknown_parameters_follow_the_dialect() {
         let parsed = standard(Level::Study, text).unwrap();
         assert!(parsed.query.conditions.is_empty(), "{text}");
         assert!(
-            matches!(parsed.warnings.as_slice(), [QueryWarning::Ignored(_)]),
+            matches!(parsed.warnings.as_slice(), [QueryWarning::Unknown(..)]),
             "{text}"
         );
         assert!(

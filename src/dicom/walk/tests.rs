@@ -510,8 +510,7 @@ fn keys_out_of_order_are_put_in_order_and_the_last_of_two_wins() {
 fn available_syntaxes_have_their_place_between_the_keys() {
     let stale = DataSet::new().text(Tag(0x0008, 0x3002), VR::UI, "1.2.3");
     let instance = walked(&rich().set(stale).file(Syntax::ExplicitLittle));
-    let mut out = Vec::new();
-    crate::dicom::metadata::write_with_base(&instance.metadata, "http://h/i", &["1.2"], &mut out);
+    let out = crate::dicom::metadata::written(&instance.metadata, "http://h/i", &["1.2"]);
     let json: Value = serde_json::from_slice(&out).unwrap();
     let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
     assert!(keys.is_sorted());

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use stowage::dicom::keys::Level;
-use stowage::index::{Action, FeedRange, Inserted, NewInstance, State, WithMetadata};
+use stowage::index::{Action, FeedRange, Inserted, NewInstance, State};
 use stowage::scope::Scope;
 
 use super::on_each_back_end;
@@ -139,11 +139,7 @@ async fn check_feed_against_rows(index: &TestIndex) {
         through: i64::MAX,
     };
     let mut stored = BTreeSet::new();
-    for change in index
-        .changes(&Scope::everything(), &all, WithMetadata::No)
-        .await
-        .unwrap()
-    {
+    for change in index.changes(&Scope::everything(), &all).await.unwrap() {
         match change.action {
             Action::Create => assert!(stored.insert(change.name.clone()), "stored twice"),
             Action::Delete => assert!(stored.remove(&change.name), "deleted but not stored"),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::Connection;
-use stowage::index::{Action, Change, FeedRange, State, WithMetadata};
+use stowage::index::{Action, Change, FeedRange, State};
 use stowage::scope::Scope;
 use time::OffsetDateTime;
 
@@ -28,17 +28,13 @@ const ALL: FeedRange = FeedRange::Sequence {
 };
 
 async fn read(index: &TestIndex, range: &FeedRange) -> Vec<Change> {
-    let changes = index
-        .changes(&Scope::everything(), range, WithMetadata::No)
-        .await;
+    let changes = index.changes(&Scope::everything(), range).await;
     changes.unwrap()
 }
 
 async fn an_empty_feed_is_empty(index: &TestIndex) {
     assert!(read(index, &ALL).await.is_empty());
-    let latest = index
-        .latest_change(&Scope::everything(), WithMetadata::Yes)
-        .await;
+    let latest = index.latest_change(&Scope::everything()).await;
     assert!(latest.unwrap().is_none());
 }
 
@@ -78,10 +74,7 @@ async fn every_write_has_one_entry_in_order(index: &TestIndex) {
         changes[0].timestamp > before
             && changes[4].timestamp < OffsetDateTime::now_utc() + Duration::from_secs(2)
     );
-    let latest = index
-        .latest_change(&Scope::everything(), WithMetadata::No)
-        .await
-        .unwrap();
+    let latest = index.latest_change(&Scope::everything()).await.unwrap();
     assert_eq!(latest.unwrap().sequence, changes[4].sequence);
 }
 
@@ -175,13 +168,15 @@ async fn metadata_comes_with_what_is_stored(index: &TestIndex) {
     let scope = Scope::everything();
     store(index, &[Sample::new(1, 1, 1), Sample::new(2, 1, 1)]).await;
     index.delete(&scope, &target(1, None, None)).await.unwrap();
-    let changes = index
-        .changes(&scope, &ALL, WithMetadata::Yes)
-        .await
-        .unwrap();
-    let has: Vec<bool> = changes.iter().map(|c| c.metadata.is_some()).collect();
-    assert_eq!(has, [false, true, false]);
-    assert!(read(index, &ALL).await.iter().all(|c| c.metadata.is_none()));
+    let changes = index.changes(&scope, &ALL).await.unwrap();
+    let stored: Vec<Option<i64>> = changes.iter().map(|c| c.stored).collect();
+    assert!(
+        matches!(stored.as_slice(), [None, Some(_), None]),
+        "{stored:?}"
+    );
+    let watermarks: Vec<i64> = stored.into_iter().flatten().collect();
+    let packed = index.packed_metadata(&scope, &watermarks).await.unwrap();
+    assert_eq!(packed.len(), 1);
 }
 
 /// Writers at work until they are done: each stores and deletes studies of its own, in batches of uneven size.
@@ -211,10 +206,7 @@ async fn a_reader_by_sequence_misses_nothing(index: &TestIndex) {
         loop {
             let finished = done.load(Ordering::SeqCst);
             // Asked first: only what was there before an empty answer proves that the answer is a gap in the numbers.
-            let latest = index
-                .latest_change(&Scope::everything(), WithMetadata::No)
-                .await
-                .unwrap();
+            let latest = index.latest_change(&Scope::everything()).await.unwrap();
             let newest = latest.map_or(0, |c| c.sequence);
             let changes = read(
                 index,

@@ -1,6 +1,6 @@
 //! Inserts and look-ups.
 
-use stowage::index::{Inserted, WithMetadata};
+use stowage::index::Inserted;
 use stowage::scope::{Partition, Scope};
 
 use super::on_each_back_end;
@@ -213,23 +213,12 @@ async fn an_instance_that_exists_changes_nothing(index: &TestIndex) {
     let found = studies(index, &[]).await;
     assert_eq!(found[0].study, r#"{"00100020":{"vr":"LO","Value":["A"]}}"#);
     assert!(found[0].modalities.is_empty());
-    let latest = index
-        .latest_change(&scope, WithMetadata::No)
-        .await
-        .unwrap()
-        .unwrap();
+    let latest = index.latest_change(&scope).await.unwrap().unwrap();
     let all = stowage::index::FeedRange::Sequence {
         after: 0,
         through: i64::MAX,
     };
-    assert_eq!(
-        index
-            .changes(&scope, &all, WithMetadata::No)
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(index.changes(&scope, &all).await.unwrap().len(), 1);
     assert_eq!(latest.name, name(1, 1, 1));
 }
 

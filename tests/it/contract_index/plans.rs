@@ -9,7 +9,7 @@ use std::time::Duration;
 use stowage::dicom::keys::Level;
 use stowage::dicom::query::{Condition, Matching, Query};
 use stowage::dicom::uid::{SeriesUid, StudyUid};
-use stowage::index::{Index, IndexError, IndexOptions, NewInstance, WithMetadata, open};
+use stowage::index::{Index, IndexError, IndexOptions, NewInstance, open};
 use stowage::scope::Scope;
 
 use super::on_each_back_end;
@@ -186,17 +186,13 @@ async fn a_search_that_takes_too_long_is_given_up(index: &TestIndex) {
         matches!(counted, Err(IndexError::TooSlow { .. })),
         "{counted:?}"
     );
-    let page = hurried
-        .search(&scope, &slow, &[], WithMetadata::No, None)
-        .await;
+    let page = hurried.search(&scope, &slow, &[], None, usize::MAX).await;
     assert!(matches!(page, Err(IndexError::TooSlow { .. })), "{page:?}");
     // What does not walk far has no limit, and the connection is none the worse.
     let mut quick = query(Level::Study);
     quick.limit = Some(100);
     for _ in 0..3 {
-        let page = hurried
-            .search(&scope, &quick, &[], WithMetadata::No, None)
-            .await;
+        let page = hurried.search(&scope, &quick, &[], None, usize::MAX).await;
         assert_eq!(page.unwrap().rows.len(), 100);
     }
 }

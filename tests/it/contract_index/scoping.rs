@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use stowage::dicom::keys::Level;
-use stowage::index::{FeedRange, Inserted, WithMetadata};
+use stowage::index::{FeedRange, Inserted};
 use stowage::scope::{Partition, Scope, Visible};
 
 use super::on_each_back_end;
@@ -50,9 +50,18 @@ async fn check_of(index: &TestIndex, studies: u32, scope: &Scope, visible: &[u32
     }
     for level in [Level::Study, Level::Series, Level::Instance] {
         let page = index
-            .search(scope, &query(level), &[], WithMetadata::Yes, None)
+            .search(scope, &query(level), &[], None, usize::MAX)
             .await
             .unwrap();
+        let positions: Vec<i64> = (1..=100).collect();
+        let by_position = index
+            .found(scope, level, &positions, usize::MAX)
+            .await
+            .unwrap();
+        assert_eq!(by_position.rows.len(), visible.len(), "{level:?}");
+        let sizes = index.metadata_sizes(scope, &positions).await.unwrap();
+        let packed = index.packed_metadata(scope, &positions).await.unwrap();
+        assert_eq!((sizes.len(), packed.len()), (visible.len(), visible.len()));
         let mut found: Vec<String> = page.rows.iter().map(|row| row.study_uid.clone()).collect();
         found.reverse();
         let expected: Vec<String> = visible.iter().map(|study| format!("1.2.{study}")).collect();
@@ -67,11 +76,11 @@ async fn check_of(index: &TestIndex, studies: u32, scope: &Scope, visible: &[u32
         after: 0,
         through: i64::MAX,
     };
-    let changes = index.changes(scope, &all, WithMetadata::Yes).await.unwrap();
+    let changes = index.changes(scope, &all).await.unwrap();
     let found: Vec<String> = changes.iter().map(|c| c.name.study.to_string()).collect();
     let expected: Vec<String> = visible.iter().map(|study| format!("1.2.{study}")).collect();
     assert_eq!(found, expected);
-    let latest = index.latest_change(scope, WithMetadata::No).await.unwrap();
+    let latest = index.latest_change(scope).await.unwrap();
     assert_eq!(
         latest.map(|c| c.name.study.to_string()),
         expected.last().cloned()
@@ -138,14 +147,7 @@ async fn only_the_named_patients_and_studies_exist(index: &TestIndex) {
         after: 0,
         through: i64::MAX,
     };
-    assert_eq!(
-        index
-            .changes(&scope, &all, WithMetadata::No)
-            .await
-            .unwrap()
-            .len(),
-        2
-    );
+    assert_eq!(index.changes(&scope, &all).await.unwrap().len(), 2);
 }
 
 async fn a_limited_sender_pulls_no_study_into_view(index: &TestIndex) {

@@ -8,7 +8,7 @@ use stowage::dicom::keys::Level;
 use stowage::dicom::query::{Case, Condition, Matching, Query};
 use stowage::dicom::query_tag::{MAX_TAGS, QueryTag};
 use stowage::index::{
-    Operation, OperationKind, OperationStatus, TagRow, TagStatus, TagsAdded, WithMetadata, indexed,
+    Operation, OperationKind, OperationStatus, Room, TagRow, TagStatus, TagsAdded, indexed,
 };
 use stowage::scope::Scope;
 use time::OffsetDateTime;
@@ -62,7 +62,7 @@ async fn add(index: &TestIndex, id: &str, tags: &[QueryTag]) -> Vec<TagRow> {
         index.add_tags(tags, &operation(id)).await.unwrap(),
         TagsAdded::Added
     );
-    while index.index_tags(id).await.unwrap() {}
+    while index.index_tags(id, &unlimited()).await.unwrap() {}
     index.tags().await.unwrap()
 }
 
@@ -81,7 +81,7 @@ async fn found(index: &TestIndex, level: Level, tag: &QueryTag, matching: Matchi
         ..query(level)
     };
     let page = index
-        .search(&Scope::everything(), &query, &tags, WithMetadata::No, None)
+        .search(&Scope::everything(), &query, &tags, None, usize::MAX)
         .await
         .unwrap();
     let number = |uid: &str| uid.rsplit('.').next().unwrap().parse().unwrap();
@@ -163,13 +163,18 @@ async fn a_tag_finds_what_was_stored_before_and_after(index: &TestIndex) {
     assert_eq!(row.tag, age);
     assert_eq!(row.operation.as_deref(), Some("op"));
     store(index, &[Sample::new(300, 1, 1).with(0x0010_1010, "040Y")]).await;
-    assert!(index.index_tags("op").await.unwrap());
+    assert!(index.index_tags("op", &unlimited()).await.unwrap());
     let half = index.operation("op").await.unwrap().unwrap();
     assert_eq!(half.status, OperationStatus::Running);
     assert!(half.percent > 50 && half.percent < 100 && half.position > 0);
-    while index.index_tags("op").await.unwrap() {}
-    assert!(!index.index_tags("op").await.unwrap());
-    assert!(!index.index_tags("no such operation").await.unwrap());
+    while index.index_tags("op", &unlimited()).await.unwrap() {}
+    assert!(!index.index_tags("op", &unlimited()).await.unwrap());
+    assert!(
+        !index
+            .index_tags("no such operation", &unlimited())
+            .await
+            .unwrap()
+    );
     let done = index.operation("op").await.unwrap().unwrap();
     assert_eq!(
         (done.status, done.percent),
@@ -319,7 +324,7 @@ async fn adding_is_refused_with_a_reason(index: &TestIndex) {
             operation: "op1".to_owned()
         }
     );
-    while index.index_tags("op1").await.unwrap() {}
+    while index.index_tags("op1", &unlimited()).await.unwrap() {}
     let exists = index
         .add_tags(&[size, age.clone()], &operation("op3"))
         .await
@@ -396,7 +401,7 @@ async fn a_removed_tag_leaves_nothing_behind(index: &TestIndex) {
         .unwrap();
     let anew = index.tags().await.unwrap().remove(0);
     assert_ne!(anew.id, row.id);
-    while index.index_tags("op2").await.unwrap() {}
+    while index.index_tags("op2", &unlimited()).await.unwrap() {}
     assert_eq!(
         found(index, Level::Instance, &age, single("040Y")).await,
         [1]
@@ -507,7 +512,7 @@ async fn a_tag_added_under_load_misses_nothing(index: &TestIndex) {
         ..query(Level::Study)
     };
     let all = index
-        .search(&Scope::everything(), &all, &[], WithMetadata::No, None)
+        .search(&Scope::everything(), &all, &[], None, usize::MAX)
         .await
         .unwrap();
     let tags = index.tags().await.unwrap();
@@ -522,8 +527,13 @@ async fn a_tag_added_under_load_misses_nothing(index: &TestIndex) {
         ..query(Level::Study)
     };
     let found = index
-        .search(&Scope::everything(), &by_tag, &tags, WithMetadata::No, None)
+        .search(&Scope::everything(), &by_tag, &tags, None, usize::MAX)
         .await
         .unwrap();
     assert_eq!(found.rows.len(), all.rows.len());
+}
+
+/// Memory without an end.
+fn unlimited() -> Room {
+    std::sync::Arc::new(|_| Ok(Box::new(())))
 }

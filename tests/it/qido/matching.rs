@@ -465,3 +465,45 @@ fn bad_parameters_are_400_and_named() {
         }
     }
 }
+
+#[test]
+fn a_universal_key_is_no_key() {
+    let server = Server::with(&[("STOWAGE_MAX_SCAN", "1")]);
+    store_samples(&server);
+    for key in [
+        "ImageComments=*",
+        "ImageComments=",
+        "00400275.00400009=*",
+        "PatientComments=**",
+    ] {
+        let found = server.get(&format!("/dicom-web/studies?{key}"));
+        assert_eq!(numbers(&found, "0020000D"), [600, 601, 602, 603], "{key}");
+        assert_eq!(found.header("warning"), None, "{key}");
+    }
+    server.get("/dicom-web/studies?ImageComments=x").expect(413);
+}
+
+#[test]
+fn what_is_unknown_is_told_with_what_was_probably_meant() {
+    let server = Server::start(None);
+    store_samples(&server);
+    for (query, expected) in [
+        (
+            "PatientId=MUE-1",
+            "299 stowage: \"The parameter PatientId is not supported and was ignored. Did you mean PatientID?\"",
+        ),
+        (
+            "includefield=PixelSpacings",
+            "299 stowage: \"The includefield PixelSpacings is not a known attribute and was ignored. Did you mean PixelSpacing?\"",
+        ),
+        (
+            "includefield=nothing",
+            "299 stowage: \"The includefield nothing is not a known attribute and was ignored.\"",
+        ),
+    ] {
+        let found = server
+            .get(&format!("/dicom-web/studies?{query}"))
+            .expect(200);
+        assert_eq!(found.headers("warning"), [expected], "{query}");
+    }
+}

@@ -81,6 +81,14 @@ const TAGGABLE: &[Row] = &[
         "PerformingPhysicianName=jo+smi&fuzzymatching=true",
         &[],
     ),
+    ("PN in place", "PerformingPhysicianName=%3D%E5%B1%B1*", &[1]),
+    ("PN in place", "PerformingPhysicianName==m*", &[]),
+    (
+        "PN in place",
+        "PerformingPhysicianName=smith%5Ejohn%3D",
+        &[2],
+    ),
+    ("PN in place", "PerformingPhysicianName==smith%5Ejohn", &[]),
     ("SH", "StationName=ST-1", &[1]),
     ("SH", "StationName=st*", &[2]),
     ("UI", "FrameOfReferenceUID=1.2.40.1", &[1]),
@@ -130,6 +138,21 @@ const STORED: &[Row] = &[
     ("SQ", "00400275.00400009=SPS*", &[1, 2]),
     ("SQ", "00400275.RequestedProcedureID=RP-2", &[2]),
     ("SQ", "RequestAttributesSequence=", &[1, 2]),
+    (
+        "SQ in one item",
+        "00400275.00400009=SPS-1&00400275.RequestedProcedureID=RP-1",
+        &[1],
+    ),
+    (
+        "SQ in one item",
+        "00400275.00400009=SPS-1&00400275.RequestedProcedureID=RP-19",
+        &[],
+    ),
+    (
+        "SQ in one item",
+        "00400275.00400009=SPS*&00400275.RequestedProcedureID=RP-29",
+        &[2],
+    ),
 ];
 
 /// Rows on attributes with a column: never a warning.
@@ -178,6 +201,24 @@ const COLUMNS: &[Row] = &[
     ("UI", "StudyInstanceUID=1.2.3.1,1.2.3.9", &[1]),
     ("IS", "NumberOfStudyRelatedInstances=1", &[1, 2]),
     ("universal", "PatientID=&StudyDate=*", &[1, 2]),
+    ("PN", "ReferringPhysicianName=%E5%B1%B1%E7%94%B0*", &[1, 2]),
+    (
+        "PN in place",
+        "ReferringPhysicianName=%3D%E5%B1%B1%E7%94%B0*",
+        &[1],
+    ),
+    ("PN in place", "ReferringPhysicianName==smith*", &[2]),
+    ("PN in place", "ReferringPhysicianName==muller*", &[]),
+    (
+        "PN in place",
+        "ReferringPhysicianName=%E5%B1%B1%E7%94%B0%5E%E5%A4%AA%E9%83%8E%3D",
+        &[2],
+    ),
+    (
+        "PN in place",
+        "ReferringPhysicianName===*&StudyDate=20240115",
+        &[1],
+    ),
 ];
 
 const REFUSED: &[&str] = &[
@@ -199,13 +240,16 @@ fn file(study: u32, values: &DataSet) -> Built {
     let request = DataSet::new()
         .text(Tag(0x0040, 0x0009), VR::SH, &format!("SPS-{number}"))
         .text(Tag(0x0040, 0x1001), VR::SH, &format!("RP-{number}"));
+    let other = DataSet::new()
+        .text(Tag(0x0040, 0x0009), VR::SH, &format!("SPS-{number}9"))
+        .text(Tag(0x0040, 0x1001), VR::SH, &format!("RP-{number}9"));
     let data_set = name.data_set().set(
         values
             .clone()
             .text(Tag(0x0008, 0x0005), VR::CS, "ISO_IR 192")
             .text(Tag(0x0009, 0x0010), VR::LO, "MAKER")
             .text(Tag(0x0009, 0x1001), VR::LO, &format!("part {number}"))
-            .items(Tag(0x0040, 0x0275), Lengths::Defined, vec![request]),
+            .items(Tag(0x0040, 0x0275), Lengths::Defined, vec![request, other]),
     );
     name.file(&data_set, Syntax::ExplicitLittle)
 }
@@ -221,6 +265,7 @@ fn first() -> Built {
         .text(Tag(0x0008, 0x0050), VR::SH, "A-1")
         .text(Tag(0x0008, 0x0060), VR::CS, "CT")
         .text(Tag(0x0008, 0x0080), VR::LO, "Spital Nord")
+        .text(Tag(0x0008, 0x0090), VR::PN, "Müller^Jörg=山田^太郎=やまだ")
         .text(Tag(0x0008, 0x0081), VR::ST, "Street 1, Town")
         .text(Tag(0x0008, 0x010E), VR::UR, "http://a.example/x")
         .text(Tag(0x0008, 0x0119), VR::UC, "CODE-1")
@@ -257,6 +302,7 @@ fn second() -> Built {
         .text(Tag(0x0008, 0x0050), VR::SH, "")
         .text(Tag(0x0008, 0x0060), VR::CS, "MR")
         .text(Tag(0x0008, 0x0080), VR::LO, "spital nord")
+        .text(Tag(0x0008, 0x0090), VR::PN, "山田^太郎=Smith^John")
         .text(Tag(0x0008, 0x0119), VR::UC, "CODE-2")
         .text(Tag(0x0008, 0x1010), VR::SH, "st-1")
         .text(Tag(0x0008, 0x1050), VR::PN, "Smith^John")

@@ -3,7 +3,7 @@
 use dicom_core::{Tag, VR};
 use stowage::dicom::keys::{Level, key};
 use stowage::dicom::query::{Case, Condition, Include, Matching, PathStep, Query, TagPath};
-use stowage::index::{Found, Page, WithMetadata};
+use stowage::index::{Found, Page};
 use stowage::scope::Scope;
 
 use super::index::TestIndex;
@@ -38,7 +38,7 @@ pub(crate) fn condition(tag: u32, matching: Matching) -> Condition {
 /// Runs a query over everything.
 pub(crate) async fn search(index: &TestIndex, query: &Query) -> Page {
     let page = index
-        .search(&Scope::everything(), query, &[], WithMetadata::No, None)
+        .search(&Scope::everything(), query, &[], None, usize::MAX)
         .await;
     page.unwrap()
 }

@@ -406,8 +406,7 @@ fn check(bytes: &[u8]) {
     }
     let packed = crate::dicom::frames::FrameTable::from_bytes(&instance.frames.to_bytes());
     assert_eq!(packed.as_ref(), Some(&instance.frames));
-    let mut out = Vec::new();
-    crate::dicom::metadata::write_with_base(&instance.metadata, "http://h", &["1.2"], &mut out);
+    let out = crate::dicom::metadata::written(&instance.metadata, "http://h", &["1.2"]);
     serde_json::from_slice::<Value>(&out).unwrap();
 }
 

@@ -1,0 +1,371 @@
+//! Stored metadata on its way to whoever reads it: read in portions, unpacked and looked at in the lane for text.
+//!
+//! Invariants: what is read, unpacked and made of it is reserved before, in bytes, and given back when it was used; nothing
+//! is unpacked on a thread of requests; between two portions a client that has left stops the work; an instance whose
+//! metadata cannot be had fails alone.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
+
+use super::Archive;
+use super::error::{ArchiveError, Result};
+use super::lanes::Lane;
+use crate::dicom::instance::Metadata;
+use crate::dicom::members::Malformed;
+use crate::dicom::metadata;
+use crate::dicom::pieces::Pieces;
+use crate::index::{IndexError, NoRoom, Room};
+use crate::memory::{NoMemory, Purpose, Reservation};
+use crate::meter::Counter;
+use crate::scope::Scope;
+use crate::trace::Stage;
+
+/// Largest metadata of one instance that is read back, in bytes.
+const MAX_METADATA: usize = 1 << 30;
+/// Instances whose sizes are asked for at a time.
+const CHUNK: usize = 64;
+/// Bytes of packed metadata read at a time, and of metadata unpacked at a time, unless one instance has more.
+const PORTION: usize = 1 << 20;
+/// Bytes of a piece of an answer, about.
+const PIECE: usize = 64 << 10;
+/// Instances that are told in the log when their metadata cannot be read.
+const TOLD: usize = 1000;
+
+/// The metadata of one instance, if it can be had.
+#[derive(Debug)]
+pub(super) enum Stored {
+    /// It.
+    There(Metadata),
+    /// The instance was deleted meanwhile.
+    Gone,
+    /// It cannot be read back.
+    Damaged,
+    /// It does not fit the memory of this server.
+    TooLarge(NoMemory),
+}
+
+/// Counts what was left out of an answer; shared by all clones.
+#[derive(Debug, Clone, Default)]
+pub struct LeftOut(Arc<AtomicU64>);
+
+impl LeftOut {
+    /// How many so far; an answer that is streamed may still leave out more.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn one(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Rows and instances that could not be read back.
+#[derive(Debug, Default)]
+pub(super) struct Unreadable {
+    /// How often one was left out.
+    pub(super) left_out: Counter,
+    told: Mutex<HashSet<i64>>,
+}
+
+impl Unreadable {
+    /// Counts one that is left out of an answer; the log tells it once.
+    pub(super) fn note(&self, watermark: i64, left_out: &LeftOut) {
+        left_out.one();
+        self.left_out.one();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < TOLD && told.insert(watermark) {
+            tracing::error!(
+                watermark,
+                "metadata of an instance cannot be read and is left out of answers; `stowage fsck` tells more"
+            );
+        }
+    }
+}
+
+/// What is done with the metadata of an instance: the first argument is what the caller gave along.
+pub(super) type Work<C, T> = Arc<dyn Fn(C, Stored, &mut Reservation) -> Result<T> + Send + Sync>;
+
+/// One instance to be looked at.
+struct Asked<C> {
+    watermark: i64,
+    with: C,
+}
+
+/// What was read of it, with memory for what is made of it.
+struct Read<C> {
+    with: C,
+    packed: std::result::Result<Vec<u8>, Stored>,
+    held: Reservation,
+}
+
+impl Archive {
+    /// Does work with the metadata of instances, in their order; each is named by its watermark.
+    ///
+    /// `more` says how many bytes the work needs beside metadata of so many bytes. The reservation it is handed covers both, and
+    /// what of it the work does not keep is given back.
+    pub(super) fn with_metadata<C: Send + 'static, T: Send + 'static>(
+        &self,
+        scope: &Scope,
+        asked: BoxStream<'static, Result<(i64, C)>>,
+        more: Arc<dyn Fn(usize) -> usize + Send + Sync>,
+        work: Work<C, T>,
+    ) -> BoxStream<'static, Result<T>> {
+        let (archive, scope) = (self.clone(), Arc::new(scope.clone()));
+        let asked = asked.map_ok(|(watermark, with)| Asked { watermark, with });
+        let chunks = asked.try_chunks(CHUNK).map_err(|error| error.1);
+        let sized = {
+            let (archive, scope) = (archive.clone(), scope.clone());
+            chunks.and_then(move |chunk| {
+                let (archive, scope) = (archive.clone(), scope.clone());
+                async move { archive.portions(&scope, chunk).await }
+            })
+        };
+        let portions = sized.map_ok(|portions| stream::iter(portions.into_iter().map(Ok)));
+        let read = {
+            let archive = archive.clone();
+            portions.try_flatten().and_then(move |portion| {
+                let (archive, scope) = (archive.clone(), scope.clone());
+                async move { archive.read_portion(&scope, portion).await }
+            })
+        };
+        let done = read.map_ok(move |read| archive.unpacked(read, more.clone(), work.clone()));
+        done.try_flatten().boxed()
+    }
+
+    /// The instances in portions, each with the bytes of its packed metadata; none when it is gone.
+    async fn portions<C>(
+        &self,
+        scope: &Scope,
+        chunk: Vec<Asked<C>>,
+    ) -> Result<Vec<Vec<(Asked<C>, Option<usize>)>>> {
+        let watermarks: Vec<i64> = chunk.iter().map(|asked| asked.watermark).collect();
+        let sizes = self.index.metadata_sizes(scope, &watermarks);
+        let sizes: HashMap<i64, usize> = Stage::Rows.of(sizes).await?.into_iter().collect();
+        let mut portions: Vec<Vec<_>> = Vec::new();
+        let mut bytes = usize::MAX;
+        for asked in chunk {
+            let size = sizes.get(&asked.watermark).copied();
+            bytes = bytes.saturating_add(size.unwrap_or(0));
+            match portions.last_mut().filter(|_| bytes <= PORTION) {
+                Some(portion) => portion.push((asked, size)),
+                None => {
+                    bytes = size.unwrap_or(0);
+                    portions.push(vec![(asked, size)]);
+                }
+            }
+        }
+        Ok(portions)
+    }
+
+    async fn read_portion<C>(
+        &self,
+        scope: &Scope,
+        portion: Vec<(Asked<C>, Option<usize>)>,
+    ) -> Result<Vec<Read<C>>> {
+        let bytes = portion.iter().filter_map(|(_, size)| *size);
+        let bytes = bytes.fold(0_usize, usize::saturating_add);
+        let mut held = match self.budget.reserve(Purpose::Rows, bytes).await {
+            Ok(held) => held,
+            // One instance alone: others would have been in a portion with less.
+            Err(error @ NoMemory::TooLarge { .. }) => {
+                let nothing = || self.budget.nothing(Purpose::Rows);
+                let read = |(asked, _): (Asked<C>, _)| Read {
+                    with: asked.with,
+                    packed: Err(Stored::TooLarge(error)),
+                    held: nothing(),
+                };
+                return Ok(portion.into_iter().map(read).collect());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let watermarks: Vec<i64> = portion
+            .iter()
+            .filter(|(_, size)| size.is_some())
+            .map(|(asked, _)| asked.watermark)
+            .collect();
+        let packed = self.index.packed_metadata(scope, &watermarks);
+        let mut packed: HashMap<i64, Vec<u8>> = Stage::Rows.of(packed).await?.into_iter().collect();
+        let read = portion.into_iter().map(|(asked, size)| Read {
+            with: asked.with,
+            packed: packed.remove(&asked.watermark).ok_or(Stored::Gone),
+            held: held.split(size.unwrap_or(0)),
+        });
+        Ok(read.collect())
+    }
+
+    /// Unpacks what was read, some at a time, and does the work.
+    fn unpacked<C: Send + 'static, T: Send + 'static>(
+        &self,
+        read: Vec<Read<C>>,
+        more: Arc<dyn Fn(usize) -> usize + Send + Sync>,
+        work: Work<C, T>,
+    ) -> BoxStream<'static, Result<T>> {
+        let archive = self.clone();
+        let left = read.into_iter().peekable();
+        let jobs = stream::try_unfold(left, move |mut left| {
+            let (archive, more, work) = (archive.clone(), more.clone(), work.clone());
+            async move {
+                let needed = |read: &Read<C>| match &read.packed {
+                    Ok(packed) => metadata::unpacked_bytes(packed).map_or(0, |bytes| {
+                        bytes.saturating_add(more(bytes)).saturating_add(PIECE)
+                    }),
+                    Err(_) => 0,
+                };
+                let mut job = Vec::new();
+                let mut bytes = 0_usize;
+                while let Some(next) = left.peek() {
+                    let of_next = needed(next);
+                    if !job.is_empty() && bytes.saturating_add(of_next) > PORTION {
+                        break;
+                    }
+                    bytes = bytes.saturating_add(of_next);
+                    job.extend(left.next().map(|next| (next, of_next)));
+                }
+                if job.is_empty() {
+                    return Ok(None);
+                }
+                match archive.budget.reserve(Purpose::Text, bytes).await {
+                    Ok(mut held) => {
+                        for (read, of_next) in &mut job {
+                            // What is packed is given back with what is unpacked.
+                            let mut whole = held.split(*of_next);
+                            whole.merge(std::mem::replace(
+                                &mut read.held,
+                                archive.budget.nothing(Purpose::Text),
+                            ));
+                            read.held = whole;
+                        }
+                    }
+                    Err(error @ NoMemory::TooLarge { .. }) => {
+                        for (read, _) in &mut job {
+                            read.packed = Err(Stored::TooLarge(error));
+                        }
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+                let done = archive.lanes().run(Lane::Text, move || {
+                    let each = job.into_iter().map(|(read, _)| do_work(read, &work));
+                    each.collect::<Result<Vec<T>>>()
+                });
+                let done = stream::iter(done.await?.into_iter().map(Ok));
+                Ok::<_, ArchiveError>(Some((done, left)))
+            }
+        });
+        jobs.try_flatten().boxed()
+    }
+
+    /// A part of an answer, begun: its first piece is made, in the lane this is called in.
+    pub(super) fn begin_part(
+        location: String,
+        mut pieces: Box<dyn Pieces>,
+        mut held: Reservation,
+    ) -> std::result::Result<Part, Malformed> {
+        let first = pieces.next(PIECE)?.unwrap_or_default();
+        let rest = (first.len() >= PIECE).then_some(pieces);
+        if rest.is_none() {
+            held.shrink_to(first.capacity());
+        }
+        Ok(Part {
+            location,
+            first,
+            rest,
+            held,
+        })
+    }
+
+    /// The bytes of a part; what is still to be made is made in the lane for text, when it is asked for.
+    pub fn pieces(&self, part: Part) -> BoxStream<'static, Result<Bytes>> {
+        let Part {
+            first, rest, held, ..
+        } = part;
+        let held = Arc::new(held);
+        let first = Bytes::from_owner(Piece(first, held.clone()));
+        let lanes = self.lanes().clone();
+        let rest = stream::try_unfold(rest, move |pieces| {
+            let (lanes, held) = (lanes.clone(), held.clone());
+            async move {
+                let Some(mut pieces) = pieces else {
+                    return Ok(None);
+                };
+                let made = lanes.run(Lane::Text, move || {
+                    let piece = pieces.next(PIECE).map_err(corrupt)?;
+                    Ok(piece.map(|piece| (piece, pieces)))
+                });
+                let Some((piece, pieces)) = made.await? else {
+                    return Ok(None);
+                };
+                let left = (piece.len() >= PIECE).then_some(pieces);
+                Ok(Some((Bytes::from_owner(Piece(piece, held)), left)))
+            }
+        });
+        stream::once(async move { Ok(first) }).chain(rest).boxed()
+    }
+}
+
+impl Archive {
+    /// Memory for background work of the index.
+    pub(super) fn background_room(&self) -> Room {
+        let budget = self.budget.clone();
+        Arc::new(
+            move |bytes| match budget.reserve_blocking(Purpose::Background, bytes) {
+                Ok(held) => Ok(Box::new(held)),
+                Err(NoMemory::Busy) => Err(NoRoom::Busy),
+                Err(NoMemory::TooLarge { .. }) => Err(NoRoom::TooLarge),
+            },
+        )
+    }
+}
+
+fn do_work<C, T>(read: Read<C>, work: &Work<C, T>) -> Result<T> {
+    let mut held = read.held;
+    let stored = match read.packed {
+        Ok(packed) => match metadata::unpack(&packed, MAX_METADATA) {
+            Ok(metadata) => Stored::There(metadata),
+            Err(_) => Stored::Damaged,
+        },
+        Err(stored) => stored,
+    };
+    work(read.with, stored, &mut held)
+}
+
+/// What is told of stored text that is no DICOM JSON.
+pub(super) fn corrupt(_: Malformed) -> ArchiveError {
+    ArchiveError::Index(IndexError::Corrupt {
+        what: "the metadata of an instance",
+    })
+}
+
+/// A part of an answer: a result, the metadata of an instance.
+pub struct Part {
+    /// The URL of what it tells of.
+    pub location: String,
+    first: Vec<u8>,
+    rest: Option<Box<dyn Pieces>>,
+    held: Reservation,
+}
+
+impl std::fmt::Debug for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Part")
+            .field("location", &self.location)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Bytes of an answer, whose memory is reserved until they are sent.
+struct Piece(
+    Vec<u8>,
+    #[expect(dead_code, reason = "held until it is dropped")] Arc<Reservation>,
+);
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
