@@ -13,6 +13,7 @@ import { uploads } from './net/uploads.js'
 const SCREENS = {
   studies: () => import('./views/studies.js'),
   study: () => import('./views/study.js'),
+  view: () => import('./views/viewer.js'),
   tags: () => import('./views/tags.js'),
   upload: () => import('./views/upload.js'),
   admin: () => import('./views/admin.js'),
@@ -22,6 +23,7 @@ const screen = h('main', { id: 'screen', tabindex: '-1' })
 let leave = null
 let shown = 0
 let config = null
+let visited = false
 
 async function start() {
   applyTheme()
@@ -82,7 +84,9 @@ async function show() {
     const heading = screen.querySelector('h1')
     document.title = `${heading?.dataset.title ?? heading?.textContent ?? ''} – Stowage`
     announce(heading?.textContent ?? '')
-    if (document.activeElement === document.body || document.activeElement === null) screen.focus({ preventScroll: true })
+    // What was focused went with the screen before; on the first screen the order of the page holds.
+    if (visited && document.activeElement === document.body) screen.focus({ preventScroll: true })
+    visited = true
     if (route.name !== 'studies') scrollTo(0, 0)
   } catch (error) {
     if (error instanceof TypeError && /import|module/i.test(error.message)) {
@@ -141,7 +145,7 @@ function settings() {
       h('select', { onchange: (event) => changed(event.target.value) }, choices.map(([value, text]) => h('option', { value, selected: value === chosen }, text))),
     )
   return [
-    Object.keys(LANGUAGES).length > 1 && choose('language', Object.entries(LANGUAGES), language(), (value) => {
+    choose('language', Object.entries(LANGUAGES), language(), (value) => {
       setPref('language', value)
       // Texts are read once; what is being sent would be lost, which the browser asks about.
       location.reload()

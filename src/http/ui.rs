@@ -146,7 +146,7 @@ fn policy(settings: &UiSettings) -> HeaderValue {
     let connect = issuer.map_or_else(String::new, |issuer| format!(" {issuer}"));
     let text = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src blob:; \
-         connect-src 'self'{connect}; frame-src blob:; form-action 'none'; base-uri 'none'; \
+         connect-src 'self'{connect}; form-action 'none'; base-uri 'none'; \
          frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     );
     // The origin was checked character by character; without it the page cannot reach the issuer, and says so.

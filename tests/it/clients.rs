@@ -158,13 +158,13 @@ fn python_dicomweb_client(database: Option<&str>) {
     run(&server, &mut command);
 }
 
-fn repository(path: &str) -> PathBuf {
+pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// Runs a script to its end and returns what it printed; when it fails, the test fails with its words and those of the
 /// server.
-fn run(server: &Server, command: &mut Command) -> String {
+pub(crate) fn run(server: &Server, command: &mut Command) -> String {
     let output = command
         // The packages must come from the virtual environment, and nothing shall be written into the repository.
         .env_remove("PYTHONPATH")

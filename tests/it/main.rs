@@ -8,6 +8,7 @@
 
 mod access;
 mod backup;
+mod browser;
 mod changefeed;
 mod clients;
 #[cfg(feature = "cloud")]

@@ -72,7 +72,7 @@ const PATHS = {
   rotate: 'M20 11a8 8 0 10-2 6M20 4v7h-7',
   fliph: 'M12 3v18M9 7l-6 10h6zM15 7l6 10h-6z',
   flipv: 'M3 12h18M7 9l10-6v6zM7 15l10 6v-6z',
-  invert: 'M12 3a9 9 0 100 18zM12 3a9 9 0 010 18',
+  invert: 'M4 4h16v16H4zM4 16L16 4M8 20L20 8M14 20l6-6',
   fit: 'M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5',
   reset: 'M4 11a8 8 0 112 6M4 4v7h7',
   play: 'M7 4l13 8-13 8z',

@@ -3,7 +3,7 @@
 import { pref } from './prefs.js'
 
 /** Languages by their own names. */
-export const LANGUAGES = { en: 'English' }
+export const LANGUAGES = { en: 'English', de: 'Deutsch', fr: 'Français', ja: '日本語', zh: '中文' }
 
 let texts = {}
 let plurals = new Intl.PluralRules('en')

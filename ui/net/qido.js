@@ -3,6 +3,8 @@
 import { DICOM, ask, askJson } from './api.js'
 
 const JSON_TYPE = 'application/dicom+json'
+/** Where studies are looked for: there capital letters do not count, in any text. */
+const LIST = 'v2/studies'
 /** Results of a page. */
 export const PAGE = 50
 
@@ -29,9 +31,9 @@ export function asked(filters) {
 export async function studies(filters, cursor, signal) {
   const query = asked(filters)
   query.set('limit', String(PAGE))
-  query.set('includefield', 'StudyDescription,ModalitiesInStudy,NumberOfStudyRelatedSeries,NumberOfStudyRelatedInstances')
+  query.set('includefield', 'StudyTime,ModalitiesInStudy,NumberOfStudyRelatedSeries,NumberOfStudyRelatedInstances')
   if (cursor) query.set('cursor', cursor)
-  const answer = await ask(`${DICOM}/studies?${query}`, { accept: JSON_TYPE, signal })
+  const answer = await ask(`${LIST}?${query}`, { accept: JSON_TYPE, signal })
   const link = /<([^>]*)>;\s*rel="next"/.exec(answer.headers.get('Link') ?? '')
   // Only the cursor is taken: the address may be one that only the proxy knows.
   const next = link ? new URL(link[1], document.baseURI).searchParams.get('cursor') : null
@@ -42,7 +44,7 @@ export async function studies(filters, cursor, signal) {
 export async function count(level, filters = {}, signal) {
   const query = asked(filters)
   query.set('limit', '1')
-  const answer = await ask(`${DICOM}/${level}?${query}`, { accept: JSON_TYPE, headers: { Prefer: 'count=exact' }, signal })
+  const answer = await ask(`${level === 'studies' ? LIST : `${DICOM}/${level}`}?${query}`, { accept: JSON_TYPE, headers: { Prefer: 'count=exact' }, signal })
   const rows = answer.status === 204 ? [] : await answer.json()
   return Number(answer.headers.get('X-Total-Count') ?? rows.length)
 }

@@ -58,7 +58,9 @@ export function show(root, { rest: [study] }) {
   function actionButtons(set, rows) {
     const may = (action) => me.get()?.actions.includes(action)
     const images = rows.reduce((sum, row) => sum + (number(row, '00201209') ?? 0), 0)
+    const view = rows.find((row) => !NOT_IMAGES.has(text(row, '00080060'))) ?? rows[0]
     return [
+      view && h('a', { class: 'button primary', href: to('view', [study, text(view, '0020000E')]) }, icon('eye'), t('view')),
       h('button', { type: 'button', onclick: (event) => zip(event.currentTarget) }, icon('download'), t('zip')),
       may('delete') && h('button', { type: 'button', class: 'danger', onclick: () => erase(set, rows.length, images) }, icon('trash'), t('delete')),
     ]
@@ -116,7 +118,7 @@ export function show(root, { rest: [study] }) {
     const element = h(
       'li',
       { class: 'card' },
-      h('div', { class: 'view' }, picture, h('strong', null, told(title))),
+      h('a', { class: 'view', href: to('view', [study, uid]) }, picture, h('strong', null, told(title))),
       h('p', { class: 'muted' }, modality, ' · ', t('images', { n }), text(row, '00180015') && [' · ', told(text(row, '00180015'))]),
       list,
       instances,
@@ -176,6 +178,9 @@ export function show(root, { rest: [study] }) {
     for (const url of urls) URL.revokeObjectURL(url)
   }
 }
+
+/** Modalities without pictures of their own. */
+const NOT_IMAGES = new Set(['SR', 'PR', 'KO', 'DOC', 'REG', 'RTPLAN', 'RTSTRUCT', 'SEG'])
 
 function frames(set) {
   const n = Number(first(set, '00280008'))

@@ -1,0 +1,62 @@
+"""Signing in with a token: it is in memory only, and what it does not allow is not on the page."""
+
+import json
+import sys
+
+from page import URL, browser, check, expect, file, go, noise, screen, store
+
+FULL, LIMITED = sys.argv[2:4]
+
+
+def enter(page, token):
+    page.get_by_label("Access token").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def nowhere(page, token):
+    """The token is in no address and in nothing that the browser keeps."""
+    kept = page.evaluate("async () => JSON.stringify([location.href, { ...localStorage }, { ...sessionStorage }, document.cookie, await indexedDB.databases(), await caches.keys()])")
+    assert token not in kept and token[:40] not in kept
+    assert not [url for url in page.asked if token[:40] in url]
+
+
+mine, ds = file(noise(), PatientName="Mine^Own", PatientID="MINE")
+other, away = file(noise(), PatientName="Other^One", PatientID="OTHER")
+store([mine, other], {"Authorization": f"Bearer {FULL}"})
+with browser() as started:
+    with screen(started) as page:
+        page.goto(URL)
+        expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        check(page, "sign in")
+        enter(page, "nonsense")
+        expect(page.get_by_role("alert")).to_contain_text("That did not work.")
+        enter(page, FULL)
+        expect(page.locator("table.studies tbody tr")).to_have_count(2)
+        expect(page.get_by_role("link", name="Administration")).to_be_visible()
+        nowhere(page, FULL)
+        go(page, f"view/{ds.StudyInstanceUID}/{ds.SeriesInstanceUID}")
+        page.locator(".corner.bl div").first.wait_for()
+        go(page, f"study/{ds.StudyInstanceUID}")
+        expect(page.get_by_role("button", name="Delete")).to_be_visible()
+        nowhere(page, FULL)
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_label("Access token")).to_be_visible()
+        page.reload()
+        expect(page.get_by_label("Access token")).to_be_visible()
+    with screen(started) as page:
+        page.goto(URL)
+        enter(page, LIMITED)
+        rows = page.locator("table.studies tbody tr")
+        expect(rows).to_have_count(1)
+        expect(rows).to_contain_text("Mine, Own")
+        expect(page.get_by_role("link", name="Administration")).to_be_hidden()
+        expect(page.get_by_role("link", name="Upload")).to_be_hidden()
+        rows.get_by_role("link").click()
+        expect(page.get_by_role("heading", name="Mine, Own")).to_be_visible()
+        expect(page.get_by_role("button", name="ZIP")).to_be_visible()
+        expect(page.get_by_role("button", name="Delete")).to_have_count(0)
+        go(page, f"study/{away.StudyInstanceUID}")
+        expect(page.get_by_role("alert")).to_contain_text("There is no such study")
+        go(page, "admin")
+        assert json.dumps(page.asked).count("Bearer") == 0
+        nowhere(page, LIMITED)

@@ -1,0 +1,183 @@
+"""Finding a study and what can be done with it: list, study, attributes, delete; a hostile one is shown as text."""
+
+import io
+import zipfile
+
+from page import ROOT, URL, browser, check_all, expect, file, go, noise, screen, store
+from pydicom.uid import generate_uid
+
+HOSTILE = '<img src=x onerror=alert(1)>\u202e"><script>alert(2)</script>'
+
+
+def find(started):
+    with screen(started) as page:
+        page.goto(URL)
+        expect(page).to_have_url(f"{URL}/ui/")
+        rows = page.locator("table.studies tbody tr")
+        expect(rows).to_have_count(50)
+        # Pages by the server's links, and back.
+        last = rows.nth(49).inner_text()
+        page.get_by_role("link", name="Next page").click()
+        expect(rows.first).not_to_contain_text(last)
+        expect(rows).to_have_count(12)
+        page.get_by_role("button", name="Previous page").click()
+        expect(rows).to_have_count(50)
+        page.get_by_role("button", name="Count all").click()
+        expect(page.get_by_role("button", name="62 studies")).to_be_visible()
+        # As somebody types; the address keeps it behind the #, where no server sees it.
+        page.get_by_label("Patient", exact=True).fill("miller")
+        expect(rows).to_have_count(3)
+        assert "PatientName=miller" in page.url.split("#")[1]
+        page.get_by_label("Description").fill("knee")
+        expect(rows).to_have_count(1)
+        page.reload()
+        expect(rows).to_have_count(1)
+        expect(page.get_by_label("Description")).to_have_value("knee")
+        page.get_by_label("Modality").select_option("MR")
+        expect(page.get_by_text("No study matches these filters.")).to_be_visible()
+        page.get_by_role("button", name="Clear filters").first.click()
+        expect(rows).to_have_count(50)
+        page.get_by_label("Modality").select_option("MR")
+        expect(rows).to_have_count(2)
+        page.get_by_label("Study date").select_option("range")
+        page.get_by_label("From", exact=True).fill("2026-02-01")
+        expect(rows).to_have_count(1)
+        # Something arrives while the list is looked at.
+        go(page, "studies")
+        expect(rows).to_have_count(50)
+        page.wait_for_timeout(1000)
+        data, _ = file(PatientName="Newest^One", PatientID="NEW")
+        page.wait_for_function("() => performance.getEntriesByType('resource').some((entry) => entry.name.includes('/changefeed/latest'))")
+        store([data])
+        page.get_by_role("button", name="Something new").click()
+        expect(rows.first).to_contain_text("Newest, One")
+
+
+def by_keys(started, ds):
+    """From the list to the attributes of an instance and to its deletion, without a pointer."""
+    with screen(started) as page:
+        page.goto(URL)
+        rows = page.locator("table.studies tbody tr")
+        expect(rows).to_have_count(50)
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.locator("main")).to_be_focused()
+        page.keyboard.press("/")
+        expect(page.get_by_label("Patient", exact=True)).to_be_focused()
+        page.keyboard.type("goner")
+        expect(rows).to_have_count(1)
+        page.get_by_role("link", name="Goner, Will").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Goner, Will")).to_be_visible()
+        page.get_by_role("button", name="Instances").focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("link", name="Instance 1").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Attributes")).to_be_visible()
+        search = page.get_by_label("Search name, number or value")
+        search.focus()
+        page.keyboard.type("patient name")
+        expect(page.locator("table.tags tbody tr:visible")).to_have_count(1)
+        expect(page.locator("table.tags tbody tr:visible")).to_contain_text("(0010,0010)")
+        page.go_back()
+        page.get_by_role("button", name="Delete").focus()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("1 series with 2 instances go")
+        page.keyboard.press("Tab")
+        dialog.get_by_label("Type 2").focus()
+        page.keyboard.type("3")
+        page.keyboard.press("Enter")
+        expect(dialog).to_be_visible()
+        page.keyboard.press("Backspace")
+        page.keyboard.type("2")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("2 instances deleted.")).to_be_visible()
+        page.get_by_label("Patient", exact=True).fill("goner")
+        expect(page.get_by_text("No study matches these filters.")).to_be_visible()
+
+
+def hostile(started, ds):
+    with screen(started) as page:
+        page.on("dialog", lambda _: page.wrong.append("a script of the study ran"))
+        for route, place in [("studies?PatientID=HOSTILE", "table.studies tbody"), (f"study/{ds.StudyInstanceUID}", "main"), (f"view/{ds.StudyInstanceUID}/{ds.SeriesInstanceUID}", ".corner.tr"), (f"tags/{ds.StudyInstanceUID}/{ds.SeriesInstanceUID}/{ds.SOPInstanceUID}", "table.tags")]:
+            go(page, route)
+            expect(page.locator(place)).to_contain_text("<img src=x onerror=alert(1)>")
+            assert page.locator("main img[src=x], main script").count() == 0, route
+            isolated = page.evaluate("(place) => [...document.querySelectorAll(place + ' bdi')].some((one) => one.textContent.includes('\\u202e'))", place)
+            assert isolated, route
+        assert "onerror" not in page.title() or page.locator("title").inner_text() == page.title()
+
+
+def study(started, ds):
+    with screen(started) as page:
+        go(page, f"study/{ds.StudyInstanceUID}")
+        expect(page.locator(".card")).to_have_count(2)
+        page.locator(".card img").nth(1).wait_for()
+        expect(page.get_by_role("heading", name="Other studies of this patient")).to_be_visible()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="ZIP").click()
+        names = zipfile.ZipFile(io.BytesIO(open(download.value.path(), "rb").read())).namelist()
+        assert len([name for name in names if name.endswith(".dcm")]) == 3, names
+        page.locator(".card a.view").first.click()
+        page.locator(".corner.bl div").first.wait_for()
+        page.go_back()
+        page.locator("main li a", has_text="knee").click()
+        expect(page.get_by_text("Study UID")).to_be_visible()
+    with screen(started) as page:
+        go(page, "study/1.2.3.4")
+        expect(page.get_by_role("alert")).to_contain_text("There is no such study")
+
+
+def administration(started):
+    with screen(started) as page:
+        go(page, "admin")
+        expect(page.get_by_text("Index and blob store")).to_be_visible()
+        page.get_by_label("Attribute").fill("BodyPartExamined")
+        page.get_by_role("button", name="Add").click()
+        row = page.get_by_role("row").filter(has_text="00180015")
+        expect(row).to_be_visible()
+        row.get_by_role("button", name="Delete").click()
+        page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        expect(page.get_by_text("There are none.")).to_be_visible()
+        page.get_by_role("button", name="Older").click()
+        page.get_by_role("button", name="Newest").click()
+        expect(page.get_by_role("cell", name="Create").first).to_be_visible()
+
+
+def everything():
+    files = [file(PatientName=f"Patient^{at:02}", PatientID=f"ID{at}", AccessionNumber=f"ACC{at}") for at in range(56)]
+    miller = {"PatientName": "Miller^Ann", "PatientID": "M1"}
+    first, second = generate_uid(), generate_uid()
+    files.append(file(**miller, StudyDescription="Knee left"))
+    files += [file(noise(), **miller, StudyInstanceUID=first, SeriesInstanceUID=second, InstanceNumber=at) for at in (1, 2)]
+    last = file(noise(), **miller, StudyInstanceUID=first, SeriesNumber=2)
+    files += [last, file(PatientName="Miller^Bob", PatientID="M2", Modality="MR", StudyDate="20260110"), file(PatientName="Other^One", Modality="MR", StudyDate="20260301")]
+    goner = {"StudyInstanceUID": generate_uid(), "SeriesInstanceUID": generate_uid(), "PatientName": "Goner^Will", "PatientID": "G"}
+    gone = [file(noise(), **goner, InstanceNumber=at) for at in (1, 2)]
+    hostile = file(noise(), PatientName=HOSTILE[:60], PatientID="HOSTILE", StudyDescription=HOSTILE, SeriesDescription=HOSTILE, AccessionNumber="<b>x</b>")
+    files += [*gone, hostile]
+    store(data for data, _ in files)
+    return last[1], gone[0][1], hostile[1]
+
+
+assert ROOT
+some, gone, bad = everything()
+with browser() as started:
+    find(started)
+    by_keys(started, gone)
+    hostile(started, bad)
+    study(started, some)
+    administration(started)
+    check_all(
+        started,
+        [
+            ("studies", "table.studies tbody tr"),
+            ("studies?PatientID=nobody", ".state button"),
+            (f"study/{some.StudyInstanceUID}", ".card"),
+            (f"tags/{some.StudyInstanceUID}/{some.SeriesInstanceUID}/{some.SOPInstanceUID}", "table.tags tbody tr"),
+            ("upload", ".drop"),
+            ("admin", "section table"),
+        ],
+    )

@@ -1,0 +1,163 @@
+/**
+ * Frames in memory: what is looked at first, then what is next to it, then the rest in the direction of travel.
+ *
+ * Nothing is kept on disk: frames are patient data. Invariant: what is held stays below the cap.
+ */
+
+import { kindOf, samples } from '../dicom/pixels.js'
+import { DICOM, ask } from '../net/api.js'
+import { path } from '../net/qido.js'
+
+/** Samples as they are, whatever they were stored as. */
+const SAMPLES = 'application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1'
+/** Requests at the same time beside the one that is looked at. */
+const REQUESTS = 6
+/** Bytes at most where the browser does not tell its memory, and ever. */
+const MODEST = 512 << 20
+const MOST = 1 << 30
+
+/** @typedef {{ kind: string, rows: number, columns: number, data?: any, bitmap?: ImageBitmap, bytes: number }} Image */
+
+export class Store {
+  /** @param {number} [cap] bytes */
+  constructor(cap = Math.min(MOST, navigator.deviceMemory ? (navigator.deviceMemory << 30) / 4 || MOST : MODEST)) {
+    this.cap = cap
+    this.bytes = 0
+    /** @type {Map<string, Image>} the least used first */
+    this.held = new Map()
+    this.loading = new Map()
+    this.wanted = new Map()
+    this.running = 0
+    this.ended = new AbortController()
+    this.listeners = new Set()
+  }
+
+  static key(frame) {
+    return `${frame.instance}/${frame.frame}`
+  }
+
+  /** The image, when it is here. */
+  peek(frame) {
+    const key = Store.key(frame)
+    const image = this.held.get(key)
+    if (image) {
+      this.held.delete(key)
+      this.held.set(key, image)
+    }
+    return image
+  }
+
+  has(frame) {
+    return this.held.has(Store.key(frame))
+  }
+
+  /** The image, fetched when it is not here. @returns {Promise<Image>} */
+  load(frame, urgent = true) {
+    const there = this.peek(frame)
+    if (there) return Promise.resolve(there)
+    const key = Store.key(frame)
+    let loading = this.loading.get(key)
+    if (!loading) {
+      loading = this.fetched(frame, urgent)
+        .then((image) => this.keep(key, image))
+        .finally(() => this.loading.delete(key))
+      this.loading.set(key, loading)
+    }
+    return loading
+  }
+
+  async fetched(frame, urgent) {
+    const { attributes } = frame
+    const place = `${DICOM}/${path(frame.study, frame.series, frame.instance)}/frames/${frame.frame}`
+    const options = { signal: this.ended.signal, priority: urgent ? 'high' : 'low' }
+    const kind = kindOf(attributes)
+    if (kind === 'gray' || kind === 'rgb') {
+      const answer = await ask(place, { ...options, accept: SAMPLES })
+      const image = samples(await answer.arrayBuffer(), attributes)
+      return { ...image, bytes: image.data.byteLength }
+    }
+    const answer = await ask(`${place}/rendered`, { ...options, accept: 'image/png' })
+    const bitmap = await createImageBitmap(await answer.blob(), { colorSpaceConversion: 'none', premultiplyAlpha: 'none' })
+    return { kind: 'picture', rows: bitmap.height, columns: bitmap.width, bitmap, bytes: bitmap.width * bitmap.height * 4 }
+  }
+
+  keep(key, image) {
+    this.held.set(key, image)
+    this.bytes += image.bytes
+    for (const [old, other] of this.held) {
+      if (this.bytes <= this.cap || old === key) break
+      this.held.delete(old)
+      this.bytes -= other.bytes
+      other.bitmap?.close()
+    }
+    for (const listener of this.listeners) listener()
+    return image
+  }
+
+  /**
+   * What a viewport will want: everything around `index`, further ahead than behind.
+   * @param {object} owner
+   */
+  want(owner, frames, index, direction) {
+    if (!frames.length) return void this.wanted.delete(owner)
+    const order = []
+    for (let step = 1; step < frames.length; step += 1) {
+      const ahead = index + direction * step
+      const behind = index - direction * Math.ceil(step / 3)
+      if (frames[ahead]) order.push(frames[ahead])
+      if (step % 3 === 1 && frames[behind]) order.push(frames[behind])
+    }
+    const rest = new Set(frames)
+    for (const frame of order) rest.delete(frame)
+    this.wanted.set(owner, [...order, ...rest])
+    this.work()
+  }
+
+  work() {
+    while (this.running < REQUESTS && !this.ended.signal.aborted) {
+      const frame = this.next()
+      if (!frame) return
+      this.running += 1
+      this.load(frame, false)
+        .catch(() => this.forget(frame))
+        .finally(() => {
+          this.running -= 1
+          this.work()
+        })
+    }
+  }
+
+  /** The next frame that is not here; none when no more would fit. */
+  next() {
+    const share = this.cap / Math.max(1, this.wanted.size)
+    for (const frames of this.wanted.values()) {
+      let planned = 0
+      const each = this.each()
+      for (const frame of frames) {
+        planned += each
+        if (planned > share * 0.8) break
+        if (!this.has(frame) && !this.loading.has(Store.key(frame))) return frame
+      }
+    }
+    return null
+  }
+
+  /** Bytes of a frame, as far as is known. */
+  each() {
+    const last = [...this.held.values()].pop()
+    return last?.bytes ?? 1 << 20
+  }
+
+  /** What failed is not tried again by itself: it is when it is looked at. */
+  forget(frame) {
+    for (const [owner, frames] of this.wanted) this.wanted.set(owner, frames.filter((one) => one !== frame))
+  }
+
+  end() {
+    this.ended.abort()
+    for (const image of this.held.values()) image.bitmap?.close()
+    this.held.clear()
+    this.wanted.clear()
+    this.bytes = 0
+  }
+}
