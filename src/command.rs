@@ -16,7 +16,7 @@ use crate::archive::audit::CheckOptions;
 use crate::config::{Cli, Config, ExportArgs, FsckArgs, MoveIndexArgs};
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::scope::Scope;
-use crate::start::{StartError, open, transfer_index};
+use crate::start::{Needs, StartError, data_folder, open, transfer_index};
 
 pub use import::import;
 
@@ -37,7 +37,8 @@ pub enum Verdict {
 /// # Errors
 /// When the stores cannot be used.
 pub async fn fsck(config: &Config, arguments: &FsckArgs) -> Result<Verdict, StartError> {
-    let archive = open(config).await?;
+    let archive = open(config, Needs::Archive).await?;
+    say_where(config);
     let options = CheckOptions {
         digests: arguments.digests,
         repair: arguments.repair,
@@ -51,6 +52,12 @@ pub async fn fsck(config: &Config, arguments: &FsckArgs) -> Result<Verdict, Star
     bar.finish_and_clear();
     for problem in &report.problems {
         say(problem);
+    }
+    if arguments.young_seconds > 0 {
+        say(&format!(
+            "blobs of the last {} seconds were not looked at, for their requests may still run; --young-seconds 0 looks at all",
+            arguments.young_seconds
+        ));
     }
     say(&format!(
         "{} instances, {} blobs: {} problems, {} blobs without a row, {} mended",
@@ -72,7 +79,8 @@ pub async fn fsck(config: &Config, arguments: &FsckArgs) -> Result<Verdict, Star
 /// # Errors
 /// When the stores cannot be used.
 pub async fn reindex(config: &Config) -> Result<Verdict, StartError> {
-    let archive = open(config).await?;
+    let archive = open(config, Needs::Blobs).await?;
+    say_where(config);
     let bar = progress(0, "blobs");
     let report = archive
         .reindex(&|done, all| {
@@ -109,6 +117,9 @@ pub async fn move_index(config: &Config, arguments: &MoveIndexArgs) -> Result<Ve
         bar.inc(rows);
     };
     let moved = transfer_index(config, arguments, &mut told).await?;
+    if arguments.from.is_none() {
+        say_where(config);
+    }
     bar.finish_and_clear();
     let (mut rows, mut wrong) = (0, 0);
     for table in &moved {
@@ -168,7 +179,8 @@ pub fn man(to: Option<&Path>) -> std::io::Result<()> {
 /// # Errors
 /// When the stores cannot be used, a target does not exist or the folder cannot be written.
 pub async fn export(config: &Config, arguments: &ExportArgs) -> Result<Verdict, StartError> {
-    let archive = open(config).await?;
+    let archive = open(config, Needs::Archive).await?;
+    say_where(config);
     let mut count = 0;
     for text in &arguments.targets {
         count += export_one(&archive, text, &arguments.to).await?;
@@ -239,6 +251,20 @@ fn counter(unit: &str) -> ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+/// Says which archive a command works on.
+fn say_where(config: &Config) {
+    let storage = &config.storage;
+    let mut place = format!("archive in {}", data_folder(config).display());
+    if storage.database_url.is_some() || storage.database_url_file.is_some() {
+        place.push_str(", its index in the database of STOWAGE_DATABASE_URL");
+    }
+    if let Some(url) = &storage.blob_url {
+        let url = url.split('?').next().unwrap_or_default();
+        place.push_str(&format!(", its blobs in {url}"));
+    }
+    say(&place);
 }
 
 /// One line to standard output; a closed pipe is not an error worth telling.

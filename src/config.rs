@@ -6,6 +6,8 @@ mod access;
 mod secret;
 mod tls;
 mod ui;
+pub mod units;
+mod unknown;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,10 +16,13 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-pub use access::{AccessConfig, AuditSettings, AuditTarget, AuthMode, QueryToken, Switch};
+pub use access::{
+    AccessConfig, AuditSettings, AuditTarget, AuthMode, QueryToken, Switch, TokenLimits,
+};
 pub use secret::{Secret, SecretError};
 pub use tls::TlsConfig;
 pub use ui::UiConfig;
+pub use unknown::{Unknown, unknown_variables};
 
 /// Stands behind `--help`.
 const AFTER: &str = "\
@@ -42,6 +47,8 @@ Examples:
         complete commands and options in bash
   stowage man --to /usr/local/share/man/man1
         install the manual pages
+
+Sizes and times take units: 512k, 64MiB, 2GiB; 90s, 5m, 12h, 3d. A plain number is bytes, seconds, or hours where a setting says so.
 
 Every option is an environment variable too; a file of variables is read by systemd (EnvironmentFile) and by containers.";
 
@@ -102,7 +109,7 @@ pub struct FsckArgs {
     #[arg(long, requires = "repair")]
     pub force: bool,
     /// Leave blobs alone that were written within this many seconds: their request may still run.
-    #[arg(long, default_value_t = 3600)]
+    #[arg(long, value_parser = units::seconds, value_name = "TIME", default_value_t = 3600)]
     pub young_seconds: u64,
 }
 
@@ -155,7 +162,7 @@ pub struct TokenArgs {
     #[arg(long, value_delimiter = ',')]
     pub roles: Vec<String>,
     /// Seconds until it expires.
-    #[arg(long, default_value_t = 3600)]
+    #[arg(long, value_parser = units::seconds, value_name = "TIME", default_value_t = 3600)]
     pub seconds: u64,
     /// Only these patients exist for its bearer, by Patient ID; may be repeated.
     #[arg(long = "patient", value_name = "ID")]
@@ -250,6 +257,8 @@ pub struct StorageConfig {
     /// Seconds a call waits for a free connection to the index, and a start for an answer, before it is refused.
     #[arg(
         long,
+        value_parser = units::seconds,
+        value_name = "TIME",
         env = "STOWAGE_DATABASE_WAIT_SECONDS",
         default_value_t = 5,
         global = true
@@ -258,13 +267,15 @@ pub struct StorageConfig {
     /// Seconds a call to the index may take; storing may take twice, deleting ten times as long.
     #[arg(
         long,
+        value_parser = units::seconds,
+        value_name = "TIME",
         env = "STOWAGE_DATABASE_CALL_SECONDS",
         default_value_t = 30,
         global = true
     )]
     pub database_call_seconds: u64,
     /// Pages of the index file kept in memory by the connection that writes; those that read keep a quarter each.
-    #[arg(long, env = "STOWAGE_SQLITE_CACHE_BYTES", default_value_t = 64 << 20, global = true)]
+    #[arg(long, value_parser = units::bytes, value_name = "SIZE", env = "STOWAGE_SQLITE_CACHE_BYTES", default_value_t = 64 << 20, global = true)]
     pub sqlite_cache_bytes: u64,
     /// Blobs: `file:///folder`, `s3://bucket/prefix`, `az://container/prefix` or `gs://bucket/prefix`; a folder in the data folder when absent.
     #[arg(long, env = "STOWAGE_BLOB_URL", global = true)]
@@ -278,17 +289,21 @@ pub struct StorageConfig {
     /// Seconds during which a request to an object store that fails is tried again.
     #[arg(
         long,
+        value_parser = units::seconds,
+        value_name = "TIME",
         env = "STOWAGE_BLOB_RETRY_SECONDS",
         default_value_t = 30,
         global = true
     )]
     pub blob_retry_seconds: u64,
     /// Bytes of objects on their way from or to an object store that are held in memory, half for each direction.
-    #[arg(long, env = "STOWAGE_BLOB_BUFFER_BYTES", default_value_t = 256 << 20, global = true)]
+    #[arg(long, value_parser = units::memory, value_name = "SIZE", env = "STOWAGE_BLOB_BUFFER_BYTES", default_value_t = 256 << 20, global = true)]
     pub blob_buffer_bytes: usize,
     /// Hours a deleted instance's bytes are kept before the sweeper removes them.
     #[arg(
         long,
+        value_parser = units::hours,
+        value_name = "TIME",
         env = "STOWAGE_TRASH_HOURS",
         default_value_t = 72.0,
         global = true
@@ -297,6 +312,8 @@ pub struct StorageConfig {
     /// Seconds between two runs of the sweeper.
     #[arg(
         long,
+        value_parser = units::seconds,
+        value_name = "TIME",
         env = "STOWAGE_SWEEP_SECONDS",
         default_value_t = 300,
         global = true
@@ -305,13 +322,15 @@ pub struct StorageConfig {
     /// Hours from the beginning of one check of all stored bytes to the next; 0 checks never.
     #[arg(
         long,
+        value_parser = units::hours,
+        value_name = "TIME",
         env = "STOWAGE_SCRUB_HOURS",
         default_value_t = 168.0,
         global = true
     )]
     pub scrub_hours: f64,
     /// Bytes that the check of all stored bytes reads in a second, at most.
-    #[arg(long, env = "STOWAGE_SCRUB_BYTES_PER_SECOND", default_value_t = 32 << 20, global = true)]
+    #[arg(long, value_parser = units::bytes, value_name = "SIZE", env = "STOWAGE_SCRUB_BYTES_PER_SECOND", default_value_t = 32 << 20, global = true)]
     pub scrub_bytes_per_second: u64,
 }
 
@@ -375,6 +394,8 @@ pub struct HttpConfig {
     /// Seconds to wait for the head of a request, also between two requests of one connection.
     #[arg(
         long,
+        value_parser = units::seconds,
+        value_name = "TIME",
         env = "STOWAGE_HEAD_SECONDS",
         default_value_t = 60,
         global = true
@@ -407,6 +428,8 @@ pub struct HttpConfig {
     /// Seconds to let running requests end after a stop signal.
     #[arg(
         long,
+        value_parser = units::seconds,
+        value_name = "TIME",
         env = "STOWAGE_SHUTDOWN_SECONDS",
         default_value_t = 30,
         global = true
@@ -430,13 +453,13 @@ pub enum MetricsAccess {
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
     /// Bytes of memory that requests and caches may use together; a quarter of the machine's, or of its cgroup's, when absent.
-    #[arg(long, env = "STOWAGE_MEMORY_BYTES", value_parser = clap::value_parser!(u64).range(64 << 20..), global = true)]
+    #[arg(long, env = "STOWAGE_MEMORY_BYTES", value_parser = units::budget, value_name = "SIZE", global = true)]
     pub memory_bytes: Option<u64>,
     /// Largest instance that is stored, in bytes.
-    #[arg(long, env = "STOWAGE_MAX_INSTANCE_BYTES", default_value_t = 64 << 30, global = true)]
+    #[arg(long, value_parser = units::bytes, value_name = "SIZE", env = "STOWAGE_MAX_INSTANCE_BYTES", default_value_t = 64 << 30, global = true)]
     pub max_instance_bytes: u64,
     /// Largest store request, in bytes.
-    #[arg(long, env = "STOWAGE_MAX_REQUEST_BYTES", default_value_t = 1 << 40, global = true)]
+    #[arg(long, value_parser = units::bytes, value_name = "SIZE", env = "STOWAGE_MAX_REQUEST_BYTES", default_value_t = 1 << 40, global = true)]
     pub max_request_bytes: u64,
     /// Most parts of one store request.
     #[arg(
@@ -447,10 +470,10 @@ pub struct Limits {
     )]
     pub max_parts: u64,
     /// Bytes of one part held in memory before it goes to the spool.
-    #[arg(long, env = "STOWAGE_PART_MEMORY_BYTES", default_value_t = 16 << 20, global = true)]
+    #[arg(long, value_parser = units::memory, value_name = "SIZE", env = "STOWAGE_PART_MEMORY_BYTES", default_value_t = 16 << 20, global = true)]
     pub part_memory_bytes: usize,
     /// Bytes of all parts held in memory by all requests together.
-    #[arg(long, env = "STOWAGE_STORE_MEMORY_BYTES", default_value_t = 64 << 20, global = true)]
+    #[arg(long, value_parser = units::memory, value_name = "SIZE", env = "STOWAGE_STORE_MEMORY_BYTES", default_value_t = 64 << 20, global = true)]
     pub store_memory_bytes: usize,
     /// Parts of one request that are walked and written at the same time.
     #[arg(
@@ -472,7 +495,7 @@ pub struct Limits {
     #[arg(long, env = "STOWAGE_REQUESTS", default_value_t = 1024, global = true)]
     pub requests: usize,
     /// Bytes of all parts held in spool files by all requests together; a part beyond is answered 503 with Retry-After.
-    #[arg(long, env = "STOWAGE_SPOOL_BYTES", default_value_t = 128 << 30, global = true)]
+    #[arg(long, value_parser = units::bytes, value_name = "SIZE", env = "STOWAGE_SPOOL_BYTES", default_value_t = 128 << 30, global = true)]
     pub spool_bytes: u64,
     /// How many of a hundred reads of whole instances are compared with the digest taken when they were stored.
     #[arg(long, env = "STOWAGE_VERIFY_READS", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100), global = true)]
@@ -480,6 +503,8 @@ pub struct Limits {
     /// Seconds without a byte from the client, or taken by it, before a request is given up.
     #[arg(
         long,
+        value_parser = units::seconds,
+        value_name = "TIME",
         env = "STOWAGE_IDLE_SECONDS",
         default_value_t = 60,
         global = true
@@ -512,6 +537,8 @@ pub struct Limits {
     /// Seconds a search may take in the database before it is answered 413.
     #[arg(
         long,
+        value_parser = units::seconds,
+        value_name = "TIME",
         env = "STOWAGE_SEARCH_SECONDS",
         default_value_t = 20,
         global = true
@@ -526,14 +553,16 @@ pub struct Limits {
     )]
     pub max_elements: u64,
     /// Bytes of header values (everything but pixel data) of an instance held while it is walked.
-    #[arg(long, env = "STOWAGE_MAX_HEADER_BYTES", default_value_t = 64 << 20, global = true)]
+    #[arg(long, value_parser = units::memory, value_name = "SIZE", env = "STOWAGE_MAX_HEADER_BYTES", default_value_t = 64 << 20, global = true)]
     pub max_header_bytes: usize,
     /// Largest inflated size of a deflated data set, in bytes.
-    #[arg(long, env = "STOWAGE_MAX_INFLATED_BYTES", default_value_t = 1 << 30, global = true)]
+    #[arg(long, value_parser = units::bytes, value_name = "SIZE", env = "STOWAGE_MAX_INFLATED_BYTES", default_value_t = 1 << 30, global = true)]
     pub max_inflated_bytes: u64,
     /// Bytes of decoded and encoded frames kept for those who ask next.
     #[arg(
         long,
+        value_parser = units::bytes,
+        value_name = "SIZE",
         env = "STOWAGE_FRAME_CACHE_BYTES",
         default_value_t = 64 << 20,
         global = true
@@ -542,6 +571,8 @@ pub struct Limits {
     /// Bytes of metadata answers kept for those who ask next; 0 keeps none.
     #[arg(
         long,
+        value_parser = units::bytes,
+        value_name = "SIZE",
         env = "STOWAGE_METADATA_CACHE_BYTES",
         default_value_t = 64 << 20,
         global = true
@@ -551,7 +582,7 @@ pub struct Limits {
     #[arg(long, env = "STOWAGE_MAX_VIEWPORT", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=8192), global = true)]
     pub max_viewport: u32,
     /// Largest decoded frame, in bytes.
-    #[arg(long, env = "STOWAGE_MAX_FRAME_BYTES", default_value_t = 512 << 20, global = true)]
+    #[arg(long, value_parser = units::memory, value_name = "SIZE", env = "STOWAGE_MAX_FRAME_BYTES", default_value_t = 512 << 20, global = true)]
     pub max_frame_bytes: usize,
 }
 

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::Parser;
 use stowage::StartError;
 use stowage::command::{self, Verdict};
-use stowage::config::{Cli, Command, LogConfig, LogFormat};
+use stowage::config::{Cli, Command, LogConfig, LogFormat, unknown_variables};
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
@@ -23,9 +23,13 @@ fn main() -> ExitCode {
         Ok(Verdict::Well) => ExitCode::SUCCESS,
         Ok(Verdict::Wrong) => ExitCode::FAILURE,
         Err(error) => {
-            // Whoever closed standard error does not want to know.
-            let _ = writeln!(std::io::stderr(), "stowage: {error:#}");
-            match error.downcast_ref() {
+            let start = error.downcast_ref::<StartError>();
+            // Those errors tell their causes themselves. Whoever closed standard error does not want to know.
+            let _ = match start {
+                Some(error) => writeln!(std::io::stderr(), "stowage: {error}"),
+                None => writeln!(std::io::stderr(), "stowage: {error:#}"),
+            };
+            match start {
                 // Container engines know 0 and 1 only.
                 Some(StartError::Unhealthy(_)) => ExitCode::FAILURE,
                 _ => ExitCode::from(FAILED),
@@ -36,6 +40,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<Verdict> {
     start_log(&cli.config.log)?;
+    warn_of_unknown_settings();
     // Far more than the bounded kinds of work can wait in at a time. The default of 512 would all come to life under load,
     // each with memory of its own, to share the same few cores.
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
@@ -77,6 +82,22 @@ fn run(cli: Cli) -> anyhow::Result<Verdict> {
         }
     };
     Ok(verdict)
+}
+
+/// A mistyped setting has no effect, and nobody would notice.
+fn warn_of_unknown_settings() {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for unknown in unknown_variables(names) {
+        let name = unknown.name;
+        match unknown.meant {
+            Some(meant) => {
+                tracing::warn!("{name} is no setting and has no effect; did you mean {meant}?")
+            }
+            None => {
+                tracing::warn!("{name} is no setting and has no effect; `stowage --help` lists all")
+            }
+        }
+    }
 }
 
 fn start_log(config: &LogConfig) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ mod files;
 mod health;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,17 @@ pub enum StartError {
     /// A setting is missing or wrong.
     #[error("{0}")]
     Config(String),
+    /// There is no archive where one was named.
+    #[error(
+        "there is no archive in {}: {missing} is not there. Only `stowage serve` and `stowage import` make one; is STOWAGE_DATA_DIR right?",
+        .folder.display()
+    )]
+    NoArchive {
+        /// The data folder, as an absolute path.
+        folder: PathBuf,
+        /// What is missing.
+        missing: String,
+    },
     /// The blob store cannot be used.
     #[error("{}", chain(.0))]
     Blobs(#[from] crate::blob::BlobError),
@@ -72,11 +84,31 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What must be there before a store is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Nothing: what is missing is made.
+    Nothing,
+    /// The blobs; the index may have been lost.
+    Blobs,
+    /// Index and blobs.
+    Archive,
+}
+
 /// Opens index and blobs as configured.
 ///
 /// # Errors
-/// When either cannot be opened.
-pub(crate) async fn open(config: &Config) -> Result<Archive, StartError> {
+/// When either cannot be opened, or what is needed is not there.
+pub(crate) async fn open(config: &Config, needs: Needs) -> Result<Archive, StartError> {
+    let database = config.storage.database();
+    let database = database.map_err(|e| StartError::Config(chain(&e)))?;
+    let url = match &database {
+        Some(url) => url.expose().to_owned(),
+        None => own_index(config),
+    };
+    if needs != Needs::Nothing {
+        check_there(config, &url, needs)?;
+    }
     let folder = &config.storage.data_dir;
     std::fs::create_dir_all(folder).map_err(|error| {
         let folder = folder.display();
@@ -85,11 +117,6 @@ pub(crate) async fn open(config: &Config) -> Result<Archive, StartError> {
         ))
     })?;
     let blobs = Blobs::connect(&config.storage).await?;
-    let database = config.storage.database();
-    let url = match &database.map_err(|e| StartError::Config(chain(&e)))? {
-        Some(url) => url.expose().to_owned(),
-        None => own_index(config),
-    };
     let options = IndexOptions {
         max_connections: config.storage.database_connections,
         sqlite_cache_bytes: config.storage.sqlite_cache_bytes,
@@ -100,6 +127,39 @@ pub(crate) async fn open(config: &Config) -> Result<Archive, StartError> {
     };
     let index = index::open(&url, &options).await?;
     Ok(Archive::new(index, blobs, config.limits.clone()))
+}
+
+/// Whether what is kept on this machine is where the settings say: a mistyped folder is not an empty archive.
+fn check_there(config: &Config, url: &str, needs: Needs) -> Result<(), StartError> {
+    let missing = |path: &Path| StartError::NoArchive {
+        folder: data_folder(config),
+        missing: path.display().to_string(),
+    };
+    if let Some(blobs) = Blobs::folder(&config.storage)?
+        && !blobs.is_dir()
+    {
+        return Err(missing(&absolute(&blobs)));
+    }
+    if needs == Needs::Archive
+        && let Some(file) = url.strip_prefix("sqlite://")
+    {
+        let file = Path::new(file.split('?').next().unwrap_or(file));
+        if !file.is_file() {
+            return Err(missing(&absolute(file)));
+        }
+    }
+    Ok(())
+}
+
+/// The data folder as an absolute path.
+pub(crate) fn data_folder(config: &Config) -> PathBuf {
+    absolute(&config.storage.data_dir)
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    // Without `./` in the middle.
+    whole.components().collect()
 }
 
 /// URL of the index that lies in the data folder.
@@ -119,7 +179,11 @@ pub(crate) async fn transfer_index(
 ) -> Result<Vec<Moved>, StartError> {
     let from = match &arguments.from {
         Some(url) => url.expose().to_owned(),
-        None => own_index(config),
+        None => {
+            let own = own_index(config);
+            check_there(config, &own, Needs::Archive)?;
+            own
+        }
     };
     let to = match &arguments.to {
         Some(url) => Some(url.clone()),
@@ -154,7 +218,7 @@ pub async fn serve(mut config: Config) -> Result<(), StartError> {
     }
     let tls = open_tls(&config)?;
     let traces = trace::start().map_err(|e| StartError::Config(chain(&e)))?;
-    let archive = open(&config).await?;
+    let archive = open(&config, Needs::Nothing).await?;
     begin_tasks(&config, &archive);
     archive.resume_operations().await?;
     let listener = TcpListener::bind(config.listen).await;
@@ -169,6 +233,7 @@ pub async fn serve(mut config: Config) -> Result<(), StartError> {
     let authenticator = AuthConfig::of_settings(&config.access)
         .and_then(|access| Authenticator::new(&access, mode));
     let authenticator = authenticator.map_err(|e| StartError::Config(chain(&e)))?;
+    tokio::spawn(authenticator.clone().follow_keys());
     let (audit, audit_end) = AuditLog::open(&config.access.audit_settings())
         .map_err(|e| StartError::Config(chain(&e)))?;
     let router = http::router(
@@ -193,7 +258,7 @@ pub async fn serve(mut config: Config) -> Result<(), StartError> {
         written.map_err(StartError::Serve)?;
     }
     let scheme = scheme(&config).as_str();
-    tracing::info!(%address, data = %config.storage.data_dir.display(), "stowage listens on {scheme}://{address}/");
+    tracing::info!(%address, data = %data_folder(&config).display(), "stowage listens on {scheme}://{address}/");
     if let Some(tls) = &tls {
         let tls = Arc::clone(tls);
         let follow = move |watch| Arc::clone(&tls).follow(watch);

@@ -3,8 +3,10 @@
 //! Invariant: an imported file goes the way of a stored part; importing again finds identical instances and changes
 //! nothing, so an import that was broken off is simply started again.
 
-use std::fs::File;
+use std::collections::HashSet;
+use std::fs::{File, Metadata};
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -29,33 +31,107 @@ pub struct Imported {
     pub refused: Option<String>,
 }
 
-/// All files below paths, in order of their names; links are not followed.
+/// What lies below paths.
+#[derive(Debug, Default)]
+pub struct Below {
+    /// Files, in order of their names.
+    pub files: Vec<PathBuf>,
+    /// What could not be entered or is no file, and why.
+    pub left_out: Vec<(PathBuf, String)>,
+}
+
+/// All files below paths. Links are followed, wherever they lead, each folder and file once; what cannot be entered is
+/// named.
 ///
 /// # Errors
-/// When a path cannot be read; folders below it that cannot be read are left out.
-pub fn files_below(paths: &[PathBuf]) -> std::io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
+/// When one of the paths themselves cannot be read, with that path.
+pub fn files_below(paths: &[PathBuf]) -> std::result::Result<Below, (PathBuf, std::io::Error)> {
+    let mut below = Below::default();
+    let mut seen = HashSet::new();
+    // Links come last: what they lead to may be there under its own name.
+    let mut links = Vec::new();
+    let mut folders = Vec::new();
     for path in paths {
-        if std::fs::metadata(path)?.is_file() {
-            files.push(path.clone());
-            continue;
-        }
-        let mut folders = vec![path.clone()];
+        let metadata = std::fs::metadata(path).map_err(|error| (path.clone(), error))?;
+        below.sort_out(path.clone(), &metadata, &mut folders, &mut seen);
+    }
+    loop {
         while let Some(folder) = folders.pop() {
-            let Ok(entries) = std::fs::read_dir(&folder) else {
-                continue;
-            };
-            for entry in entries.flatten() {
-                match entry.file_type() {
-                    Ok(kind) if kind.is_dir() => folders.push(entry.path()),
-                    Ok(kind) if kind.is_file() => files.push(entry.path()),
-                    _ => {}
+            below.enter(&folder, &mut folders, &mut links, &mut seen);
+        }
+        let Some(link) = links.pop() else { break };
+        match std::fs::metadata(&link) {
+            // One that leads to what is there anyway is done.
+            Ok(metadata) if seen.contains(&identity(&metadata)) => {}
+            Ok(metadata) => below.sort_out(link, &metadata, &mut folders, &mut seen),
+            Err(error) => below.leave_out(link, &format!("is a link that leads nowhere: {error}")),
+        }
+    }
+    below.files.sort();
+    below.left_out.sort();
+    Ok(below)
+}
+
+/// Device and number of a file, which it has whatever its names are.
+type Identity = (u64, u64);
+
+fn identity(metadata: &Metadata) -> Identity {
+    (metadata.dev(), metadata.ino())
+}
+
+impl Below {
+    fn enter(
+        &mut self,
+        folder: &Path,
+        folders: &mut Vec<PathBuf>,
+        links: &mut Vec<PathBuf>,
+        seen: &mut HashSet<Identity>,
+    ) {
+        let entries = match std::fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) => {
+                return self.leave_out(folder.to_owned(), &format!("cannot be entered: {error}"));
+            }
+        };
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let reason = format!("cannot be read to its end: {error}");
+                    self.leave_out(folder.to_owned(), &reason);
+                    break;
                 }
+            };
+            let path = entry.path();
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_symlink() => links.push(path),
+                Ok(metadata) => self.sort_out(path, &metadata, folders, seen),
+                Err(error) => self.leave_out(path, &format!("cannot be looked at: {error}")),
             }
         }
     }
-    files.sort();
-    Ok(files)
+
+    /// Puts what is no link where it belongs; a folder is entered once, whatever leads to it.
+    fn sort_out(
+        &mut self,
+        path: PathBuf,
+        metadata: &Metadata,
+        folders: &mut Vec<PathBuf>,
+        seen: &mut HashSet<Identity>,
+    ) {
+        let is_new = seen.insert(identity(metadata));
+        if metadata.is_file() {
+            self.files.push(path);
+        } else if !metadata.is_dir() {
+            self.leave_out(path, "is neither a file nor a folder");
+        } else if is_new {
+            folders.push(path);
+        }
+    }
+
+    fn leave_out(&mut self, path: PathBuf, reason: &str) {
+        self.left_out.push((path, reason.to_owned()));
+    }
 }
 
 impl Archive {
@@ -194,4 +270,45 @@ async fn file_digest(path: PathBuf) -> Result<Option<[u8; 32]>> {
 
 fn cannot_write(path: &Path, source: std::io::Error) -> ArchiveError {
     ArchiveError::Blob(BlobError::at(&path.display().to_string(), source))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_are_followed_once_each_and_nothing_is_left_out_in_silence() {
+        let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let at = |name: &str| root.path().join(name);
+        std::fs::create_dir_all(at("a/b")).unwrap();
+        for file in ["one", "a/two", "a/b/three"] {
+            std::fs::write(at(file), file).unwrap();
+        }
+        std::fs::write(outside.path().join("four"), "four").unwrap();
+        symlink(outside.path(), at("a/away")).unwrap();
+        symlink(outside.path(), at("again")).unwrap();
+        symlink(at(""), at("a/b/up")).unwrap();
+        symlink(at("one"), at("a/same")).unwrap();
+        symlink(at("nowhere"), at("broken")).unwrap();
+        symlink(at("loop"), at("loop")).unwrap();
+        symlink("/dev/zero", at("device")).unwrap();
+        let below = files_below(&[root.path().to_owned()]).unwrap();
+        let mut names: Vec<_> = below
+            .files
+            .iter()
+            .map(|f| std::fs::read_to_string(f).unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["a/b/three", "a/two", "four", "one"]);
+        let left: Vec<_> = below
+            .left_out
+            .iter()
+            .map(|(path, _)| path.clone())
+            .collect();
+        assert_eq!(left, [at("broken"), at("device"), at("loop")]);
+        let (path, _) = files_below(&[at("one"), at("no")]).unwrap_err();
+        assert_eq!(path, at("no"));
+    }
 }

@@ -1,7 +1,9 @@
 //! A key set that lives elsewhere: found by discovery, fetched, kept, and fetched again when keys rotate.
 //!
 //! Invariants: one fetch at a time, however many requests wait for it; an unknown key causes at most one fetch per
-//! [`Pace::retry`]; a failed fetch leaves the keys there are in force; what is fetched is bounded in time and size.
+//! [`Pace::retry`]; keys older than [`Pace::refresh`] are believed only after a look for newer ones, so that a key that was
+//! withdrawn is not believed once more after a quiet night; a failed fetch leaves the keys there are in force, but not for
+//! longer than [`Pace::greatest`]; what is fetched is bounded in time and size.
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -24,8 +26,10 @@ const DISCOVERY: &str = "/.well-known/openid-configuration";
 /// How often keys are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// Age at which keys are fetched again, while the old ones stay in use.
+    /// Age at which keys are fetched again; a request that comes first waits for that.
     pub refresh: Duration,
+    /// Age at which keys that could not be fetched again are not believed any more.
+    pub greatest: Duration,
     /// Least time between two fetches for keys that are not known.
     pub retry: Duration,
     /// Least time between two fetches as long as there are no keys at all.
@@ -36,6 +40,7 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             refresh: Duration::from_secs(600),
+            greatest: Duration::from_secs(24 * 3600),
             retry: Duration::from_secs(30),
             first: Duration::from_secs(2),
         }
@@ -136,29 +141,51 @@ impl KeySource {
         }
     }
 
-    /// The keys to use now; waits only as long as there are none.
-    pub(super) async fn current(self: &Arc<Self>) -> Snapshot {
-        let snapshot = self.snapshot();
-        match snapshot.fetched {
-            None => {
-                self.fetch_unless_tried(self.pace.first).await;
-                self.snapshot()
-            }
-            Some(fetched) => {
-                if fetched.elapsed() >= self.pace.refresh {
-                    let source = Arc::clone(self);
-                    tokio::spawn(async move { source.fetch_unless_tried(source.pace.retry).await });
-                }
-                snapshot
-            }
+    /// The keys to use now; waits for a fetch where there are none, or where they are old.
+    pub(super) async fn current(&self) -> Snapshot {
+        let age = self.age();
+        let pause = match age {
+            None => self.pace.first,
+            Some(age) if age >= self.pace.refresh => self.pace.retry,
+            Some(_) => return self.snapshot(),
+        };
+        self.fetch_unless_tried(pause).await;
+        if self.is_stale() {
+            // As if there had never been any.
+            return Snapshot::default();
         }
+        self.snapshot()
+    }
+
+    /// Fetches the keys again and again, so that no request has to wait for it.
+    pub(super) async fn follow(&self) {
+        loop {
+            let due = match self.age() {
+                None => self.pace.first,
+                Some(age) => self.pace.refresh.saturating_sub(age).max(self.pace.first),
+            };
+            tokio::time::sleep(due).await;
+            // As often as a request would, when the issuer is away.
+            self.fetch_unless_tried(self.pace.retry.min(self.pace.refresh))
+                .await;
+        }
+    }
+
+    /// Whether the keys are too old to be believed.
+    pub(super) fn is_stale(&self) -> bool {
+        self.age().is_some_and(|age| age >= self.pace.greatest)
+    }
+
+    fn age(&self) -> Option<Duration> {
+        self.snapshot().fetched.map(|fetched| fetched.elapsed())
     }
 
     /// The keys after a look for new ones, because the ones of `seen` do not fit.
     pub(super) async fn newer_than(&self, seen: &Snapshot) -> Option<Snapshot> {
         self.fetch_unless_tried(self.pace.retry).await;
         let snapshot = self.snapshot();
-        (snapshot.generation != seen.generation).then_some(snapshot)
+        let newer = snapshot.generation != seen.generation && !self.is_stale();
+        newer.then_some(snapshot)
     }
 
     /// The keys as they are.

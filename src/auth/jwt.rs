@@ -58,6 +58,9 @@ pub enum TokenError {
     /// From somebody else.
     #[error("The issuer of the token is not accepted")]
     Issuer,
+    /// Another kind of token, such as an ID token.
+    #[error("The type of the token is not accepted")]
+    Type,
     /// No expiry, or no issuer or audience where one is needed.
     #[error("The token lacks a claim it needs, such as exp, iss or aud")]
     MissingClaim,
@@ -84,6 +87,8 @@ impl TokenError {
 #[derive(Debug)]
 pub(super) struct Verifier {
     issuer: Option<String>,
+    /// `typ` that a token must have, in lower case and without `application/`; none for any.
+    token_type: Option<String>,
     /// Empty for any.
     audiences: Vec<String>,
     fixed: Vec<Key>,
@@ -125,6 +130,7 @@ impl Verifier {
         }
         Ok(Self {
             issuer: config.issuer,
+            token_type: config.token_type.as_deref().map(media_type),
             audiences,
             fixed,
             source: source.map(Arc::new),
@@ -147,7 +153,8 @@ impl Verifier {
             .source
             .as_ref()
             .map_or(0, |source| source.snapshot().generation);
-        if let Some(caller) = self.seen().get(&name, generation, now) {
+        let is_stale = self.source.as_ref().is_some_and(|source| source.is_stale());
+        if !is_stale && let Some(caller) = self.seen().get(&name, generation, now) {
             return Ok(caller);
         }
         let (claims, generation) = self.verify(token).await?;
@@ -200,6 +207,11 @@ impl Verifier {
         // Extensions that must be understood are not (RFC 7515 §4.1.11).
         if header.crit.is_some() {
             return Err(self.refuse(TokenError::Malformed));
+        }
+        if let Some(wanted) = &self.token_type
+            && header.typ.as_deref().map(media_type).as_ref() != Some(wanted)
+        {
+            return Err(self.refuse(TokenError::Type));
         }
         let fixed = self.check(token, header.alg, &mut self.fixed.iter());
         let Some(source) = &self.source else {
@@ -267,6 +279,10 @@ impl Verifier {
                 break;
             }
             match decode::<Claims>(token, &key.decoding, &self.validation(&key.algorithms)) {
+                // A list would be compared by any of its members (RFC 7519 §4.1.1 knows one text).
+                Ok(data) if data.claims.get("iss").is_some_and(|iss| !iss.is_string()) => {
+                    return Err(TokenError::Issuer);
+                }
                 Ok(data) => return Ok(data.claims),
                 Err(error) => {
                     reason = TokenError::of_library(&error);
@@ -298,6 +314,13 @@ impl Verifier {
         // Without this a token that leaves the claim out would pass.
         validation.set_required_spec_claims(&required);
         validation
+    }
+
+    /// Looks for new keys again and again; ends at once where none are fetched.
+    pub(super) async fn follow_keys(&self) {
+        if let Some(source) = &self.source {
+            source.follow().await;
+        }
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
@@ -335,6 +358,14 @@ impl Seen {
             }
         }
     }
+}
+
+/// A media type as `typ` has it: in lower case, without the prefix that may be left out (RFC 7515 §4.1.9).
+fn media_type(text: &str) -> String {
+    let text = text.trim().to_ascii_lowercase();
+    text.strip_prefix("application/")
+        .unwrap_or(&text)
+        .to_owned()
 }
 
 /// The text without what would end a quoted string or a header line.

@@ -45,6 +45,8 @@ pub struct AuthConfig {
     pub pace: Pace,
     /// Roles and what they allow, and in which claims they stand.
     pub roles: RoleTable,
+    /// `typ` that a token must have, such as `at+jwt` (RFC 9068); none for any.
+    pub token_type: Option<String>,
     /// Whether a token may stand in the query of a request that reads.
     pub token_in_query: QueryToken,
 }
@@ -202,6 +204,7 @@ impl AuthConfig {
             patients_claim: config.jwt_patients_claim.clone(),
             studies_claim: config.jwt_studies_claim.clone(),
             default_role: config.jwt_default_role.clone(),
+            limits: config.jwt_limits,
             ..RoleTable::default()
         };
         if let Some(path) = &config.jwt_roles_file {
@@ -233,6 +236,7 @@ impl AuthConfig {
             jwks: config.jwt_jwks_url.clone(),
             pace: Pace::default(),
             roles,
+            token_type: config.jwt_type.clone(),
             token_in_query: config.access_token_in_query,
         })
     }
@@ -262,6 +266,15 @@ impl Authenticator {
             open: Arc::new(Caller::unrestricted()),
             token_in_query: config.token_in_query,
         })
+    }
+
+    /// Fetches the keys of an issuer again and again, so that a key that was withdrawn is forgotten without a request.
+    ///
+    /// Ends at once where no keys are fetched.
+    pub async fn follow_keys(self) {
+        if let Some(verifier) = &self.verifier {
+            verifier.follow_keys().await;
+        }
     }
 
     /// Whether tokens are checked.

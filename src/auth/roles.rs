@@ -1,7 +1,8 @@
 //! What a token allows: data actions, roles, OAuth scopes and limits to patients or studies, as plain data.
 //!
-//! Invariants: what is not granted is refused; a limit that cannot be read leaves nothing visible, never everything; two
-//! limits never allow more than either alone.
+//! Roles add up, and so do scopes: each grants something more. Claims that limit, and the patient of a SMART `patient/…`
+//! scope, take away from all of it. Invariants: what is not granted is refused; a limit that cannot be read leaves nothing
+//! visible, never everything; of two limits each takes away.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Claims;
+use crate::config::TokenLimits;
 use crate::dicom::uid::check_uid;
 use crate::scope::Visible;
 
@@ -157,6 +159,8 @@ pub struct RoleTable {
     pub studies_claim: String,
     /// Role of a token that names neither a role nor a scope.
     pub default_role: Option<String>,
+    /// Whether a token without a limit sees everything that its roles and scopes grant.
+    pub limits: TokenLimits,
     pub(super) roles: Vec<Role>,
     pub(super) scopes: BTreeMap<String, Vec<ActionPattern>>,
 }
@@ -185,6 +189,7 @@ impl Default for RoleTable {
             patients_claim: "dicom_patients".to_owned(),
             studies_claim: "dicom_studies".to_owned(),
             default_role: None,
+            limits: TokenLimits::Optional,
             roles,
             scopes,
         }
@@ -257,16 +262,28 @@ impl RoleTable {
                 grants.add(action, visible.clone());
             }
         }
+        // The app acts in the context of one patient, whatever its user may do besides.
+        if scopes.iter().any(|scope| self.is_of_one_patient(scope)) {
+            grants.limit(&launch_patient(claims));
+        }
         for scope in &scopes {
             self.grant_scope(scope, claims, &mut grants);
         }
-        if let Some(limit) = self.limit(claims) {
-            grants.limit(&limit);
+        match self.limit(claims) {
+            Some(limit) => grants.limit(&limit),
+            None if self.limits == TokenLimits::Required => grants.leave_limited(),
+            None => {}
         }
         if !matches!(claims.get(READ_ONLY_CLAIM), None | Some(Value::Bool(false))) {
             grants.keep_reading();
         }
         grants
+    }
+
+    /// Whether a scope grants something of the patient of the launch context alone.
+    fn is_of_one_patient(&self, scope: &str) -> bool {
+        !self.scopes.contains_key(scope)
+            && smart_scope(scope).is_some_and(|(context, _)| context == SmartContext::Patient)
     }
 
     fn grant_scope(&self, scope: &str, claims: &Claims, grants: &mut Grants) {
@@ -282,12 +299,9 @@ impl RoleTable {
         let visible = match context {
             SmartContext::Everybody => Visible::All,
             // The launch context names the patient; without one the scope is about nobody.
-            SmartContext::Patient => match claims.get("patient").and_then(Value::as_str) {
-                Some(patient) if !patient.is_empty() => Visible::Only {
-                    patients: vec![patient.to_owned()],
-                    studies: Vec::new(),
-                },
-                _ => return,
+            SmartContext::Patient => match launch_patient(claims) {
+                Visible::Only { patients, .. } if patients.is_empty() => return,
+                patient => patient,
             },
         };
         for action in actions {
@@ -299,7 +313,11 @@ impl RoleTable {
     fn limit(&self, claims: &Claims) -> Option<Visible> {
         let patients = claim(claims, &self.patients_claim);
         let studies = claim(claims, &self.studies_claim);
-        let named = |path: &str| claims.get(path).is_some();
+        // Where the first step of a path is there, the limit is there: what is behind it cannot be read.
+        let named = |path: &str| {
+            let first = path.split('.').next().unwrap_or(path);
+            claims.contains_key(path) || claims.contains_key(first)
+        };
         // A claim that is there and says nothing is a limit to nothing.
         if patients.is_none()
             && studies.is_none()
@@ -349,6 +367,18 @@ impl Grants {
                 None => visible,
                 Some(known) => union(known, visible),
             });
+        }
+    }
+
+    /// Takes away what is granted on everything.
+    fn leave_limited(&mut self) {
+        for visible in self.0.iter_mut().flatten() {
+            if *visible == Visible::All {
+                *visible = Visible::Only {
+                    patients: Vec::new(),
+                    studies: Vec::new(),
+                };
+            }
         }
     }
 
@@ -445,6 +475,19 @@ fn claim<'a>(claims: &'a Claims, path: &str) -> Option<&'a Value> {
     let first = claims.get(steps.next()?)?;
     let found = steps.try_fold(first, |value, step| value.get(step))?;
     Some(found).filter(|value| !value.is_null())
+}
+
+/// The patient of the launch context; without one a scope of a patient is about nobody.
+fn launch_patient(claims: &Claims) -> Visible {
+    let patient = claims.get("patient").and_then(Value::as_str);
+    Visible::Only {
+        patients: patient
+            .filter(|patient| !patient.is_empty())
+            .map(str::to_owned)
+            .into_iter()
+            .collect(),
+        studies: Vec::new(),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

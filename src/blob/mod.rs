@@ -13,7 +13,7 @@ mod spool;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -205,6 +205,22 @@ impl Blobs {
                 bucket.name
             ))),
         }
+    }
+
+    /// The folder that the settings name; none for a bucket.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub fn folder(storage: &StorageConfig) -> Result<Option<PathBuf>> {
+        let Some(url) = &storage.blob_url else {
+            return Ok(Some(storage.data_dir.join("blobs")));
+        };
+        Ok(
+            match location::parse(url, storage.s3_endpoint.as_deref())? {
+                Location::Folder(folder) => Some(folder),
+                Location::Bucket(_) => None,
+            },
+        )
     }
 
     /// Opens a folder, making it when needed.

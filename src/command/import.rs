@@ -11,13 +11,13 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{TOLD, Verdict, progress, say};
+use super::{TOLD, Verdict, progress, say, say_where};
 use crate::archive::import::{Imported, files_below};
 use crate::archive::rules::Rules;
 use crate::archive::store::StoreOptions;
 use crate::config::{Config, ImportArgs};
 use crate::scope::{Partition, Visible};
-use crate::start::{StartError, open};
+use crate::start::{Needs, StartError, open};
 
 /// Pause between two lines of progress where there is no terminal.
 const LINES: Duration = Duration::from_secs(10);
@@ -35,18 +35,21 @@ struct Found {
 /// # Errors
 /// When the stores cannot be used, or a path, the journal or the list cannot be read or written.
 pub async fn import(config: &Config, arguments: &ImportArgs) -> Result<Verdict, StartError> {
-    let files = files_below(&arguments.paths)
-        .map_err(|e| StartError::Config(format!("a path cannot be read: {e}")))?;
+    let below = files_below(&arguments.paths).map_err(|(path, error)| {
+        StartError::Config(format!("{} cannot be read: {error}", path.display()))
+    })?;
     let mut journal = Journal::open(arguments.journal.as_deref())?;
     let mut list = arguments.refused.as_deref().map(create).transpose()?;
-    let all = files.len();
-    let files: Vec<Found> = files
+    let all = below.files.len();
+    let files: Vec<Found> = below
+        .files
         .into_iter()
         .map(Found::new)
         .filter(|file| !journal.has(&file.line))
         .collect();
     let skipped = all - files.len();
-    let archive = open(config).await?;
+    let archive = open(config, Needs::Nothing).await?;
+    say_where(config);
     let options = StoreOptions {
         partition: Partition::DEFAULT,
         visible: Visible::All,
@@ -55,6 +58,15 @@ pub async fn import(config: &Config, arguments: &ImportArgs) -> Result<Verdict, 
     };
     let mut run = Run::new(&files);
     let mut failure = None;
+    let left_out = below.left_out.len();
+    for (path, reason) in below.left_out.iter().take(TOLD) {
+        say(&format!("{}: {reason}", path.display()));
+    }
+    for (path, reason) in &below.left_out {
+        if let Err(error) = note_refused(list.as_mut(), path, reason) {
+            failure.get_or_insert(error);
+        }
+    }
     let mut paths = Vec::with_capacity(files.len());
     // As the file was when it was found: one that changes while it is read is not done.
     let mut lines = HashMap::new();
@@ -86,12 +98,17 @@ pub async fn import(config: &Config, arguments: &ImportArgs) -> Result<Verdict, 
         "{} instances stored or found identical, {} files refused, {skipped} skipped by the journal, {} bytes read",
         run.stored, run.refused, run.bytes
     ));
+    if left_out > 0 {
+        say(&format!(
+            "{left_out} folders, links or other things could not be entered: what is below them was not imported"
+        ));
+    }
     if let Some(error) = failure {
         return Err(StartError::Config(format!(
             "the journal or the list of refused files cannot be written: {error}"
         )));
     }
-    Ok(if run.refused == 0 {
+    Ok(if run.refused == 0 && left_out == 0 {
         Verdict::Well
     } else {
         Verdict::Wrong

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 
 use super::secret::{Secret, SecretError, either};
+use super::units;
 
 /// Access control.
 #[derive(Debug, Clone, Args)]
@@ -72,6 +73,12 @@ pub struct AccessConfig {
         global = true
     )]
     pub jwt_studies_claim: String,
+    /// Whether a token must be limited to patients or studies; `required`: what a token without a limit is granted on everything, it is granted on nothing.
+    #[arg(long, env = "STOWAGE_JWT_LIMITS", value_enum, default_value_t = TokenLimits::Optional, global = true)]
+    pub jwt_limits: TokenLimits,
+    /// `typ` that tokens must have in their header, such as `at+jwt` (RFC 9068), so that ID tokens are not taken; any when absent.
+    #[arg(long, env = "STOWAGE_JWT_TYPE", global = true)]
+    pub jwt_type: Option<String>,
     /// Whether `?access_token=` is accepted for reading, which links for viewers need; such URLs end up in histories and logs of proxies.
     #[arg(
         long,
@@ -90,6 +97,8 @@ pub struct AccessConfig {
     /// Size in bytes at which the file of events is moved aside and a new one begun; 0 never does.
     #[arg(
         long,
+        value_parser = units::bytes,
+        value_name = "SIZE",
         env = "STOWAGE_AUDIT_ROTATE_BYTES",
         default_value_t = 0,
         global = true
@@ -139,6 +148,16 @@ pub enum QueryToken {
     Off,
     /// In requests that read.
     On,
+}
+
+/// Whether tokens must be limited to patients or studies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum TokenLimits {
+    /// A token without a limit sees what its roles and scopes grant.
+    #[default]
+    Optional,
+    /// It sees nothing.
+    Required,
 }
 
 /// Whether something is done.

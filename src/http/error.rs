@@ -213,10 +213,25 @@ impl HttpError {
         Self::bare(Slug::Unauthenticated)
     }
 
-    /// 403, in the words of the contract.
+    /// 403, in the words of the contract and with the right that is missing, such as `delete`.
     #[must_use]
-    pub fn forbidden() -> Self {
-        Self::bare(Slug::Forbidden)
+    pub fn forbidden(right: &str) -> Self {
+        let told = format!(
+            "Authorization failed. This needs the right '{right}', which the token does not grant by a role or a scope."
+        );
+        Self::new(Slug::Forbidden, told)
+    }
+
+    /// 405, with the methods that there are.
+    #[must_use]
+    pub fn method_not_allowed(methods: &[&str]) -> Self {
+        let list = methods.join(", ");
+        let told = format!("This resource does not support the method. It supports: {list}.");
+        let error = Self::new(Slug::MethodNotAllowed, told);
+        match HeaderValue::try_from(list) {
+            Ok(list) => error.with_header(ALLOW, list),
+            Err(_) => error,
+        }
     }
 
     /// 404; `what` names the resource, such as `The study`.
@@ -559,8 +574,11 @@ mod tests {
             body,
             "The query parameter 'limit' is invalid. It must be between 1 and 200."
         );
-        let (_, _, body) = read(HttpError::forbidden().respond(Face::Text, None)).await;
-        assert_eq!(body, "Authorization failed.");
+        let (_, _, body) = read(HttpError::forbidden("delete").respond(Face::Text, None)).await;
+        assert!(
+            body.starts_with("Authorization failed. ") && body.contains("'delete'"),
+            "{body}"
+        );
     }
 
     #[tokio::test]

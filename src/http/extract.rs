@@ -75,7 +75,9 @@ impl Access {
     /// # Errors
     /// 403 otherwise.
     pub(super) fn may(&self, action: Action) -> Result<Scope, HttpError> {
-        self.0.scope(action).ok_or_else(HttpError::forbidden)
+        self.0
+            .scope(action)
+            .ok_or_else(|| HttpError::forbidden(action.as_str()))
     }
 }
 

@@ -352,7 +352,7 @@ pub(super) async fn reads_everything(request: Request, next: Next) -> Response {
     let scope = caller.and_then(|caller| caller.scope(Action::Read));
     match scope {
         Some(scope) if scope.visible == Visible::All => next.run(request).await,
-        _ => HttpError::forbidden().into_response(),
+        _ => HttpError::forbidden("read, without a limit to patients or studies").into_response(),
     }
 }
 

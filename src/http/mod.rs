@@ -41,7 +41,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, MatchedPath};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -170,6 +170,11 @@ async fn no_route() -> HttpError {
     HttpError::new(Slug::NotFound, "There is no such resource.")
 }
 
-async fn no_method() -> HttpError {
-    HttpError::bare(Slug::MethodNotAllowed)
+async fn no_method(matched: Option<MatchedPath>) -> HttpError {
+    let methods = matched.map(|matched| routes::methods(matched.as_str()));
+    match methods {
+        Some(methods) if !methods.is_empty() => HttpError::method_not_allowed(&methods),
+        // Descriptions are only read.
+        _ => HttpError::method_not_allowed(&["GET", "HEAD"]),
+    }
 }

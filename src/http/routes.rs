@@ -133,22 +133,41 @@ pub(super) fn find(method: &Method, matched: &str) -> Option<&'static Route> {
         "HEAD" => "GET",
         other => other,
     };
-    let below = |root: &str| {
-        matched
-            .strip_prefix(root)
-            .filter(|p| p.is_empty() || p.starts_with('/'))
-    };
-    let path = PROFILES.iter().find_map(|profile| below(profile.root))?;
-    let path = if path.is_empty() { "/" } else { path };
+    let path = below_root(matched)?;
     ROUTES
         .iter()
         .find(|route| route.method == method && route.path == path)
 }
 
+/// The methods of a template that the router matched, root included.
+pub(super) fn methods(matched: &str) -> Vec<&'static str> {
+    let mut methods = Vec::new();
+    let Some(path) = below_root(matched) else {
+        return methods;
+    };
+    for route in ROUTES.iter().filter(|route| route.path == path) {
+        methods.push(route.method);
+        if route.method == "GET" {
+            methods.push("HEAD");
+        }
+    }
+    methods
+}
+
+/// A template without its root; `/` for the root itself.
+fn below_root(matched: &str) -> Option<&str> {
+    let below = |root: &str| {
+        let path = matched.strip_prefix(root)?;
+        (path.is_empty() || path.starts_with('/')).then_some(path)
+    };
+    let path = PROFILES.iter().find_map(|profile| below(profile.root))?;
+    Some(if path.is_empty() { "/" } else { path })
+}
+
 async fn require(State(action): State<Action>, request: Request, next: Next) -> Response {
     match request.extensions().get::<Arc<Caller>>() {
         Some(caller) if caller.may(action) => next.run(request).await,
-        Some(_) => HttpError::forbidden().into_response(),
+        Some(_) => HttpError::forbidden(action.as_str()).into_response(),
         None => HttpError::broken("a route without the auth layer").into_response(),
     }
 }

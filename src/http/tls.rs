@@ -5,8 +5,8 @@
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use crate::tasks::{Failure, Watch};
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -21,6 +21,26 @@ const MAX_FILE: u64 = 1024 * 1024;
 const LOOK: Duration = Duration::from_secs(2);
 /// What is spoken inside of TLS, the best first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// Pause between two lines of the log about clients that failed to greet.
+const TELL: Duration = Duration::from_secs(10);
+
+/// When a client that failed to greet was told last, and how many failed since.
+static FAILED: Mutex<(Option<Instant>, u64)> = Mutex::new((None, 0));
+
+/// Tells in the log now and then with what reason no TLS could be agreed on with a client.
+pub(super) fn tell_failed(reason: &dyn fmt::Display) {
+    let mut failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
+    let (last, since) = *failed;
+    let since = since.saturating_add(1);
+    if last.is_some_and(|last| last.elapsed() < TELL) {
+        failed.1 = since;
+        return;
+    }
+    *failed = (Some(Instant::now()), 0);
+    drop(failed);
+    tracing::warn!(%reason, since_last_told = since, "a TLS handshake failed");
+}
 
 /// The files TLS is made of, all in PEM form.
 #[derive(Debug, Clone)]

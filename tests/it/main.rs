@@ -36,6 +36,7 @@ mod overload;
 mod packaging;
 mod pages;
 mod qido;
+mod quiet;
 mod reading;
 mod stow;
 mod support;

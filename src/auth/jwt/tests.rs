@@ -204,6 +204,8 @@ async fn every_wrong_claim_is_refused() {
         (with("aud", "somebody-else"), TokenError::Audience),
         (with("aud", json!(["a", "b"])), TokenError::Audience),
         (with("iss", "https://issuer.example"), TokenError::Issuer),
+        (with("iss", json!([ISSUER])), TokenError::Issuer),
+        (with("iss", json!([ISSUER, "x"])), TokenError::Issuer),
         (without("exp"), TokenError::MissingClaim),
         (without("aud"), TokenError::MissingClaim),
         (without("iss"), TokenError::MissingClaim),
@@ -531,6 +533,7 @@ impl Issuer {
 
 const EAGER: Pace = Pace {
     refresh: Duration::from_secs(600),
+    greatest: Duration::from_secs(3600),
     retry: Duration::ZERO,
     first: Duration::ZERO,
 };
@@ -629,25 +632,101 @@ async fn requests_that_wait_for_the_first_keys_share_one_fetch() {
 }
 
 #[tokio::test]
-async fn old_keys_are_fetched_again_in_the_background() {
-    let signer = Signer::ec(Algorithm::ES256);
+async fn old_keys_are_believed_only_after_a_look_for_newer_ones() {
+    let (old, new) = (Signer::ec(Algorithm::ES256), Signer::ed());
+    let issuer = Issuer::start(&[old.jwk("old")]).await;
+    let pace = Pace {
+        // As after a quiet night: the keys are old whenever they are asked for.
+        refresh: Duration::ZERO,
+        ..EAGER
+    };
+    let verifier = Verifier::new(issuer.config(pace)).unwrap();
+    let of_old = |number: u32| {
+        let mut claims = issuer.claims();
+        claims["sub"] = number.to_string().into();
+        old.sign(Some("old"), &claims)
+    };
+    assert_eq!(reason(&verifier, &of_old(1)).await, None);
+    issuer.publish(&[new.jwk("new")]);
+    // The very first token after the key was withdrawn, and one that was remembered.
+    for number in [2, 1] {
+        assert_eq!(
+            reason(&verifier, &of_old(number)).await,
+            Some(TokenError::UnknownKey)
+        );
+    }
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_fetched_again_are_believed_for_a_time() {
+    let signer = Signer::ed();
+    for (greatest, expected) in [(Duration::from_secs(3600), true), (Duration::ZERO, false)] {
+        let issuer = Issuer::start(&[signer.jwk("k")]).await;
+        let pace = Pace {
+            refresh: Duration::ZERO,
+            greatest,
+            ..EAGER
+        };
+        let verifier = Verifier::new(issuer.config(pace)).unwrap();
+        let source = verifier.source.clone().unwrap();
+        source.current().await;
+        // From here on the issuer says nothing that is understood.
+        *issuer.set.write().unwrap() = "gone".to_owned();
+        let token = signer.sign(Some("k"), &issuer.claims());
+        let admitted = verifier.admit(&token).await;
+        assert_eq!(admitted.is_ok(), expected, "{admitted:?}");
+        if !expected {
+            assert_eq!(admitted.unwrap_err(), Refusal::KeysUnavailable);
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_are_fetched_by_a_timer_without_any_request() {
+    let signer = Signer::ed();
     let issuer = Issuer::start(&[signer.jwk("k")]).await;
     let pace = Pace {
         refresh: Duration::ZERO,
         ..EAGER
     };
-    let verifier = Verifier::new(issuer.config(pace)).unwrap();
-    for number in 0..3 {
-        let mut claims = issuer.claims();
-        claims["sub"] = number.to_string().into();
-        assert_eq!(
-            reason(&verifier, &signer.sign(Some("k"), &claims)).await,
-            None
-        );
-    }
+    let verifier = Arc::new(Verifier::new(issuer.config(pace)).unwrap());
+    let follow = Arc::clone(&verifier);
+    let task = tokio::spawn(async move { follow.follow_keys().await });
     while issuer.fetches() < 3 {
         tokio::task::yield_now().await;
     }
+    task.abort();
+    // Without an issuer there is nothing to follow.
+    Verifier::new(secret_config()).unwrap().follow_keys().await;
+}
+
+#[tokio::test]
+async fn where_a_type_is_set_other_tokens_are_refused() {
+    let config = AuthConfig {
+        token_type: Some("at+jwt".to_owned()),
+        ..secret_config()
+    };
+    let verifier = Verifier::new(config).unwrap();
+    let of = |typ: Option<&str>| {
+        let header = Header {
+            typ: typ.map(str::to_owned),
+            ..Header::new(Algorithm::HS256)
+        };
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        encode(&header, &good(), &key).unwrap()
+    };
+    for good in ["at+jwt", "AT+JWT", "application/at+jwt"] {
+        assert_eq!(reason(&verifier, &of(Some(good))).await, None, "{good}");
+    }
+    for other in [None, Some("JWT"), Some("at"), Some("")] {
+        assert_eq!(
+            reason(&verifier, &of(other)).await,
+            Some(TokenError::Type),
+            "{other:?}"
+        );
+    }
+    let any = Verifier::new(secret_config()).unwrap();
+    assert_eq!(reason(&any, &of(None)).await, None);
 }
 
 #[tokio::test]

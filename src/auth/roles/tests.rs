@@ -207,3 +207,101 @@ fn a_token_that_names_nothing_gets_the_default_role() {
     assert_eq!(told(&table, &json!({"roles": ["unknown"]})), "");
     assert_eq!(told(&table, &json!({"scope": "openid"})), "");
 }
+
+#[test]
+fn a_limit_behind_a_path_that_cannot_be_read_leaves_nothing() {
+    let table = RoleTable {
+        patients_claim: "ext.patients".to_owned(),
+        studies_claim: "other.deep.studies".to_owned(),
+        ..RoleTable::default()
+    };
+    let of = |ext: Value| told(&table, &json!({"roles": ["reader"], "ext": ext}));
+    assert_eq!(of(json!({"patients": ["A", "B"]})), "read:A+B/");
+    assert_eq!(of(json!({"patients": "A"})), "read:A/");
+    for unreadable in [
+        json!(null),
+        json!("A"),
+        json!(["A"]),
+        json!(7),
+        json!({}),
+        json!({"patients": null}),
+        json!({"patients": {"A": true}}),
+        json!({"Patients": ["A"]}),
+    ] {
+        assert_eq!(of(unreadable.clone()), "read:/", "{unreadable}");
+    }
+    let studies = json!({"roles": ["reader"], "other": {"deep": null}});
+    assert_eq!(told(&table, &studies), "read:/");
+    let plain = json!({"roles": ["reader"], "ext.patients": null});
+    assert_eq!(told(&table, &plain), "read:/");
+    assert_eq!(
+        told(&table, &json!({"roles": ["reader"], "extra": 1})),
+        "read"
+    );
+}
+
+#[test]
+fn where_limits_are_required_a_token_without_one_sees_nothing() {
+    let text = r#"{"roles": [
+        {"name": "reader", "dataActions": ["read"]},
+        {"name": "trial", "dataActions": ["read"], "scopes": ["/patients/T"]}]}"#;
+    let table = RoleTable {
+        limits: TokenLimits::Required,
+        ..RoleTable::default().with_json(text).unwrap()
+    };
+    for (claims, expected) in [
+        (json!({"roles": ["reader"]}), "read:/"),
+        (
+            json!({"roles": ["reader"], "Dicom_Patients": ["A"]}),
+            "read:/",
+        ),
+        (
+            json!({"roles": ["reader"], "dicom_patients": ["A"]}),
+            "read:A/",
+        ),
+        (json!({"scope": "user/*.read"}), "read:/"),
+        (
+            json!({"scope": "patient/*.read", "patient": "P"}),
+            "read:P/",
+        ),
+        (json!({"roles": ["trial"]}), "read:T/"),
+    ] {
+        assert_eq!(told(&table, &claims), expected, "{claims}");
+    }
+}
+
+#[test]
+fn roles_add_up_and_the_patient_of_a_launch_limits_them() {
+    let text = r#"{"roles": [
+        {"name": "reader", "dataActions": ["read"]},
+        {"name": "one", "dataActions": ["read"], "scopes": ["/patients/A"]},
+        {"name": "two", "dataActions": ["read", "write"], "scopes": ["/patients/B"]}]}"#;
+    let table = RoleTable::default().with_json(text).unwrap();
+    for (claims, expected) in [
+        (json!({"roles": ["one", "two"]}), "read:A+B/ write:B/"),
+        (json!({"roles": ["one", "reader"]}), "read"),
+        (
+            json!({"roles": ["one", "two"], "dicom_patients": "B"}),
+            "read:B/ write:B/",
+        ),
+        // An app that was launched for one patient, by somebody who may see all.
+        (
+            json!({"roles": ["reader"], "scope": "patient/*.read", "patient": "P"}),
+            "read:P+P/",
+        ),
+        (
+            json!({"roles": ["reader"], "scope": "openid patient/*.read"}),
+            "read:/",
+        ),
+        (
+            json!({"roles": ["reader"], "scope": "patient/*.read user/*.read", "patient": "P"}),
+            "read",
+        ),
+        (
+            json!({"roles": ["reader"], "scope": "openid profile"}),
+            "read",
+        ),
+    ] {
+        assert_eq!(told(&table, &claims), expected, "{claims}");
+    }
+}

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::meters::METERS;
-use crate::http::tls::Tls;
+use crate::http::tls::{Tls, tell_failed};
 
 /// Longest time for a handshake, whatever the setting for heads says.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -46,8 +46,14 @@ impl Greeter {
         let (greeted, outcome) = match tokio::time::timeout(self.longest, self.shake(stream)).await
         {
             Ok(Ok(stream)) => (Some(stream), &METERS.greeted),
-            Ok(Err(_)) => (None, &METERS.ungreeted),
-            Err(_) => (None, &METERS.silent),
+            Ok(Err(error)) => {
+                tell_failed(&error);
+                (None, &METERS.ungreeted)
+            }
+            Err(_) => {
+                tell_failed(&"the client fell silent");
+                (None, &METERS.silent)
+            }
         };
         outcome.one();
         greeted

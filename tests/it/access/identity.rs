@@ -17,9 +17,10 @@ use stowage::http::links::{LinksConfig, Scheme};
 use stowage::http::ui::UiSettings;
 use tower::ServiceExt;
 
+use crate::support::dicom::Name;
 use crate::support::issuer::Issuer;
 use crate::support::server::{Server, wait_until};
-use crate::support::signer::{AUDIENCE, Signer, with};
+use crate::support::signer::{AUDIENCE, ISSUER, SECRET, Signer, claims, with, with_secret};
 
 fn server_of(issuer: &Issuer) -> Server {
     // The issuer alone: its keys are discovered, and naming it switches access control on.
@@ -207,4 +208,62 @@ async fn rotate(issuer: &Issuer, old: &Signer, new: &Signer) {
     issuer.publish(&[new.jwk("new"), newest.jwk("newest")]);
     assert_eq!(ask(issuer.token(&newest, "newest")).await, 200);
     assert_eq!(ask(of_old).await, 401);
+}
+
+#[test]
+fn settings_of_tokens_fail_closed() {
+    let settings = |more: &[(&str, &str)]| {
+        let base = [
+            ("STOWAGE_JWT_SECRET", SECRET),
+            ("STOWAGE_JWT_ISSUER", ISSUER),
+            ("STOWAGE_JWT_AUDIENCE", AUDIENCE),
+        ];
+        Server::with(&[&base, more].concat())
+    };
+    let token = |claims: &serde_json::Value| with_secret(SECRET.as_bytes(), claims);
+    let name = Name::new(742, 1, 1);
+    let store = |server: &Server, claims: &serde_json::Value| {
+        let request = server.request("POST", "/dicom-web/studies");
+        let request = request.header("Content-Type", "application/dicom");
+        let request = request.header("Authorization", &format!("Bearer {}", token(claims)));
+        request.body(name.small().bytes).send().status
+    };
+    let found = |server: &Server, claims: &serde_json::Value| {
+        let request = server.request("GET", "/dicom-web/studies").accept("*/*");
+        let answer = request
+            .header("Authorization", &format!("Bearer {}", token(claims)))
+            .send()
+            .expect(200);
+        answer.json().as_array().map(Vec::len)
+    };
+    // A limit behind a path: what stands there and cannot be read leaves nothing.
+    let server = settings(&[("STOWAGE_JWT_PATIENTS_CLAIM", "ext.patients")]);
+    assert_eq!(store(&server, &claims("admin")), 200);
+    assert_eq!(found(&server, &claims("admin")), Some(1));
+    for ext in [
+        json!(null),
+        json!("x"),
+        json!([]),
+        json!({"patients": null}),
+        json!({}),
+    ] {
+        let limited = with(claims("admin"), "ext", ext.clone());
+        assert_eq!(found(&server, &limited), Some(0), "{ext}");
+    }
+    // A limit that the issuer forgets.
+    let server = settings(&[("STOWAGE_JWT_LIMITS", "required")]);
+    let limited = with(claims("admin"), "dicom_studies", name.study.as_str());
+    assert_eq!(store(&server, &limited), 200);
+    assert_eq!(found(&server, &limited), Some(1));
+    assert_eq!(found(&server, &claims("admin")), Some(0));
+    let misspelt = with(claims("admin"), "Dicom_Studies", name.study.as_str());
+    assert_eq!(found(&server, &misspelt), Some(0));
+    // Another kind of token, and one of several issuers.
+    let server = settings(&[("STOWAGE_JWT_TYPE", "at+jwt")]);
+    let status = |token: &str| ask(&server, token);
+    assert_eq!(status(&token(&claims("admin"))), 401);
+    let server = settings(&[]);
+    let listed = with(claims("admin"), "iss", json!([ISSUER]));
+    assert_eq!(ask(&server, &token(&listed)), 401);
+    assert_eq!(ask(&server, &token(&claims("admin"))), 200);
 }
