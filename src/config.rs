@@ -377,7 +377,7 @@ pub struct HttpConfig {
     /// Base of all absolute URLs in answers, for example `https://pacs.example.org/dicom`; taken from the request when absent.
     #[arg(long, env = "STOWAGE_PUBLIC_URL", global = true)]
     pub public_url: Option<String>,
-    /// Networks (CIDR, comma separated) whose Forwarded headers are believed.
+    /// Networks (CIDR, comma separated) of proxies that are believed when they say who asks.
     #[arg(
         long,
         env = "STOWAGE_TRUSTED_PROXIES",
@@ -385,6 +385,14 @@ pub struct HttpConfig {
         global = true
     )]
     pub trusted_proxies: Vec<String>,
+    /// Headers that those proxies write, comma separated: `forwarded`, or `x-forwarded-` and `for`, `proto`, `host`, `port`, `prefix`; others are the client's own word.
+    #[arg(
+        long,
+        env = "STOWAGE_PROXY_HEADERS",
+        default_value = "x-forwarded-for,x-forwarded-proto,x-forwarded-host,x-forwarded-port,x-forwarded-prefix",
+        global = true
+    )]
+    pub proxy_headers: String,
     /// Origins that browsers may call from, comma separated; `*` = any (without credentials), `none` = no CORS at all; when absent, any with access control, and pages of this machine and of the public URL without it.
     #[arg(long, env = "STOWAGE_CORS_ORIGINS", global = true)]
     pub cors_origins: Option<String>,
@@ -412,6 +420,8 @@ pub struct HttpConfig {
     /// Bytes a second that a client must send of its request, or take of its answer, on the whole; 0 for any.
     #[arg(
         long,
+        value_parser = units::bytes,
+        value_name = "SIZE",
         env = "STOWAGE_LEAST_BYTES_PER_SECOND",
         default_value_t = 1024,
         global = true
@@ -420,6 +430,8 @@ pub struct HttpConfig {
     /// Seconds of waiting for a client after which it must have kept that rate.
     #[arg(
         long,
+        value_parser = units::seconds,
+        value_name = "TIME",
         env = "STOWAGE_SLOW_SECONDS",
         default_value_t = 10,
         global = true
@@ -458,6 +470,9 @@ pub struct Limits {
     /// Largest instance that is stored, in bytes.
     #[arg(long, value_parser = units::bytes, value_name = "SIZE", env = "STOWAGE_MAX_INSTANCE_BYTES", default_value_t = 64 << 30, global = true)]
     pub max_instance_bytes: u64,
+    /// Which preambles files may have; `plain`: zeros, or the beginning of a TIFF file, so that no file is a program too.
+    #[arg(long, env = "STOWAGE_PREAMBLES", value_enum, default_value_t = Preambles::Any, global = true)]
+    pub preambles: Preambles,
     /// Largest store request, in bytes.
     #[arg(long, value_parser = units::bytes, value_name = "SIZE", env = "STOWAGE_MAX_REQUEST_BYTES", default_value_t = 1 << 40, global = true)]
     pub max_request_bytes: u64,
@@ -584,6 +599,15 @@ pub struct Limits {
     /// Largest decoded frame, in bytes.
     #[arg(long, value_parser = units::memory, value_name = "SIZE", env = "STOWAGE_MAX_FRAME_BYTES", default_value_t = 512 << 20, global = true)]
     pub max_frame_bytes: usize,
+}
+
+/// Which 128 bytes may stand before the prefix of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Preambles {
+    /// Any: bytes out are bytes in.
+    Any,
+    /// Zeros, or the beginning of a TIFF file.
+    Plain,
 }
 
 impl Limits {

@@ -4,6 +4,7 @@ mod files;
 mod health;
 
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,9 @@ use crate::config::{AuthMode, Config, MoveIndexArgs, TokenArgs};
 use crate::http;
 use crate::http::audit::AuditLog;
 use crate::http::layers::{CorsConfig, Origins};
-use crate::http::links::{Hosts, LinksConfig, Network, PublicUrl, Scheme, origin_of};
+use crate::http::links::{
+    Hosts, LinksConfig, Network, ProxyHeaders, ProxyHeadersError, PublicUrl, Scheme, origin_of,
+};
 use crate::http::serve::{Door, Pace, Patience, Stopped};
 use crate::http::tls::{Tls, TlsFiles};
 use crate::http::ui::UiSettings;
@@ -110,7 +113,7 @@ pub(crate) async fn open(config: &Config, needs: Needs) -> Result<Archive, Start
         check_there(config, &url, needs)?;
     }
     let folder = &config.storage.data_dir;
-    std::fs::create_dir_all(folder).map_err(|error| {
+    make_folder(folder).map_err(|error| {
         let folder = folder.display();
         StartError::Config(format!(
             "STOWAGE_DATA_DIR: {folder} cannot be made: {error}"
@@ -127,6 +130,12 @@ pub(crate) async fn open(config: &Config, needs: Needs) -> Result<Archive, Start
     };
     let index = index::open(&url, &options).await?;
     Ok(Archive::new(index, blobs, config.limits.clone()))
+}
+
+/// Makes the data folder, when it is not there, for its owner alone.
+fn make_folder(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(folder)
 }
 
 /// Whether what is kept on this machine is where the settings say: a mistyped folder is not an empty archive.
@@ -233,7 +242,14 @@ pub async fn serve(mut config: Config) -> Result<(), StartError> {
     let authenticator = AuthConfig::of_settings(&config.access)
         .and_then(|access| Authenticator::new(&access, mode));
     let authenticator = authenticator.map_err(|e| StartError::Config(chain(&e)))?;
-    tokio::spawn(authenticator.clone().follow_keys());
+    let keys = authenticator.clone();
+    archive.tasks().supervise("keys", Need::May, move |_| {
+        let keys = keys.clone();
+        async move {
+            keys.follow_keys().await;
+            Ok(())
+        }
+    });
     let (audit, audit_end) = AuditLog::open(&config.access.audit_settings())
         .map_err(|e| StartError::Config(chain(&e)))?;
     let router = http::router(
@@ -430,6 +446,9 @@ fn links_config(config: &Config, address: SocketAddr) -> Result<LinksConfig, Sta
             .map_err(|e| StartError::Config(format!("STOWAGE_PUBLIC_URL: {e}")))?,
         trusted_proxies: trusted_proxies
             .map_err(|e| StartError::Config(format!("STOWAGE_TRUSTED_PROXIES: {e}")))?,
+        proxy_headers: http.proxy_headers.parse::<ProxyHeaders>().map_err(
+            |e: ProxyHeadersError| StartError::Config(format!("STOWAGE_PROXY_HEADERS: {e}")),
+        )?,
         listen_port: address.port(),
         scheme: scheme(config),
     })

@@ -13,7 +13,7 @@ use super::rules::Rules;
 use super::{Archive, describe};
 use crate::blob::{BlobError, Blobs};
 use crate::dicom::uid::Target;
-use crate::dicom::walk::walk;
+use crate::dicom::walk::{WalkOptions, walk};
 use crate::fault;
 use crate::index::{Inserted, InstanceRow, NewInstance, Place};
 use crate::scope::{Partition, Scope, Visible};
@@ -317,7 +317,12 @@ impl Archive {
         let source = self.blobs.open_source(key, 0, length).await?;
         let archive = self.clone();
         let walked = self.work(move || {
-            let walked = walk(&*source, &archive.walk_options(Rules::Standard));
+            let options = WalkOptions {
+                // It is stored already, by the settings of its time.
+                plain_preambles: false,
+                ..archive.walk_options(Rules::Standard)
+            };
+            let walked = walk(&*source, &options);
             walked.map_err(ArchiveError::from)
         });
         let instance = walked.await?;

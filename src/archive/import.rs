@@ -1,4 +1,4 @@
-//! Import and export: files in folders instead of requests, through the same store and the same blobs.
+//! Import: files in folders instead of requests, through the same store and to the same blobs.
 //!
 //! Invariant: an imported file goes the way of a stored part; importing again finds identical instances and changes
 //! nothing, so an import that was broken off is simply started again.
@@ -10,15 +10,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 
 use super::Archive;
-use super::error::{ArchiveError, Result};
+use super::error::Result;
 use super::store::{Outcome, StoreOptions};
-use crate::blob::{BlobError, CHUNK};
-use crate::dicom::uid::Target;
-use crate::fault;
-use crate::scope::Scope;
+use crate::blob::CHUNK;
 
 /// What became of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,72 +201,6 @@ impl Archive {
         }
         Ok(())
     }
-
-    /// Writes the stored bytes of a target below a folder as `study/series/instance.dcm`; files that are there already with
-    /// the right bytes are kept. Returns how many instances there are.
-    ///
-    /// # Errors
-    /// When the target does not exist, the stores fail or the folder cannot be written.
-    pub async fn export(
-        &self,
-        scope: &Scope,
-        target: &Target,
-        folder: &Path,
-        told: &mut (dyn FnMut(u64) + Send),
-    ) -> Result<u64> {
-        let mut rows = self.instances(scope, target).await?;
-        let mut count = 0;
-        while let Some(row) = rows.next().await {
-            let row = row?;
-            let name = &row.name;
-            let place = folder.join(name.study.as_str()).join(name.series.as_str());
-            let path = place.join(format!("{}.dcm", name.instance));
-            let there = std::fs::metadata(&path).is_ok_and(|m| m.len() == row.place.length);
-            if !there || file_digest(path.clone()).await? != Some(row.digest) {
-                let content = self.stored(&row).await?;
-                std::fs::create_dir_all(&place).map_err(|e| cannot_write(&place, e))?;
-                write_file(&path, content.chunks).await?;
-            }
-            count += 1;
-            told(row.place.length);
-        }
-        Ok(count)
-    }
-}
-
-async fn write_file(
-    path: &Path,
-    mut chunks: stream::BoxStream<'static, Result<Bytes>>,
-) -> Result<()> {
-    use std::io::Write;
-    // Written beside and renamed: a file under its name is complete.
-    let beside = path.with_extension("part");
-    let mut file = File::create(&beside).map_err(|e| cannot_write(path, e))?;
-    while let Some(chunk) = chunks.try_next().await? {
-        file.write_all(&chunk).map_err(|e| cannot_write(path, e))?;
-    }
-    fault::point("export.written");
-    file.sync_data().map_err(|e| cannot_write(path, e))?;
-    std::fs::rename(&beside, path).map_err(|e| cannot_write(path, e))?;
-    fault::point("export.renamed");
-    Ok(())
-}
-
-/// BLAKE3 of a file; none when it cannot be read.
-async fn file_digest(path: PathBuf) -> Result<Option<[u8; 32]>> {
-    let digest = tokio::task::spawn_blocking(move || {
-        let mut hasher = blake3::Hasher::new();
-        let file = File::open(path).ok()?;
-        hasher.update_reader(file).ok()?;
-        Some(*hasher.finalize().as_bytes())
-    });
-    digest
-        .await
-        .map_err(|_| ArchiveError::Lost { what: "export" })
-}
-
-fn cannot_write(path: &Path, source: std::io::Error) -> ArchiveError {
-    ArchiveError::Blob(BlobError::at(&path.display().to_string(), source))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod commit;
 pub mod error;
+mod export;
 pub mod feed;
 pub mod fields;
 pub mod frames;

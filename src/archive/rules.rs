@@ -3,7 +3,7 @@
 use dicom_core::{Tag, VR};
 
 use super::store::reason;
-use crate::config::Limits;
+use crate::config::{Limits, Preambles};
 use crate::dicom::instance::{Attribute, Instance};
 use crate::dicom::media::syntax::IMPLICIT_LE;
 use crate::dicom::walk::{Header, WalkOptions};
@@ -16,6 +16,7 @@ pub use crate::dicom::validate::Rules;
 pub fn walk_options(rules: Rules, limits: &Limits) -> WalkOptions<'static> {
     let mut options = WalkOptions::default();
     options.limits.inflated = limits.max_inflated_bytes;
+    options.plain_preambles = limits.preambles == Preambles::Plain;
     options.limits.elements = limits.max_elements;
     options.limits.kept = limits.max_header_bytes as u64;
     if rules == Rules::V2 {

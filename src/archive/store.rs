@@ -860,6 +860,7 @@ fn refused(rules: Rules, error: &WalkError) -> Outcome {
             (reason::INVALID, comment(*tag, &source.to_string()))
         }
         WalkError::NotDicom
+        | WalkError::Preamble
         | WalkError::Damaged { .. }
         | WalkError::Limit { .. }
         | WalkError::Read(_) => (reason_for_unreadable(rules), error.to_string()),

@@ -26,10 +26,11 @@ pub struct AccessConfig {
         global = true
     )]
     pub jwt_audience: Vec<String>,
-    /// Secret of HS256/384/512 tokens.
+    /// Secret of HS256/384/512 tokens; by the environment, for command lines are seen by everybody on the machine.
     #[arg(
         long,
         env = "STOWAGE_JWT_SECRET",
+        hide = true,
         hide_env_values = true,
         global = true
     )]

@@ -52,6 +52,15 @@ impl Secret {
         &self.0
     }
 
+    /// Whether it is a URL with a password in it.
+    #[must_use]
+    pub fn holds_password(&self) -> bool {
+        let authority = self.0.split_once("://").map(|(_, rest)| rest);
+        let authority = authority.and_then(|rest| rest.split(['/', '?']).next());
+        let user = authority.and_then(|authority| authority.rsplit_once('@'));
+        user.is_some_and(|(user, _)| user.contains(':')) || self.0.contains("password=")
+    }
+
     /// Reads the one line of a file; line ends behind it do not count.
     ///
     /// # Errors
@@ -163,6 +172,13 @@ mod tests {
         assert!(Secret::from_file("STOWAGE_JWT_SECRET_FILE", file(&long).path()).is_err());
         let missing = Secret::from_file("STOWAGE_JWT_SECRET_FILE", Path::new("/does/not/exist"));
         assert!(missing.unwrap_err().to_string().contains("/does/not/exist"));
+    }
+
+    #[test]
+    fn a_url_with_a_password_is_a_secret() {
+        let holds = |url: &str| Secret::from(url).holds_password();
+        assert!(holds("postgres://u:p@h/d") && holds("postgres://h/d?user=u&password=p"));
+        assert!(!holds("postgres://u@h:5432/d") && !holds("sqlite:///a:b@c") && !holds("ftp://x"));
     }
 
     #[test]

@@ -6,10 +6,10 @@ use super::Cli;
 
 /// What all settings begin with.
 const PREFIX: &str = "STOWAGE_";
-/// Read by the program, and no settings: they are for its tests.
-const OWN: [&str; 2] = ["STOWAGE_FAULT", "STOWAGE_FAULT_TRACE"];
-/// Made by container engines for a service of the name `stowage`, and by `deploy/cluster`.
-const OTHERS: [&str; 3] = ["STOWAGE_SERVICE_", "STOWAGE_PORT", "STOWAGE_TEST_"];
+/// What stands behind it in variables that are read by tests, or made by `deploy/cluster`.
+const OWN: [&str; 3] = ["FAULT", "FAULT_TRACE", "URL"];
+/// What container engines make begins so, for a service of the name `stowage`; and what the tests are told.
+const OTHERS: [&str; 3] = ["SERVICE_", "PORT", "TEST_"];
 /// Most letters that may differ.
 const NEAR: usize = 3;
 
@@ -31,11 +31,12 @@ pub fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<Unknown
         .filter_map(|argument| argument.get_env()?.to_str())
         .collect();
     let strange = |name: &String| {
-        name.starts_with(PREFIX)
-            && !known.contains(&name.as_str())
-            && !OWN.contains(&name.as_str())
-            && !OTHERS.iter().any(|others| name.starts_with(others))
-            && name != "STOWAGE_URL"
+        let rest = name.strip_prefix(PREFIX);
+        rest.is_some_and(|rest| {
+            !known.contains(&name.as_str())
+                && !OWN.contains(&rest)
+                && !OTHERS.iter().any(|others| rest.starts_with(others))
+        })
     };
     let mut unknown: Vec<Unknown> = names
         .into_iter()
@@ -89,28 +90,29 @@ mod tests {
     #[test]
     fn a_mistyped_setting_is_found_and_the_right_one_named() {
         let names = [
-            "STOWAGE_DATADIR",
-            "STOWAGE_JWT_AUDIENCES",
-            "STOWAGE_COLOUR_OF_THE_MOON",
-            "STOWAGE_DATA_DIR",
-            "STOWAGE_PORT_8080_TCP",
-            "STOWAGE_SERVICE_HOST",
-            "STOWAGE_FAULT",
-            "PATH",
+            "DATADIR",
+            "JWT_AUDIENCES",
+            "COLOUR_OF_THE_MOON",
+            "DATA_DIR",
+            "PORT_8080_TCP",
+            "SERVICE_HOST",
+            "FAULT",
         ];
-        let found = unknown_variables(names.map(str::to_owned));
-        let found: Vec<(&str, Option<&str>)> = found
+        let mut names = names.map(|name| format!("{PREFIX}{name}")).to_vec();
+        names.push("PATH".to_owned());
+        let found = unknown_variables(names);
+        let plain = |name: &str| name.trim_start_matches(PREFIX).to_owned();
+        let found: Vec<(String, Option<String>)> = found
             .iter()
-            .map(|unknown| (unknown.name.as_str(), unknown.meant.as_deref()))
+            .map(|unknown| (plain(&unknown.name), unknown.meant.as_deref().map(plain)))
             .collect();
-        assert_eq!(
-            found,
-            [
-                ("STOWAGE_COLOUR_OF_THE_MOON", None),
-                ("STOWAGE_DATADIR", Some("STOWAGE_DATA_DIR")),
-                ("STOWAGE_JWT_AUDIENCES", Some("STOWAGE_JWT_AUDIENCE")),
-            ]
-        );
+        let expected = [
+            ("COLOUR_OF_THE_MOON", None),
+            ("DATADIR", Some("DATA_DIR")),
+            ("JWT_AUDIENCES", Some("JWT_AUDIENCE")),
+        ];
+        let expected = expected.map(|(name, meant)| (name.to_owned(), meant.map(str::to_owned)));
+        assert_eq!(found, expected);
     }
 
     #[test]

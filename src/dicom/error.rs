@@ -18,6 +18,11 @@ pub enum WalkError {
         "this is not a DICOM file: there is no DICM prefix, and the first bytes are not a data element"
     )]
     NotDicom,
+    /// Something stands before the prefix, and the server stores only files where nothing does.
+    #[error(
+        "the preamble is neither empty nor that of a TIFF file, and this server stores no other (STOWAGE_PREAMBLES): send the file with 128 zeros there"
+    )]
+    Preamble,
     /// The bytes do not keep the encoding rules of PS3.5.
     #[error("damaged at byte {offset}, element {}: {problem}; send the complete, valid file", Shown(*.tag))]
     Damaged {
@@ -92,7 +97,11 @@ impl WalkError {
     pub(crate) fn with_identifiers(mut self, found: &Identifiers) -> Self {
         match &mut self {
             Self::Damaged { read, .. } | Self::Limit { read, .. } => **read = found.clone(),
-            Self::NotDicom | Self::Missing { .. } | Self::BadUid { .. } | Self::Read(_) => {}
+            Self::NotDicom
+            | Self::Preamble
+            | Self::Missing { .. }
+            | Self::BadUid { .. }
+            | Self::Read(_) => {}
         }
         self
     }
@@ -105,7 +114,7 @@ impl WalkError {
             | Self::Limit { read, .. }
             | Self::Missing { read, .. }
             | Self::BadUid { read, .. } => Some(read),
-            Self::NotDicom | Self::Read(_) => None,
+            Self::NotDicom | Self::Preamble | Self::Read(_) => None,
         }
     }
 }

@@ -158,8 +158,14 @@ const PREAMBLE: u64 = 128;
 const META_ELEMENTS: usize = 256;
 
 /// Reads preamble, prefix and meta group, whichever of them are there.
-pub(crate) fn open(window: &mut Window<'_>) -> Result<Opening, WalkError> {
+///
+/// With `plain` the preamble must be empty or that of a TIFF file: nothing else is known to need it (PS3.10 §7.1), and a
+/// program could stand there.
+pub(crate) fn open(window: &mut Window<'_>, plain: bool) -> Result<Opening, WalkError> {
     let prefixed = window.peek(PREAMBLE, 4)? == b"DICM";
+    if plain && prefixed && !is_plain(window.peek(0, 128)?) {
+        return Err(WalkError::Preamble);
+    }
     let start = if prefixed {
         PREAMBLE + 4
     } else if window.peek(0, 4)? == b"DICM" {
@@ -177,6 +183,12 @@ pub(crate) fn open(window: &mut Window<'_>) -> Result<Opening, WalkError> {
         return Err(WalkError::NotDicom);
     }
     Ok(opening)
+}
+
+/// Whether a preamble is empty, or begins like a TIFF or `BigTIFF` file of either byte order.
+fn is_plain(preamble: &[u8]) -> bool {
+    let tiff: [&[u8]; 4] = [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"];
+    preamble.iter().all(|byte| *byte == 0) || tiff.iter().any(|magic| preamble.starts_with(magic))
 }
 
 /// Steps over the elements of group 0002; its group length is only believed where it agrees or where the next bytes

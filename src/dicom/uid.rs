@@ -1,7 +1,7 @@
 //! Checked identifiers: a UID is parsed once at the edge and travels as its own type.
 //!
-//! Invariant: the text of every UID here is 1 to 64 characters of digits and dots, first and last a digit, so it is
-//! safe in a path, a URL and a header.
+//! Invariant: the text of every UID here is 1 to 64 characters of digits and dots, first and last a digit, with a digit
+//! between two dots, so it is safe in a path, a URL and a header.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,11 +21,15 @@ pub enum UidError {
     /// Something else than digits and dots, or a dot at either end.
     #[error("the UID may hold only digits and dots, and starts and ends with a digit")]
     Malformed,
+    /// Two dots side by side.
+    #[error("the UID has two dots side by side: each of its components has a digit")]
+    EmptyComponent,
 }
 
 /// Checks and trims one UID; trailing spaces and NULs are padding (PS3.5 §9.1).
 ///
-/// Leading zeros in a component are tolerated: real files have them.
+/// Leading zeros in a component are tolerated: real files have them. Empty components are not: no device is known that writes
+/// them, and other software reads such a UID as it likes.
 pub fn check_uid(text: &str) -> Result<&str, UidError> {
     let trimmed = text.trim_end_matches([' ', '\0']);
     if trimmed.is_empty() {
@@ -37,7 +41,9 @@ pub fn check_uid(text: &str) -> Result<&str, UidError> {
     let digits_and_dots = trimmed.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let ends = trimmed.starts_with(|c: char| c.is_ascii_digit())
         && trimmed.ends_with(|c: char| c.is_ascii_digit());
-    if digits_and_dots && ends {
+    if trimmed.contains("..") && digits_and_dots && ends {
+        Err(UidError::EmptyComponent)
+    } else if digits_and_dots && ends {
         Ok(trimmed)
     } else {
         Err(UidError::Malformed)
@@ -145,6 +151,7 @@ mod tests {
         assert_eq!(StudyUid::parse("1.2.3 ").unwrap().as_str(), "1.2.3");
         assert_eq!(StudyUid::parse("1.2.3\0").unwrap().as_str(), "1.2.3");
         assert_eq!(StudyUid::parse("1.02.3").unwrap().as_str(), "1.02.3");
+        assert_eq!(StudyUid::parse("1..2"), Err(UidError::EmptyComponent));
         assert_eq!(StudyUid::parse("  "), Err(UidError::Empty));
         assert_eq!(StudyUid::parse(&"1".repeat(65)), Err(UidError::TooLong));
         for bad in ["../1", "1.2.", ".1", "1/2", "1.2a", "..", "1.2%2e"] {

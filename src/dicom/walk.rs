@@ -35,6 +35,8 @@ pub struct WalkOptions<'a> {
     pub text_threshold: u32,
     /// Bounds.
     pub limits: Limits,
+    /// Whether the preamble must be empty or that of a TIFF file.
+    pub plain_preambles: bool,
     /// Judges each value that is read; a reason leaves the element out of metadata and attributes.
     pub validate: Option<Validate<'a>>,
     /// Where an inflated data set goes that is too large for memory.
@@ -51,6 +53,7 @@ impl Default for WalkOptions<'_> {
             inline_threshold: 1024,
             text_threshold: 64 * 1024,
             limits: Limits::default(),
+            plain_preambles: false,
             validate: None,
             inflate_to: None,
         }
@@ -96,7 +99,7 @@ pub struct Header<'a> {
 /// See [`WalkError`]; all but `NotDicom` and `Read` carry the identifiers that could be read.
 pub fn walk(source: &dyn Source, options: &WalkOptions<'_>) -> Result<Instance, WalkError> {
     let mut window = Window::new(source);
-    let opening = header::open(&mut window)?;
+    let opening = header::open(&mut window, options.plain_preambles)?;
     let start = opening.dataset_offset;
     if opening.is_deflated(&mut window)? {
         let inflated =

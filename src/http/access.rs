@@ -175,6 +175,7 @@ mod tests {
             links: LinksConfig {
                 public_url: None,
                 trusted_proxies: Vec::new(),
+                proxy_headers: crate::http::links::ProxyHeaders::default(),
                 listen_port: 80,
                 scheme: crate::http::links::Scheme::Http,
             },

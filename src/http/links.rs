@@ -18,7 +18,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 
 pub use hosts::{HostProblem, Hosts, is_local_origin, is_own_origin, origin_of};
-pub use proxies::{Network, NetworkError};
+pub use proxies::{Network, NetworkError, ProxyHeaders, ProxyHeadersError};
 
 /// Longest host, port included.
 const MAX_HOST: usize = 260;
@@ -36,8 +36,10 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 pub struct LinksConfig {
     /// Base of every link, when set; the mount is appended.
     pub public_url: Option<PublicUrl>,
-    /// Peers whose `Forwarded` and `X-Forwarded-*` headers are believed.
+    /// Peers that are believed when they say who asks for what.
     pub trusted_proxies: Vec<Network>,
+    /// In which headers they say it.
+    pub proxy_headers: ProxyHeaders,
     /// Port the server listens on; appended to a Host without port.
     pub listen_port: u16,
     /// Scheme the server itself speaks.
@@ -348,7 +350,7 @@ fn requested_base(
         .and_then(Host::parse);
     let trusted = peer.is_some_and(|peer| proxies::is_trusted(&config.trusted_proxies, peer));
     if trusted {
-        let said = proxies::said(&config.trusted_proxies, headers);
+        let said = proxies::said(config, headers);
         let scheme = said.scheme.as_deref().and_then(Scheme::parse);
         let forwarded_host = said.host.as_deref().and_then(Host::parse);
         if scheme.is_some() || forwarded_host.is_some() {
@@ -374,7 +376,7 @@ fn requested_base(
 #[must_use]
 pub fn client_address(config: &LinksConfig, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
     if proxies::is_trusted(&config.trusted_proxies, peer) {
-        proxies::client(&config.trusted_proxies, headers).unwrap_or(peer)
+        proxies::client(config, headers).unwrap_or(peer)
     } else {
         peer
     }

@@ -12,6 +12,7 @@ mod browser;
 mod changefeed;
 mod clients;
 #[cfg(feature = "cloud")]
+mod closed;
 mod cluster;
 mod commands;
 mod concurrent;

@@ -257,3 +257,50 @@ fn the_image_runs_as_nobody_special_and_asks_itself_for_its_health() {
         "one stage builds, one runs"
     );
 }
+
+/// Runs the gate's step for dependencies with a `cargo deny` that says this of advisories; its exit code and its notes.
+fn gate(advisories: &str, fails: bool) -> (Option<i32>, String) {
+    let script = read(".ci/run");
+    let from = script.find("dependencies() {").expect("the step is there");
+    let step = &script[from..];
+    let step = &step[..step.find("\n}\n").expect("it ends") + 3];
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().display();
+    let cargo = format!(
+        "#!/bin/sh\n[ \"$3\" = advisories ] || exit 0\ncat <<'END'\n{advisories}\nEND\nexit {}\n",
+        u8::from(fails)
+    );
+    for name in ["cargo", "cargo-deny"] {
+        let file = folder.path().join(name);
+        std::fs::write(&file, &cargo).expect("the stand-in can be written");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&file, mode).expect("it can be made a program");
+    }
+    let all = format!(
+        "set -euo pipefail\nPATH={path}:$PATH CARGO_TARGET_DIR={path} notes={path}/notes\n: >$notes\n{step}\ndependencies"
+    );
+    let ran = std::process::Command::new("bash")
+        .args(["-c", &all])
+        .output();
+    let ran = ran.expect("a shell");
+    let notes = std::fs::read_to_string(folder.path().join("notes")).unwrap_or_default();
+    (ran.status.code(), notes)
+}
+
+#[test]
+fn the_gate_asks_for_advisories_and_says_when_it_could_not() {
+    assert_eq!(gate("advisories ok", false), (Some(0), String::new()));
+    let away = "error: failed to fetch advisory database https://github.com/rustsec/advisory-db";
+    let (code, notes) = gate(away, true);
+    assert!(
+        code == Some(0) && notes.contains("could not be reached"),
+        "{code:?} {notes}"
+    );
+    let hole = "error[vulnerability]: a hole\n the advisory database says so";
+    assert_eq!(gate(hole, true), (Some(1), String::new()));
+    let policy = read(".cargo/deny.toml");
+    assert!(
+        policy.contains("RUSTSEC-2021-0153"),
+        "the one exception is named"
+    );
+}

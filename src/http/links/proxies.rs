@@ -1,12 +1,14 @@
 //! Which peers are believed, and what they say about the request they received.
 //!
-//! Invariant: only what a trusted proxy appended is read; a value the client wrote itself stands to the left of it.
+//! Invariants: only what a trusted proxy appended is read; a value the client wrote itself stands to the left of it. A header
+//! that the proxy does not write is the client's own word, so only those are read that are named.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use http::HeaderMap;
 
+use super::LinksConfig;
 use crate::http::parameters::{parse_item, split_list};
 
 /// Longest forwarded header that is looked at.
@@ -75,6 +77,61 @@ fn number(address: IpAddr) -> u128 {
     address.to_bits()
 }
 
+/// Headers in which a proxy can say who asked it for what.
+const HEADERS: [&str; 6] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+];
+
+/// Which headers the proxies write; what stands in others is the client's own word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProxyHeaders([bool; HEADERS.len()]);
+
+/// The text is not a list of headers.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a header that proxies write; those are {list}", list = HEADERS.join(", "))]
+pub struct ProxyHeadersError(String);
+
+impl Default for ProxyHeaders {
+    /// `X-Forwarded-*`, which most proxies write; `Forwarded` they pass on as it came.
+    fn default() -> Self {
+        Self(HEADERS.map(|name| name != "forwarded"))
+    }
+}
+
+impl FromStr for ProxyHeaders {
+    type Err = ProxyHeadersError;
+
+    fn from_str(text: &str) -> Result<Self, ProxyHeadersError> {
+        let mut believed = Self([false; HEADERS.len()]);
+        for name in text
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+        {
+            let at = HEADERS
+                .iter()
+                .position(|known| known.eq_ignore_ascii_case(name));
+            match at.and_then(|at| believed.0.get_mut(at)) {
+                Some(believed) => *believed = true,
+                None => return Err(ProxyHeadersError(name.to_owned())),
+            }
+        }
+        Ok(believed)
+    }
+}
+
+impl ProxyHeaders {
+    fn believes(self, name: &str) -> bool {
+        let mut known = HEADERS.iter().zip(self.0);
+        known.any(|(known, believed)| believed && *known == name)
+    }
+}
+
 /// Whether one of the networks holds the address.
 pub(super) fn is_trusted(networks: &[Network], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(address))
@@ -90,10 +147,11 @@ pub(super) struct Said {
 }
 
 /// Reads `Forwarded` (RFC 7239), or without one `X-Forwarded-*`.
-pub(super) fn said(networks: &[Network], headers: &HeaderMap) -> Said {
-    let forwarded = all(headers, "forwarded");
+pub(super) fn said(config: &LinksConfig, headers: &HeaderMap) -> Said {
+    let networks = &config.trusted_proxies;
+    let forwarded = all(config, headers, "forwarded");
     if forwarded.is_empty() {
-        return x_forwarded(networks, headers);
+        return x_forwarded(config, headers);
     }
     let mut said = Said::default();
     for element in forwarded.iter().rev() {
@@ -107,15 +165,16 @@ pub(super) fn said(networks: &[Network], headers: &HeaderMap) -> Said {
             break;
         }
     }
-    said.prefix = x_forwarded(networks, headers).prefix;
+    said.prefix = x_forwarded(config, headers).prefix;
     said
 }
 
 /// The nearest address that is no trusted proxy; the farthest one when all are.
-pub(super) fn client(networks: &[Network], headers: &HeaderMap) -> Option<IpAddr> {
-    let forwarded = all(headers, "forwarded");
+pub(super) fn client(config: &LinksConfig, headers: &HeaderMap) -> Option<IpAddr> {
+    let networks = &config.trusted_proxies;
+    let forwarded = all(config, headers, "forwarded");
     let addresses: Vec<Option<IpAddr>> = if forwarded.is_empty() {
-        let through = all(headers, "x-forwarded-for");
+        let through = all(config, headers, "x-forwarded-for");
         through.iter().map(|text| node_address(text)).collect()
     } else {
         let from = |element: &String| {
@@ -135,8 +194,9 @@ pub(super) fn client(networks: &[Network], headers: &HeaderMap) -> Option<IpAddr
     client
 }
 
-fn x_forwarded(networks: &[Network], headers: &HeaderMap) -> Said {
-    let through = all(headers, "x-forwarded-for");
+fn x_forwarded(config: &LinksConfig, headers: &HeaderMap) -> Said {
+    let networks = &config.trusted_proxies;
+    let through = all(config, headers, "x-forwarded-for");
     let addresses = through.iter().rev().map(|text| node_address(text));
     let hops = addresses
         .take_while(|from| from.is_some_and(|from| is_trusted(networks, from)))
@@ -144,7 +204,7 @@ fn x_forwarded(networks: &[Network], headers: &HeaderMap) -> Said {
         .saturating_add(1);
     // A proxy that overwrites leaves one value, one that appends leaves one per hop.
     let credible = |name: &str| {
-        let mut values = all(headers, name);
+        let mut values = all(config, headers, name);
         let at = values.len().saturating_sub(hops);
         (at < values.len()).then(|| values.swap_remove(at))
     };
@@ -158,8 +218,11 @@ fn x_forwarded(networks: &[Network], headers: &HeaderMap) -> Said {
     }
 }
 
-/// All values of a header that is a list, in order.
-fn all(headers: &HeaderMap, name: &str) -> Vec<String> {
+/// All values of a header that is a list, in order; none of one that is not believed.
+fn all(config: &LinksConfig, headers: &HeaderMap, name: &str) -> Vec<String> {
+    if !config.proxy_headers.believes(name) {
+        return Vec::new();
+    }
     let values = headers
         .get_all(name)
         .iter()
@@ -182,4 +245,20 @@ fn node_address(text: &str) -> Option<IpAddr> {
             .and_then(|(address, _)| address.parse::<Ipv4Addr>().ok())
     };
     text.parse().ok().or_else(|| without_port().map(IpAddr::V4))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_named_and_others_are_none() {
+        let some: ProxyHeaders = "X-Forwarded-For, x-forwarded-proto".parse().unwrap();
+        assert!(some.believes("x-forwarded-for") && some.believes("x-forwarded-proto"));
+        assert!(!some.believes("x-forwarded-host") && !some.believes("forwarded"));
+        assert!(!ProxyHeaders::default().believes("forwarded"));
+        assert!(ProxyHeaders::default().believes("x-forwarded-prefix"));
+        let error = "X-Real-IP".parse::<ProxyHeaders>().unwrap_err();
+        assert!(error.to_string().contains("x-forwarded-for"), "{error}");
+    }
 }

@@ -6,9 +6,46 @@ fn config() -> LinksConfig {
     LinksConfig {
         public_url: None,
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
+        proxy_headers: "forwarded, x-forwarded-for, x-forwarded-proto, x-forwarded-host, x-forwarded-port, x-forwarded-prefix"
+            .parse()
+            .unwrap(),
         listen_port: 8080,
         scheme: Scheme::Http,
     }
+}
+
+#[test]
+fn a_header_that_the_proxy_does_not_write_is_not_believed() {
+    let lies = [
+        ("host", "pacs.example.org"),
+        ("forwarded", "for=9.9.9.9;host=evil.example;proto=http"),
+        ("x-forwarded-for", "6.6.6.6"),
+        ("x-forwarded-proto", "https"),
+    ];
+    let usual = LinksConfig {
+        proxy_headers: ProxyHeaders::default(),
+        ..config()
+    };
+    assert_eq!(
+        base_of(&usual, "/x", &lies, "10.0.0.1"),
+        "https://pacs.example.org"
+    );
+    let mut map = HeaderMap::new();
+    for (name, value) in lies {
+        map.append(name, HeaderValue::from_static(value));
+    }
+    let client = |config: &LinksConfig| client_address(config, &map, "10.0.0.1".parse().unwrap());
+    assert_eq!(client(&usual).to_string(), "6.6.6.6");
+    let standard = LinksConfig {
+        proxy_headers: "forwarded".parse().unwrap(),
+        ..config()
+    };
+    assert_eq!(client(&standard).to_string(), "9.9.9.9");
+    let none = LinksConfig {
+        proxy_headers: "".parse().unwrap(),
+        ..config()
+    };
+    assert_eq!(client(&none).to_string(), "10.0.0.1");
 }
 
 fn base(headers: &[(&str, &str)], peer: &str) -> String {

@@ -13,7 +13,7 @@ use stowage::blob::Blobs;
 use stowage::config::{AuthMode, Config};
 use stowage::http::audit::AuditLog;
 use stowage::http::layers::CorsConfig;
-use stowage::http::links::{LinksConfig, Scheme};
+use stowage::http::links::{LinksConfig, ProxyHeaders, Scheme};
 use stowage::http::ui::UiSettings;
 use tower::ServiceExt;
 
@@ -167,6 +167,7 @@ async fn rotate(issuer: &Issuer, old: &Signer, new: &Signer) {
     let links = LinksConfig {
         public_url: None,
         trusted_proxies: Vec::new(),
+        proxy_headers: ProxyHeaders::default(),
         listen_port: 80,
         scheme: Scheme::Http,
     };
