@@ -228,6 +228,8 @@ pub(crate) fn shape(choice: u8) -> FrameShape {
         samples,
         bits_allocated,
         bits_stored,
+        low_bit: 0,
+        overlay_bits: false,
         signed,
         planar: choice >= 128,
         photometric,

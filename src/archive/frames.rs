@@ -6,14 +6,17 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::Archive;
+use super::bitpack::native_length;
 use super::error::{ArchiveError, Result};
-use super::retrieve::{Content, OpenInstance};
+use super::retrieve::{Content, OpenInstance, lost_bytes};
 use dicom_core::VR;
 
 use crate::dicom::endian::{swap, swap_width};
-use crate::dicom::frames::{BitRange, FrameSlices};
+use crate::dicom::frames::{BitRange, ByteRange, FrameSlices};
 use crate::dicom::instance::BulkItem;
+use crate::dicom::items::item_values;
 use crate::dicom::media::{self, Plan, syntax};
+use crate::index::InstanceRow;
 
 /// A value served by URI.
 #[derive(Debug, Clone)]
@@ -143,15 +146,16 @@ impl Archive {
     /// # Errors
     /// When the first frame cannot be decoded.
     pub async fn all_samples(&self, instance: &Arc<OpenInstance>) -> Result<Content> {
-        let first = self.samples(instance, 1).await?;
+        let first = self.samples(instance, 1).await?.shape;
         let frames = instance.frame_count();
-        let length = (first.data.len() as u64).saturating_mul(u64::from(frames));
+        let length = native_length(&first, frames);
         let (archive, instance) = (self.clone(), instance.clone());
         let frame = move |number: u32| {
             let (archive, instance) = (archive.clone(), instance.clone());
             async move {
-                let samples = archive.samples(&instance, number).await?;
-                Ok(samples.into_bytes())
+                archive
+                    .native_piece(&instance, number, &first, frames)
+                    .await
             }
         };
         let chunks = stream::iter(1..=frames).then(frame).boxed();
@@ -167,6 +171,11 @@ impl Archive {
         instance: &OpenInstance,
         value: &BulkValue,
     ) -> Result<Content> {
+        if value.item.encapsulated && value.item.path != "7FE00010" {
+            let ranges = self.nested_fragments(&instance.row, &value.item).await?;
+            let length = ranges.iter().map(|range| range.length).sum();
+            return self.ranges(&instance.row, ranges.into_iter(), length).await;
+        }
         if value.item.encapsulated {
             let (ranges, length) = instance.all_frames();
             return self.ranges(&instance.row, ranges, length).await;
@@ -190,6 +199,26 @@ impl Archive {
         })
     }
 }
+
+impl Archive {
+    /// The fragments of an encapsulated value below the top level, an icon for example, without its offset table: no frame
+    /// table has them.
+    async fn nested_fragments(&self, row: &InstanceRow, item: &BulkItem) -> Result<Vec<ByteRange>> {
+        let source = self.source(row).await?;
+        let (start, end) = (item.offset, item.offset.saturating_add(item.length));
+        let fragments = self
+            .work(move || item_values(&*source, start, end, MOST_FRAGMENTS).map_err(lost_bytes));
+        // The first item is the offset table (PS3.5 §A.4).
+        let mut fragments = fragments.await?;
+        if !fragments.is_empty() {
+            fragments.remove(0);
+        }
+        Ok(fragments)
+    }
+}
+
+/// Most fragments of an encapsulated value below the top level; icons have one.
+const MOST_FRAGMENTS: usize = 65_536;
 
 /// Turns the bytes of each `width` round; chunks are multiples of it but for the last.
 fn swapped(content: Content, width: u8) -> Content {

@@ -4,6 +4,7 @@
 //! acknowledged is durable; memory of a request is bounded by configuration, never by the size of an object.
 
 pub mod audit;
+mod bitpack;
 pub mod commit;
 pub mod error;
 mod export;
@@ -31,6 +32,7 @@ pub mod subject;
 pub mod sweep;
 pub mod tags;
 pub mod texts;
+mod told;
 pub mod transcode;
 mod versions;
 pub mod zip;

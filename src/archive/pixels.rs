@@ -15,6 +15,7 @@ use super::error::{ArchiveError, Result};
 use super::frames::collect;
 use super::held::held;
 use super::retrieve::OpenInstance;
+use super::told::Told;
 use crate::config::Limits;
 use crate::dicom::codec::{self, ByteOrder, CodecError, EncodeOptions, FrameShape, Photometric};
 use crate::dicom::instance::{PixelDescription, PixelElement};
@@ -125,6 +126,8 @@ pub struct Maker {
     slots: Arc<Semaphore>,
     cores: usize,
     counts: Arc<Counts>,
+    /// What codestreams said that their headers do not.
+    pub(super) told: Told,
 }
 
 #[derive(Debug, Default)]
@@ -162,6 +165,7 @@ impl Maker {
             slots: Arc::new(Semaphore::new(cores)),
             cores,
             counts: Arc::default(),
+            told: Told::new(),
         }
     }
 
@@ -244,9 +248,11 @@ pub fn stored_shape(pixel: &PixelDescription) -> FrameShape {
         samples: pixel.samples_per_pixel,
         bits_allocated: pixel.bits_allocated,
         bits_stored: pixel.bits_stored,
+        low_bit: pixel.low_bit(),
+        overlay_bits: pixel.overlay_bits,
         signed: pixel.representation == 1,
         planar: pixel.planar == 1,
-        photometric: Photometric::parse(&pixel.photometric),
+        photometric: Photometric::parse(pixel.photometric()),
     }
 }
 
@@ -347,8 +353,21 @@ impl Archive {
             self.slices(instance, &slices).await?
         };
         let bytes = collect(content).await?;
-        self.maker
+        let promised = codec::decoded_shape(&syntax, &shape).filter(|_| !native);
+        let samples = self
+            .maker
             .work(move || {
+                if !native {
+                    // The codestream decides how large its picture is, not the header.
+                    let told = codec::told_shape(&syntax, &bytes, &shape).map_err(refused)?;
+                    if told.frame_bytes() > limits.max_frame_bytes {
+                        return Err(too_large(number));
+                    }
+                    let samples = usize::try_from(told.sample_count()).unwrap_or(usize::MAX);
+                    let bytes = usize::try_from(told.frame_bytes()).unwrap_or(usize::MAX);
+                    let needed = bytes.saturating_add(samples.saturating_mul(8));
+                    memory.try_grow_to(needed)?;
+                }
                 let frame = if native {
                     codec::native_to_canonical(&bytes, &shape, ByteOrder::Little)
                 } else {
@@ -356,7 +375,6 @@ impl Archive {
                 };
                 drop(bytes);
                 let frame = frame.map_err(refused)?;
-                // The stream may hold more than the header says.
                 memory.try_grow_to(frame.data.capacity())?;
                 memory.shrink_to(frame.data.capacity());
                 Ok(Samples {
@@ -364,7 +382,12 @@ impl Archive {
                     _memory: memory,
                 })
             })
-            .await
+            .await?;
+        if let Some(text) = promised.and_then(|shape| shape.disagreement(&samples.shape)) {
+            let watermark = instance.row.watermark;
+            self.maker.told.note(watermark, text).await;
+        }
+        Ok(samples)
     }
 
     /// One frame encoded in a transfer syntax.

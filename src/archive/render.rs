@@ -327,7 +327,7 @@ impl Archive {
                     rows: pixel.rows,
                     columns: pixel.columns,
                     kind,
-                    photometric: Photometric::parse(&pixel.photometric),
+                    photometric: Photometric::parse(pixel.photometric()),
                     bytes: held(bytes, memory),
                 }
             }

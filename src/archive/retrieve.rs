@@ -342,8 +342,8 @@ impl Archive {
         let planned = self
             .work(move || {
                 let edits = Edits::none(EXPLICIT_LE);
-                let segments = rewrite::plan(&*source, &layout, &edits, WalkLimits::of_stored())?;
-                Ok((segments, source))
+                let planned = rewrite::plan(&*source, &layout, &edits, WalkLimits::of_stored())?;
+                Ok((planned.segments, source))
             })
             .await?;
         let (segments, source) = planned;

@@ -16,10 +16,12 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::Archive;
+use super::bitpack::native_length;
 use super::error::{ArchiveError, Result};
 use super::frames::collect;
 use super::lanes::Lane;
 use super::retrieve::{Content, OpenInstance, lost_bytes};
+use super::told::widest_before;
 use crate::dicom::codec::{self, Coding, FrameShape};
 use crate::dicom::instance::PixelDescription;
 use crate::dicom::media::{self, Plan, syntax};
@@ -37,7 +39,8 @@ impl Archive {
     pub async fn produce(&self, scope: &Scope, row: &InstanceRow, plan: &Plan) -> Result<Content> {
         let native = media::is_native(&row.layout.transfer_syntax);
         match plan {
-            Plan::Stored => self.stored(row).await,
+            Plan::Stored if row.layout.part10 => self.stored(row).await,
+            Plan::Stored => self.completed(row).await,
             Plan::Native if native => self.explicit(row).await,
             Plan::Native => {
                 self.decoded_instance(self.open(scope, &row.name).await?)
@@ -51,13 +54,30 @@ impl Archive {
         }
     }
 
+    /// The stored data set behind meta information of its own: what came without, or with one that says something else, is
+    /// no Part 10 file (PS3.10 §7.1).
+    async fn completed(&self, row: &InstanceRow) -> Result<Content> {
+        let instance = row.name.instance.as_str();
+        let head = rewrite::named_group(&row.sop_class, instance, &row.layout.transfer_syntax);
+        let head = Bytes::from(head.map_err(lost_bytes)?);
+        let start = row.layout.dataset_offset;
+        let length = row.place.length.saturating_sub(start);
+        let data_set = self.range(&row.place, start, length).await?;
+        let length = data_set.length.saturating_add(head.len() as u64);
+        let head = stream::once(async move { Ok(head) });
+        Ok(Content {
+            length,
+            chunks: head.chain(data_set.chunks).boxed(),
+        })
+    }
+
     /// A compressed instance as Explicit VR Little Endian; frames are decoded as they are sent.
     async fn decoded_instance(&self, instance: Arc<OpenInstance>) -> Result<Content> {
         let pixel = pixel(&instance)?;
-        let first = self.samples(&instance, 1).await?;
-        let shape = first.shape;
+        let first = self.samples(&instance, 1).await?.shape;
         let frames = instance.frame_count();
-        let length = (first.data.len() as u64).saturating_mul(u64::from(frames));
+        let length = native_length(&first, frames);
+        let shape = self.widest(&instance, first).await?;
         let vr = if shape.bits_allocated > 8 {
             VR::OW
         } else {
@@ -72,7 +92,11 @@ impl Archive {
         let archive = self.clone();
         let frame = move |number: u32| {
             let (archive, instance) = (archive.clone(), instance.clone());
-            async move { Ok(archive.samples(&instance, number).await?.into_bytes()) }
+            async move {
+                archive
+                    .native_piece(&instance, number, &first, frames)
+                    .await
+            }
         };
         Ok(self.assembled(source, segments, frame))
     }
@@ -101,6 +125,10 @@ impl Archive {
             self.work(move || (&file).write_all(&bytes).map_err(lost_bytes))
                 .await?;
             uncompressed += ratio.unwrap_or(0.0) * f64::from(length);
+            let mut shape = shape;
+            if let Some((before, _)) = last {
+                shape.bits_stored = shape.bits_stored.max(widest_before(&before, &shape)?);
+            }
             last = Some((shape, ratio));
         }
         let (shape, ratio) = last.ok_or_else(|| ArchiveError::not_found("pixel data"))?;
@@ -202,11 +230,15 @@ impl Archive {
     ) -> Result<(Vec<Segment>, Arc<dyn Source + Send + Sync>)> {
         let source = self.source(row).await?;
         let layout = row.layout.clone();
-        self.work(move || {
-            let segments = rewrite::plan(&*source, &layout, &edits, WalkLimits::of_stored())?;
-            Ok((segments, source))
-        })
-        .await
+        let planned = self.work(move || {
+            let planned = rewrite::plan(&*source, &layout, &edits, WalkLimits::of_stored())?;
+            Ok((planned, source))
+        });
+        let (planned, source) = planned.await?;
+        if let Some(note) = planned.notes {
+            self.maker.told.note(row.watermark, note).await;
+        }
+        Ok((planned.segments, source))
     }
 
     async fn spool_file(&self) -> Result<File> {
@@ -304,19 +336,26 @@ fn described(pixel: &PixelDescription, shape: &FrameShape, frames: u32) -> Vec<E
             });
         }
     };
+    let side = |side: u32| u16::try_from(side).unwrap_or(u16::MAX);
+    number(
+        tags::SAMPLES_PER_PIXEL,
+        pixel.samples_per_pixel,
+        shape.samples,
+    );
+    number(tags::ROWS, side(pixel.rows), side(shape.rows));
+    number(tags::COLUMNS, side(pixel.columns), side(shape.columns));
     number(
         tags::BITS_ALLOCATED,
         pixel.bits_allocated,
         shape.bits_allocated,
     );
     number(tags::BITS_STORED, pixel.bits_stored, shape.bits_stored);
-    if pixel.bits_stored != shape.bits_stored {
-        number(
-            tags::HIGH_BIT,
-            pixel.high_bit,
-            shape.bits_stored.saturating_sub(1),
-        );
-    }
+    // Samples lie in the low bits of what is written here.
+    number(
+        tags::HIGH_BIT,
+        pixel.high_bit,
+        shape.bits_stored.saturating_sub(1),
+    );
     number(
         tags::PIXEL_REPRESENTATION,
         pixel.representation,
@@ -326,6 +365,11 @@ fn described(pixel: &PixelDescription, shape: &FrameShape, frames: u32) -> Vec<E
         edits.push(Edit {
             tag: tags::PLANAR_CONFIGURATION,
             value: Some((VR::US, u16::from(shape.planar).to_le_bytes().to_vec())),
+        });
+    } else if pixel.samples_per_pixel > 1 {
+        edits.push(Edit {
+            tag: tags::PLANAR_CONFIGURATION,
+            value: None,
         });
     }
     if let Some(term) = shape

@@ -3,23 +3,29 @@
 //! Invariants: iterative; bulk data is referred to and never loaded; the file is Explicit VR Little Endian in UTF-8, or encapsulated
 //! in the transfer syntax of the pixel data's parts. What was composed is stored only when the walk accepts it like any other file.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-
 use dicom_core::{Tag, VR};
 use serde::Deserializer;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::codec::Coding;
 use super::explicit::{self, padding};
 use super::header::{ITEM, ITEM_END, SEQUENCE_END, UNDEFINED};
 use super::media;
+use super::picture::Picture;
 use super::rewrite::named_group;
 use super::tag;
+use super::validate::ValueProblem;
 
 mod native;
+mod parts;
+mod pixels;
+mod sniff;
 mod value;
+
+pub use parts::{BulkPart, BulkParts};
+pub use pixels::{Content, HEAD};
 
 const CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
 const SOP_CLASS: Tag = Tag(0x0008, 0x0016);
@@ -60,6 +66,9 @@ pub enum Problem {
     /// A value has the wrong JSON type for its VR.
     #[error("has a value that its vr cannot hold")]
     Value,
+    /// A value breaks a rule of its VR.
+    #[error("cannot be written: {0}")]
+    Rule(ValueProblem),
     /// `InlineBinary` is not base64.
     #[error("has an InlineBinary that is not base64")]
     Base64,
@@ -69,6 +78,9 @@ pub enum Problem {
     /// Compressed data for an attribute that is not the pixel data.
     #[error("cannot be sent in a transfer syntax of compressed pixel data")]
     NotPixels,
+    /// The pixel data is not what something says it is.
+    #[error("{0}")]
+    Pixels(&'static str),
     /// The value is longer than an element can be.
     #[error("has a value of 4 GiB or more")]
     TooLong,
@@ -157,89 +169,17 @@ pub enum Piece {
     Bytes(Vec<u8>),
     /// All bytes of the bulk data part with this number.
     Bulk(usize),
-}
-
-/// What is known of a bulk data part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BulkPart {
-    /// Content-Location.
-    pub location: String,
-    /// Media type in lower case, without parameters.
-    pub media: String,
-    /// Parameter `transfer-syntax` of the media type, or what [`BulkPart::look`] found.
-    pub transfer_syntax: Option<Cow<'static, str>>,
-    /// Bytes.
-    pub length: u64,
-}
-
-impl BulkPart {
-    /// Whether only the bytes can tell the transfer syntax.
-    #[must_use]
-    pub fn is_unnamed_jpeg(&self) -> bool {
-        self.transfer_syntax.is_none() && self.media == "image/jpeg"
-    }
-
-    /// Takes the transfer syntax of a JPEG from its first bytes, if they reach to its frame header.
-    pub fn look(&mut self, head: &[u8]) {
-        if self.is_unnamed_jpeg() {
-            self.transfer_syntax = jpeg_process(head).map(Cow::Borrowed);
-        }
-    }
-
-    /// Transfer Syntax UID the bytes are in (PS3.18 §8.7.3).
-    fn syntax(&self) -> &str {
-        let by_media = || media::default_syntax(&self.media).unwrap_or(media::syntax::EXPLICIT_LE);
-        self.transfer_syntax.as_deref().unwrap_or_else(by_media)
-    }
-}
-
-/// Transfer Syntax UID of a JPEG stream by its frame header; none when that is not in the bytes.
-fn jpeg_process(head: &[u8]) -> Option<&'static str> {
-    let mut at = 2;
-    while let Some([0xFF, marker, high, low]) = head.get(at..at + 4) {
-        match marker {
-            0xC0 => return Some("1.2.840.10008.1.2.4.50"),
-            0xC1 => return Some("1.2.840.10008.1.2.4.51"),
-            0xC3 => return Some("1.2.840.10008.1.2.4.70"),
-            _ => at += 2 + usize::from(u16::from_be_bytes([*high, *low])),
-        }
-    }
-    None
-}
-
-/// The bulk data parts of a request by their Content-Location.
-#[derive(Debug, Default)]
-pub struct BulkParts {
-    parts: Vec<BulkPart>,
-    by_location: HashMap<String, Vec<usize>>,
-}
-
-impl BulkParts {
-    /// Takes the parts in the order they came; several with one location are the frames of one attribute.
-    #[must_use]
-    pub fn new(parts: Vec<BulkPart>) -> Self {
-        let mut by_location: HashMap<String, Vec<usize>> = HashMap::new();
-        for (number, part) in parts.iter().enumerate() {
-            let location = path_of(&part.location).to_owned();
-            by_location.entry(location).or_default().push(number);
-        }
-        Self { parts, by_location }
-    }
-
-    fn find(&self, uri: &str) -> &[usize] {
-        self.by_location
-            .get(path_of(uri))
-            .map_or(&[], Vec::as_slice)
-    }
-}
-
-/// A URI without scheme and host: clients write one side relative and the other absolute.
-fn path_of(uri: &str) -> &str {
-    let path = match uri.split_once("://") {
-        Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
-        None => uri,
-    };
-    path.trim_start_matches("./").trim_start_matches('/')
+    /// Some bytes of a part.
+    Part {
+        /// Its number.
+        number: usize,
+        /// First byte.
+        offset: u64,
+        /// How many.
+        length: u64,
+    },
+    /// The pixels of the picture in a part.
+    Picture(usize, Picture),
 }
 
 /// What is still to be written, innermost last.
@@ -264,19 +204,32 @@ pub fn compose(
 ) -> Result<Vec<Piece>, ComposeError> {
     let class = uid(data_set, SOP_CLASS)?;
     let instance = uid(data_set, SOP_INSTANCE)?;
-    let pixels = data_set
-        .get(&tag::hex(PIXEL_DATA))
-        .and_then(|element| element.get("BulkDataURI")?.as_str())
-        .and_then(|uri| bulk.parts.get(*bulk.find(uri).first()?));
-    let syntax = match pixels.map(BulkPart::syntax) {
-        Some(compressed) if !media::is_native(compressed) => compressed,
-        _ => media::syntax::EXPLICIT_LE,
+    let mut derived = match bulk.lone() {
+        Some(part) => pixels::lone(data_set, part)?,
+        None => Vec::new(),
     };
+    let element = data_set.get(&tag::hex(PIXEL_DATA)).or_else(|| {
+        let lone = derived.iter().find(|(tag, _)| *tag == PIXEL_DATA);
+        lone.map(|(_, element)| element)
+    });
+    let uri = element.and_then(|element| element.get("BulkDataURI")?.as_str());
+    let parts: Vec<&BulkPart> = uri
+        .map_or(&[][..], |uri| bulk.find(uri))
+        .iter()
+        .filter_map(|number| bulk.part(*number))
+        .collect();
+    let mut pixels = pixels::judged(data_set, &parts)?;
+    derived.append(&mut pixels.derived);
+    let syntax = pixels
+        .coding
+        .map_or(media::syntax::EXPLICIT_LE, Coding::uid);
     let meta = named_group(&class, &instance, syntax)
         .map_err(|error| ComposeError::NotADataSet(error.to_string()))?;
     let mut composer = Composer {
         bulk,
-        encapsulated: !media::is_native(syntax),
+        encapsulated: pixels.coding.is_some(),
+        pictures: pixels.pictures,
+        derived: &derived,
         pieces: Vec::new(),
         bytes: meta,
         path: Vec::new(),
@@ -307,6 +260,10 @@ fn uid(data_set: &Map<String, Value>, wanted: Tag) -> Result<String, ComposeErro
 struct Composer<'a> {
     bulk: &'a BulkParts,
     encapsulated: bool,
+    /// The pixel data is decoded when it is written.
+    pictures: bool,
+    /// Elements that the metadata leaves out.
+    derived: &'a [(Tag, Value)],
     pieces: Vec<Piece>,
     bytes: Vec<u8>,
     /// The element at hand below those of the sequences it lies in.
@@ -388,6 +345,14 @@ impl<'a> Composer<'a> {
         }
         if top {
             elements.push((CHARACTER_SET, &UTF8));
+            let missing = |tag: Tag| data_set.get(&tag::hex(tag)).is_none_or(pixels::is_empty);
+            for (tag, element) in self.derived {
+                if missing(*tag) {
+                    // An element without a value gives way.
+                    elements.retain(|(other, _)| other != tag);
+                    elements.push((*tag, element));
+                }
+            }
         }
         elements.sort_unstable_by_key(|(tag, _)| *tag);
         Ok(elements.into_iter())
@@ -442,30 +407,24 @@ impl<'a> Composer<'a> {
     fn bulk(&mut self, tag: Tag, vr: VR, uri: &str) -> Result<(), ComposeError> {
         let bulk = self.bulk;
         let numbers = bulk.find(uri);
-        let Some(first) = numbers.first().and_then(|number| bulk.parts.get(*number)) else {
+        if numbers.is_empty() {
             return Err(self.failure(Problem::NoPart));
-        };
-        let pixels = tag == PIXEL_DATA && self.path.len() == 1;
-        let compressed = !media::is_native(first.syntax());
-        if compressed
-            && !pixels
-            && first.media != media::OCTETS
-            && first.media.starts_with("image/")
-        {
-            return Err(self.failure(Problem::NotPixels));
         }
-        if compressed && pixels && self.encapsulated {
-            self.header(tag, VR::OB, UNDEFINED);
-            // An empty offset table: each frame is one fragment.
-            self.delimiter(ITEM, 0);
-            for number in numbers {
-                let length = bulk.parts.get(*number).map_or(0, |part| part.length);
-                let padded = self.checked(length + length % 2)?;
-                self.delimiter(ITEM, padded);
-                self.refer(*number, length);
+        if tag == PIXEL_DATA {
+            if self.path.len() > 1 {
+                // Nobody could tell in which transfer syntax it is: that of the file is the main pixel data's.
+                let samples = numbers.iter().all(|number| {
+                    let part = bulk.part(*number);
+                    part.is_some_and(|part| part.media == media::OCTETS && part.is_native())
+                });
+                if !samples {
+                    return Err(self.failure(Problem::NotPixels));
+                }
+            } else if self.encapsulated {
+                return self.fragments(tag, numbers);
+            } else if self.pictures {
+                return self.pictures(tag, numbers);
             }
-            self.delimiter(SEQUENCE_END, 0);
-            return Ok(());
         }
         let total = numbers
             .iter()
@@ -481,14 +440,6 @@ impl<'a> Composer<'a> {
             self.bytes.push(padding(vr));
         }
         Ok(())
-    }
-
-    fn refer(&mut self, number: usize, length: u64) {
-        self.cut();
-        self.pieces.push(Piece::Bulk(number));
-        if length % 2 == 1 {
-            self.bytes.push(0);
-        }
     }
 
     /// Ends the piece of bytes at hand.
@@ -513,4 +464,8 @@ static UTF8: std::sync::LazyLock<Value> =
     std::sync::LazyLock::new(|| serde_json::json!({ "vr": "CS", "Value": ["ISO_IR 192"] }));
 
 #[cfg(test)]
+mod pixel_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod value_tests;

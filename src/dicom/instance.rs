@@ -115,8 +115,30 @@ pub struct PixelDescription {
     pub frames: u32,
     /// (0028,2110) is `01`.
     pub lossy: bool,
+    /// An overlay lies in unused bits of the pixel data: (60xx,0102) is not zero. Not known of older entries.
+    #[serde(default)]
+    pub overlay_bits: bool,
     /// Which element holds the pixels.
     pub element: PixelElement,
+}
+
+impl PixelDescription {
+    /// Photometric Interpretation (0028,0004); where a single sample has none it is `MONOCHROME2`, as viewers take it.
+    #[must_use]
+    pub fn photometric(&self) -> &str {
+        match self.photometric.as_str() {
+            "" if self.samples_per_pixel == 1 => "MONOCHROME2",
+            term => term,
+        }
+    }
+
+    /// The lowest bit of a sample in its cell: High Bit + 1 − Bits Stored; zero when that makes no sense.
+    #[must_use]
+    pub fn low_bit(&self) -> u16 {
+        let low = (self.high_bit.checked_add(1)).and_then(|end| end.checked_sub(self.bits_stored));
+        low.filter(|_| self.high_bit < self.bits_allocated)
+            .unwrap_or(0)
+    }
 }
 
 /// The three elements that can hold pixels.

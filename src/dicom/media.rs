@@ -34,6 +34,7 @@ const FRAME_MEDIA: &[(&str, &str, bool)] = &[
     ("1.2.840.10008.1.2.4.70", "image/jpeg", true),
     ("1.2.840.10008.1.2.4.50", "image/jpeg", false),
     ("1.2.840.10008.1.2.4.51", "image/jpeg", false),
+    ("1.2.840.10008.1.2.4.55", "image/jpeg", false),
     ("1.2.840.10008.1.2.4.57", "image/jpeg", false),
     ("1.2.840.10008.1.2.5", "image/dicom-rle", true),
     ("1.2.840.10008.1.2.4.80", "image/jls", true),
@@ -212,6 +213,7 @@ pub fn is_lossy(stored: Stored<'_>) -> bool {
     const LOSSY: &[&str] = &[
         "1.2.840.10008.1.2.4.50",
         "1.2.840.10008.1.2.4.51",
+        "1.2.840.10008.1.2.4.55",
         "1.2.840.10008.1.2.4.81",
         "1.2.840.10008.1.2.4.91",
         "1.2.840.10008.1.2.4.93",
@@ -235,6 +237,20 @@ pub struct FrameWish<'a> {
 /// The plan for frames with its media type; none when the wish cannot be met.
 #[must_use]
 pub fn plan_frames(
+    stored: Stored<'_>,
+    wish: FrameWish<'_>,
+    codecs: &dyn Codecs,
+) -> Option<(Plan, &'static str)> {
+    let (plan, media) = plan_any_order(stored, wish, codecs)?;
+    // Samples and values go over the web in little endian only, whatever was asked (PS3.18 §8.7.3.5.2).
+    let plan = match plan {
+        Plan::Stored if stored.syntax() == syntax::EXPLICIT_BE => Plan::Native,
+        plan => plan,
+    };
+    Some((plan, media))
+}
+
+fn plan_any_order(
     stored: Stored<'_>,
     wish: FrameWish<'_>,
     codecs: &dyn Codecs,

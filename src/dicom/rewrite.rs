@@ -21,6 +21,7 @@ use super::source::{Source, Window};
 pub use meta::{IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION, named_group};
 pub use segment::{FrameWriter, Segment, total_length, write};
 
+mod icon;
 mod meta;
 mod segment;
 
@@ -80,6 +81,15 @@ pub enum PixelEdit {
 /// Values up to this size are read while planning; larger ones become runs of the source.
 const SMALL: u32 = 4096;
 
+/// A planned file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// Its pieces, in order.
+    pub segments: Vec<Segment>,
+    /// What of the stored file it has not, and why; without patient data.
+    pub notes: Option<String>,
+}
+
 /// Plans the new file; `source` is the stored file, or its inflated data set when the layout says deflated.
 ///
 /// # Errors
@@ -90,7 +100,7 @@ pub fn plan(
     layout: &Layout,
     edits: &Edits,
     limits: Limits,
-) -> Result<Vec<Segment>, WalkError> {
+) -> Result<Planned, WalkError> {
     let mut window = Window::new(source);
     let start = if layout.deflated {
         0
@@ -111,6 +121,9 @@ pub fn plan(
         open: 0,
         identifiers: Identifiers::default(),
         bits_allocated: 0,
+        levels: Vec::new(),
+        foreign: icon::foreign(layout, edits),
+        notes: None,
     };
     planner.run()?;
     let mut segments = vec![Segment::Bytes(meta::meta_group(
@@ -118,7 +131,10 @@ pub fn plan(
         &edits.transfer_syntax,
     )?)];
     segments.append(&mut planner.segments);
-    Ok(segments)
+    Ok(Planned {
+        segments,
+        notes: planner.notes,
+    })
 }
 
 struct Planner<'a, 'e> {
@@ -133,6 +149,11 @@ struct Planner<'a, 'e> {
     open: usize,
     identifiers: Identifiers,
     bits_allocated: u16,
+    /// Sequences and items around the element at hand.
+    levels: Vec<icon::Open>,
+    /// The stored transfer syntax, when its codestreams cannot stay.
+    foreign: Option<String>,
+    notes: Option<String>,
 }
 
 impl Planner<'_, '_> {
@@ -146,16 +167,25 @@ impl Planner<'_, '_> {
                 }
                 Event::SequenceStart(element) => {
                     if self.stays(element.tag) {
+                        let mark = self.mark();
+                        self.levels.push(icon::Open::Sequence(element.tag, mark));
                         self.head(element.tag, VR::SQ, UNDEFINED);
                         self.open = self.open.saturating_add(1);
                     } else {
                         self.skip_sequence()?;
                     }
                 }
-                Event::ItemStart => self.item(ITEM, UNDEFINED),
-                Event::ItemEnd => self.item(ITEM_END, 0),
+                Event::ItemStart => {
+                    self.item(ITEM, UNDEFINED);
+                    self.open_item();
+                }
+                Event::ItemEnd => {
+                    self.item(ITEM_END, 0);
+                    self.levels.pop();
+                }
                 Event::SequenceEnd => {
                     self.item(SEQUENCE_END, 0);
+                    self.levels.pop();
                     self.open = self.open.saturating_sub(1);
                 }
                 Event::FragmentsStart(element) => self.fragments(&element)?,
@@ -252,7 +282,9 @@ impl Planner<'_, '_> {
             {
                 self.bits_allocated = u16::from_le_bytes(*bits);
             }
+            let start = self.small.len();
             self.small_value(tag, vr, &value);
+            self.note_pixels(tag, start, &value);
             return Ok(());
         }
         let odd = length & 1;
@@ -356,6 +388,9 @@ impl Planner<'_, '_> {
 
     /// An encapsulated value: its items are the same in every encoding but big endian, so they are copied in one run.
     fn fragments(&mut self, element: &Element) -> Result<(), WalkError> {
+        if let Some(syntax) = self.foreign_icon(element) {
+            return self.icon(element, &syntax);
+        }
         let stays = self.stays(element.tag);
         let pixels = self.open == 0 && element.tag == Tag(0x7FE0, 0x0010);
         let stays = stays && !(pixels && self.new_pixels()?);
@@ -420,5 +455,7 @@ impl Planner<'_, '_> {
     }
 }
 
+#[cfg(test)]
+mod icon_tests;
 #[cfg(test)]
 mod tests;

@@ -213,6 +213,16 @@ pub fn element(tag: Tag, vr: VR, raw: &[u8], values: &[String]) -> Option<ValueP
     fault.or_else(|| (values.len() > 1 && single_valued(tag)).then_some(ValueProblem::Multiplicity))
 }
 
+/// Judges one text value that is to be written: what [`element`] looks at, and that it stays one value (PS3.5 §6.2).
+#[must_use]
+pub fn written(vr: VR, value: &str) -> Option<ValueProblem> {
+    let splits = !matches!(vr, VR::LT | VR::ST | VR::UT | VR::UR);
+    if splits && value.contains('\\') {
+        return Some(ValueProblem::Character);
+    }
+    full(vr, unpadded(value))
+}
+
 /// Whether an attribute of the index has value multiplicity 1 in PS3.6; false for every other attribute.
 #[must_use]
 pub fn single_valued(tag: Tag) -> bool {

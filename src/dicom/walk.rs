@@ -407,7 +407,7 @@ impl<'a, 'o> Walker<'a, 'o> {
         let at = self.json.open_element(tag, vr);
         self.json.value(tag, vr, big, &bytes, &charset);
         self.json.close_element(false);
-        if depth == 0 && tag.0 == 0x0028 {
+        if depth == 0 && Pixels::wants(tag) {
             self.pixels.note(tag, vr, big, &bytes, &charset);
         }
         if wanted {

@@ -9,7 +9,7 @@ use super::accept::{MediaRange, Wish, WishKind};
 use super::error::{HttpError, Slug};
 use super::extract::Ask;
 use super::range::ranged;
-use super::represent::{many_parts, one_part, part, syntax_wish};
+use super::represent::{many_parts, one_part, part, syntax_wish, warned};
 use super::wado::{Wanted, header_value};
 use crate::archive::retrieve::OpenInstance;
 use crate::auth::Action;
@@ -60,22 +60,20 @@ pub(super) async fn retrieve_frames(ask: Ask) -> Result<Response, HttpError> {
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, header_value(&content_type)?);
-        return Ok(response);
+        return Ok(warned(response, archive, instance.row.watermark).await);
     }
     let base = ask.links.instance(&name);
     let syntax = plan.syntax(&instance.row.layout).to_owned();
     if let [number] = numbers.as_slice() {
         let content = archive.frame(&instance, *number, &plan).await?;
-        return Ok(one_part(part(
-            content,
-            media,
-            Some(&syntax),
-            format!("{base}/frames/{number}"),
-        )));
+        let location = format!("{base}/frames/{number}");
+        let response = one_part(part(content, media, Some(&syntax), location));
+        return Ok(warned(response, archive, instance.row.watermark).await);
     }
-    let archive = archive.clone();
+    let watermark = instance.row.watermark;
+    let maker = archive.clone();
     let parts = stream::iter(numbers).then(move |number| {
-        let (archive, instance, plan) = (archive.clone(), instance.clone(), plan.clone());
+        let (archive, instance, plan) = (maker.clone(), instance.clone(), plan.clone());
         let (location, syntax) = (format!("{base}/frames/{number}"), syntax.clone());
         async move {
             Ok(part(
@@ -86,7 +84,8 @@ pub(super) async fn retrieve_frames(ask: Ask) -> Result<Response, HttpError> {
             ))
         }
     });
-    many_parts(media, parts.boxed()).await
+    let response = many_parts(media, parts.boxed()).await?;
+    Ok(warned(response, archive, watermark).await)
 }
 
 const ACCEPTED: &[&str] = &[

@@ -12,7 +12,7 @@ use super::frames::frame_list;
 use super::links::Links;
 use super::multipart::writer::AnswerPart;
 use super::range::ranged;
-use super::represent::{etag, many_parts, not_modified, part, unchanged, validated};
+use super::represent::{etag, many_parts, not_modified, part, unchanged, validated, warned};
 use super::wado::header_value;
 use crate::archive::render::{Drawing, Format, Nature, Subject};
 use crate::archive::retrieve::Content;
@@ -206,7 +206,11 @@ impl View<'_> {
             ));
         }
         match subject.nature() {
-            Nature::Image => self.image(subject, frames).await,
+            Nature::Image => {
+                let watermark = subject.instance.row.watermark;
+                let response = self.image(subject, frames).await?;
+                Ok(warned(response, self.archive, watermark).await)
+            }
             Nature::Presentation => {
                 let (image, frame, presentation) =
                     self.archive.presented(self.scope, &subject).await?;

@@ -215,6 +215,17 @@ pub(super) fn validated(mut response: Response, etag: &str) -> Result<Response, 
     Ok(response)
 }
 
+/// An answer with a `Warning` when the codestream it was made of does not say what the header of the instance says.
+pub(super) async fn warned(mut response: Response, archive: &Archive, watermark: i64) -> Response {
+    let text = archive.disagreement(watermark).await;
+    let value =
+        text.and_then(|text| HeaderValue::try_from(format!("299 stowage: \"{text}\"")).ok());
+    if let Some(value) = value {
+        response.headers_mut().append(header::WARNING, value);
+    }
+    response
+}
+
 /// The `ETag` of a version.
 pub(super) fn etag(version: Version) -> String {
     format!("\"{}-{}\"", version.version, version.instances)

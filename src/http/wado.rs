@@ -12,7 +12,7 @@ use super::accept::{Wish, WishKind};
 use super::error::HttpError;
 use super::extract::Ask;
 use super::links::Links;
-use super::represent::{body_of, many_parts, one_part, part, streamed, syntax_wish};
+use super::represent::{body_of, many_parts, one_part, part, streamed, syntax_wish, warned};
 use crate::archive::InstanceRow;
 use crate::archive::retrieve::{Content, Rows};
 use crate::archive::zip::{self, Entry};
@@ -157,26 +157,27 @@ async fn one_instance(
     let content = archive.produce(scope, &row, &plan).await?;
     let syntax = plan.syntax(&row.layout);
     let content_type = format!("{DICOM}; transfer-syntax={syntax}");
-    match form.wrap {
+    let response = match form.wrap {
         Wrap::Single => {
             let mut response = body_of(content);
             response
                 .headers_mut()
                 .insert(header::CONTENT_TYPE, header_value(&content_type)?);
-            Ok(response)
+            response
         }
         Wrap::Zip => {
             let name = format!("{}.dcm", row.name.instance);
             let entry = stream::once(async move { Ok(Entry { name, content }) });
-            Ok(zipped(entry.boxed()))
+            zipped(entry.boxed())
         }
-        Wrap::Multipart => Ok(one_part(part(
+        Wrap::Multipart => one_part(part(
             content,
             DICOM,
             Some(syntax),
             links.instance(&row.name),
-        ))),
-    }
+        )),
+    };
+    Ok(warned(response, archive, row.watermark).await)
 }
 
 async fn many_instances(

@@ -53,6 +53,12 @@ fn every_codec_agrees_with_independent_ones() {
     }
 }
 
+#[test]
+fn only_sample_bits_count_and_the_codestream_decides() {
+    let server = Server::start(None);
+    run(&server, &mut script(&server, "bits_beside.py"));
+}
+
 /// Memory the server may take for 3,400 damaged frames, in KiB: far below one frame of the cap.
 const DAMAGED_GROWTH: u64 = 128 << 10;
 

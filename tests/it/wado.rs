@@ -6,3 +6,4 @@ mod frames;
 mod metadata;
 mod objects;
 mod pictures;
+mod pixels;

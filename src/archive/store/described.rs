@@ -3,7 +3,6 @@
 //! Invariants: the bulk data of a request lies one after another in the memory or the one spool file that a part is given, and is
 //! copied from there in chunks; what is composed of it is bounded like what a request may send.
 
-use std::borrow::Cow;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -12,13 +11,16 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Held, Part, StoreRequest, spool_failure};
 use crate::archive::error::{ArchiveError, Result};
+use crate::archive::held::held;
 use crate::blob::SpoolFile;
-use crate::dicom::compose::{BulkPart, BulkParts, ComposeError, Metadata, Piece, compose, named};
+use crate::dicom::compose::{
+    BulkPart, BulkParts, ComposeError, Content, HEAD, Metadata, Piece, compose, named,
+};
+use crate::dicom::picture::Picture;
+use crate::memory::Purpose;
 
-/// Bytes copied at a time.
-const CHUNK: usize = 256 * 1024;
-/// First bytes of a part in which the frame header of a JPEG is looked for.
-const HEAD: usize = 64 * 1024;
+/// Bytes copied at a time, and looked at of a part.
+const CHUNK: usize = HEAD;
 
 /// All bulk data of a request, one after another in the memory or the spool file of a single part.
 #[derive(Debug)]
@@ -27,35 +29,26 @@ pub struct Shelf {
     parts: Vec<BulkPart>,
     /// Where each part begins, in bytes.
     offsets: Vec<u64>,
-    /// First bytes of the part that arrives, as far as its transfer syntax is to be found there.
-    head: Vec<u8>,
 }
 
 impl Shelf {
     /// Begins the next bulk data part: Content-Location, media type in lower case and `transfer-syntax`.
     fn begin(&mut self, location: String, media: String, transfer_syntax: Option<String>) {
-        self.head.clear();
         self.offsets.push(self.held.length);
         self.parts.push(BulkPart {
             location,
             media,
-            transfer_syntax: transfer_syntax.map(Cow::Owned),
+            transfer_syntax,
             length: 0,
+            content: Content::default(),
         });
     }
 
-    /// Looks at the bytes that go to the part that was begun last.
-    fn see(&mut self, bytes: &[u8]) {
-        let Some(part) = self.parts.last_mut() else {
-            return;
-        };
-        part.length += bytes.len() as u64;
-        if part.is_unnamed_jpeg() && self.head.len() < HEAD {
-            let more = bytes.len().min(HEAD - self.head.len());
-            self.head
-                .extend_from_slice(bytes.get(..more).unwrap_or_default());
-            part.look(&self.head);
-        }
+    /// Whether a part came without a place although it could belong to more than one attribute of one instance.
+    #[must_use]
+    pub fn is_ambiguous(&self, instances: usize) -> bool {
+        let unplaced = self.parts.iter().any(|part| part.location.is_empty());
+        unplaced && (self.parts.len() > 1 || instances != 1)
     }
 
     async fn finish(self) -> Result<(BulkParts, Lying)> {
@@ -76,7 +69,16 @@ impl Shelf {
         let places = places
             .zip(self.parts.iter().map(|part| part.length))
             .collect();
-        Ok((BulkParts::new(self.parts), Lying { bytes, places }))
+        let lying = Lying { bytes, places };
+        let mut parts = self.parts;
+        for (number, part) in parts.iter_mut().enumerate() {
+            if part.wants_look() {
+                // The bytes decide what a part is.
+                let (offset, length) = lying.places.get(number).copied().unwrap_or_default();
+                part.look(&lying.chunk(offset, length).await?);
+            }
+        }
+        Ok((BulkParts::new(parts), lying))
     }
 }
 
@@ -136,7 +138,6 @@ impl StoreRequest {
             held: Part::empty(),
             parts: Vec::new(),
             offsets: Vec::new(),
-            head: Vec::new(),
         }
     }
 
@@ -161,7 +162,9 @@ impl StoreRequest {
     /// # Errors
     /// [`ArchiveError::TooLarge`] past the limit of the request; [`ArchiveError::Blob`] when the spool fails.
     pub async fn write_bulk(&mut self, shelf: &mut Shelf, bytes: Bytes) -> Result<()> {
-        shelf.see(&bytes);
+        if let Some(part) = shelf.parts.last_mut() {
+            part.length += bytes.len() as u64;
+        }
         self.hold(&mut shelf.held, bytes).await
     }
 
@@ -176,7 +179,11 @@ impl StoreRequest {
         for metadata in instances {
             let (names, composed) = self.composed(metadata, parts.clone()).await?;
             match composed {
-                Ok(pieces) => self.copy(pieces, &lying).await?,
+                Ok(pieces) => {
+                    if let Err(reason) = self.copy(pieces, &lying).await? {
+                        self.fail_named(names, reason).await?;
+                    }
+                }
                 Err(error) => {
                     self.count_part()?;
                     self.fail_named(names, error.to_string()).await?;
@@ -205,25 +212,78 @@ impl StoreRequest {
         work.await.map_err(lost)
     }
 
-    async fn copy(&mut self, pieces: Vec<Piece>, lying: &Lying) -> Result<()> {
+    /// Writes a file and stores it; the reason when a picture in it cannot be decoded.
+    async fn copy(
+        &mut self,
+        pieces: Vec<Piece>,
+        lying: &Lying,
+    ) -> Result<std::result::Result<(), String>> {
         let mut part = self.begin_part()?;
         part.composed = true;
         for piece in pieces {
-            match piece {
-                Piece::Bytes(bytes) => self.write(&mut part, Bytes::from(bytes)).await?,
-                Piece::Bulk(number) => {
-                    let place = lying.places.get(number);
-                    let (mut offset, mut left) = place.copied().unwrap_or_default();
-                    while left > 0 {
-                        let chunk = lying.chunk(offset, left).await?;
-                        offset += chunk.len() as u64;
-                        left -= chunk.len() as u64;
-                        self.write(&mut part, chunk).await?;
-                    }
+            let (mut offset, mut left) = match piece {
+                Piece::Bytes(bytes) => {
+                    self.write(&mut part, Bytes::from(bytes)).await?;
+                    continue;
                 }
+                Piece::Picture(number, picture) => {
+                    match self.pixels(number, picture, lying).await? {
+                        Ok(pixels) => self.write(&mut part, pixels).await?,
+                        Err(reason) => return Ok(Err(reason)),
+                    }
+                    continue;
+                }
+                Piece::Bulk(number) => lying.places.get(number).copied().unwrap_or_default(),
+                Piece::Part {
+                    number,
+                    offset,
+                    length,
+                } => {
+                    let (start, _) = lying.places.get(number).copied().unwrap_or_default();
+                    (start + offset, length)
+                }
+            };
+            while left > 0 {
+                let chunk = lying.chunk(offset, left).await?;
+                offset += chunk.len() as u64;
+                left -= chunk.len() as u64;
+                self.write(&mut part, chunk).await?;
             }
         }
-        self.end_part(part).await
+        self.end_part(part).await?;
+        Ok(Ok(()))
+    }
+
+    /// The pixels of a picture, or why there are none; decoded like a frame, in memory that was reserved.
+    async fn pixels(
+        &self,
+        number: usize,
+        picture: Picture,
+        lying: &Lying,
+    ) -> Result<std::result::Result<Bytes, String>> {
+        let most = self.archive.limits.max_frame_bytes as u64;
+        if picture.length() > most {
+            return Ok(Err(format!(
+                "a picture of the pixel data has more than {most} bytes when it is decoded"
+            )));
+        }
+        let (mut offset, length) = lying.places.get(number).copied().unwrap_or_default();
+        let cost = picture.cost().saturating_add(length);
+        let cost = usize::try_from(cost).unwrap_or(usize::MAX);
+        let memory = self.archive.reserve(Purpose::Pixels, cost).await?;
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        let end = offset.saturating_add(length);
+        while offset < end {
+            let chunk = lying.chunk(offset, end - offset).await?;
+            offset += chunk.len() as u64;
+            bytes.extend_from_slice(&chunk);
+        }
+        let decoded = self
+            .archive
+            .maker
+            .work(move || Ok(picture.pixels(&bytes).map(|pixels| held(pixels, memory))));
+        let decoded = decoded.await?;
+        Ok(decoded.map_err(|reason| format!("the attribute 7FE00010 {reason}")))
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Coding {
     JpegBaseline,
     /// JPEG Extended (Process 2 and 4), `.51`.
     JpegExtended,
+    /// JPEG Full Progression (Process 10 and 12), `.55` (retired).
+    JpegProgressive,
     /// JPEG Lossless (Process 14), `.57`.
     JpegLossless,
     /// JPEG Lossless, first-order prediction (Process 14, Selection Value 1), `.70`.
@@ -112,6 +114,7 @@ const TABLE: &[Entry] = &[
     entry(Coding::Rle, "1.2.840.10008.1.2.5", "image/dicom-rle", Kind::Lossless),
     entry(Coding::JpegBaseline, "1.2.840.10008.1.2.4.50", "image/jpeg", Kind::Lossy),
     entry(Coding::JpegExtended, "1.2.840.10008.1.2.4.51", "image/jpeg", Kind::Lossy),
+    entry(Coding::JpegProgressive, "1.2.840.10008.1.2.4.55", "image/jpeg", Kind::Lossy),
     entry(Coding::JpegLossless, "1.2.840.10008.1.2.4.57", "image/jpeg", Kind::Lossless),
     entry(Coding::JpegLosslessFirstOrder, "1.2.840.10008.1.2.4.70", "image/jpeg", Kind::Lossless),
     entry(Coding::JpegLsLossless, "1.2.840.10008.1.2.4.80", "image/jls", Kind::Lossless),
@@ -192,7 +195,7 @@ impl Coding {
     /// Defined terms of PS3.3 §C.7.6.1.1.5.1.
     pub fn lossy_method(self) -> Option<&'static str> {
         match self {
-            Self::JpegBaseline | Self::JpegExtended => Some("ISO_10918_1"),
+            Self::JpegBaseline | Self::JpegExtended | Self::JpegProgressive => Some("ISO_10918_1"),
             Self::JpegLsNearLossless => Some("ISO_14495_1"),
             Self::Jpeg2000 | Self::Jpeg2000Multi => Some("ISO_15444_1"),
             Self::Htj2k => Some("ISO_15444_15"),

@@ -114,6 +114,8 @@ mod tests {
             samples: 3,
             bits_allocated: bits,
             bits_stored: bits,
+            low_bit: 0,
+            overlay_bits: false,
             signed: false,
             planar: false,
             photometric,

@@ -33,6 +33,10 @@ impl FrameCodec for Deflate {
         Some(false)
     }
 
+    fn told(&self, _codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError> {
+        Ok(*shape)
+    }
+
     fn decode(
         &self,
         codestream: &[u8],
@@ -86,6 +90,8 @@ mod tests {
             samples: 1,
             bits_allocated: bits,
             bits_stored: bits,
+            low_bit: 0,
+            overlay_bits: false,
             signed: false,
             planar: false,
             photometric: Photometric::Monochrome2,

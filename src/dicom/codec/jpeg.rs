@@ -14,8 +14,8 @@ use super::jpeg_header::{JpegHeader, with_adobe_transform, without_color_claim};
 use super::samples;
 use super::shape::{Frame, FrameShape, Limits, Photometric};
 use super::{
-    EncodeOptions, Encoded, FrameCodec, JpegColor, check_dimensions, gray_or_color,
-    interleaved_shape, length, lossy_gray_or_color,
+    EncodeOptions, Encoded, FrameCodec, JpegColor, gray_or_color, interleaved_shape, length,
+    lossy_gray_or_color,
 };
 
 /// Most scans of a progressive stream; real ones have about ten.
@@ -61,6 +61,7 @@ impl FrameCodec for Jpeg {
         }
         lossy_gray_or_color(shape)?;
         match self.0 {
+            Coding::JpegProgressive => Err("the retired progressive JPEG is only decoded"),
             _ if shape.signed => Err("lossy JPEG holds unsigned samples"),
             Coding::JpegBaseline if (shape.bits_allocated, shape.bits_stored) != (8, 8) => {
                 Err("JPEG baseline holds 8-bit samples")
@@ -88,37 +89,37 @@ impl FrameCodec for Jpeg {
         Some(!header.is_lossless())
     }
 
+    fn told(&self, codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError> {
+        shape.told(&self.header(codestream)?.told())
+    }
+
     fn decode(
         &self,
         codestream: &[u8],
         shape: &FrameShape,
-        _limits: &Limits,
+        limits: &Limits,
     ) -> Result<Frame, CodecError> {
-        let header = JpegHeader::read(codestream, self.0)?;
-        let components = u32::try_from(header.components.len()).unwrap_or(u32::MAX);
-        check_dimensions(
-            shape,
-            u32::from(header.rows),
-            u32::from(header.columns),
-            components,
-            u32::from(header.precision),
-        )?;
+        let header = self.header(codestream)?;
+        let shape = shape.told(&header.told())?;
+        shape.checked_len(limits)?;
+        self.decodable(&shape)
+            .map_err(|reason| self.error(reason))?;
         if header.is_lossless() {
-            return self.decode_lossless(codestream, &header, shape);
+            return self.decode_lossless(codestream, &header, &shape);
         }
-        let decoded = self.decoded_shape(shape);
+        let decoded = self.decoded_shape(&shape);
         // Under a lossless syntax a frame labeled YBR is promised to stay YBR.
         let transformed = decoded.photometric == Photometric::Rgb
-            && !header
-                .stream_is_rgb()
-                .unwrap_or(shape.photometric == Photometric::Rgb);
+            && !header.is_rgb().unwrap_or_else(|| {
+                // Nobody subsamples red and blue: such a label was left over.
+                shape.photometric == Photometric::Rgb && !header.is_subsampled()
+            });
         let stated = with_adobe_transform(codestream, u8::from(transformed));
-        let data = match header.precision {
-            8 => self.decode_8(&stated, &decoded)?,
-            12 => self.decode_12(&stated, &decoded)?,
-            _ => return Err(self.error("lossy samples have 8 or 12 bits")),
-        };
-        Frame::new(decoded, data)
+        match header.precision {
+            8 => self.decode_8(&stated, &shape, &decoded),
+            12 => self.decode_12(&stated, &shape, &decoded),
+            _ => Err(self.error("lossy samples have 8 or 12 bits")),
+        }
     }
 
     fn encode(&self, frame: &Frame, options: &EncodeOptions) -> Result<Encoded, CodecError> {
@@ -131,6 +132,10 @@ impl FrameCodec for Jpeg {
 }
 
 impl Jpeg {
+    fn header(&self, codestream: &[u8]) -> Result<JpegHeader, CodecError> {
+        JpegHeader::read(codestream, self.0)
+    }
+
     fn limits(shape: &FrameShape) -> DecodeLimits {
         DecodeLimits {
             max_width: length(shape.columns),
@@ -141,27 +146,41 @@ impl Jpeg {
         }
     }
 
-    fn decode_8(&self, stream: &[u8], shape: &FrameShape) -> Result<Vec<u8>, CodecError> {
+    fn decode_8(
+        &self,
+        stream: &[u8],
+        shape: &FrameShape,
+        decoded: &FrameShape,
+    ) -> Result<Frame, CodecError> {
         let limits = Self::limits(shape);
         let image = Decoder::new_with_limits(stream, limits)
             .and_then(|decoder| decoder.decode_image())
             .map_err(|error| CodecError::library(self.0, "the JPEG decoder stopped", error))?;
-        if image.data.len() as u64 != shape.sample_count() {
-            return Err(self.error("the decoder returned another number of samples"));
+        self.check_count(image.data.len(), shape)?;
+        if shape.bits_allocated == 8 && shape.bits_stored == 8 && !shape.signed {
+            return Frame::new(*decoded, image.data);
         }
-        if shape.bits_allocated == 8 && !shape.signed {
-            return Ok(image.data);
-        }
-        Ok(samples::to_bytes(&image.data, 8, shape))
+        recolored(samples::whole(&image.data, 8, shape)?, decoded.photometric)
     }
 
-    fn decode_12(&self, stream: &[u8], shape: &FrameShape) -> Result<Vec<u8>, CodecError> {
+    fn decode_12(
+        &self,
+        stream: &[u8],
+        shape: &FrameShape,
+        decoded: &FrameShape,
+    ) -> Result<Frame, CodecError> {
         let image = precision::decompress_12bit_with_limits(stream, &Self::limits(shape))
             .map_err(|error| CodecError::library(self.0, "the JPEG decoder stopped", error))?;
-        if image.data.len() as u64 != shape.sample_count() {
-            return Err(self.error("the decoder returned another number of samples"));
+        self.check_count(image.data.len(), shape)?;
+        recolored(samples::whole(&image.data, 12, shape)?, decoded.photometric)
+    }
+
+    fn check_count(&self, samples: usize, shape: &FrameShape) -> Result<(), CodecError> {
+        if samples as u64 == shape.sample_count() {
+            Ok(())
+        } else {
+            Err(self.error("the decoder returned another number of samples"))
         }
-        Ok(samples::to_bytes(&image.data, 12, shape))
     }
 
     fn decode_lossless(
@@ -175,19 +194,23 @@ impl Jpeg {
         }
         let image = precision::decompress_lossless_arbitrary(stream)
             .map_err(|error| CodecError::library(self.0, "the JPEG decoder stopped", error))?;
-        if image.data.len() as u64 != shape.sample_count() {
-            return Err(self.error("the decoder returned another number of samples"));
-        }
+        self.check_count(image.data.len(), shape)?;
         let raw = interleaved_shape(shape);
-        let data = samples::to_bytes(&image.data, u32::from(header.precision), &raw);
-        let frame = Frame::new(raw, data)?;
+        let precision = u32::from(header.precision);
+        let frame = samples::whole(
+            &image.data,
+            precision,
+            &FrameShape {
+                photometric: raw.photometric,
+                ..*shape
+            },
+        )?;
         if self.is_lossless() || shape.samples == 1 {
             return Ok(frame);
         }
         // A lossless stream under a lossy syntax: the caller still expects RGB.
-        let mut frame = color::ybr_to_rgb(frame)?;
-        frame.shape.photometric = Photometric::Rgb;
-        Ok(frame)
+        let frame = color::ybr_to_rgb(frame)?;
+        recolored(frame, Photometric::Rgb)
     }
 
     fn encode_baseline(
@@ -244,7 +267,7 @@ impl Jpeg {
 
     fn encode_lossless(&self, frame: &Frame) -> Result<Encoded, CodecError> {
         // The narrowest precision of the format is two bits.
-        let precision = samples::coding_precision(frame).max(2);
+        let precision = frame.shape.bits_stored.max(2);
         let bytes = precision::compress_lossless_arbitrary(
             &samples::patterns(frame, precision),
             length(frame.shape.columns),
@@ -262,4 +285,10 @@ impl Jpeg {
         };
         Ok(Encoded::lossless(bytes, frame.shape))
     }
+}
+
+/// The frame under another Photometric Interpretation.
+fn recolored(mut frame: Frame, photometric: Photometric) -> Result<Frame, CodecError> {
+    frame.shape.photometric = photometric;
+    Frame::new(frame.shape, frame.data)
 }

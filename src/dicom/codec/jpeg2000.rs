@@ -3,6 +3,8 @@
 //! The library undoes the color transform of the codestream, so `YBR_RCT` and `YBR_ICT` come out as
 //! RGB. Sign and precision of the codestream yield to the header.
 
+use std::borrow::Cow;
+
 use openjp2::openjpeg::{opj_cparameters_t, opj_dparameters_t};
 use openjp2::{
     Codec, OPJ_CLRSPC_GRAY, OPJ_CLRSPC_SRGB, OPJ_CODEC_J2K, opj_image, opj_image_comptparm,
@@ -15,7 +17,7 @@ use super::jpeg2000_stream::{Writer, reader};
 use super::samples;
 use super::shape::{Frame, FrameShape, Limits, Photometric};
 use super::{
-    EncodeOptions, Encoded, FrameCodec, check_dimensions, gray_or_color, length,
+    EncodeOptions, Encoded, FrameCodec, bits_gray_or_color, interleaved_shape, length,
     lossy_gray_or_color,
 };
 
@@ -38,16 +40,16 @@ impl Jpeg2000 {
 
 impl FrameCodec for Jpeg2000 {
     fn decodable(&self, shape: &FrameShape) -> Result<(), &'static str> {
-        if matches!(shape.bits_allocated, 8 | 16 | 32) {
+        if matches!(shape.bits_allocated, 1 | 8 | 16 | 32) {
             Ok(())
         } else {
-            Err("samples have 8, 16 or 32 bits allocated")
+            Err("samples have 1, 8, 16 or 32 bits allocated")
         }
     }
 
     fn encodable(&self, shape: &FrameShape) -> Result<(), &'static str> {
         match self.0 {
-            Coding::Jpeg2000Lossless => gray_or_color(shape),
+            Coding::Jpeg2000Lossless => bits_gray_or_color(shape),
             Coding::Jpeg2000 => lossy_gray_or_color(shape),
             _ => Err("no encoder for High-Throughput JPEG 2000 is built in"),
         }
@@ -58,21 +60,21 @@ impl FrameCodec for Jpeg2000 {
         header.irreversible.then_some(true)
     }
 
+    fn told(&self, codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError> {
+        let header = Jpeg2000Header::read(bare_codestream(codestream), self.0)?;
+        shape.told(&header.told())
+    }
+
     fn decode(
         &self,
         codestream: &[u8],
         shape: &FrameShape,
-        _limits: &Limits,
+        limits: &Limits,
     ) -> Result<Frame, CodecError> {
         let codestream = bare_codestream(codestream);
         let header = Jpeg2000Header::read(codestream, self.0)?;
-        check_dimensions(
-            shape,
-            header.rows,
-            header.columns,
-            header.components,
-            header.precision,
-        )?;
+        let shape = shape.told(&header.told())?;
+        shape.checked_len(limits)?;
         let limit = BOOKKEEPING_BYTES.saturating_add(shape.frame_bytes().saturating_mul(16));
         if header.bookkeeping > limit {
             return Err(CodecError::TooLarge {
@@ -81,16 +83,14 @@ impl FrameCodec for Jpeg2000 {
             });
         }
         let image = self.decode_image(codestream)?;
-        let decoded = self.decoded_shape(shape);
-        let data = self.collect(&image, &header, &decoded)?;
-        Frame::new(decoded, data)
+        self.collect(&image, &header, &shape)
     }
 
     fn encode(&self, frame: &Frame, options: &EncodeOptions) -> Result<Encoded, CodecError> {
         let lossy = self.0 == Coding::Jpeg2000;
         let shape = &frame.shape;
         let transform = shape.samples == 3 && shape.photometric == Photometric::Rgb;
-        let precision = samples::coding_precision(frame);
+        let precision = shape.bits_stored;
         let refused = |reason| CodecError::encoder(self.0, reason, None);
         let mut image = self.image(frame, precision)?;
         let mut parameters = parameters(shape);
@@ -146,25 +146,46 @@ impl Jpeg2000 {
         Ok(image)
     }
 
-    /// The component planes as canonical bytes.
+    /// The component planes as one frame; those with fewer samples are spread over their pixels.
     fn collect(
         &self,
         image: &opj_image,
         header: &Jpeg2000Header,
         shape: &FrameShape,
-    ) -> Result<Vec<u8>, CodecError> {
+    ) -> Result<Frame, CodecError> {
         let pixels = length(shape.rows).saturating_mul(length(shape.columns));
-        let planes: Vec<&[i32]> = image
-            .comps()
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|component| component.data())
-            .filter(|plane| plane.len() == pixels)
-            .collect();
-        if planes.len() != usize::from(shape.samples) {
-            return Err(self.error("a component is missing"));
+        let components = image.comps().unwrap_or_default();
+        let missing = || self.error("a component is missing");
+        if components.len() != usize::from(shape.samples) {
+            return Err(missing());
         }
-        Ok(samples::planes_to_bytes(&planes, header.precision, shape))
+        let mut planes = Vec::with_capacity(components.len());
+        for component in components {
+            let plane = component.data().ok_or_else(missing)?;
+            let narrow = Narrow {
+                origin: (image.x0, image.y0),
+                step: (component.dx, component.dy),
+                size: (component.w, component.h),
+            };
+            let plane = if narrow.step == (1, 1) {
+                Cow::Borrowed(plane)
+            } else {
+                let spread = narrow.spread(plane, shape.columns, shape.rows);
+                Cow::Owned(spread.ok_or_else(missing)?)
+            };
+            if plane.len() != pixels {
+                return Err(missing());
+            }
+            planes.push(plane);
+        }
+        let planes: Vec<&[i32]> = planes.iter().map(AsRef::as_ref).collect();
+        let mut shape = *shape;
+        shape.photometric = match interleaved_shape(&shape).photometric {
+            // Nobody subsamples red and blue: such a label was left over.
+            Photometric::Rgb if header.subsampled => Photometric::YbrFull,
+            other => other,
+        };
+        samples::frame(&planes, header.precision, &shape)
     }
 
     /// The frame as component planes of the library.
@@ -198,6 +219,43 @@ impl Jpeg2000 {
             }
         }
         Ok(image)
+    }
+}
+
+/// A component with fewer samples than the picture has pixels (T.800 §B.2).
+struct Narrow {
+    /// Where the picture begins on the reference grid.
+    origin: (u32, u32),
+    /// Pixels for each sample, across and down.
+    step: (u32, u32),
+    /// Samples across and down.
+    size: (u32, u32),
+}
+
+impl Narrow {
+    /// The samples, each repeated for all pixels it stands for; nothing when they are fewer than the picture needs.
+    fn spread(&self, plane: &[i32], columns: u32, rows: u32) -> Option<Vec<i32>> {
+        let place = |pixel: u32, origin: u32, step: u32, size: u32| {
+            let first = origin.checked_div(step)? + u32::from(!origin.is_multiple_of(step));
+            let sample = pixel.checked_add(origin)?.checked_div(step)?;
+            Some(length(
+                sample.saturating_sub(first).min(size.checked_sub(1)?),
+            ))
+        };
+        let across: Option<Vec<usize>> = (0..columns)
+            .map(|x| place(x, self.origin.0, self.step.0, self.size.0))
+            .collect();
+        let across = across?;
+        let mut pixels = Vec::with_capacity(length(columns).saturating_mul(length(rows)));
+        for y in 0..rows {
+            let row = place(y, self.origin.1, self.step.1, self.size.1)?;
+            let start = row.checked_mul(length(self.size.0))?;
+            let row = plane.get(start..start.checked_add(length(self.size.0))?)?;
+            for &x in &across {
+                pixels.push(*row.get(x)?);
+            }
+        }
+        Some(pixels)
     }
 }
 

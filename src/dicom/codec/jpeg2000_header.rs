@@ -5,8 +5,10 @@
 
 use super::coding::Coding;
 use super::error::CodecError;
+use super::shape::Told;
 
 const SOC: u16 = 0xff4f;
+const CAP: u16 = 0xff50;
 const SIZ: u16 = 0xff51;
 const COD: u16 = 0xff52;
 const COC: u16 = 0xff53;
@@ -29,6 +31,14 @@ pub(super) struct Jpeg2000Header {
     pub columns: u32,
     pub components: u32,
     pub precision: u32,
+    /// A component has fewer samples than the picture has pixels.
+    pub subsampled: bool,
+    /// Samples have a sign.
+    pub signed: bool,
+    /// The first three components went through a color transform.
+    pub transformed: bool,
+    /// Blocks are coded in the High-Throughput way (T.814).
+    pub high_throughput: bool,
     /// A component uses the irreversible transform, so samples are approximations.
     pub irreversible: bool,
     /// Estimated bytes of bookkeeping, samples not counted.
@@ -39,32 +49,43 @@ pub(super) struct Jpeg2000Header {
 ///
 /// DICOM wants the bare codestream (PS3.5 §8.2.4), but files with the boxes around it exist.
 pub(super) fn bare_codestream(bytes: &[u8]) -> &[u8] {
-    if !bytes.starts_with(JP2_SIGNATURE) {
-        return bytes;
+    let place = codestream_place(bytes, bytes.len() as u64);
+    place
+        .and_then(|(start, length)| {
+            let start = usize::try_from(start).ok()?;
+            let end = start.checked_add(usize::try_from(length).ok()?)?;
+            bytes.get(start..end)
+        })
+        .unwrap_or(bytes)
+}
+
+/// Where the codestream of a JP2 file lies, which is `length` bytes long and begins with `head`; nothing when it is none.
+pub(super) fn codestream_place(head: &[u8], length: u64) -> Option<(u64, u64)> {
+    if !head.starts_with(JP2_SIGNATURE) {
+        return None;
     }
-    let mut rest = bytes;
-    while let Some((header, _)) = rest.split_first_chunk::<8>() {
+    let mut at = 0_u64;
+    while at < length {
+        let start = usize::try_from(at).ok()?;
+        let header = head.get(start..)?.first_chunk::<8>()?;
         let &[a, b, c, d, kind @ ..] = header;
-        let (skip, length) = match u32::from_be_bytes([a, b, c, d]) {
-            0 => (8, rest.len()),
+        let rest = length - at;
+        let (skip, size) = match u32::from_be_bytes([a, b, c, d]) {
+            0 => (8, rest),
             1 => {
-                let wide = rest.get(8..16).and_then(|w| w.try_into().ok());
-                let wide = wide.map_or(0, u64::from_be_bytes);
-                (16, usize::try_from(wide).unwrap_or(usize::MAX))
+                let wide = head.get(start + 8..)?.first_chunk::<8>()?;
+                (16, u64::from_be_bytes(*wide))
             }
-            length => (8, usize::try_from(length).unwrap_or(usize::MAX)),
+            size => (8, u64::from(size)),
         };
-        if kind == *b"jp2c" {
-            let end = length.min(rest.len());
-            return rest.get(skip..end).unwrap_or_default();
-        }
         // A box that is shorter than its header would never end the walk.
-        match rest.get(length.max(8)..) {
-            Some(next) => rest = next,
-            None => break,
+        let size = size.max(8).min(rest);
+        if kind == *b"jp2c" {
+            return Some((at + skip, size.checked_sub(skip)?));
         }
+        at += size;
     }
-    bytes
+    None
 }
 
 /// Reads big endian numbers off the front of a segment.
@@ -100,9 +121,21 @@ struct Size {
     tiles: u64,
     components: u32,
     precision: u32,
+    subsampled: bool,
+    signed: bool,
 }
 
 impl Jpeg2000Header {
+    /// What the stream says of the picture.
+    pub(super) fn told(&self) -> Told {
+        Told {
+            rows: self.rows,
+            columns: self.columns,
+            components: self.components,
+            precision: self.precision,
+        }
+    }
+
     pub(super) fn read(codestream: &[u8], coding: Coding) -> Result<Self, CodecError> {
         let error = |reason| CodecError::codestream(coding, reason);
         let mut segments = Segments::new(codestream);
@@ -115,7 +148,11 @@ impl Jpeg2000Header {
         let size = size(content).map_err(error)?;
         let mut worst = 0;
         let mut irreversible = false;
+        let (mut transformed, mut high_throughput) = (false, false);
         for (marker, content) in segments {
+            // SGcod: progression, layers, transform.
+            transformed |= marker == COD && content.get(4).is_some_and(|mct| *mct == 1);
+            high_throughput |= marker == CAP;
             let style = match marker {
                 COD => default_style(content),
                 COC => component_style(content, size.components),
@@ -130,6 +167,10 @@ impl Jpeg2000Header {
             columns: size.columns,
             components: size.components,
             precision: size.precision,
+            subsampled: size.subsampled,
+            signed: size.signed,
+            transformed,
+            high_throughput,
             irreversible,
             bookkeeping: size
                 .tiles
@@ -158,8 +199,15 @@ fn size(content: &[u8]) -> Result<Size, &'static str> {
     let (styles, _) = fields.0.as_chunks::<3>();
     let styles = styles.get(..length(components)).ok_or(cut)?;
     let [depth, ..] = *styles.first().ok_or("it holds no components")?;
-    if styles.iter().any(|style| *style != [depth, 1, 1]) {
-        return Err("components of different depth or size are not supported");
+    if styles.iter().any(|[other, ..]| *other != depth) {
+        return Err("components of different depth are not supported");
+    }
+    if styles.iter().any(|[_, dx, dy]| *dx == 0 || *dy == 0) {
+        return Err("a component has no samples");
+    }
+    let subsampled = styles.iter().any(|[_, dx, dy]| (*dx, *dy) != (1, 1));
+    if subsampled && (styles.first() != Some(&[depth, 1, 1]) || components != 3) {
+        return Err("only the color differences may be subsampled");
     }
     let tiles = u64::from((x1 - tile_x0).div_ceil(tile_columns))
         .saturating_mul(u64::from((y1 - tile_y0).div_ceil(tile_rows)));
@@ -171,6 +219,8 @@ fn size(content: &[u8]) -> Result<Size, &'static str> {
         tiles,
         components,
         precision: u32::from(depth & 0x7f) + 1,
+        subsampled,
+        signed: depth & 0x80 != 0,
     })
 }
 
@@ -354,8 +404,14 @@ mod tests {
     }
 
     #[test]
-    fn subsampled_and_mixed_components_are_refused() {
-        assert!(read(&siz(8, 8, 8, &[[7, 1, 1], [7, 2, 2], [7, 2, 2]])).is_err());
+    fn components_of_mixed_depth_or_odd_sampling_are_refused() {
+        assert!(read(&siz(8, 8, 8, &[[7, 2, 2], [7, 1, 1], [7, 1, 1]])).is_err());
+        assert!(read(&siz(8, 8, 8, &[[7, 1, 1], [7, 0, 1], [7, 1, 1]])).is_err());
+        assert!(
+            read(&siz(8, 8, 8, &[[7, 1, 1], [7, 2, 2], [7, 2, 2]]))
+                .unwrap()
+                .subsampled
+        );
         assert!(read(&siz(8, 8, 8, &[[7, 1, 1], [8, 1, 1], [7, 1, 1]])).is_err());
         assert!(read(&siz(8, 8, 0, &[[7, 1, 1]])).is_err());
         assert!(read(&siz(8, 8, 8, &[])).is_err());

@@ -5,6 +5,7 @@
 
 use super::coding::Coding;
 use super::error::CodecError;
+use super::shape::Told;
 
 /// Start of image.
 const SOI: [u8; 2] = [0xff, 0xd8];
@@ -22,6 +23,8 @@ pub(super) struct JpegHeader {
     pub rows: u16,
     pub columns: u16,
     pub components: Vec<Component>,
+    /// The first coefficient of the first scan; in lossless streams the predictor.
+    pub selection: u8,
     /// A JFIF segment is present, which means YCbCr.
     pub jfif: bool,
     /// The transform of the Adobe segment: 0 none, 1 YCbCr.
@@ -108,7 +111,7 @@ impl JpegHeader {
             return Err(error("it does not start with an image"));
         }
         let mut header: Option<Self> = None;
-        let (mut jfif, mut adobe, mut scanning) = (false, None, false);
+        let (mut jfif, mut adobe, mut scanning, mut selection) = (false, None, false, 0);
         for segment in Segments::new(codestream) {
             match segment.marker {
                 marker if is_frame(marker) => {
@@ -118,7 +121,11 @@ impl JpegHeader {
                     let read = frame_header(marker, segment.content);
                     header = Some(read.ok_or_else(|| error("the frame header is cut short"))?);
                 }
-                SOS => scanning = true,
+                SOS => {
+                    if !std::mem::replace(&mut scanning, true) {
+                        selection = first_coefficient(segment.content).unwrap_or(0);
+                    }
+                }
                 APP0 if !scanning => jfif |= segment.content.starts_with(b"JFIF\0"),
                 APP14 if !scanning && segment.content.starts_with(b"Adobe") => {
                     adobe = segment.content.get(11).copied().or(adobe);
@@ -133,6 +140,7 @@ impl JpegHeader {
         Ok(Self {
             jfif,
             adobe,
+            selection,
             ..header
         })
     }
@@ -141,8 +149,25 @@ impl JpegHeader {
         matches!(self.frame, 0xc3 | 0xc7 | 0xcb | 0xcf)
     }
 
+    /// What the frame header says of the picture.
+    pub(super) fn told(&self) -> Told {
+        Told {
+            rows: u32::from(self.rows),
+            columns: u32::from(self.columns),
+            components: u32::try_from(self.components.len()).unwrap_or(u32::MAX),
+            precision: u32::from(self.precision),
+        }
+    }
+
+    /// Whether components have different numbers of samples.
+    pub(super) fn is_subsampled(&self) -> bool {
+        let mut sampling = self.components.iter().map(|component| component.sampling);
+        let first = sampling.next();
+        sampling.any(|other| Some(other) != first)
+    }
+
     /// Whether the stream itself says its components are RGB or YCbCr; nothing if it does not.
-    pub(super) fn stream_is_rgb(&self) -> Option<bool> {
+    pub(super) fn is_rgb(&self) -> Option<bool> {
         let ids: Vec<u8> = self.components.iter().map(|c| c.id).collect();
         if ids == *b"RGB" || ids == *b"rgb" {
             return Some(true);
@@ -152,6 +177,11 @@ impl JpegHeader {
             None => self.jfif.then_some(false),
         }
     }
+}
+
+fn first_coefficient(scan: &[u8]) -> Option<u8> {
+    let (&count, rest) = scan.split_first()?;
+    rest.get(usize::from(count) * 2).copied()
 }
 
 fn frame_header(marker: u8, content: &[u8]) -> Option<JpegHeader> {
@@ -168,6 +198,7 @@ fn frame_header(marker: u8, content: &[u8]) -> Option<JpegHeader> {
         rows: u16::from_be_bytes([r1, r0]),
         columns: u16::from_be_bytes([c1, c0]),
         components,
+        selection: 0,
         jfif: false,
         adobe: None,
     })
@@ -262,7 +293,7 @@ mod tests {
     fn color_claims_are_ranked() {
         let jfif = b"\xff\xe0\0\x07JFIF\0";
         let adobe = |t| [b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0".as_slice(), &[t]].concat();
-        let claim = |segments: &[&[u8]]| read(&stream(segments)).unwrap().stream_is_rgb();
+        let claim = |segments: &[&[u8]]| read(&stream(segments)).unwrap().is_rgb();
         let plain = frame(0xc0, &[1, 2, 3]);
         assert_eq!(claim(&[&plain]), None);
         assert_eq!(claim(&[jfif, &plain]), Some(false));
@@ -299,7 +330,7 @@ mod tests {
         let claimed = with_adobe_transform(&bytes, 0);
         let header = read(&claimed).unwrap();
         assert!(!header.jfif);
-        assert_eq!(header.stream_is_rgb(), Some(true));
+        assert_eq!(header.is_rgb(), Some(true));
         assert!(claimed.windows(3).any(|w| w == b"\0\x03c"));
         let numbered = without_color_claim(&stream(&[&frame(0xc3, b"RGB")]));
         let ids: Vec<u8> = read(&numbered)

@@ -6,10 +6,9 @@ use super::coding::Coding;
 use super::error::CodecError;
 use super::jpegls::{self, EncodeParams, Interleave};
 use super::samples;
-use super::shape::{Frame, FrameShape, Limits};
+use super::shape::{Frame, FrameShape, Limits, Told};
 use super::{
-    EncodeOptions, Encoded, FrameCodec, check_dimensions, gray_or_color, interleaved_shape,
-    lossy_gray_or_color,
+    EncodeOptions, Encoded, FrameCodec, gray_or_color, interleaved_shape, lossy_gray_or_color,
 };
 
 /// Largest side the format codes without extended dimensions.
@@ -17,12 +16,31 @@ const MAX_SIDE: u32 = 65_535;
 
 pub(super) struct JpegLs(pub(super) Coding);
 
+impl JpegLs {
+    fn failed(&self, error: jpegls::Error) -> CodecError {
+        CodecError::library(self.0, "the JPEG-LS decoder stopped", error)
+    }
+
+    fn info(&self, codestream: &[u8]) -> Result<jpegls::Info, CodecError> {
+        jpegls::read_info(codestream).map_err(|error| self.failed(error))
+    }
+}
+
+fn told(info: jpegls::Info) -> Told {
+    Told {
+        rows: info.rows,
+        columns: info.columns,
+        components: u32::from(info.components),
+        precision: u32::from(info.precision),
+    }
+}
+
 impl FrameCodec for JpegLs {
     fn decodable(&self, shape: &FrameShape) -> Result<(), &'static str> {
-        if matches!(shape.bits_allocated, 8 | 16) {
+        if matches!(shape.bits_allocated, 1 | 8 | 16) {
             Ok(())
         } else {
-            Err("samples have 8 or 16 bits allocated")
+            Err("samples have 1, 8 or 16 bits allocated")
         }
     }
 
@@ -47,33 +65,33 @@ impl FrameCodec for JpegLs {
             .map(|info| info.near != 0)
     }
 
+    fn told(&self, codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError> {
+        shape.told(&told(self.info(codestream)?))
+    }
+
     fn decode(
         &self,
         codestream: &[u8],
         shape: &FrameShape,
         limits: &Limits,
     ) -> Result<Frame, CodecError> {
-        let failed = |error| CodecError::library(self.0, "the JPEG-LS decoder stopped", error);
-        let info = jpegls::read_info(codestream).map_err(failed)?;
-        check_dimensions(
-            shape,
-            info.rows,
-            info.columns,
-            u32::from(info.components),
-            u32::from(info.precision),
-        )?;
-        let shape = interleaved_shape(shape);
-        let length = shape.checked_len(limits)?;
-        let image = jpegls::decode(codestream, length).map_err(failed)?;
-        let precision = u32::from(info.precision);
-        let data = if info.precision <= 8 {
-            samples::to_bytes(&image.samples, precision, &shape)
-        } else {
-            let (cells, _) = image.samples.as_chunks::<2>();
-            let patterns: Vec<u16> = cells.iter().map(|&cell| u16::from_le_bytes(cell)).collect();
-            samples::to_bytes(&patterns, precision, &shape)
+        let info = self.info(codestream)?;
+        let shape = shape.told(&told(info))?;
+        shape.checked_len(limits)?;
+        let photometric = interleaved_shape(&shape).photometric;
+        let shape = FrameShape {
+            photometric,
+            ..shape
         };
-        Frame::new(shape, data)
+        let length = usize::try_from(info.samples_bytes()).unwrap_or(usize::MAX);
+        let image = jpegls::decode(codestream, length).map_err(|error| self.failed(error))?;
+        let precision = u32::from(info.precision);
+        if info.precision <= 8 {
+            return samples::whole(&image.samples, precision, &shape);
+        }
+        let (cells, _) = image.samples.as_chunks::<2>();
+        let patterns: Vec<u16> = cells.iter().map(|&cell| u16::from_le_bytes(cell)).collect();
+        samples::whole(&patterns, precision, &shape)
     }
 
     fn encode(&self, frame: &Frame, options: &EncodeOptions) -> Result<Encoded, CodecError> {
@@ -83,7 +101,7 @@ impl FrameCodec for JpegLs {
             _ => options.jpeg_ls_near.max(1),
         };
         // The narrowest precision of the format is two bits.
-        let precision = samples::coding_precision(frame).max(2);
+        let precision = frame.shape.bits_stored.max(2);
         let patterns = samples::patterns(frame, precision);
         let data: Vec<u8> = if precision <= 8 {
             // The mask of the precision has cleared the high byte.

@@ -15,10 +15,8 @@ use zune_jpegxl::JxlSimpleEncoder;
 use super::coding::Coding;
 use super::error::CodecError;
 use super::samples;
-use super::shape::{Frame, FrameShape, Limits, Photometric};
-use super::{
-    EncodeOptions, Encoded, FrameCodec, check_dimensions, gray_or_color, interleaved_shape, length,
-};
+use super::shape::{Frame, FrameShape, Limits, Photometric, Told};
+use super::{EncodeOptions, Encoded, FrameCodec, gray_or_color, interleaved_shape, length};
 
 /// Samples of hidden channels and frames the decoder may hold, for each sample of the picture.
 const SAMPLE_FACTOR: usize = 4;
@@ -70,72 +68,71 @@ impl FrameCodec for JpegXl {
         None
     }
 
+    fn told(&self, codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError> {
+        let limits = Limits { max_frame_bytes: 0 };
+        let (decoder, _) = self.open(codestream, &limits)?;
+        Ok(self.told_by(&decoder, shape)?.0)
+    }
+
     fn decode(
         &self,
         codestream: &[u8],
         shape: &FrameShape,
         limits: &Limits,
     ) -> Result<Frame, CodecError> {
-        let shape = self.decoded_shape(shape);
-        let length = shape.checked_len(limits)?;
-        let samples = length / shape.sample_bytes().max(1);
-        let mut options = JxlDecoderOptions::default();
-        options.sample_limit = Some(samples.saturating_mul(SAMPLE_FACTOR).max(1 << 16));
-        let mut decoder = JxlDecoder::new(options);
-        let mut input = codestream;
-        match decoder.process(&mut input, None, None) {
-            Ok(Event::BasicInfo) => {}
-            Ok(_) => return Err(self.error("it ends inside the header")),
-            Err(error) => return Err(self.failed(error)),
+        let (mut decoder, input) = self.open(codestream, limits)?;
+        let (shape, precision) = self.told_by(&decoder, shape)?;
+        shape.checked_len(limits)?;
+        let shape = FrameShape {
+            photometric: self.decoded_shape(&shape).photometric,
+            ..shape
+        };
+        let data = self.pixels(&mut decoder, input, &shape, precision)?;
+        if precision <= 8 {
+            return samples::whole(&data, precision, &shape);
         }
-        let precision = self.accept(&decoder, &shape)?;
-        let data = self.pixels(&mut decoder, input, &shape, length)?;
-        if !shape.signed {
-            return Frame::new(shape, data);
-        }
-        let patterns = samples::patterns(
-            &Frame {
-                shape: FrameShape {
-                    signed: false,
-                    ..shape
-                },
-                data,
-            },
-            16,
-        );
-        Frame::new(shape, samples::to_bytes(&patterns, precision, &shape))
+        let (cells, _) = data.as_chunks::<2>();
+        let patterns: Vec<u16> = cells.iter().map(|&cell| u16::from_le_bytes(cell)).collect();
+        samples::whole(&patterns, precision, &shape)
     }
 
     fn encode(&self, frame: &Frame, _options: &EncodeOptions) -> Result<Encoded, CodecError> {
         let shape = frame.shape;
-        let depth = if shape.bits_allocated == 8 {
-            BitDepth::Eight
-        } else {
+        // The encoder knows 8 and 16 bits; the precision in between is written into its header afterwards.
+        let wide = shape.bits_stored != 8;
+        let depth = if wide {
             BitDepth::Sixteen
+        } else {
+            BitDepth::Eight
         };
         let color = if shape.samples == 1 {
             ColorSpace::Luma
         } else {
             ColorSpace::RGB
         };
+        let patterns = samples::patterns(frame, shape.bits_stored);
         // The encoder reads 16-bit samples in the order of the machine.
-        let native: Vec<u8>;
-        let data = if shape.bits_allocated == 16 && cfg!(target_endian = "big") {
-            let (cells, _) = frame.data.as_chunks::<2>();
-            native = cells.iter().flat_map(|&[low, high]| [high, low]).collect();
-            &native
+        let data: Vec<u8> = if wide {
+            patterns.iter().flat_map(|p| p.to_ne_bytes()).collect()
         } else {
-            &frame.data
+            patterns.iter().map(|p| p.to_le_bytes()[0]).collect()
         };
         let (columns, rows) = (length(shape.columns), length(shape.rows));
         let options = EncoderOptions::new(columns, rows, color, depth).set_num_threads(1);
         let mut bytes = Vec::new();
-        JxlSimpleEncoder::new(data, options)
+        JxlSimpleEncoder::new(&data, options)
             .encode(&mut bytes)
             .map_err(|error| {
                 let source = Some(error.to_string().into());
                 CodecError::encoder(self.0, "the JPEG XL encoder refused the frame", source)
             })?;
+        if wide && with_precision(&mut bytes, shape.bits_stored).is_none() {
+            return Err(CodecError::encoder(
+                self.0,
+                "the codestream has another header than expected",
+                None,
+            ));
+        }
         let limits = Limits {
             max_frame_bytes: shape.frame_bytes(),
         };
@@ -156,43 +153,100 @@ impl FrameCodec for JpegXl {
 }
 
 impl JpegXl {
-    /// Compares the header with the shape and gives the precision of the samples.
-    fn accept(&self, decoder: &JxlDecoder, shape: &FrameShape) -> Result<u32, CodecError> {
+    /// What the first bytes of a stream say of its picture, and whether its colors are those it was made from.
+    pub(super) fn look(&self, head: &[u8]) -> Option<(Told, bool)> {
+        let limits = Limits { max_frame_bytes: 0 };
+        let read = || {
+            let (decoder, _) = self.open(head, &limits)?;
+            let (Some(info), Some(profile)) =
+                (decoder.basic_info(), decoder.embedded_color_profile())
+            else {
+                return Err(self.error("it has no header"));
+            };
+            let (columns, rows) = info.size;
+            let precision = match info.bit_depth {
+                JxlBitDepth::Int { bits_per_sample } => bits_per_sample,
+                JxlBitDepth::Float { .. } => 16,
+            };
+            let gray = matches!(
+                profile,
+                JxlColorProfile::Simple(JxlColorEncoding::GrayscaleColorSpace { .. })
+            );
+            let told = Told {
+                rows: u32::try_from(rows).unwrap_or(u32::MAX),
+                columns: u32::try_from(columns).unwrap_or(u32::MAX),
+                components: if gray { 1 } else { 3 },
+                precision,
+            };
+            Ok((told, info.uses_original_profile))
+        };
+        super::guarded(self.0, read).ok()
+    }
+
+    /// A decoder that has read the header, and the bytes behind it.
+    fn open<'a>(
+        &self,
+        codestream: &'a [u8],
+        limits: &Limits,
+    ) -> Result<(JxlDecoder, &'a [u8]), CodecError> {
+        let most = usize::try_from(limits.max_frame_bytes).unwrap_or(usize::MAX);
+        let mut options = JxlDecoderOptions::default();
+        options.sample_limit = Some(most.saturating_mul(SAMPLE_FACTOR).max(1 << 16));
+        let mut decoder = JxlDecoder::new(options);
+        let mut input = codestream;
+        match decoder.process(&mut input, None, None) {
+            Ok(Event::BasicInfo) => Ok((decoder, input)),
+            Ok(_) => Err(self.error("it ends inside the header")),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// The shape with what the header of the stream says, and the precision of the samples.
+    fn told_by(
+        &self,
+        decoder: &JxlDecoder,
+        shape: &FrameShape,
+    ) -> Result<(FrameShape, u32), CodecError> {
         let (Some(info), Some(profile)) = (decoder.basic_info(), decoder.embedded_color_profile())
         else {
             return Err(self.error("it has no header"));
         };
         let precision = precision(info, shape);
+        if precision > 16 {
+            return Err(self.error("samples have more than 16 bits"));
+        }
         let (columns, rows) = info.size;
-        check_dimensions(
-            shape,
-            u32::try_from(rows).unwrap_or(u32::MAX),
-            u32::try_from(columns).unwrap_or(u32::MAX),
-            components(profile, shape),
+        let told = shape.told(&Told {
+            rows: u32::try_from(rows).unwrap_or(u32::MAX),
+            columns: u32::try_from(columns).unwrap_or(u32::MAX),
+            components: components(profile, shape),
             precision,
-        )?;
-        Ok(precision)
+        })?;
+        Ok((told, precision))
     }
 
-    /// Decodes the first frame into samples of the width of the shape.
+    /// Decodes the first frame into samples of one byte, or of two where the precision needs them.
     fn pixels(
         &self,
         decoder: &mut JxlDecoder,
         mut input: &[u8],
         shape: &FrameShape,
-        length: usize,
+        precision: u32,
     ) -> Result<Vec<u8>, CodecError> {
         let info = decoder
             .basic_info()
             .ok_or_else(|| self.error("it has no header"))?;
-        let depth = u8::try_from(precision(info, shape)).unwrap_or(16);
+        let depth = u8::try_from(precision).unwrap_or(16);
+        let width = if depth <= 8 { 1 } else { 2 };
+        let samples = usize::try_from(shape.sample_count()).unwrap_or(usize::MAX);
+        let length = samples.saturating_mul(width);
         let format = JxlPixelFormat {
             color_type: if shape.samples == 1 {
                 JxlColorType::Grayscale
             } else {
                 JxlColorType::Rgb
             },
-            color_data_format: Some(if shape.bits_allocated == 8 {
+            color_data_format: Some(if width == 1 {
                 JxlDataFormat::U8 { bit_depth: depth }
             } else {
                 JxlDataFormat::U16 {
@@ -245,4 +299,69 @@ fn components(profile: &JxlColorProfile, shape: &FrameShape) -> u32 {
         JxlColorProfile::Simple(JxlColorEncoding::GrayscaleColorSpace { .. }) => 1,
         JxlColorProfile::Simple(_) => 3,
     }
+}
+
+/// Reads and changes single bits of a header, the lowest bit of a byte first (ISO 18181-1 §B.2).
+struct Bits<'a> {
+    bytes: &'a mut [u8],
+    at: usize,
+}
+
+impl Bits<'_> {
+    fn read(&mut self, count: u32) -> Option<u32> {
+        let mut value = 0;
+        for place in 0..count {
+            let byte = *self.bytes.get(self.at / 8)?;
+            value |= u32::from(byte >> (self.at % 8) & 1) << place;
+            self.at += 1;
+        }
+        Some(value)
+    }
+
+    fn write(&mut self, value: u32, count: u32) -> Option<()> {
+        for place in 0..count {
+            let byte = self.bytes.get_mut(self.at / 8)?;
+            let bit = 1 << (self.at % 8);
+            if value >> place & 1 == 1 {
+                *byte |= bit;
+            } else {
+                *byte &= !bit;
+            }
+            self.at += 1;
+        }
+        Some(())
+    }
+}
+
+/// Writes another precision into a codestream of 16-bit integers; nothing when its header is another one.
+///
+/// Samples are coded alike whatever the header says of their width, as long as they fit.
+fn with_precision(codestream: &mut [u8], precision: u16) -> Option<()> {
+    let mut bits = Bits {
+        bytes: codestream,
+        at: 0,
+    };
+    if bits.read(16)? != 0x0aff || bits.read(1)? != 0 {
+        return None;
+    }
+    // SizeHeader: two sides of 9, 13, 18 or 30 bits and no ratio.
+    let side = |bits: &mut Bits<'_>| {
+        let width = *[9, 13, 18, 30].get(usize::try_from(bits.read(2)?).ok()?)?;
+        bits.read(width)
+    };
+    side(&mut bits)?;
+    if bits.read(3)? != 0 {
+        return None;
+    }
+    side(&mut bits)?;
+    // ImageMetadata: neither all default nor extra fields; integers whose width is written out.
+    if bits.read(3)? != 0 || bits.read(2)? != 3 {
+        return None;
+    }
+    let place = bits.at;
+    if bits.read(6)? != 15 {
+        return None;
+    }
+    bits.at = place;
+    bits.write(u32::from(precision.checked_sub(1)?), 6)
 }

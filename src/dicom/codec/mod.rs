@@ -20,6 +20,7 @@ mod jpeg_ls;
 mod jpeg_xl;
 pub mod jpegls;
 mod native;
+mod recognize;
 mod rle;
 mod samples;
 mod shape;
@@ -34,6 +35,7 @@ pub use error::{BoxError, CodecError};
 pub use native::{
     ByteOrder, expand_bits, native_frame, native_frame_span, native_to_canonical, unpack_bits,
 };
+pub use recognize::{Recognized, codestream_in_boxes, recognize};
 pub use shape::{Frame, FrameShape, Limits, Photometric};
 
 /// How much color a JPEG baseline frame keeps.
@@ -122,6 +124,9 @@ trait FrameCodec: Sync {
     /// Whether the codestream says that it lost information; nothing when it does not say.
     fn is_lossy(&self, codestream: &[u8]) -> Option<bool>;
 
+    /// The header's shape with what the codestream says of its picture, read before anything is decoded.
+    fn told(&self, codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError>;
+
     /// Decodes one codestream.
     fn decode(
         &self,
@@ -143,11 +148,7 @@ fn interleaved_shape(shape: &FrameShape) -> FrameShape {
         Photometric::YbrRct | Photometric::YbrIct => Photometric::Rgb,
         other => other,
     };
-    FrameShape {
-        planar: false,
-        photometric,
-        ..*shape
-    }
+    shape.canonical(photometric)
 }
 
 /// The codec of a coding; nothing for native, video and multi-component syntaxes.
@@ -161,6 +162,7 @@ fn codec(coding: Coding) -> Option<&'static dyn FrameCodec> {
         Coding::Rle => &rle::Rle,
         Coding::JpegBaseline => &Jpeg(Coding::JpegBaseline),
         Coding::JpegExtended => &Jpeg(Coding::JpegExtended),
+        Coding::JpegProgressive => &Jpeg(Coding::JpegProgressive),
         Coding::JpegLossless => &Jpeg(Coding::JpegLossless),
         Coding::JpegLosslessFirstOrder => &Jpeg(Coding::JpegLosslessFirstOrder),
         Coding::JpegLsLossless => &JpegLs(Coding::JpegLsLossless),
@@ -241,6 +243,29 @@ pub fn decoded_shape(transfer_syntax: &str, shape: &FrameShape) -> Option<FrameS
     })
 }
 
+/// The shape [`decode`] will return, as far as the codestream says before it is decoded.
+///
+/// What it says of rows, columns, components and bits counts before the header (PS3.5 §8.2). Bits Stored can still
+/// grow up to Bits Allocated, and single bits can turn out to be bytes; a caller that sets memory aside
+/// takes the larger.
+///
+/// # Errors
+/// As [`decode`], for what stands in the headers of the stream.
+pub fn told_shape(
+    transfer_syntax: &str,
+    codestream: &[u8],
+    shape: &FrameShape,
+) -> Result<FrameShape, CodecError> {
+    let coding = known(transfer_syntax)?;
+    check_decodable(coding, shape)?;
+    let Some(codec) = codec(coding) else {
+        return Ok(native::canonical_shape(shape));
+    };
+    guarded(coding, || {
+        Ok(codec.decoded_shape(&codec.told(codestream, shape)?))
+    })
+}
+
 /// Whether a codestream itself says that it lost information.
 ///
 /// Nothing when it does not say or cannot be read: a reversible JPEG 2000 stream may have been cut, and
@@ -257,7 +282,9 @@ pub fn stream_is_lossy(transfer_syntax: &str, codestream: &[u8]) -> Option<bool>
 
 /// Decodes one frame; `codestream` is exactly the bytes of its fragments.
 ///
-/// Gives samples in canonical form (see [`Frame`]) and the shape that describes them: `YBR_RCT` and
+/// Gives samples in canonical form (see [`Frame`]) and the shape that describes them. Where codestream and header
+/// disagree on rows, columns, components or bits the codestream decides (PS3.5 §8.2), so the shape of the frame may differ
+/// from [`decoded_shape`]; of the sign the header decides, for not every stream has one. `YBR_RCT` and
 /// `YBR_ICT` become RGB, so does every three-sample frame of a lossy JPEG or JPEG XL syntax;
 /// `YBR_FULL` of lossless syntaxes stays, because turning it into RGB would lose bits. JPEG components are taken raw and
 /// their color is decided, in this order, by component ids `RGB`, the Adobe marker, the JFIF marker
@@ -265,8 +292,7 @@ pub fn stream_is_lossy(transfer_syntax: &str, codestream: &[u8]) -> Option<bool>
 /// VR OW and 8 bits or less go through [`native_frame`] instead.
 ///
 /// # Errors
-/// [`CodecError`]: the syntax or shape cannot be decoded, codestream and header disagree, the frame is
-/// above the limit, or the codestream is damaged.
+/// [`CodecError`]: the syntax or shape cannot be decoded, the frame is above the limit, or the codestream is damaged.
 pub fn decode(
     transfer_syntax: &str,
     codestream: &[u8],
@@ -289,7 +315,7 @@ pub fn decode(
 /// Encodes one canonical frame.
 ///
 /// The result carries the attributes that the header must take over and, for lossy syntaxes, the
-/// compression ratio. Lossless syntaxes keep every bit, also those above Bits Stored.
+/// compression ratio. The precision of the codestream is Bits Stored, as long as the format has it.
 ///
 /// # Errors
 /// [`CodecError`]: the syntax cannot hold the frame, or the encoder refused it.
@@ -317,42 +343,6 @@ fn guarded<T>(
     catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(CodecError::Panicked { coding }))
 }
 
-/// Compares what the codestream says with the header, before anything is allocated.
-fn check_dimensions(
-    shape: &FrameShape,
-    rows: u32,
-    columns: u32,
-    components: u32,
-    precision: u32,
-) -> Result<(), CodecError> {
-    let pairs = [
-        ("Rows", u64::from(shape.rows), u64::from(rows)),
-        ("Columns", u64::from(shape.columns), u64::from(columns)),
-        (
-            "Samples per Pixel",
-            u64::from(shape.samples),
-            u64::from(components),
-        ),
-    ];
-    for (what, header, stream) in pairs {
-        if header != stream {
-            return Err(CodecError::Mismatch {
-                what,
-                header,
-                stream,
-            });
-        }
-    }
-    if precision == 0 || precision > u32::from(shape.bits_allocated) {
-        return Err(CodecError::Mismatch {
-            what: "Bits Allocated",
-            header: u64::from(shape.bits_allocated),
-            stream: u64::from(precision),
-        });
-    }
-    Ok(())
-}
-
 /// The shapes that the JPEG family codes: one or three samples of 8 or 16 bits.
 fn gray_or_color(shape: &FrameShape) -> Result<(), &'static str> {
     if !matches!(shape.samples, 1 | 3) {
@@ -362,6 +352,14 @@ fn gray_or_color(shape: &FrameShape) -> Result<(), &'static str> {
     } else {
         Ok(())
     }
+}
+
+/// The shapes that a lossless format of samples of any width codes: also single bits.
+fn bits_gray_or_color(shape: &FrameShape) -> Result<(), &'static str> {
+    if shape.bits_allocated == 1 {
+        return Ok(());
+    }
+    gray_or_color(shape)
 }
 
 /// The shapes that a lossy syntax codes: pictures, not palette indices.

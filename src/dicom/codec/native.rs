@@ -85,7 +85,7 @@ pub fn native_frame(
     native_to_canonical(bytes, shape, if words { ByteOrder::Little } else { order })
 }
 
-/// Makes one native frame canonical: byte order, planes, subsampling.
+/// Makes one native frame canonical: byte order, planes, subsampling, and the bits beside the samples.
 ///
 /// `YBR_FULL_422` becomes `YBR_FULL`, partial-range YBR becomes RGB; one padding byte after the frame is ignored. A frame labeled
 /// as subsampled that holds all three samples is taken as such.
@@ -117,7 +117,7 @@ pub fn native_to_canonical(
     let Some(stored) = ordered.get(..length) else {
         return Err(wrong_length);
     };
-    let data = if shape.bits_allocated == 1 {
+    let mut data = if shape.bits_allocated == 1 {
         unpack_bits(stored, 0, shape)?
     } else if subsampled {
         expand_422(stored, shape)?
@@ -126,6 +126,7 @@ pub fn native_to_canonical(
     } else {
         stored.to_vec()
     };
+    samples::settle(&mut data, shape);
     if matches!(
         shape.photometric,
         Photometric::YbrPartial420 | Photometric::YbrPartial422
@@ -153,11 +154,7 @@ pub(super) fn canonical_shape(shape: &FrameShape) -> FrameShape {
         Photometric::YbrPartial422 | Photometric::YbrPartial420 => Photometric::Rgb,
         other => other,
     };
-    FrameShape {
-        planar: false,
-        photometric,
-        ..*shape
-    }
+    shape.canonical(photometric)
 }
 
 /// The bytes in little endian order, copied only where they have to change.
@@ -253,13 +250,7 @@ pub fn expand_bits(frame: &Frame) -> Vec<u8> {
     if frame.shape.bits_allocated != 1 {
         return frame.data.clone();
     }
-    let pixels = usize::try_from(frame.shape.sample_count()).unwrap_or(usize::MAX);
-    frame
-        .data
-        .iter()
-        .flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1))
-        .take(pixels)
-        .collect()
+    samples::bits(frame).collect()
 }
 
 #[cfg(test)]
@@ -273,6 +264,8 @@ mod tests {
             samples,
             bits_allocated: bits,
             bits_stored: bits,
+            low_bit: 0,
+            overlay_bits: false,
             signed: false,
             planar: false,
             photometric,

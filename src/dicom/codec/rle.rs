@@ -6,7 +6,7 @@
 use super::coding::Coding;
 use super::error::CodecError;
 use super::shape::{Frame, FrameShape, Limits};
-use super::{EncodeOptions, Encoded, FrameCodec, interleaved_shape};
+use super::{EncodeOptions, Encoded, FrameCodec, interleaved_shape, samples};
 
 /// The header: the segment count and fifteen offsets.
 const HEADER_BYTES: usize = 64;
@@ -17,9 +17,7 @@ pub(super) struct Rle;
 
 impl FrameCodec for Rle {
     fn decodable(&self, shape: &FrameShape) -> Result<(), &'static str> {
-        let planes = usize::from(shape.samples) * shape.sample_bytes();
-        match planes {
-            0 => Err("single-bit pixels have no byte planes"),
+        match planes_of(shape) {
             1..=15 => Ok(()),
             _ => Err("a frame has at most fifteen segments"),
         }
@@ -33,6 +31,10 @@ impl FrameCodec for Rle {
         Some(false)
     }
 
+    fn told(&self, _codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError> {
+        Ok(*shape)
+    }
+
     fn decode(
         &self,
         codestream: &[u8],
@@ -40,9 +42,13 @@ impl FrameCodec for Rle {
         limits: &Limits,
     ) -> Result<Frame, CodecError> {
         let length = shape.checked_len(limits)?;
-        let width = shape.sample_bytes();
-        let planes = usize::from(shape.samples) * width;
+        let planes = planes_of(shape);
         let offsets = segment_offsets(codestream, planes)?;
+        if shape.bits_allocated == 1 {
+            let start = offsets.first().copied().unwrap_or(HEADER_BYTES);
+            return single_bits(codestream.get(start..).unwrap_or_default(), shape);
+        }
+        let width = shape.sample_bytes();
         let mut data = vec![0; length];
         let mut plane = vec![0; length / planes.max(1)];
         for (index, &start) in offsets.iter().enumerate() {
@@ -52,7 +58,9 @@ impl FrameCodec for Rle {
                 .filter(|&end| end > start)
                 .unwrap_or(codestream.len());
             let segment = codestream.get(start..end).unwrap_or_default();
-            unpack(segment, &mut plane)?;
+            if unpack(segment, &mut plane) < plane.len() {
+                return Err(short());
+            }
             // Segment order is by sample, then from the high byte down; the frame is little endian.
             let position = index / width * width + (width - 1 - index % width);
             for (cell, &byte) in data.chunks_exact_mut(planes).zip(&plane) {
@@ -61,13 +69,21 @@ impl FrameCodec for Rle {
                 }
             }
         }
+        samples::settle(&mut data, shape);
         Frame::new(interleaved_shape(shape), data)
     }
 
     fn encode(&self, frame: &Frame, _options: &EncodeOptions) -> Result<Encoded, CodecError> {
         let shape = frame.shape;
-        let width = shape.sample_bytes();
-        let planes = usize::from(shape.samples) * width;
+        let expanded: Vec<u8>;
+        // Single bits are one byte for each pixel in here.
+        let (data, width) = if shape.bits_allocated == 1 {
+            expanded = samples::bits(frame).collect();
+            (&expanded, 1)
+        } else {
+            (&frame.data, shape.sample_bytes())
+        };
+        let planes = planes_of(&shape);
         let columns = usize::try_from(shape.columns).unwrap_or(usize::MAX);
         let mut bytes = vec![0; HEADER_BYTES];
         let mut offsets = vec![u32::try_from(planes).unwrap_or(u32::MAX)];
@@ -77,8 +93,7 @@ impl FrameCodec for Rle {
             })?;
             offsets.push(offset);
             let position = index / width * width + (width - 1 - index % width);
-            let plane: Vec<u8> = frame
-                .data
+            let plane: Vec<u8> = data
                 .iter()
                 .skip(position)
                 .step_by(planes)
@@ -127,36 +142,72 @@ fn segment_offsets(codestream: &[u8], planes: usize) -> Result<Vec<usize>, Codec
         .collect()
 }
 
-/// Fills a plane from a segment; what follows a full plane is padding.
-fn unpack(segment: &[u8], plane: &mut [u8]) -> Result<(), CodecError> {
-    let short = || CodecError::codestream(Coding::Rle, "a segment ends before its plane is full");
+/// Byte planes of a frame; single bits are in one.
+fn planes_of(shape: &FrameShape) -> usize {
+    usize::from(shape.samples) * shape.sample_bytes().max(1)
+}
+
+fn short() -> CodecError {
+    CodecError::codestream(Coding::Rle, "a segment ends before its plane is full")
+}
+
+/// Single bits: a byte for each pixel, or the packed frame, whichever the segment holds.
+///
+/// Writers differ; a segment with room for all pixels is not packed.
+fn single_bits(segment: &[u8], shape: &FrameShape) -> Result<Frame, CodecError> {
+    let pixels = usize::try_from(shape.sample_count()).unwrap_or(usize::MAX);
+    // As long as the bytes can be, whatever the header says.
+    let mut bytes = vec![0; pixels.min(segment.len().saturating_mul(MAX_PACKET))];
+    let filled = unpack(segment, &mut bytes);
+    if filled == pixels {
+        return samples::whole(&bytes, 8, shape);
+    }
+    let packed = pixels.div_ceil(8);
+    if filled < packed {
+        return Err(short());
+    }
+    bytes.truncate(packed);
+    let bits = super::native::unpack_bits(&bytes, 0, shape)?;
+    Frame::new(interleaved_shape(shape), bits)
+}
+
+/// Fills a plane from a segment and tells how far it got; what follows a full plane is padding.
+fn unpack(segment: &[u8], plane: &mut [u8]) -> usize {
     let mut rest = segment;
-    let mut plane = plane;
-    while !plane.is_empty() {
-        let (&control, after) = rest.split_first().ok_or_else(short)?;
+    let mut filled = 0;
+    while filled < plane.len() {
+        let Some((&control, after)) = rest.split_first() else {
+            break;
+        };
+        let place = plane.get_mut(filled..).unwrap_or_default();
         match control.cast_signed() {
             -128 => rest = after,
             literal @ 0.. => {
                 let count = usize::from(literal.unsigned_abs()) + 1;
-                let wanted = count.min(plane.len());
-                let source = after.get(..wanted).ok_or_else(short)?;
-                let (filled, left) = std::mem::take(&mut plane).split_at_mut(wanted);
-                filled.copy_from_slice(source);
-                plane = left;
+                let wanted = count.min(place.len());
+                let (Some(source), Some(target)) = (after.get(..wanted), place.get_mut(..wanted))
+                else {
+                    break;
+                };
+                target.copy_from_slice(source);
+                filled += wanted;
                 rest = after.get(count..).unwrap_or_default();
             }
             run => {
                 let count = usize::from(run.unsigned_abs()) + 1;
-                let wanted = count.min(plane.len());
-                let (&value, after) = after.split_first().ok_or_else(short)?;
-                let (filled, left) = std::mem::take(&mut plane).split_at_mut(wanted);
-                filled.fill(value);
-                plane = left;
+                let wanted = count.min(place.len());
+                let (Some((&value, after)), Some(target)) =
+                    (after.split_first(), place.get_mut(..wanted))
+                else {
+                    break;
+                };
+                target.fill(value);
+                filled += wanted;
                 rest = after;
             }
         }
     }
-    Ok(())
+    filled
 }
 
 /// Appends one row in packets: runs of three and more, literals in between.
@@ -208,6 +259,8 @@ mod tests {
             samples: 1,
             bits_allocated: bits,
             bits_stored: bits,
+            low_bit: 0,
+            overlay_bits: false,
             signed: false,
             planar: false,
             photometric: Photometric::Monochrome2,

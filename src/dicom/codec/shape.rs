@@ -94,8 +94,12 @@ pub struct FrameShape {
     pub samples: u16,
     /// Bits Allocated (0028,0100): 1, 8, 16, 32 or 64.
     pub bits_allocated: u16,
-    /// Bits Stored (0028,0101); the high bit is taken to be one less.
+    /// Bits Stored (0028,0101).
     pub bits_stored: u16,
+    /// Bits below the sample: High Bit (0028,0102) + 1 − Bits Stored, zero in a canonical frame.
+    pub low_bit: u16,
+    /// The header puts overlay planes into unused bits (60xx,0102), so what lies there is no part of the sample.
+    pub overlay_bits: bool,
     /// Pixel Representation (0028,0103) is 1: two's complement.
     pub signed: bool,
     /// Planar Configuration (0028,0006) is 1: one plane after the other.
@@ -118,6 +122,8 @@ impl FrameShape {
             "Bits Allocated is not 1, 8, 16, 32 or 64"
         } else if self.bits_stored == 0 || self.bits_stored > self.bits_allocated {
             "Bits Stored is zero or above Bits Allocated"
+        } else if self.low_bit > self.bits_allocated - self.bits_stored {
+            "High Bit is above Bits Allocated"
         } else if self.samples != 1 && self.photometric.is_single_sample() {
             "Samples per Pixel does not fit the Photometric Interpretation"
         } else if self.photometric.is_subsampled() && self.samples != 3 {
@@ -135,6 +141,8 @@ impl FrameShape {
         self.check()?;
         let reason = if self.planar {
             "a canonical frame is interleaved by pixel"
+        } else if self.low_bit != 0 || self.overlay_bits {
+            "a canonical frame holds nothing but samples"
         } else if self.photometric.is_subsampled() {
             "a canonical frame is not subsampled"
         } else if matches!(self.photometric, Photometric::YbrRct | Photometric::YbrIct) {
@@ -143,6 +151,106 @@ impl FrameShape {
             return Ok(());
         };
         Err(CodecError::InvalidShape { reason })
+    }
+
+    /// The canonical form of this shape: samples in the low bits, pixel by pixel.
+    pub(super) fn canonical(&self, photometric: Photometric) -> Self {
+        Self {
+            planar: false,
+            low_bit: 0,
+            overlay_bits: false,
+            photometric,
+            ..*self
+        }
+    }
+
+    /// This shape with what a codestream says of its own picture (PS3.5 §8.2: the stream decides).
+    ///
+    /// Bits Stored stays while the stream is wider but within Bits Allocated: only the samples tell whether they need
+    /// more (see [`super::samples::frame`]).
+    ///
+    /// # Errors
+    /// [`CodecError::Mismatch`] when the stream has a number of components that no pixel has.
+    pub(super) fn told(&self, stream: &Told) -> Result<Self, CodecError> {
+        let samples = u16::try_from(stream.components).unwrap_or(u16::MAX);
+        let precision = u16::try_from(stream.precision).unwrap_or(u16::MAX);
+        if !matches!(samples, 1 | 3 | 4) {
+            return Err(CodecError::Mismatch {
+                what: "Samples per Pixel",
+                header: u64::from(self.samples),
+                stream: u64::from(samples),
+            });
+        }
+        let photometric = match samples {
+            _ if samples == self.samples => self.photometric,
+            1 => Photometric::Monochrome2,
+            3 => Photometric::Rgb,
+            _ => Photometric::Other,
+        };
+        let (bits_allocated, bits_stored, low_bit) = if precision > self.bits_allocated {
+            match (self.bits_allocated, precision) {
+                // Single bits that came as whole samples: they may be packed again once they have been seen.
+                (1, ..=8) => (1, 1, 0),
+                (_, ..=8) => (8, precision, 0),
+                (_, ..=16) => (16, precision, 0),
+                (_, ..=32) => (32, precision, 0),
+                _ => {
+                    return Err(CodecError::Mismatch {
+                        what: "Bits Allocated",
+                        header: u64::from(self.bits_allocated),
+                        stream: u64::from(stream.precision),
+                    });
+                }
+            }
+        } else if precision <= self.bits_stored {
+            (self.bits_allocated, precision.max(1), 0)
+        } else {
+            (self.bits_allocated, self.bits_stored, self.low_bit)
+        };
+        let told = Self {
+            rows: stream.rows,
+            columns: stream.columns,
+            samples,
+            bits_allocated,
+            bits_stored,
+            low_bit,
+            photometric,
+            planar: self.planar && samples > 1,
+            ..*self
+        };
+        told.check()?;
+        Ok(told)
+    }
+
+    /// What a decoded frame is that this shape, made of the header alone, did not promise; nothing when they agree.
+    pub fn disagreement(&self, decoded: &Self) -> Option<String> {
+        let pairs = [
+            ("Rows", self.rows, decoded.rows),
+            ("Columns", self.columns, decoded.columns),
+            (
+                "Samples per Pixel",
+                self.samples.into(),
+                decoded.samples.into(),
+            ),
+            (
+                "Bits Stored",
+                self.bits_stored.into(),
+                decoded.bits_stored.into(),
+            ),
+        ];
+        let differing: Vec<String> = pairs
+            .iter()
+            .filter(|(_, header, stream)| header != stream)
+            .map(|(what, header, stream)| {
+                format!("{what} is {header} in the header and {stream} in the codestream")
+            })
+            .collect();
+        (!differing.is_empty()).then(|| {
+            format!(
+                "{}; the codestream decides (PS3.5 section 8.2)",
+                differing.join(", ")
+            )
+        })
     }
 
     /// Number of samples in the canonical frame.
@@ -186,6 +294,16 @@ impl FrameShape {
     }
 }
 
+/// What a codestream says of the picture in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Told {
+    pub rows: u32,
+    pub columns: u32,
+    pub components: u32,
+    /// Bits of one sample.
+    pub precision: u32,
+}
+
 /// Bounds on what a single frame may cost.
 ///
 /// Codecs need working memory besides the frame: measured, up to five times the frame, with JPEG 2000
@@ -206,8 +324,8 @@ impl Default for Limits {
 
 /// A decoded frame: little endian, interleaved by pixel, as long as its shape says.
 ///
-/// Bits above Bits Stored are as the stored form had them; samples of signed frames whose codestream
-/// is narrower than Bits Allocated are sign-extended.
+/// Each sample is a value of Bits Stored bits, extended to Bits Allocated by its sign; what the stored form had in
+/// other bits is gone (PS3.5 §8.1.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// The attributes that describe `data`; `planar` is false.
@@ -252,6 +370,8 @@ mod tests {
             samples: 1,
             bits_allocated: 16,
             bits_stored: 12,
+            low_bit: 0,
+            overlay_bits: false,
             signed: false,
             planar: false,
             photometric: Photometric::Monochrome2,

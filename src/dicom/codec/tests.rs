@@ -1,5 +1,6 @@
 //! The codec layer as its callers see it: through [`decode`] and [`encode`] only.
 
+mod bits;
 mod damage;
 mod golden;
 mod round_trip;
@@ -26,6 +27,8 @@ fn gray(rows: u32, columns: u32, allocated: u16, stored: u16, signed: bool) -> F
         samples: 1,
         bits_allocated: allocated,
         bits_stored: stored,
+        low_bit: 0,
+        overlay_bits: false,
         signed,
         planar: false,
         photometric: Photometric::Monochrome2,

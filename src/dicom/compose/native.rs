@@ -2,6 +2,9 @@
 //!
 //! Invariant: iterative; the depth is bounded by [`DEPTH`]; no entity but the predefined ones is resolved.
 
+use std::borrow::Cow;
+
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 use serde_json::{Map, Value};
@@ -14,21 +17,27 @@ const DEPTH: usize = 2 * limits::DEPTH + 8;
 
 /// What is being read, innermost last.
 enum Open {
-    /// `NativeDicomModel` or `Item`.
-    DataSet(Map<String, Value>),
+    /// `NativeDicomModel` or `Item` with its place.
+    DataSet(Place, Map<String, Value>),
     /// `DicomAttribute`: its name, its VR and what it holds.
     Attribute(String, String, Content),
-    /// A `PersonName`.
-    Name(Map<String, Value>),
+    /// A `PersonName` and its place.
+    Name(Place, Map<String, Value>),
     /// One of the groups of a name.
     Group(&'static str, [String; 5]),
     /// A component of a group: `FamilyName` and so on.
     Component(usize, String),
-    /// `Value` or `InlineBinary`.
-    Text(String),
+    /// `Value` with its place, or `InlineBinary`.
+    Text(Place, String),
     /// Something else; skipped.
     Other,
 }
+
+/// The place of a value among those of its attribute, from 1; none for the next one (PS3.19 §A.1.6).
+type Place = Option<usize>;
+
+/// Highest number of a value that is told from a damaged one.
+const MOST_VALUES: usize = 65_536;
 
 enum Content {
     Values(Vec<Value>),
@@ -54,7 +63,8 @@ fn broken(reason: impl std::fmt::Display) -> ComposeError {
 /// # Errors
 /// [`ComposeError::NotADataSet`] when it is not well formed, or is another document.
 pub(super) fn read(text: &[u8]) -> Result<Map<String, Value>, ComposeError> {
-    let mut reader = Reader::from_reader(text);
+    let text = decoded(text)?;
+    let mut reader = Reader::from_reader(text.as_bytes());
     reader.config_mut().expand_empty_elements = true;
     let mut open: Vec<Open> = Vec::new();
     loop {
@@ -72,9 +82,9 @@ pub(super) fn read(text: &[u8]) -> Result<Map<String, Value>, ComposeError> {
                     return Err(broken("an element ends that did not begin"));
                 };
                 match (ended, open.last_mut()) {
-                    (Open::DataSet(model), None) => return Ok(model),
+                    (Open::DataSet(_, model), None) => return Ok(model),
                     (_, None) => return Err(broken("it is no NativeDicomModel")),
-                    (ended, Some(parent)) => end(ended, parent),
+                    (ended, Some(parent)) => end(ended, parent)?,
                 }
             }
             Event::Text(text) => add(&mut open, &text.xml10_content().map_err(broken)?),
@@ -104,27 +114,28 @@ fn begin(start: &BytesStart<'_>, open: &mut [Open]) -> Result<Open, ComposeError
     let local = start.local_name();
     let name = std::str::from_utf8(local.as_ref()).map_err(broken)?;
     let known = |names: &[&'static str]| names.iter().find(|n| **n == name).copied();
+    let place = place(start)?;
     let begun = match (open.last_mut(), name) {
-        (None, "NativeDicomModel") => Open::DataSet(Map::new()),
+        (None, "NativeDicomModel") => Open::DataSet(None, Map::new()),
         (None, _) => return Err(broken("its root is not NativeDicomModel")),
-        (Some(Open::DataSet(_)), "DicomAttribute") => {
+        (Some(Open::DataSet(..)), "DicomAttribute") => {
             let tag = attribute(start, "tag")?.ok_or_else(|| broken("an attribute has no tag"))?;
             let vr = attribute(start, "vr")?.unwrap_or_default();
             Open::Attribute(tag.to_ascii_uppercase(), vr, Content::Values(Vec::new()))
         }
-        (Some(Open::Attribute(..)), "Item") => Open::DataSet(Map::new()),
-        (Some(Open::Attribute(..)), "PersonName") => Open::Name(Map::new()),
-        (Some(Open::Attribute(..)), "Value") => Open::Text(String::new()),
+        (Some(Open::Attribute(..)), "Item") => Open::DataSet(place, Map::new()),
+        (Some(Open::Attribute(..)), "PersonName") => Open::Name(place, Map::new()),
+        (Some(Open::Attribute(..)), "Value") => Open::Text(place, String::new()),
         (Some(Open::Attribute(_, _, content)), "InlineBinary") => {
             *content = Content::Inline(String::new());
-            Open::Text(String::new())
+            Open::Text(None, String::new())
         }
         (Some(Open::Attribute(_, _, content)), "BulkData") => {
             let uri = attribute(start, "uri")?.or(attribute(start, "uuid")?);
             *content = Content::Bulk(uri.unwrap_or_default());
             Open::Other
         }
-        (Some(Open::Name(_)), _) => {
+        (Some(Open::Name(..)), _) => {
             known(&GROUPS).map_or(Open::Other, |group| Open::Group(group, Default::default()))
         }
         (Some(Open::Group(..)), _) => {
@@ -148,27 +159,27 @@ fn attribute(start: &BytesStart<'_>, name: &str) -> Result<Option<String>, Compo
 
 /// Adds text to what is read; blanks between elements belong to nothing.
 fn add(open: &mut [Open], text: &str) {
-    if let Some(Open::Text(value) | Open::Component(_, value)) = open.last_mut() {
+    if let Some(Open::Text(_, value) | Open::Component(_, value)) = open.last_mut() {
         value.push_str(text);
     }
 }
 
 /// Puts what has ended into what it lies in.
-fn end(ended: Open, parent: &mut Open) {
+fn end(ended: Open, parent: &mut Open) -> Result<(), ComposeError> {
     match (ended, parent) {
-        (Open::DataSet(item), Open::Attribute(_, _, Content::Values(values))) => {
-            values.push(Value::Object(item));
+        (Open::DataSet(place, item), Open::Attribute(_, _, Content::Values(values))) => {
+            put(values, place, Value::Object(item))?;
         }
-        (Open::Name(name), Open::Attribute(_, _, Content::Values(values))) => {
-            values.push(Value::Object(name));
+        (Open::Name(place, name), Open::Attribute(_, _, Content::Values(values))) => {
+            put(values, place, Value::Object(name))?;
         }
-        (Open::Text(text), Open::Attribute(_, _, Content::Values(values))) => {
-            values.push(value_of(text));
+        (Open::Text(place, text), Open::Attribute(_, _, Content::Values(values))) => {
+            put(values, place, value_of(text))?;
         }
-        (Open::Text(text), Open::Attribute(_, _, Content::Inline(inline))) => {
+        (Open::Text(_, text), Open::Attribute(_, _, Content::Inline(inline))) => {
             *inline = text.split_ascii_whitespace().collect();
         }
-        (Open::Attribute(tag, vr, content), Open::DataSet(data_set)) => {
+        (Open::Attribute(tag, vr, content), Open::DataSet(_, data_set)) => {
             let mut element = Map::from_iter([("vr".to_owned(), Value::String(vr))]);
             match content {
                 Content::Values(values) if values.is_empty() => None,
@@ -178,7 +189,7 @@ fn end(ended: Open, parent: &mut Open) {
             };
             data_set.insert(tag, Value::Object(element));
         }
-        (Open::Group(group, components), Open::Name(name)) => {
+        (Open::Group(group, components), Open::Name(_, name)) => {
             let joined = components.join("^");
             let group_text = joined.trim_end_matches('^').to_owned();
             name.insert(group.to_owned(), Value::String(group_text));
@@ -190,6 +201,80 @@ fn end(ended: Open, parent: &mut Open) {
         }
         _ => {}
     }
+    Ok(())
+}
+
+/// Puts a value in its place; those before it that are not there are empty.
+fn put(values: &mut Vec<Value>, place: Place, value: Value) -> Result<(), ComposeError> {
+    let Some(number) = place else {
+        values.push(value);
+        return Ok(());
+    };
+    if !(1..=MOST_VALUES.max(values.len() + 1)).contains(&number) {
+        return Err(broken(format_args!(
+            "the number of a value is not between 1 and {MOST_VALUES}"
+        )));
+    }
+    if values.len() < number {
+        values.resize(number, Value::Null);
+    }
+    match values.get_mut(number - 1) {
+        Some(there) if there.is_null() => *there = value,
+        _ => return Err(broken("two values of an attribute have one number")),
+    }
+    Ok(())
+}
+
+/// The attribute `number` of a value, an item or a name.
+fn place(start: &BytesStart<'_>) -> Result<Place, ComposeError> {
+    let Some(text) = attribute(start, "number")? else {
+        return Ok(None);
+    };
+    let number = text.trim().parse().map_err(broken)?;
+    Ok(Some(number))
+}
+
+/// The text of a document in the encoding it declares: by its byte order mark, else by its declaration, else UTF-8.
+fn decoded(document: &[u8]) -> Result<Cow<'_, str>, ComposeError> {
+    let encoding = match document {
+        [0xFE, 0xFF, ..] | [0, b'<', ..] => UTF_16BE,
+        [0xFF, 0xFE, ..] | [b'<', 0, ..] => UTF_16LE,
+        _ => match declared(document) {
+            Some(label) => Encoding::for_label(label)
+                .ok_or_else(|| broken("it is in an encoding that is not known"))?,
+            None => UTF_8,
+        },
+    };
+    // A declaration that could be read byte by byte is not in words.
+    let encoding = if encoding == UTF_16LE || encoding == UTF_16BE {
+        match document {
+            [0xFE | 0xFF | 0, ..] | [_, 0, ..] => encoding,
+            _ => UTF_8,
+        }
+    } else {
+        encoding
+    };
+    let (text, _, damaged) = encoding.decode(document);
+    if damaged {
+        return Err(broken("it is not in the encoding it declares"));
+    }
+    Ok(text)
+}
+
+/// The encoding that the XML declaration names.
+fn declared(document: &[u8]) -> Option<&[u8]> {
+    let start = document
+        .strip_prefix(&[0xEF, 0xBB, 0xBF])
+        .unwrap_or(document);
+    let head = start.get(..start.len().min(256))?;
+    let end = head.windows(2).position(|pair| pair == b"?>")?;
+    let head = head.strip_prefix(b"<?xml")?.get(..end.checked_sub(5)?)?;
+    let at = head.windows(8).position(|word| word == b"encoding")?;
+    let rest = head.get(at + 8..)?;
+    let quote = rest.iter().position(|byte| matches!(byte, b'"' | b'\''))?;
+    let rest = rest.get(quote + 1..)?;
+    let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\''))?;
+    rest.get(..end)
 }
 
 /// An empty `Value` is an empty value.

@@ -6,6 +6,7 @@ use dicom_core::VR;
 use serde_json::Value;
 
 use super::{Problem, tag};
+use crate::dicom::validate::{self, ValueProblem};
 
 /// The bytes of `InlineBinary`.
 pub(super) fn inline(text: &Value) -> Result<Vec<u8>, Problem> {
@@ -31,8 +32,21 @@ pub(super) fn encode(vr: VR, values: &[Value]) -> Result<Vec<u8>, Problem> {
             clippy::cast_possible_truncation,
             reason = "FL is what it says: 32 bits"
         )]
-        VR::FL => numbers(values, |v| Some(widen((float(v)? as f32).to_le_bytes())), 4),
-        VR::PN => joined(values, person_name),
+        VR::FL => {
+            let narrow = |v: &Value| {
+                let wide = float(v)?;
+                let narrow = wide as f32;
+                // A number beyond the range is not infinity.
+                (narrow.is_finite() || !wide.is_finite()).then(|| widen(narrow.to_le_bytes()))
+            };
+            numbers(values, narrow, 4)
+        }
+        VR::PN => joined(vr, values, person_name),
+        VR::DS => joined(vr, values, decimal),
+        VR::IS => joined(vr, values, integer),
+        VR::LT | VR::ST | VR::UT | VR::UR if values.len() > 1 => {
+            Err(Problem::Rule(ValueProblem::Multiplicity))
+        }
         VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN | VR::SQ => {
             // Binary values are InlineBinary or BulkDataURI; nothing but emptiness is left.
             if values.is_empty() {
@@ -41,22 +55,80 @@ pub(super) fn encode(vr: VR, values: &[Value]) -> Result<Vec<u8>, Problem> {
                 Err(Problem::Value)
             }
         }
-        _ => joined(values, plain),
+        _ => joined(vr, values, plain),
     }
 }
 
-/// Joins texts by backslashes; null is an empty value.
-fn joined(values: &[Value], text: fn(&Value) -> Option<String>) -> Result<Vec<u8>, Problem> {
+/// Joins texts by backslashes; null is an empty value. Each must be one that its VR has.
+fn joined(
+    vr: VR,
+    values: &[Value],
+    text: fn(&Value) -> Option<String>,
+) -> Result<Vec<u8>, Problem> {
     let mut out = Vec::new();
     for (number, value) in values.iter().enumerate() {
         if number > 0 {
             out.push(b'\\');
         }
         if !value.is_null() {
-            out.extend(text(value).ok_or(Problem::Value)?.into_bytes());
+            let text = text(value).ok_or(Problem::Value)?;
+            if let Some(problem) = validate::written(vr, &text) {
+                return Err(Problem::Rule(problem));
+            }
+            out.extend(text.into_bytes());
         }
     }
     Ok(out)
+}
+
+/// Longest value of VR DS.
+const LONGEST_DECIMAL: usize = 16;
+
+/// A number as DS: as it was written while that fits, else the nearest one that does.
+fn decimal(value: &Value) -> Option<String> {
+    let number = match value {
+        Value::String(text) => {
+            let text = text.trim();
+            // A text that is no number is judged by the rules of the VR.
+            match text.parse::<f64>() {
+                Ok(number) if text.len() > LONGEST_DECIMAL => number,
+                _ => return Some(text.to_owned()),
+            }
+        }
+        Value::Number(number) => number.as_f64()?,
+        _ => return None,
+    };
+    shortest(number)
+}
+
+/// The shortest text that reads back equal, or the nearest one of [`LONGEST_DECIMAL`] characters.
+pub(super) fn shortest(number: f64) -> Option<String> {
+    if !number.is_finite() {
+        return None;
+    }
+    let exact = [format!("{number}"), format!("{number:e}")];
+    let exact = exact.into_iter().min_by_key(String::len)?;
+    if exact.len() <= LONGEST_DECIMAL {
+        return Some(exact);
+    }
+    let digits = 0..LONGEST_DECIMAL;
+    let texts =
+        digits.flat_map(|digits| [format!("{number:.digits$}"), format!("{number:.digits$e}")]);
+    let error = |text: &String| {
+        let read: f64 = text.parse().unwrap_or(f64::INFINITY);
+        (read - number).abs()
+    };
+    texts
+        .filter(|text| text.len() <= LONGEST_DECIMAL)
+        .min_by(|a, b| error(a).total_cmp(&error(b)).then(a.len().cmp(&b.len())))
+}
+
+/// A whole number as IS; a fraction is none.
+fn integer(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.trim().to_owned()),
+        value => Some(value.as_i64().or_else(|| whole(value))?.to_string()),
+    }
 }
 
 fn plain(value: &Value) -> Option<String> {

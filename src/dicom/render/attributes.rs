@@ -154,7 +154,7 @@ pub(super) fn voi(
     // Only one is ever shown, so others are not even read.
     let mut luts = item.items("00283010").take(MAX_LUTS);
     let lut = luts.find_map(|item| lut(&item, signed, bulk));
-    (windows, lut.into_iter().collect())
+    (windows, lut.map(Lut::fitted).into_iter().collect())
 }
 
 fn lut(item: &Dataset<'_>, signed: bool, bulk: Bulk<'_>) -> Option<Lut> {

@@ -96,6 +96,15 @@ impl Lut {
         )
     }
 
+    /// The table with the range that its largest entry needs, as viewers read VOI LUTs: descriptors often announce more
+    /// bits than the entries use, and then the picture would stay dark.
+    pub(super) fn fitted(mut self) -> Self {
+        let largest = self.entries.iter().copied().max().unwrap_or(0);
+        let bits = (u16::BITS - largest.leading_zeros()).max(8);
+        self.max = u16::MAX >> (u16::BITS - bits);
+        self
+    }
+
     /// The entry for an input value.
     pub(super) fn at(&self, value: f64) -> u16 {
         self.entry(value - f64::from(self.first))

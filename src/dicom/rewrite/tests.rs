@@ -39,7 +39,7 @@ fn try_rewrite(bytes: &[u8], edits: &Edits) -> Result<Vec<u8>, WalkError> {
         Some(inflated) => inflated,
         None => &bytes,
     };
-    let segments = plan(source, &layout, edits, Limits::default())?;
+    let segments = plan(source, &layout, edits, Limits::default())?.segments;
     let mut out = Vec::new();
     let lengths: Vec<(RangeInclusive<u32>, u64)> = segments
         .iter()
@@ -184,7 +184,8 @@ fn large_values_are_planned_as_runs_of_the_source() {
             &Edits::none(EXPLICIT),
             Limits::default(),
         )
-        .unwrap();
+        .unwrap()
+        .segments;
         let memory: usize = segments
             .iter()
             .map(|s| {

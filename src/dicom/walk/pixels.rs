@@ -54,6 +54,11 @@ pub(super) fn is_video(transfer_syntax: &str) -> bool {
     transfer_syntax.starts_with("1.2.840.10008.1.2.4.10")
 }
 
+/// Overlay Bit Position (60xx,0102).
+fn is_overlay_position(tag: Tag) -> bool {
+    tag.1 == 0x0102 && tag.0 & 0xFFE1 == 0x6000
+}
+
 impl PixelElement {
     /// The pixel element with this tag.
     #[must_use]
@@ -81,9 +86,15 @@ pub(super) struct Pixels {
     pub(super) frames: Option<u32>,
     photometric: String,
     lossy: bool,
+    overlay_bits: bool,
 }
 
 impl Pixels {
+    /// Whether an element says how pixels are to be read.
+    pub(super) fn wants(tag: Tag) -> bool {
+        tag.0 == 0x0028 || is_overlay_position(tag)
+    }
+
     pub(super) fn note(&mut self, tag: Tag, vr: VR, big: bool, bytes: &[u8], charset: &Charset) {
         let first = || {
             json::values(vr, big, bytes, charset)
@@ -91,6 +102,10 @@ impl Pixels {
                 .next()
                 .unwrap_or_default()
         };
+        if is_overlay_position(tag) {
+            self.overlay_bits |= first().parse() != Ok(0_u32);
+            return;
+        }
         let slot = match tag.1 {
             0x0002 => &mut self.samples,
             0x0004 => {
@@ -135,6 +150,7 @@ impl Pixels {
             representation: short(self.representation, 0),
             frames: self.frames.filter(|frames| *frames > 0).unwrap_or(1),
             lossy: self.lossy,
+            overlay_bits: self.overlay_bits,
             element,
         }
     }

@@ -94,6 +94,12 @@ pub(super) async fn store(
         }
     }
     let instances = model.instances(texts, request.parts_left())?;
+    if shelf.is_ambiguous(instances.len()) {
+        return Err(HttpError::bad_request(
+            Slug::InvalidBody,
+            "each bulk data part needs a Content-Location, the BulkDataURI of its attribute; only the one part of one instance can do without",
+        ));
+    }
     request.store_described(instances, shelf).await?;
     Ok(None)
 }
@@ -146,13 +152,8 @@ fn begin_bulk(
     content_type: &ContentType,
     held: &mut usize,
 ) -> Result<(), HttpError> {
-    let location = part.headers.content_location().ok_or_else(|| {
-        let reason = format!(
-            "part {} needs a Content-Location: the BulkDataURI of its attribute",
-            part.number
-        );
-        HttpError::bad_request(Slug::InvalidBody, reason)
-    })?;
+    // A lone picture, video or document needs no place: it can be one thing only.
+    let location = part.headers.content_location().unwrap_or_default();
     let media = content_type.essence();
     let syntax = content_type.parameter("transfer-syntax");
     hold(

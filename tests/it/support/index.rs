@@ -190,6 +190,7 @@ impl Sample {
                     representation: 0,
                     frames: 1,
                     lossy: false,
+                    overlay_bits: false,
                     element: PixelElement::Integer,
                 }),
                 findings: Vec::new(),

@@ -24,6 +24,8 @@ fn codestream(first: u8) -> Vec<u8> {
         samples: 1,
         bits_allocated: 8,
         bits_stored: 8,
+        low_bit: 0,
+        overlay_bits: false,
         signed: false,
         planar: false,
         photometric: Photometric::Monochrome2,

@@ -101,18 +101,46 @@ fn frames_of_big_endian_files_come_in_little_endian() {
     for (number, frame) in (1..).zip(pixels.chunks(40)) {
         for root in ROOTS {
             let target = format!("{root}{}/frames/{number}", name.path());
-            let answer = server.get_as(&target, "application/octet-stream");
-            let answer = answer.expect(200);
-            assert_eq!(
-                answer.content_type(),
-                "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"
-            );
-            assert_eq!(answer.body, frame);
-            // As stored means the bytes of the file.
-            let answer = server.get_as(&target, "application/octet-stream; transfer-syntax=*");
-            let turned: Vec<u8> = frame.chunks(2).flat_map(|c| [c[1], c[0]]).collect();
-            assert_eq!(answer.expect(200).body, turned);
+            // Whatever is asked: the web has little endian only.
+            for accept in [
+                "application/octet-stream",
+                "application/octet-stream; transfer-syntax=*",
+                "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1",
+            ] {
+                let answer = server.get_as(&target, accept).expect(200);
+                assert_eq!(
+                    answer.content_type(),
+                    "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"
+                );
+                assert_eq!(answer.body, frame);
+            }
+            for accept in [
+                "*/*",
+                "multipart/related; type=\"*/*\"; transfer-syntax=*",
+                "multipart/related; type=\"application/octet-stream\"; transfer-syntax=*",
+            ] {
+                let part = server.get_as(&target, accept).expect(200).parts().remove(0);
+                assert!(part.content_type().ends_with("=1.2.840.10008.1.2.1"));
+                assert_eq!(part.body, frame, "{accept}");
+            }
         }
+    }
+    for root in ROOTS {
+        let target = format!("{root}{}/bulkdata/7FE00010", name.path());
+        for accept in [
+            "application/octet-stream",
+            "application/octet-stream; transfer-syntax=*",
+        ] {
+            let answer = server.get_as(&target, accept).expect(200);
+            assert_eq!(answer.body, pixels, "{accept}");
+            assert!(answer.content_type().ends_with("=1.2.840.10008.1.2.1"));
+        }
+        // The file as it was received stays available, where that is what `*` means.
+        let answer = server.get_as(
+            &format!("{root}{}", name.path()),
+            "application/dicom; transfer-syntax=*",
+        );
+        assert_eq!(answer.expect(200).body, file.bytes);
     }
 }
 

@@ -40,7 +40,10 @@ fn survives(syntax: &str, bytes: &[u8], shape: &FrameShape, random: &mut Random)
     for _ in 0..200 {
         let bytes = damaged(bytes, random);
         if let Ok(frame) = decode(syntax, &bytes, shape, &Limits::default()) {
-            assert_eq!(Some(frame.shape), decoded_shape(syntax, shape));
+            let told = told_shape(syntax, &bytes, shape).unwrap();
+            let size = |shape: &FrameShape| (shape.rows, shape.columns, shape.samples);
+            assert_eq!(size(&frame.shape), size(&told));
+            assert_eq!(frame.shape.photometric, told.photometric);
             assert_eq!(frame.data.len() as u64, frame.shape.frame_bytes());
         }
     }

@@ -21,7 +21,7 @@ fn raw_components(frame: &Frame) -> Vec<u8> {
         .unwrap();
     let bare = jpeg_header::without_color_claim(&bytes);
     let header = jpeg_header::JpegHeader::read(&bare, Coding::JpegBaseline).unwrap();
-    assert_eq!(header.stream_is_rgb(), None);
+    assert_eq!(header.is_rgb(), None);
     bare
 }
 
@@ -273,10 +273,11 @@ fn a_native_frame_still_labeled_with_a_codestream_transform_is_rgb() {
 }
 
 #[test]
-fn header_and_codestream_must_describe_one_picture() {
+fn the_codestream_decides_over_rows_columns_components_and_bits() {
     let frame = picture(gray(9, 7, 16, 12, false), Content::Noise);
     for syntax in [FIRST_ORDER, JPEG_LS, JPEG_2000, JPEG_XL, EXTENDED] {
         let bytes = encoded(syntax, &frame).bytes;
+        let right = decoded(syntax, &bytes, &frame.shape);
         let wrong = [
             FrameShape {
                 rows: 10,
@@ -296,13 +297,131 @@ fn header_and_codestream_must_describe_one_picture() {
                 bits_stored: 8,
                 ..frame.shape
             },
+            FrameShape {
+                bits_stored: 16,
+                ..frame.shape
+            },
+            FrameShape {
+                bits_stored: 10,
+                ..frame.shape
+            },
         ];
         for shape in wrong {
-            let result = decode(syntax, &bytes, &shape, &Limits::default());
-            assert!(
-                matches!(result, Err(CodecError::Mismatch { .. })),
+            assert_eq!(decoded(syntax, &bytes, &shape), right, "{syntax} {shape:?}");
+            let told = told_shape(syntax, &bytes, &shape).unwrap();
+            assert_eq!(
+                told.frame_bytes(),
+                right.shape.frame_bytes(),
                 "{syntax} {shape:?}"
             );
+        }
+        let limits = Limits {
+            max_frame_bytes: 125,
+        };
+        let small = gray(1, 1, 16, 12, false);
+        let refused = decode(syntax, &bytes, &small, &limits);
+        assert!(
+            matches!(refused, Err(CodecError::TooLarge { .. })),
+            "{syntax}"
+        );
+    }
+}
+
+#[test]
+fn subsampled_jpeg_labeled_rgb_without_a_mark_is_ybr() {
+    let frame = picture(rgb(32, 32, 8), Content::Smooth);
+    let of = |subsampling| {
+        let bytes = Encoder::new(&frame.data, 32, 32, PixelFormat::Rgb)
+            .quality(95)
+            .subsampling(subsampling)
+            .encode()
+            .unwrap();
+        // Without its JFIF segment nothing in the stream speaks of color.
+        assert_eq!(bytes[2..4], [0xff, 0xe0]);
+        let length = usize::from(u16::from_be_bytes([bytes[4], bytes[5]]));
+        [&bytes[..2], &bytes[4 + length..]].concat()
+    };
+    for subsampling in [Subsampling::S422, Subsampling::S420] {
+        let again = decoded(BASELINE, &of(subsampling), &frame.shape);
+        assert!(largest_difference(&again, &frame) <= 8, "{subsampling:?}");
+    }
+    let raw = decoded(BASELINE, &of(Subsampling::S444), &frame.shape);
+    assert!(largest_difference(&raw, &frame) > 40);
+}
+
+/// A reversible codestream of three planes, each with its own steps.
+fn subsampled_jpeg_2000(rows: u32, columns: u32, planes: &[(Vec<i32>, u32, u32)]) -> Vec<u8> {
+    use openjp2::openjpeg::opj_cparameters_t;
+    use openjp2::{Codec, OPJ_CLRSPC_SYCC, OPJ_CODEC_J2K, opj_image, opj_image_comptparm};
+    let component = |&(_, dx, dy): &(Vec<i32>, u32, u32)| opj_image_comptparm {
+        dx,
+        dy,
+        w: columns.div_ceil(dx),
+        h: rows.div_ceil(dy),
+        prec: 8,
+        bpp: 8,
+        ..Default::default()
+    };
+    let components: Vec<_> = planes.iter().map(component).collect();
+    let mut image = opj_image::create(&components, OPJ_CLRSPC_SYCC).unwrap();
+    (image.x1, image.y1) = (columns, rows);
+    for (target, (plane, ..)) in image.comps_mut().unwrap().iter_mut().zip(planes) {
+        target.data_mut().unwrap().copy_from_slice(plane);
+    }
+    let mut parameters = opj_cparameters_t::default();
+    parameters.tcp_numlayers = 1;
+    parameters.cp_disto_alloc = 1;
+    parameters.numresolution = 2;
+    let mut codec = Codec::new_encoder(OPJ_CODEC_J2K).unwrap();
+    let mut writer = jpeg2000_stream::Writer::new();
+    assert!(
+        codec.setup_encoder(&mut parameters, &mut image) != 0
+            && codec.start_compress(&mut image, writer.stream()) != 0
+            && codec.encode(writer.stream()) != 0
+            && codec.end_compress(writer.stream()) != 0
+    );
+    writer.into_bytes().unwrap()
+}
+
+#[test]
+fn subsampled_jpeg_2000_is_spread_over_its_pixels() {
+    for (rows, columns, dx, dy) in [(8_u32, 12_u32, 2_u32, 1_u32), (8, 12, 2, 2), (7, 9, 2, 2)] {
+        let value = |x: u32, y: u32, sample: u32| (x * 17 + y * 29 + sample * 71) % 256;
+        let plane = |sample: u32, dx: u32, dy: u32| {
+            let (w, h) = (columns.div_ceil(dx), rows.div_ceil(dy));
+            let samples = (0..h).flat_map(|y| (0..w).map(move |x| (x, y)));
+            let plane = samples.map(|(x, y)| value(x, y, sample).cast_signed());
+            (plane.collect::<Vec<i32>>(), dx, dy)
+        };
+        let bytes = subsampled_jpeg_2000(
+            rows,
+            columns,
+            &[plane(0, 1, 1), plane(1, dx, dy), plane(2, dx, dy)],
+        );
+        let expected: Vec<u8> = (0..rows)
+            .flat_map(|y| (0..columns).map(move |x| (x, y)))
+            .flat_map(|(x, y)| {
+                [
+                    value(x, y, 0),
+                    value(x / dx, y / dy, 1),
+                    value(x / dx, y / dy, 2),
+                ]
+            })
+            .map(|value| u8::try_from(value).unwrap())
+            .collect();
+        // Labels that real slides carry; nobody subsamples red and blue.
+        for photometric in [
+            Photometric::YbrFull422,
+            Photometric::YbrFull,
+            Photometric::Rgb,
+        ] {
+            let shape = FrameShape {
+                photometric,
+                ..rgb(rows, columns, 8)
+            };
+            let frame = decoded(JPEG_2000, &bytes, &shape);
+            assert_eq!(frame.shape.photometric, Photometric::YbrFull);
+            assert_eq!(frame.data, expected, "{rows}x{columns} {photometric:?}");
         }
     }
 }

@@ -256,6 +256,27 @@ fn voi_lut_takes_signed_input_and_scales_its_output() {
 }
 
 #[test]
+fn a_voi_lut_narrower_than_its_descriptor_reaches_white() {
+    // Sixteen bits announced, twelve used; and eight announced, ten used.
+    for (bits, largest) in [(16, 4095_u16), (8, 1023), (12, 4095)] {
+        let metadata = instance(&[(
+            "00283010",
+            "SQ",
+            json!([{
+                "00283002": { "vr": "US", "Value": [3, 0, bits] },
+                "00283006": { "vr": "US", "Value": [0, largest / 2, largest] },
+            }]),
+        )]);
+        let picture = png_of(
+            &samples(1, 3, SampleKind::U8, &[0, 1, 2]),
+            &attributes(&metadata),
+            &Request::default(),
+        );
+        assert_close(&[0.0, 127.5, 255.0], &picture);
+    }
+}
+
+#[test]
 fn voi_lut_of_65536_entries_comes_as_bulk_data() {
     let table: Vec<u16> = (0..=u16::MAX).map(|value| value ^ 0xFFFF).collect();
     let table = words(&table);
