@@ -35,6 +35,11 @@ impl BulkValue {
         self.item.path == "00420011"
     }
 
+    /// Ends the value where its document does: what follows is padding (0042,0015).
+    pub fn end_at(&mut self, length: u64) {
+        self.item.length = self.item.length.min(length);
+    }
+
     /// Whether it is pixel data that is negotiated frame by frame; a video is one stream.
     #[must_use]
     pub fn has_frames(&self) -> bool {

@@ -174,7 +174,8 @@ impl Subject {
     }
 
     /// Length of the document without padding (0042,0015), where it is named.
-    pub(super) fn document_length(&self) -> Option<u64> {
+    #[must_use]
+    pub fn document_length(&self) -> Option<u64> {
         self.facts.document_length
     }
 

@@ -428,7 +428,7 @@ impl<'a> Composer<'a> {
         }
         let total = numbers
             .iter()
-            .filter_map(|number| bulk.parts.get(*number))
+            .filter_map(|number| bulk.part(*number))
             .fold(0_u64, |sum, part| sum.saturating_add(part.length));
         let length = self.checked(total + total % 2)?;
         self.header(tag, vr, length);

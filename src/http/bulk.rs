@@ -79,7 +79,11 @@ async fn value(
 ) -> Result<BulkValue, ArchiveError> {
     let mut value = archive.bulk(instance, path)?;
     if value.is_document() {
-        value.media = archive.subject(scope, name).await?.document_media();
+        let subject = archive.subject(scope, name).await?;
+        value.media = subject.document_media();
+        if let Some(length) = subject.document_length() {
+            value.end_at(length);
+        }
     }
     Ok(value)
 }

@@ -8,6 +8,7 @@ mod cors;
 pub(super) mod held;
 mod hosts;
 mod packing;
+mod vary;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ pub use cors::{CorsConfig, Origins, OriginsError, cors};
 pub use hosts::hosts;
 pub(super) use packing::MIN_COMPRESSED;
 pub use packing::{Packing, TextOnly, compression, reserve_encoder};
+pub use vary::one_vary;
 
 /// Longest request id taken from a client.
 const MAX_REQUEST_ID: usize = 64;

@@ -12,7 +12,8 @@ use super::error::HttpError;
 use super::extract::Ask;
 use super::links::Links;
 use super::represent::{
-    DICOM_XML, Form, etag, form, many_parts, not_modified, unchanged, validated, xml_part_stream,
+    DICOM_XML, Form, etag, etag_of, form, many_parts, not_modified, unchanged, validated,
+    xml_part_stream,
 };
 use crate::archive::metadata::WriteInstance;
 use crate::archive::{Archive, InstanceRow};
@@ -34,7 +35,10 @@ pub(super) async fn retrieve_metadata(ask: Ask) -> Result<Response, HttpError> {
     let target = ask.path.parse()?;
     let (archive, answers) = (&ask.face.app.archive, &ask.face.app.answers);
     let version = archive.version(&scope, &target).await?;
-    let tag = etag(version);
+    let tag = match form {
+        Form::Json => etag(version),
+        Form::Xml => etag_of(version, DICOM_XML),
+    };
     if not_modified(&ask.headers, &tag) {
         return unchanged(&tag);
     }

@@ -147,6 +147,7 @@ pub fn router(
     let cors = Arc::new(cors);
     let around = ServiceBuilder::new()
         .layer(from_fn(layers::request_id))
+        .layer(from_fn(layers::one_vary))
         .layer(from_fn_with_state(requests, metrics::measure))
         .layer(layers::nosniff())
         .layer(from_fn_with_state(scheme, layers::protect))

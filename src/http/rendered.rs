@@ -12,7 +12,7 @@ use super::frames::frame_list;
 use super::links::Links;
 use super::multipart::writer::AnswerPart;
 use super::range::ranged;
-use super::represent::{etag, many_parts, not_modified, part, unchanged, validated, warned};
+use super::represent::{etag_of, many_parts, not_modified, part, unchanged, validated, warned};
 use super::wado::header_value;
 use crate::archive::render::{Drawing, Format, Nature, Subject};
 use crate::archive::retrieve::Content;
@@ -41,7 +41,8 @@ pub(super) async fn retrieve_rendered(ask: Ask) -> Result<Response, HttpError> {
     let most = archive.limits().max_viewport;
     let asked = Asked::parse(&ask.query, ask.face.profile.picture_quality, most)?;
     let wishes = ask.wishes();
-    let tag = etag(archive.version(&scope, &target).await?);
+    let version = archive.version(&scope, &target).await?;
+    let tag = etag_of(version, &representation(&wishes, &asked.request));
     if not_modified(&ask.headers, &tag) {
         return unchanged(&tag);
     }
@@ -86,7 +87,8 @@ pub(super) async fn retrieve_thumbnail(ask: Ask) -> Result<Response, HttpError> 
     // Viewers send the Accept header of frames here: what names no picture means JPEG (spec/clients.md rule 3).
     let format = picture_format(&ask.wishes()).unwrap_or(Format::Jpeg);
     let name = representative(archive, &scope, &target).await?;
-    let tag = etag(archive.version(&scope, &target).await?);
+    let version = archive.version(&scope, &target).await?;
+    let tag = etag_of(version, format.media_type());
     if not_modified(&ask.headers, &tag) {
         return unchanged(&tag);
     }
@@ -264,7 +266,7 @@ impl View<'_> {
                 let mut response = picture(bytes, format);
                 if self.asked.unknown_annotations {
                     let warning = HeaderValue::from_static(
-                        "299 stowage: \"annotation keywords other than patient and technique were ignored\"",
+                        "299 stowage: \"annotation keywords other than patient, technique and overlay were ignored\"",
                     );
                     response.headers_mut().append(header::WARNING, warning);
                 }
@@ -394,6 +396,24 @@ impl View<'_> {
             .iter()
             .all(|wish| matches!(wish.kind, WishKind::Multipart { .. }))
     }
+}
+
+/// What tells the representations of one resource apart: the media types that were chosen, and the parameters.
+fn representation(wishes: &[Wish], request: &Request) -> String {
+    let text = wishes.iter().find_map(|wish| {
+        let range = wish.single()?;
+        ["html", "plain"]
+            .into_iter()
+            .find(|subtype| range.covers("text", subtype))
+    });
+    let parts = wishes.iter().find_map(|wish| {
+        let range = wish.multipart()?;
+        PICTURES
+            .into_iter()
+            .find(|format| range.covers_type(format.media_type()))
+    });
+    let picture = picture_format(wishes);
+    format!("{picture:?} {parts:?} {text:?} {request:?}")
 }
 
 /// The first wish for a picture; the server's order within a wildcard.

@@ -208,10 +208,17 @@ pub(super) fn unchanged(etag: &str) -> Result<Response, HttpError> {
 }
 
 /// An answer with its `ETag`; the layer around all services adds what caches may do with it.
+///
+/// What is sent in a content coding has other bytes than without, so its validator is weak (RFC 9110 §8.8.3.3).
 pub(super) fn validated(mut response: Response, etag: &str) -> Result<Response, HttpError> {
-    response
-        .headers_mut()
-        .insert(header::ETAG, header_value(etag)?);
+    let fields = response.headers_mut();
+    let weak = fields.contains_key(header::CONTENT_ENCODING);
+    let value = if weak {
+        header_value(&format!("W/{etag}"))?
+    } else {
+        header_value(etag)?
+    };
+    fields.insert(header::ETAG, value);
     Ok(response)
 }
 
@@ -229,6 +236,13 @@ pub(super) async fn warned(mut response: Response, archive: &Archive, watermark:
 /// The `ETag` of a version.
 pub(super) fn etag(version: Version) -> String {
     format!("\"{}-{}\"", version.version, version.instances)
+}
+
+/// The `ETag` of one of several representations: two of them must never share a strong validator (RFC 9110 §8.8.1).
+pub(super) fn etag_of(version: Version, representation: &str) -> String {
+    let digest = blake3::hash(representation.as_bytes()).to_hex();
+    let short = digest.get(..12).unwrap_or_default();
+    format!("\"{}-{}-{short}\"", version.version, version.instances)
 }
 
 /// Whether `If-None-Match` names the `ETag`; quoted, bare and weak spellings are the same, `*` names all.

@@ -2,6 +2,7 @@
 
 mod body;
 mod described;
+mod pictures;
 mod refused;
 mod report;
 

@@ -121,10 +121,10 @@ impl JpegHeader {
                     let read = frame_header(marker, segment.content);
                     header = Some(read.ok_or_else(|| error("the frame header is cut short"))?);
                 }
+                SOS if scanning => {}
                 SOS => {
-                    if !std::mem::replace(&mut scanning, true) {
-                        selection = first_coefficient(segment.content).unwrap_or(0);
-                    }
+                    scanning = true;
+                    selection = first_coefficient(segment.content).unwrap_or(0);
                 }
                 APP0 if !scanning => jfif |= segment.content.starts_with(b"JFIF\0"),
                 APP14 if !scanning && segment.content.starts_with(b"Adobe") => {

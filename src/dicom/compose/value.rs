@@ -107,9 +107,9 @@ pub(super) fn shortest(number: f64) -> Option<String> {
         return None;
     }
     let exact = [format!("{number}"), format!("{number:e}")];
-    let exact = exact.into_iter().min_by_key(String::len)?;
-    if exact.len() <= LONGEST_DECIMAL {
-        return Some(exact);
+    let exact = exact.into_iter().find(|text| text.len() <= LONGEST_DECIMAL);
+    if exact.is_some() {
+        return exact;
     }
     let digits = 0..LONGEST_DECIMAL;
     let texts =

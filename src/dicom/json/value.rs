@@ -103,13 +103,12 @@ pub fn values(vr: VR, big: bool, bytes: &[u8], charset: &Charset) -> Vec<String>
 
 /// Drops the padding of one value: spaces at both ends where they mean nothing, else at the end only (PS3.5 §6.2).
 ///
-/// NUL padding is dropped where only digits can stand; in other text it is kept, the file has it.
+/// NUL is the padding of UI, and of many writers that pad other texts as they pad UIDs.
 pub(super) fn trim(vr: VR, value: &str) -> &str {
+    let value = value.trim_end_matches(['\0', ' ']);
     match vr {
-        VR::UI => value.trim_end_matches(['\0', ' ']),
-        VR::LT | VR::ST | VR::UT | VR::UR | VR::UC => value.trim_end_matches(' '),
-        VR::DS | VR::IS => value.trim_end_matches(['\0', ' ']).trim_start_matches(' '),
-        _ => value.trim_matches(' '),
+        VR::LT | VR::ST | VR::UT | VR::UR | VR::UC | VR::UI => value,
+        _ => value.trim_start_matches(' '),
     }
 }
 

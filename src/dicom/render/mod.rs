@@ -172,6 +172,8 @@ pub enum Annotation {
     Patient,
     /// Modality, dates, series description, exposure.
     Technique,
+    /// The overlay planes of the image (60xx,3000), all of them; not a keyword of the standard's own.
+    Overlay,
 }
 
 /// Which color profile a picture carries, PS3.18 §8.3.5.1.5.
@@ -334,6 +336,8 @@ fn draw(
         match annotation {
             Annotation::Patient => annotate::patient(&mut image, attributes),
             Annotation::Technique => annotate::technique(&mut image, attributes),
+            // Drawn with the rows, before they are cut and scaled.
+            Annotation::Overlay => {}
         }
     }
     Ok((image, rows.range()))

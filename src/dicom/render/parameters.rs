@@ -38,7 +38,7 @@ const ICC_PROFILE: ParameterError = ParameterError {
 };
 const ANNOTATION: ParameterError = ParameterError {
     name: "annotation",
-    allowed: "a comma-separated list of patient and technique",
+    allowed: "a comma-separated list of patient, technique and overlay",
 };
 const REGION: ParameterError = ParameterError {
     name: "region",
@@ -185,6 +185,7 @@ pub fn parse_annotation(value: &str) -> Result<Annotations, ParameterError> {
         let annotation = match keyword.to_ascii_lowercase().as_str() {
             "patient" => Annotation::Patient,
             "technique" => Annotation::Technique,
+            "overlay" => Annotation::Overlay,
             _ => {
                 annotations.unknown += 1;
                 continue;

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::{
-    RenderAttributes, RenderError, Request, SampleKind, Samples, color::Ybr, map::Map,
+    Annotation, RenderAttributes, RenderError, Request, SampleKind, Samples, color::Ybr, map::Map,
     overlay::Overlay, shutter::Shutter,
 };
 
@@ -35,12 +35,14 @@ impl<'a> Rows<'a> {
             Some(presentation) => presentation.shutter.as_ref(),
             None => attributes.shutter.as_ref(),
         };
-        let overlays = presentation.map_or_else(Vec::new, |presentation| {
-            let activated =
-                |overlay: &&Overlay| presentation.overlay_groups.contains(&overlay.group);
-            let planes = presentation.overlays.iter().chain(&attributes.overlays);
-            planes.filter(activated).collect()
-        });
+        let all = request.annotation.contains(&Annotation::Overlay);
+        let activated = |overlay: &&Overlay| {
+            let state = presentation.map(|presentation| &presentation.overlay_groups);
+            all || state.is_some_and(|groups| groups.contains(&overlay.group))
+        };
+        let of_state = presentation.iter().flat_map(|state| &state.overlays);
+        let planes = of_state.chain(&attributes.overlays);
+        let overlays = planes.filter(activated).collect();
         Ok(Self {
             samples: *samples,
             map,

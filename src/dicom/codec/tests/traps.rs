@@ -350,6 +350,10 @@ fn subsampled_jpeg_labeled_rgb_without_a_mark_is_ybr() {
 }
 
 /// A reversible codestream of three planes, each with its own steps.
+#[expect(
+    clippy::field_reassign_with_default,
+    reason = "the type has a destructor, so struct update syntax is not allowed"
+)]
 fn subsampled_jpeg_2000(rows: u32, columns: u32, planes: &[(Vec<i32>, u32, u32)]) -> Vec<u8> {
     use openjp2::openjpeg::opj_cparameters_t;
     use openjp2::{Codec, OPJ_CLRSPC_SYCC, OPJ_CODEC_J2K, opj_image, opj_image_comptparm};

@@ -189,6 +189,14 @@ fn overlays_are_drawn_when_a_presentation_state_switches_them_on() {
     let on = state(&instance(&[("60021001", "CS", json!(["LAYER"]))]));
     let expected = [0, 0, 0, 0, 0, 255, 0, 255, 0, 0, 255, 255];
     assert_eq!(png_of(&frame, &attributes, &on).data, expected);
+    // Or when the request does.
+    let asked = Request {
+        annotation: crate::dicom::render::parse_annotation("overlay")
+            .unwrap()
+            .known,
+        ..Request::default()
+    };
+    assert_eq!(png_of(&frame, &attributes, &asked).data, expected);
 }
 
 #[test]
