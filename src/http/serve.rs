@@ -58,7 +58,9 @@ const PING: Duration = Duration::from_secs(20);
 /// How long a connection that is to end may take to say so to its client.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Most bytes of a head, and of what is read or written at once.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 128 * 1024;
+/// Part of the memory budget that all heads together could take, were they all that long.
+const HEADS: usize = 4;
 /// Bytes of one stream of HTTP/2 that wait for the socket.
 const STREAM: usize = 64 * 1024;
 /// Most bytes of the headers of a request over HTTP/2, as that counts them.
@@ -113,7 +115,9 @@ pub async fn serve(
         tls,
         budget,
     } = door;
-    let guests = Guests::new(connections, proxies);
+    // However little memory there is, some must be let in.
+    let heads = (budget.bytes() / HEADS / BUFFER).max(64);
+    let guests = Guests::new(connections.min(heads), proxies);
     let running = TaskTracker::new();
     let house = Arc::new(House {
         builder: builder(patience),
