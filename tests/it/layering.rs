@@ -158,7 +158,7 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
         "metadata::unpack(",
         &[
             ("archive/texts.rs", "in the lane for text"),
-            ("archive/render.rs", "in a lane"),
+            ("archive/subject.rs", "in the lane for text"),
             ("index/tags.rs", "on the blocking pool"),
         ],
     ),
@@ -174,7 +174,6 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
                 "the bulk table, which the limits of a file bound",
             ),
             ("archive/scrub.rs", "results of an operation"),
-            ("archive/render.rs", "in a lane"),
             ("index/operations.rs", "resources of an operation"),
             (
                 "index/instances.rs",
