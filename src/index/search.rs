@@ -59,12 +59,19 @@ impl<D: Dialect> Search for SqlIndex<D> {
         positions: &[i64],
         most_bytes: usize,
     ) -> Result<Page> {
+        // Postgres refuses an empty list.
+        if positions.is_empty() {
+            return Ok(Page::default());
+        }
         let sql = of_positions::<D>(scope, level, positions, most_bytes);
         let rows = self.read_bounded("a search", sql).await?;
         page(&rows, level, usize::MAX).map_err(failed::<D>("a search"))
     }
 
     async fn metadata_sizes(&self, scope: &Scope, watermarks: &[i64]) -> Result<Vec<(i64, usize)>> {
+        if watermarks.is_empty() {
+            return Ok(Vec::new());
+        }
         let sql = stored::<D>(
             "select instance.watermark, cast(octet_length(instance_content.metadata) as bigint) as bytes",
             scope,
@@ -84,6 +91,9 @@ impl<D: Dialect> Search for SqlIndex<D> {
         scope: &Scope,
         watermarks: &[i64],
     ) -> Result<Vec<(i64, Vec<u8>)>> {
+        if watermarks.is_empty() {
+            return Ok(Vec::new());
+        }
         let columns = "select instance.watermark, instance_content.metadata";
         let sql = stored::<D>(columns, scope, watermarks);
         let rows = self.read_bounded("stored metadata", sql).await?;

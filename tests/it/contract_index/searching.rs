@@ -701,6 +701,11 @@ async fn rows_carry_what_answers_need(index: &TestIndex) {
     assert_eq!(packed.len(), 1);
     assert_eq!(sizes, [(newest, packed[0].1.len())]);
     assert_eq!(packed[0].0, newest);
+    // Asked for nothing, both databases give nothing.
+    let sizes = index.metadata_sizes(&scope, &[]).await.unwrap();
+    let packed = index.packed_metadata(&scope, &[]).await.unwrap();
+    let page = index.found(&scope, Level::Study, &[], 1000).await.unwrap();
+    assert!(sizes.is_empty() && packed.is_empty() && page.rows.is_empty());
 }
 
 async fn a_page_ends_when_its_rows_are_long(index: &TestIndex) {
