@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt};
 
 use super::Archive;
 use super::bitpack::native_length;
+use super::content::{Base, Content, Frames, Representation};
 use super::error::{ArchiveError, Result};
-use super::retrieve::{Content, OpenInstance, lost_bytes};
+use super::retrieve::{OpenInstance, lost_bytes};
 use dicom_core::VR;
 
-use crate::dicom::endian::{swap, swap_width};
+use crate::dicom::codec::FrameShape;
+use crate::dicom::endian::swap_width;
 use crate::dicom::frames::{BitRange, ByteRange, FrameSlices};
 use crate::dicom::instance::BulkItem;
 use crate::dicom::items::item_values;
 use crate::dicom::media::{self, Plan, syntax};
+use crate::dicom::rewrite::Segment;
 use crate::index::InstanceRow;
 
 /// A value served by URI.
@@ -65,56 +68,46 @@ impl Archive {
         instance: &OpenInstance,
         number: u32,
         plan: &Plan,
-    ) -> Result<Content> {
+    ) -> Result<Representation> {
         let slices = instance
             .frame(number)
             .ok_or_else(|| ArchiveError::not_found(format!("frame {number}")))?;
-        match plan {
-            Plan::Stored => self.slices(instance, &slices).await,
+        Ok(match plan {
+            Plan::Stored => self.slices(instance, &slices),
             Plan::Native if media::is_native(&instance.row.layout.transfer_syntax) => {
-                self.native_slices(instance, &slices).await
+                self.native_slices(instance, &slices)
             }
             Plan::Native => {
                 let samples = self.samples(instance, number).await?;
-                Ok(Content::whole(samples.into_bytes()))
+                Representation::whole(samples.into_bytes())
             }
-            Plan::Encode(uid) => Ok(Content::whole(self.encoded(instance, number, uid).await?.0)),
-        }
+            Plan::Encode(uid) => {
+                Representation::whole(self.encoded(instance, number, uid).await?.0)
+            }
+        })
     }
 
     /// The stored bytes of slices; bits that do not fill their bytes are cut out in any case.
-    pub(super) async fn slices(
-        &self,
-        instance: &OpenInstance,
-        slices: &FrameSlices,
-    ) -> Result<Content> {
+    pub(super) fn slices(&self, instance: &OpenInstance, slices: &FrameSlices) -> Representation {
         let ranges = slices.ranges.clone().into_iter();
-        let content = self.ranges(&instance.row, ranges, slices.len()).await?;
+        let stored = self.ranges(&instance.row, ranges, slices.len());
         match slices.bits {
-            Some(bits) if slices.swap < 2 => Ok(Content::whole(Bytes::from(shift(
-                &collect(content).await?,
-                bits,
-            )))),
-            _ => Ok(content),
+            Some(bits) if slices.swap < 2 => self.shifted(stored, bits),
+            _ => stored,
         }
     }
 
     /// The bytes of native slices in little endian.
-    pub(super) async fn native_slices(
+    pub(super) fn native_slices(
         &self,
         instance: &OpenInstance,
         slices: &FrameSlices,
-    ) -> Result<Content> {
-        let content = self.slices(instance, slices).await?;
-        if slices.swap < 2 {
-            return Ok(content);
+    ) -> Representation {
+        let little = self.slices(instance, slices).swapped(slices.swap);
+        match slices.bits {
+            Some(bits) if slices.swap >= 2 => self.shifted(little, bits),
+            _ => little,
         }
-        if let Some(bits) = slices.bits {
-            let mut bytes = collect(content).await?;
-            swap(&mut bytes, slices.swap);
-            return Ok(Content::whole(Bytes::from(shift(&bytes, bits))));
-        }
-        Ok(swapped(content, slices.swap))
     }
 
     /// The value a `BulkDataURI` names; `path` is what follows `bulkdata/`.
@@ -124,9 +117,14 @@ impl Archive {
     pub fn bulk(&self, instance: &OpenInstance, path: &str) -> Result<BulkValue> {
         let wanted = path.trim_matches('/').to_ascii_uppercase();
         let found = instance.bulk.iter().find(|item| item.path == wanted);
-        let item = found
-            .ok_or_else(|| ArchiveError::not_found("the bulk data"))?
-            .clone();
+        let item = found.ok_or_else(|| ArchiveError::not_found("the bulk data"))?;
+        Ok(self.bulk_value(instance, item))
+    }
+
+    /// A value that is there.
+    #[must_use]
+    pub fn bulk_value(&self, instance: &OpenInstance, item: &BulkItem) -> BulkValue {
+        let item = item.clone();
         let stored = &instance.row.layout.transfer_syntax;
         let encapsulated = item.encapsulated;
         let media = if encapsulated {
@@ -139,32 +137,44 @@ impl Archive {
         } else {
             syntax::EXPLICIT_LE.to_owned()
         };
-        Ok(BulkValue {
+        BulkValue {
             item,
             media: media.to_owned(),
             syntax,
-        })
+        }
     }
 
     /// All frames as samples in Explicit VR Little Endian, one after the other; decoded as they are sent.
     ///
     /// # Errors
     /// When the first frame cannot be decoded.
-    pub async fn all_samples(&self, instance: &Arc<OpenInstance>) -> Result<Content> {
+    pub async fn all_samples(&self, instance: &Arc<OpenInstance>) -> Result<Representation> {
         let first = self.samples(instance, 1).await?.shape;
         let frames = instance.frame_count();
-        let length = native_length(&first, frames);
+        let all = Segment::Frames {
+            numbers: 1..=frames,
+            length: native_length(&first, frames),
+        };
+        let nothing = Base::Open(Arc::new(Bytes::new()));
+        let made = self.decoded_frames(instance, first);
+        Ok(self.rewritten(nothing, vec![all], Some(made)))
+    }
+
+    /// Makes the native value of all frames, piece by piece, each of the shape of the first.
+    pub(super) fn decoded_frames(&self, instance: &Arc<OpenInstance>, first: FrameShape) -> Frames {
         let (archive, instance) = (self.clone(), instance.clone());
-        let frame = move |number: u32| {
+        let frames = instance.frame_count();
+        let alike = first.bits_allocated != 1 || first.sample_count().is_multiple_of(8);
+        let make = Arc::new(move |number| {
             let (archive, instance) = (archive.clone(), instance.clone());
             async move {
                 archive
                     .native_piece(&instance, number, &first, frames)
                     .await
             }
-        };
-        let chunks = stream::iter(1..=frames).then(frame).boxed();
-        Ok(Content { length, chunks })
+            .boxed()
+        });
+        Frames { make, alike }
     }
 
     /// The bytes of a value in little endian; of encapsulated pixel data all frames, one after the other.
@@ -175,19 +185,21 @@ impl Archive {
         &self,
         instance: &OpenInstance,
         value: &BulkValue,
-    ) -> Result<Content> {
+    ) -> Result<Representation> {
         if value.item.encapsulated && value.item.path != "7FE00010" {
             let ranges = self.nested_fragments(&instance.row, &value.item).await?;
             let length = ranges.iter().map(|range| range.length).sum();
-            return self.ranges(&instance.row, ranges.into_iter(), length).await;
+            return Ok(self.ranges(&instance.row, ranges.into_iter(), length));
         }
         if value.item.encapsulated {
             let (ranges, length) = instance.all_frames();
-            return self.ranges(&instance.row, ranges, length).await;
+            return Ok(self.ranges(&instance.row, ranges, length));
         }
-        let content = self
-            .dataset_range(&instance.row, value.item.offset, value.item.length)
-            .await?;
+        let range = ByteRange {
+            offset: value.item.offset,
+            length: value.item.length,
+        };
+        let stored = self.ranges(&instance.row, std::iter::once(range), range.length);
         let big = instance.row.layout.transfer_syntax == syntax::EXPLICIT_BE;
         let pixels = instance
             .frame(1)
@@ -197,24 +209,18 @@ impl Archive {
             Some(frame) => frame.swap,
             None => value.item.vr.parse::<VR>().map_or(1, swap_width),
         };
-        Ok(if width < 2 {
-            content
-        } else {
-            swapped(content, width)
-        })
+        Ok(stored.swapped(width))
     }
-}
 
-impl Archive {
     /// The fragments of an encapsulated value below the top level, an icon for example, without its offset table: no frame
     /// table has them.
     async fn nested_fragments(&self, row: &InstanceRow, item: &BulkItem) -> Result<Vec<ByteRange>> {
-        let source = self.source(row).await?;
         let (start, end) = (item.offset, item.offset.saturating_add(item.length));
-        let fragments = self
-            .work(move || item_values(&*source, start, end, MOST_FRAGMENTS).map_err(lost_bytes));
+        let fragments = self.looked_through(row, move |source| {
+            item_values(source, start, end, MOST_FRAGMENTS).map_err(lost_bytes)
+        });
         // The first item is the offset table (PS3.5 §A.4).
-        let mut fragments = fragments.await?;
+        let (mut fragments, _) = fragments.await?;
         if !fragments.is_empty() {
             fragments.remove(0);
         }
@@ -224,20 +230,6 @@ impl Archive {
 
 /// Most fragments of an encapsulated value below the top level; icons have one.
 const MOST_FRAGMENTS: usize = 65_536;
-
-/// Turns the bytes of each `width` round; chunks are multiples of it but for the last.
-fn swapped(content: Content, width: u8) -> Content {
-    let length = content.length;
-    let chunks = content.chunks.map_ok(move |chunk| {
-        let mut bytes = chunk.to_vec();
-        swap(&mut bytes, width);
-        Bytes::from(bytes)
-    });
-    Content {
-        length,
-        chunks: chunks.boxed(),
-    }
-}
 
 /// Reads everything; the caller knows that it is small.
 pub(super) async fn collect(content: Content) -> Result<Vec<u8>> {
@@ -250,7 +242,7 @@ pub(super) async fn collect(content: Content) -> Result<Vec<u8>> {
 }
 
 /// Moves bits down so that the frame starts at the first bit, and clears what is not its own (PS3.5 §8.1.1).
-fn shift(packed: &[u8], bits: BitRange) -> Vec<u8> {
+pub(super) fn shift(packed: &[u8], bits: BitRange) -> Vec<u8> {
     let length = usize::try_from(bits.length.div_ceil(8)).unwrap_or(0);
     let packed = packed.get(usize::from(bits.skip / 8)..).unwrap_or_default();
     let skip = u32::from(bits.skip % 8);

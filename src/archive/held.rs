@@ -36,6 +36,7 @@ impl Archive {
         match self.budget.try_reserve(purpose, bytes) {
             Err(NoMemory::Busy) => {
                 self.maker.forget_all().await;
+                self.sources.forget_all().await;
                 Ok(self.budget.reserve(purpose, bytes).await?)
             }
             reserved => Ok(reserved?),

@@ -142,6 +142,7 @@ impl Archive {
         );
         self.write_limits(out);
         self.write_cache(out);
+        self.write_sources(out);
         self.write_pools(out);
         self.tasks.write_meters(out);
         out.family(
@@ -271,6 +272,15 @@ impl Archive {
             Kind::Gauge,
             "Frames and pictures that are kept.",
             cache.entries,
+        );
+    }
+
+    fn write_sources(&self, out: &mut Exposition) {
+        out.single(
+            "stowage_inflated_total",
+            Kind::Counter,
+            "How often a deflated data set was inflated in order to be read.",
+            self.sources.inflated(),
         );
     }
 

@@ -6,6 +6,8 @@
 pub mod audit;
 mod bitpack;
 pub mod commit;
+pub mod content;
+mod cut;
 pub mod error;
 mod export;
 pub mod feed;
@@ -14,12 +16,14 @@ pub mod frames;
 mod held;
 pub mod import;
 pub mod lanes;
+mod made;
 pub mod metadata;
 mod meters;
 mod opened;
 pub mod paging;
 mod picked;
 pub mod pixels;
+pub mod queue;
 pub mod render;
 pub mod represent;
 pub mod retrieve;
@@ -27,6 +31,7 @@ pub mod rules;
 mod scan;
 pub mod scrub;
 pub mod search;
+mod sources;
 pub mod store;
 pub mod subject;
 pub mod sweep;
@@ -67,6 +72,8 @@ pub use feed::WithMetadata;
 /// Unit in which memory of store requests is counted, in bytes.
 const MEMORY_UNIT: usize = 64 * 1024;
 
+/// Threads that may wait for an object store at the same time.
+const REMOTE: usize = 64;
 /// How long the stores may take to say that they are well.
 const HEALTH: Duration = Duration::from_secs(10);
 /// Unit in which spool space is counted, in bytes.
@@ -86,6 +93,10 @@ pub struct Archive {
     /// Rows and tables of instances.
     opened: opened::Opened,
     versions: versions::Versions,
+    /// Inflated data sets.
+    sources: sources::Sources,
+    /// Plans that wait for an object store at the same time.
+    remote: Arc<Semaphore>,
     /// Decoded and encoded frames.
     maker: pixels::Maker,
     /// Memory that all store requests may hold, in [`MEMORY_UNIT`]s.
@@ -150,17 +161,20 @@ impl Archive {
         let workers = (cores * 4).max(8);
         let versions = versions::Versions::default();
         let tasks = Tasks::default();
+        let lanes = lanes::Lanes::new(cores);
         Self {
             spool: Arc::new(Semaphore::new(spool_units.clamp(1, Semaphore::MAX_PERMITS))),
             committer: Committer::start(index.clone(), versions.clone(), &tasks),
             tags: Arc::default(),
             opened: opened::Opened::new(opened),
             versions,
-            maker: pixels::Maker::new(&limits),
+            sources: sources::Sources::new(sources::MOST.min(share)),
+            remote: Arc::new(Semaphore::new(REMOTE)),
+            maker: pixels::Maker::new(&limits, lanes.clone()),
             memory: Arc::new(Semaphore::new(
                 (limits.store_memory_bytes / MEMORY_UNIT).max(1),
             )),
-            lanes: lanes::Lanes::new(cores),
+            lanes,
             work: Arc::new(Semaphore::new(workers)),
             workers,
             meters: Arc::default(),

@@ -8,123 +8,35 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moka::future::Cache;
-use tokio::sync::Semaphore;
 
 use super::Archive;
 use super::error::{ArchiveError, Result};
 use super::frames::collect;
 use super::held::held;
+use super::lanes::{Lane, Lanes};
+use super::queue::{FairQueue, Place};
 use super::retrieve::OpenInstance;
 use super::told::Told;
 use crate::config::Limits;
 use crate::dicom::codec::{self, ByteOrder, CodecError, EncodeOptions, FrameShape, Photometric};
 use crate::dicom::instance::{PixelDescription, PixelElement};
 use crate::dicom::media::{self, Codecs};
-use crate::dicom::render::Format;
-use crate::memory::{Purpose, Reservation};
+use crate::memory::Purpose;
 use crate::meter::Counter;
 use crate::trace::Stage;
 
+pub use super::made::{Made, MadeKey, PictureKey, Samples, What};
+
 /// How long a made frame is kept after it was last asked for.
 const IDLE: Duration = Duration::from_secs(120);
-
-/// A frame as samples: little endian, interleaved, described by its shape; with the memory it takes.
-#[derive(Debug)]
-pub struct Samples {
-    frame: codec::Frame,
-    _memory: Reservation,
-}
-
-impl std::ops::Deref for Samples {
-    type Target = codec::Frame;
-
-    fn deref(&self) -> &codec::Frame {
-        &self.frame
-    }
-}
-
-impl Samples {
-    /// The bytes, which keep the samples.
-    #[must_use]
-    pub fn into_bytes(self: Arc<Self>) -> Bytes {
-        Bytes::from_owner(Owned(self))
-    }
-}
-
-struct Owned(Arc<Samples>);
-
-impl AsRef<[u8]> for Owned {
-    fn as_ref(&self) -> &[u8] {
-        &self.0.data
-    }
-}
-
-/// What was made of a frame.
-#[derive(Debug, Clone)]
-pub enum Made {
-    /// Samples.
-    Samples(Arc<Samples>),
-    /// A codestream with what the header has to say of it.
-    Encoded {
-        /// The codestream, unpadded.
-        bytes: Bytes,
-        /// The shape it carries.
-        shape: FrameShape,
-        /// Its compression ratio when something was lost.
-        ratio: Option<f64>,
-    },
-    /// A picture.
-    Picture(Bytes),
-}
-
-impl Made {
-    fn weight(&self) -> usize {
-        match self {
-            Self::Samples(frame) => frame.data.len(),
-            Self::Encoded { bytes, .. } | Self::Picture(bytes) => bytes.len(),
-        }
-    }
-}
-
-/// Names something made of a frame.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct MadeKey {
-    /// The stored version of the instance.
-    pub watermark: i64,
-    /// The frame, from 1.
-    pub frame: u32,
-    /// What was made.
-    pub what: What,
-}
-
-/// What is made of a frame.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum What {
-    /// Samples.
-    Samples,
-    /// A codestream in this transfer syntax.
-    Encoded(String),
-    /// A picture.
-    Picture(PictureKey),
-}
-
-/// Names a picture of a frame: by what was asked for, not by how it was spelled.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct PictureKey {
-    /// As what it is sent.
-    pub format: Format,
-    /// The parameters as they were understood.
-    pub request: String,
-    /// The stored version of the presentation state.
-    pub state: Option<i64>,
-}
 
 /// Makes frames, bounded, and keeps those asked for lately.
 #[derive(Debug, Clone)]
 pub struct Maker {
     cache: Cache<MadeKey, Made>,
-    slots: Arc<Semaphore>,
-    cores: usize,
+    /// Who may have something made now.
+    queue: FairQueue,
+    lanes: Lanes,
     counts: Arc<Counts>,
     /// What codestreams said that their headers do not.
     pub(super) told: Told,
@@ -152,8 +64,7 @@ pub struct Cached {
 impl Maker {
     /// A maker with the configured cache.
     #[must_use]
-    pub fn new(limits: &Limits) -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    pub fn new(limits: &Limits, lanes: Lanes) -> Self {
         let weigh = |_: &MadeKey, made: &Made| u32::try_from(made.weight()).unwrap_or(u32::MAX);
         let cache = Cache::builder()
             .weigher(weigh)
@@ -162,8 +73,9 @@ impl Maker {
             .build();
         Self {
             cache,
-            slots: Arc::new(Semaphore::new(cores)),
-            cores,
+            // Beside those that are at work some read what they need; half of all can be large.
+            queue: FairQueue::new(lanes.width(Lane::Codec).saturating_mul(2).saturating_sub(2)),
+            lanes,
             counts: Arc::default(),
             told: Told::new(),
         }
@@ -183,13 +95,30 @@ impl Maker {
     /// How many pieces of codec work may run at the same time.
     #[must_use]
     pub fn slots(&self) -> usize {
-        self.cores
+        self.lanes.width(Lane::Codec)
     }
 
     /// How many run.
     #[must_use]
     pub fn busy(&self) -> usize {
-        self.cores.saturating_sub(self.slots.available_permits())
+        self.lanes.busy(Lane::Codec)
+    }
+
+    /// Leave to make something of so many samples, when it is the turn of who asks.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Busy`] when it is not his turn in time.
+    pub(super) async fn turn(&self, samples: u64) -> Result<Place> {
+        self.queue.enter(samples).await
+    }
+
+    /// The thing named, if it is kept.
+    pub(super) async fn kept(&self, key: &MadeKey) -> Option<Made> {
+        let made = self.cache.get(key).await;
+        if made.is_some() {
+            self.counts.lookups.one();
+        }
+        made
     }
 
     /// The thing named, made by `make` unless it is there or being made.
@@ -219,7 +148,7 @@ impl Maker {
         self.cache.run_pending_tasks().await;
     }
 
-    /// Runs codec work on the blocking pool; at most one piece for each core.
+    /// Runs codec work on the blocking pool; in the lane of the codecs.
     ///
     /// # Errors
     /// What the work met, or that it was lost.
@@ -227,15 +156,13 @@ impl Maker {
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let permit = self.slots.clone().acquire_owned().await;
-        let permit = permit.map_err(|_| ArchiveError::Lost { what: "codec" })?;
         let span = Stage::Codec.begin();
-        let done = tokio::task::spawn_blocking(move || {
-            let _held = (permit, span);
-            work()
-        });
-        done.await
-            .map_err(|_| ArchiveError::Lost { what: "codec" })?
+        self.lanes
+            .run(Lane::Codec, move || {
+                let _span = span;
+                work()
+            })
+            .await
     }
 }
 
@@ -286,6 +213,20 @@ fn refused(error: CodecError) -> ArchiveError {
     ArchiveError::Codec(error)
 }
 
+fn samples_key(instance: &OpenInstance, number: u32) -> MadeKey {
+    MadeKey {
+        watermark: instance.row.watermark,
+        frame: number,
+        what: What::Samples,
+    }
+}
+
+/// Samples of one frame, as the header says.
+pub(super) fn samples_of(instance: &OpenInstance) -> u64 {
+    let pixel = instance.row.pixel.as_ref();
+    pixel.map_or(0, |pixel| stored_shape(pixel).sample_count())
+}
+
 fn too_large(number: u32) -> ArchiveError {
     ArchiveError::TooLarge {
         reason: format!("frame {number} is too large to be decoded; ask for it as stored"),
@@ -298,20 +239,26 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::NotFound`] past the last frame, [`ArchiveError::Codec`] when it cannot be decoded.
     pub async fn samples(&self, instance: &OpenInstance, number: u32) -> Result<Arc<Samples>> {
-        let key = MadeKey {
-            watermark: instance.row.watermark,
-            frame: number,
-            what: What::Samples,
-        };
-        let made = self.maker.get(key, async {
+        let key = samples_key(instance, number);
+        if let Some(made) = self.maker.kept(&key).await {
+            return made.samples();
+        }
+        let _turn = self.maker.turn(samples_of(instance)).await?;
+        self.samples_in_turn(instance, number).await
+    }
+
+    /// As [`Self::samples`], for those whose turn it is.
+    pub(super) async fn samples_in_turn(
+        &self,
+        instance: &OpenInstance,
+        number: u32,
+    ) -> Result<Arc<Samples>> {
+        let made = self.maker.get(samples_key(instance, number), async {
             Ok(Made::Samples(Arc::new(
                 self.decode(instance, number).await?,
             )))
         });
-        match made.await? {
-            Made::Samples(samples) => Ok(samples),
-            Made::Encoded { .. } | Made::Picture(_) => Err(ArchiveError::Lost { what: "samples" }),
-        }
+        made.await?.samples()
     }
 
     async fn decode(&self, instance: &OpenInstance, number: u32) -> Result<Samples> {
@@ -348,11 +295,11 @@ impl Archive {
         let cost = usize::try_from(cost).unwrap_or(usize::MAX);
         let mut memory = self.reserve(Purpose::Pixels, cost).await?;
         let content = if native {
-            self.native_slices(instance, &slices).await?
+            self.native_slices(instance, &slices)
         } else {
-            self.slices(instance, &slices).await?
+            self.slices(instance, &slices)
         };
-        let bytes = collect(content).await?;
+        let bytes = collect(content.all().await?).await?;
         let promised = codec::decoded_shape(&syntax, &shape).filter(|_| !native);
         let samples = self
             .maker
@@ -377,10 +324,7 @@ impl Archive {
                 let frame = frame.map_err(refused)?;
                 memory.try_grow_to(frame.data.capacity())?;
                 memory.shrink_to(frame.data.capacity());
-                Ok(Samples {
-                    frame,
-                    _memory: memory,
-                })
+                Ok(Samples::new(frame, memory))
             })
             .await?;
         if let Some(text) = promised.and_then(|shape| shape.disagreement(&samples.shape)) {
@@ -405,8 +349,13 @@ impl Archive {
             frame: number,
             what: What::Encoded(syntax.to_owned()),
         };
+        let kept = self.maker.kept(&key).await;
+        let _turn = match kept {
+            Some(_) => None,
+            None => Some(self.maker.turn(samples_of(instance)).await?),
+        };
         let made = self.maker.get(key, async {
-            let samples = self.samples(instance, number).await?;
+            let samples = self.samples_in_turn(instance, number).await?;
             let syntax = syntax.to_owned();
             // Coefficients of the encoder, and what it writes, in memory that doubles when it is full.
             let work = samples.shape.sample_count().saturating_mul(8);
@@ -449,7 +398,7 @@ mod tests {
 
     #[tokio::test]
     async fn fifty_who_ask_at_once_make_a_frame_once() {
-        let maker = Maker::new(&crate::config::Config::default().limits);
+        let maker = Maker::new(&crate::config::Config::default().limits, Lanes::new(2));
         let made = AtomicU32::new(0);
         let key = MadeKey {
             watermark: 1,
@@ -472,7 +421,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_is_shared_and_not_kept() {
-        let maker = Maker::new(&crate::config::Config::default().limits);
+        let maker = Maker::new(&crate::config::Config::default().limits, Lanes::new(2));
         let key = MadeKey {
             watermark: 1,
             frame: 1,

@@ -8,13 +8,14 @@ use bytes::Bytes;
 use dicom_dictionary_std::tags;
 
 use super::Archive;
+use super::content::Representation;
 use super::error::{ArchiveError, Result};
 use super::frames::collect;
 use super::held::held;
 use super::lanes::Lane;
-use super::pixels::{self, Made, MadeKey, PictureKey, What};
-use super::retrieve::Content;
+use super::pixels::{self, Made, MadeKey, PictureKey, What, samples_of};
 use super::subject::references;
+use crate::dicom::frames::ByteRange;
 use crate::dicom::instance::PixelElement;
 use crate::dicom::members;
 use crate::dicom::render::{
@@ -53,6 +54,15 @@ impl Drawing {
         }
     }
 
+    /// Samples that are looked at or made, about.
+    fn samples(&self, subject: &Subject) -> u64 {
+        let side = |side: Option<f64>| side.and_then(|side| u32::try_from(whole(side)).ok());
+        let viewport = self.request.viewport.as_ref();
+        let sides = viewport.and_then(|v| side(v.width).zip(side(v.height)));
+        let drawn = sides.map_or(0, |(width, height)| u64::from(width) * u64::from(height));
+        drawn.max(samples_of(&subject.instance))
+    }
+
     /// Its name in the cache: what the request means, never how a client spelled it.
     fn key(&self) -> PictureKey {
         let Request {
@@ -73,6 +83,15 @@ impl Drawing {
     }
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "float to integer casts saturate"
+)]
+fn whole(side: f64) -> u64 {
+    side.ceil() as u64
+}
+
 impl Archive {
     /// One frame as a picture; `number` counts from 1.
     ///
@@ -85,6 +104,10 @@ impl Archive {
             frame: number,
             what: What::Picture(drawing.key()),
         };
+        if let Some(made) = self.maker.kept(&key).await {
+            return made.picture();
+        }
+        let _turn = self.maker.turn(drawing.samples(subject)).await?;
         let made = self.maker.get(key, async {
             let drawn = Arc::new(self.drawable(subject, number).await?);
             let memory = self.reserve(Purpose::Pixels, drawn.cost(&drawing.request)?);
@@ -100,12 +123,7 @@ impl Archive {
             });
             Ok(Made::Picture(picture.await?))
         });
-        match made.await? {
-            Made::Picture(bytes) => Ok(bytes),
-            Made::Samples(_) | Made::Encoded { .. } => {
-                Err(ArchiveError::Lost { what: "a picture" })
-            }
-        }
+        made.await?.picture()
     }
 
     /// All frames as an animated GIF.
@@ -130,6 +148,7 @@ impl Archive {
         let mut animation = Animation::new(request.clone(), delay);
         let mut memory = self.budget.nothing(Purpose::Pixels);
         for number in 1..=frames {
+            let turn = self.maker.turn(samples_of(&subject.instance)).await?;
             let drawn = self.drawable(subject, number).await?;
             let picture = drawn.cost(&request)?;
             // Written in memory that doubles when it is full; a picture may grow by half when it is written.
@@ -142,6 +161,7 @@ impl Archive {
                 Ok(animation)
             });
             animation = pushed.await?;
+            drop(turn);
         }
         self.maker
             .work(move || {
@@ -204,7 +224,7 @@ impl Archive {
     ///
     /// # Errors
     /// [`ArchiveError::NotFound`] when the instance holds none.
-    pub async fn document(&self, subject: &Subject) -> Result<Content> {
+    pub async fn document(&self, subject: &Subject) -> Result<Representation> {
         let length = subject.document_length();
         if let Some(item) = subject
             .instance
@@ -213,9 +233,12 @@ impl Archive {
             .find(|item| item.path == "00420011")
         {
             let length = length.filter(|l| *l <= item.length).unwrap_or(item.length);
-            return self
-                .dataset_range(&subject.instance.row, item.offset, length)
-                .await;
+            let range = ByteRange {
+                offset: item.offset,
+                length,
+            };
+            let row = &subject.instance.row;
+            return Ok(self.ranges(row, std::iter::once(range), length));
         }
         let subject = subject.clone();
         let decoded = self.lanes().run(Lane::Text, move || {
@@ -231,14 +254,14 @@ impl Archive {
         if let Some(length) = length.and_then(|l| usize::try_from(l).ok()) {
             bytes.truncate(length);
         }
-        Ok(Content::whole(Bytes::from(bytes)))
+        Ok(Representation::whole(Bytes::from(bytes)))
     }
 
     /// The video stream of an instance.
     ///
     /// # Errors
     /// When the bytes are not there.
-    pub async fn video(&self, subject: &Subject) -> Result<Content> {
+    pub async fn video(&self, subject: &Subject) -> Result<Representation> {
         let value = self.bulk(&subject.instance, "7FE00010")?;
         self.bulk_content(&subject.instance, &value).await
     }
@@ -305,7 +328,7 @@ impl Archive {
         });
         let attributes = attributes.await?;
         let pixels = match pixel.element {
-            PixelElement::Integer => Pixels::Samples(self.samples(instance, number).await?),
+            PixelElement::Integer => Pixels::Samples(self.samples_in_turn(instance, number).await?),
             PixelElement::Float | PixelElement::Double => {
                 let slices = instance
                     .frame(number)
@@ -317,7 +340,7 @@ impl Archive {
                 }
                 let length = usize::try_from(slices.len()).unwrap_or(usize::MAX);
                 let memory = self.reserve(Purpose::Pixels, length).await?;
-                let bytes = collect(self.native_slices(instance, &slices).await?).await?;
+                let bytes = collect(self.native_slices(instance, &slices).all().await?).await?;
                 let kind = if pixel.element == PixelElement::Float {
                     SampleKind::F32
                 } else {

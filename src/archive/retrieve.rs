@@ -3,7 +3,6 @@
 //! Invariant: every call here has read the first row and, where bytes are returned, the first byte before it returns,
 //! so that what does not exist is an error and not a broken stream.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,12 +11,12 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 
+use super::content::{Base, Representation};
 use super::error::{ArchiveError, Result};
+use super::lanes::Lane;
 use super::{Archive, describe};
 use crate::blob::BlobError;
-use crate::dicom::endian::swap;
 use crate::dicom::frames::{ByteRange, FrameSlices, PackedFrames};
-use crate::dicom::inflate;
 use crate::dicom::instance::BulkItem;
 use crate::dicom::keys::Level;
 use crate::dicom::media::syntax::EXPLICIT_LE;
@@ -27,8 +26,11 @@ use crate::dicom::source::Source;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::dicom::walk::Limits as WalkLimits;
 use crate::index::{ContentRow, InstanceRow, Place};
+use crate::memory::{Purpose, Reservation};
 use crate::scope::Scope;
 use crate::trace::Stage;
+
+pub use super::content::Content;
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 
@@ -40,39 +42,8 @@ const PAGE_BYTES: usize = 4 << 20;
 const LOCATED: usize = 64 << 10;
 /// Bytes up to which a piece is read at once instead of streamed.
 const WHOLE: u64 = 1 << 20;
-
-/// Bytes on their way out.
-pub struct Content {
-    /// How many there will be.
-    pub length: u64,
-    /// They themselves.
-    pub chunks: BoxStream<'static, Result<Bytes>>,
-}
-
-impl std::fmt::Debug for Content {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Content({} bytes)", self.length)
-    }
-}
-
-impl Content {
-    /// Bytes that are in memory.
-    #[must_use]
-    pub fn whole(bytes: Bytes) -> Self {
-        Self {
-            length: bytes.len() as u64,
-            chunks: stream::once(async move { Ok(bytes) }).boxed(),
-        }
-    }
-
-    /// Bytes that are in memory, in pieces.
-    fn pieces(length: u64, pieces: Vec<Bytes>) -> Self {
-        Self {
-            length,
-            chunks: stream::iter(pieces.into_iter().map(Ok)).boxed(),
-        }
-    }
-}
+/// Bytes up to which a piece that waits for its reader is not counted: a connection itself may hold more.
+const UNCOUNTED: usize = 64 << 10;
 
 /// Rows of a target, the first of which was read.
 pub type Rows<T> = BoxStream<'static, Result<T>>;
@@ -242,26 +213,26 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::Blob`] when they are not there.
     pub async fn stored(&self, row: &InstanceRow) -> Result<Content> {
-        let content = self.range(&row.place, 0, row.place.length).await?;
+        let (place, length) = (&row.place, row.place.length);
         if rand::random_range(0..100) >= self.limits.verify_reads {
-            return Ok(content);
+            return self.range(place, 0, length).await;
         }
-        let length = content.length;
         if length > WHOLE {
+            let content = self.range(place, 0, length).await?;
             let chunks = verified(content.chunks, row);
             return Ok(Content { length, chunks });
         }
         // Nothing of a damaged one is sent: the answer is an error.
-        let chunks: Vec<Bytes> = content.chunks.try_collect().await?;
+        let (chunks, memory) = self.read_whole(place, 0, length).await?;
         let mut hasher = blake3::Hasher::new();
         for chunk in &chunks {
             hasher.update(chunk);
         }
         if *hasher.finalize().as_bytes() != row.digest {
-            let key = row.place.key.clone();
+            let key = place.key.clone();
             return Err(ArchiveError::Blob(BlobError::Damaged { key }));
         }
-        Ok(Content::pieces(length, chunks))
+        Ok(Content::pieces(length, chunks, memory))
     }
 
     /// A range of the stored bytes of an instance.
@@ -269,14 +240,11 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::Blob`] when they are not there.
     pub async fn range(&self, place: &Place, offset: u64, length: u64) -> Result<Content> {
-        let at = place.offset + offset;
         if length <= WHOLE {
-            let length = usize::try_from(length).unwrap_or(0);
-            let chunks = Stage::Read
-                .of(self.blobs.read(&place.key, at, length))
-                .await?;
-            return Ok(Content::pieces(length as u64, chunks));
+            let (chunks, memory) = self.read_whole(place, offset, length).await?;
+            return Ok(Content::pieces(length, chunks, memory));
         }
+        let at = place.offset + offset;
         let chunks = Stage::Read
             .of(self.blobs.stream(&place.key, at, length))
             .await?;
@@ -286,33 +254,20 @@ impl Archive {
         })
     }
 
-    /// Ranges of the data set, one after the other: the first is opened now, each further one when it is its turn.
-    ///
-    /// # Errors
-    /// [`ArchiveError::Blob`] when the first bytes are not there.
-    pub(super) async fn ranges(
+    /// Reads a small range at once; what is not quite small is counted, as it waits until its reader takes it.
+    async fn read_whole(
         &self,
-        row: &InstanceRow,
-        ranges: impl Iterator<Item = ByteRange> + Send + 'static,
+        place: &Place,
+        offset: u64,
         length: u64,
-    ) -> Result<Content> {
-        let mut ranges = ranges.filter(|range| range.length > 0);
-        let Some(first) = ranges.next() else {
-            return Ok(Content::whole(Bytes::new()));
+    ) -> Result<(Vec<Bytes>, Option<Reservation>)> {
+        let length = usize::try_from(length).unwrap_or(0);
+        let memory = match length {
+            ..=UNCOUNTED => None,
+            _ => Some(self.reserve(Purpose::Answers, length).await?),
         };
-        let first = self.dataset_range(row, first.offset, first.length).await?;
-        let (archive, row) = (self.clone(), Arc::new(row.clone()));
-        let opened = stream::iter(ranges).then(move |range| {
-            let (archive, row) = (archive.clone(), row.clone());
-            async move {
-                let content = archive.dataset_range(&row, range.offset, range.length);
-                Ok::<_, ArchiveError>(content.await?.chunks)
-            }
-        });
-        Ok(Content {
-            length,
-            chunks: first.chunks.chain(opened.try_flatten()).boxed(),
-        })
+        let read = self.blobs.read(&place.key, place.offset + offset, length);
+        Ok((Stage::Read.of(read).await?, memory))
     }
 
     /// A range of the data set as the walk counted it: of the file, or of the inflated data set.
@@ -328,54 +283,90 @@ impl Archive {
         if !row.layout.deflated {
             return self.range(&row.place, offset, length).await;
         }
-        let source = self.source(row).await?;
-        Ok(self.copied(source, vec![Segment::Copy { offset, length }], length))
+        let source = self.inflated(row).await?;
+        Ok(self.read_open_source(source, offset, length))
+    }
+
+    /// The stored bytes of an instance; a range of them is read without the digest of the whole.
+    pub(super) fn stored_file(&self, row: &InstanceRow) -> Representation {
+        let (archive, row) = (self.clone(), row.clone());
+        let length = row.place.length;
+        Representation::new(length, move |range| async move {
+            if range == (0..length) {
+                return archive.stored(&row).await;
+            }
+            archive
+                .range(&row.place, range.start, range.end - range.start)
+                .await
+        })
     }
 
     /// The instance as Explicit VR Little Endian, for anything stored uncompressed.
     ///
     /// # Errors
     /// When the stored file cannot be read.
-    pub async fn explicit(&self, row: &InstanceRow) -> Result<Content> {
-        let source = self.source(row).await?;
-        let layout = row.layout.clone();
-        let planned = self
-            .work(move || {
-                let edits = Edits::none(EXPLICIT_LE);
-                let planned = rewrite::plan(&*source, &layout, &edits, WalkLimits::of_stored())?;
-                Ok((planned.segments, source))
-            })
-            .await?;
-        let (segments, source) = planned;
-        let length = rewrite::total_length(&segments);
-        Ok(self.copied(source, segments, length))
+    pub(super) async fn explicit(&self, row: &InstanceRow) -> Result<Representation> {
+        let (segments, base) = self.planned(row, Edits::none(EXPLICIT_LE)).await?;
+        Ok(self.rewritten(base, segments, None))
     }
 
-    /// Opens the data set for positional reads; a deflated one is inflated to the spool first.
-    pub(super) async fn source(&self, row: &InstanceRow) -> Result<Arc<dyn Source + Send + Sync>> {
+    /// Plans a rewritten file, and opens what it takes its bytes from.
+    pub(super) async fn planned(
+        &self,
+        row: &InstanceRow,
+        edits: Edits,
+    ) -> Result<(Vec<Segment>, Base)> {
+        let layout = row.layout.clone();
+        let plan = move |source: &(dyn Source + Send + Sync)| {
+            let limits = WalkLimits::of_stored();
+            Ok(rewrite::plan(source, &layout, &edits, limits)?)
+        };
+        let (planned, base) = self.looked_through(row, plan).await?;
+        if let Some(note) = planned.notes {
+            self.maker.told.note(row.watermark, note).await;
+        }
+        Ok((planned.segments, base))
+    }
+
+    /// Looks through the structure of a data set, and opens what its bytes are taken from.
+    pub(super) async fn looked_through<T: Send + 'static>(
+        &self,
+        row: &InstanceRow,
+        look: impl FnOnce(&(dyn Source + Send + Sync)) -> Result<T> + Send + 'static,
+    ) -> Result<(T, Base)> {
+        if row.layout.deflated {
+            let source = self.inflated(row).await?;
+            let read = source.clone();
+            let seen = self.lanes().run(Lane::Retrieve, move || look(&*read));
+            return Ok((seen.await?, Base::Open(source)));
+        }
         let place = &row.place;
         let stored = self
             .blobs
             .open_source(&place.key, place.offset, place.length)
             .await?;
-        if !row.layout.deflated {
-            return Ok(stored);
-        }
-        let (blobs, start) = (self.blobs.clone(), row.layout.dataset_offset);
-        let cap = self.limits.max_inflated_bytes;
-        self.work(move || {
-            // The name goes with the spool file; the open handle keeps the bytes until the last read.
-            let spool = || {
-                blobs
-                    .spool()
-                    .map_err(io::Error::other)?
-                    .file()
-                    .and_then(File::try_clone)
-            };
-            let inflated = inflate::inflate(&*stored, start, cap, Some(&spool))?;
-            Ok(Arc::new(inflated) as Arc<dyn Source + Send + Sync>)
-        })
-        .await
+        let seen = if self.blobs.is_remote() {
+            // It waits for the network now and then, so it takes no place in a lane.
+            self.remote_look(move || look(&*stored)).await?
+        } else {
+            let seen = self.lanes().run(Lane::Retrieve, move || look(&*stored));
+            seen.await?
+        };
+        Ok((seen, Base::Stored(Arc::new(place.clone()))))
+    }
+
+    async fn remote_look<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let lost = ArchiveError::Lost { what: "a look" };
+        let place = self.remote.clone().acquire_owned().await;
+        let Ok(place) = place else { return Err(lost) };
+        let done = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            work()
+        });
+        done.await.map_err(|_| lost)?
     }
 
     /// Runs work on the blocking pool, bounded.
@@ -396,72 +387,10 @@ impl Archive {
         done.await
             .map_err(|_| ArchiveError::Lost { what: "work" })?
     }
-
-    /// Streams segments of a rewritten file.
-    pub(super) fn copied(
-        &self,
-        source: Arc<dyn Source + Send + Sync>,
-        segments: Vec<Segment>,
-        length: u64,
-    ) -> Content {
-        let archive = self.clone();
-        let chunks = stream::iter(segments).flat_map(pieces).then(move |piece| {
-            let (archive, source) = (archive.clone(), source.clone());
-            async move {
-                match piece {
-                    Piece::Bytes(bytes) => Ok(bytes),
-                    Piece::Read { range, width } => {
-                        archive
-                            .work(move || read_piece(&*source, range, width))
-                            .await
-                    }
-                }
-            }
-        });
-        Content {
-            length,
-            chunks: chunks.boxed(),
-        }
-    }
 }
 
-/// What one chunk of a rewritten file is made of.
-enum Piece {
-    Bytes(Bytes),
-    Read { range: Range<u64>, width: u8 },
-}
-
-fn pieces(segment: Segment) -> BoxStream<'static, Piece> {
-    let (range, width) = match segment {
-        Segment::Bytes(bytes) => {
-            return stream::once(async move { Piece::Bytes(Bytes::from(bytes)) }).boxed();
-        }
-        Segment::Copy { offset, length } => (offset..offset.saturating_add(length), 1),
-        Segment::Swap {
-            offset,
-            length,
-            width,
-        } => (offset..offset.saturating_add(length), width),
-        Segment::Frames { .. } => return stream::empty().boxed(),
-    };
-    // CHUNK is a multiple of every swap width.
-    stream::unfold(range, move |left| async move {
-        if left.is_empty() {
-            return None;
-        }
-        let end = left.end.min(left.start + crate::blob::CHUNK as u64);
-        Some((
-            Piece::Read {
-                range: left.start..end,
-                width,
-            },
-            end..left.end,
-        ))
-    })
-    .boxed()
-}
-
-fn read_piece(source: &dyn Source, range: Range<u64>, width: u8) -> Result<Bytes> {
+/// Reads a piece of an open source.
+pub(super) fn read_piece(source: &dyn Source, range: Range<u64>) -> Result<Bytes> {
     let length = usize::try_from(range.end - range.start).unwrap_or(0);
     let mut buffer = vec![0; length];
     let mut filled = 0;
@@ -472,9 +401,6 @@ fn read_piece(source: &dyn Source, range: Range<u64>, width: u8) -> Result<Bytes
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(lost_bytes(error)),
         }
-    }
-    if width > 1 {
-        swap(&mut buffer, width);
     }
     Ok(Bytes::from(buffer))
 }

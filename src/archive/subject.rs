@@ -319,9 +319,9 @@ impl Archive {
             let size = usize::try_from(item.length).unwrap_or(usize::MAX);
             let more = self.reserve(Purpose::Pixels, size.saturating_mul(TABLE_COPIES));
             let more = more.await?;
-            let value = self.bulk(instance, &item.path)?;
+            let value = self.bulk_value(instance, item);
             let content = self.bulk_content(instance, &value).await?;
-            let table = collect(content).await?;
+            let table = collect(content.all().await?).await?;
             let mut tables = subject.tables();
             tables.bytes += item.length;
             tables.held.insert(path, Some(Arc::from(table)));

@@ -63,7 +63,7 @@ impl Archive {
         };
         let length = usize::try_from(slices.len()).unwrap_or(usize::MAX);
         let memory = self.reserve(Purpose::Pixels, length).await?;
-        let bytes = collect(self.slices(instance, &slices).await?).await?;
+        let bytes = collect(self.slices(instance, &slices).all().await?).await?;
         let held = syntax.clone();
         // Asked for all bits there are, a stream tells its own precision.
         let wide = FrameShape {

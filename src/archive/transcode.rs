@@ -12,23 +12,24 @@ use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
-use futures_util::stream::{self, BoxStream};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::FutureExt;
 
 use super::Archive;
 use super::bitpack::native_length;
+use super::content::{Base, FrameMaker, Frames, Representation};
 use super::error::{ArchiveError, Result};
 use super::frames::collect;
 use super::lanes::Lane;
-use super::retrieve::{Content, OpenInstance, lost_bytes};
+use super::retrieve::{OpenInstance, lost_bytes};
+use super::sources::SpooledSource;
 use super::told::widest_before;
 use crate::dicom::codec::{self, Coding, FrameShape};
 use crate::dicom::instance::PixelDescription;
 use crate::dicom::media::{self, Plan, syntax};
-use crate::dicom::rewrite::{self, Edit, Edits, PixelEdit, Segment};
-use crate::dicom::source::{FileSource, Source};
-use crate::dicom::walk::Limits as WalkLimits;
+use crate::dicom::rewrite::{self, Edit, Edits, PixelEdit, Segment, total_length};
+use crate::dicom::source::Source;
 use crate::index::InstanceRow;
+use crate::memory::Purpose;
 use crate::scope::Scope;
 
 impl Archive {
@@ -36,11 +37,16 @@ impl Archive {
     ///
     /// # Errors
     /// When its bytes cannot be read, or its first frame not decoded.
-    pub async fn produce(&self, scope: &Scope, row: &InstanceRow, plan: &Plan) -> Result<Content> {
+    pub async fn produce(
+        &self,
+        scope: &Scope,
+        row: &InstanceRow,
+        plan: &Plan,
+    ) -> Result<Representation> {
         let native = media::is_native(&row.layout.transfer_syntax);
         match plan {
-            Plan::Stored if row.layout.part10 => self.stored(row).await,
-            Plan::Stored => self.completed(row).await,
+            Plan::Stored if row.layout.part10 => Ok(self.stored_file(row)),
+            Plan::Stored => self.completed(row),
             Plan::Native if native => self.explicit(row).await,
             Plan::Native => {
                 self.decoded_instance(self.open(scope, &row.name).await?)
@@ -56,23 +62,21 @@ impl Archive {
 
     /// The stored data set behind meta information of its own: what came without, or with one that says something else, is
     /// no Part 10 file (PS3.10 §7.1).
-    async fn completed(&self, row: &InstanceRow) -> Result<Content> {
+    fn completed(&self, row: &InstanceRow) -> Result<Representation> {
         let instance = row.name.instance.as_str();
         let head = rewrite::named_group(&row.sop_class, instance, &row.layout.transfer_syntax);
-        let head = Bytes::from(head.map_err(lost_bytes)?);
-        let start = row.layout.dataset_offset;
-        let length = row.place.length.saturating_sub(start);
-        let data_set = self.range(&row.place, start, length).await?;
-        let length = data_set.length.saturating_add(head.len() as u64);
-        let head = stream::once(async move { Ok(head) });
-        Ok(Content {
-            length,
-            chunks: head.chain(data_set.chunks).boxed(),
-        })
+        let offset = row.layout.dataset_offset;
+        let length = row.place.length.saturating_sub(offset);
+        let segments = vec![
+            Segment::Bytes(head.map_err(lost_bytes)?),
+            Segment::Copy { offset, length },
+        ];
+        let base = Base::Stored(Arc::new(row.place.clone()));
+        Ok(self.rewritten(base, segments, None))
     }
 
     /// A compressed instance as Explicit VR Little Endian; frames are decoded as they are sent.
-    async fn decoded_instance(&self, instance: Arc<OpenInstance>) -> Result<Content> {
+    async fn decoded_instance(&self, instance: Arc<OpenInstance>) -> Result<Representation> {
         let pixel = pixel(&instance)?;
         let first = self.samples(&instance, 1).await?.shape;
         let frames = instance.frame_count();
@@ -88,17 +92,9 @@ impl Archive {
             elements: self.described(&instance, &pixel, &shape).await?,
             pixels: PixelEdit::Native { vr, frames, length },
         };
-        let (segments, source) = self.planned(&instance.row, edits).await?;
-        let archive = self.clone();
-        let frame = move |number: u32| {
-            let (archive, instance) = (archive.clone(), instance.clone());
-            async move {
-                archive
-                    .native_piece(&instance, number, &first, frames)
-                    .await
-            }
-        };
-        Ok(self.assembled(source, segments, frame))
+        let (segments, base) = self.planned(&instance.row, edits).await?;
+        let made = self.decoded_frames(&instance, first);
+        Ok(self.rewritten(base, segments, Some(made)))
     }
 
     /// An instance in a compressed transfer syntax; the frames wait in the spool until all lengths are known.
@@ -107,10 +103,13 @@ impl Archive {
         scope: &Scope,
         instance: Arc<OpenInstance>,
         uid: &str,
-    ) -> Result<Content> {
+    ) -> Result<Representation> {
         let pixel = pixel(&instance)?;
         let frames = instance.frame_count();
-        let spool = self.spool_file().await?;
+        let places = usize::try_from(frames).unwrap_or(usize::MAX);
+        let places = self.reserve(Purpose::Rows, places.saturating_mul(PLACE));
+        let (room, spool) = (self.spool_room(0).await?, self.spool_file().await?);
+        let (places, mut room) = (places.await?, room);
         let (mut lengths, mut starts, mut at) = (Vec::new(), Vec::new(), 0_u64);
         let (mut last, mut uncompressed) = (None, 0.0);
         for number in 1..=frames {
@@ -121,9 +120,10 @@ impl Archive {
             lengths.push(length);
             starts.push(at);
             at += u64::from(length);
+            self.grow_room(&mut room, at).await?;
             let file = spool.try_clone().map_err(lost_bytes)?;
-            self.work(move || (&file).write_all(&bytes).map_err(lost_bytes))
-                .await?;
+            let write = move || (&file).write_all(&bytes).map_err(lost_bytes);
+            self.lanes().run(Lane::Retrieve, write).await?;
             uncompressed += ratio.unwrap_or(0.0) * f64::from(length);
             let mut shape = shape;
             if let Some((before, _)) = last {
@@ -158,13 +158,14 @@ impl Archive {
                 lengths: lengths.clone(),
             },
         };
-        let (segments, source) = self.planned(&instance.row, edits).await?;
-        let (archive, places) = (self.clone(), Arc::new((spool, starts, lengths)));
-        let frame = move |number: u32| {
-            let (archive, places) = (archive.clone(), places.clone());
+        let (segments, base) = self.planned(&instance.row, edits).await?;
+        let archive = self.clone();
+        let spooled = Arc::new((spool, starts, lengths, (places, room)));
+        let make: FrameMaker = Arc::new(move |number| {
+            let (archive, spooled) = (archive.clone(), spooled.clone());
             async move {
                 let index = usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
-                let (spool, starts, lengths) = &*places;
+                let (spool, starts, lengths, _) = &*spooled;
                 let place = starts
                     .get(index)
                     .zip(lengths.get(index))
@@ -174,11 +175,14 @@ impl Archive {
                 })?;
                 let file = spool.try_clone().map_err(lost_bytes)?;
                 archive
-                    .work(move || read_spooled(&file, start, length))
+                    .lanes()
+                    .run(Lane::Retrieve, move || read_spooled(&file, start, length))
                     .await
             }
-        };
-        Ok(self.assembled(source, segments, frame))
+            .boxed()
+        });
+        let frames = Frames { make, alike: false };
+        Ok(self.rewritten(base, segments, Some(frames)))
     }
 
     /// Header attributes that no longer say what the pixels are; what was lost before is told even when the stored header
@@ -203,91 +207,42 @@ impl Archive {
         let slices = instance
             .frame(1)
             .ok_or_else(|| ArchiveError::not_found("frame 1"))?;
-        let bytes = collect(self.slices(instance, &slices).await?).await?;
+        let length = usize::try_from(slices.len()).unwrap_or(usize::MAX);
+        let memory = self.reserve(Purpose::Pixels, length).await?;
+        let bytes = collect(self.slices(instance, &slices).all().await?).await?;
         let held = instance.row.layout.transfer_syntax.clone();
         self.maker
-            .work(move || Ok(codec::stream_is_lossy(&held, &bytes) != Some(false)))
+            .work(move || {
+                let _memory = memory;
+                Ok(codec::stream_is_lossy(&held, &bytes) != Some(false))
+            })
             .await
     }
 
     /// An uncompressed instance, deflated (PS3.5 §A.5); written to the spool first, for its length.
-    async fn deflated_instance(&self, row: &InstanceRow) -> Result<Content> {
+    async fn deflated_instance(&self, row: &InstanceRow) -> Result<Representation> {
+        let (segments, base) = self.planned(row, Edits::none(syntax::DEFLATED_LE)).await?;
+        // Deflating makes what cannot be deflated longer by a few bytes in each block.
+        let most = total_length(&segments);
+        let mut room = self.spool_room(most.saturating_add(most / 1000)).await?;
         let spool = self.spool_file().await?;
-        let (segments, source) = self.planned(row, Edits::none(syntax::DEFLATED_LE)).await?;
         let file = spool.try_clone().map_err(lost_bytes)?;
-        let written =
-            self.work(move || write_deflated(&*source, &segments, file).map_err(lost_bytes));
-        let length = written.await?;
-        let source: Arc<dyn Source + Send + Sync> =
-            Arc::new(FileSource::new(spool).map_err(lost_bytes)?);
-        Ok(self.copied(source, vec![Segment::Copy { offset: 0, length }], length))
-    }
-
-    async fn planned(
-        &self,
-        row: &InstanceRow,
-        edits: Edits,
-    ) -> Result<(Vec<Segment>, Arc<dyn Source + Send + Sync>)> {
-        let source = self.source(row).await?;
-        let layout = row.layout.clone();
-        let planned = self.work(move || {
-            let planned = rewrite::plan(&*source, &layout, &edits, WalkLimits::of_stored())?;
-            Ok((planned, source))
-        });
-        let (planned, source) = planned.await?;
-        if let Some(note) = planned.notes {
-            self.maker.told.note(row.watermark, note).await;
-        }
-        Ok((planned.segments, source))
-    }
-
-    async fn spool_file(&self) -> Result<File> {
-        let blobs = self.blobs.clone();
-        // The name goes at once; the open handle keeps the bytes.
-        self.work(move || {
-            blobs
-                .spool()?
-                .file()
-                .and_then(File::try_clone)
-                .map_err(lost_bytes)
-        })
-        .await
-    }
-
-    /// Streams segments, asking `frame` for the bytes of each frame.
-    fn assembled<F, Fut>(
-        &self,
-        source: Arc<dyn Source + Send + Sync>,
-        segments: Vec<Segment>,
-        frame: F,
-    ) -> Content
-    where
-        F: Fn(u32) -> Fut + Send + Sync + Clone + 'static,
-        Fut: Future<Output = Result<Bytes>> + Send + 'static,
-    {
-        let length = rewrite::total_length(&segments);
-        let archive = self.clone();
-        let chunks =
-            stream::iter(segments).flat_map(move |segment| -> BoxStream<'static, Result<Bytes>> {
-                match segment {
-                    Segment::Frames { numbers, .. } => {
-                        let frame = frame.clone();
-                        stream::iter(numbers).then(frame).boxed()
-                    }
-                    other => {
-                        let length = other.len();
-                        archive.copied(source.clone(), vec![other], length).chunks
-                    }
-                }
-            });
-        Content {
-            length,
-            chunks: chunks
-                .try_filter(|c| std::future::ready(!c.is_empty()))
-                .boxed(),
-        }
+        let (source, _received) = match base {
+            Base::Open(source) => (source, None),
+            Base::Stored(_) => self.local(row).await?,
+        };
+        let write = move || write_deflated(&*source, &segments, file).map_err(lost_bytes);
+        let length = self.lanes().run(Lane::Retrieve, write).await?;
+        room.shrink_to(length);
+        let base = Base::Open(Arc::new(SpooledSource::new(spool, room)?));
+        let all = vec![Segment::Copy { offset: 0, length }];
+        Ok(self.rewritten(base, all, None))
     }
 }
+
+/// Bytes that are kept of each encoded frame until the last one was sent: where it begins, and its length twice, in memory
+/// that doubles when it is full.
+const PLACE: usize = 32;
 
 fn pixel(instance: &OpenInstance) -> Result<PixelDescription> {
     instance

@@ -261,6 +261,12 @@ impl Blobs {
         }
     }
 
+    /// Whether reads wait for a network.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        !matches!(&self.inner.place, Place::Folder { .. })
+    }
+
     /// A text that no other call in any process returns: time in µs, process and count, in hex.
     #[must_use]
     pub fn serial(&self) -> String {

@@ -18,8 +18,9 @@ use super::multipart::writer::AnswerPart;
 use super::range::ranged;
 use super::represent::{many_parts, one_part, part};
 use super::wado::header_value;
+use crate::archive::content::Representation;
 use crate::archive::frames::BulkValue;
-use crate::archive::retrieve::{Content, OpenInstance, Rows};
+use crate::archive::retrieve::{OpenInstance, Rows};
 use crate::archive::{Archive, ArchiveError};
 use crate::auth::Action;
 use crate::dicom::media::{self, FrameWish, OCTETS, Plan};
@@ -77,7 +78,15 @@ async fn value(
     name: &InstanceName,
     path: &str,
 ) -> Result<BulkValue, ArchiveError> {
-    let mut value = archive.bulk(instance, path)?;
+    with_media(archive, scope, name, archive.bulk(instance, path)?).await
+}
+
+async fn with_media(
+    archive: &Archive,
+    scope: &Scope,
+    name: &InstanceName,
+    mut value: BulkValue,
+) -> Result<BulkValue, ArchiveError> {
     if value.is_document() {
         let subject = archive.subject(scope, name).await?;
         value.media = subject.document_media();
@@ -179,7 +188,7 @@ impl Found {
         }
     }
 
-    async fn content(&self, number: u32) -> Result<Content, ArchiveError> {
+    async fn content(&self, number: u32) -> Result<Representation, ArchiveError> {
         match &self.choice.frames {
             None => self.archive.bulk_content(&self.instance, &self.value).await,
             Some(Plan::Native) => self.archive.all_samples(&self.instance).await,
@@ -188,7 +197,7 @@ impl Found {
     }
 
     async fn part(&self, number: u32) -> Result<AnswerPart, ArchiveError> {
-        let content = self.content(number).await?;
+        let content = self.content(number).await?.all().await?;
         let syntax = self.choice.syntax.as_deref();
         let location = self.location.clone();
         Ok(part(content, &self.choice.media, syntax, location))
@@ -284,34 +293,45 @@ impl Everything {
     ) -> BoxStream<'static, Result<AnswerPart, ArchiveError>> {
         names
             .and_then(move |name| self.clone().of_instance(name))
-            .map_ok(|found| stream::iter(found).flat_map(|found: Found| found.parts()))
             .try_flatten()
             .boxed()
     }
 
-    /// The values of one instance that can be had in an acceptable form.
-    async fn of_instance(self, name: InstanceName) -> Result<Vec<Found>, ArchiveError> {
-        let archive = &self.archive;
+    /// The values of one instance that can be had in an acceptable form, each looked at when it is its turn.
+    async fn of_instance(
+        self,
+        name: InstanceName,
+    ) -> Result<BoxStream<'static, Result<AnswerPart, ArchiveError>>, ArchiveError> {
+        let instance = self.archive.open(&self.scope, &name).await?;
         let base = self.links.instance(&name);
-        let instance = archive.open(&self.scope, &name).await?;
-        let paths = instance.bulk.iter().map(|item| item.path.clone());
-        let paths: Vec<String> = paths.filter(|path| (self.wanted)(path)).collect();
-        let mut found = Vec::new();
-        for path in paths {
-            let value = value(archive, &self.scope, &instance, &name, &path).await?;
-            let Some(choice) = choose(archive, &instance, &value, &self.forms) else {
-                note(&self.left_out, possible(archive, &instance, &value));
-                continue;
-            };
-            found.push(Found {
-                archive: archive.clone(),
-                instance: instance.clone(),
-                value,
-                choice,
-                location: format!("{base}/bulkdata/{path}"),
-            });
-        }
-        Ok(found)
+        let (asked, name) = (Arc::new(self), Arc::new(name));
+        let parts = stream::iter(0..instance.bulk.len()).then(move |at| {
+            let (asked, instance) = (asked.clone(), instance.clone());
+            let (name, base) = (name.clone(), base.clone());
+            async move {
+                let item = instance.bulk.get(at);
+                let Some(item) = item.filter(|item| (asked.wanted)(&item.path)) else {
+                    return Ok::<_, ArchiveError>(stream::empty().boxed());
+                };
+                let archive = &asked.archive;
+                let found = archive.bulk_value(&instance, item);
+                let value = with_media(archive, &asked.scope, &name, found).await?;
+                let Some(choice) = choose(archive, &instance, &value, &asked.forms) else {
+                    note(&asked.left_out, possible(archive, &instance, &value));
+                    return Ok(stream::empty().boxed());
+                };
+                let location = format!("{base}/bulkdata/{}", item.path);
+                let found = Found {
+                    archive: archive.clone(),
+                    instance: instance.clone(),
+                    value,
+                    choice,
+                    location,
+                };
+                Ok(found.parts())
+            }
+        });
+        Ok(parts.try_flatten().boxed())
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) async fn retrieve_frames(ask: Ask) -> Result<Response, HttpError> {
     if let [number] = numbers.as_slice() {
         let content = archive.frame(&instance, *number, &plan).await?;
         let location = format!("{base}/frames/{number}");
-        let response = one_part(part(content, media, Some(&syntax), location));
+        let response = one_part(part(content.all().await?, media, Some(&syntax), location));
         return Ok(warned(response, archive, instance.row.watermark).await);
     }
     let watermark = instance.row.watermark;
@@ -76,12 +76,8 @@ pub(super) async fn retrieve_frames(ask: Ask) -> Result<Response, HttpError> {
         let (archive, instance, plan) = (maker.clone(), instance.clone(), plan.clone());
         let (location, syntax) = (format!("{base}/frames/{number}"), syntax.clone());
         async move {
-            Ok(part(
-                archive.frame(&instance, number, &plan).await?,
-                media,
-                Some(&syntax),
-                location,
-            ))
+            let frame = archive.frame(&instance, number, &plan).await?;
+            Ok(part(frame.all().await?, media, Some(&syntax), location))
         }
     });
     let response = many_parts(media, parts.boxed()).await?;

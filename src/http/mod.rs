@@ -7,6 +7,7 @@ pub mod access;
 mod answers;
 mod array;
 pub mod audit;
+mod behalf;
 mod bulk;
 mod changefeed;
 pub mod content_type;

@@ -1,13 +1,11 @@
-//! Byte ranges of single-part answers (RFC 9110 §14): one range, else the whole.
+//! Byte ranges of single-part answers (RFC 9110 §14): one range, else the whole; only the bytes of a range are read.
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
 
 use super::error::HttpError;
 use super::represent::body_of;
-use crate::archive::retrieve::Content;
+use crate::archive::content::Representation;
 
 /// What a Range header asks of `length` bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +18,11 @@ pub(super) enum Asked {
     Nothing,
 }
 
-/// Reads the Range header.
+/// Reads the Range header; with If-Range the whole is sent, as nothing here has a validator that it could name.
 pub(super) fn asked(headers: &HeaderMap, length: u64) -> Asked {
+    if headers.contains_key(header::IF_RANGE) {
+        return Asked::Whole;
+    }
     let Some(text) = headers.get(header::RANGE).and_then(|v| v.to_str().ok()) else {
         return Asked::Whole;
     };
@@ -58,13 +59,17 @@ fn part(first: u64, last: u64, length: u64) -> Asked {
 ///
 /// # Errors
 /// 416 when the range lies outside.
-pub(super) async fn ranged(headers: &HeaderMap, content: Content) -> Result<Response, HttpError> {
-    let length = content.length;
+pub(super) async fn ranged(
+    headers: &HeaderMap,
+    representation: Representation,
+) -> Result<Response, HttpError> {
+    let length = representation.length();
     let mut response = match asked(headers, length) {
-        Asked::Whole => body_of(content),
+        Asked::Whole => body_of(representation.all().await?),
         Asked::Nothing => return Err(HttpError::range_not_satisfiable(length)),
         Asked::Part(first, last) => {
-            let mut response = body_of(cut(content, first, last));
+            let end = last.saturating_add(1);
+            let mut response = body_of(representation.range(first..end).await?);
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             let range = format!("bytes {first}-{last}/{length}");
             if let Ok(value) = HeaderValue::try_from(range) {
@@ -77,31 +82,6 @@ pub(super) async fn ranged(headers: &HeaderMap, content: Content) -> Result<Resp
         .headers_mut()
         .insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     Ok(response)
-}
-
-/// The bytes `first..=last` of a stream.
-fn cut(content: Content, first: u64, last: u64) -> Content {
-    let wanted = last - first + 1;
-    let chunks = content.chunks.scan((first, wanted), |(skip, left), chunk| {
-        let done = *left == 0;
-        let next = chunk.map(|bytes: Bytes| {
-            let start = usize::try_from((*skip).min(bytes.len() as u64)).unwrap_or(bytes.len());
-            *skip -= start as u64;
-            let bytes = bytes.slice(start..);
-            let take = usize::try_from((*left).min(bytes.len() as u64)).unwrap_or(bytes.len());
-            *left -= take as u64;
-            bytes.slice(..take)
-        });
-        async move { (!done).then_some(next) }
-    });
-    let chunks = chunks.try_filter(|bytes| {
-        let some = !bytes.is_empty();
-        async move { some }
-    });
-    Content {
-        length: wanted,
-        chunks: chunks.boxed(),
-    }
 }
 
 #[cfg(test)]
@@ -126,16 +106,5 @@ mod tests {
         assert_eq!(read("bytes=9-1"), Asked::Whole);
         assert_eq!(read("lines=1-2"), Asked::Whole);
         assert_eq!(asked(&HeaderMap::new(), 100), Asked::Whole);
-    }
-
-    #[tokio::test]
-    async fn a_cut_crosses_chunks() {
-        let chunks = ["abc", "def", "ghi"].map(|c| Ok(Bytes::from_static(c.as_bytes())));
-        let content = Content {
-            length: 9,
-            chunks: futures_util::stream::iter(chunks).boxed(),
-        };
-        let bytes: Vec<Bytes> = cut(content, 2, 6).chunks.try_collect().await.unwrap();
-        assert_eq!(bytes.concat(), b"cdefg");
     }
 }

@@ -14,8 +14,8 @@ use super::multipart::writer::AnswerPart;
 use super::range::ranged;
 use super::represent::{etag_of, many_parts, not_modified, part, unchanged, validated, warned};
 use super::wado::header_value;
+use crate::archive::content::{Content, Representation};
 use crate::archive::render::{Drawing, Format, Nature, Subject};
-use crate::archive::retrieve::Content;
 use crate::archive::{Archive, ArchiveError};
 use crate::auth::Action;
 use crate::dicom::render::{self, ParameterError, Request, Viewport};
@@ -361,7 +361,7 @@ impl View<'_> {
     }
 
     /// A document or video in its own media type, with byte ranges.
-    async fn bare(&self, media: &str, content: Content) -> Result<Response, HttpError> {
+    async fn bare(&self, media: &str, content: Representation) -> Result<Response, HttpError> {
         if !self
             .wishes
             .iter()

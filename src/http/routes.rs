@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing;
 
 use super::audit::EventKind;
+use super::behalf;
 use super::error::HttpError;
 use super::profile::PROFILES;
 use super::{
@@ -166,7 +167,7 @@ fn below_root(matched: &str) -> Option<&str> {
 
 async fn require(State(action): State<Action>, request: Request, next: Next) -> Response {
     match request.extensions().get::<Arc<Caller>>() {
-        Some(caller) if caller.may(action) => next.run(request).await,
+        Some(caller) if caller.may(action) => behalf::run(caller.clone(), request, next).await,
         Some(_) => HttpError::forbidden(action.as_str()).into_response(),
         None => HttpError::broken("a route without the auth layer").into_response(),
     }

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures_util::stream::{self, BoxStream};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{StreamExt, TryFutureExt, TryStreamExt};
 
 use super::Face;
 use super::accept::{Wish, WishKind};
 use super::error::HttpError;
 use super::extract::Ask;
 use super::links::Links;
-use super::represent::{body_of, many_parts, one_part, part, streamed, syntax_wish, warned};
+use super::range::ranged;
+use super::represent::{many_parts, one_part, part, streamed, syntax_wish, warned};
 use crate::archive::InstanceRow;
+use crate::archive::content::Representation;
 use crate::archive::retrieve::{Content, Rows};
 use crate::archive::zip::{self, Entry};
 use crate::archive::{Archive, ArchiveError};
@@ -36,7 +38,10 @@ pub(super) async fn retrieve_instances(ask: Ask) -> Result<Response, HttpError> 
     let (archive, links) = (&ask.face.app.archive, &ask.links);
     let rows = archive.instances(&scope, &target).await?;
     match &target {
-        Target::Instance(_) => one_instance(archive, &scope, rows, &forms, links).await,
+        Target::Instance(_) => {
+            let headers = &ask.headers;
+            one_instance(archive, &scope, rows, &forms, (links, headers)).await
+        }
         Target::Study(_) | Target::Series(..) => {
             let wanted = Several {
                 scope: &scope,
@@ -52,6 +57,9 @@ pub(super) async fn retrieve_instances(ask: Ask) -> Result<Response, HttpError> 
 const ZIP: &str = "application/zip";
 /// Instances under way at a time: the next one is read while one is sent.
 const AHEAD: usize = 2;
+
+/// Instances whose rows are kept between two looks at them.
+const KEPT: u64 = 500;
 
 /// What is asked of a study or series.
 #[derive(Clone, Copy)]
@@ -137,7 +145,7 @@ async fn one_instance(
     scope: &Scope,
     mut rows: Rows<InstanceRow>,
     forms: &[Form],
-    links: &Links,
+    (links, headers): (&Links, &HeaderMap),
 ) -> Result<Response, HttpError> {
     let row = rows
         .next()
@@ -154,12 +162,12 @@ async fn one_instance(
             .collect();
         return Err(HttpError::not_acceptable(list));
     };
-    let content = archive.produce(scope, &row, &plan).await?;
+    let file = archive.produce(scope, &row, &plan).await?;
     let syntax = plan.syntax(&row.layout);
     let content_type = format!("{DICOM}; transfer-syntax={syntax}");
     let response = match form.wrap {
         Wrap::Single => {
-            let mut response = body_of(content);
+            let mut response = ranged(headers, file).await?;
             response
                 .headers_mut()
                 .insert(header::CONTENT_TYPE, header_value(&content_type)?);
@@ -167,11 +175,12 @@ async fn one_instance(
         }
         Wrap::Zip => {
             let name = format!("{}.dcm", row.name.instance);
+            let content = file.all().await?;
             let entry = stream::once(async move { Ok(Entry { name, content }) });
             zipped(entry.boxed())
         }
         Wrap::Multipart => one_part(part(
-            content,
+            file.all().await?,
             DICOM,
             Some(syntax),
             links.instance(&row.name),
@@ -187,7 +196,7 @@ async fn many_instances(
     links: &Links,
 ) -> Result<Response, HttpError> {
     let Several { scope, forms, .. } = wanted;
-    // Plans are counted before the status line; nothing is kept but the counts.
+    // Plans are counted before the status line; of few instances the rows are kept, of many they are read again.
     let mut made = vec![0_u64; forms.len()];
     let mut total = 0_u64;
     let only_stored = forms
@@ -196,14 +205,23 @@ async fn many_instances(
     if only_stored {
         (made, total) = (vec![1], 1);
     } else {
+        let mut kept = Vec::new();
         while let Some(row) = rows.next().await {
             let row = row?;
             total += 1;
             for (form, made) in forms.iter().zip(&mut made) {
                 *made += u64::from(archive.plan_instance(&row, form.syntax.wish()).is_some());
             }
+            if total <= KEPT {
+                kept.push(row);
+            }
         }
-        rows = archive.instances(scope, wanted.target).await?;
+        rows = if total <= KEPT {
+            stream::iter(kept.into_iter().map(Ok)).boxed()
+        } else {
+            drop(kept);
+            archive.instances(scope, wanted.target).await?
+        };
     }
     // The first wish that every instance can meet, else the first that any can.
     let whole = made.iter().position(|m| *m == total);
@@ -290,7 +308,9 @@ impl Producer<'_> {
         plan: Plan,
         wish: &Wanted,
     ) -> Result<Option<(InstanceRow, Plan, Content)>, ArchiveError> {
-        let (plan, content) = match self.archive.produce(self.scope, &row, &plan).await {
+        let produced = self.archive.produce(self.scope, &row, &plan);
+        let opened = produced.and_then(Representation::all).await;
+        let (plan, content) = match opened {
             Ok(content) => (plan, content),
             Err(error) if error.is_about_pixels() => {
                 tracing::warn!(

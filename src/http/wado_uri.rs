@@ -12,8 +12,8 @@ use super::audit::{EventKind, Note};
 use super::error::{HttpError, Slug};
 use super::extract::{Access, QueryPairs};
 use super::links::Links;
+use super::range::ranged;
 use super::rendered::{Asked, View};
-use super::represent::body_of;
 use super::wado::{Wanted, header_value};
 use super::{Face, health};
 use crate::archive::Archive;
@@ -54,7 +54,7 @@ pub(super) async fn retrieve_by_uri(
         w.single()
             .is_some_and(|r| !r.is_wildcard() && r.covers_type(DICOM))
     }) {
-        return part10(archive, &scope, &name, &query).await;
+        return part10(archive, &scope, &name, &query, &headers).await;
     }
     let asked = asked(&query, archive.limits().max_viewport)?;
     let frame = number(&query, "framenumber")?.or(number(&query, "frame")?);
@@ -171,6 +171,7 @@ async fn part10(
     scope: &Scope,
     name: &InstanceName,
     query: &QueryPairs,
+    headers: &HeaderMap,
 ) -> Result<Response, HttpError> {
     let subject = archive.open(scope, name).await?;
     let syntax = match query
@@ -189,7 +190,8 @@ async fn part10(
                 .map(|ts| format!("{DICOM}; transfer-syntax={ts}")),
         ));
     };
-    let mut response = body_of(archive.produce(scope, &subject.row, &plan).await?);
+    let file = archive.produce(scope, &subject.row, &plan).await?;
+    let mut response = ranged(headers, file).await?;
     let content_type = format!(
         "{DICOM}; transfer-syntax={}",
         plan.syntax(&subject.row.layout)

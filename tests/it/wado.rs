@@ -7,3 +7,4 @@ mod metadata;
 mod objects;
 mod pictures;
 mod pixels;
+mod ranges;

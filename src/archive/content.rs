@@ -1,0 +1,418 @@
+//! What is sent of an instance: a number of bytes, of which any range can be read.
+//!
+//! Invariants: nothing is read to be thrown away but what precedes a range in its first frame or number; the first bytes of
+//! a range are read before it is handed out, so that what is not there is an error and not a broken stream.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
+
+use super::Archive;
+use super::cut::{cut, within};
+use super::error::{ArchiveError, Result};
+use super::lanes::Lane;
+use super::retrieve::read_piece;
+use crate::dicom::endian::swap;
+use crate::dicom::frames::{BitRange, ByteRange};
+use crate::dicom::rewrite::{Segment, total_length};
+use crate::dicom::source::Source;
+use crate::index::{InstanceRow, Place};
+use crate::memory::{Purpose, Reservation};
+
+/// Bytes on their way out.
+pub struct Content {
+    /// How many there will be.
+    pub length: u64,
+    /// They themselves.
+    pub chunks: BoxStream<'static, Result<Bytes>>,
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Content({} bytes)", self.length)
+    }
+}
+
+impl Content {
+    /// Bytes that are in memory.
+    #[must_use]
+    pub fn whole(bytes: Bytes) -> Self {
+        Self {
+            length: bytes.len() as u64,
+            chunks: stream::once(async move { Ok(bytes) }).boxed(),
+        }
+    }
+
+    /// Bytes that are in memory, in pieces; what is reserved for them is held until the last one is taken.
+    pub(super) fn pieces(length: u64, pieces: Vec<Bytes>, memory: Option<Reservation>) -> Self {
+        let pieces = pieces.into_iter().map(move |piece| {
+            let _ = &memory;
+            Ok(piece)
+        });
+        Self {
+            length,
+            chunks: stream::iter(pieces).boxed(),
+        }
+    }
+
+    /// `length` bytes behind the first `skip`.
+    fn trimmed(self, skip: u64, length: u64) -> Self {
+        if skip == 0 && length == self.length {
+            return self;
+        }
+        let chunks = self.chunks.scan((skip, length), |(skip, left), chunk| {
+            let done = *left == 0;
+            let next = chunk.map(|bytes: Bytes| {
+                let start = usize::try_from(*skip).map_or(bytes.len(), |s| s.min(bytes.len()));
+                *skip -= start as u64;
+                let bytes = bytes.slice(start..);
+                let take = usize::try_from(*left).map_or(bytes.len(), |l| l.min(bytes.len()));
+                *left -= take as u64;
+                bytes.slice(..take)
+            });
+            std::future::ready((!done).then_some(next))
+        });
+        Self {
+            length,
+            chunks: filled(chunks.boxed()),
+        }
+    }
+
+    /// Reads the first chunk, so that what fails at once is an error here.
+    async fn started(self) -> Result<Self> {
+        let mut chunks = self.chunks;
+        let first = chunks.try_next().await?;
+        Ok(Self {
+            length: self.length,
+            chunks: stream::iter(first.map(Ok)).chain(chunks).boxed(),
+        })
+    }
+
+    /// Turns the bytes of each `width` round; a rest shorter than that stays as it is.
+    fn swapped(self, width: u8) -> Self {
+        if width < 2 {
+            return self;
+        }
+        let unit = usize::from(width);
+        let begun = (self.chunks, BytesMut::new());
+        let chunks = stream::try_unfold(begun, move |(mut chunks, mut held)| async move {
+            while let Some(chunk) = chunks.try_next().await? {
+                held.extend_from_slice(&chunk);
+                let whole = held.len() - held.len() % unit;
+                if whole > 0 {
+                    let mut ready = held.split_to(whole);
+                    swap(&mut ready, width);
+                    return Ok(Some((ready.freeze(), (chunks, held))));
+                }
+            }
+            let rest = std::mem::take(&mut held).freeze();
+            Ok((!rest.is_empty()).then_some((rest, (chunks, held))))
+        });
+        Self {
+            length: self.length,
+            chunks: chunks.boxed(),
+        }
+    }
+}
+
+/// Without chunks that have no bytes.
+fn filled(chunks: BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Result<Bytes>> {
+    chunks
+        .try_filter(|bytes| std::future::ready(!bytes.is_empty()))
+        .boxed()
+}
+
+/// Reads a range of a representation.
+type ReadRange = Box<dyn FnOnce(Range<u64>) -> BoxFuture<'static, Result<Content>> + Send>;
+
+/// An instance, or a piece of one, in one form; of which any range can be read.
+pub struct Representation {
+    length: u64,
+    read: ReadRange,
+}
+
+impl std::fmt::Debug for Representation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Representation({} bytes)", self.length)
+    }
+}
+
+impl Representation {
+    /// `length` bytes, of which `read` reads any range.
+    pub(super) fn new<F, Fut>(length: u64, read: F) -> Self
+    where
+        F: FnOnce(Range<u64>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Content>> + Send + 'static,
+    {
+        Self {
+            length,
+            read: Box::new(move |range| read(range).boxed()),
+        }
+    }
+
+    /// Bytes that are in memory.
+    #[must_use]
+    pub fn whole(bytes: Bytes) -> Self {
+        Self::new(bytes.len() as u64, move |range| async move {
+            let at =
+                |place: u64| usize::try_from(place).map_or(bytes.len(), |p| p.min(bytes.len()));
+            Ok(Content::whole(bytes.slice(at(range.start)..at(range.end))))
+        })
+    }
+
+    /// Bytes of all of it.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Opens all of it.
+    ///
+    /// # Errors
+    /// When the first bytes cannot be read.
+    pub async fn all(self) -> Result<Content> {
+        let length = self.length;
+        (self.read)(0..length).await
+    }
+
+    /// Opens a range, which is cut to what there is.
+    ///
+    /// # Errors
+    /// When its first bytes cannot be read.
+    pub async fn range(self, range: Range<u64>) -> Result<Content> {
+        let end = range.end.min(self.length);
+        let range = range.start.min(end)..end;
+        if range.is_empty() {
+            return Ok(Content::whole(Bytes::new()));
+        }
+        (self.read)(range).await
+    }
+
+    /// The same with the bytes of each `width` turned round; a rest shorter than that stays as it is.
+    pub(super) fn swapped(self, width: u8) -> Self {
+        if width < 2 {
+            return self;
+        }
+        let (length, unit) = (self.length, u64::from(width));
+        Self::new(length, move |range| async move {
+            let start = range.start - range.start % unit;
+            let end = range.end.next_multiple_of(unit).min(length);
+            let content = self.range(start..end).await?.swapped(width);
+            Ok(content.trimmed(range.start - start, range.end - range.start))
+        })
+    }
+}
+
+/// What a rewritten file takes its bytes from.
+#[derive(Clone)]
+pub(super) enum Base {
+    /// The stored file, at its place.
+    Stored(Arc<Place>),
+    /// What is open already: an inflated data set, a spool file.
+    Open(Arc<dyn Source + Send + Sync>),
+}
+
+/// Makes one frame of a rewritten file.
+pub(super) type FrameMaker = Arc<dyn Fn(u32) -> BoxFuture<'static, Result<Bytes>> + Send + Sync>;
+
+/// The frames of a rewritten file.
+#[derive(Clone)]
+pub(super) struct Frames {
+    /// Makes one of them.
+    pub(super) make: FrameMaker,
+    /// Whether all have as many bytes, so that one can be found without the others.
+    pub(super) alike: bool,
+}
+
+impl Archive {
+    /// Ranges of the data set, one after the other: each is opened when it is its turn.
+    pub(super) fn ranges(
+        &self,
+        row: &InstanceRow,
+        ranges: impl Iterator<Item = ByteRange> + Send + 'static,
+        length: u64,
+    ) -> Representation {
+        let (archive, row) = (self.clone(), Arc::new(row.clone()));
+        Representation::new(length, move |wanted| async move {
+            let length = wanted.end - wanted.start;
+            let opened = stream::iter(within(ranges, wanted)).then(move |range| {
+                let (archive, row) = (archive.clone(), row.clone());
+                async move {
+                    let content = archive.dataset_range(&row, range.offset, range.length);
+                    Ok::<_, ArchiveError>(content.await?.chunks)
+                }
+            });
+            let chunks = opened.try_flatten().boxed();
+            Content { length, chunks }.started().await
+        })
+    }
+
+    /// The bits of a frame that does not fill its bytes, moved to their start (PS3.5 §8.1.1); `packed` has them.
+    pub(super) fn shifted(&self, packed: Representation, bits: BitRange) -> Representation {
+        let archive = self.clone();
+        let length = bits.length.div_ceil(8);
+        Representation::new(length, move |range| async move {
+            let wanted = range.end - range.start;
+            if wanted > archive.limits.max_frame_bytes as u64 {
+                return Err(ArchiveError::TooLarge {
+                    reason: "the frame is too large: ask for its bytes in ranges".to_owned(),
+                });
+            }
+            let memory = usize::try_from(wanted).unwrap_or(usize::MAX);
+            let memory =
+                archive.reserve(Purpose::Pixels, memory.saturating_mul(2).saturating_add(16));
+            let memory = memory.await?;
+            let first = u64::from(bits.skip / 8) + range.start;
+            let content = packed.range(first..first + wanted + 1).await?;
+            let packed = super::frames::collect(content).await?;
+            let here = BitRange {
+                skip: bits.skip % 8,
+                length: (bits.length - range.start * 8).min(wanted * 8),
+            };
+            let bytes = super::frames::shift(&packed, here);
+            Ok(Content::whole(super::held::held(bytes, memory)))
+        })
+    }
+
+    /// A rewritten file.
+    pub(super) fn rewritten(
+        &self,
+        base: Base,
+        segments: Vec<Segment>,
+        frames: Option<Frames>,
+    ) -> Representation {
+        let length = total_length(&segments);
+        let archive = self.clone();
+        Representation::new(length, move |range| async move {
+            let alike = frames.as_ref().is_none_or(|frames| frames.alike);
+            let (segments, skip) = cut(segments, &range, alike);
+            let length = total_length(&segments);
+            let chunks = stream::iter(segments).flat_map(move |segment| {
+                let made = |numbers| match frames.clone() {
+                    Some(frames) => stream::iter(numbers)
+                        .then(move |n| (frames.make)(n))
+                        .boxed(),
+                    None => stream::empty().boxed(),
+                };
+                match segment {
+                    Segment::Bytes(bytes) => {
+                        stream::once(async move { Ok(Bytes::from(bytes)) }).boxed()
+                    }
+                    Segment::Copy { offset, length } => archive.run(&base, offset, length, 1),
+                    Segment::Swap {
+                        offset,
+                        length,
+                        width,
+                    } => archive.run(&base, offset, length, width),
+                    Segment::Frames { numbers, .. } => made(numbers),
+                }
+            });
+            let chunks = filled(chunks.boxed());
+            let content = Content { length, chunks }.trimmed(skip, range.end - range.start);
+            content.started().await
+        })
+    }
+
+    /// A run of bytes, opened when it is its turn.
+    fn run(
+        &self,
+        base: &Base,
+        offset: u64,
+        length: u64,
+        width: u8,
+    ) -> BoxStream<'static, Result<Bytes>> {
+        let (archive, base) = (self.clone(), base.clone());
+        let opened = async move {
+            let content = match base {
+                Base::Stored(place) => archive.range(&place, offset, length).await?,
+                Base::Open(source) => archive.read_open_source(source, offset, length),
+            };
+            Ok::<_, ArchiveError>(content.swapped(width).chunks)
+        };
+        stream::once(opened).try_flatten().boxed()
+    }
+
+    /// A run of an open source, read in chunks.
+    pub(super) fn read_open_source(
+        &self,
+        source: Arc<dyn Source + Send + Sync>,
+        offset: u64,
+        length: u64,
+    ) -> Content {
+        let archive = self.clone();
+        let range = offset..offset.saturating_add(length);
+        let chunks = stream::try_unfold(range, move |left| {
+            let (archive, source) = (archive.clone(), source.clone());
+            async move {
+                if left.is_empty() {
+                    return Ok(None);
+                }
+                let end = left.end.min(left.start + crate::blob::CHUNK as u64);
+                let piece = left.start..end;
+                let read = archive
+                    .lanes()
+                    .run(Lane::Retrieve, move || read_piece(&*source, piece));
+                Ok(Some((read.await?, end..left.end)))
+            }
+        });
+        Content {
+            length,
+            chunks: chunks.boxed(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn bytes(content: Content) -> Vec<u8> {
+        let chunks: Vec<Bytes> = content.chunks.try_collect().await.unwrap();
+        chunks.concat()
+    }
+
+    fn content(chunks: &[&'static str]) -> Content {
+        let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let chunks: Vec<_> = chunks
+            .iter()
+            .map(|chunk| Ok(Bytes::from_static(chunk.as_bytes())))
+            .collect();
+        Content {
+            length,
+            chunks: stream::iter(chunks).boxed(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_trimmed_crosses_chunks() {
+        let trimmed = content(&["abc", "def", "ghi"]).trimmed(2, 5);
+        assert_eq!(trimmed.length, 5);
+        assert_eq!(bytes(trimmed).await, b"cdefg");
+    }
+
+    #[tokio::test]
+    async fn numbers_that_cross_chunks_are_turned_round_whole() {
+        let swapped = content(&["a", "bcd", "", "efg", "hi"]).swapped(4);
+        assert_eq!(bytes(swapped).await, b"dcbahgfei");
+    }
+
+    #[tokio::test]
+    async fn any_range_of_turned_numbers_is_that_of_all() {
+        let all = Bytes::from_static(b"abcdefghij");
+        let whole = Representation::whole(all.clone()).swapped(4).all().await;
+        let whole = bytes(whole.unwrap()).await;
+        assert_eq!(whole, b"dcbahgfeij");
+        for start in 0..10 {
+            for end in start + 1..=10 {
+                let part = Representation::whole(all.clone()).swapped(4);
+                let part = bytes(part.range(start..end).await.unwrap()).await;
+                let wanted = &whole[usize::try_from(start).unwrap()..usize::try_from(end).unwrap()];
+                assert_eq!(part, wanted, "{start}..{end}");
+            }
+        }
+    }
+}
