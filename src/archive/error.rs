@@ -95,7 +95,8 @@ impl ArchiveError {
             Self::Codec(_)
             | Self::Render(_)
             | Self::NotAcceptable { .. }
-            | Self::TooLarge { .. } => true,
+            | Self::TooLarge { .. }
+            | Self::Memory(NoMemory::TooLarge { .. }) => true,
             Self::Shared(error) => error.is_about_pixels(),
             _ => false,
         }
