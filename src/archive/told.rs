@@ -75,10 +75,18 @@ impl Archive {
             let _held = memory;
             Ok(codec::told_shape(&held, &bytes, &wide).ok())
         });
-        let bits_stored = told.await?.map_or(first.bits_stored, |told| {
-            told.bits_stored
-                .clamp(first.bits_stored, first.bits_allocated)
+        let most = told.await?.map_or(first.bits_stored, |told| {
+            told.bits_stored.min(first.bits_allocated)
         });
+        let mut bits_stored = first.bits_stored;
+        // Only the samples tell whether they need more than the header says.
+        for number in 2..=instance.frame_count() {
+            if bits_stored >= most {
+                break;
+            }
+            let samples = self.samples(instance, number).await?;
+            bits_stored = bits_stored.max(samples.shape.bits_stored);
+        }
         Ok(FrameShape {
             bits_stored,
             ..first

@@ -43,6 +43,17 @@ def pixels(data):
     return pixel_array(data, raw=True)
 
 
+def as_received(content, original):
+    """The file itself; one whose meta information is missing or wrong has another one before the same data set."""
+    if content == original:
+        return True
+    named = pydicom.dcmread(io.BytesIO(original), force=True, stop_before_pixels=True)
+    meta = named.file_meta
+    good = original[128:132] == b"DICM" and meta.get("TransferSyntaxUID") and meta.get("MediaStorageSOPInstanceUID") == named.SOPInstanceUID
+    made = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True)
+    return not good and made.file_meta.MediaStorageSOPInstanceUID == named.SOPInstanceUID and content.endswith(original[-512:])
+
+
 studies = []
 for path in sys.argv[2:]:
     # Several sample files share their UIDs.
@@ -57,7 +68,7 @@ for path in sys.argv[2:]:
     study = url.split("/series/")[0]
     studies.append(study)
 
-    assert get(url, "application/dicom; transfer-syntax=*").content == original, path
+    assert as_received(get(url, "application/dicom; transfer-syntax=*").content, original), path
     metadata = get(url + "/metadata", "application/dicom+json").json()[0]
     available = metadata["00083002"]["Value"]
     assert available[0] == syntax, (available, syntax)
@@ -72,11 +83,11 @@ for path in sys.argv[2:]:
 
     archive = zipfile.ZipFile(io.BytesIO(get(study, "application/zip").content))
     assert archive.testzip() is None
-    assert any(archive.read(name) == original for name in archive.namelist())
+    assert any(as_received(archive.read(name), original) for name in archive.namelist())
 
     wado = get(base, "*/*", params={"requestType": "WADO", "studyUID": "", "seriesUID": "", "objectUID": dataset.SOPInstanceUID,
                                     "contentType": "application/dicom", "transferSyntax": "*"})
-    assert wado.content == original
+    assert as_received(wado.content, original)
 
     for level in (url, url.split("/instances/")[0], study):
         thumbnail = get(level + "/thumbnail?accept=image%2Fjpeg", 'multipart/related; type="application/octet-stream"')
