@@ -6,13 +6,14 @@ mod import;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::archive::Archive;
-use crate::archive::audit::CheckOptions;
+use crate::archive::audit::{CheckOptions, Rebuilding, Told};
 use crate::config::{Cli, Config, ExportArgs, FsckArgs, MoveIndexArgs};
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::scope::Scope;
@@ -46,27 +47,23 @@ pub async fn fsck(config: &Config, arguments: &FsckArgs) -> Result<Verdict, Star
         young_seconds: arguments.young_seconds,
     };
     let bar = progress(0, "instances");
-    let report = archive
-        .check_stores(options, &|done| bar.set_position(done))
-        .await?;
+    let told = |told: Told<'_>| match told {
+        Told::Rows(done) => bar.set_position(done),
+        Told::Problem(problem) => bar.suspend(|| say(problem)),
+    };
+    let report = archive.check_stores(options, &told).await?;
     bar.finish_and_clear();
-    for problem in &report.problems {
-        say(problem);
-    }
-    if arguments.young_seconds > 0 {
-        say(&format!(
-            "blobs of the last {} seconds were not looked at, for their requests may still run; --young-seconds 0 looks at all",
-            arguments.young_seconds
-        ));
-    }
     say(&format!(
         "{} instances, {} blobs: {} problems, {} blobs without a row, {} mended",
-        report.instances,
-        report.blobs,
-        report.problems.len(),
-        report.orphans,
-        report.repaired
+        report.instances, report.blobs, report.problems, report.orphans, report.repaired
     ));
+    if report.young > 0 {
+        say(&format!(
+            "{} more blobs are younger than {} seconds, so their requests may still be running, and were not looked for a \
+             row: `--young-seconds 0` looks at them too",
+            report.young, options.young_seconds
+        ));
+    }
     Ok(if report.is_clean() {
         Verdict::Well
     } else {
@@ -82,24 +79,25 @@ pub async fn reindex(config: &Config) -> Result<Verdict, StartError> {
     let archive = open(config, Needs::Blobs).await?;
     say_where(config);
     let bar = progress(0, "blobs");
-    let report = archive
-        .reindex(&|done, all| {
+    let told = AtomicUsize::new(0);
+    let tell = |rebuilding: Rebuilding<'_>| match rebuilding {
+        Rebuilding::Blobs(done, all) => {
             bar.set_length(all);
             bar.set_position(done);
-        })
-        .await?;
+        }
+        Rebuilding::Refused(key, reason) => {
+            if told.fetch_add(1, Ordering::Relaxed) < TOLD {
+                bar.suspend(|| say(&format!("{key}: {reason}")));
+            }
+        }
+    };
+    let report = archive.reindex(&tell).await?;
     bar.finish_and_clear();
-    for refused in report.refused.iter().take(TOLD) {
-        say(refused);
-    }
     say(&format!(
         "{} blobs: {} instances added, {} known, {} refused",
-        report.blobs,
-        report.added,
-        report.known,
-        report.refused.len()
+        report.blobs, report.added, report.known, report.refused
     ));
-    Ok(if report.refused.is_empty() {
+    Ok(if report.refused == 0 {
         Verdict::Well
     } else {
         Verdict::Wrong

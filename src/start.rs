@@ -304,6 +304,10 @@ fn begin_tasks(config: &Config, archive: &Archive) {
     tasks.supervise("sweeper", Need::May, move |watch| {
         sweeping.clone().sweep_for_ever(period, grace, watch)
     });
+    let looking = archive.clone();
+    tasks.supervise("damage", Need::May, move |watch| {
+        looking.clone().follow_damage(watch)
+    });
     if let Some(period) = config.storage.scrub_period() {
         let pace = config.storage.scrub_bytes_per_second;
         let scrubbing = archive.clone();

@@ -15,7 +15,7 @@ use super::error::{ArchiveError, Result};
 use super::versions::Versions;
 use crate::blob::Blobs;
 use crate::fault;
-use crate::index::{Index, IndexError, Inserted, NewInstance};
+use crate::index::{Index, IndexError, Inserted, NewInstance, Place};
 use crate::tasks::{Need, Tasks, Watch};
 
 /// Most instances of one transaction.
@@ -81,6 +81,16 @@ impl Written {
         self.new.as_ref().map_or("", |new| new.place.key.as_str())
     }
 
+    /// Where the instance lies.
+    pub(super) fn place(&self) -> Option<&Place> {
+        self.new.as_ref().map(|new| &new.place)
+    }
+
+    /// It has no row for certain.
+    pub(super) fn certain(&mut self) {
+        self.unsure = None;
+    }
+
     /// Digest of the blob.
     #[must_use]
     pub fn digest(&self) -> Option<[u8; 32]> {
@@ -88,8 +98,8 @@ impl Written {
     }
 
     /// Gives the instance out and leaves the blob where it is.
-    fn release(mut self) -> Option<NewInstance> {
-        self.new.take()
+    pub(super) fn release(mut self) {
+        self.new = None;
     }
 }
 
@@ -105,7 +115,16 @@ impl Drop for Written {
     }
 }
 
-type Answer = std::result::Result<Vec<Inserted>, Arc<IndexError>>;
+/// What became of one instance.
+#[derive(Debug)]
+pub struct Committed {
+    /// What the index says.
+    pub inserted: Inserted,
+    /// Its blob when no row needs it; dropping it removes the blob, which blocks.
+    pub spare: Option<Written>,
+}
+
+type Answer = std::result::Result<Vec<Committed>, Arc<IndexError>>;
 
 struct Submission {
     written: Vec<Written>,
@@ -119,6 +138,7 @@ struct Submission {
 pub struct Committer {
     queue: mpsc::Sender<Submission>,
     coming: Arc<AtomicUsize>,
+    unsure: Arc<Unsure>,
 }
 
 /// Says that instances will be handed over soon, until it is dropped.
@@ -143,12 +163,13 @@ impl Committer {
     pub(super) fn start(index: Arc<dyn Index>, versions: Versions, tasks: &Tasks) -> Self {
         let (queue, receiver) = mpsc::channel(QUEUE);
         let coming = Arc::new(AtomicUsize::new(0));
+        let unsure = Arc::new(Unsure::default());
         let writer = Arc::new(Writer {
             index,
             versions,
             queue: tokio::sync::Mutex::new(receiver),
             coming: coming.clone(),
-            unsure: Arc::default(),
+            unsure: unsure.clone(),
         });
         tasks.supervise("committer", Need::Must, move |watch| {
             let writer = writer.clone();
@@ -157,7 +178,11 @@ impl Committer {
                 Ok(())
             }
         });
-        Self { queue, coming }
+        Self {
+            queue,
+            coming,
+            unsure,
+        }
     }
 
     /// Says that instances will come soon, so that a transaction that could begin waits a little for them.
@@ -165,6 +190,11 @@ impl Committer {
     pub fn announce(&self) -> Coming {
         self.coming.fetch_add(1, Ordering::Relaxed);
         Coming(self.coming.clone())
+    }
+
+    /// From now on the blob may have a row, until [`Written::certain`] or [`Written::release`].
+    pub(super) fn begin_unsure(&self, written: &mut Written) {
+        written.unsure = Some(self.unsure.clone());
     }
 
     /// How many submissions wait, and how many can.
@@ -182,7 +212,7 @@ impl Committer {
         &self,
         written: Vec<Written>,
         coming: Option<Coming>,
-    ) -> Result<Vec<Inserted>> {
+    ) -> Result<Vec<Committed>> {
         if written.is_empty() {
             return Ok(Vec::new());
         }
@@ -261,9 +291,8 @@ impl Writer {
             Ok(inserted) => {
                 let mut inserted = inserted.into_iter();
                 for submission in submissions {
-                    let mine: Vec<Inserted> =
-                        inserted.by_ref().take(submission.written.len()).collect();
-                    settle(submission, Ok(mine));
+                    let count = submission.written.len();
+                    settle(submission, Ok(inserted.by_ref().take(count).collect()));
                 }
                 true
             }
@@ -332,33 +361,40 @@ impl Submission {
     }
 }
 
-/// Keeps the blobs that have a row or may have one, removes the others, and answers.
-fn settle(submission: Submission, result: Answer) {
+/// Keeps the blobs that have a row or may have one, gives the others back, and answers.
+fn settle(submission: Submission, result: std::result::Result<Vec<Inserted>, Arc<IndexError>>) {
     fault::point("commit.done");
-    match &result {
+    let answer = match result {
         Ok(inserted) => {
-            for (mut written, inserted) in submission.written.into_iter().zip(inserted) {
-                written.unsure = None;
-                match inserted {
-                    Inserted::Stored { .. } => drop(written.release()),
-                    Inserted::Exists { .. } | Inserted::Outside => drop(written),
-                }
-            }
+            let both = submission.written.into_iter().zip(inserted);
+            let committed = |(mut written, inserted): (Written, Inserted)| {
+                written.certain();
+                let spare = match inserted {
+                    Inserted::Stored { .. } => {
+                        written.release();
+                        None
+                    }
+                    Inserted::Exists { .. } | Inserted::Outside => Some(written),
+                };
+                Committed { inserted, spare }
+            };
+            Ok(both.map(committed).collect())
         }
-        // A full disk is a refusal, so it is certain that no row names the blobs; and nothing could be noted anyway.
         Err(error) => {
-            let refused = matches!(**error, IndexError::Full(_));
+            // A full disk is a refusal, so it is certain that no row names the blobs; and nothing could be noted anyway.
+            let refused = matches!(*error, IndexError::Full(_));
             for mut written in submission.written {
                 if refused {
-                    written.unsure = None;
+                    written.certain();
                 }
                 drop(written);
             }
+            Err(error)
         }
-    }
+    };
     fault::point("commit.settled");
     // The client may have gone; what was committed stays.
-    let _ = submission.answer.send(result);
+    let _ = submission.answer.send(answer);
 }
 
 #[cfg(test)]

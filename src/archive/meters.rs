@@ -1,5 +1,7 @@
 //! What the archive counts of itself, and what it says when it is asked how it does.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tokio::sync::Semaphore;
 
 use super::lanes::Lane;
@@ -60,6 +62,12 @@ pub(super) struct Meters {
     pub(super) swept: Counter,
     /// Blobs it could not remove.
     pub(super) unswept: Counter,
+    /// Damaged instances as last counted.
+    pub(super) damaged: AtomicU64,
+    /// Those of them that the log told.
+    pub(super) named: AtomicU64,
+    /// Damaged instances that were stored again.
+    pub(super) healed: Counter,
 }
 
 impl Default for Meters {
@@ -79,6 +87,9 @@ impl Default for Meters {
             sweeps: Counter::default(),
             swept: Counter::default(),
             unswept: Counter::default(),
+            damaged: AtomicU64::new(0),
+            named: AtomicU64::new(0),
+            healed: Counter::default(),
         }
     }
 }
@@ -145,6 +156,18 @@ impl Archive {
         self.write_sources(out);
         self.write_pools(out);
         self.tasks.write_meters(out);
+        out.single(
+            "stowage_damaged_instances",
+            Kind::Gauge,
+            "Stored instances whose bytes are missing or are other ones than were stored.",
+            meters.damaged.load(Ordering::Relaxed),
+        );
+        out.single(
+            "stowage_healed_instances_total",
+            Kind::Counter,
+            "Damaged instances that this node gave their bytes back, because they were stored again.",
+            meters.healed.get(),
+        );
         out.family(
             "stowage_sweeper_runs_total",
             Kind::Counter,

@@ -13,6 +13,7 @@ mod export;
 pub mod feed;
 pub mod fields;
 pub mod frames;
+mod heal;
 mod held;
 pub mod import;
 pub mod lanes;
@@ -31,6 +32,7 @@ pub mod rules;
 mod scan;
 pub mod scrub;
 pub mod search;
+mod sorter;
 mod sources;
 pub mod store;
 pub mod subject;
@@ -121,6 +123,8 @@ pub struct Archive {
     /// Operations this process works on or waits for.
     watched: Arc<Mutex<HashSet<String>>>,
     tasks: Tasks,
+    /// Blobs that could not be read as they should.
+    reports: heal::Reports,
 }
 
 impl std::fmt::Debug for Archive {
@@ -162,6 +166,8 @@ impl Archive {
         let versions = versions::Versions::default();
         let tasks = Tasks::default();
         let lanes = lanes::Lanes::new(cores);
+        let (reporter, reports) = heal::reports();
+        blobs.report_to(reporter);
         Self {
             spool: Arc::new(Semaphore::new(spool_units.clamp(1, Semaphore::MAX_PERMITS))),
             committer: Committer::start(index.clone(), versions.clone(), &tasks),
@@ -181,6 +187,7 @@ impl Archive {
             node: Arc::from(blobs.serial()),
             watched: Arc::default(),
             tasks,
+            reports,
             stores: Shares::new(limits.store_requests as u64),
             limits: Arc::new(limits),
             budget,

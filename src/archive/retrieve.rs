@@ -219,7 +219,13 @@ impl Archive {
         }
         if length > WHOLE {
             let content = self.range(place, 0, length).await?;
-            let chunks = verified(content.chunks, row);
+            let blobs = self.blobs.clone();
+            let report = move |error: &ArchiveError| {
+                if let ArchiveError::Blob(error) = error {
+                    blobs.report(error);
+                }
+            };
+            let chunks = verified(content.chunks, row).inspect_err(report).boxed();
             return Ok(Content { length, chunks });
         }
         // Nothing of a damaged one is sent: the answer is an error.
@@ -230,7 +236,9 @@ impl Archive {
         }
         if *hasher.finalize().as_bytes() != row.digest {
             let key = place.key.clone();
-            return Err(ArchiveError::Blob(BlobError::Damaged { key }));
+            let error = BlobError::Damaged { key };
+            self.blobs.report(&error);
+            return Err(error.into());
         }
         Ok(Content::pieces(length, chunks, memory))
     }

@@ -1,7 +1,8 @@
 //! The scrub: reads every stored byte now and then and compares it with the digest taken when it was stored.
 //!
 //! One node at a time does it, slowly; how far it is stands in the index as an operation, so that another node or a
-//! restarted one goes on there. Invariant: it only reads; what it finds goes to the log and into the operation's results.
+//! restarted one goes on there. Invariant: it only reads blobs; what it finds is remembered as damage, and stands in the log and
+//! in the operation's results.
 
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use futures_util::StreamExt;
 use serde_json::json;
 use time::OffsetDateTime;
 
-use super::audit::check_blob;
-use super::{Archive, Result, describe};
+use super::audit::{Fault, check_blob};
+use super::{Archive, ArchiveError, Result, describe};
 use crate::blob::CHUNK;
 use crate::dicom::uid::Target;
 use crate::index::{InstanceRow, Operation, OperationKind, OperationStatus};
@@ -98,7 +99,7 @@ impl Archive {
                 None => return Ok(()),
             },
         };
-        while self.scrub_portion(&mut operation, pace).await? {
+        while self.scrub_portion(&mut operation, holder, pace).await? {
             // Another node may have taken over while this one was asleep.
             if !self.index.take_lease("scrub", holder, LEASE).await? {
                 return Ok(());
@@ -134,16 +135,26 @@ impl Archive {
     }
 
     /// Checks some instances and notes how far it is; false at the end.
-    async fn scrub_portion(&self, operation: &mut Operation, pace: u64) -> Result<bool> {
+    async fn scrub_portion(
+        &self,
+        operation: &mut Operation,
+        holder: &str,
+        pace: u64,
+    ) -> Result<bool> {
         let mut tally = Tally::read(operation);
         let rows = self
             .index
             .all_instances(operation.position, PORTION)
             .await?;
         let more = !rows.is_empty();
+        let watermarks: Vec<i64> = rows.iter().map(|row| row.watermark).collect();
+        let damaged = self.index.damaged_among(&watermarks).await?;
         let begun = tokio::time::Instant::now();
         for row in rows {
-            self.scrub_one(&row, pace, &mut tally).await?;
+            let is_whole = self.scrub_one(&row, (holder, pace), &mut tally).await?;
+            if is_whole && damaged.contains(&row.watermark) {
+                self.forget_damage(&[row.watermark]).await?;
+            }
             operation.position = row.watermark;
             if begun.elapsed() > NOTE {
                 break;
@@ -179,52 +190,72 @@ impl Archive {
         Ok(more)
     }
 
-    async fn scrub_one(&self, row: &InstanceRow, pace: u64, tally: &mut Tally) -> Result<()> {
-        let problem = match check_blob(&self.blobs, row, false).await {
-            None => self.compare_slowly(row, pace).await,
+    /// Checks one instance; whether it is whole.
+    async fn scrub_one(
+        &self,
+        row: &InstanceRow,
+        (holder, pace): (&str, u64),
+        tally: &mut Tally,
+    ) -> Result<bool> {
+        let found = match check_blob(&self.blobs, &row.place, None).await {
+            None => self.compare_slowly(row, holder, pace).await?,
             found => found,
         };
-        // Deleted in the meantime: it was not checked, and nothing is wrong.
-        if problem.is_some() && !self.is_stored(row).await? {
-            return Ok(());
+        // Deleted or mended in the meantime: it was not checked, and nothing is wrong.
+        if found.is_some() && !self.is_stored(row).await? {
+            return Ok(false);
         }
         tally.instances += 1;
         tally.bytes = tally.bytes.saturating_add(row.place.length);
-        if let Some(problem) = problem {
-            tally.problems += 1;
-            if tally.problems <= NAMED {
-                let instance = describe(&Target::Instance(row.name.clone()));
-                tracing::error!(
-                    instance,
-                    key = row.place.key,
-                    problem,
-                    "the scrub found damage"
-                );
-            } else if tally.problems == NAMED + 1 {
-                tracing::error!(
-                    "more damage is counted but not named: `stowage fsck` tells all of it"
-                );
-            }
+        let Some(found) = found else {
+            return Ok(true);
+        };
+        tally.problems += 1;
+        let problem = found.problem();
+        let is_news = match found {
+            Fault::Damage(problem) => self.remember_damage(row, problem).await?,
+            Fault::Away(_) => true,
+        };
+        if !is_news {
+            return Ok(false);
         }
-        Ok(())
+        if tally.problems <= NAMED {
+            let instance = describe(&Target::Instance(row.name.clone()));
+            tracing::error!(
+                instance,
+                key = row.place.key,
+                problem,
+                "the scrub found damage"
+            );
+        } else if tally.problems == NAMED + 1 {
+            tracing::error!("more damage is counted but not named: `stowage fsck` tells all of it");
+        }
+        Ok(false)
     }
 
-    /// Compares the digest of a blob, read at the pace that is allowed.
-    async fn compare_slowly(&self, row: &InstanceRow, pace: u64) -> Option<&'static str> {
-        const UNREADABLE: Option<&str> = Some("its blob cannot be read");
+    /// Compares the digest of a blob, read at the pace that is allowed, and keeps the lease meanwhile.
+    async fn compare_slowly(
+        &self,
+        row: &InstanceRow,
+        holder: &str,
+        pace: u64,
+    ) -> Result<Option<Fault>> {
         let place = &row.place;
         let opened = self
             .blobs
             .stream(&place.key, place.offset, place.length)
             .await;
-        let Ok(mut chunks) = opened else {
-            return UNREADABLE;
+        let mut chunks = match opened {
+            Ok(chunks) => chunks,
+            Err(error) => return Ok(Some(Fault::of(error))),
         };
         let mut hasher = blake3::Hasher::new();
         let mut owed = 0;
+        let mut kept = tokio::time::Instant::now();
         while let Some(chunk) = chunks.next().await {
-            let Ok(chunk) = chunk else {
-                return UNREADABLE;
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) => return Ok(Some(Fault::of(error))),
             };
             hasher.update(&chunk);
             owed += chunk.len();
@@ -232,10 +263,18 @@ impl Archive {
             if owed >= CHUNK {
                 tokio::time::sleep(pause(std::mem::take(&mut owed) as u64, pace)).await;
             }
+            // One object may take longer than the lease lasts.
+            if kept.elapsed() > NOTE {
+                kept = tokio::time::Instant::now();
+                if !self.index.take_lease("scrub", holder, LEASE).await? {
+                    return Err(ArchiveError::Busy {
+                        what: "another node, which scrubs now",
+                    });
+                }
+            }
         }
         tokio::time::sleep(pause(owed as u64, pace)).await;
-        let same = *hasher.finalize().as_bytes() == row.digest;
-        (!same).then_some("its blob holds other bytes than were stored")
+        Ok(Fault::of_digest(hasher.finalize().as_bytes(), &row.digest))
     }
 
     /// How much of the index lies before a position.

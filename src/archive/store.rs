@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::commit::{Coming, Written};
 use super::error::{ArchiveError, Result};
+use super::heal::Kept;
 use super::rules::{self, Rules, comment};
 use super::{Archive, MEMORY_UNIT, SPOOL_UNIT};
 use crate::blob::{BlobError, Payload, SpoolFile, instance_key};
@@ -27,7 +28,7 @@ use crate::dicom::source::{FileSource, Source};
 use crate::dicom::uid::{InstanceName, StudyUid};
 use crate::dicom::walk::{WalkOptions, walk};
 use crate::fault;
-use crate::index::{Inserted, NewInstance, Place, TagRow, unfit};
+use crate::index::{NewInstance, Place, TagRow, unfit};
 use crate::scope::{Partition, Visible};
 use crate::shares::{MakeWay, Share, Subject};
 use crate::trace;
@@ -473,14 +474,18 @@ impl StoreRequest {
             .saw(u32::try_from(blobs.len()).unwrap_or(u32::MAX));
         let timed = meters.commit.timed();
         let coming = self.coming.take();
-        let inserted = self.archive.committer.commit(blobs, coming).await?;
+        let kept = self.archive.commit(blobs, coming).await?;
         drop(timed);
-        for ((inserted, at), digest) in inserted.into_iter().zip(places).zip(digests) {
-            match (inserted, waiting.get_mut(at)) {
-                (Inserted::Exists { digest: stored }, Some(outcome)) => {
+        for ((kept, at), digest) in kept.into_iter().zip(places).zip(digests) {
+            match (kept, waiting.get_mut(at)) {
+                (Kept::Exists(stored), Some(outcome)) => {
                     meet_stored(self.options.rules, outcome, digest == Some(stored));
                 }
-                (Inserted::Outside, Some(outcome)) => meet_limit(outcome),
+                (Kept::Outside, Some(outcome)) => meet_limit(outcome),
+                (Kept::Unknown(error), Some(outcome)) => {
+                    meet_unknown(outcome);
+                    self.unwritten.get_or_insert(error);
+                }
                 _ => {}
             }
         }
@@ -650,6 +655,24 @@ fn meet_stored(rules: Rules, outcome: &mut Outcome, identical: bool) {
         reason,
         comments: vec![comment.to_owned()],
     };
+}
+
+/// Turns a success into a failure: the bytes that are stored already cannot be looked at now.
+fn meet_unknown(outcome: &mut Outcome) {
+    if let Outcome::Stored {
+        name, sop_class, ..
+    } = &*outcome
+    {
+        *outcome = Outcome::Failed {
+            sop_class: Some(sop_class.clone()),
+            instance: Some(name.instance.to_string()),
+            reason: reason::OUT_OF_RESOURCES,
+            comments: vec![
+                "the instance is stored already, but whether it is whole cannot be told now; send it again later"
+                    .to_owned(),
+            ],
+        };
+    }
 }
 
 /// Turns a success into a refusal that does not tell whether the study exists.

@@ -3,11 +3,13 @@
 //! Invariant: a blob is visible under its name only when its bytes are on stable storage; [`Folder::settle`] makes the
 //! names of a batch durable. Everything here blocks and runs on the blocking pool.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -22,6 +24,9 @@ pub(super) const SPOOL: &str = "spool";
 /// Bytes hashed at a time.
 const HASH: usize = 1 << 20;
 
+/// Folders that are known to be durable, at most.
+const KNOWN: usize = 50_000;
+
 /// Tries to give a blob its name before the folder counts as lost.
 const TRIES: u32 = 100;
 
@@ -29,6 +34,8 @@ const TRIES: u32 = 100;
 #[derive(Debug)]
 pub(super) struct Folder {
     root: PathBuf,
+    /// Folders whose own name this process knows to be durable.
+    durable: Mutex<HashSet<PathBuf>>,
     buffers: Buffers,
 }
 
@@ -36,6 +43,7 @@ impl Folder {
     pub(super) fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
+            durable: Mutex::default(),
             buffers: Buffers::default(),
         }
     }
@@ -67,6 +75,7 @@ impl Folder {
                 return Err(at(error));
             }
             let made = target.parent().map(|folder| self.make_folder(folder));
+            fault::point("blob.folders");
             match made.unwrap_or(Ok(())).map_err(|e| (e.kind(), e)) {
                 // Gone again before it could be looked at.
                 Ok(()) | Err((io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists, _)) => {}
@@ -78,32 +87,45 @@ impl Folder {
         Ok(())
     }
 
-    /// Makes a folder and the names of all new ones above it durable.
-    fn make_folder(&self, folder: &Path) -> io::Result<()> {
-        let mut missing = Vec::new();
-        let mut at = folder;
-        while !at.exists() && at != self.root {
-            missing.push(at);
-            match at.parent() {
-                Some(parent) => at = parent,
-                None => break,
-            }
-        }
-        fs::create_dir_all(folder)?;
-        fault::point("blob.folders");
-        for made in missing.iter().rev() {
-            if let Some(parent) = made.parent() {
-                File::open(parent)?.sync_all()?;
-            }
-        }
-        Ok(())
+    fn durable(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        // Whole paths at any time.
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the names of blobs durable: one fsync for each folder they lie in.
+    /// Makes a folder; whoever has a blob in it makes its name durable, see [`Self::settle`].
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        // Another process may have taken away what this one knew to be durable.
+        for above in folder.ancestors().take_while(|above| !above.exists()) {
+            self.durable().remove(above);
+        }
+        fs::create_dir_all(folder)
+    }
+
+    /// Makes the names of blobs durable: one fsync for each folder they lie in, and one for each folder above whose name is
+    /// not known to be durable. Who made it does not matter: another request may be about to sync it and not have done so.
     pub(super) fn settle(&self, folders: &BTreeSet<String>) -> Result<()> {
         for folder in folders {
-            let synced = File::open(self.path(folder)).and_then(|f| f.sync_all());
-            synced.map_err(|e| BlobError::at(folder, e))?;
+            let leaf = self.path(folder);
+            let at = |e| BlobError::at(folder, e);
+            let mut unknown = Vec::new();
+            for above in leaf.ancestors().take_while(|above| *above != self.root) {
+                if self.durable().contains(above) {
+                    break;
+                }
+                unknown.push(above);
+            }
+            // From the top, so that what is known to be durable can be reached.
+            for above in unknown.into_iter().rev() {
+                if let Some(parent) = above.parent() {
+                    File::open(parent).and_then(|f| f.sync_all()).map_err(at)?;
+                }
+                let mut durable = self.durable();
+                if durable.len() >= KNOWN {
+                    durable.clear();
+                }
+                durable.insert(above.to_owned());
+            }
+            File::open(&leaf).and_then(|f| f.sync_all()).map_err(at)?;
             fault::point("blob.settled");
         }
         Ok(())
@@ -226,15 +248,18 @@ impl Folder {
             if fs::remove_dir(at).is_err() {
                 break;
             }
+            self.durable().remove(at);
             folder = at.parent();
         }
         Ok(())
     }
 
-    /// Tells the keys of all blobs that were last written before `before`, in no order, until `tell` wants no more.
+    /// Tells the keys of all blobs that were last written before `before`, in no order, until `tell` wants no more; counts
+    /// those that were written later.
     pub(super) fn list(
         &self,
         before: Option<SystemTime>,
+        young: &AtomicU64,
         mut tell: impl FnMut(String) -> bool,
     ) -> Result<()> {
         let spool = self.root.join(SPOOL);
@@ -259,6 +284,9 @@ impl Folder {
                 }
                 let written = entry.metadata().and_then(|m| m.modified());
                 let old = before.is_none_or(|before| written.is_ok_and(|w| w < before));
+                if !old {
+                    young.fetch_add(1, Ordering::Relaxed);
+                }
                 if let (true, Ok(key)) = (old, path.strip_prefix(&self.root))
                     && !tell(key.to_string_lossy().into_owned())
                 {
@@ -326,6 +354,26 @@ impl crate::dicom::source::Source for Within {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_another_one_has_just_made_is_synced_too() {
+        let root = tempfile::tempdir().unwrap();
+        let spool = Spool::open(&root.path().join(SPOOL), 1).unwrap();
+        let folder = Folder::new(root.path());
+        // Made by somebody who has not come to sync anything.
+        fs::create_dir_all(root.path().join("aa/1.2/1.3")).unwrap();
+        folder.put(&spool, "aa/1.2/1.3/1.dcm", b"x").unwrap();
+        let leaf = BTreeSet::from(["aa/1.2/1.3".to_owned()]);
+        folder.settle(&leaf).unwrap();
+        for above in ["aa", "aa/1.2", "aa/1.2/1.3"] {
+            assert!(
+                folder.durable().contains(&root.path().join(above)),
+                "{above}"
+            );
+        }
+        folder.remove("aa/1.2/1.3/1.dcm").unwrap();
+        assert!(folder.durable().is_empty());
+    }
 
     #[test]
     fn a_folder_that_is_taken_away_while_it_is_made_is_made_again() {

@@ -14,14 +14,14 @@ mod spool;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::config::StorageConfig;
 use crate::dicom::source::Source;
@@ -167,6 +167,8 @@ struct Inner {
     /// Part of every serial of this process; random, so that two processes never make the same key.
     process: u64,
     next: AtomicU64,
+    /// Hears of blobs that could not be read as they should.
+    reports: OnceLock<mpsc::Sender<String>>,
 }
 
 #[derive(Debug)]
@@ -245,6 +247,7 @@ impl Blobs {
             spool,
             process,
             next: AtomicU64::new(0),
+            reports: OnceLock::new(),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -265,6 +268,23 @@ impl Blobs {
     #[must_use]
     pub fn is_remote(&self) -> bool {
         !matches!(&self.inner.place, Place::Folder { .. })
+    }
+
+    /// Lets somebody hear the keys of blobs that are missing, too short or hold other bytes; the first one hears them.
+    pub fn report_to(&self, reports: mpsc::Sender<String>) {
+        let _ = self.inner.reports.set(reports);
+    }
+
+    /// Tells of a blob that cannot be read as it should, if that is what the error says; it may get lost when there are many.
+    pub fn report(&self, error: &BlobError) {
+        if let BlobError::Missing { key }
+        | BlobError::Short { key, .. }
+        | BlobError::Damaged { key }
+        | BlobError::Io { key, .. } = error
+            && let Some(reports) = self.inner.reports.get()
+        {
+            let _ = reports.try_send(key.clone());
+        }
     }
 
     /// A text that no other call in any process returns: time in µs, process and count, in hex.
@@ -364,6 +384,11 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::Missing`] or [`BlobError::Short`] when the bytes are not there.
     pub async fn read(&self, key: &str, offset: u64, length: usize) -> Result<Vec<Bytes>> {
+        let read = self.read_range(key, offset, length).await;
+        read.inspect_err(|error| self.report(error))
+    }
+
+    async fn read_range(&self, key: &str, offset: u64, length: usize) -> Result<Vec<Bytes>> {
         match &self.inner.place {
             Place::Folder { folder, .. } => {
                 if length <= AT_ONCE
@@ -390,11 +415,14 @@ impl Blobs {
         offset: u64,
         length: u64,
     ) -> Result<BoxStream<'static, Result<Bytes>>> {
-        match &self.inner.place {
+        let chunks = match &self.inner.place {
             Place::Folder { folder, .. } => stream_file(folder.clone(), key, offset, length).await,
             #[cfg(feature = "cloud")]
             Place::Bucket(bucket) => bucket.stream(key, offset, length).await,
-        }
+        };
+        let blobs = self.clone();
+        let chunks = chunks.inspect_err(|error| self.report(error))?;
+        Ok(chunks.inspect_err(move |error| blobs.report(error)).boxed())
     }
 
     /// Opens a range for positional reads.
@@ -402,6 +430,11 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::Missing`] when there is no such blob.
     pub async fn open_source(&self, key: &str, offset: u64, length: u64) -> Result<OpenBlob> {
+        let opened = self.open_range(key, offset, length).await;
+        opened.inspect_err(|error| self.report(error))
+    }
+
+    async fn open_range(&self, key: &str, offset: u64, length: u64) -> Result<OpenBlob> {
         match &self.inner.place {
             Place::Folder { folder, .. } => {
                 let (folder, key) = (folder.clone(), key.to_owned());
@@ -495,10 +528,21 @@ impl Blobs {
     /// Keys of all blobs that were last written before `before`, in no order.
     #[must_use]
     pub fn list(&self, before: Option<SystemTime>) -> BoxStream<'static, Result<String>> {
+        self.list_old(before, &Arc::default())
+    }
+
+    /// As [`Self::list`], counting those that were written later.
+    #[must_use]
+    pub fn list_old(
+        &self,
+        before: Option<SystemTime>,
+        young: &Arc<AtomicU64>,
+    ) -> BoxStream<'static, Result<String>> {
+        let young = young.clone();
         match &self.inner.place {
-            Place::Folder { folder, .. } => list_folder(folder.clone(), before),
+            Place::Folder { folder, .. } => list_folder(folder.clone(), before, young),
             #[cfg(feature = "cloud")]
-            Place::Bucket(bucket) => bucket.list(before),
+            Place::Bucket(bucket) => bucket.list(before, young),
         }
     }
 
@@ -567,10 +611,11 @@ const FOUND: usize = 1024;
 fn list_folder(
     folder: Arc<Folder>,
     before: Option<SystemTime>,
+    young: Arc<AtomicU64>,
 ) -> BoxStream<'static, Result<String>> {
     let (sender, receiver) = tokio::sync::mpsc::channel(FOUND);
     tokio::task::spawn_blocking(move || {
-        let listed = folder.list(before, |key| sender.blocking_send(Ok(key)).is_ok());
+        let listed = folder.list(before, &young, |key| sender.blocking_send(Ok(key)).is_ok());
         if let Err(error) = listed {
             // Nobody listens any more: then nobody misses it.
             let _ = sender.blocking_send(Err(error));

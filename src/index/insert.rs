@@ -12,7 +12,7 @@ use super::rows::{Cell, LevelValues, Prepared, column_name, has_norm, stored_key
 use super::sql::{Columns, Dialect, Driver, Script, SqlIndex, Statement, lost_row, within};
 use super::tag_values::findings;
 use super::tags::{self, Newer, TagLock, TagPlace, TagValues};
-use super::{Action, Inserted, NewInstance, Result, TagRow, now_micros};
+use super::{Action, Inserted, NewInstance, Place, Result, StoredBlob, TagRow, now_micros};
 use crate::dicom::keys::Level;
 use crate::fault;
 
@@ -118,9 +118,8 @@ struct Progress {
 
 /// An instance that was there already.
 struct Existing {
-    watermark: i64,
     digest: [u8; 32],
-    blob_key: String,
+    stored: StoredBlob,
 }
 
 impl Plan {
@@ -335,7 +334,8 @@ impl Plan {
             .collect();
         for chunk in asked.chunks(500) {
             let mut sql = Statement::<D>::new(
-                "select series_row, sop_instance_uid, watermark, digest, blob_key from instance \
+                "select series_row, sop_instance_uid, watermark, digest, blob_key, blob_offset, blob_length, \
+                 (select count(*) from damage where damage.watermark = instance.watermark) as damages from instance \
                  where (sop_instance_uid, series_row) in (",
             );
             sql.values(chunk, |sql, (_, id, uid)| {
@@ -346,9 +346,8 @@ impl Plan {
                 let uid = row.text("sop_instance_uid")?;
                 if let Some(at) = by_key.get(&(row.int("series_row")?, uid.as_str())) {
                     let existing = Existing {
-                        watermark: row.int("watermark")?,
                         digest: digest(&row)?,
-                        blob_key: row.text("blob_key")?,
+                        stored: stored_blob(&row)?,
                     };
                     progress.existing.insert(*at, existing);
                 }
@@ -572,8 +571,9 @@ impl Plan {
             let existing = progress.existing.get(at);
             // A key is used once: a row with this blob is what an earlier try, whose answer was lost, or a rebuild of
             // the index made of this very instance.
-            let own = existing.filter(|row| new.is_some_and(|new| new.blob.0 == row.blob_key));
-            let own = own.map(|row| row.watermark);
+            let own =
+                existing.filter(|row| new.is_some_and(|new| new.blob.0 == row.stored.place.key));
+            let own = own.map(|row| row.stored.watermark);
             match (progress.watermarks.get(at).copied().or(own), first) {
                 (Some(watermark), true) => Inserted::Stored { watermark },
                 _ => Inserted::Exists {
@@ -581,6 +581,7 @@ impl Plan {
                         .map(|row| row.digest)
                         .or_else(|| new.and_then(|new| new.digest.as_slice().try_into().ok()))
                         .unwrap_or_default(),
+                    stored: existing.map(|row| row.stored.clone()),
                 },
             }
         };
@@ -623,6 +624,23 @@ pub(super) fn action_code(action: Action) -> i64 {
         Action::Delete => 1,
         Action::Update => 2,
     }
+}
+
+/// Reads where the bytes of an instance lie.
+fn stored_blob(row: &impl Columns) -> Driver<StoredBlob> {
+    let bytes = |column| {
+        let number = u64::try_from(row.int(column)?);
+        number.map_err(|error| sqlx::Error::Decode(Box::new(error)))
+    };
+    Ok(StoredBlob {
+        watermark: row.int("watermark")?,
+        place: Place {
+            key: row.text("blob_key")?,
+            offset: bytes("blob_offset")?,
+            length: bytes("blob_length")?,
+        },
+        damaged: row.int("damages")? > 0,
+    })
 }
 
 /// Reads the digest column.

@@ -13,11 +13,12 @@ use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::scope::{Scope, Visible};
 
 /// Columns of an [`InstanceRow`].
-const COLUMNS: &str = "select instance.watermark, study.study_uid, series.series_uid, instance.sop_instance_uid, \
+pub(super) const COLUMNS: &str = "select instance.watermark, study.study_uid, series.series_uid, instance.sop_instance_uid, \
      instance.sop_class_uid, instance.layout, instance.pixel, instance.blob_key, instance.blob_offset, \
      instance.blob_length, instance.digest";
 
-const TABLES: &str = " from instance join series on series.id = instance.series_row \
+/// Tables of [`COLUMNS`].
+pub(super) const TABLES: &str = " from instance join series on series.id = instance.series_row \
      join study on study.id = instance.study_row";
 
 const CONTENT: &str = " join instance_content on instance_content.watermark = instance.watermark";

@@ -9,6 +9,7 @@ mod admission;
 mod attributes;
 mod audit;
 mod conditions;
+mod damage;
 mod delete;
 pub mod error;
 mod feed;
@@ -32,7 +33,7 @@ mod transfer;
 mod trash;
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -80,6 +81,17 @@ pub struct NewInstance {
     pub digest: [u8; 32],
 }
 
+/// The blob of an instance that is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredBlob {
+    /// Version of the instance.
+    pub watermark: i64,
+    /// Where its bytes should be.
+    pub place: Place,
+    /// Damage of it was noted and has not been mended.
+    pub damaged: bool,
+}
+
 /// What became of a [`NewInstance`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inserted {
@@ -92,6 +104,8 @@ pub enum Inserted {
     Exists {
         /// Digest of the stored bytes.
         digest: [u8; 32],
+        /// Where they lie; none when it is there only since this batch.
+        stored: Option<StoredBlob>,
     },
     /// Its study is not one its sender may store into; nothing was changed.
     Outside,
@@ -394,6 +408,41 @@ pub trait Trash: Send + Sync {
     async fn retry_later(&self, key: &str) -> Result<()>;
 }
 
+/// An instance whose bytes are not what was stored.
+#[derive(Debug, Clone)]
+pub struct Damage {
+    /// Its row.
+    pub row: InstanceRow,
+    /// What is wrong, in words.
+    pub problem: String,
+}
+
+/// Damaged instances.
+#[async_trait]
+pub trait Damages: Send + Sync {
+    /// Notes that the bytes of an instance are damaged; true when that, or the kind of damage, is news.
+    async fn note_damage(&self, watermark: i64, problem: &str) -> Result<bool>;
+
+    /// Forgets damage of instances that are whole again; returns how many were damaged.
+    async fn forget_damage(&self, watermarks: &[i64]) -> Result<u64>;
+
+    /// Damaged instances, ascending by watermark, those above `after`, at most `limit`.
+    async fn damages(&self, after: i64, limit: u32) -> Result<Vec<Damage>>;
+
+    /// Which of these are damaged.
+    async fn damaged_among(&self, watermarks: &[i64]) -> Result<HashSet<i64>>;
+
+    /// How many are damaged.
+    async fn count_damaged(&self) -> Result<u64>;
+
+    /// Instances whose bytes lie in a blob.
+    async fn instances_of_blob(&self, key: &str) -> Result<Vec<InstanceRow>>;
+
+    /// Lets an instance have its bytes in another blob, which holds the same ones, if they are in `old` until now; what is
+    /// left of that goes onto the trash, and the damage is forgotten. False when it has another blob, or is gone.
+    async fn replace_blob(&self, watermark: i64, old: &str, new: &Place) -> Result<bool>;
+}
+
 /// Work that one node at a time does for all.
 #[async_trait]
 pub trait Leases: Send + Sync {
@@ -628,11 +677,14 @@ pub trait QueryTags: Send + Sync {
 
 /// The whole index.
 pub trait Index:
-    Instances + Search + Feed + Trash + Audit + Leases + Operations + QueryTags
+    Instances + Search + Feed + Trash + Audit + Damages + Leases + Operations + QueryTags
 {
 }
 
-impl<T: Instances + Search + Feed + Trash + Audit + Leases + Operations + QueryTags> Index for T {}
+impl<T: Instances + Search + Feed + Trash + Audit + Damages + Leases + Operations + QueryTags> Index
+    for T
+{
+}
 
 /// Now, as times are stored: microseconds since 1970, UTC.
 fn now_micros() -> i64 {

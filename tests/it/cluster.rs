@@ -311,6 +311,121 @@ fn an_object_store_that_is_away_is_an_honest_503_until_it_is_back() {
     node.fsck();
 }
 
+#[test]
+fn an_object_store_that_answers_wrongly_is_never_believed_and_damages_nothing() {
+    let Some(cluster) = Cluster::start(1, &[]) else {
+        return;
+    };
+    let node = cluster.node(0);
+    let (small, large) = (Name::new(1, 1, 1), Name::new(1, 1, 2));
+    let files = [small.with_bulk(3000), large.with_bulk(3 << 20)];
+    node.store("/dicom-web", &files).expect(200);
+    let effects = [
+        Effect::Status(500),
+        Effect::Status(503),
+        Effect::Status(403),
+        Effect::Cut(10),
+        Effect::Short(10),
+        Effect::Short(usize::MAX),
+    ];
+    for effect in effects {
+        for times in [1, u32::MAX] {
+            for (name, file) in [&small, &large].into_iter().zip(&files) {
+                cluster.s3.fail(Fault {
+                    method: "GET",
+                    at: "",
+                    times,
+                    effect,
+                });
+                let target = format!("/dicom-web{}", name.path());
+                let request = node.request("GET", &target);
+                // A whole answer has the right bytes; else it says that it failed, or breaks off.
+                if let Ok(answer) = request
+                    .accept("application/dicom; transfer-syntax=*")
+                    .try_send()
+                {
+                    match answer.status {
+                        200 => assert!(answer.body == file.bytes, "{effect:?}"),
+                        503 => assert!(answer.header("retry-after").is_some()),
+                        other => panic!("{effect:?}: {other} {}", answer.text()),
+                    }
+                }
+                cluster.s3.heal();
+                assert!(
+                    node.stored(name).as_ref() == Some(&file.bytes),
+                    "{effect:?}"
+                );
+            }
+        }
+    }
+    // The same for stores: what is acknowledged is there.
+    for (instance, effect) in [
+        (3, Effect::Status(500)),
+        (4, Effect::Status(403)),
+        (5, Effect::Cut(0)),
+    ] {
+        let name = Name::new(1, 1, instance);
+        let file = name.with_bulk(300_000);
+        for method in ["PUT", "POST"] {
+            cluster.s3.fail(Fault {
+                method,
+                at: "",
+                times: u32::MAX,
+                effect,
+            });
+        }
+        let refused = node.store("/dicom-web", [&file]);
+        assert!(
+            [503, 409].contains(&refused.status),
+            "{} {}",
+            refused.status,
+            refused.text()
+        );
+        assert_eq!(node.stored(&name), None);
+        cluster.s3.heal();
+        node.store("/dicom-web", [&file]).expect(200);
+        assert!(node.stored(&name).as_ref() == Some(&file.bytes));
+    }
+    assert_eq!(
+        count(node, "stowage_damaged_instances"),
+        0,
+        "{}",
+        node.log()
+    );
+    node.fsck();
+}
+
+#[test]
+fn an_object_store_that_is_silent_is_503_and_others_go_on() {
+    let Some(cluster) = Cluster::start(1, &[]) else {
+        return;
+    };
+    let node = cluster.node(0);
+    let (stuck, other) = (Name::new(1, 1, 1), Name::new(2, 1, 2));
+    let files = [stuck.with_bulk(3000), other.with_bulk(3000)];
+    node.store("/dicom-web", &files).expect(200);
+    cluster.s3.fail(Fault {
+        method: "GET",
+        at: "1.2.3.1.1.1.",
+        times: u32::MAX,
+        effect: Effect::Silence,
+    });
+    let target = format!("/dicom-web{}", stuck.path());
+    thread::scope(|scope| {
+        let silent = scope.spawn(|| node.get_as(&target, "application/dicom; transfer-syntax=*"));
+        for _ in 0..5 {
+            assert!(node.stored(&other).as_ref() == Some(&files[1].bytes));
+            node.store("/dicom-web", [&Name::new(3, 1, 3).small()])
+                .expect(200);
+        }
+        let answer = silent.join().expect("no panic").expect(503);
+        assert!(answer.header("retry-after").is_some());
+    });
+    cluster.s3.heal();
+    assert!(node.stored(&stuck).as_ref() == Some(&files[0].bytes));
+    node.fsck();
+}
+
 /// A sample of the counts of a node.
 fn count(node: &Server, sample: &str) -> u64 {
     let text = node.get("/metrics").expect(200).text();

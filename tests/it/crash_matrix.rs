@@ -16,6 +16,7 @@ use std::thread;
 
 use sqlx::Connection;
 
+use crate::support::dicom::Name;
 use crate::support::postgres;
 use crate::support::server::Server;
 use life::Life;
@@ -311,6 +312,46 @@ fn reindex(database: Database) {
         });
     }
     println!("{database:?}: {crashes} crashes of reindex, nothing lost");
+}
+
+#[test]
+fn a_crash_at_any_step_of_mending_leaves_everything_whole() {
+    let work: Vec<_> = [Database::Sqlite, Database::Postgres]
+        .into_iter()
+        .flat_map(|database| points::HEAL.iter().map(move |point| (database, *point)))
+        .collect();
+    let crashes = in_parallel(work, |(database, point)| {
+        let Some(mut server) = database.server(&SETTINGS) else {
+            return 0;
+        };
+        let name = Name::new(1, 1, 1);
+        let file = name.with_bulk(2000);
+        server.store("/dicom-web", [&file]).expect(200);
+        for blob in server.blob_files() {
+            std::fs::remove_file(blob).unwrap();
+        }
+        let fault = format!("{point}:1");
+        server.set("STOWAGE_FAULT", Some(&fault));
+        server.kill();
+        server.wait();
+        server.restart();
+        let request = server
+            .request("POST", "/dicom-web/studies")
+            .header("Content-Type", "application/dicom")
+            .accept("application/dicom+json")
+            .body(file.bytes.clone());
+        assert!(request.try_send().is_err(), "{fault}");
+        expect_crash(&mut server, &fault);
+        server.set("STOWAGE_FAULT", None);
+        server.restart();
+        server.store("/dicom-web", [&file]).expect(200);
+        assert!(server.stored(&name).as_ref() == Some(&file.bytes));
+        let found = server.get("/dicom-web/instances").expect(200).json();
+        assert_eq!(found.as_array().map(Vec::len), Some(1));
+        server.fsck();
+        1
+    });
+    println!("{crashes} crashes while an instance was mended, nothing lost");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod upload;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -112,7 +113,15 @@ impl Bucket {
         }
         match self.store.get_range(&self.path(key), offset..end).await {
             Ok(bytes) if bytes.len() == length => Ok(bytes),
-            Ok(_) => Err(BlobError::short(key, end)),
+            // Less than was asked for, as if that were all: the size of the object tells whether it is.
+            Ok(_) => match self.length(key).await {
+                Ok(size) if size >= end => {
+                    let reason = "the object store sent fewer bytes than it has";
+                    Err(unavailable(key, io::Error::other(reason)))
+                }
+                Ok(_) => Err(BlobError::short(key, end)),
+                Err(error) => Err(error),
+            },
             Err(error) => Err(self.explain(key, end, error).await),
         }
     }
@@ -180,8 +189,12 @@ impl Bucket {
         }
     }
 
-    /// Keys of all blobs that were last written before `before`.
-    pub(super) fn list(&self, before: Option<SystemTime>) -> BoxStream<'static, Result<String>> {
+    /// Keys of all blobs that were last written before `before`; counts those that were written later.
+    pub(super) fn list(
+        &self,
+        before: Option<SystemTime>,
+        young: Arc<AtomicU64>,
+    ) -> BoxStream<'static, Result<String>> {
         let prefix = Path::from(&*self.prefix);
         self.store
             .list(Some(&prefix))
@@ -190,6 +203,9 @@ impl Bucket {
                     before.is_none_or(|before| SystemTime::from(object.last_modified) < before);
                 let key = object.location.as_ref().strip_prefix(prefix.as_ref());
                 let key = key.map(|key| key.trim_start_matches('/').to_owned());
+                if !old {
+                    young.fetch_add(1, Ordering::Relaxed);
+                }
                 std::future::ready(Ok(key.filter(|_| old)))
             })
             .map_err(|error| failed("its list", error))

@@ -187,7 +187,7 @@ pub(super) async fn open(url: &str, options: &IndexOptions) -> Result<SqlIndex<P
 
 /// Connections for reading and for writing: writes are one transaction after the other for the most part.
 fn shares(all: u32) -> (u32, u32) {
-    let writers = (all / 4).max(1);
+    let writers = (all / 3).max(1);
     (all.saturating_sub(writers).max(1), writers)
 }
 
@@ -267,7 +267,8 @@ mod tests {
 
     #[test]
     fn readers_and_writers_have_connections_of_their_own() {
-        assert_eq!(shares(20), (15, 5));
+        assert_eq!(shares(20), (14, 6));
+        assert_eq!(shares(6), (4, 2));
         assert_eq!(shares(2), (1, 1));
         assert_eq!(shares(0), (1, 1));
     }

@@ -92,7 +92,7 @@ impl Moves for Sqlite {
 
 /// Waits for those who write and keeps further ones out; a move may take longer than a transaction of the server may idle.
 const HOLD: &str = "set local idle_in_transaction_session_timeout = 0; set local statement_timeout = 0; \
-     lock table study, series, instance, instance_content, study_name, study_name_word, change, trash, operation, \
+     lock table study, series, instance, instance_content, damage, study_name, study_name_word, change, trash, operation, \
      query_tag, query_tag_value, query_tag_error in share row exclusive mode";
 
 /// In the order of [`NAMES`], then the versions.

@@ -61,6 +61,7 @@ tables! {
         instance_number Int, transfer_syntax Text, created Int, blob_offset Int, blob_length Int, blob_hash Int,
         digest Blob, blob_key Text, layout Text, pixel Text, attributes Text;
     instance_content: watermark Int, bulk Text, frames Blob, metadata Blob;
+    damage: watermark Int, problem Text, found Int;
     study_name: id Int, partition Int, kind Int, study_row Int, text Text;
     study_name_word: partition Int, kind Int, text Text, study_row Int;
     change: sequence Int, time Int, partition Int, action Int, watermark Int, study_uid Text, series_uid Text,

@@ -48,7 +48,7 @@ async fn of_many_equal_inserts_one_wins(index: &TestIndex) {
         for (_, outcome) in &outcomes {
             match outcome[0] {
                 Inserted::Stored { .. } => {}
-                Inserted::Exists { digest } => assert_eq!(digest, stored),
+                Inserted::Exists { digest, .. } => assert_eq!(digest, stored),
                 Inserted::Outside => panic!("nobody is limited here"),
             }
         }

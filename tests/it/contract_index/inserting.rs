@@ -95,11 +95,15 @@ async fn the_same_instance_is_stored_once(index: &TestIndex) {
         .insert(&[second.build(), other.build()])
         .await
         .unwrap();
+    let Inserted::Exists { digest, stored } = &inserted[0] else {
+        panic!("{inserted:?}");
+    };
+    assert_eq!(*digest, first.digest());
+    let row = &index.all_instances(0, 1).await.unwrap()[0];
+    let stored = stored.as_ref().expect("it was there before");
     assert_eq!(
-        inserted[0],
-        Inserted::Exists {
-            digest: first.digest()
-        }
+        (stored.watermark, &stored.place, stored.damaged),
+        (row.watermark, &row.place, false)
     );
     assert!(matches!(inserted[1], Inserted::Stored { .. }));
 }
@@ -124,7 +128,8 @@ async fn the_same_instance_twice_in_a_batch_is_stored_once(index: &TestIndex) {
     assert_eq!(
         inserted[1],
         Inserted::Exists {
-            digest: first.digest()
+            digest: first.digest(),
+            stored: None,
         }
     );
     let found = studies(index, &[]).await;

@@ -30,10 +30,11 @@ impl std::ops::Deref for TestIndex {
     }
 }
 
-/// Few connections: many tests run at once.
+/// Few connections, a third of them for writing, and no limit to what a call takes: many tests run at once.
 fn options() -> IndexOptions {
     IndexOptions {
-        max_connections: 6,
+        max_connections: 18,
+        call_time: std::time::Duration::from_secs(600),
         acquire_timeout: std::time::Duration::from_secs(60),
         ..IndexOptions::default()
     }

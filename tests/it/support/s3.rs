@@ -46,6 +46,10 @@ pub(crate) enum Effect {
     Status(u16),
     /// The connection ends after so many bytes of the answer's body.
     Cut(usize),
+    /// So many bytes are taken away from the end of the answer's body, and it claims to be whole.
+    Short(usize),
+    /// There is no answer until the client goes away.
+    Silence,
 }
 
 /// A running server.
@@ -194,6 +198,9 @@ async fn answer(service: &S3Service, faults: &Mutex<Vec<Fault>>, request: Reques
         while let Some(Ok(_)) = body.next().await {}
         return (status, "<Error><Code>Injected</Code></Error>").into_response();
     }
+    if let Some(Effect::Silence) = effect {
+        std::future::pending::<()>().await;
+    }
     let answered = service.call(request.map(s3s::Body::http_body_unsync)).await;
     let Ok(response) = answered else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
@@ -201,6 +208,7 @@ async fn answer(service: &S3Service, faults: &Mutex<Vec<Fault>>, request: Reques
     let response = response.map(Body::new);
     match effect {
         Some(Effect::Cut(after)) => response.map(|body| cut(body, after)),
+        Some(Effect::Short(by)) => short(response, by).await,
         _ => response,
     }
 }
@@ -213,6 +221,17 @@ fn effect(faults: &Mutex<Vec<Fault>>, request: &Request) -> Option<Effect> {
     let fault = faults.iter_mut().find(meant)?;
     fault.times -= 1;
     Some(fault.effect)
+}
+
+/// An answer whose body is shorter than what was asked for, as a broken server or proxy sends it.
+async fn short(response: Response, by: usize) -> Response {
+    let (mut head, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await;
+    let body = body.expect("the answer can be read");
+    let body = body.slice(..body.len().saturating_sub(by));
+    head.headers
+        .insert(http::header::CONTENT_LENGTH, body.len().into());
+    Response::from_parts(head, Body::from(body))
 }
 
 /// A body that ends too early, and with it the connection.

@@ -191,7 +191,7 @@ fn searches_that_are_stuck_take_no_connection_from_stores_and_reads() {
                 assert_eq!(stuck.status, 503, "{}", stuck.text());
             });
         }
-        wait_until("searches are stuck", || line.dead() >= 4);
+        wait_until("searches are stuck", || line.dead() >= 3);
         server
             .store("/dicom-web", [&during.with_bulk(2000)])
             .expect(200);
@@ -215,4 +215,45 @@ fn a_refused_connection_is_said_at_the_start() {
     assert!(!refused.status.success());
     assert!(said.contains("onnection refused"), "{said}");
     assert!(!said.contains("timed out"), "{said}");
+}
+
+#[test]
+fn a_node_that_goes_dead_in_the_middle_of_a_commit_holds_up_no_other_node_for_long() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime can be made");
+    let Some(database) = runtime.block_on(postgres::database()) else {
+        return;
+    };
+    let blobs = tempfile::tempdir().expect("a temporary folder can be made");
+    let blobs = format!("file://{}", blobs.path().display());
+    let line = Line::to(&database);
+    let node = |url: &str| {
+        let own = [
+            ("STOWAGE_DATABASE_URL", url),
+            ("STOWAGE_BLOB_URL", blobs.as_str()),
+        ];
+        Server::with(&[&TIMES[..], &own].concat())
+    };
+    let (dead, other) = (node(line.url()), node(&database));
+    // One study: whoever stores into it has its row locked, and at the end the feed of all.
+    let names = [1, 2, 3].map(|instance| Name::new(1, 1, instance));
+    store_until_done(&dead, &names[0]);
+    line.cut(Cut {
+        at: "COMMIT",
+        delivered: false,
+        times: 1,
+    });
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            dead.store("/dicom-web", [&names[1].with_bulk(2000)])
+                .expect(503)
+        });
+        wait_until("the line is dead", || line.dead() == 1);
+        store_until_done(&other, &names[2]);
+    });
+    store_until_done(&dead, &names[1]);
+    expect_whole(&other, 3);
+    assert_eq!(found(&dead), 3);
 }
