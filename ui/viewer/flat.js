@@ -2,8 +2,9 @@
 
 import { shade } from '../dicom/window.js'
 
-/** @param {HTMLCanvasElement} canvas */
-export function painter(canvas) {
+/** A painter with a canvas of its own. */
+export function makePainter() {
+  const canvas = document.createElement('canvas')
   const context = canvas.getContext('2d', { alpha: false, willReadFrequently: true })
   const sheet = document.createElement('canvas')
   const drawing = sheet.getContext('2d', { willReadFrequently: true })
@@ -56,6 +57,8 @@ export function painter(canvas) {
 
   return {
     name: 'Canvas 2D',
+    canvas,
+    onrestored: null,
     isSlow: false,
     largest: 16_384,
     warm() {},
@@ -69,6 +72,8 @@ export function painter(canvas) {
       context.drawImage(sheet, 0, 0)
     },
     read: () => new Uint8Array(context.getImageData(0, 0, canvas.width, canvas.height).data.buffer),
-    end() {},
+    end() {
+      canvas.remove()
+    },
   }
 }

@@ -37,8 +37,17 @@ void main() {
 const GRAY = 'vec3(shaded(v.r * scale.x + scale.y))'
 const SHAPES = { LINEAR: 0, LINEAR_EXACT: 1, SIGMOID: 2 }
 
-/** The painter, or `null` where there is no WebGL 2. @param {HTMLCanvasElement} canvas */
-export function painter(canvas) {
+/** Painters that nobody uses: a context costs time to make and to lose, so it is used again. */
+const spare = []
+/** Painters kept at most. */
+const SPARE = 4
+
+/** A painter with a canvas of its own, or `null` where there is no WebGL 2. */
+export function takePainter() {
+  return spare.pop() ?? makePainter(document.createElement('canvas'))
+}
+
+function makePainter(canvas) {
   const gl = canvas.getContext('webgl2', { alpha: false, antialias: false, depth: false, powerPreference: 'high-performance' })
   if (!gl) return null
   const formats = new Map([
@@ -59,7 +68,7 @@ export function painter(canvas) {
   })
   canvas.addEventListener('webglcontextrestored', () => {
     ;[programs, texture, held, lost] = [new Map(), null, null, false]
-    canvas.dispatchEvent(new Event('restored'))
+    self.onrestored?.()
   })
 
   const formatOf = (image) => (image.bitmap ? picture : image.kind === 'rgb' ? rgb : formats.get(image.data.constructor))
@@ -95,8 +104,11 @@ export function painter(canvas) {
     held = image
   }
 
-  return {
+  const self = {
     name: 'WebGL 2',
+    canvas,
+    /** Called when everything must be drawn anew. */
+    onrestored: null,
     /** Whether a program stands in for the card, for which four samples a pixel are many. */
     isSlow: /swiftshader|llvmpipe|software/i.test(String(gl.getParameter(gl.getExtension('WEBGL_debug_renderer_info')?.UNMASKED_RENDERER_WEBGL ?? gl.RENDERER))),
     /** Largest edge of an image. */
@@ -130,8 +142,15 @@ export function painter(canvas) {
       for (let row = 0; row < height; row += 1) pixels.set(flipped.subarray(row * width * 4, (row + 1) * width * 4), (height - 1 - row) * width * 4)
       return pixels
     },
+    /** Gives the canvas back; nothing of the image stays in it. */
     end() {
-      gl.getExtension('WEBGL_lose_context')?.loseContext()
+      gl.deleteTexture(texture)
+      ;[texture, held, self.onrestored] = [null, null, null]
+      canvas.remove()
+      canvas.width = 1
+      canvas.height = 1
+      if (!lost && spare.length < SPARE) spare.push(self)
     },
   }
+  return self
 }

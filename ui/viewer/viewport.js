@@ -6,8 +6,8 @@ import { aspect } from '../dicom/geometry.js'
 import { text } from '../dicom/json.js'
 import { kindOf, rescale } from '../dicom/pixels.js'
 import { fullWindow, ownWindows } from '../dicom/window.js'
-import { painter as flat } from './flat.js'
-import { painter as card } from './gl.js'
+import { makePainter } from './flat.js'
+import { takePainter } from './gl.js'
 import { along, fitting, forward, fresh, inverse } from './place.js'
 import { corners, drawOver } from './overlay.js'
 
@@ -19,7 +19,10 @@ export class Viewport {
   constructor(store, changed) {
     this.store = store
     this.changed = changed
-    this.canvas = h('canvas', { 'aria-hidden': 'true' })
+    this.painter = takePainter() ?? makePainter()
+    this.painter.onrestored = () => this.paint()
+    this.canvas = this.painter.canvas
+    this.canvas.setAttribute('aria-hidden', 'true')
     this.over = h('canvas', { class: 'over', 'aria-hidden': 'true' })
     this.corners = ['tl', 'tr', 'bl', 'br'].map((name) => h('div', { class: `corner ${name}` }))
     this.note = h('p', { class: 'note', role: 'status' })
@@ -27,15 +30,6 @@ export class Viewport {
     this.stage = h('div', { class: 'stage' }, this.canvas, this.over, this.corners, this.note)
     this.element = h('div', { class: 'viewport', tabindex: '0', role: 'group', 'aria-roledescription': t('viewer.viewport') }, this.stage, this.slider)
     this.element.viewport = this
-    this.painter = card(this.canvas)
-    if (!this.painter) {
-      // A canvas that was asked for one kind of drawing gives no other.
-      const other = this.canvas.cloneNode()
-      this.canvas.replaceWith(other)
-      this.canvas = other
-      this.painter = flat(other)
-    }
-    this.canvas.addEventListener('restored', () => this.paint())
     this.frames = []
     this.index = 0
     this.image = null
@@ -297,7 +291,7 @@ export class Viewport {
     clearTimeout(this.settling)
     this.size.disconnect()
     this.store.want(this, [], 0, 1)
-    this.painter.end()
     this.element.remove()
+    this.painter.end()
   }
 }
