@@ -122,7 +122,7 @@ pub fn nosniff() -> SetResponseHeaderLayer<HeaderValue> {
 /// Where an answer may be kept, what it may do in a browser, and what the browser tells others of it.
 ///
 /// Answers hold patient data: what a handler says nothing about is kept nowhere, what has an `ETag` only by who asked, and
-/// not used again without a question. What a browser would run is shown without scripts, frames and network.
+/// not used again without a question. What a browser might open is shown without scripts, frames and network.
 pub async fn protect(State(scheme): State<Scheme>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -135,7 +135,7 @@ pub async fn protect(State(scheme): State<Scheme>, request: Request, next: Next)
     headers
         .entry(CACHE_CONTROL)
         .or_insert(HeaderValue::from_static(kept));
-    if is_active(headers) {
+    if is_document(headers) {
         // Only the web page says what it may do itself: its texts are ours and none is a client's.
         headers
             .entry(CONTENT_SECURITY_POLICY)
@@ -147,14 +147,14 @@ pub async fn protect(State(scheme): State<Scheme>, request: Request, next: Next)
     response
 }
 
-/// Whether a browser that opens the answer would interpret it: HTML, XML, SVG and other text.
-fn is_active(headers: &HeaderMap) -> bool {
+/// Whether the answer is anything that a browser might open as a document: all but JSON, which none interprets.
+fn is_document(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(CONTENT_TYPE) else {
         return false;
     };
     let kind = kind.to_str().unwrap_or("text/html").to_ascii_lowercase();
     let kind = kind.split(';').next().unwrap_or_default().trim();
-    kind.starts_with("text/") || kind.ends_with("xml")
+    kind != "application/json" && !kind.ends_with("+json")
 }
 
 /// `Vary: Accept`, because every resource is negotiated.

@@ -29,6 +29,7 @@ mod describe;
 mod edge;
 mod endurance;
 mod fuzz;
+mod held;
 mod hostile;
 mod layering;
 mod memory;

@@ -126,6 +126,11 @@ impl Http2 {
         self.stream.write_all(bytes).expect("the server reads");
     }
 
+    /// How long a write may wait for a server that reads no more.
+    pub(crate) fn write_for(&mut self, time: std::time::Duration) {
+        self.stream.set_write_timeout(Some(time)).expect("a socket");
+    }
+
     /// Sends bytes, whatever they are; false when the server has closed.
     pub(crate) fn try_write(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
