@@ -321,9 +321,13 @@ impl Creators {
 
     fn of(&self, tag: Tag) -> Option<Range<usize>> {
         let creator = tag::creator_of(tag).filter(|creator| creator.0 == self.group)?;
-        let mut names = self.names.iter();
-        let found = names.find(|(element, _)| *element == creator.1)?;
-        Some(found.1.clone())
+        // Tags ascend, so the elements do.
+        let at = self
+            .names
+            .binary_search_by_key(&creator.1, |(element, _)| *element);
+        at.ok()
+            .and_then(|at| self.names.get(at))
+            .map(|(_, name)| name.clone())
     }
 }
 
