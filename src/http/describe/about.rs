@@ -71,7 +71,7 @@ const PICTURE: &[Parameter] = &[
     p("quality", "1 to 100, for JPEG"),
     p(
         "annotation",
-        "`patient`, `technique` or both: text burned into the picture",
+        "`patient`, `technique`: text burned into the picture; `overlay`: its overlay planes",
     ),
     p(
         "iccprofile",
@@ -93,7 +93,10 @@ const URI: &[Parameter] = &[
     p("windowCenter", "window centre"),
     p("windowWidth", "window width"),
     p("imageQuality", "1 to 100, for JPEG"),
-    p("annotation", "`patient`, `technique` or both"),
+    p(
+        "annotation",
+        "`patient`, `technique`, `overlay`, or several of them",
+    ),
     p(
         "presentationUID",
         "SOP Instance UID of a presentation state",

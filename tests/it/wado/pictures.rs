@@ -268,3 +268,42 @@ fn a_state_shows_its_image_and_a_report_its_text() {
     let plain = server.get_as(&at(&report), "text/plain").expect(200);
     assert!(plain.text().contains("all is \"well\""), "{}", plain.text());
 }
+
+#[test]
+fn each_representation_has_its_own_etag() {
+    let server = Server::start(None);
+    let name = Name::new(3520, 1, 1);
+    let image = name
+        .image(8, 8, 8, 1)
+        .bytes(Tag(0x7FE0, 0x0010), VR::OB, vec![7; 64]);
+    let file = name.file(&image, Syntax::ExplicitLittle);
+    server.store("/dicom-web", [&file]).expect(200);
+    for (resource, kinds) in [
+        ("/rendered", ["image/jpeg", "image/png", "image/gif"]),
+        ("/thumbnail", ["image/jpeg", "image/png", "image/gif"]),
+        (
+            "/metadata",
+            [
+                "application/dicom+json",
+                "multipart/related; type=\"application/dicom+xml\"",
+                "application/json",
+            ],
+        ),
+    ] {
+        let target = format!("/dicom-web{}{resource}", name.path());
+        let tag = |accept: &str| {
+            let answer = server.get_as(&target, accept).expect(200);
+            assert_eq!(answer.headers("vary").len(), 1, "{target}");
+            assert!(answer.headers("vary")[0].contains("accept"), "{target}");
+            answer.header("etag").expect("an ETag").to_owned()
+        };
+        let tags = kinds.map(tag);
+        assert_ne!(tags[0], tags[1], "{resource}");
+        // Who has the one is not told that the other is unchanged.
+        for (accept, has, status) in [(kinds[0], 0, 304), (kinds[1], 1, 304), (kinds[1], 0, 200)] {
+            let request = server.request("GET", &target).accept(accept);
+            let answer = request.header("If-None-Match", &tags[has]).send();
+            assert_eq!(answer.status, status, "{resource} {accept}");
+        }
+    }
+}
