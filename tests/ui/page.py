@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 # Everything is on this machine; what waits longer than this waits for ever. Generous, for loaded machines.
-PATIENCE = 60_000
+PATIENCE = 180_000
 URL = sys.argv[1]
 ROOT = f"{URL}/dicom-web"
 
