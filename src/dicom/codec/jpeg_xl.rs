@@ -69,8 +69,7 @@ impl FrameCodec for JpegXl {
     }
 
     fn told(&self, codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError> {
-        let limits = Limits { max_frame_bytes: 0 };
-        let (decoder, _) = self.open(codestream, &limits)?;
+        let (decoder, _) = self.open(codestream, None)?;
         Ok(self.told_by(&decoder, shape)?.0)
     }
 
@@ -80,7 +79,7 @@ impl FrameCodec for JpegXl {
         shape: &FrameShape,
         limits: &Limits,
     ) -> Result<Frame, CodecError> {
-        let (mut decoder, input) = self.open(codestream, limits)?;
+        let (mut decoder, input) = self.open(codestream, Some(limits))?;
         let (shape, precision) = self.told_by(&decoder, shape)?;
         shape.checked_len(limits)?;
         let shape = FrameShape {
@@ -134,7 +133,8 @@ impl FrameCodec for JpegXl {
             ));
         }
         let limits = Limits {
-            max_frame_bytes: shape.frame_bytes(),
+            // The decoder counts at least sixteen columns.
+            max_frame_bytes: shape.frame_bytes().max(u64::from(shape.rows) * 16),
         };
         match self.decode(&bytes, &shape, &limits) {
             Ok(decoded) if decoded == *frame => Ok(Encoded::lossless(bytes, shape)),
@@ -155,9 +155,8 @@ impl FrameCodec for JpegXl {
 impl JpegXl {
     /// What the first bytes of a stream say of its picture, and whether its colors are those it was made from.
     pub(super) fn look(&self, head: &[u8]) -> Option<(Told, bool)> {
-        let limits = Limits { max_frame_bytes: 0 };
         let read = || {
-            let (decoder, _) = self.open(head, &limits)?;
+            let (decoder, _) = self.open(head, None)?;
             let (Some(info), Some(profile)) =
                 (decoder.basic_info(), decoder.embedded_color_profile())
             else {
@@ -184,14 +183,18 @@ impl JpegXl {
     }
 
     /// A decoder that has read the header, and the bytes behind it.
+    ///
+    /// Without limits for whoever reads the header only: the decoder compares them with the size that stands there.
     fn open<'a>(
         &self,
         codestream: &'a [u8],
-        limits: &Limits,
+        limits: Option<&Limits>,
     ) -> Result<(JxlDecoder, &'a [u8]), CodecError> {
-        let most = usize::try_from(limits.max_frame_bytes).unwrap_or(usize::MAX);
         let mut options = JxlDecoderOptions::default();
-        options.sample_limit = Some(most.saturating_mul(SAMPLE_FACTOR).max(1 << 16));
+        options.sample_limit = limits.map(|limits| {
+            let most = usize::try_from(limits.max_frame_bytes).unwrap_or(usize::MAX);
+            most.saturating_mul(SAMPLE_FACTOR).max(1 << 16)
+        });
         let mut decoder = JxlDecoder::new(options);
         let mut input = codestream;
         match decoder.process(&mut input, None, None) {

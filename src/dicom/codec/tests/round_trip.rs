@@ -202,3 +202,38 @@ fn native_syntaxes_decode_as_they_are_and_are_not_encoded() {
     let big: Vec<u8> = frame.data.chunks(2).flat_map(|c| [c[1], c[0]]).collect();
     assert_eq!(decoded("1.2.840.10008.1.2.2", &big, &frame.shape), frame);
 }
+
+#[test]
+fn the_size_of_a_picture_is_told_whatever_it_is() {
+    for shape in [
+        gray(300, 300, 8, 8, false),
+        gray(3000, 2, 8, 8, false),
+        gray(2, 3000, 16, 12, false),
+        rgb(300, 200, 8),
+    ] {
+        let frame = picture(shape, Content::Smooth);
+        // A header that knows neither size nor color.
+        let header = gray(1, 1, shape.bits_allocated, shape.bits_stored, false);
+        for syntax in [RLE, LOSSLESS, JPEG_LS, JPEG_2000, JPEG_XL] {
+            let made = encoded(syntax, &frame).bytes;
+            let told = told_shape(syntax, &made, &frame.shape).unwrap();
+            assert_eq!(told.frame_bytes(), shape.frame_bytes(), "{syntax}");
+            if syntax == RLE {
+                // It has no header of its own.
+                continue;
+            }
+            let told = told_shape(syntax, &made, &header).unwrap();
+            assert_eq!(
+                (told.rows, told.columns, told.samples),
+                (shape.rows, shape.columns, shape.samples),
+                "{syntax}"
+            );
+            let seen = recognize(&made).unwrap();
+            assert_eq!(
+                (seen.shape.rows, seen.shape.columns, seen.shape.samples),
+                (shape.rows, shape.columns, shape.samples),
+                "{syntax}"
+            );
+        }
+    }
+}
