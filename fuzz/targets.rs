@@ -253,7 +253,10 @@ fn decode(syntax: &str, data: &[u8]) -> u64 {
                 frame.data.len() as u64,
                 samples * u64::from(s.bits_allocated) / 8
             );
-            assert_eq!((s.rows, s.columns), (shape.rows, shape.columns));
+            assert!(frame.data.len() as u64 <= limits.max_frame_bytes);
+            // The codestream decides, and says so before it is decoded.
+            let told = codec::told_shape(syntax, codestream, &shape).unwrap();
+            assert_eq!((s.rows, s.columns), (told.rows, told.columns));
             kind(("decoded", *choice, frame.data.first().map(|b| b / 64)))
         }
         // Caught by the wrapper: an error for the client, and a defect of the decoder behind it.
