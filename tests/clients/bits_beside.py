@@ -10,7 +10,7 @@ of another size or width than its header is decoded as it is, with a Warning, an
 
 import imagecodecs
 import numpy as np
-import openjpeg.utils
+from openjpeg.utils import encode_array
 
 from codec_pictures import *
 
@@ -90,7 +90,7 @@ def single_bits():
         attributes = dict(SamplesPerPixel=1, PhotometricInterpretation="MONOCHROME2", NumberOfFrames=3, Rows=rows, Columns=columns,
                           BitsAllocated=1, BitsStored=1, HighBit=0, PixelRepresentation=0)
         coded = {
-            J2K: [openjpeg.utils.encode_array(p.astype(bool), bits_stored=1, photometric_interpretation=2, use_mct=False) for p in pictures],
+            J2K: [encode_array(p.astype(bool), bits_stored=1, photometric_interpretation=2, use_mct=False) for p in pictures],
             RLE: [rle(p, U8) for p in pictures],
         }
         for syntax, frames in coded.items():

@@ -78,7 +78,9 @@ def one_codec(codec):
             where = (syntax, number, path, response.status_code, response.text[:200] if response.status_code != 200 else "")
             assert response.status_code == 200 or 400 <= response.status_code < 500 and response.text, where
             if response.status_code == 200 and "rendered" not in path:
-                assert len(MultipartDecoder.from_response(response).parts[0].content) == picture.nbytes, where
+                # A damaged header may tell of another picture: the codestream decides, and the answer says so.
+                length = len(MultipartDecoder.from_response(response).parts[0].content)
+                assert length == picture.nbytes or "Warning" in response.headers, where + (length,)
             answers[response.status_code] = answers.get(response.status_code, 0) + 1
     last = frames_of_one(url, len(frames))
     assert len(last) == picture.nbytes, syntax
