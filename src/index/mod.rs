@@ -17,6 +17,7 @@ mod insert;
 mod instances;
 mod lease;
 mod lookup;
+mod migrations;
 mod open;
 mod operations;
 mod pattern;

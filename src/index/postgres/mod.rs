@@ -225,7 +225,7 @@ async fn prepare(connection: &mut PgConnection) -> Result<bool> {
         .map_err(unopened)?;
     let lock = sqlx::query("select pg_advisory_lock($1)").bind(SCHEMA_LOCK);
     lock.execute(&mut *connection).await.map_err(unopened)?;
-    let migrated = sqlx::migrate!("migrations/postgres")
+    let migrated = crate::index::migrations::postgres()
         .run(&mut *connection)
         .await;
     migrated.map_err(|error| IndexError::Open {

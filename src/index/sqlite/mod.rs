@@ -236,7 +236,7 @@ async fn is_whole(connection: &mut SqliteConnection) -> Driver<bool> {
 /// Of several processes that come at once the first one does the work. The lock is not asked for when nothing is missing:
 /// a sub-command shall not wait for its turn at a server that writes all the time.
 async fn migrate(pool: &Pool<Sqlite>, path: &Path) -> Result<()> {
-    let migrations = sqlx::migrate!("migrations/sqlite");
+    let migrations = super::migrations::sqlite();
     if is_current(pool, &migrations).await {
         return Ok(());
     }
