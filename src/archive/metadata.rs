@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::TryStreamExt;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 
-use super::Archive;
 use super::error::{ArchiveError, Result};
 use super::search::Written;
 use super::texts::{LeftOut, Part, Stored, corrupt};
+use super::{Archive, describe};
 use crate::dicom::instance::Metadata;
 use crate::dicom::members::Malformed;
 use crate::dicom::uid::Target;
@@ -61,7 +61,13 @@ impl Archive {
             }
         };
         let parts = self.with_metadata(scope, asked, Arc::new(|_| 0), Arc::new(work));
-        let parts = parts.try_filter_map(|part| async { Ok(part) }).boxed();
-        Ok((parts, left_out))
+        let mut parts = parts.try_filter_map(|part| async { Ok(part) }).boxed();
+        // What is deleted between the look at its rows and the read of its metadata was not there.
+        let first = parts.try_next().await?;
+        if first.is_none() && left_out.count() == 0 {
+            return Err(ArchiveError::not_found(describe(target)));
+        }
+        let first = stream::iter(first.map(Ok));
+        Ok((first.chain(parts).boxed(), left_out))
     }
 }

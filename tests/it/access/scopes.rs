@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// The methods without one, and why they need none.
-const WITHOUT: [(&str, &str); 22] = [
+const WITHOUT: [(&str, &str); 29] = [
     (
         "insert",
         "each instance carries what its sender may store into",
@@ -31,6 +31,28 @@ const WITHOUT: [(&str, &str); 22] = [
     ("enable_tag", "tags belong to the archive"),
     ("remove_tag", "tags belong to the archive"),
     ("index_tags", "tags belong to the archive"),
+    (
+        "note_damage",
+        "numbers of instances, for whoever runs the server",
+    ),
+    (
+        "forget_damage",
+        "numbers of instances, for whoever runs the server",
+    ),
+    (
+        "damages",
+        "numbers of instances, for whoever runs the server",
+    ),
+    (
+        "damaged_among",
+        "numbers of instances, for whoever runs the server",
+    ),
+    ("count_damaged", "a number for the metrics"),
+    (
+        "instances_of_blob",
+        "what a damaged blob holds, for the log",
+    ),
+    ("replace_blob", "the sender has the same bytes already"),
 ];
 
 #[test]
