@@ -3,6 +3,7 @@
 //! A browser that is missing is a failure: `tests/run` installs it.
 
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use crate::clients::{repository, run};
 use crate::support::python;
@@ -11,7 +12,11 @@ use crate::support::server::Server;
 /// A secret for tokens.
 const SECRET: (&str, &str) = ("STOWAGE_JWT_SECRET", "0123456789abcdef0123456789abcdef");
 
+/// One browser at a time: each draws with all processors there are.
+static BROWSER: Mutex<()> = Mutex::new(());
+
 fn story(server: &Server, name: &str, arguments: &[String]) {
+    let _turn = BROWSER.lock().unwrap_or_else(PoisonError::into_inner);
     let mut command = Command::new(python::interpreter());
     command
         .arg(repository("tests/ui").join(name))
