@@ -487,9 +487,6 @@ pub struct Limits {
     /// Bytes of one part held in memory before it goes to the spool.
     #[arg(long, value_parser = units::memory, value_name = "SIZE", env = "STOWAGE_PART_MEMORY_BYTES", default_value_t = 16 << 20, global = true)]
     pub part_memory_bytes: usize,
-    /// Bytes of all parts held in memory by all requests together.
-    #[arg(long, value_parser = units::memory, value_name = "SIZE", env = "STOWAGE_STORE_MEMORY_BYTES", default_value_t = 64 << 20, global = true)]
-    pub store_memory_bytes: usize,
     /// Parts of one request that are walked and written at the same time.
     #[arg(
         long,

@@ -131,9 +131,10 @@ impl Shared {
         bytes <= state.free.saturating_sub(kept)
     }
 
-    /// The most that one reservation can have.
+    /// The most that one reservation can have: what caches hold is never given back.
     fn most(&self) -> usize {
-        self.budget - self.kept_back
+        let caches = self.reserved[Purpose::Caches as usize].load(Ordering::Relaxed);
+        (self.budget - self.kept_back).saturating_sub(caches)
     }
 }
 
@@ -223,6 +224,8 @@ impl MemoryBudget {
         if bytes > shared.most() {
             return Err(self.refuse(bytes));
         }
+        // Whoever goes, in time or not, is in nobody's way any more.
+        let _gone = Gone(self);
         let waiting = {
             let mut state = shared.lock();
             let overtakes = bytes > SMALL && !state.waiting.is_empty();
@@ -310,6 +313,15 @@ impl MemoryBudget {
         {
             drop(granted.send(self.granted(purpose, bytes)));
         }
+    }
+}
+
+/// Takes those who no longer wait from the queue, when it is dropped, and lets those behind them pass.
+struct Gone<'a>(&'a MemoryBudget);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.give_back(Purpose::Background, 0);
     }
 }
 
@@ -512,6 +524,32 @@ mod tests {
         assert!(budget.0.lock().waiting.is_empty());
         assert_eq!(budget.0.lock().free, 8 << 20);
         assert_eq!(budget.refused(), 1);
+    }
+
+    #[tokio::test]
+    async fn who_no_longer_waits_is_in_nobodys_way() {
+        let budget = budget(8 << 20);
+        let _held = budget.reserve(Purpose::Parts, 4 << 20).await.unwrap();
+        let large = tokio::spawn({
+            let budget = budget.clone();
+            async move { budget.reserve(Purpose::Parts, 6 << 20).await }
+        });
+        while budget.0.lock().waiting.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        large.abort();
+        assert!(large.await.unwrap_err().is_cancelled());
+        assert!(budget.0.lock().waiting.is_empty());
+        budget.try_reserve(Purpose::Parts, 2 << 20).unwrap();
+    }
+
+    #[test]
+    fn what_caches_hold_is_never_free() {
+        let budget = budget(8 << 20);
+        let _caches = budget.try_reserve(Purpose::Caches, 3 << 20).unwrap();
+        let error = budget.try_reserve(Purpose::Parts, 5 << 20).unwrap_err();
+        assert!(matches!(error, NoMemory::TooLarge { .. }), "{error:?}");
+        budget.try_reserve(Purpose::Parts, 4 << 20).unwrap();
     }
 
     #[tokio::test]

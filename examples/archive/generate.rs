@@ -12,7 +12,7 @@ use stowage::dicom::frames::FrameTable;
 use stowage::dicom::instance::{Attribute, Instance, Layout, Metadata};
 use stowage::dicom::keys::key;
 use stowage::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
-use stowage::index::{NewInstance, Place};
+use stowage::index::{NewInstance, PackedInstance, Place};
 use stowage::scope::{Partition, Visible};
 use time::{Date, Duration, Month};
 
@@ -132,6 +132,28 @@ fn instance(study: &Study, series: u32, rng: &mut SmallRng) -> NewInstance {
         (0x0028_0011, "512"),
     ]);
     let parsed = "the generator makes valid UIDs";
+    let instance = Instance {
+        name: InstanceName {
+            study: StudyUid::parse(&study.uid).expect(parsed),
+            series: SeriesUid::parse(&series_uid).expect(parsed),
+            instance: InstanceUid::parse(&instance_uid).expect(parsed),
+        },
+        sop_class: "1.2.840.10008.5.1.4.1.1.2".to_owned(),
+        layout: Layout {
+            transfer_syntax: "1.2.840.10008.1.2.1".to_owned(),
+            dataset_offset: 344,
+            deflated: false,
+            dataset_length: 525_656,
+            part10: true,
+        },
+        attributes,
+        metadata,
+        bulk: Vec::new(),
+        frames: FrameTable::default(),
+        pixel: None,
+        findings: Vec::new(),
+    };
+    let packed = PackedInstance::new(&instance, &[], None).expect("memory");
     NewInstance {
         visible: Visible::All,
         partition: Partition::DEFAULT,
@@ -145,27 +167,7 @@ fn instance(study: &Study, series: u32, rng: &mut SmallRng) -> NewInstance {
             offset: 0,
             length: 526_000,
         },
-        instance: Arc::new(Instance {
-            name: InstanceName {
-                study: StudyUid::parse(&study.uid).expect(parsed),
-                series: SeriesUid::parse(&series_uid).expect(parsed),
-                instance: InstanceUid::parse(&instance_uid).expect(parsed),
-            },
-            sop_class: "1.2.840.10008.5.1.4.1.1.2".to_owned(),
-            layout: Layout {
-                transfer_syntax: "1.2.840.10008.1.2.1".to_owned(),
-                dataset_offset: 344,
-                deflated: false,
-                dataset_length: 525_656,
-                part10: true,
-            },
-            attributes,
-            metadata,
-            bulk: Vec::new(),
-            frames: FrameTable::default(),
-            pixel: None,
-            findings: Vec::new(),
-        }),
+        packed: Arc::new(packed),
     }
 }
 

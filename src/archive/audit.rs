@@ -13,10 +13,11 @@ use super::rules::Rules;
 use super::sorter::{Sorted, Sorter};
 use super::{Archive, describe};
 use crate::blob::{BlobError, Blobs};
+use crate::dicom::error::WalkError;
 use crate::dicom::uid::Target;
 use crate::dicom::walk::{WalkOptions, walk};
 use crate::fault;
-use crate::index::{Damage, Inserted, InstanceRow, NewInstance, Place};
+use crate::index::{Damage, Inserted, InstanceRow, NewInstance, PackedInstance, Place};
 use crate::scope::{Partition, Scope, Visible};
 
 /// Rows or keys handled at a time.
@@ -453,17 +454,18 @@ impl Archive {
     async fn walk_blob(&self, key: &str) -> Result<NewInstance> {
         let length = self.blobs.length(key).await?;
         let source = self.blobs.open_source(key, 0, length).await?;
-        let archive = self.clone();
+        let (archive, tags) = (self.clone(), self.tags_at_hand().await);
         let walked = self.work(move || {
             let options = WalkOptions {
                 // It is stored already, by the settings of its time.
                 plain_preambles: false,
                 ..archive.walk_options(Rules::Standard)
             };
-            let walked = walk(&*source, &options);
-            walked.map_err(ArchiveError::from)
+            let instance = walk(&*source, &options)?;
+            PackedInstance::new(&instance, &tags, None)
+                .map_err(|error| ArchiveError::from(WalkError::from(error)))
         });
-        let instance = walked.await?;
+        let packed = walked.await?;
         let digest = self.blobs.digest(key, 0, length).await?;
         let place = Place {
             key: key.to_owned(),
@@ -473,7 +475,7 @@ impl Archive {
         Ok(NewInstance {
             partition: Partition::DEFAULT,
             visible: Visible::All,
-            instance: Arc::new(instance),
+            packed: Arc::new(packed),
             place,
             digest,
         })

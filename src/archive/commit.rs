@@ -16,6 +16,7 @@ use super::versions::Versions;
 use crate::blob::Blobs;
 use crate::fault;
 use crate::index::{Index, IndexError, Inserted, NewInstance, Place};
+use crate::memory::Reservation;
 use crate::tasks::{Need, Tasks, Watch};
 
 /// Most instances of one transaction.
@@ -33,6 +34,8 @@ const UNSURE: usize = 100_000;
 pub struct Written {
     blobs: Blobs,
     new: Option<NewInstance>,
+    /// Memory of what is packed.
+    held: Option<Reservation>,
     /// Set while a transaction that would give it a row is under way or ended in an unknown way.
     unsure: Option<Arc<Unsure>>,
 }
@@ -71,8 +74,16 @@ impl Written {
         Self {
             blobs,
             new: Some(new),
+            held: None,
             unsure: None,
         }
+    }
+
+    /// With the memory that it takes.
+    #[must_use]
+    pub fn holding(mut self, held: Reservation) -> Self {
+        self.held = Some(held);
+        self
     }
 
     /// Key of the blob.
@@ -95,6 +106,12 @@ impl Written {
     #[must_use]
     pub fn digest(&self) -> Option<[u8; 32]> {
         self.new.as_ref().map(|new| new.digest)
+    }
+
+    /// Bytes of memory that it holds.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.as_ref().map_or(0, Reservation::bytes)
     }
 
     /// Gives the instance out and leaves the blob where it is.

@@ -174,7 +174,7 @@ impl Archive {
             }
         }
         request.end_part(part).await?;
-        for outcome in request.finish().await? {
+        for outcome in request.finish().await?.outcomes {
             if let Outcome::Failed { comments, .. } = outcome {
                 imported.refused = Some(comments.join("; "));
             }

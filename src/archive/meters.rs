@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Semaphore;
 
+use super::Archive;
 use super::lanes::Lane;
 use super::store::Outcome;
 use super::texts::Unreadable;
-use super::{Archive, MEMORY_UNIT};
 use crate::memory::Purpose;
 use crate::meter::{Counter, Exposition, Histogram, Kind, SIZES, Timed};
 use crate::trace::{Stage, StageSpan};
@@ -188,14 +188,12 @@ impl Archive {
         let spool = self.blobs.spooled();
         let free =
             |semaphore: &Semaphore, unit: usize| (semaphore.available_permits() * unit) as u64;
-        let limits = &self.limits;
-        let memory = limits.store_memory_bytes.max(MEMORY_UNIT) as u64;
         let rows = [
             ("commit_queue", waiting as u64, room as u64),
             (
                 "store_memory_bytes",
-                memory.saturating_sub(free(&self.memory, MEMORY_UNIT)),
-                memory,
+                self.budget.reserved(Purpose::Parts) as u64,
+                self.parts_share() as u64,
             ),
             ("store_requests", self.stores.taken(), self.stores.whole()),
             (

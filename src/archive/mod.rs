@@ -71,9 +71,6 @@ pub use crate::index::{
 pub use error::{ArchiveError, Result};
 pub use feed::WithMetadata;
 
-/// Unit in which memory of store requests is counted, in bytes.
-const MEMORY_UNIT: usize = 64 * 1024;
-
 /// Threads that may wait for an object store at the same time.
 const REMOTE: usize = 64;
 /// How long the stores may take to say that they are well.
@@ -101,8 +98,8 @@ pub struct Archive {
     remote: Arc<Semaphore>,
     /// Decoded and encoded frames.
     maker: pixels::Maker,
-    /// Memory that all store requests may hold, in [`MEMORY_UNIT`]s.
-    memory: Arc<Semaphore>,
+    /// Turns of large instances, which may wait for memory while they have some.
+    turns: Arc<Semaphore>,
     /// Spool space that all store requests may take, in [`SPOOL_UNIT`]s.
     spool: Arc<Semaphore>,
     /// What every buffer that a client can make grow is reserved from.
@@ -177,9 +174,8 @@ impl Archive {
             sources: sources::Sources::new(sources::MOST.min(share)),
             remote: Arc::new(Semaphore::new(REMOTE)),
             maker: pixels::Maker::new(&limits, lanes.clone()),
-            memory: Arc::new(Semaphore::new(
-                (limits.store_memory_bytes / MEMORY_UNIT).max(1),
-            )),
+            // One for each GiB, so that all of them together seldom wait for each other.
+            turns: Arc::new(Semaphore::new((bytes >> 30).clamp(1, 8))),
             lanes,
             work: Arc::new(Semaphore::new(workers)),
             workers,

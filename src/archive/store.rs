@@ -3,47 +3,51 @@
 //! A part is kept in memory while it is small and there is room, else it flows to the spool; one walk tells all about
 //! it; its blob is made durable; a batch of instances gets its rows in one transaction. Instances are independent: one
 //! that fails does not touch the others, and what was acknowledged is durable.
+//!
+//! Memory: everything that grows is reserved first. A part that gets none in time fails with A700, and the whole request
+//! with 503 when none of its parts is stored, exactly as a part that cannot be written; what is received in vain, because
+//! not even a buffer for the spool was to be had, fails the request.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dicom_dictionary_std::tags;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
+use super::Archive;
 use super::commit::{Coming, Written};
 use super::error::{ArchiveError, Result};
 use super::heal::Kept;
-use super::rules::{self, Rules, comment};
-use super::{Archive, MEMORY_UNIT, SPOOL_UNIT};
-use crate::blob::{BlobError, Payload, SpoolFile, instance_key};
-use crate::dicom::error::WalkError;
-use crate::dicom::instance::{Finding, Instance};
-use crate::dicom::source::{FileSource, Source};
-use crate::dicom::uid::{InstanceName, StudyUid};
-use crate::dicom::walk::{WalkOptions, walk};
-use crate::fault;
-use crate::index::{NewInstance, Place, TagRow, unfit};
+use super::rules::Rules;
+use crate::dicom::uid::StudyUid;
+use crate::dicom::walk::WalkOptions;
+use crate::memory::{Purpose, Reservation};
 use crate::scope::{Partition, Visible};
 use crate::shares::{MakeWay, Share, Subject};
 use crate::trace;
+use outcome::{meet_limit, meet_stored, meet_unknown, reason_for_unreadable};
+use part::Held;
+use walked::{Prepared, lost_task};
 
 pub use described::Shelf;
+pub use outcome::{Outcome, reason};
+pub use part::Part;
 
 mod described;
+mod outcome;
+mod part;
+mod walked;
 
 /// Instances committed together at most by one request before it goes on reading.
 const FLUSH: usize = 256;
-/// Bytes gathered for one write to the spool.
-const SPOOL_WRITE: usize = 1 << 20;
-/// Said of every instance outside of the sender's limits, whether its study exists or not.
-const NOT_YOURS: &str =
-    "the token allows storing for certain patients or studies only, and this is none of them";
+/// Bytes of instances that are packed and wait for that.
+const FLUSH_BYTES: usize = 2 << 20;
+/// Parts in a row that could not be stored, after which a request is not read on.
+const HOPELESS: usize = 1000;
+/// Bytes by which the memory of the report grows.
+const REPORT: usize = 64 << 10;
 
 /// What a store request asks for.
 #[derive(Debug, Clone)]
@@ -58,64 +62,23 @@ pub struct StoreOptions {
     pub rules: Rules,
 }
 
-/// What became of one part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is stored and durable.
-    Stored {
-        /// Its UIDs.
-        name: InstanceName,
-        /// SOP Class UID.
-        sop_class: String,
-        /// Warning reason (0008,1196), if any.
-        warning: Option<u16>,
-        /// What was wrong with single attributes.
-        findings: Vec<Finding>,
-    },
-    /// It is not stored.
-    Failed {
-        /// SOP Class UID as far as it could be read.
-        sop_class: Option<String>,
-        /// SOP Instance UID as far as it could be read.
-        instance: Option<String>,
-        /// Failure reason (0008,1197).
-        reason: u16,
-        /// One sentence each; the first says why.
-        comments: Vec<String>,
-    },
-}
-
-/// Failure and warning reasons (PS3.18 §I.2.2, dicom-service §3).
-pub mod reason {
-    /// Processing failure.
-    pub const PROCESSING: u16 = 0x0110;
-    /// Duplicate SOP instance.
-    pub const DUPLICATE: u16 = 0x0111;
-    /// Not authorized: the study is not one the sender may store into.
-    pub const NOT_AUTHORIZED: u16 = 0x0124;
-    /// Out of resources.
-    pub const OUT_OF_RESOURCES: u16 = 0xA700;
-    /// Data set does not match the rules.
-    pub const INVALID: u16 = 0xA900;
-    /// Cannot understand.
-    pub const CANNOT_UNDERSTAND: u16 = 0xC000;
-    /// The same instance is stored already (DICOM service).
-    pub const EXISTS: u16 = 0xB00E;
-    /// Warning: the data set has attributes that do not keep the rules (DICOM service v2).
-    pub const ATTRIBUTE_WARNING: u16 = 1;
-    /// Warning: data set does not match SOP class.
-    pub const NOT_MATCHING_CLASS: u16 = 0xB007;
-}
-
 /// A store request under way.
 pub struct StoreRequest {
     archive: Archive,
     options: Arc<StoreOptions>,
     pending: FuturesOrdered<JoinHandle<Prepared>>,
     ready: VecDeque<Prepared>,
+    /// Bytes that those who are ready hold.
+    ready_bytes: usize,
     outcomes: Vec<Outcome>,
-    /// Why the first part that could not be written could not.
-    unwritten: Option<BlobError>,
+    /// Memory of the outcomes.
+    report: Reservation,
+    /// Bytes the outcomes take.
+    report_bytes: usize,
+    /// Why the first part that could not be finished could not.
+    unfinished: Option<ArchiveError>,
+    /// Parts that failed since the last one that did not.
+    failed_in_a_row: usize,
     received: u64,
     /// Bytes of files that were composed here.
     composed: u64,
@@ -127,83 +90,21 @@ pub struct StoreRequest {
     slot: Option<Share>,
 }
 
+/// What became of the parts of a request, in their order.
+#[derive(Debug)]
+pub struct Report {
+    /// One for each part.
+    pub outcomes: Vec<Outcome>,
+    /// Memory of the outcomes and of what is written of them.
+    pub held: Reservation,
+}
+
 impl std::fmt::Debug for StoreRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StoreRequest")
             .field("parts", &self.parts)
             .finish_non_exhaustive()
     }
-}
-
-/// One part while it arrives.
-#[derive(Debug)]
-pub struct Part {
-    held: Held,
-    length: u64,
-    /// Made here of metadata and bulk data.
-    composed: bool,
-}
-
-impl Part {
-    /// Nothing has arrived yet.
-    const fn empty() -> Self {
-        Self {
-            held: Held::Memory {
-                bytes: Vec::new(),
-                permits: Vec::new(),
-            },
-            length: 0,
-            composed: false,
-        }
-    }
-}
-
-#[derive(Debug)]
-enum Held {
-    Memory {
-        bytes: Vec<u8>,
-        permits: Vec<OwnedSemaphorePermit>,
-    },
-    Spool(Box<Spooling>),
-}
-
-/// A write to the spool under way, which ends with the hasher and its emptied room.
-type Writing = JoinHandle<Result<(blake3::Hasher, Vec<u8>)>>;
-
-/// A spool file that is written and hashed while the next bytes arrive.
-#[derive(Debug)]
-struct Spooling {
-    file: SpoolFile,
-    hasher: blake3::Hasher,
-    gathered: Vec<u8>,
-    /// Room in the spool, in [`SPOOL_UNIT`]s.
-    permits: Vec<OwnedSemaphorePermit>,
-    /// The room of the write before.
-    spare: Vec<u8>,
-    /// The write under way, which has hasher and room.
-    writing: Option<Writing>,
-}
-
-enum Prepared {
-    Ready {
-        written: Written,
-        sop_class: String,
-        name: InstanceName,
-        warning: Option<u16>,
-        findings: Vec<Finding>,
-    },
-    Done(Outcome),
-    /// The blob store could not take it.
-    Unwritten(Outcome, BlobError),
-}
-
-/// A part that will be stored, if it can be written.
-struct Fit {
-    new: NewInstance,
-    warning: Option<u16>,
-    payload: Payload,
-    /// Memory or spool space of the payload.
-    _permits: Vec<OwnedSemaphorePermit>,
 }
 
 impl Archive {
@@ -217,8 +118,12 @@ impl Archive {
             options: Arc::new(options),
             pending: FuturesOrdered::new(),
             ready: VecDeque::new(),
+            ready_bytes: 0,
             outcomes: Vec::new(),
-            unwritten: None,
+            report: self.budget.nothing(Purpose::Reports),
+            report_bytes: 0,
+            unfinished: None,
+            failed_in_a_row: 0,
             received: 0,
             composed: 0,
             parts: 0,
@@ -297,6 +202,21 @@ impl StoreRequest {
         self.hold(part, bytes).await
     }
 
+    /// Whether so many parts in a row could not be stored that the rest is not worth reading.
+    #[must_use]
+    pub fn is_hopeless(&self) -> bool {
+        self.failed_in_a_row >= HOPELESS
+    }
+
+    /// Commits what is ready while the client is silent, so that nobody waits for the memory that it holds.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub async fn settle(&mut self) -> Result<()> {
+        self.take_all().await?;
+        self.flush().await
+    }
+
     /// Keeps the next bytes in memory or spool.
     async fn hold(&mut self, part: &mut Part, bytes: Bytes) -> Result<()> {
         self.take_slot().await?;
@@ -308,34 +228,12 @@ impl StoreRequest {
             &mut self.received
         };
         *sum += count;
-        let limits = &self.archive.limits;
-        if *sum > limits.max_request_bytes {
-            let most = limits.max_request_bytes;
+        let most = self.archive.limits.max_request_bytes;
+        if *sum > most {
             let reason = format!("a request may have {most} bytes at most");
             return Err(ArchiveError::TooLarge { reason });
         }
-        if let Held::Memory {
-            bytes: held,
-            permits,
-        } = &mut part.held
-        {
-            if held.len() + bytes.len() <= limits.part_memory_bytes
-                && reserve(&self.archive.memory, held, bytes.len(), permits)
-            {
-                held.extend_from_slice(&bytes);
-                return Ok(());
-            }
-            part.held = Held::Spool(Box::new(self.spill(std::mem::take(held)).await?));
-        }
-        if let Held::Spool(spooling) = &mut part.held {
-            reserve_spool(&self.archive.spool, part.length, &mut spooling.permits)?;
-            spooling.gathered.extend_from_slice(&bytes);
-            if spooling.gathered.len() >= SPOOL_WRITE {
-                let _timed = self.archive.meters.spool.timed();
-                return spooling.write_gathered().await;
-            }
-        }
-        Ok(())
+        self.archive.keep_bytes(part, bytes).await
     }
 
     /// Hands a complete part over: it is walked and made durable while the next one arrives.
@@ -350,99 +248,97 @@ impl StoreRequest {
         while self.pending.len() >= most {
             self.take_one().await?;
         }
-        let (archive, options) = (self.archive.clone(), self.options.clone());
-        let permit = archive
-            .work
+        let prepared = self
+            .archive
             .clone()
-            .acquire_owned()
-            .await
-            .map_err(|_| ArchiveError::Lost { what: "work" })?;
-        let stored = trace::carried(async move {
-            let walker = archive.clone();
-            let Ok(tagged) = archive.tags_to_keep(options.rules).await else {
-                return lost_task();
-            };
-            let walked = tokio::task::spawn_blocking(trace::carried_work(move || {
-                let timed = walker.meters.walk.timed();
-                let walked = walk_part(&walker, (&options, &tagged), part.held);
-                drop(timed);
-                drop(permit);
-                // Often there is no need to change threads again.
-                walked.map(|fit| write_at_once(&walker, fit))
-            }));
-            match walked.await {
-                Ok(Ok(Ok(prepared))) => prepared,
-                Ok(Ok(Err(fit))) => write(&archive, *fit).await,
-                Ok(Err(outcome)) => Prepared::Done(*outcome),
-                Err(_) => lost_task(),
-            }
-        });
-        self.pending.push_back(tokio::spawn(stored));
+            .prepare(self.options.clone(), part.held);
+        self.pending
+            .push_back(tokio::spawn(trace::carried(prepared)));
         Ok(())
     }
 
     /// Notes a part that cannot be read at all.
     pub async fn fail_part(&mut self, comment: String) -> Result<()> {
-        self.fail_named((None, None), comment).await
+        let reason = reason_for_unreadable(self.options.rules);
+        self.fail_named((None, None), reason, comment).await
     }
 
-    /// Notes an instance that cannot be read; `names` are its SOP class and SOP instance as far as they are known.
+    /// Notes an instance that is not stored; `names` are its SOP class and SOP instance as far as they are known.
     async fn fail_named(
         &mut self,
         (sop_class, instance): (Option<String>, Option<String>),
+        reason: u16,
         comment: String,
     ) -> Result<()> {
-        while !self.pending.is_empty() {
-            self.take_one().await?;
-        }
-        self.ready.push_back(Prepared::Done(Outcome::Failed {
+        self.take_all().await?;
+        self.take(Prepared::Done(Outcome::Failed {
             sop_class,
             instance,
-            reason: reason_for_unreadable(self.options.rules),
+            reason,
             comments: vec![comment],
-        }));
-        Ok(())
+        }))
+        .await
     }
 
     /// Waits for everything under way and reports each part in its order.
     ///
     /// # Errors
-    /// When the index could not take a batch: nothing of that batch is acknowledged. When nothing is stored and the blob
-    /// store is the reason, for then the whole request is to be sent again.
-    pub async fn finish(mut self) -> Result<Vec<Outcome>> {
+    /// When the index could not take a batch: nothing of that batch is acknowledged. When nothing is stored and there was no
+    /// memory or the blob store is the reason, for then the whole request is to be sent again.
+    pub async fn finish(mut self) -> Result<Report> {
         self.coming = Some(self.archive.committer.announce());
-        while !self.pending.is_empty() {
-            self.take_one().await?;
-        }
+        self.take_all().await?;
         self.flush().await?;
         let stored = |outcome: &Outcome| matches!(outcome, Outcome::Stored { .. });
-        match self.unwritten {
-            Some(error) if !self.outcomes.iter().any(stored) => Err(error.into()),
-            _ => Ok(self.outcomes),
+        match self.unfinished {
+            Some(error) if !self.outcomes.iter().any(stored) => Err(error),
+            _ => Ok(Report {
+                outcomes: self.outcomes,
+                held: self.report,
+            }),
         }
     }
 
+    async fn take_all(&mut self) -> Result<()> {
+        while !self.pending.is_empty() {
+            self.take_one().await?;
+        }
+        Ok(())
+    }
+
     async fn take_one(&mut self) -> Result<()> {
-        if let Some(prepared) = self.pending.next().await {
-            self.ready
-                .push_back(prepared.unwrap_or_else(|_| lost_task()));
+        match self.pending.next().await {
+            Some(prepared) => self.take(prepared.unwrap_or_else(|_| lost_task())).await,
+            None => Ok(()),
         }
-        if self.ready.len() >= FLUSH {
-            self.flush().await
-        } else {
-            Ok(())
+    }
+
+    /// Takes what is ready; commits when it is much.
+    async fn take(&mut self, prepared: Prepared) -> Result<()> {
+        match &prepared {
+            Prepared::Ready { written, .. } => {
+                self.failed_in_a_row = 0;
+                self.ready_bytes = self.ready_bytes.saturating_add(written.held());
+            }
+            Prepared::Done(_) | Prepared::Unfinished(..) => self.failed_in_a_row += 1,
         }
+        self.ready.push_back(prepared);
+        if self.ready.len() >= FLUSH || self.ready_bytes >= FLUSH_BYTES {
+            return self.flush().await;
+        }
+        Ok(())
     }
 
     /// Makes the names of the ready blobs durable and gives the instances their rows.
     async fn flush(&mut self) -> Result<()> {
         let mut written = Vec::new();
         let mut waiting = Vec::new();
+        self.ready_bytes = 0;
         for prepared in self.ready.drain(..) {
             match prepared {
                 Prepared::Done(outcome) => waiting.push(outcome),
-                Prepared::Unwritten(outcome, error) => {
-                    self.unwritten.get_or_insert(error);
+                Prepared::Unfinished(outcome, error) => {
+                    self.unfinished.get_or_insert(error);
                     waiting.push(outcome);
                 }
                 Prepared::Ready {
@@ -463,6 +359,23 @@ impl StoreRequest {
             }
         }
         let (blobs, places): (Vec<Written>, Vec<usize>) = written.into_iter().unzip();
+        if !blobs.is_empty() {
+            self.commit(blobs, &places, &mut waiting).await?;
+        }
+        self.archive.meters.outcomes(&waiting);
+        for mut outcome in waiting {
+            self.reserve_report(&mut outcome).await?;
+            self.outcomes.push(outcome);
+        }
+        Ok(())
+    }
+
+    async fn commit(
+        &mut self,
+        blobs: Vec<Written>,
+        places: &[usize],
+        waiting: &mut [Outcome],
+    ) -> Result<()> {
         let digests: Vec<Option<[u8; 32]>> = blobs.iter().map(Written::digest).collect();
         let keys = blobs.iter().map(Written::key);
         let meters = &self.archive.meters;
@@ -476,423 +389,49 @@ impl StoreRequest {
         let coming = self.coming.take();
         let kept = self.archive.commit(blobs, coming).await?;
         drop(timed);
+        let mut discarded = false;
         for ((kept, at), digest) in kept.into_iter().zip(places).zip(digests) {
-            match (kept, waiting.get_mut(at)) {
+            match (kept, waiting.get_mut(*at)) {
                 (Kept::Exists(stored), Some(outcome)) => {
+                    discarded = true;
                     meet_stored(self.options.rules, outcome, digest == Some(stored));
                 }
-                (Kept::Outside, Some(outcome)) => meet_limit(outcome),
+                (Kept::Outside, Some(outcome)) => {
+                    discarded = true;
+                    meet_limit(outcome);
+                }
                 (Kept::Unknown(error), Some(outcome)) => {
+                    discarded = true;
                     meet_unknown(outcome);
-                    self.unwritten.get_or_insert(error);
+                    self.unfinished.get_or_insert(error.into());
                 }
                 _ => {}
             }
         }
-        self.archive.meters.outcomes(&waiting);
-        self.outcomes.append(&mut waiting);
-        Ok(())
-    }
-
-    /// Moves what is in memory to the spool.
-    async fn spill(&self, held: Vec<u8>) -> Result<Spooling> {
-        let blobs = self.archive.blobs.clone();
-        let spooled = tokio::task::spawn_blocking(move || {
-            Ok::<_, crate::blob::BlobError>(Spooling::new(blobs.spool()?, held))
-        });
-        let mut spooling = spooled.await.map_err(|_| lost_spool())??;
-        spooling.write_gathered().await?;
-        Ok(spooling)
-    }
-}
-
-/// Reserves room in the spool for a part of `length` bytes.
-fn reserve_spool(
-    spool: &Arc<Semaphore>,
-    length: u64,
-    permits: &mut Vec<OwnedSemaphorePermit>,
-) -> Result<()> {
-    let have: usize = permits.iter().map(OwnedSemaphorePermit::num_permits).sum();
-    let units = length.div_ceil(SPOOL_UNIT).saturating_sub(have as u64);
-    if units == 0 {
-        return Ok(());
-    }
-    let busy = || ArchiveError::Busy {
-        what: "spooling of other requests",
-    };
-    let units = u32::try_from(units).map_err(|_| busy())?;
-    let permit = spool.clone().try_acquire_many_owned(units);
-    let permit = permit.map_err(|_| busy())?;
-    match permits.first_mut() {
-        Some(first) => first.merge(permit),
-        None => permits.push(permit),
-    }
-    Ok(())
-}
-
-/// Reserves room for `more` bytes; false when there is none.
-fn reserve(
-    memory: &Arc<Semaphore>,
-    held: &mut Vec<u8>,
-    more: usize,
-    permits: &mut Vec<OwnedSemaphorePermit>,
-) -> bool {
-    if held.capacity() - held.len() >= more {
-        return true;
-    }
-    let capacity = (held.len() + more).next_power_of_two().max(MEMORY_UNIT);
-    let have: usize = permits.iter().map(OwnedSemaphorePermit::num_permits).sum();
-    let units = capacity.div_ceil(MEMORY_UNIT).saturating_sub(have);
-    let Ok(units) = u32::try_from(units) else {
-        return false;
-    };
-    let Ok(permit) = memory.clone().try_acquire_many_owned(units) else {
-        return false;
-    };
-    permits.push(permit);
-    held.reserve_exact(capacity - held.len());
-    true
-}
-
-impl Spooling {
-    fn new(file: SpoolFile, held: Vec<u8>) -> Self {
-        Self {
-            file,
-            hasher: blake3::Hasher::new(),
-            gathered: held,
-            permits: Vec::new(),
-            spare: Vec::new(),
-            writing: None,
-        }
-    }
-
-    /// Begins to write what was gathered, once the write before is done.
-    async fn write_gathered(&mut self) -> Result<()> {
-        self.written().await?;
-        let file = self.file.file().and_then(File::try_clone);
-        let file = file.map_err(spool_failure)?;
-        let room = std::mem::take(&mut self.spare);
-        let mut gathered = std::mem::replace(&mut self.gathered, room);
-        let mut hasher = std::mem::take(&mut self.hasher);
-        self.writing = Some(tokio::task::spawn_blocking(move || {
-            let mut file = file;
-            file.write_all(&gathered).map_err(spool_failure)?;
-            fault::point("store.spooled");
-            hasher.update(&gathered);
-            gathered.clear();
-            gathered.shrink_to(2 * SPOOL_WRITE);
-            Ok((hasher, gathered))
-        }));
-        Ok(())
-    }
-
-    /// Writes what is left and waits until all is written and hashed.
-    async fn finish(&mut self) -> Result<()> {
-        self.write_gathered().await?;
-        self.written().await
-    }
-
-    async fn written(&mut self) -> Result<()> {
-        if let Some(writing) = self.writing.take() {
-            (self.hasher, self.spare) = writing.await.map_err(|_| lost_spool())??;
+        if discarded {
+            self.archive.blobs.discarded().await;
         }
         Ok(())
     }
-}
 
-fn lost_spool() -> ArchiveError {
-    ArchiveError::Lost { what: "spool" }
-}
-
-fn spool_failure(source: std::io::Error) -> ArchiveError {
-    ArchiveError::Blob(crate::blob::BlobError::at("the spool", source))
-}
-
-fn lost_task() -> Prepared {
-    Prepared::Done(lost_outcome())
-}
-
-fn lost_outcome() -> Outcome {
-    Outcome::Failed {
-        sop_class: None,
-        instance: None,
-        reason: reason::PROCESSING,
-        comments: vec!["the server failed on this part; its log says why".to_owned()],
-    }
-}
-
-fn reason_for_unreadable(rules: Rules) -> u16 {
-    match rules {
-        Rules::Standard => reason::CANNOT_UNDERSTAND,
-        Rules::V1 | Rules::V2 => reason::INVALID,
-    }
-}
-
-/// Turns a success into what it means that the instance was there before.
-fn meet_stored(rules: Rules, outcome: &mut Outcome, identical: bool) {
-    let Outcome::Stored {
-        name, sop_class, ..
-    } = &*outcome
-    else {
-        return;
-    };
-    if rules == Rules::Standard && identical {
-        return;
-    }
-    let (reason, comment) = match rules {
-        Rules::Standard => (
-            reason::DUPLICATE,
-            "an instance with this SOP Instance UID but other bytes is stored already: delete it first, or send the new one under a new UID",
-        ),
-        Rules::V1 | Rules::V2 => (
-            reason::EXISTS,
-            "an instance with these Study, Series and SOP Instance UIDs is stored already",
-        ),
-    };
-    *outcome = Outcome::Failed {
-        sop_class: Some(sop_class.clone()),
-        instance: Some(name.instance.to_string()),
-        reason,
-        comments: vec![comment.to_owned()],
-    };
-}
-
-/// Turns a success into a failure: the bytes that are stored already cannot be looked at now.
-fn meet_unknown(outcome: &mut Outcome) {
-    if let Outcome::Stored {
-        name, sop_class, ..
-    } = &*outcome
-    {
-        *outcome = Outcome::Failed {
-            sop_class: Some(sop_class.clone()),
-            instance: Some(name.instance.to_string()),
-            reason: reason::OUT_OF_RESOURCES,
-            comments: vec![
-                "the instance is stored already, but whether it is whole cannot be told now; send it again later"
-                    .to_owned(),
-            ],
+    /// Reserves the memory of an outcome, several times over for what is written of it; where there is none, its comments
+    /// but the first are left out.
+    async fn reserve_report(&mut self, outcome: &mut Outcome) -> Result<()> {
+        const WRITTEN: usize = 4;
+        let most = self.archive.budget.bytes() / 16;
+        let total = |outcome: &Outcome, before: usize| {
+            before.saturating_add(outcome.bytes().saturating_mul(WRITTEN))
         };
-    }
-}
-
-/// Turns a success into a refusal that does not tell whether the study exists.
-fn meet_limit(outcome: &mut Outcome) {
-    if let Outcome::Stored {
-        name, sop_class, ..
-    } = &*outcome
-    {
-        *outcome = Outcome::Failed {
-            sop_class: Some(sop_class.clone()),
-            instance: Some(name.instance.to_string()),
-            reason: reason::NOT_AUTHORIZED,
-            comments: vec![NOT_YOURS.to_owned()],
-        };
-    }
-}
-
-/// An instance of a study that is not the sender's to store into fails before anything is written.
-fn check_visible(options: &StoreOptions, instance: &Instance) -> Option<Outcome> {
-    let mut attributes = instance.attributes.iter();
-    let patient = attributes.find(|attribute| attribute.tag == tags::PATIENT_ID);
-    let patient = patient.and_then(|patient| patient.values.iter().find(|id| !id.is_empty()));
-    let study = instance.name.study.as_str();
-    let admitted = options.visible.admits(study, patient.map(String::as_str));
-    (!admitted).then(|| failed(instance, reason::NOT_AUTHORIZED, vec![NOT_YOURS.to_owned()]))
-}
-
-/// Walks and checks one part; runs on the blocking pool.
-fn walk_part(
-    archive: &Archive,
-    (options, tagged): (&StoreOptions, &[TagRow]),
-    held: Held,
-) -> std::result::Result<Box<Fit>, Box<Outcome>> {
-    match held {
-        Held::Memory { bytes, permits } => {
-            let (instance, warning) = walk_source(archive, (options, tagged), &bytes.as_slice())?;
-            Ok(Box::new(Fit {
-                new: NewInstance {
-                    partition: options.partition,
-                    visible: options.visible.clone(),
-                    place: place(archive, &instance, bytes.len() as u64),
-                    digest: *blake3::hash(&bytes).as_bytes(),
-                    instance: Arc::new(instance),
-                },
-                warning,
-                payload: Payload::Memory(Bytes::from(bytes)),
-                _permits: permits,
-            }))
+        let mut bytes = total(outcome, self.report_bytes);
+        let wanted = bytes.next_multiple_of(REPORT);
+        if bytes > most || self.report.try_grow_to(wanted).is_err() {
+            outcome.shorten();
+            bytes = total(outcome, self.report_bytes);
+            let wanted = bytes.next_multiple_of(REPORT);
+            self.report.grow_to(wanted).await?;
         }
-        Held::Spool(spooling) => {
-            let Spooling {
-                file,
-                hasher,
-                permits,
-                ..
-            } = *spooling;
-            let opened = file.file().and_then(File::try_clone);
-            let source = opened.and_then(FileSource::new);
-            let source = source.map_err(|_| Box::new(lost_outcome()))?;
-            let (instance, warning) = walk_source(archive, (options, tagged), &source)?;
-            Ok(Box::new(Fit {
-                new: NewInstance {
-                    partition: options.partition,
-                    visible: options.visible.clone(),
-                    place: place(archive, &instance, source.len()),
-                    digest: *hasher.finalize().as_bytes(),
-                    instance: Arc::new(instance),
-                },
-                warning,
-                payload: Payload::Spooled(file),
-                _permits: permits,
-            }))
-        }
-    }
-}
-
-fn place(archive: &Archive, instance: &Instance, length: u64) -> Place {
-    Place {
-        key: instance_key(&instance.name, &archive.blobs.serial()),
-        offset: 0,
-        length,
-    }
-}
-
-fn walk_source(
-    archive: &Archive,
-    (options, tagged): (&StoreOptions, &[TagRow]),
-    source: &dyn Source,
-) -> std::result::Result<(Instance, Option<u16>), Box<Outcome>> {
-    if source.is_empty() {
-        let outcome = unreadable(
-            options.rules,
-            "the part is empty: it must hold a DICOM file",
-        );
-        return Err(Box::new(outcome));
-    }
-    let mut instance = walk(source, &archive.walk_options(options.rules))
-        .map_err(|error| Box::new(refused(options.rules, &error)))?;
-    if let Some(outcome) = check_study(options, &instance) {
-        return Err(Box::new(outcome));
-    }
-    if let Some(outcome) = check_visible(options, &instance) {
-        return Err(Box::new(outcome));
-    }
-    let mut judgement = rules::judgement(options.rules, &instance);
-    let unfit = unfit(&instance.metadata.text, tagged);
-    judgement
-        .refusals
-        .extend(unfit.iter().map(|(tag, reason)| comment(*tag, reason)));
-    if !judgement.refusals.is_empty() {
-        let outcome = failed(&instance, reason::INVALID, judgement.refusals);
-        return Err(Box::new(outcome));
-    }
-    instance.findings.extend(
-        judgement
-            .warnings
-            .into_iter()
-            .map(|(tag, comment)| Finding { tag, comment }),
-    );
-    let warning = rules::warning(options.rules, &instance);
-    Ok((instance, warning))
-}
-
-/// Makes the blob of a part.
-async fn write(archive: &Archive, fit: Fit) -> Prepared {
-    let timed = archive.meters.write.timed();
-    let stored = archive.blobs.store(&fit.new.place.key, fit.payload).await;
-    drop(timed);
-    written(archive, fit.new, fit.warning, stored)
-}
-
-/// Makes the blob of a part on this thread, which may block; gives the part back when others have to go first.
-fn write_at_once(archive: &Archive, mut fit: Box<Fit>) -> std::result::Result<Prepared, Box<Fit>> {
-    let _timed = archive.meters.write.timed();
-    match archive.blobs.store_at_once(&fit.new.place.key, fit.payload) {
-        Ok(stored) => Ok(written(archive, fit.new, fit.warning, stored)),
-        Err(payload) => {
-            fit.payload = payload;
-            Err(fit)
-        }
-    }
-}
-
-fn written(
-    archive: &Archive,
-    new: NewInstance,
-    warning: Option<u16>,
-    stored: crate::blob::Result<()>,
-) -> Prepared {
-    if let Err(error) = stored {
-        tracing::error!(
-            error = &error as &dyn std::error::Error,
-            "a part could not be written"
-        );
-        let outcome = failed(
-            &new.instance,
-            reason::OUT_OF_RESOURCES,
-            vec!["the server could not write the instance; send it again later".to_owned()],
-        );
-        return Prepared::Unwritten(outcome, error);
-    }
-    let instance = &new.instance;
-    Prepared::Ready {
-        sop_class: instance.sop_class.clone(),
-        name: instance.name.clone(),
-        findings: instance.findings.clone(),
-        warning,
-        written: Written::new(archive.blobs.clone(), new),
-    }
-}
-
-/// An instance of another study than the one in the URL fails.
-fn check_study(options: &StoreOptions, instance: &Instance) -> Option<Outcome> {
-    let study = options.study.as_ref()?;
-    let comment = comment(
-        tags::STUDY_INSTANCE_UID,
-        "the Study Instance UID is not the one of the URL",
-    );
-    (*study != instance.name.study).then(|| failed(instance, reason::INVALID, vec![comment]))
-}
-
-fn failed(instance: &Instance, reason: u16, comments: Vec<String>) -> Outcome {
-    Outcome::Failed {
-        sop_class: Some(instance.sop_class.clone()),
-        instance: Some(instance.name.instance.to_string()),
-        reason,
-        comments,
-    }
-}
-
-fn unreadable(rules: Rules, comment: &str) -> Outcome {
-    Outcome::Failed {
-        sop_class: None,
-        instance: None,
-        reason: reason_for_unreadable(rules),
-        comments: vec![comment.to_owned()],
-    }
-}
-
-fn refused(rules: Rules, error: &WalkError) -> Outcome {
-    let known = error.identifiers().cloned().unwrap_or_default();
-    let (reason, comment) = match error {
-        WalkError::Missing { tag, .. } => (
-            reason::INVALID,
-            comment(*tag, "the required attribute is missing or empty"),
-        ),
-        WalkError::BadUid { tag, source, .. } => {
-            (reason::INVALID, comment(*tag, &source.to_string()))
-        }
-        WalkError::NotDicom
-        | WalkError::Preamble
-        | WalkError::Damaged { .. }
-        | WalkError::Limit { .. }
-        | WalkError::Read(_) => (reason_for_unreadable(rules), error.to_string()),
-    };
-    Outcome::Failed {
-        sop_class: known.sop_class,
-        instance: known.instance,
-        reason,
-        comments: vec![comment],
+        self.report_bytes = bytes;
+        Ok(())
     }
 }
 

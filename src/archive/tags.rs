@@ -4,6 +4,7 @@
 //! other on the same index goes on where it was.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,6 @@ use tokio::sync::RwLock;
 
 use super::Archive;
 use super::error::{ArchiveError, Result};
-use super::rules::Rules;
 use crate::dicom::query_tag::QueryTag;
 use crate::index::{
     Index, Operation, OperationKind, OperationStatus, TagError, TagRow, TagStatus, TagsAdded,
@@ -27,9 +27,9 @@ const LEASE: Duration = Duration::from_secs(5);
 /// Wait before an operation that failed, or that another node has, is taken up again.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Tags as last read.
+/// Tags as last read, and whether they are being read in the background.
 #[derive(Debug, Default)]
-pub(super) struct TagCache(RwLock<Option<(Instant, Arc<Vec<TagRow>>)>>);
+pub(super) struct TagCache(RwLock<Option<(Instant, Arc<Vec<TagRow>>)>>, AtomicBool);
 
 /// What became of a wish to add tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,12 +116,21 @@ impl Archive {
             .collect())
     }
 
-    /// Tags whose attribute an instance must have in a form that can be indexed, to be stored under these rules.
-    pub(super) async fn tags_to_keep(&self, rules: Rules) -> Result<Arc<Vec<TagRow>>> {
-        match rules {
-            Rules::V1 => self.query_tags().await,
-            Rules::V2 | Rules::Standard => Ok(Arc::default()),
+    /// All tags as last read, without waiting for the index: they are read again in the background when that was long ago.
+    pub(super) async fn tags_at_hand(&self) -> Arc<Vec<TagRow>> {
+        let (known, fresh) = match &*self.tags.0.read().await {
+            Some((read, tags)) => (tags.clone(), read.elapsed() < FRESH),
+            None => (Arc::default(), false),
+        };
+        if !fresh && !self.tags.1.swap(true, Ordering::Relaxed) {
+            let archive = self.clone();
+            tokio::spawn(async move {
+                // Whoever needs them to be right asks himself, and is told.
+                drop(archive.query_tags().await);
+                archive.tags.1.store(false, Ordering::Relaxed);
+            });
         }
+        known
     }
 
     /// The tag of a path.

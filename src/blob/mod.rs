@@ -11,17 +11,17 @@ mod location;
 mod remote;
 mod spool;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::config::StorageConfig;
 use crate::dicom::source::Source;
@@ -34,6 +34,8 @@ pub use spool::{SpoolFile, Spooled};
 
 /// Bytes of one chunk of a streamed answer at most.
 pub const CHUNK: usize = 256 * 1024;
+/// Blobs without a row removed at a time.
+const DISCARDED: usize = 64;
 /// Bytes that are copied from the memory of the system rather than handed to another thread.
 const AT_ONCE: usize = 1 << 20;
 
@@ -169,6 +171,25 @@ struct Inner {
     next: AtomicU64,
     /// Hears of blobs that could not be read as they should.
     reports: OnceLock<mpsc::Sender<String>>,
+    discards: Discards,
+}
+
+/// Blobs without a row that are still to be removed.
+#[derive(Debug, Default)]
+struct Discards {
+    queue: Mutex<DiscardQueue>,
+    /// Told whenever some are gone.
+    done: Notify,
+}
+
+#[derive(Debug, Default)]
+struct DiscardQueue {
+    keys: VecDeque<String>,
+    /// Somebody removes them.
+    running: bool,
+    /// Keys ever put into the queue, and how many of them are done with.
+    added: u64,
+    removed: u64,
 }
 
 #[derive(Debug)]
@@ -248,6 +269,7 @@ impl Blobs {
             process,
             next: AtomicU64::new(0),
             reports: OnceLock::new(),
+            discards: Discards::default(),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -500,28 +522,72 @@ impl Blobs {
 
     /// Removes a blob that no row names without making anybody wait; one that stays is found by `fsck`.
     pub fn discard(&self, key: String) {
-        let told = |error: &BlobError| {
-            tracing::warn!(%error, "a blob without a row was left behind; fsck removes it");
+        // Without a runtime the process is ending, or it is no server.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            if let Place::Folder { folder, .. } = &self.inner.place {
+                told(folder.remove(&key));
+            }
+            return;
         };
-        match &self.inner.place {
-            Place::Folder { folder, .. } => {
-                if let Err(error) = folder.remove(&key) {
-                    told(&error);
+        let mut queue = self.discards();
+        queue.keys.push_back(key);
+        queue.added += 1;
+        if !std::mem::replace(&mut queue.running, true) {
+            let blobs = self.clone();
+            runtime.spawn(async move { blobs.remove_discarded().await });
+        }
+    }
+
+    /// Waits until everything that was discarded so far is gone.
+    pub async fn discarded(&self) {
+        let wanted = self.discards().added;
+        loop {
+            let done = self.inner.discards.done.notified();
+            if self.discards().removed >= wanted {
+                return;
+            }
+            done.await;
+        }
+    }
+
+    fn discards(&self) -> MutexGuard<'_, DiscardQueue> {
+        let queue = self.inner.discards.queue.lock();
+        queue.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn remove_discarded(&self) {
+        loop {
+            let next: Vec<String> = {
+                let mut queue = self.discards();
+                let most = queue.keys.len().min(DISCARDED);
+                let next = queue.keys.drain(..most).collect::<Vec<_>>();
+                queue.running = !next.is_empty();
+                next
+            };
+            if next.is_empty() {
+                return;
+            }
+            let count = next.len() as u64;
+            match &self.inner.place {
+                Place::Folder { folder, .. } => {
+                    let folder = folder.clone();
+                    let removed = blocking(move || {
+                        next.iter().for_each(|key| told(folder.remove(key)));
+                        Ok(())
+                    });
+                    told(removed.await);
+                }
+                #[cfg(feature = "cloud")]
+                Place::Bucket(_) => {
+                    let removed = next.into_iter().map(|key| {
+                        let blobs = self.clone();
+                        async move { told(blobs.remove(&key).await) }
+                    });
+                    stream::iter(removed).buffer_unordered(8).count().await;
                 }
             }
-            #[cfg(feature = "cloud")]
-            Place::Bucket(_) => {
-                // Without a runtime the process is ending.
-                let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-                    return;
-                };
-                let blobs = self.clone();
-                runtime.spawn(async move {
-                    if let Err(error) = blobs.remove(&key).await {
-                        told(&error);
-                    }
-                });
-            }
+            self.discards().removed += count;
+            self.inner.discards.done.notify_waiters();
         }
     }
 
@@ -625,6 +691,13 @@ fn list_folder(
         receiver.recv().await.map(|key| (key, receiver))
     })
     .boxed()
+}
+
+/// Notes a blob that could not be removed.
+fn told(removed: Result<()>) {
+    if let Err(error) = removed {
+        tracing::warn!(%error, "a blob without a row was left behind; fsck removes it");
+    }
 }
 
 /// Runs file work on the blocking pool.

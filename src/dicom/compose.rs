@@ -81,11 +81,16 @@ pub enum Problem {
     /// The pixel data is not what something says it is.
     #[error("{0}")]
     Pixels(&'static str),
+    /// All values together are made of more parts than that.
+    #[error("is the one too many that is made of several parts: send fewer and larger ones")]
+    TooManyPieces,
     /// The value is longer than an element can be.
     #[error("has a value of 4 GiB or more")]
     TooLong,
 }
 
+/// Most pieces of one file: elements times the parts that each is made of.
+const PIECES: usize = 200_000;
 /// Longest metadata of one instance, in bytes.
 pub const LONGEST_METADATA: usize = 16 << 20;
 
@@ -115,6 +120,56 @@ impl Metadata {
             objects
         };
         Ok(objects.into_iter().map(Self::Json).collect())
+    }
+
+    /// Bytes of memory that the data set and the file that is made of it may take, by what stands in the text: a member of an
+    /// object costs more than it says.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const OBJECT: usize = 800;
+        const LIST: usize = 100;
+        const VALUE: usize = 140;
+        let (text, sum) = match self {
+            Self::Json(text) => {
+                let text = text.get().as_bytes();
+                let (mut sum, mut quoted, mut escaped) = (0_usize, false, false);
+                for byte in text {
+                    sum = sum.saturating_add(match byte {
+                        _ if escaped => {
+                            escaped = false;
+                            0
+                        }
+                        b'\\' if quoted => {
+                            escaped = true;
+                            0
+                        }
+                        b'"' => {
+                            quoted = !quoted;
+                            // Half of what a text takes beside its bytes.
+                            16
+                        }
+                        b'{' if !quoted => OBJECT,
+                        b'[' if !quoted => LIST,
+                        b',' if !quoted => VALUE,
+                        _ => 0,
+                    });
+                }
+                (text, sum)
+            }
+            Self::Xml(text) => {
+                let mut sum = 0_usize;
+                for at in memchr::memchr_iter(b'<', text) {
+                    let name = text.get(at.saturating_add(1)..).unwrap_or_default();
+                    sum = sum.saturating_add(match name {
+                        [b'/', ..] => 0,
+                        [b'V', b'a', b'l', b'u', b'e', b' ' | b'>', ..] => VALUE,
+                        _ => OBJECT + VALUE,
+                    });
+                }
+                (text.as_slice(), sum)
+            }
+        };
+        sum.saturating_add(text.len().saturating_mul(3))
     }
 
     /// The data set; JSON is nested 127 deep at most.
@@ -409,6 +464,9 @@ impl<'a> Composer<'a> {
         let numbers = bulk.find(uri);
         if numbers.is_empty() {
             return Err(self.failure(Problem::NoPart));
+        }
+        if self.pieces.len().saturating_add(2 * numbers.len()) > PIECES {
+            return Err(self.failure(Problem::TooManyPieces));
         }
         if tag == PIXEL_DATA {
             if self.path.len() > 1 {

@@ -8,6 +8,7 @@ use std::io;
 use dicom_core::Tag;
 
 use super::identifiers::Identifiers;
+use super::room::NoRoom;
 use super::uid::UidError;
 
 /// Why a file cannot be taken.
@@ -68,6 +69,14 @@ pub enum WalkError {
         #[source]
         source: UidError,
     },
+    /// There is no memory for what has to be kept of it.
+    #[error("{source}")]
+    NoRoom {
+        /// Why.
+        source: NoRoom,
+        /// What could be read before.
+        read: Box<Identifiers>,
+    },
     /// The source could not be read, or the inflated data set not be written.
     #[error("the file could not be read")]
     Read(#[from] io::Error),
@@ -96,7 +105,9 @@ impl WalkError {
     /// Adds the identifiers read before things went wrong.
     pub(crate) fn with_identifiers(mut self, found: &Identifiers) -> Self {
         match &mut self {
-            Self::Damaged { read, .. } | Self::Limit { read, .. } => **read = found.clone(),
+            Self::Damaged { read, .. } | Self::Limit { read, .. } | Self::NoRoom { read, .. } => {
+                **read = found.clone();
+            }
             Self::NotDicom
             | Self::Preamble
             | Self::Missing { .. }
@@ -113,8 +124,18 @@ impl WalkError {
             Self::Damaged { read, .. }
             | Self::Limit { read, .. }
             | Self::Missing { read, .. }
-            | Self::BadUid { read, .. } => Some(read),
+            | Self::BadUid { read, .. }
+            | Self::NoRoom { read, .. } => Some(read),
             Self::NotDicom | Self::Preamble | Self::Read(_) => None,
+        }
+    }
+}
+
+impl From<NoRoom> for WalkError {
+    fn from(source: NoRoom) -> Self {
+        Self::NoRoom {
+            source,
+            read: Box::default(),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::error::{Limit, Problem, WalkError};
+use super::room::Ledger;
 use super::source::{FileSource, Source};
 
 /// Most bytes of an inflated data set that are held in memory; several are inflated at a time.
@@ -56,11 +57,22 @@ pub type Spool<'a> = &'a dyn Fn() -> io::Result<File>;
 /// [`WalkError::Read`] when source or spool fail.
 pub fn inflate(
     source: &dyn Source,
-    mut offset: u64,
+    offset: u64,
     cap: u64,
     spool: Option<Spool<'_>>,
 ) -> Result<Inflated, WalkError> {
-    let memory_cap = cap.min(IN_MEMORY);
+    inflate_within(source, offset, (cap, IN_MEMORY), spool, Ledger::new(None))
+}
+
+/// As [`inflate`], with the most bytes in all and in memory; what grows in memory is asked for.
+pub(crate) fn inflate_within(
+    source: &dyn Source,
+    mut offset: u64,
+    (cap, in_memory): (u64, u64),
+    spool: Option<Spool<'_>>,
+    ledger: Ledger<'_>,
+) -> Result<Inflated, WalkError> {
+    let memory_cap = cap.min(in_memory);
     let mut stream = Decompress::new(false);
     let mut input = vec![0; CHUNK];
     let mut output = vec![0; CHUNK];
@@ -106,7 +118,15 @@ pub fn inflate(
         }
         match &mut file {
             Some(file) => file.write_all(fresh)?,
-            None => memory.extend_from_slice(fresh),
+            None => {
+                let left = memory.capacity().saturating_sub(memory.len());
+                if left < fresh.len() {
+                    let more = fresh.len().max(memory.capacity());
+                    ledger.more(more)?;
+                    memory.reserve_exact(left.saturating_add(more));
+                }
+                memory.extend_from_slice(fresh);
+            }
         }
         if status == Status::StreamEnd {
             break;

@@ -11,7 +11,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use dicom_core::{Tag, VR};
 
 use super::charset::{self, Charset};
+use super::error::WalkError;
 use super::instance::Metadata;
+use super::room::Ledger;
 use super::scan::width;
 pub use value::values;
 use value::{Number, json_number, little_endian, not_finite, trim};
@@ -67,6 +69,8 @@ pub(crate) struct JsonWriter {
     non_ascii: bool,
 }
 
+/// Most bytes of text around a value: key, VR, brackets, the words of a person name.
+const ROOM: usize = 256;
 /// Length of `{"vr":"XX"`.
 const HEAD_OBJECT: usize = 10;
 const SPECIFIC_CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
@@ -78,6 +82,34 @@ impl JsonWriter {
             text: String::with_capacity(bytes),
             entries: Vec::with_capacity(256),
             ..Self::default()
+        }
+    }
+
+    /// Makes ready for an element or item whose value takes up to `bytes` bytes of text.
+    #[inline]
+    pub(crate) fn make_room(&mut self, ledger: &Ledger<'_>, bytes: usize) -> Result<(), WalkError> {
+        ledger.text(&mut self.text, bytes.saturating_add(ROOM))?;
+        if self.entries.len() == self.entries.capacity() {
+            let more = self.entries.capacity().max(8);
+            ledger.more(more.saturating_mul(size_of::<Entry>()))?;
+            self.entries.reserve_exact(more);
+        }
+        Ok(())
+    }
+
+    /// Asks for what it takes to put the keys of the innermost data set in order, when they are not.
+    pub(crate) fn make_room_to_close(&mut self, ledger: &Ledger<'_>) -> Result<(), WalkError> {
+        self.make_room(ledger, 0)?;
+        match self.scopes.last() {
+            Some(scope) if !scope.ascending => {
+                let text = self.text.len().saturating_sub(scope.open);
+                let entries = self.entries.len().saturating_sub(scope.first_entry);
+                let each =
+                    2 * size_of::<Entry>() + size_of::<(Tag, Range<usize>)>() + size_of::<Move>();
+                let lists = entries.saturating_mul(each);
+                ledger.more(text.saturating_add(lists))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -3,6 +3,8 @@
 //! Invariant: unpacking never makes more bytes than its cap, and what it gives has its places in order and inside the text,
 //! so that splicing cannot fail.
 
+use std::io::{self, Write};
+
 use dicom_core::Tag;
 
 use super::instance::Metadata;
@@ -10,6 +12,7 @@ use super::json::skip::next_member;
 use super::members::Malformed;
 use super::merge::is_of_server;
 use super::pieces::Pieces;
+use super::room::{NoRoom, Room};
 use super::{json, tag};
 
 /// Why packed metadata cannot be read.
@@ -34,38 +37,74 @@ const VERSION: u8 = 1;
 const LEVEL: i32 = 1;
 
 /// Packs metadata for the index: a version byte, the length of the rest, then with zstd the places and the text.
-#[must_use]
-pub fn pack(metadata: &Metadata) -> Vec<u8> {
+///
+/// # Errors
+/// [`NoRoom`] when the memory of what is packed is not granted.
+pub fn pack(metadata: &Metadata, room: Option<Room<'_>>) -> Result<Vec<u8>, NoRoom> {
     let places = metadata.uri_at.len();
-    let mut plain = Vec::with_capacity(
-        metadata
-            .text
-            .len()
-            .saturating_add(places.saturating_mul(4))
-            .saturating_add(8),
-    );
-    plain.extend(metadata.available_syntax_at.to_le_bytes());
-    plain.extend(u32::try_from(places).unwrap_or(u32::MAX).to_le_bytes());
+    let places_bytes = places.saturating_mul(4);
+    let length = metadata
+        .text
+        .len()
+        .saturating_add(places_bytes)
+        .saturating_add(8) as u64;
+    let mut start = Vec::with_capacity(places_bytes.saturating_add(8));
+    start.extend(metadata.available_syntax_at.to_le_bytes());
+    start.extend(u32::try_from(places).unwrap_or(u32::MAX).to_le_bytes());
     for at in &metadata.uri_at {
-        plain.extend(at.to_le_bytes());
+        start.extend(at.to_le_bytes());
     }
-    plain.extend(metadata.text.as_bytes());
-    let mut out = vec![VERSION];
-    out.extend((plain.len() as u64).to_le_bytes());
-    // Compressing into memory has no way to fail; stored bytes without compression are still readable.
-    match zstd::bulk::compress(&plain, LEVEL) {
-        Ok(packed) => out.extend(packed),
-        Err(_) => {
-            out.clear();
-            out.push(VERSION_PLAIN);
-            out.extend((plain.len() as u64).to_le_bytes());
-            out.extend(plain);
-        }
+    let mut out = Packed {
+        bytes: Vec::new(),
+        room,
+        refused: None,
+    };
+    match compress(&mut out, length, [&start, metadata.text.as_bytes()]) {
+        Ok(()) => Ok(out.bytes),
+        Err(error) => Err(out.refused.unwrap_or_else(|| NoRoom(error.into()))),
     }
-    out
 }
 
-/// As [`VERSION`], not compressed.
+fn compress(out: &mut Packed<'_>, length: u64, pieces: [&[u8]; 2]) -> io::Result<()> {
+    out.write_all(&[VERSION])?;
+    out.write_all(&length.to_le_bytes())?;
+    let mut encoder = zstd::stream::Encoder::new(out, LEVEL)?;
+    encoder.set_pledged_src_size(Some(length))?;
+    for piece in pieces {
+        encoder.write_all(piece)?;
+    }
+    encoder.finish()?;
+    Ok(())
+}
+
+/// Bytes that are packed, whose memory is asked for before it is taken.
+struct Packed<'a> {
+    bytes: Vec<u8>,
+    room: Option<Room<'a>>,
+    refused: Option<NoRoom>,
+}
+
+impl Write for Packed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let left = self.bytes.capacity().saturating_sub(self.bytes.len());
+        if left < bytes.len() {
+            let more = bytes.len().max(self.bytes.capacity());
+            if let Some(Err(refused)) = self.room.map(|room| room(more)) {
+                self.refused = Some(refused);
+                return Err(io::Error::from(io::ErrorKind::OutOfMemory));
+            }
+            self.bytes.reserve_exact(left.saturating_add(more));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// As [`VERSION`], not compressed; written where compression failed.
 const VERSION_PLAIN: u8 = 2;
 
 /// Bytes that [`unpack`] needs for what [`pack`] made; none when the bytes are damaged.
@@ -351,7 +390,7 @@ mod tests {
 
     #[test]
     fn packed_metadata_comes_back_the_same() {
-        let packed = pack(&sample());
+        let packed = pack(&sample(), None).unwrap();
         assert_eq!(unpack(&packed, 4096).unwrap(), sample());
         assert!(matches!(
             unpack(&packed, 10),
@@ -364,7 +403,7 @@ mod tests {
 
     #[test]
     fn packed_metadata_says_how_large_it_is() {
-        let packed = pack(&sample());
+        let packed = pack(&sample(), None).unwrap();
         let bytes = unpacked_bytes(&packed).unwrap();
         assert!(bytes >= sample().text.len() && bytes < sample().text.len() + 5000);
         assert_eq!(unpacked_bytes(&packed[..8]), Err(MetadataError::Damaged));
@@ -378,7 +417,7 @@ mod tests {
             uri_at: vec![],
             available_syntax_at: 0,
         };
-        let packed = pack(&bomb);
+        let packed = pack(&bomb, None).unwrap();
         assert!(packed.len() < 10_000);
         assert!(matches!(
             unpack(&packed, 1 << 20),

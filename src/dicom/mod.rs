@@ -30,6 +30,7 @@ pub mod query_parse;
 pub mod query_tag;
 pub mod render;
 pub mod rewrite;
+pub mod room;
 pub mod scan;
 pub mod source;
 pub mod tag;

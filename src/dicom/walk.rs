@@ -14,6 +14,7 @@ use super::inflate::{self, Spool};
 use super::instance::{Attribute, BulkItem, Finding, Instance, PixelElement};
 use super::json::{self, JsonWriter};
 use super::keys;
+use super::room::{Ledger, Room};
 use super::scan::{Element, Event, Scanner};
 use super::source::{Source, Window};
 
@@ -41,7 +42,15 @@ pub struct WalkOptions<'a> {
     pub validate: Option<Validate<'a>>,
     /// Where an inflated data set goes that is too large for memory.
     pub inflate_to: Option<Spool<'a>>,
+    /// Grants the memory of what is kept, before it grows; without it the limits alone bound it.
+    pub room: Option<Room<'a>>,
 }
+
+/// Most bytes of an inflated data set in memory where memory is asked for.
+const INFLATED: u64 = 1 << 20;
+/// Most bytes of text that one byte of a value becomes: a person name of one control character has 24 for itself and
+/// its backslash.
+const WIDEST: usize = 12;
 
 /// Says what is wrong with a value, without repeating it: header, decoded values, bytes as in the file.
 pub type Validate<'a> = &'a dyn Fn(&Header<'_>, &[String], &[u8]) -> Option<String>;
@@ -56,6 +65,7 @@ impl Default for WalkOptions<'_> {
             plain_preambles: false,
             validate: None,
             inflate_to: None,
+            room: None,
         }
     }
 }
@@ -102,8 +112,18 @@ pub fn walk(source: &dyn Source, options: &WalkOptions<'_>) -> Result<Instance, 
     let opening = header::open(&mut window, options.plain_preambles)?;
     let start = opening.dataset_offset;
     if opening.is_deflated(&mut window)? {
-        let inflated =
-            inflate::inflate(source, start, options.limits.inflated, options.inflate_to)?;
+        let most = match options.room {
+            // Others are inflated beside it: the text of this one needs the memory more.
+            Some(_) => INFLATED,
+            None => inflate::IN_MEMORY,
+        };
+        let inflated = inflate::inflate_within(
+            source,
+            start,
+            (options.limits.inflated, most),
+            options.inflate_to,
+            Ledger::new(options.room),
+        )?;
         let mut window = Window::new(&inflated);
         let recognized = opening.recognize(&mut window, 0)?;
         let scanner = Scanner::new(window, 0, recognized.encoding, options.limits);
@@ -179,6 +199,7 @@ impl KeyCursor {
 struct Walker<'a, 'o> {
     scanner: Scanner<'a>,
     options: &'o WalkOptions<'o>,
+    ledger: Ledger<'o>,
     origin: Origin,
     json: JsonWriter,
     attributes: Vec<Attribute>,
@@ -206,6 +227,7 @@ impl<'a, 'o> Walker<'a, 'o> {
         Self {
             scanner,
             options,
+            ledger: Ledger::new(options.room),
             origin,
             json: JsonWriter::with_capacity(16 * 1024),
             attributes: Vec::with_capacity(keys::KEYS.len()),
@@ -237,9 +259,10 @@ impl<'a, 'o> Walker<'a, 'o> {
     fn pass(&mut self) -> Result<u64, WalkError> {
         self.json.open_data_set(true);
         loop {
+            self.json.make_room(&self.ledger, 0)?;
             match self.scanner.next()? {
                 Event::Element(element) => self.element(element)?,
-                Event::SequenceStart(element) => self.sequence_start(element),
+                Event::SequenceStart(element) => self.sequence_start(element)?,
                 Event::ItemStart => {
                     let first = self.path.last_mut().is_none_or(|step| {
                         step.items = step.items.saturating_add(1);
@@ -247,7 +270,10 @@ impl<'a, 'o> Walker<'a, 'o> {
                     });
                     self.json.open_data_set(first);
                 }
-                Event::ItemEnd => self.item_end(),
+                Event::ItemEnd => {
+                    self.json.make_room_to_close(&self.ledger)?;
+                    self.item_end();
+                }
                 Event::SequenceEnd => self.sequence_end(),
                 Event::FragmentsStart(element) => self.fragments(element)?,
                 // `fragments` takes these.
@@ -266,21 +292,23 @@ impl<'a, 'o> Walker<'a, 'o> {
         }
     }
 
-    fn sequence_start(&mut self, element: Element) {
+    fn sequence_start(&mut self, element: Element) -> Result<(), WalkError> {
         let at = self.json.open_element(element.tag, VR::SQ);
         if self.path.is_empty() && self.is_wanted(element.tag) {
             self.open_attribute = true;
-            self.attributes.push(Attribute {
+            let attribute = Attribute {
                 tag: element.tag,
                 vr: VR::SQ,
                 values: Vec::new(),
                 json: at..at,
-            });
+            };
+            self.ledger.push(&mut self.attributes, attribute)?;
         }
         self.path.push(Step {
             tag: element.tag,
             items: 0,
         });
+        Ok(())
     }
 
     fn sequence_end(&mut self) {
@@ -362,6 +390,9 @@ impl<'a, 'o> Walker<'a, 'o> {
         let depth = self.path.len();
         let limits = self.options.limits;
         let wanted = depth == 0 && self.is_wanted(tag);
+        let length = usize::try_from(element.length).unwrap_or(usize::MAX);
+        let widest = length.saturating_mul(WIDEST);
+        self.json.make_room(&self.ledger, widest)?;
         let bytes = self.scanner.value(element)?;
         if tag == Tag(0x0008, 0x0005) {
             let (charset, problem) = Charset::from_terms(&bytes);
@@ -416,18 +447,21 @@ impl<'a, 'o> Walker<'a, 'o> {
                 Some(values) => values,
                 None => json::values(vr, big, &bytes, &charset),
             };
-            self.attributes.push(Attribute {
+            let taken =
+                |value: &String| size_of::<String>().saturating_add(value.capacity().max(16));
+            self.ledger.more(values.iter().map(taken).sum())?;
+            let attribute = Attribute {
                 tag,
                 vr,
                 values,
                 json: at..self.json.len(),
-            });
+            };
+            self.ledger.push(&mut self.attributes, attribute)?;
         }
         if self.track_creators && tag.0 & 1 == 1 && (0x10..=0xFF).contains(&tag.1) {
-            let name = charset
-                .decode(VR::LO, &bytes)
-                .trim_matches([' ', '\0'])
-                .to_owned();
+            // LO has 64 characters; what is longer names nobody.
+            let name = charset.decode(VR::LO, &bytes);
+            let name = name.trim_matches([' ', '\0']).chars().take(65).collect();
             // Groups ascend, so those before are done with; this bounds the list as well.
             while self
                 .creators

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
 use futures_util::StreamExt;
-use serde_json::{Map, Value, json};
 
+use super::Face;
 use super::accept::wishes;
 use super::audit::Touched;
 use super::content_type::ContentType;
@@ -17,16 +16,14 @@ use super::error::{HttpError, Slug};
 use super::extract::{Access, Sender, StudyPath};
 use super::links::Links;
 use super::multipart::{Limits, MultipartError, Parts};
-use super::profile::StoreWarnings;
-use super::represent::{DICOM_XML, Form, lone_form};
-use super::{DICOM_JSON, Face};
-use crate::archive::store::{Outcome, StoreOptions, StoreRequest};
+use super::represent::lone_form;
+use crate::archive::store::{Outcome, Report, StoreOptions, StoreRequest};
 use crate::auth::Action;
-use crate::dicom::uid::StudyUid;
-use crate::dicom::xml;
 use described::Model;
+use report::Told;
 
 mod described;
+mod report;
 
 /// Stores the instances of the body.
 ///
@@ -67,22 +64,23 @@ pub(super) async fn store_instances(
             described::store(&mut request, body, &boundary, model, idle).await?
         }
     };
-    let outcomes = request.finish().await?;
+    let Report { outcomes, held } = request.finish().await?;
     if let (Some(reason), true) = (&truncated, outcomes.is_empty()) {
         return Err(HttpError::bad_request(
             Slug::InvalidMultipart,
             reason.as_str(),
         ));
     }
-    let mut response = report(
-        &face,
-        &links,
-        study.as_ref(),
-        &outcomes,
-        truncated.as_deref(),
-        form,
-    );
-    response.extensions_mut().insert(touched(&outcomes));
+    let touched = touched(&outcomes);
+    let told = Told {
+        links,
+        study,
+        outcomes,
+        truncated,
+        style: face.profile.store_warnings,
+    };
+    let mut response = told.respond(face.app.archive.lanes(), form, held).await?;
+    response.extensions_mut().insert(touched);
     Ok(response)
 }
 
@@ -97,6 +95,9 @@ fn touched(outcomes: &[Outcome]) -> Touched {
     }
     touched
 }
+
+/// How long a client may be silent before what it has sent is committed.
+const SILENCE: Duration = Duration::from_millis(300);
 
 enum BodyKind {
     /// The body is one instance.
@@ -161,7 +162,7 @@ async fn store_body(
     let mut part = request.begin_part()?;
     let mut chunks = body.into_data_stream();
     loop {
-        match next_in_time(idle, chunks.next()).await? {
+        match next_or_settle(request, idle, chunks.next()).await? {
             None => break,
             Some(Ok(chunk)) => request.write(&mut part, chunk).await?,
             Some(Err(_)) => return Ok(Some("the body broke off before its end".to_owned())),
@@ -183,7 +184,10 @@ async fn store_parts(
     // The archive counts bytes and parts itself.
     let mut parts = Parts::new(body.into_data_stream(), boundary, Limits::NONE);
     loop {
-        let mut part = match next_in_time(idle, parts.next()).await? {
+        if request.is_hopeless() {
+            return Ok(Some(hopeless()));
+        }
+        let mut part = match next_or_settle(request, idle, parts.next()).await? {
             Ok(Some(part)) => part,
             Ok(None) => return Ok(None),
             Err(error) => return broken(error),
@@ -192,7 +196,7 @@ async fn store_parts(
         check_part_type(part.headers.content_type(), number, typed)?;
         let mut stored = request.begin_part()?;
         loop {
-            match next_in_time(idle, part.chunk()).await? {
+            match next_or_settle(request, idle, part.chunk()).await? {
                 Ok(Some(chunk)) => request.write(&mut stored, chunk).await?,
                 Ok(None) => break,
                 Err(error) => {
@@ -230,6 +234,25 @@ fn check_part_type(content_type: Option<&str>, number: u64, typed: bool) -> Resu
     Err(refused_type(&reason))
 }
 
+/// Said when nobody reads on because nothing of it could be stored.
+fn hopeless() -> String {
+    "1000 instances in a row could not be stored, so the rest was not read: send it in another request when they can be".to_owned()
+}
+
+/// What comes next; when the client is silent, what is ready is committed in between.
+async fn next_or_settle<T>(
+    request: &mut StoreRequest,
+    idle: Duration,
+    next: impl Future<Output = T>,
+) -> Result<T, HttpError> {
+    let mut next = std::pin::pin!(next);
+    if let Ok(next) = tokio::time::timeout(SILENCE, next.as_mut()).await {
+        return Ok(next);
+    }
+    request.settle().await?;
+    next_in_time(idle, next).await
+}
+
 async fn next_in_time<T>(idle: Duration, next: impl Future<Output = T>) -> Result<T, HttpError> {
     tokio::time::timeout(idle, next).await.map_err(|_| {
         HttpError::new(
@@ -237,163 +260,4 @@ async fn next_in_time<T>(idle: Duration, next: impl Future<Output = T>) -> Resul
             format!("no byte of the body came for {} seconds", idle.as_secs()),
         )
     })
-}
-
-/// The answer to a store (PS3.18 §10.5.3, Annex I).
-fn report(
-    face: &Face,
-    links: &Links,
-    study: Option<&StudyUid>,
-    outcomes: &[Outcome],
-    truncated: Option<&str>,
-    form: Form,
-) -> Response {
-    if outcomes.is_empty() {
-        return match face.profile.store_warnings {
-            StoreWarnings::Reasons => {
-                HttpError::bad_request(Slug::InvalidBody, "the body holds no part to store")
-                    .into_response()
-            }
-            StoreWarnings::Silent | StoreWarnings::Told => StatusCode::NO_CONTENT.into_response(),
-        };
-    }
-    let style = face.profile.store_warnings;
-    let (mut stored, mut failed, mut unreadable, mut warned) =
-        (Vec::new(), Vec::new(), Vec::new(), false);
-    for outcome in outcomes {
-        match outcome {
-            Outcome::Stored { .. } => {
-                let (item, has_warning) = success_item(links, style, outcome);
-                warned |= has_warning;
-                stored.push(item);
-            }
-            Outcome::Failed {
-                instance: None,
-                sop_class: None,
-                ..
-            } if style == StoreWarnings::Reasons => {
-                unreadable.push(failure_item(outcome));
-            }
-            Outcome::Failed { .. } => failed.push(failure_item(outcome)),
-        }
-    }
-    let any_failed = !(failed.is_empty() && unreadable.is_empty()) || truncated.is_some();
-    let status = if stored.is_empty() {
-        StatusCode::CONFLICT
-    } else if any_failed || warned {
-        StatusCode::ACCEPTED
-    } else {
-        StatusCode::OK
-    };
-    let mut body = Map::new();
-    if let (Some(study), false) = (study, stored.is_empty()) {
-        body.insert(
-            "00081190".to_owned(),
-            json!({ "vr": "UR", "Value": [links.study(study)] }),
-        );
-    }
-    for (tag, items) in [
-        ("00081198", failed),
-        ("00081199", stored),
-        ("0008119A", unreadable),
-    ] {
-        if !items.is_empty() {
-            body.insert(tag.to_owned(), json!({ "vr": "SQ", "Value": items }));
-        }
-    }
-    let (media, text) = match form {
-        Form::Json => (DICOM_JSON, Value::Object(body).to_string()),
-        Form::Xml => (DICOM_XML, xml::write(&body, "")),
-    };
-    let mut response = (status, Bytes::from(text)).into_response();
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
-    if let Some(warning) =
-        truncated.and_then(|t| HeaderValue::try_from(format!("299 stowage: \"{t}\"")).ok())
-    {
-        response.headers_mut().insert(header::WARNING, warning);
-    }
-    response
-}
-
-fn success_item(links: &Links, style: StoreWarnings, outcome: &Outcome) -> (Value, bool) {
-    let Outcome::Stored {
-        name,
-        sop_class,
-        warning,
-        findings,
-    } = outcome
-    else {
-        return (Value::Null, false);
-    };
-    let url = links.instance(name);
-    let mut item = json!({
-        "00081150": { "vr": "UI", "Value": [sop_class] },
-        "00081155": { "vr": "UI", "Value": [name.instance.as_str()] },
-        "00081190": { "vr": "UR", "Value": [url] },
-    });
-    let told = warning.filter(|_| style != StoreWarnings::Silent);
-    if let (Some(object), Some(code)) = (item.as_object_mut(), told) {
-        object.insert(
-            "00081196".to_owned(),
-            json!({ "vr": "US", "Value": [code] }),
-        );
-    }
-    let comments: Vec<Value> = findings.iter().map(|f| comment_item(&f.comment)).collect();
-    let listed = match style {
-        StoreWarnings::Silent => false,
-        StoreWarnings::Told => true,
-        StoreWarnings::Reasons => !comments.is_empty(),
-    };
-    if let (Some(object), true) = (item.as_object_mut(), listed) {
-        let list = if comments.is_empty() {
-            json!({ "vr": "SQ" })
-        } else {
-            json!({ "vr": "SQ", "Value": comments })
-        };
-        object.insert("00741048".to_owned(), list);
-    }
-    (item, told.is_some())
-}
-
-fn failure_item(outcome: &Outcome) -> Value {
-    let Outcome::Failed {
-        sop_class,
-        instance,
-        reason,
-        comments,
-    } = outcome
-    else {
-        return Value::Null;
-    };
-    let mut item = Map::new();
-    if let Some(class) = sop_class {
-        item.insert(
-            "00081150".to_owned(),
-            json!({ "vr": "UI", "Value": [class] }),
-        );
-    }
-    if let Some(instance) = instance {
-        item.insert(
-            "00081155".to_owned(),
-            json!({ "vr": "UI", "Value": [instance] }),
-        );
-    }
-    item.insert(
-        "00081197".to_owned(),
-        json!({ "vr": "US", "Value": [reason] }),
-    );
-    if !comments.is_empty() {
-        let comments: Vec<Value> = comments.iter().map(|c| comment_item(c)).collect();
-        item.insert(
-            "00741048".to_owned(),
-            json!({ "vr": "SQ", "Value": comments }),
-        );
-    }
-    Value::Object(item)
-}
-
-fn comment_item(comment: &str) -> Value {
-    json!({ "00000902": { "vr": "LO", "Value": [comment] } })
 }

@@ -5,10 +5,7 @@
 
 use std::collections::HashMap;
 
-use dicom_dictionary_std::tags;
-
 use super::NewInstance;
-use super::rows::clean;
 use super::sql::{Columns, Dialect, Driver, Statement};
 use crate::scope::Visible;
 
@@ -23,16 +20,10 @@ pub(super) struct Applicant {
 
 impl Applicant {
     pub(super) fn new(new: &NewInstance) -> Self {
-        let mut attributes = new.instance.attributes.iter();
-        let values = attributes.find(|attribute| attribute.tag == tags::PATIENT_ID);
-        let values = values.map_or(&[][..], |attribute| &attribute.values);
         Self {
             partition: new.partition.0,
-            study: new.instance.name.study.as_str().to_owned(),
-            patient: values
-                .iter()
-                .map(|value| clean(value))
-                .find(|value| !value.is_empty()),
+            study: new.packed.name().study.as_str().to_owned(),
+            patient: new.packed.patient.clone(),
             visible: new.visible.clone(),
         }
     }

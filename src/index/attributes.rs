@@ -78,6 +78,12 @@ impl Attributes {
         }
     }
 
+    /// Bytes of all of them.
+    pub(super) fn bytes(&self) -> usize {
+        let each = |(name, value): (&String, &String)| name.len() + value.len() + 64;
+        self.0.iter().map(each).sum()
+    }
+
     /// The JSON of one attribute.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)

@@ -10,7 +10,7 @@ use super::admission::{self, Applicant};
 use super::attributes::Attributes;
 use super::rows::{Cell, LevelValues, Prepared, column_name, has_norm, stored_keys, word_suffixes};
 use super::sql::{Columns, Dialect, Driver, Script, SqlIndex, Statement, lost_row, within};
-use super::tag_values::findings;
+use super::tag_values::TagFinding;
 use super::tags::{self, Newer, TagLock, TagPlace, TagValues};
 use super::{Action, Inserted, NewInstance, Place, Result, StoredBlob, TagRow, now_micros};
 use crate::dicom::keys::Level;
@@ -135,7 +135,7 @@ impl Plan {
         for new in batch {
             plan.applicants.push(Applicant::new(new));
             let at = plan.unique.len();
-            let name = (new.partition, &new.instance.name);
+            let name = (new.partition, &new.packed.name);
             if let Some(first) = seen.get(&name) {
                 plan.slots.push((*first, false));
                 continue;
@@ -143,8 +143,8 @@ impl Plan {
             seen.insert(name, at);
             plan.slots.push((at, true));
             plan.unique.push(Prepared::new(new)?);
-            let study = new.instance.name.study.as_str().to_owned();
-            let series = new.instance.name.series.as_str().to_owned();
+            let study = new.packed.name.study.as_str().to_owned();
+            let series = new.packed.name.series.as_str().to_owned();
             let of_study = (new.partition.0, study.clone());
             plan.studies.entry(of_study).or_default().push(at);
             let of_series = (new.partition.0, study, series);
@@ -186,7 +186,8 @@ impl Plan {
             self.update_levels::<D>(&mut transaction, &mut last, (&studies, &series), &progress)
                 .await?;
             fault::point("insert.levels");
-            let values = self.tag_values(&tags, &progress);
+            let found = self.tag_findings(&tags).await;
+            let values = self.tag_values(&tags, &found, &progress);
             values
                 .write::<D>(&mut transaction, Newer::Impossible)
                 .await?;
@@ -515,8 +516,28 @@ impl Plan {
         Ok(())
     }
 
+    /// What each instance says of each tag; looks into metadata only for tags that came after the walk.
+    async fn tag_findings(&self, tags: &[TagRow]) -> Vec<Vec<TagFinding>> {
+        let mut found = Vec::with_capacity(self.unique.len());
+        for new in &self.unique {
+            if new.knows(tags) {
+                found.push(new.findings(tags));
+                continue;
+            }
+            let (packed, tags) = (new.packed.clone(), tags.to_vec());
+            let looked = tokio::task::spawn_blocking(move || packed.findings(&tags));
+            found.push(looked.await.unwrap_or_default());
+        }
+        found
+    }
+
     /// Values of query tags that the new instances bring along.
-    fn tag_values(&self, tags: &[TagRow], progress: &Progress) -> TagValues {
+    fn tag_values(
+        &self,
+        tags: &[TagRow],
+        found: &[Vec<TagFinding>],
+        progress: &Progress,
+    ) -> TagValues {
         let mut values = TagValues::default();
         if tags.is_empty() {
             return values;
@@ -530,9 +551,8 @@ impl Plan {
                     watermark: *progress.watermarks.get(&at)?,
                 })
             };
-            if let Some(place) = place() {
-                let found = findings(&new.source.metadata.text, tags);
-                values.add(tags, &found, place);
+            if let (Some(place), Some(found)) = (place(), found.get(at)) {
+                values.add(tags, found, place);
             }
         }
         values

@@ -40,7 +40,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use crate::dicom::instance::Instance;
 use crate::dicom::keys::Level;
 use crate::dicom::query::Query;
 use crate::dicom::query_tag::QueryTag;
@@ -49,6 +48,7 @@ use crate::scope::{Partition, Scope, Visible};
 
 pub use error::IndexError;
 pub use open::{IndexOptions, open};
+pub use rows::PackedInstance;
 pub use tag_values::unfit;
 pub use terms::{Decision, decision, indexed};
 pub use transfer::{Moved, Sum, Transfer, transfer};
@@ -74,8 +74,8 @@ pub struct NewInstance {
     pub partition: Partition,
     /// Which studies its sender may store into.
     pub visible: Visible,
-    /// What the walk found.
-    pub instance: Arc<Instance>,
+    /// What its rows hold.
+    pub packed: Arc<PackedInstance>,
     /// Where its bytes are.
     pub place: Place,
     /// BLAKE3 of its bytes.

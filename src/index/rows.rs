@@ -5,10 +5,15 @@
 
 use std::sync::{Arc, LazyLock};
 
+use dicom_dictionary_std::tags::PATIENT_ID;
+
 use super::attributes::Attributes;
-use super::{IndexError, NewInstance, Result};
-use crate::dicom::instance::{Attribute, Instance};
+use super::tag_values::{TagFinding, findings};
+use super::{IndexError, NewInstance, Result, TagRow};
+use crate::dicom::instance::{Attribute, BulkItem, Instance};
 use crate::dicom::keys::{Column, KEYS, Key, Level};
+use crate::dicom::query_tag::QueryTag;
+use crate::dicom::room::{NoRoom, Room};
 use crate::dicom::uid::InstanceName;
 use crate::dicom::{fold, metadata, temporal};
 use crate::scope::Partition;
@@ -134,6 +139,26 @@ impl LevelValues {
         }
     }
 
+    /// Bytes of memory it takes, about.
+    fn bytes(&self) -> usize {
+        let cell = |cell: &Cell| match cell {
+            Cell::Text(value, norm) => {
+                let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+                length(value) + length(norm) + 64
+            }
+            Cell::Number(_) => 64,
+        };
+        let group = |name: &Name| {
+            name.groups
+                .iter()
+                .map(|group| group.len() + 32)
+                .sum::<usize>()
+        };
+        let cells: usize = self.cells.iter().map(cell).sum();
+        let names: usize = self.names.iter().map(group).sum();
+        self.attributes.bytes() + cells + names
+    }
+
     /// Takes over what is newer; no value replaces nothing.
     pub(super) fn merge(&mut self, newer: &Self) {
         self.attributes.merge(&newer.attributes);
@@ -161,14 +186,15 @@ impl LevelValues {
     }
 }
 
-/// One instance, ready to be inserted.
-pub(super) struct Prepared {
-    /// Partition it is stored in.
-    pub(super) partition: Partition,
+/// What the rows of one instance hold; made where it was walked, so that whoever commits need not.
+#[derive(Debug)]
+pub struct PackedInstance {
     /// Its UIDs.
     pub(super) name: InstanceName,
-    /// What the walk found.
-    pub(super) source: Arc<Instance>,
+    /// Patient ID, when it has one.
+    pub(super) patient: Option<String>,
+    /// What it says of the tags there were when it was walked.
+    findings: Vec<(QueryTag, TagFinding)>,
     /// Study values.
     pub(super) study: LevelValues,
     /// Series values.
@@ -189,25 +215,46 @@ pub(super) struct Prepared {
     pub(super) frames: Vec<u8>,
     /// Packed metadata.
     pub(super) metadata: Vec<u8>,
-    /// Blob key and its hash, first byte, length.
-    pub(super) blob: (String, i64, i64, i64),
-    /// BLAKE3 of its bytes.
-    pub(super) digest: [u8; 32],
 }
 
-impl Prepared {
-    /// Works out the columns of one instance.
-    pub(super) fn new(new: &NewInstance) -> Result<Self> {
-        const UNFIT: IndexError = IndexError::Corrupt {
-            what: "a new instance",
-        };
-        let instance = &*new.instance;
-        let json = |text: serde_json::Result<String>| text.map_err(|_| UNFIT);
-        let number = |value: u64| i64::try_from(value).map_err(|_| UNFIT);
+/// Longest metadata that is unpacked, in bytes.
+const MAX_METADATA: usize = 1 << 30;
+/// What is packed grows by this at most beside the metadata: values of columns and attributes of three levels.
+const COLUMNS: usize = 32 << 10;
+
+impl PackedInstance {
+    /// Works out the columns of one instance, and what it says of query tags; takes a while, so it belongs on a thread that
+    /// may be busy.
+    ///
+    /// # Errors
+    /// [`NoRoom`] when the memory that it takes is not granted.
+    pub fn new(
+        instance: &Instance,
+        tags: &[TagRow],
+        room: Option<Room<'_>>,
+    ) -> std::result::Result<Self, NoRoom> {
+        let json = |text: serde_json::Result<String>| text.map_err(|e| NoRoom(e.into()));
+        let item = |item: &BulkItem| item.path.len().saturating_add(128);
+        let bulk: usize = instance.bulk.iter().map(item).sum();
+        let fragment = |attribute: &Attribute| attribute.json.len().min(64 << 10);
+        let attributes: usize = instance.attributes.iter().map(fragment).sum();
+        if let Some(room) = room {
+            room(COLUMNS.saturating_add(bulk.saturating_add(attributes).saturating_mul(2)))?;
+        }
+        let patients = instance.attributes.iter().filter(|a| a.tag == PATIENT_ID);
+        let mut patients = patients.flat_map(|attribute| &attribute.values);
+        let findings = findings(&instance.metadata.text, tags);
         Ok(Self {
-            partition: new.partition,
             name: instance.name.clone(),
-            source: Arc::clone(&new.instance),
+            patient: patients
+                .by_ref()
+                .map(|value| clean(value))
+                .find(|value| !value.is_empty()),
+            findings: tags
+                .iter()
+                .map(|row| row.tag.clone())
+                .zip(findings)
+                .collect(),
             study: LevelValues::of(Level::Study, instance),
             series: LevelValues::of(Level::Series, instance),
             instance: LevelValues::of(Level::Instance, instance),
@@ -220,7 +267,79 @@ impl Prepared {
             },
             bulk: json(serde_json::to_string(&instance.bulk))?,
             frames: instance.frames.to_bytes(),
-            metadata: metadata::pack(&instance.metadata),
+            metadata: metadata::pack(&instance.metadata, room)?,
+        })
+    }
+
+    /// Its UIDs.
+    #[must_use]
+    pub fn name(&self) -> &InstanceName {
+        &self.name
+    }
+
+    /// Bytes of memory it takes, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let levels = [&self.study, &self.series, &self.instance];
+        let levels: usize = levels.map(|level| level.bytes()).iter().sum();
+        levels
+            .saturating_add(self.bulk.len())
+            .saturating_add(self.frames.len())
+            .saturating_add(self.metadata.len())
+            .saturating_add(4096)
+    }
+
+    /// What it says of each tag, in their order; a tag that came after the walk is looked up in the metadata, which may
+    /// take a while.
+    pub(super) fn findings(&self, tags: &[TagRow]) -> Vec<TagFinding> {
+        let known = |row: &TagRow| {
+            let found = self.findings.iter().find(|(tag, _)| *tag == row.tag);
+            found.map(|(_, finding)| finding.clone())
+        };
+        let known: Option<Vec<TagFinding>> = tags.iter().map(known).collect();
+        known.unwrap_or_else(|| match metadata::unpack(&self.metadata, MAX_METADATA) {
+            Ok(metadata) => findings(&metadata.text, tags),
+            Err(_) => vec![TagFinding::Nothing; tags.len()],
+        })
+    }
+
+    /// Whether the walk looked for all of these tags.
+    pub(super) fn knows(&self, tags: &[TagRow]) -> bool {
+        let known = |row: &TagRow| self.findings.iter().any(|(tag, _)| *tag == row.tag);
+        tags.iter().all(known)
+    }
+}
+
+/// One instance, ready to be inserted.
+pub(super) struct Prepared {
+    /// Partition it is stored in.
+    pub(super) partition: Partition,
+    /// What its rows hold.
+    pub(super) packed: Arc<PackedInstance>,
+    /// Blob key and its hash, first byte, length.
+    pub(super) blob: (String, i64, i64, i64),
+    /// BLAKE3 of its bytes.
+    pub(super) digest: [u8; 32],
+}
+
+impl std::ops::Deref for Prepared {
+    type Target = PackedInstance;
+
+    fn deref(&self) -> &PackedInstance {
+        &self.packed
+    }
+}
+
+impl Prepared {
+    /// Joins one instance and its place.
+    pub(super) fn new(new: &NewInstance) -> Result<Self> {
+        const UNFIT: IndexError = IndexError::Corrupt {
+            what: "a new instance",
+        };
+        let number = |value: u64| i64::try_from(value).map_err(|_| UNFIT);
+        Ok(Self {
+            partition: new.partition,
+            packed: Arc::clone(&new.packed),
             blob: (
                 new.place.key.clone(),
                 blob_hash(&new.place.key),

@@ -46,6 +46,9 @@ pub(super) fn is_number(vr: VR) -> bool {
 
 /// What the instance says of each tag, in their order; the text is looked through once.
 pub(super) fn findings(json: &str, tags: &[TagRow]) -> Vec<TagFinding> {
+    if tags.is_empty() {
+        return Vec::new();
+    }
     let mut steps = Steps::default();
     let places: Vec<usize> = tags
         .iter()

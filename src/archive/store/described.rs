@@ -9,18 +9,25 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Held, Part, StoreRequest, spool_failure};
+use super::outcome::without_memory;
+use super::outcome::{reason, reason_for_unreadable};
+use super::part::{Gathered, Held, Part, lost_spool, spool_failure};
+use super::{Prepared, StoreRequest};
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::held::held;
+use crate::archive::lanes::Lane;
 use crate::blob::SpoolFile;
 use crate::dicom::compose::{
     BulkPart, BulkParts, ComposeError, Content, HEAD, Metadata, Piece, compose, named,
 };
 use crate::dicom::picture::Picture;
-use crate::memory::Purpose;
+use crate::memory::{NoMemory, Purpose, Reservation};
 
 /// Bytes copied at a time, and looked at of a part.
 const CHUNK: usize = HEAD;
+/// How many times the bytes that were sent the files may have that are made of them, and some bytes beside.
+const COMPOSED: u64 = 16;
+const SLACK: u64 = 1 << 20;
 
 /// All bulk data of a request, one after another in the memory or the spool file of a single part.
 #[derive(Debug)]
@@ -53,9 +60,9 @@ impl Shelf {
 
     async fn finish(self) -> Result<(BulkParts, Lying)> {
         let bytes = match self.held.held {
-            Held::Memory { bytes, permits } => Stowed::Memory {
+            Held::Memory(Gathered { bytes, room }) => Stowed::Memory {
                 bytes: Bytes::from(bytes),
-                _permits: permits,
+                _room: room,
             },
             Held::Spool(mut spooling) => {
                 spooling.finish().await?;
@@ -92,8 +99,8 @@ struct Lying {
 enum Stowed {
     Memory {
         bytes: Bytes,
-        /// Room in the memory that all parts share.
-        _permits: Vec<OwnedSemaphorePermit>,
+        /// Memory of the bytes.
+        _room: Option<Reservation>,
     },
     Spool {
         file: Arc<SpoolFile>,
@@ -103,6 +110,19 @@ enum Stowed {
 }
 
 impl Lying {
+    /// Bytes of a file that is made of these pieces.
+    fn length(&self, pieces: &[Piece]) -> u64 {
+        let length = |piece: &Piece| match piece {
+            Piece::Bytes(bytes) => bytes.len() as u64,
+            Piece::Bulk(number) => self.places.get(*number).map_or(0, |(_, length)| *length),
+            // A picture is compressed for good reason.
+            Piece::Picture(_, picture) => picture.length() / 8,
+            Piece::Part { length, .. } => *length,
+        };
+        let sum = |sum: u64, piece| sum.saturating_add(length(piece));
+        pieces.iter().fold(0, sum)
+    }
+
     /// Bytes of the shelf from an offset on, [`CHUNK`] and `most` at most.
     async fn chunk(&self, offset: u64, most: u64) -> Result<Bytes> {
         let length = usize::try_from(most).map_or(CHUNK, |most| most.min(CHUNK));
@@ -126,8 +146,7 @@ async fn read_spool(file: Arc<SpoolFile>, offset: u64, length: usize) -> Result<
             .map_err(spool_failure)?;
         Ok(Bytes::from(chunk))
     });
-    read.await
-        .map_err(|_| ArchiveError::Lost { what: "spool" })?
+    read.await.map_err(|_| lost_spool())?
 }
 
 impl StoreRequest {
@@ -168,7 +187,32 @@ impl StoreRequest {
         self.hold(&mut shelf.held, bytes).await
     }
 
-    /// Stores the instances that the metadata describes; one that cannot be composed fails alone.
+    /// Memory for the text of the metadata, to be grown before the text is.
+    #[must_use]
+    pub fn text_room(&self) -> Reservation {
+        self.archive.budget.nothing(Purpose::Text)
+    }
+
+    /// Takes DICOM JSON arrays of data sets apart, as many data sets as the request may still have.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Invalid`] when one is no array of objects, or they are too many.
+    pub async fn split(&self, texts: Vec<Vec<u8>>) -> Result<Vec<Metadata>> {
+        let most = self.parts_left();
+        let split = self.archive.lanes.run(Lane::Text, move || {
+            let mut instances = Vec::new();
+            for text in texts {
+                let left = most.saturating_sub(instances.len() as u64);
+                let refused = |e| ArchiveError::invalid(format!("{e}; send one array of objects"));
+                instances.append(&mut Metadata::split(&text, left).map_err(refused)?);
+            }
+            Ok(instances)
+        });
+        split.await
+    }
+
+    /// Stores the instances that the metadata describes; one that cannot be composed fails alone. Ends early when so many in
+    /// a row fail that the rest is not worth the work ([`StoreRequest::is_hopeless`]).
     ///
     /// # Errors
     /// As [`StoreRequest::write`] and [`StoreRequest::end_part`]; all files together may be as long as a request.
@@ -176,19 +220,56 @@ impl StoreRequest {
         self.take_slot().await?;
         let (parts, lying) = shelf.finish().await?;
         let parts = Arc::new(parts);
+        let mut composed_bytes = 0_u64;
         for metadata in instances {
+            if self.is_hopeless() {
+                break;
+            }
+            let unreadable = reason_for_unreadable(self.options.rules);
+            // A text becomes many times larger when it is parsed.
+            let room = metadata.weight();
+            let room = self.archive.budget.reserve(Purpose::Text, room).await;
+            let room = match room {
+                Ok(room) => room,
+                Err(error) => {
+                    self.count_part()?;
+                    let outcome = without_memory((None, None), error);
+                    let failed = match error {
+                        NoMemory::TooLarge { .. } => Prepared::Done(outcome),
+                        NoMemory::Busy => Prepared::Unfinished(outcome, error.into()),
+                    };
+                    self.take_all().await?;
+                    self.take(failed).await?;
+                    continue;
+                }
+            };
             let (names, composed) = self.composed(metadata, parts.clone()).await?;
             match composed {
                 Ok(pieces) => {
-                    if let Err(reason) = self.copy(pieces, &lying).await? {
-                        self.fail_named(names, reason).await?;
+                    composed_bytes = composed_bytes.saturating_add(lying.length(&pieces));
+                    let most = self.received.saturating_mul(COMPOSED);
+                    if composed_bytes > most.saturating_add(SLACK) {
+                        self.count_part()?;
+                        let comment = format!(
+                            "the instances would take more than {COMPOSED} times the bytes that were sent: send the bulk data of \
+                             each, or send them as files"
+                        );
+                        self.fail_named(names, reason::OUT_OF_RESOURCES, comment)
+                            .await?;
+                    } else {
+                        // The tree is gone; what the pieces hold is less than it weighed.
+                        if let Err(reason) = self.copy(pieces, &lying).await? {
+                            self.fail_named(names, unreadable, reason).await?;
+                        }
                     }
                 }
                 Err(error) => {
                     self.count_part()?;
-                    self.fail_named(names, error.to_string()).await?;
+                    self.fail_named(names, unreadable, error.to_string())
+                        .await?;
                 }
             }
+            drop(room);
         }
         Ok(())
     }
@@ -198,18 +279,11 @@ impl StoreRequest {
         metadata: Metadata,
         bulk: Arc<BulkParts>,
     ) -> Result<(Names, std::result::Result<Vec<Piece>, ComposeError>)> {
-        let lost = |_| ArchiveError::Lost { what: "work" };
-        // A text becomes many times larger when it is parsed: as few at a time as are walked.
-        let permit = self.archive.work.clone().acquire_owned().await;
-        let permit = permit.map_err(|_| ArchiveError::Lost { what: "work" })?;
-        let work = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            match metadata.read() {
-                Ok(data_set) => (named(&data_set), compose(&data_set, &bulk)),
-                Err(error) => ((None, None), Err(error)),
-            }
-        });
-        work.await.map_err(lost)
+        let work = move || match metadata.read() {
+            Ok(data_set) => Ok((named(&data_set), compose(&data_set, &bulk))),
+            Err(error) => Ok(((None, None), Err(error))),
+        };
+        self.archive.lanes.run(Lane::Ingest, work).await
     }
 
     /// Writes a file and stores it; the reason when a picture in it cannot be decoded.

@@ -34,14 +34,18 @@ impl Walker<'_, '_> {
                 path.push('/');
             }
             json::push_tag(&mut path, tag);
+            self.json.make_room(&self.ledger, path.len())?;
             self.json.bulk_uri(&path);
-            self.bulk.push(BulkItem {
+            // With the place in the text and the text of its VR.
+            self.ledger.more(path.capacity().saturating_add(64))?;
+            let item = BulkItem {
                 path,
                 vr: vr.to_string().to_owned(),
                 offset: value_at,
                 length,
                 encapsulated,
-            });
+            };
+            self.ledger.push(&mut self.bulk, item)?;
         }
         self.json.close_element(false);
         Ok(())
@@ -53,8 +57,11 @@ impl Walker<'_, '_> {
         if u64::from(element.length) > most {
             return Ok(());
         }
+        // The bytes and the numbers.
+        let length = usize::try_from(element.length).unwrap_or(usize::MAX);
+        self.ledger.more(length.saturating_mul(2))?;
         let bytes = self.scanner.value(element)?;
-        let values = bytes
+        let values: Vec<u64> = bytes
             .as_chunks::<8>()
             .0
             .iter()
@@ -86,6 +93,8 @@ impl Walker<'_, '_> {
             if std::mem::take(&mut first) {
                 found.offset = offset.saturating_add(u64::from(length)).saturating_add(8);
                 if u64::from(length) <= self.options.limits.fragments.saturating_mul(4) {
+                    let more = usize::try_from(length).unwrap_or(usize::MAX);
+                    self.ledger.more(more.saturating_mul(2))?;
                     let bytes = self.scanner.bytes(offset, length.into())?;
                     let chunks = bytes.as_chunks::<4>().0;
                     found.basic_offsets = chunks
@@ -99,13 +108,16 @@ impl Walker<'_, '_> {
                 .scanner
                 .peek(offset, usize::try_from(length).unwrap_or(12).min(12))?;
             if starts_codestream(start) {
-                found
-                    .codestreams
-                    .push(u32::try_from(found.lengths.len()).unwrap_or(u32::MAX));
+                let number = u32::try_from(found.lengths.len()).unwrap_or(u32::MAX);
+                self.ledger.push(&mut found.codestreams, number)?;
             }
-            found.lengths.push(length);
+            self.ledger.push(&mut found.lengths, length)?;
         };
         if top {
+            // The table with its places and first fragments, and its packed form.
+            let fragments = found.lengths.len();
+            self.ledger
+                .more(fragments.saturating_mul(5 * size_of::<u32>()))?;
             self.fragments = Some(found);
         }
         self.bulk(element, end.saturating_sub(element.value_at), true)

@@ -15,6 +15,9 @@ use crate::dicom::json;
 impl Walker<'_, '_> {
     /// Checks the identifiers and puts the result together.
     pub(super) fn finish(mut self, ignored: u64) -> Result<Instance, WalkError> {
+        self.json
+            .make_room_to_close(&self.ledger)
+            .map_err(|error| error.with_identifiers(&self.identifiers))?;
         let moves = self.json.close_data_set();
         if !moves.is_empty() {
             for attribute in &mut self.attributes {

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 
-use super::{broken, next_in_time, refused_type};
+use super::{broken, hopeless, next_in_time, refused_type};
+use crate::archive::ArchiveError;
 use crate::archive::store::{Shelf, StoreRequest};
 use crate::dicom::compose::{LONGEST_METADATA, Metadata};
 use crate::http::content_type::ContentType;
 use crate::http::error::{HttpError, Slug};
 use crate::http::multipart::{Limits, Part, Parts};
+use crate::memory::Reservation;
 
 /// Longest metadata of a request with the headers of its bulk data, in bytes.
 const METADATA: usize = 4 * LONGEST_METADATA;
@@ -43,22 +45,6 @@ impl Model {
             Self::Xml => content_type.is("application/dicom+xml"),
         }
     }
-
-    /// The data sets of all metadata parts, `most` at most.
-    fn instances(self, texts: Vec<Vec<u8>>, most: u64) -> Result<Vec<Metadata>, HttpError> {
-        if self == Self::Xml {
-            return Ok(texts.into_iter().map(Metadata::Xml).collect());
-        }
-        let mut instances = Vec::new();
-        for text in texts {
-            let split = Metadata::split(&text, most.saturating_sub(instances.len() as u64));
-            let refused = |e| {
-                HttpError::bad_request(Slug::InvalidBody, format!("{e}; send one array of objects"))
-            };
-            instances.append(&mut split.map_err(refused)?);
-        }
-        Ok(instances)
-    }
 }
 
 /// Stores what the parts describe; the reason when the body broke off.
@@ -71,7 +57,10 @@ pub(super) async fn store(
 ) -> Result<Option<String>, HttpError> {
     let mut parts = Parts::new(body.into_data_stream(), boundary, Limits::NONE);
     let (mut texts, mut shelf) = (Vec::new(), request.shelf());
-    let mut held = 0;
+    let mut held = Texts {
+        bytes: 0,
+        room: request.text_room(),
+    };
     loop {
         let mut part = match next_in_time(idle, parts.next()).await? {
             Ok(Some(part)) => part,
@@ -80,20 +69,23 @@ pub(super) async fn store(
             Err(error) => return broken(error),
         };
         let content_type = content_type(&part)?;
-        held += EACH;
+        held.add(EACH).await?;
         let taken = if model.is_metadata(&content_type) {
             request.count_part()?;
             let text = text(&mut part, &mut held, idle).await?;
             text.map(|text| texts.push(text))
         } else {
-            begin_bulk(request, &mut shelf, &part, &content_type, &mut held)?;
+            begin_bulk(request, &mut shelf, &part, &content_type, &mut held).await?;
             bulk(request, &mut shelf, &mut part, idle).await?
         };
         if let Err(reason) = taken {
             return Ok(Some(reason));
         }
     }
-    let instances = model.instances(texts, request.parts_left())?;
+    let instances = match model {
+        Model::Json => request.split(texts).await.map_err(refused_json)?,
+        Model::Xml => texts.into_iter().map(Metadata::Xml).collect(),
+    };
     if shelf.is_ambiguous(instances.len()) {
         return Err(HttpError::bad_request(
             Slug::InvalidBody,
@@ -101,7 +93,15 @@ pub(super) async fn store(
         ));
     }
     request.store_described(instances, shelf).await?;
-    Ok(None)
+    drop(held);
+    Ok(request.is_hopeless().then(hopeless))
+}
+
+fn refused_json(error: ArchiveError) -> HttpError {
+    match error {
+        ArchiveError::Invalid { reason } => HttpError::bad_request(Slug::InvalidBody, reason),
+        error => error.into(),
+    }
 }
 
 fn content_type(part: &Part<'_>) -> Result<ContentType, HttpError> {
@@ -115,14 +115,14 @@ fn content_type(part: &Part<'_>) -> Result<ContentType, HttpError> {
 /// The text of a metadata part, or the reason why the body broke off.
 async fn text(
     part: &mut Part<'_>,
-    held: &mut usize,
+    held: &mut Texts,
     idle: Duration,
 ) -> Result<Result<Vec<u8>, String>, HttpError> {
     let mut text = Vec::new();
     loop {
         match next_in_time(idle, part.chunk()).await? {
             Ok(Some(chunk)) => {
-                hold(held, chunk.len())?;
+                held.add(chunk.len()).await?;
                 text.extend_from_slice(&chunk);
             }
             Ok(None) => return Ok(Ok(text)),
@@ -131,35 +131,50 @@ async fn text(
     }
 }
 
-/// Counts what stays in memory until the request ends.
-fn hold(held: &mut usize, more: usize) -> Result<(), HttpError> {
-    *held = held.saturating_add(more);
-    if *held <= METADATA {
-        return Ok(());
+/// What stays in memory until the request ends.
+struct Texts {
+    bytes: usize,
+    room: Reservation,
+}
+
+impl Texts {
+    /// Counts and reserves it: a text that grows has a place of twice its size, and is taken apart into copies.
+    async fn add(&mut self, more: usize) -> Result<(), HttpError> {
+        self.bytes = self.bytes.saturating_add(more);
+        if self.bytes > METADATA {
+            return Err(too_much());
+        }
+        let step = (2 * self.bytes).next_multiple_of(64 << 10);
+        if step > self.room.bytes() {
+            let reserved = self.room.grow_to(step.next_power_of_two()).await;
+            reserved.map_err(ArchiveError::from)?;
+        }
+        Ok(())
     }
+}
+
+fn too_much() -> HttpError {
     let reason = format!(
         "a request may hold {METADATA} bytes of metadata at most, with the headers of its parts: send the rest in another one, \
          large values as bulk data"
     );
-    Err(HttpError::payload_too_large(reason))
+    HttpError::payload_too_large(reason)
 }
 
 /// Notes what the headers of a bulk data part say.
-fn begin_bulk(
+async fn begin_bulk(
     request: &mut StoreRequest,
     shelf: &mut Shelf,
     part: &Part<'_>,
     content_type: &ContentType,
-    held: &mut usize,
+    held: &mut Texts,
 ) -> Result<(), HttpError> {
     // A lone picture, video or document needs no place: it can be one thing only.
     let location = part.headers.content_location().unwrap_or_default();
     let media = content_type.essence();
     let syntax = content_type.parameter("transfer-syntax");
-    hold(
-        held,
-        location.len() + media.len() + syntax.map_or(0, str::len),
-    )?;
+    held.add(location.len() + media.len() + syntax.map_or(0, str::len))
+        .await?;
     let (location, media) = (location.to_owned(), media.to_owned());
     Ok(request.begin_bulk(shelf, location, media, syntax.map(str::to_owned))?)
 }

@@ -45,7 +45,7 @@ fn shapes(study: &generate::Study, instance: &NewInstance) -> Vec<Shape> {
         from: Some(study.date.clone()),
         to: Some(study.date.clone()),
     };
-    let name = &instance.instance.name;
+    let name = instance.packed.name();
     let ct = || single(0x0008_0061, "CT");
     let shape = |name, level, conditions| Shape {
         name,

@@ -264,7 +264,7 @@ fn metadata(instances: &[Value]) -> Sent {
 
 #[test]
 fn bulk_data_in_many_parts_needs_no_more_than_one_file() {
-    let server = Server::with(&[("STOWAGE_STORE_MEMORY_BYTES", "1000000")]);
+    let server = Server::with(&[("STOWAGE_PART_MEMORY_BYTES", "1000000")]);
     let limit = format!("--nofile={0}:{0}", server.open_files() + 60);
     let pid = server.pid().to_string();
     run(Command::new("prlimit").args(["--pid", &pid, &limit]));

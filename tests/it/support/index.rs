@@ -9,7 +9,7 @@ use stowage::dicom::instance::{
 };
 use stowage::dicom::keys::key;
 use stowage::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
-use stowage::index::{Index, IndexOptions, Inserted, NewInstance, Place, open};
+use stowage::index::{Index, IndexOptions, Inserted, NewInstance, PackedInstance, Place, open};
 use stowage::scope::{Partition, Visible};
 use tempfile::TempDir;
 
@@ -154,54 +154,60 @@ impl Sample {
 
     /// What the index is given.
     pub(crate) fn build(&self) -> NewInstance {
-        let (attributes, metadata) = self.walked();
         let offset = self.blob.as_ref().map_or(0, |(_, offset)| *offset);
+        let packed = PackedInstance::new(&self.instance(), &[], None).unwrap();
         NewInstance {
             partition: self.partition,
             visible: self.visible.clone(),
-            instance: Arc::new(Instance {
-                name: self.name.clone(),
-                sop_class: "1.2.840.10008.5.1.4.1.1.2".to_owned(),
-                layout: Layout {
-                    transfer_syntax: "1.2.840.10008.1.2.1".to_owned(),
-                    dataset_offset: 350,
-                    deflated: false,
-                    dataset_length: 1000,
-                    part10: true,
-                },
-                attributes,
-                metadata,
-                bulk: vec![BulkItem {
-                    path: "7FE00010".to_owned(),
-                    vr: "OW".to_owned(),
-                    offset: 700,
-                    length: 600,
-                    encapsulated: false,
-                }],
-                frames: FrameTable::default(),
-                pixel: Some(PixelDescription {
-                    rows: 10,
-                    columns: 30,
-                    samples_per_pixel: 1,
-                    photometric: "MONOCHROME2".to_owned(),
-                    planar: 0,
-                    bits_allocated: 16,
-                    bits_stored: 12,
-                    high_bit: 11,
-                    representation: 0,
-                    frames: 1,
-                    lossy: false,
-                    overlay_bits: false,
-                    element: PixelElement::Integer,
-                }),
-                findings: Vec::new(),
-            }),
+            packed: Arc::new(packed),
             place: Place {
                 key: self.key(),
                 offset,
                 length: 1350,
             },
             digest: self.digest(),
+        }
+    }
+
+    /// What a walk over it would find.
+    pub(crate) fn instance(&self) -> Instance {
+        let (attributes, metadata) = self.walked();
+        Instance {
+            name: self.name.clone(),
+            sop_class: "1.2.840.10008.5.1.4.1.1.2".to_owned(),
+            layout: Layout {
+                transfer_syntax: "1.2.840.10008.1.2.1".to_owned(),
+                dataset_offset: 350,
+                deflated: false,
+                dataset_length: 1000,
+                part10: true,
+            },
+            attributes,
+            metadata,
+            bulk: vec![BulkItem {
+                path: "7FE00010".to_owned(),
+                vr: "OW".to_owned(),
+                offset: 700,
+                length: 600,
+                encapsulated: false,
+            }],
+            frames: FrameTable::default(),
+            pixel: Some(PixelDescription {
+                rows: 10,
+                columns: 30,
+                samples_per_pixel: 1,
+                photometric: "MONOCHROME2".to_owned(),
+                planar: 0,
+                bits_allocated: 16,
+                bits_stored: 12,
+                high_bit: 11,
+                representation: 0,
+                frames: 1,
+                lossy: false,
+                overlay_bits: false,
+                element: PixelElement::Integer,
+            }),
+            findings: Vec::new(),
         }
     }
 

@@ -448,7 +448,7 @@ async fn a_caller_who_may_see_little_does_not_get_what_another_one_opened() {
     request.write(&mut part, bytes).await.unwrap();
     request.end_part(part).await.unwrap();
     let stored = request.finish().await.unwrap();
-    let [Outcome::Stored { name, .. }] = stored.as_slice() else {
+    let [Outcome::Stored { name, .. }] = stored.outcomes.as_slice() else {
         panic!("{stored:?}");
     };
     archive.open(&all, name).await.unwrap();
