@@ -113,6 +113,7 @@ pub fn parse(
         conditions: Vec::new(),
         creators: Vec::new(),
         warnings: Vec::new(),
+        looked_for: Vec::new(),
     };
     for (name, value) in parameters {
         reader.parameter(name, value)?;
@@ -157,6 +158,8 @@ struct Reader<'a> {
     /// Private creators given as parameters: where they stand, and their names.
     creators: Vec<(TagPath, &'a str)>,
     warnings: Vec<QueryWarning>,
+    /// Unknown names that were looked for: as many as are told.
+    looked_for: Vec<String>,
 }
 
 fn problem(name: &str, reason: Reason) -> QueryProblem {
@@ -303,8 +306,11 @@ impl<'a> Reader<'a> {
         name: &str,
         warning: fn(ParameterName, Option<&'static str>) -> QueryWarning,
     ) {
-        // Looking for it takes a while, so only for those that are told.
-        if self.warnings.len() < MAX_WARNINGS {
+        // Looking for it takes a while, so only for those that are told, and once.
+        if self.looked_for.len() < MAX_WARNINGS
+            && !self.looked_for.iter().any(|looked| looked == name)
+        {
+            self.looked_for.push(name.to_owned());
             self.warn(warning(ParameterName::new(name), likely::likely(name)));
         }
     }

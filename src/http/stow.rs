@@ -99,6 +99,11 @@ fn touched(outcomes: &[Outcome]) -> Touched {
 /// How long a client may be silent before what it has sent is committed.
 const SILENCE: Duration = Duration::from_millis(300);
 
+/// Most bytes of parts that are read without looking before an answer to who still sends.
+const DRAINED: usize = 16 << 20;
+/// How long that may take.
+const DRAIN: Duration = Duration::from_secs(10);
+
 enum BodyKind {
     /// The body is one instance.
     One,
@@ -185,6 +190,7 @@ async fn store_parts(
     let mut parts = Parts::new(body.into_data_stream(), boundary, Limits::NONE);
     loop {
         if request.is_hopeless() {
+            drain(&mut parts).await;
             return Ok(Some(hopeless()));
         }
         let mut part = match next_or_settle(request, idle, parts.next()).await? {
@@ -207,6 +213,24 @@ async fn store_parts(
         }
         request.end_part(stored).await?;
     }
+}
+
+/// Reads on for a while without looking: who still sends would lose the answer with the connection.
+async fn drain(parts: &mut Parts) {
+    let drained = async {
+        let mut left = DRAINED;
+        while let Ok(Some(mut part)) = parts.next().await {
+            left = left.saturating_sub(1);
+            while let Ok(Some(chunk)) = part.chunk().await {
+                left = left.saturating_sub(chunk.len());
+                if left == 0 {
+                    return;
+                }
+            }
+        }
+    };
+    // Who sends more, or slowly, has had his time.
+    drop(tokio::time::timeout(DRAIN, drained).await);
 }
 
 /// A body that cannot be read on: what arrived whole is kept when it was only cut off.

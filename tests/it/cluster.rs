@@ -284,7 +284,7 @@ fn an_object_store_that_is_away_is_an_honest_503_until_it_is_back() {
     let (node, name) = (cluster.node(0), Name::new(1, 1, 1));
     let file = name.with_bulk(300_000);
     node.store("/dicom-web", [&file]).expect(200);
-    node.get("/health/check").expect(200);
+    node.wait_for_health(200);
     for method in ["GET", "HEAD", "PUT", "POST"] {
         cluster.s3.fail(Fault {
             method,
@@ -298,14 +298,14 @@ fn an_object_store_that_is_away_is_an_honest_503_until_it_is_back() {
         .get_as(&target, "application/dicom; transfer-syntax=*")
         .expect(503);
     assert!(answer.header("retry-after").is_some());
-    node.get("/health/check").expect(503);
+    node.wait_for_health(503);
     assert_eq!(search(node, &name), 1);
     let other = Name::new(1, 1, 2);
     let refused = node.store("/dicom-web", [&other.small()]);
     assert!(refused.status >= 400, "{}", refused.text());
     assert_eq!(search(node, &other), 0);
     cluster.s3.heal();
-    node.get("/health/check").expect(200);
+    node.wait_for_health(200);
     assert!(node.stored(&name).as_deref() == Some(&file.bytes));
     node.store("/dicom-web", [&other.small()]).expect(200);
     node.fsck();

@@ -336,7 +336,11 @@ fn health_is_told_without_a_version() {
     let server = Server::start(None);
     let answer = server.get("/health/check").expect(200);
     assert_eq!(answer.json()["overallStatus"], "Healthy");
-    let page = server.get_as("/", "text/html").expect(200);
+    // A browser is sent to the web page; where that is off, to what the server says of itself.
+    let page = server.get_as("/", "text/html").expect(302);
+    assert_eq!(page.header("Location"), Some("ui/"));
+    let plain = Server::with(&[("STOWAGE_UI", "off")]);
+    let page = plain.get_as("/", "text/html").expect(200);
     assert!(page.content_type().starts_with("text/html"));
     let output = server.command(&["health", "--listen", server.address()]);
     assert!(output.status.success());

@@ -160,6 +160,10 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
             ("archive/texts.rs", "in the lane for text"),
             ("archive/subject.rs", "in the lane for text"),
             ("index/tags.rs", "on the blocking pool"),
+            (
+                "index/rows.rs",
+                "only for a tag that was added between the walk and the commit",
+            ),
         ],
     ),
     (

@@ -70,7 +70,7 @@ fn a_damaged_or_missing_blob_is_an_honest_500_and_never_a_whole_answer() {
             expect_honest_500(server.get_as(&target, STORED));
             assert!(server.stored(&sound).as_ref() == Some(&files[2].bytes));
             server.get(&format!("{target}/metadata")).expect(200);
-            server.get("/health/check").expect(200);
+            server.wait_for_health(200);
             fs::write(&blob, bytes).unwrap();
             assert!(server.stored(name).as_ref() == Some(bytes), "it is back");
         }
@@ -174,10 +174,10 @@ fn a_postgres_that_crashes_again_and_again_loses_nothing() {
             });
             let down = server.get("/dicom-web/studies").expect(503);
             assert!(down.header("retry-after").is_some());
-            server.get("/health/check").expect(503);
+            server.wait_for_health(503);
             postgres.come_back();
             more(10);
-            server.get("/health/check").expect(200);
+            server.wait_for_health(200);
         }
         stop.store(true, Ordering::Relaxed);
     });

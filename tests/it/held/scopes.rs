@@ -36,7 +36,7 @@ fn no_route_under_any_root_as_any_type_shows_another_study() {
         file(&hidden, SECRETS[0], SECRETS[1]),
         file(&shown, "Shown^Patient", "SHOWN-ID"),
     ] {
-        let request = server.request("POST", "/v2/studies");
+        let request = server.request("POST", "/dicom-web/studies");
         let request = request.header("Authorization", &format!("Bearer {admin}"));
         let stored = request.header("Content-Type", "application/dicom");
         stored.body(file.bytes).send().expect(200);

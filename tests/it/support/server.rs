@@ -118,6 +118,14 @@ impl Server {
         self.request("GET", target).accept("*/*").send()
     }
 
+    /// Waits until the health check answers so: its answer is remembered for a second.
+    pub(crate) fn wait_for_health(&self, status: u16) {
+        let begun = Instant::now();
+        while self.get("/health/check").status != status {
+            assert!(begun.elapsed() < PATIENCE, "health is not {status}");
+        }
+    }
+
     /// Gets with an `Accept` header.
     pub(crate) fn get_as(&self, target: &str, accept: &str) -> Response {
         self.request("GET", target).accept(accept).send()

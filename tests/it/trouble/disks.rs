@@ -164,7 +164,7 @@ fn a_read_only_disk_is_507_until_it_can_be_written() {
     let url = format!("file://{}", disk.path().join("blobs").display());
     let server = server(&[("STOWAGE_BLOB_URL", &url)]);
     disk.read_only(true);
-    server.get("/health/check").expect(503);
+    server.wait_for_health(503);
     endure(&server, &[507], 100_000, || disk.read_only(false));
-    server.get("/health/check").expect(200);
+    server.wait_for_health(200);
 }

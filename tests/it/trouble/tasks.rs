@@ -102,7 +102,7 @@ fn a_committer_that_always_panics_is_told_by_the_health_check() {
         let ready = server.get("/health/ready");
         ready.status == 503 && ready.text().contains("the task committer fails")
     });
-    server.get("/health/check").expect(503);
+    server.wait_for_health(503);
     server.get("/health/live").expect(200);
     assert_eq!(
         count(&server, "stowage_task_failing{task=\"committer\"}"),
