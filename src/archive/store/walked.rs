@@ -324,9 +324,8 @@ impl Archive {
         place: LanePlace,
     ) -> Tried {
         let timed = self.meters.walk.timed();
-        let whole = match part.or_else(|held| Whole::new(held).map(Box::new)) {
-            Ok(whole) => whole,
-            Err(_) => return Tried::Prepared(Box::new(lost_task())),
+        let Ok(whole) = part.or_else(|held| Whole::new(held).map(Box::new)) else {
+            return Tried::Prepared(Box::new(lost_task()));
         };
         let walk = self.walk_whole(options, whole, share);
         drop(timed);
