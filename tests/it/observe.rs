@@ -164,6 +164,7 @@ fn a_process_without_its_store_is_alive_and_not_ready() {
     let spool = server.data().join("blobs/spool");
     std::fs::remove_dir_all(&spool).expect("the spool can be removed");
     server.get("/health/live").expect(200);
+    server.wait_for_health(503);
     server.get("/health/ready").expect(503);
     let health = server.command(&["health", "--listen", server.address()]);
     assert_eq!(health.status.code(), Some(1));
