@@ -77,7 +77,7 @@ impl<D: Dialect> Search for SqlIndex<D> {
             scope,
             watermarks,
         );
-        let rows = self.read_bounded("stored metadata", sql).await?;
+        let rows = self.read_in_time("stored metadata", sql).await?;
         let size = |row: &D::Row| {
             let bytes = usize::try_from(row.int("bytes")?).unwrap_or(usize::MAX);
             Ok((row.int("watermark")?, bytes))
@@ -96,7 +96,7 @@ impl<D: Dialect> Search for SqlIndex<D> {
         }
         let columns = "select instance.watermark, instance_content.metadata";
         let sql = stored::<D>(columns, scope, watermarks);
-        let rows = self.read_bounded("stored metadata", sql).await?;
+        let rows = self.read_in_time("stored metadata", sql).await?;
         let packed = |row: &D::Row| Ok((row.int("watermark")?, row.blob("metadata")?));
         let packed = rows.iter().map(packed).collect::<Driver<_>>();
         packed.map_err(failed::<D>("stored metadata"))

@@ -105,8 +105,7 @@ def hostile(started, ds):
             go(page, route)
             expect(page.locator(place)).to_contain_text("<img src=x onerror=alert(1)>")
             assert page.locator("main img[src=x], main script").count() == 0, route
-            isolated = page.evaluate("(place) => [...document.querySelectorAll(place + ' bdi')].some((one) => one.textContent.includes('\\u202e'))", place)
-            assert isolated, route
+            page.wait_for_function("(place) => [...document.querySelectorAll(place + ' bdi')].some((one) => one.textContent.includes('\\u202e'))", arg=place)
         assert "onerror" not in page.title() or page.locator("title").inner_text() == page.title()
 
 
