@@ -1,7 +1,7 @@
 //! An instance opened to be looked at: what it is, and the attributes that show how it looks.
 //!
 //! Invariants: the metadata stays a text, of which only the attributes that are needed are read; values served by URI are
-//! read when something asks for them, [`MOST_TABLES`] bytes of them at most; both are reserved as long as they are held.
+//! read when something asks for them, `MOST_TABLES` bytes of them at most; both are reserved as long as they are held.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
