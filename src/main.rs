@@ -2,6 +2,8 @@
 //!
 //! Exit codes, as `stowage --help` tells them: 0 well, 1 something was found wrong, 2 wrong usage, 3 it could not be done.
 
+mod allocator;
+
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -14,9 +16,6 @@ use stowage::StartError;
 use stowage::command::{self, Verdict};
 use stowage::config::{Cli, Command, LogConfig, LogFormat, Secret, unknown_variables};
 use tracing_subscriber::EnvFilter;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// It could not be done: a setting is wrong, or a store cannot be used.
 const FAILED: u8 = 3;
@@ -48,6 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<Verdict> {
+    allocator::keep_little_while_much_is_used();
     start_log(&cli.config.log)?;
     warn_of_secrets(matches);
     warn_of_unknown_settings();

@@ -4,16 +4,18 @@
 //! whoever waits for one waits a bounded time; small reservations find room while large ones wait.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 /// How long a reservation waits for room before it is refused.
 const WAIT: Duration = Duration::from_secs(5);
-/// Reservations up to this many bytes may use the part of the budget that is kept back for them.
-const SMALL: usize = 256 << 10;
+/// Reservations up to this many bytes may use the part of the budget that is kept back for them: a page of a search is.
+const SMALL: usize = 1 << 20;
+/// Requests use much memory when they have more than this part of the budget; see [`when_much_is_used`].
+const MUCH: usize = 16;
 /// Smallest budget, in bytes.
 pub const LEAST: usize = 256 << 20;
 
@@ -105,7 +107,20 @@ struct Shared {
     wait: Duration,
     state: Mutex<State>,
     reserved: [AtomicUsize; Purpose::ALL.len()],
+    /// Bytes of all reservations but those of caches, and whether they are much.
+    used: AtomicUsize,
+    much: AtomicBool,
     refused: AtomicUsize,
+}
+
+/// Called with whether requests use much memory.
+static USES_MUCH: OnceLock<fn(bool)> = OnceLock::new();
+
+/// Has a function called when requests begin to use much memory, and when they no longer do; the first one counts.
+///
+/// The allocator keeps what was freed for a while, in each thread. While much is used, that is memory beyond the budget.
+pub fn when_much_is_used(call: fn(bool)) {
+    let _ = USES_MUCH.set(call);
 }
 
 #[derive(Debug)]
@@ -129,6 +144,19 @@ impl Shared {
     fn fits(&self, state: &State, bytes: usize) -> bool {
         let kept = if bytes <= SMALL { 0 } else { self.kept_back };
         bytes <= state.free.saturating_sub(kept)
+    }
+
+    /// Notes that the reservations of requests have so many bytes now.
+    fn note(&self, used: usize) {
+        let much = self.budget / MUCH;
+        let was = self.much.load(Ordering::Relaxed);
+        let is = used > if was { much / 2 } else { much };
+        if is != was
+            && self.much.swap(is, Ordering::Relaxed) == was
+            && let Some(call) = USES_MUCH.get()
+        {
+            call(is);
+        }
     }
 
     /// The most that one reservation can have: what caches hold is never given back.
@@ -157,6 +185,8 @@ impl MemoryBudget {
                 waiting: VecDeque::new(),
             }),
             reserved: Default::default(),
+            used: AtomicUsize::new(0),
+            much: AtomicBool::new(false),
             refused: AtomicUsize::new(0),
         }))
     }
@@ -268,6 +298,10 @@ impl MemoryBudget {
 
     fn granted(&self, purpose: Purpose, bytes: usize) -> Reservation {
         self.0.reserved[purpose as usize].fetch_add(bytes, Ordering::Relaxed);
+        if purpose != Purpose::Caches {
+            let used = self.0.used.fetch_add(bytes, Ordering::Relaxed);
+            self.0.note(used.saturating_add(bytes));
+        }
         Reservation {
             budget: self.clone(),
             purpose,
@@ -285,6 +319,10 @@ impl MemoryBudget {
 
     fn give_back(&self, purpose: Purpose, bytes: usize) {
         self.0.reserved[purpose as usize].fetch_sub(bytes, Ordering::Relaxed);
+        if purpose != Purpose::Caches {
+            let used = self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+            self.0.note(used.saturating_sub(bytes));
+        }
         let mut given = Vec::new();
         let mut state = self.0.lock();
         state.free += bytes;
@@ -479,7 +517,7 @@ mod tests {
         let budget = budget(8 << 20);
         let held = budget.try_reserve(Purpose::Parts, 7 << 20).unwrap();
         assert_eq!(budget.reserved(Purpose::Parts), 7 << 20);
-        let more = budget.try_reserve(Purpose::Rows, 1 << 20);
+        let more = budget.try_reserve(Purpose::Rows, SMALL + 1);
         assert_eq!(more.unwrap_err(), NoMemory::Busy);
         drop(held);
         assert_eq!(budget.reserved(Purpose::Parts), 0);
@@ -495,6 +533,23 @@ mod tests {
         let error = held.try_grow_to(9 << 20).unwrap_err();
         assert!(matches!(error, NoMemory::TooLarge { .. }));
         assert_eq!(held.bytes(), 1 << 20);
+    }
+
+    #[test]
+    fn it_is_said_when_requests_begin_and_cease_to_use_much() {
+        let budget = budget(64 << 20);
+        let caches = budget.try_reserve(Purpose::Caches, 16 << 20).unwrap();
+        let much = || budget.0.much.load(Ordering::Relaxed);
+        assert!(!much(), "caches are no requests");
+        let held = budget.try_reserve(Purpose::Rows, 3 << 20).unwrap();
+        assert!(!much());
+        let more = budget.try_reserve(Purpose::Rows, 2 << 20).unwrap();
+        assert!(much());
+        drop(more);
+        assert!(much(), "it ends at half of where it begins");
+        drop(held);
+        assert!(!much());
+        drop(caches);
     }
 
     #[tokio::test]

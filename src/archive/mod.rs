@@ -173,7 +173,7 @@ impl Archive {
             versions,
             sources: sources::Sources::new(sources::MOST.min(share)),
             remote: Arc::new(Semaphore::new(REMOTE)),
-            maker: pixels::Maker::new(&limits, lanes.clone()),
+            maker: pixels::Maker::new(&limits, lanes.clone(), budget.bytes()),
             // One for each GiB, so that all of them together seldom wait for each other.
             turns: Arc::new(Semaphore::new((bytes >> 30).clamp(1, 8))),
             lanes,

@@ -27,6 +27,8 @@ use crate::trace::Stage;
 
 pub use super::made::{Made, MadeKey, PictureKey, Samples, What};
 
+/// Memory of the server for which one piece of large work is made at a time, in bytes.
+const LARGE_WORK: usize = 256 << 20;
 /// How long a made frame is kept after it was last asked for.
 const IDLE: Duration = Duration::from_secs(120);
 
@@ -62,9 +64,9 @@ pub struct Cached {
 }
 
 impl Maker {
-    /// A maker with the configured cache.
+    /// A maker with the configured cache, for a server with `memory` bytes.
     #[must_use]
-    pub fn new(limits: &Limits, lanes: Lanes) -> Self {
+    pub fn new(limits: &Limits, lanes: Lanes, memory: usize) -> Self {
         let weigh = |_: &MadeKey, made: &Made| u32::try_from(made.weight()).unwrap_or(u32::MAX);
         let cache = Cache::builder()
             .weigher(weigh)
@@ -73,8 +75,12 @@ impl Maker {
             .build();
         Self {
             cache,
-            // Beside those that are at work some read what they need; half of all can be large.
-            queue: FairQueue::new(lanes.width(Lane::Codec).saturating_mul(2).saturating_sub(2)),
+            // Beside those that are at work some read what they need; half of all can be large, but no more than there is
+            // memory for: they take it piece by piece, and would wait for each other.
+            queue: FairQueue::new(
+                lanes.width(Lane::Codec).saturating_mul(2).saturating_sub(2),
+                memory / LARGE_WORK,
+            ),
             lanes,
             counts: Arc::default(),
             told: Told::new(),
@@ -398,7 +404,11 @@ mod tests {
 
     #[tokio::test]
     async fn fifty_who_ask_at_once_make_a_frame_once() {
-        let maker = Maker::new(&crate::config::Config::default().limits, Lanes::new(2));
+        let maker = Maker::new(
+            &crate::config::Config::default().limits,
+            Lanes::new(2),
+            LARGE_WORK,
+        );
         let made = AtomicU32::new(0);
         let key = MadeKey {
             watermark: 1,
@@ -421,7 +431,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_is_shared_and_not_kept() {
-        let maker = Maker::new(&crate::config::Config::default().limits, Lanes::new(2));
+        let maker = Maker::new(
+            &crate::config::Config::default().limits,
+            Lanes::new(2),
+            LARGE_WORK,
+        );
         let key = MadeKey {
             watermark: 1,
             frame: 1,

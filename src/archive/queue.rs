@@ -77,13 +77,13 @@ pub(super) struct Place {
 }
 
 impl FairQueue {
-    /// A queue with so many places, of which large work may take half.
-    pub(super) fn new(places: usize) -> Self {
+    /// A queue with so many places, of which large work may take `large`, and half at most.
+    pub(super) fn new(places: usize, large: usize) -> Self {
         let places = places.max(2);
         Self(Arc::new(Shared {
             state: Mutex::new(State {
                 free: places,
-                free_large: places / 2,
+                free_large: large.clamp(1, places / 2),
                 waiting: Vec::new(),
                 clock: 0,
                 reached: HashMap::new(),
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn large_work_leaves_room_for_small() {
-        let queue = FairQueue::new(4);
+        let queue = FairQueue::new(4, 9);
         let mut large: Vec<_> = (0..40).map(|_| queue.wait(1, BIG)).collect();
         let held: Vec<Place> = large.iter_mut().filter_map(ready).collect();
         assert_eq!(held.len(), 2);
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn who_asks_for_little_is_before_those_who_had_much() {
-        let queue = FairQueue::new(2);
+        let queue = FairQueue::new(2, 1);
         let mut all: Vec<_> = (0..10).map(|_| queue.wait(1, 1 << 20)).collect();
         let mut held: Vec<Place> = all.iter_mut().filter_map(ready).collect();
         assert_eq!(held.len(), 2);
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_places_of_those_who_left_come_back() {
-        let queue = FairQueue::new(2);
+        let queue = FairQueue::new(2, 1);
         let mut first = queue.wait(1, 1);
         let held = ready(&mut first);
         drop((0..100).map(|_| queue.wait(1, BIG)).collect::<Vec<_>>());

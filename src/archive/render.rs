@@ -12,7 +12,6 @@ use super::content::Representation;
 use super::error::{ArchiveError, Result};
 use super::frames::collect;
 use super::held::held;
-use super::lanes::Lane;
 use super::pixels::{self, Made, MadeKey, PictureKey, What, samples_of};
 use super::subject::references;
 use crate::dicom::frames::ByteRange;
@@ -60,7 +59,8 @@ impl Drawing {
         let viewport = self.request.viewport.as_ref();
         let sides = viewport.and_then(|v| side(v.width).zip(side(v.height)));
         let drawn = sides.map_or(0, |(width, height)| u64::from(width) * u64::from(height));
-        drawn.max(samples_of(&subject.instance))
+        let pixels = drawn.max(samples_of(&subject.instance));
+        pixels.max(subject.cost())
     }
 
     /// Its name in the cache: what the request means, never how a client spelled it.
@@ -139,16 +139,18 @@ impl Archive {
                 ),
             });
         }
+        let frame_time = self.frame_time(subject).await?;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "clamped to the range of the type"
         )]
-        let delay = (subject.frame_time() / 10.0).round().clamp(2.0, 1000.0) as u16;
+        let delay = (frame_time / 10.0).round().clamp(2.0, 1000.0) as u16;
         let mut animation = Animation::new(request.clone(), delay);
         let mut memory = self.budget.nothing(Purpose::Pixels);
         for number in 1..=frames {
-            let turn = self.maker.turn(samples_of(&subject.instance)).await?;
+            let work = samples_of(&subject.instance).max(subject.cost());
+            let turn = self.maker.turn(work).await?;
             let drawn = self.drawable(subject, number).await?;
             let picture = drawn.cost(&request)?;
             // Written in memory that doubles when it is full; a picture may grow by half when it is written.
@@ -240,9 +242,8 @@ impl Archive {
             let row = &subject.instance.row;
             return Ok(self.ranges(row, std::iter::once(range), length));
         }
-        let subject = subject.clone();
-        let decoded = self.lanes().run(Lane::Text, move || {
-            let found = members::find(subject.metadata(), [tags::ENCAPSULATED_DOCUMENT]);
+        let decoded = self.read_text(subject, move |text| {
+            let found = members::find(text.as_str(), [tags::ENCAPSULATED_DOCUMENT]);
             let inline = found.ok().and_then(|[document]| document?.inline_binary());
             Ok(inline.and_then(|text| {
                 use base64::Engine;
@@ -275,10 +276,7 @@ impl Archive {
         scope: &Scope,
         state: &Subject,
     ) -> Result<(Subject, u32, Presentation)> {
-        let found = state.clone();
-        let referred = self
-            .lanes()
-            .run(Lane::Text, move || Ok(references(found.metadata())));
+        let referred = self.read_text(state, |text| Ok(references(text.as_str())));
         for (series, instance, frame) in referred.await? {
             let name = InstanceName {
                 study: state.instance.row.name.study.clone(),
@@ -310,6 +308,7 @@ impl Archive {
         frame: u32,
     ) -> Result<Presentation> {
         let image = image.instance.clone();
+        let _turn = self.maker.turn(state.cost()).await?;
         self.with_tables(state, move |text, bulk| {
             Presentation::from_json(text, image.as_str(), frame, bulk)
         })

@@ -1,7 +1,8 @@
 //! An instance opened to be looked at: what it is, and the attributes that show how it looks.
 //!
-//! Invariants: the metadata stays a text, of which only the attributes that are needed are read; values served by URI are
-//! read when something asks for them, `MOST_TABLES` bytes of them at most; both are reserved as long as they are held.
+//! Invariants: the metadata stays packed, and is a text only while it is read, of which only the attributes that are needed
+//! are looked at; values served by URI are read when something asks for them, `MOST_TABLES` bytes of them at most; all is
+//! reserved as long as it is held.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -68,15 +69,47 @@ pub enum Nature {
 pub struct Subject {
     /// The instance.
     pub instance: Arc<OpenInstance>,
-    metadata: Arc<HeldText>,
-    facts: Arc<Facts>,
+    metadata: Arc<Packed>,
+    /// None for what has frames: nothing of it is needed before one is drawn.
+    facts: Option<Arc<Facts>>,
     tables: Arc<Mutex<Tables>>,
 }
 
+/// Metadata as it is stored.
 #[derive(Debug)]
-struct HeldText {
+struct Packed {
+    bytes: Vec<u8>,
+    /// Bytes of its text.
+    unpacked: usize,
+    _memory: Reservation,
+}
+
+/// Metadata while it is read: a DICOM JSON object.
+#[derive(Debug)]
+pub(super) struct HeldText {
     text: String,
     _memory: Reservation,
+}
+
+impl HeldText {
+    /// The values of attributes as texts; none for those that are not there.
+    pub(super) fn values<const N: usize>(&self, wanted: [Tag; N]) -> [Vec<String>; N] {
+        let found = members::find(&self.text, wanted).unwrap_or([None; N]);
+        let text = |value| match members::string(value) {
+            Some(text) => text.into_owned(),
+            None => value.to_owned(),
+        };
+        found.map(|element| {
+            let values = element.into_iter().flat_map(Element::values);
+            let values = values.filter(|value| *value != "null");
+            values.take(MAX_REFERENCES).map(text).collect()
+        })
+    }
+
+    /// The DICOM JSON object.
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
 }
 
 /// What is needed of the metadata whatever is asked.
@@ -148,8 +181,8 @@ impl Subject {
         }
         match row.sop_class.as_str() {
             "1.2.840.10008.5.1.4.1.1.11.1" | "1.2.840.10008.5.1.4.1.1.11.2" => Nature::Presentation,
-            _ if self.facts.document => Nature::Document,
-            _ if self.facts.report => Nature::Report,
+            _ if self.fact(|facts| facts.document) => Nature::Document,
+            _ if self.fact(|facts| facts.report) => Nature::Report,
             _ => Nature::Other,
         }
     }
@@ -157,7 +190,10 @@ impl Subject {
     /// Media type of an encapsulated document (0042,0012).
     #[must_use]
     pub fn document_media(&self) -> String {
-        let named = self.facts.document_media.as_deref();
+        let named = self
+            .facts
+            .as_ref()
+            .and_then(|facts| facts.document_media.as_deref());
         // It goes into headers, so it must be a type and nothing else (RFC 9110 §8.3.1).
         let token = |text: &str| {
             let sign = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
@@ -176,35 +212,28 @@ impl Subject {
     /// Length of the document without padding (0042,0015), where it is named.
     #[must_use]
     pub fn document_length(&self) -> Option<u64> {
-        self.facts.document_length
+        self.facts.as_ref()?.document_length
     }
 
-    /// Time between two frames of an animation, in ms.
-    pub(super) fn frame_time(&self) -> f64 {
-        self.facts.frame_time.unwrap_or(FRAME_TIME)
+    fn fact(&self, fact: impl Fn(&Facts) -> bool) -> bool {
+        self.facts.as_deref().is_some_and(fact)
+    }
+
+    /// Bytes that are held at most until a frame of it can be drawn, beside the frame.
+    pub(super) fn cost(&self) -> u64 {
+        let tables = self
+            .instance
+            .bulk
+            .iter()
+            .filter(|item| is_table(&item.path));
+        let lengths = tables.map(|item| item.length).filter(|l| *l <= MAX_TABLE);
+        let tables = lengths.fold(0_u64, u64::saturating_add).min(MOST_TABLES);
+        let tables = tables.saturating_mul(TABLE_COPIES as u64);
+        tables.saturating_add(self.metadata.unpacked as u64)
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The DICOM JSON object.
-    pub(super) fn metadata(&self) -> &str {
-        &self.metadata.text
-    }
-
-    /// The values of attributes as texts; none for those that are not there.
-    pub(super) fn values<const N: usize>(&self, wanted: [Tag; N]) -> [Vec<String>; N] {
-        let found = members::find(self.metadata(), wanted).unwrap_or([None; N]);
-        let text = |value| match members::string(value) {
-            Some(text) => text.into_owned(),
-            None => value.to_owned(),
-        };
-        found.map(|element| {
-            let values = element.into_iter().flat_map(Element::values);
-            let values = values.filter(|value| *value != "null");
-            values.take(MAX_REFERENCES).map(text).collect()
-        })
     }
 }
 
@@ -216,34 +245,75 @@ impl Archive {
     /// its metadata.
     pub async fn subject(&self, scope: &Scope, name: &InstanceName) -> Result<Subject> {
         let instance = self.open(scope, name).await?;
-        let target = Target::Instance(name.clone());
-        let rows = Stage::Rows
-            .of(self.index.metadata(scope, &target, 0, 1))
+        let gone = || ArchiveError::not_found(super::describe(&Target::Instance(name.clone())));
+        let watermark = [instance.row.watermark];
+        let sizes = self.index.metadata_sizes(scope, &watermark).await?;
+        let (_, size) = sizes.into_iter().next().ok_or_else(gone)?;
+        let memory = self.reserve(Purpose::Rows, size).await?;
+        let packed = Stage::Rows
+            .of(self.index.packed_metadata(scope, &watermark))
             .await?;
-        let corrupt = || IndexError::Corrupt {
-            what: "the metadata of an instance",
+        let (_, bytes) = packed.into_iter().next().ok_or_else(gone)?;
+        let metadata = Packed {
+            unpacked: metadata::unpacked_length(&bytes).ok_or_else(corrupt)?,
+            bytes,
+            _memory: memory,
         };
-        let row = rows
-            .into_iter()
-            .next()
-            .ok_or_else(|| ArchiveError::not_found(super::describe(&target)))?;
-        let length = metadata::unpacked_length(&row.metadata).ok_or_else(corrupt)?;
-        let memory = self.reserve(Purpose::Text, length).await?;
-        let read = self.lanes().run(Lane::Text, move || {
-            let unpacked = metadata::unpack(&row.metadata, MAX_METADATA).map_err(|_| corrupt())?;
-            let facts = Facts::read(&unpacked.text).map_err(|_| corrupt())?;
-            Ok((unpacked.text, facts))
-        });
-        let (text, facts) = read.await?;
-        Ok(Subject {
+        let mut subject = Subject {
             instance,
-            metadata: Arc::new(HeldText {
-                text,
-                _memory: memory,
-            }),
-            facts: Arc::new(facts),
+            metadata: Arc::new(metadata),
+            facts: None,
             tables: Arc::default(),
-        })
+        };
+        if subject.instance.row.pixel.is_none() {
+            let facts = self.read_text(&subject, |text| {
+                Facts::read(text.as_str()).map_err(|_| corrupt().into())
+            });
+            subject.facts = Some(Arc::new(facts.await?));
+        }
+        Ok(subject)
+    }
+
+    async fn text(&self, subject: &Subject) -> Result<Arc<HeldText>> {
+        self.read_text(subject, |text| Ok(Arc::new(text))).await
+    }
+
+    /// Reads something in the metadata of a subject, where it keeps nobody waiting.
+    pub(super) async fn read_text<T: Send + 'static>(
+        &self,
+        subject: &Subject,
+        read: impl FnOnce(HeldText) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let memory = self
+            .reserve(Purpose::Text, subject.metadata.unpacked)
+            .await?;
+        let packed = subject.metadata.clone();
+        let read = self.lanes().run(Lane::Text, move || {
+            let unpacked = metadata::unpack(&packed.bytes, MAX_METADATA).map_err(|_| corrupt())?;
+            read(HeldText {
+                text: unpacked.text,
+                _memory: memory,
+            })
+        });
+        read.await
+    }
+
+    /// The values of attributes as texts; none for those that are not there.
+    pub(super) async fn values<const N: usize>(
+        &self,
+        subject: &Subject,
+        wanted: [Tag; N],
+    ) -> Result<[Vec<String>; N]> {
+        self.read_text(subject, move |text| Ok(text.values(wanted)))
+            .await
+    }
+
+    /// Time between two frames of an animation, in ms.
+    pub(super) async fn frame_time(&self, subject: &Subject) -> Result<f64> {
+        let facts = self.read_text(subject, |text| {
+            Facts::read(text.as_str()).map_err(|_| corrupt().into())
+        });
+        Ok(facts.await?.frame_time.unwrap_or(FRAME_TIME))
     }
 
     /// HTML or plain text: of a report its content, of anything else its attributes.
@@ -251,23 +321,28 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::Memory`] when there is no room for it.
     pub async fn page(&self, subject: &Subject, html: bool) -> Result<Bytes> {
-        let length = subject.metadata().len();
+        let length = subject.metadata.unpacked;
         let most = length.saturating_mul(PAGE_GROWTH).min(MOST_PAGE);
         let memory = self
-            .reserve(Purpose::Answers, most.saturating_add(64 << 10))
+            .reserve(
+                Purpose::Answers,
+                most.saturating_add(64 << 10).saturating_add(length),
+            )
             .await?;
-        let subject = subject.clone();
+        let report = subject.nature() == Nature::Report;
+        let packed = subject.metadata.clone();
         let made = self.lanes().run(Lane::Text, move || {
+            let unpacked = metadata::unpack(&packed.bytes, MAX_METADATA).map_err(|_| corrupt())?;
             let name = |hex: &str| {
                 tag::parse(hex)
                     .ok()
                     .and_then(tag::keyword)
                     .map(ToOwned::to_owned)
             };
-            let (page, plain) = if subject.nature() == Nature::Report {
-                text::render_sr(subject.metadata())
+            let (page, plain) = if report {
+                text::render_sr(&unpacked.text)
             } else {
-                text::render_header(subject.metadata(), &name)
+                text::render_header(&unpacked.text, &name)
             };
             Ok(if html { page } else { plain })
         });
@@ -281,12 +356,13 @@ impl Archive {
         read: impl Fn(&str, &dyn Fn(&str) -> Option<Vec<u8>>) -> T + Send + Sync + 'static,
     ) -> Result<T> {
         let read = Arc::new(read);
+        let text = self.text(subject).await?;
         for round in 1.. {
-            let (subject_then, read) = (subject.clone(), read.clone());
+            let (text, read) = (text.clone(), read.clone());
             let held = subject.tables().held.clone();
             let done = self.maker.work(move || {
                 let missing = RefCell::new(Vec::new());
-                let made = read(subject_then.metadata(), &|path| {
+                let made = read(text.as_str(), &|path| {
                     match held.get(path) {
                         Some(table) => return table.as_deref().map(<[u8]>::to_vec),
                         None => missing.borrow_mut().push(path.to_owned()),
@@ -332,6 +408,12 @@ impl Archive {
             some = true;
         }
         Ok(some)
+    }
+}
+
+const fn corrupt() -> IndexError {
+    IndexError::Corrupt {
+        what: "the metadata of an instance",
     }
 }
 

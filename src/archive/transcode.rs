@@ -138,9 +138,7 @@ impl Archive {
             let before = match pixel.lossy {
                 true => {
                     let subject = self.subject(scope, &instance.row.name).await?;
-                    let lanes = self.lanes();
-                    let read = move || Ok(subject.values(EARLIER_TAGS));
-                    lanes.run(Lane::Text, read).await?
+                    self.values(&subject, EARLIER_TAGS).await?
                 }
                 false => Default::default(),
             };
