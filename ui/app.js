@@ -3,7 +3,7 @@
 import { fill, h, icon } from './lib/h.js'
 import { LANGUAGES, language, loadTexts, t } from './lib/i18n.js'
 import { applyTheme, pref, setPref } from './lib/prefs.js'
-import { current, go, to } from './lib/router.js'
+import { current, go, note, to } from './lib/router.js'
 import { announce, failed, mountMessages } from './lib/dialog.js'
 import { showKeys, useKeys } from './lib/keys.js'
 import { askJson, hasToken, me, signInNeeded, useToken } from './net/api.js'
@@ -39,6 +39,7 @@ async function start() {
 /** Asks who we are; without an answer people are asked to sign in. */
 async function enter() {
   try {
+    if (await followLink()) return
     if (config.signIn.kind === 'oidc' && !hasToken()) {
       const { comeBack } = await import('./net/oidc.js')
       await comeBack(config.signIn)
@@ -51,6 +52,25 @@ async function enter() {
     failed(error)
     if (config.signIn.kind !== 'none') await signIn()
   }
+}
+
+/** A share link leads straight to its study, whoever else is signed in. */
+async function followLink() {
+  const { name, rest } = current()
+  if (name !== 'shared' || !rest[0]) return false
+  const { openLink } = await import('./net/links.js')
+  try {
+    const study = await openLink(rest[0])
+    me.set(await askJson('ui/me', { quiet: true }))
+    note(to('study', [study]))
+    await show()
+  } catch (error) {
+    shown += 1
+    leave?.()
+    leave = null
+    fill(screen, h('h1', null, t('share.followed')), h('p', { class: 'state', role: 'alert' }, error.body?.detail ?? error.message))
+  }
+  return true
 }
 
 async function signIn(error = null) {
@@ -67,6 +87,7 @@ async function signIn(error = null) {
 async function show() {
   const number = (shown += 1)
   const route = current()
+  if (route.name === 'shared' && route.rest.length) return enter()
   const screenOf = SCREENS[route.name]
   if (!screenOf) return go(to('studies'), true)
   if (!me.get()) return enter()

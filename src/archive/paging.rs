@@ -1,7 +1,7 @@
 //! Pages of search results: where one ends, where the next one begins, how many results lie behind it.
 //!
 //! The order of results is total: studies and series by when their first instance was stored, instances by when they were
-//! stored, the newest first. Invariant: a place in that order means the same for ever, whatever is stored later, so
+//! stored, the newest first; or studies by what was asked for, and then by when they were stored. Invariant: a place in that order means the same for ever, whatever is stored later, so
 //! pages that follow each other's [`Cursor`] neither repeat nor skip a row that was there when the first one was read.
 
 use futures_util::stream::{self, BoxStream};
@@ -11,8 +11,8 @@ use std::sync::Arc;
 use super::Archive;
 use super::error::{ArchiveError, Result};
 use crate::dicom::keys::Level;
-use crate::dicom::query::Query;
-use crate::index::{Found, Page, TagRow};
+use crate::dicom::query::{Order, Query, SortKey};
+use crate::index::{Found, Page, Position, TagRow};
 use crate::memory::{Purpose, Reservation};
 use crate::scope::Scope;
 use crate::trace::Stage;
@@ -29,17 +29,25 @@ const AT: usize = 200;
 const COUNTED: u64 = 1_000;
 
 /// A place in the order of results, as a text that clients hand back and do not look into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     level: Level,
-    position: i64,
+    order: Option<Order>,
+    position: Position,
 }
+
+/// Longest key of a cursor in bytes: the longest text that is searched, of characters of four bytes.
+const MAX_KEY: usize = 1600;
 
 impl Cursor {
     /// Reads what its `Display` wrote; none when it is something else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let mut chars = text.chars();
+        let (place, sorted) = match text.split_once('.') {
+            Some((place, sorted)) => (place, Some(sorted)),
+            None => (text, None),
+        };
+        let mut chars = place.chars();
         let level = match chars.next()? {
             's' => Level::Study,
             'e' => Level::Series,
@@ -50,14 +58,25 @@ impl Cursor {
         if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
             return None;
         }
-        let position = i64::from_str_radix(digits, 16).ok()?;
-        Some(Self { level, position })
+        let id = i64::from_str_radix(digits, 16).ok()?;
+        let (order, key) = match sorted {
+            Some(sorted) => {
+                let (order, key) = sorted.split_at_checked(2)?;
+                (Some(order_of(order)?), Some(unhexed(key)?))
+            }
+            None => (None, None),
+        };
+        Some(Self {
+            level,
+            order,
+            position: Position { id, key },
+        })
     }
 
-    /// The position, when the cursor is one of results of this level.
+    /// The position, when the cursor is one of results of this level in this order.
     #[must_use]
-    pub fn position(&self, level: Level) -> Option<i64> {
-        (self.level == level).then_some(self.position)
+    pub fn position(self, level: Level, order: Option<Order>) -> Option<Position> {
+        (self.level == level && self.order == order).then_some(self.position)
     }
 }
 
@@ -68,8 +87,51 @@ impl std::fmt::Display for Cursor {
             Level::Series => 'e',
             Level::Instance => 'i',
         };
-        write!(f, "{level}{:x}", self.position)
+        write!(f, "{level}{:x}", self.position.id)?;
+        if let (Some(order), Some(key)) = (self.order, &self.position.key) {
+            write!(f, ".{}", letter(order.by))?;
+            f.write_str(if order.descending { "d" } else { "a" })?;
+            for byte in key.bytes() {
+                write!(f, "{byte:02x}")?;
+            }
+        }
+        Ok(())
     }
+}
+
+const fn letter(by: SortKey) -> char {
+    match by {
+        SortKey::StudyDate => 'd',
+        SortKey::PatientName => 'n',
+        SortKey::PatientId => 'p',
+        SortKey::AccessionNumber => 'a',
+    }
+}
+
+fn order_of(text: &str) -> Option<Order> {
+    let mut chars = text.chars();
+    let first = chars.next()?;
+    let by = SortKey::ALL.into_iter().find(|by| letter(*by) == first)?;
+    let descending = match chars.as_str() {
+        "d" => true,
+        "a" => false,
+        _ => return None,
+    };
+    Some(Order { by, descending })
+}
+
+fn unhexed(text: &str) -> Option<String> {
+    let digits = text.as_bytes();
+    if digits.len() > 2 * MAX_KEY || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let (pairs, rest) = digits.as_chunks::<2>();
+    let byte = |pair: &[u8; 2]| {
+        let pair = std::str::from_utf8(pair).ok()?;
+        u8::from_str_radix(pair, 16).ok()
+    };
+    let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
+    String::from_utf8(bytes.filter(|_| rest.is_empty())?).ok()
 }
 
 /// How the results behind a page are counted.
@@ -83,10 +145,10 @@ pub enum Counting {
 }
 
 /// Which page of a search is wanted, beside limit and offset.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Paging {
     /// Behind this position.
-    pub before: Option<i64>,
+    pub before: Option<Position>,
     /// How results are counted.
     pub counting: Counting,
 }
@@ -111,7 +173,7 @@ pub(super) struct Pages {
     /// Rows behind the page.
     pub(super) remaining: Remaining,
     /// Position of the last row of the page, when there are rows behind it.
-    pub(super) end: Option<i64>,
+    pub(super) end: Option<Position>,
     /// All results of the search, when they were counted.
     pub(super) total: Option<u64>,
 }
@@ -124,7 +186,7 @@ pub(super) struct FoundRow {
 }
 
 /// What a page is read with.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Reading<'a> {
     /// Who asks.
     pub(super) scope: &'a Scope,
@@ -140,13 +202,14 @@ impl Archive {
     /// Reads the page of a search that the index decides alone.
     pub(super) async fn read_pages(&self, reading: &Reading<'_>) -> Result<Pages> {
         let Reading { query, paging, .. } = reading;
+        let before = paging.before.as_ref();
         let most = self.limits.max_results;
         let limit = query.limit.unwrap_or(most).min(most);
         let total = match paging.counting {
             Counting::Exact => Some(self.count(reading, None, u64::MAX).await?),
             Counting::Bounded => None,
         };
-        if query.offset > most && self.count(reading, paging.before, most + 1).await? > most {
+        if query.offset > most && self.count(reading, before, most + 1).await? > most {
             let reason = format!(
                 "an offset of more than {most} is not served: follow the Link header (rel=\"next\") of each page instead, or narrow the search"
             );
@@ -156,9 +219,9 @@ impl Archive {
         asked.limit = Some(limit.min(PAGE));
         let page = Reading {
             query: &asked,
-            ..*reading
+            ..reading.clone()
         };
-        let page = self.read_page(&page, paging.before, FIRST_BYTES).await?;
+        let page = self.read_page(&page, before, FIRST_BYTES).await?;
         let mut pages = Pages {
             first: page.rows,
             rest: stream::empty().boxed(),
@@ -169,18 +232,18 @@ impl Archive {
         if !page.more {
             return Ok(pages);
         }
-        let Some(read) = pages.first.last().map(|row| row.found.position) else {
-            pages.remaining = self.remaining(reading, paging.before).await?;
+        let Some(read) = pages.first.last().map(|row| row.found.place()) else {
+            pages.remaining = self.remaining(reading, before).await?;
             return Ok(pages);
         };
         let left = limit.saturating_sub(pages.first.len() as u64);
-        let end = self.end_of_page(reading, read, left).await?;
-        if let Some(end) = end {
+        let end = self.end_of_page(reading, &read, left).await?;
+        if let Some(end) = &end {
             if query.limit.is_none() {
                 return Err(too_many(most));
             }
             pages.remaining = self.remaining(reading, Some(end)).await?;
-            pages.end = Some(end);
+            pages.end = Some(end.clone());
         }
         pages.rest = self.following(reading, (Some(read), left, PAGE_BYTES), end);
         Ok(pages)
@@ -190,7 +253,7 @@ impl Archive {
     async fn read_page(
         &self,
         reading: &Reading<'_>,
-        before: Option<i64>,
+        before: Option<&Position>,
         most_bytes: usize,
     ) -> Result<HeldPage> {
         // The rows of the driver and ours are there at the same time.
@@ -204,20 +267,20 @@ impl Archive {
         held_page(page, &mut held).await
     }
 
-    /// All rows of a search behind a position, newest first.
+    /// All rows of a search behind a position, in its order.
     pub(super) fn all_rows(
         &self,
         reading: &Reading<'_>,
-        before: Option<i64>,
+        before: Option<Position>,
     ) -> BoxStream<'static, Result<FoundRow>> {
         self.following(reading, (before, u64::MAX, FIRST_BYTES), None)
     }
 
-    /// Rows by their positions, which descend.
+    /// Rows by their positions, which are in this order.
     pub(super) fn rows_at(
         &self,
         scope: &Scope,
-        level: Level,
+        (level, order): (Level, Option<Order>),
         positions: Vec<i64>,
         held: Reservation,
     ) -> BoxStream<'static, Result<FoundRow>> {
@@ -233,12 +296,18 @@ impl Archive {
                 }
                 let room = FIRST_BYTES.saturating_mul(2);
                 let mut held = archive.budget.reserve(Purpose::Rows, room).await?;
-                let found = archive.index.found(&scope, level, wanted, FIRST_BYTES);
+                let found = archive
+                    .index
+                    .found(&scope, level, order, wanted, FIRST_BYTES);
                 let page = held_page(Stage::Search.of(found).await?, &mut held).await?;
                 let last = page.rows.last().map(|row| row.found.position);
                 let next = match last.filter(|_| page.more) {
                     // Those up to the last one that was read.
-                    Some(last) => at + wanted.partition_point(|position| *position >= last),
+                    Some(last) => {
+                        let mut places = wanted.iter();
+                        let read = places.position(|position| *position == last);
+                        read.map_or(end, |read| at + read + 1)
+                    }
                     None => end,
                 };
                 let rows = stream::iter(page.rows.into_iter().map(Ok));
@@ -253,11 +322,11 @@ impl Archive {
     async fn end_of_page(
         &self,
         reading: &Reading<'_>,
-        read: i64,
+        read: &Position,
         left: u64,
-    ) -> Result<Option<i64>> {
+    ) -> Result<Option<Position>> {
         if left == 0 {
-            return Ok(Some(read));
+            return Ok(Some(read.clone()));
         }
         let mut last = reading.query.clone();
         (last.offset, last.limit) = (left - 1, Some(1));
@@ -266,14 +335,15 @@ impl Archive {
             .index
             .search(scope, &last, tags, Some(read), FIRST_BYTES);
         let page = Stage::Search.of(search).await?;
-        Ok(page
-            .rows
-            .first()
-            .filter(|_| page.more)
-            .map(|row| row.position))
+        Ok(page.rows.first().filter(|_| page.more).map(Found::place))
     }
 
-    async fn count(&self, reading: &Reading<'_>, before: Option<i64>, ceiling: u64) -> Result<u64> {
+    async fn count(
+        &self,
+        reading: &Reading<'_>,
+        before: Option<&Position>,
+        ceiling: u64,
+    ) -> Result<u64> {
         let Reading {
             scope, query, tags, ..
         } = reading;
@@ -281,7 +351,7 @@ impl Archive {
         Ok(Stage::Count.of(count).await?)
     }
 
-    async fn remaining(&self, reading: &Reading<'_>, end: Option<i64>) -> Result<Remaining> {
+    async fn remaining(&self, reading: &Reading<'_>, end: Option<&Position>) -> Result<Remaining> {
         let ceiling = match reading.paging.counting {
             Counting::Bounded => COUNTED + 1,
             Counting::Exact => u64::MAX,
@@ -300,15 +370,16 @@ impl Archive {
     fn following(
         &self,
         reading: &Reading<'_>,
-        (before, left, bytes): (Option<i64>, u64, usize),
-        end: Option<i64>,
+        (before, left, bytes): (Option<Position>, u64, usize),
+        end: Option<Position>,
     ) -> BoxStream<'static, Result<FoundRow>> {
         let (archive, scope) = (self.clone(), reading.scope.clone());
         let (query, tags): (Query, Arc<[TagRow]>) = (reading.query.clone(), reading.tags.into());
-        let paging = reading.paging;
+        let (paging, end) = (reading.paging.clone(), end.map(Arc::new));
         let state = (before, left, bytes);
         let pages = stream::try_unfold(state, move |(before, left, bytes)| {
             let (archive, scope, tags) = (archive.clone(), scope.clone(), tags.clone());
+            let (paging, end) = (paging.clone(), end.clone());
             let mut asked = query.clone();
             asked.offset = 0;
             asked.limit = Some(left.min(PAGE));
@@ -322,11 +393,14 @@ impl Archive {
                     tags: &tags,
                     paging,
                 };
-                let mut page = archive.read_page(&reading, before, bytes).await?;
+                let mut page = archive.read_page(&reading, before.as_ref(), bytes).await?;
                 // Rows may have been deleted since the end was found; those behind it belong to the next page.
-                page.rows
-                    .retain(|row| end.is_none_or(|end| row.found.position >= end));
-                let Some(last) = page.rows.last().map(|row| row.found.position) else {
+                page.rows.retain(|row| {
+                    let place = row.found.place();
+                    let end = end.as_deref();
+                    end.is_none_or(|end| end.is_at_or_behind(&place, asked.order))
+                });
+                let Some(last) = page.rows.last().map(|row| row.found.place()) else {
                     return Ok(None);
                 };
                 let left = left.saturating_sub(page.rows.len() as u64);
@@ -370,20 +444,51 @@ pub(super) fn too_many(most: u64) -> ArchiveError {
 }
 
 /// The cursor behind a position.
-pub(super) const fn cursor(level: Level, position: i64) -> Cursor {
-    Cursor { level, position }
+pub(super) const fn cursor(query: &Query, position: Position) -> Cursor {
+    Cursor {
+        level: query.level,
+        order: query.order,
+        position,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn plain(level: Level, id: i64) -> Cursor {
+        Cursor {
+            level,
+            order: None,
+            position: Position { id, key: None },
+        }
+    }
+
+    fn sorted(order: Order, key: &str) -> Cursor {
+        Cursor {
+            level: Level::Study,
+            order: Some(order),
+            position: Position {
+                id: 4711,
+                key: Some(key.to_owned()),
+            },
+        }
+    }
+
     #[test]
     fn a_cursor_reads_what_it_wrote_and_nothing_else() {
         for level in [Level::Study, Level::Series, Level::Instance] {
             for position in [0, 1, 4711, i64::MAX] {
-                let cursor = cursor(level, position);
+                let cursor = plain(level, position);
                 assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
+            }
+        }
+        for by in SortKey::ALL {
+            for descending in [false, true] {
+                for key in ["", "20240131", "m\u{fc}ller^jos\u{e9}", "\u{5c71}\u{7530}"] {
+                    let cursor = sorted(Order { by, descending }, key);
+                    assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
+                }
             }
         }
         for text in [
@@ -396,16 +501,36 @@ mod tests {
             "s 1",
             "s8000000000000000",
             "1",
-            "sé",
+            "s\u{e9}",
+            "s1.",
+            "s1.d",
+            "s1.xd",
+            "s1.dx",
+            "s1.dd3",
+            "s1.dd+3",
+            "s1.ddff",
+            "s1.\u{e9}\u{e9}",
         ] {
             assert_eq!(Cursor::parse(text), None, "{text}");
         }
+        let long = format!("s1.dd{}", "20".repeat(MAX_KEY + 1));
+        assert_eq!(Cursor::parse(&long), None);
     }
 
     #[test]
-    fn a_cursor_belongs_to_one_level() {
-        let cursor = cursor(Level::Series, 7);
-        assert_eq!(cursor.position(Level::Series), Some(7));
-        assert_eq!(cursor.position(Level::Study), None);
+    fn a_cursor_belongs_to_one_level_and_one_order() {
+        let cursor = plain(Level::Series, 7);
+        let place = cursor.clone().position(Level::Series, None);
+        assert_eq!(place.map(|place| place.id), Some(7));
+        assert_eq!(cursor.position(Level::Study, None), None);
+        let order = |descending| Order {
+            by: SortKey::StudyDate,
+            descending,
+        };
+        let cursor = sorted(order(true), "2024");
+        let place = |order| cursor.clone().position(Level::Study, order);
+        assert!(place(Some(order(true))).is_some());
+        assert_eq!(place(Some(order(false))), None);
+        assert_eq!(place(None), None);
     }
 }

@@ -146,6 +146,7 @@ impl Archive {
             include: Include::Fields(Vec::new()),
             limit: Some(2),
             offset: 0,
+            order: None,
         };
         let search = self.index.search(scope, &query, &[], None, LOCATED);
         let page = Stage::Search.of(search).await?;

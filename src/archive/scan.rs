@@ -16,8 +16,8 @@ use super::paging::{Counting, FoundRow, Pages, Reading, Remaining, too_many};
 use super::texts::{LeftOut, Stored};
 use crate::dicom::matcher::Matcher;
 use crate::dicom::members::Malformed;
-use crate::dicom::query::{Condition, Query};
-use crate::index::{Decision, TagRow, decision};
+use crate::dicom::query::{Condition, Order, Query};
+use crate::index::{Decision, Position, TagRow, decision};
 use crate::memory::Purpose;
 
 /// Rows whose attributes are matched at a time.
@@ -58,7 +58,7 @@ impl Undecided {
 }
 
 /// A row that was looked at: where it is, and whether it matches.
-type Looked = (i64, bool);
+type Looked = (Position, bool);
 
 impl Archive {
     /// Reads the page of a search some of whose conditions the index does not decide.
@@ -81,12 +81,13 @@ impl Archive {
         asked.limit = None;
         let exact = paging.counting == Counting::Exact;
         let most = self.limits.max_results;
-        let mut scan = Scan::new(query.offset, query.limit.unwrap_or(most).min(most));
+        let page = query.limit.unwrap_or(most).min(most);
+        let mut scan = Scan::new(query.order, query.offset, page);
         // An exact count is one of the whole search, wherever the page begins.
-        let before = if exact { None } else { paging.before };
+        let before = if exact { None } else { paging.before.clone() };
         let reading_all = Reading {
             query: &asked,
-            ..*reading
+            ..reading.clone()
         };
         let rows = self.all_rows(&reading_all, before);
         let mut looked = self.look(reading, rows, undecided, left_out);
@@ -110,7 +111,7 @@ impl Archive {
             scanned += 1;
             self.meters.scanned.one();
             if matches {
-                scan.take(position, paging.before);
+                scan.take(position, paging.before.as_ref());
                 let room = scan.positions.len().next_multiple_of(MATCHES);
                 held.grow_to(room.saturating_mul(MATCH_BYTES)).await?;
             }
@@ -120,7 +121,7 @@ impl Archive {
         }
         let mut pages = scan.pages(complete, exact);
         let positions = std::mem::take(&mut pages.positions);
-        let mut rows = self.rows_at(scope, query.level, positions, held);
+        let mut rows = self.rows_at(scope, (query.level, query.order), positions, held);
         // Read before anything is said, so that a failure is an answer and not a broken one.
         let first = rows.try_next().await?;
         Ok(Pages {
@@ -156,7 +157,7 @@ impl Archive {
                 false
             })
         };
-        let position = |row: &FoundRow| row.found.position;
+        let position = |row: &FoundRow| row.found.place();
         if needs_metadata {
             let asked = rows.map_ok(|row| (row.found.newest, row)).boxed();
             let work = move |row: FoundRow, stored, _: &mut _| {
@@ -188,6 +189,9 @@ impl Archive {
 
 /// A page that is being gathered by a scan.
 struct Scan {
+    order: Option<Order>,
+    /// The place of the last row of the page.
+    last: Option<Position>,
     /// Where the rows of the page are.
     positions: Vec<i64>,
     limit: u64,
@@ -206,8 +210,10 @@ struct Scanned {
 }
 
 impl Scan {
-    const fn new(skip: u64, limit: u64) -> Self {
+    const fn new(order: Option<Order>, skip: u64, limit: u64) -> Self {
         Self {
+            order,
+            last: None,
             positions: Vec::new(),
             limit,
             skip,
@@ -217,13 +223,14 @@ impl Scan {
     }
 
     /// Takes a row that matches; one before the position where the page begins is only counted.
-    fn take(&mut self, position: i64, begin: Option<i64>) {
+    fn take(&mut self, position: Position, begin: Option<&Position>) {
         self.total += 1;
-        if begin.is_some_and(|begin| position >= begin) {
+        if begin.is_some_and(|begin| begin.is_at_or_behind(&position, self.order)) {
         } else if self.skip > 0 {
             self.skip -= 1;
         } else if !self.is_full() {
-            self.positions.push(position);
+            self.positions.push(position.id);
+            self.last = Some(position);
         } else {
             self.behind += 1;
         }
@@ -244,9 +251,8 @@ impl Scan {
             (true, behind) => Remaining::Exactly(behind),
             (false, behind) => Remaining::MoreThan(behind.saturating_sub(1)),
         };
-        let last = self.positions.last().copied();
         let pages = Pages {
-            end: last.filter(|_| remaining != Remaining::Nothing),
+            end: self.last.filter(|_| remaining != Remaining::Nothing),
             first: Vec::new(),
             rest: stream::empty().boxed(),
             remaining,

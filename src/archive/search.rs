@@ -33,7 +33,7 @@ const ROW_BYTES: usize = 256 << 10;
 
 /// What a search answers.
 pub struct Answer {
-    /// Matching rows, newest first, as the caller wrote them; the first ones were read.
+    /// Matching rows in the order that was asked for, else newest first, as the caller wrote them; the first ones were read.
     pub parts: BoxStream<'static, Result<Part>>,
     /// Whether there are none.
     pub empty: bool,
@@ -105,7 +105,7 @@ impl Archive {
             empty,
             left_out,
             remaining: pages.remaining,
-            next: pages.end.map(|end| cursor(query.level, end)),
+            next: pages.end.map(|end| cursor(query, end)),
             total: pages.total,
             warnings,
         })

@@ -7,6 +7,7 @@ mod jwks;
 mod jwt;
 mod keys;
 pub mod roles;
+pub mod sharing;
 pub mod token;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use serde_json::{Map, Value};
 use crate::config::{AccessConfig, AuthMode, QueryToken, Secret, SecretError};
 use crate::scope::{Scope, Visible};
 use roles::{Grants, RoleTable, RolesError};
+use sharing::Sharing;
 
 pub use jwks::Pace;
 pub use jwt::TokenError;
@@ -249,6 +251,7 @@ pub struct Authenticator {
     verifier: Option<Arc<jwt::Verifier>>,
     open: Arc<Caller>,
     token_in_query: QueryToken,
+    sharing: Option<Arc<Sharing>>,
 }
 
 impl Authenticator {
@@ -265,7 +268,17 @@ impl Authenticator {
             verifier,
             open: Arc::new(Caller::unrestricted()),
             token_in_query: config.token_in_query,
+            sharing: match mode {
+                AuthMode::Off => None,
+                AuthMode::Jwt => Sharing::new(config).map(Arc::new),
+            },
         })
+    }
+
+    /// Who makes share links; none where there is no access control or no secret to sign with.
+    #[must_use]
+    pub fn sharing(&self) -> Option<Arc<Sharing>> {
+        self.sharing.clone()
     }
 
     /// Fetches the keys of an issuer again and again, so that a key that was withdrawn is forgotten without a request.

@@ -22,4 +22,14 @@ pub struct UiConfig {
         global = true
     )]
     pub ui_scopes: String,
+    /// Longest life of a share link that is made on the web page; 0 for no links.
+    #[arg(
+        long,
+        env = "STOWAGE_UI_LINK_TIME",
+        value_parser = super::units::seconds,
+        value_name = "TIME",
+        default_value = "14d",
+        global = true
+    )]
+    pub ui_link_time: u64,
 }

@@ -4,6 +4,7 @@
 //! look at a query string again.
 
 use dicom_core::{Tag, VR};
+use dicom_dictionary_std::tags;
 
 use super::keys::Level;
 use super::uid::{SeriesUid, StudyUid};
@@ -38,6 +39,51 @@ pub struct Query {
     pub limit: Option<u64>,
     /// Rows to skip.
     pub offset: u64,
+    /// What the rows are sorted by; none = when they arrived, the newest first.
+    pub order: Option<Order>,
+}
+
+/// An order of studies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    /// What is compared.
+    pub by: SortKey,
+    /// Whether the last comes first.
+    pub descending: bool,
+}
+
+/// What studies can be sorted by; no value comes before every value, equal ones are in order of arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SortKey {
+    /// Study Date, then Study Time.
+    StudyDate,
+    /// Patient's Name, folded.
+    PatientName,
+    /// Patient ID, folded.
+    PatientId,
+    /// Accession Number, folded.
+    AccessionNumber,
+}
+
+impl SortKey {
+    /// Every one.
+    pub const ALL: [Self; 4] = [
+        Self::StudyDate,
+        Self::PatientName,
+        Self::PatientId,
+        Self::AccessionNumber,
+    ];
+
+    /// The attribute it is named by.
+    #[must_use]
+    pub const fn tag(self) -> Tag {
+        match self {
+            Self::StudyDate => tags::STUDY_DATE,
+            Self::PatientName => tags::PATIENT_NAME,
+            Self::PatientId => tags::PATIENT_ID,
+            Self::AccessionNumber => tags::ACCESSION_NUMBER,
+        }
+    }
 }
 
 /// Attributes asked for by `includefield`.

@@ -9,6 +9,7 @@
 //! | limit | 1 to 200, 100 when not given, else 400 | any; no limit when not given |
 //! | unknown includefield | 400 | ignored, warning |
 //! | `true`/`false` parameter with another value | 400 | ignored, warning |
+//! | `orderby` something else than [`SortKey`], or not of studies | 400 | ignored, warning |
 //!
 //! In both: names of parameters in any case; keywords in exact case; all matching types of the table in [`value`]; `all` among
 //! includefields means all; attributes of a lower level than the resource are not included. A private attribute is named by
@@ -29,7 +30,7 @@ pub mod value;
 use dicom_core::VR;
 
 use super::keys::{self, Level};
-use super::query::{Case, Condition, Include, Matching, Query, TagPath};
+use super::query::{Case, Condition, Include, Matching, Order, Query, SortKey, TagPath};
 use super::query_tag::QueryTag;
 use super::tag::{self, TagError};
 use super::temporal::TemporalError;
@@ -108,6 +109,7 @@ pub fn parse(
         switches: Switches::default(),
         limit: None,
         offset: None,
+        order: None,
         attributes: Vec::new(),
         includes: Includes::default(),
         conditions: Vec::new(),
@@ -152,6 +154,7 @@ struct Reader<'a> {
     switches: Switches,
     limit: Option<u64>,
     offset: Option<u64>,
+    order: Option<Order>,
     attributes: Vec<Named<'a>>,
     includes: Includes,
     conditions: Vec<Draft>,
@@ -194,6 +197,7 @@ impl<'a> Reader<'a> {
                 set_switch(&mut self.switches.multiple, switch).map_err(refuse)
             }
             "includefield" => self.include(name, value),
+            "orderby" => self.order(name, value),
             // Parameters of every request; whoever negotiates the answer has read them.
             "accept" | "charset" => Ok(()),
             _ => self.attribute(name, value),
@@ -218,6 +222,33 @@ impl<'a> Reader<'a> {
             return Err(reason);
         }
         Ok(count.min(MAX_COUNT))
+    }
+
+    /// `StudyDate`, `-StudyDate` for the other way round, or its number.
+    fn order(&mut self, name: &str, value: &str) -> Result<(), QueryProblem> {
+        let value = value.trim();
+        let (field, descending) = match value.strip_prefix('-') {
+            Some(field) => (field, true),
+            None => (value, false),
+        };
+        let by = tag::parse_path(field).ok().and_then(|path| {
+            let [step] = path.0.as_slice() else {
+                return None;
+            };
+            let mut keys = SortKey::ALL.into_iter();
+            keys.find(|key| step.creator.is_none() && key.tag() == step.tag)
+        });
+        match by.filter(|_| self.resource.level == Level::Study) {
+            Some(by) => {
+                let order = Order { by, descending };
+                set_once(&mut self.order, order).map_err(|reason| problem(name, reason))
+            }
+            None if self.dialect == Dialect::Service => Err(problem(name, Reason::Order)),
+            None => {
+                self.warn(QueryWarning::NotSorted(ParameterName::new(name)));
+                Ok(())
+            }
+        }
     }
 
     fn switch(&mut self, name: &str, value: &str) -> Result<Option<bool>, QueryProblem> {
@@ -348,6 +379,7 @@ impl<'a> Reader<'a> {
             include,
             limit: self.limit.or(default),
             offset: self.offset.unwrap_or(0),
+            order: self.order,
         };
         Ok(ParsedQuery {
             query,
@@ -464,7 +496,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn set_once(slot: &mut Option<u64>, value: u64) -> Result<(), Reason> {
+fn set_once<T: PartialEq + Copy>(slot: &mut Option<T>, value: T) -> Result<(), Reason> {
     match slot.replace(value) {
         Some(before) if before != value => Err(Reason::Twice),
         _ => Ok(()),

@@ -76,6 +76,11 @@ impl Note {
         ];
     }
 
+    /// The study that is spoken of in the body.
+    pub(super) fn study(&self, study: &str) {
+        self.noted().uids = [Some(study.to_owned()), None, None];
+    }
+
     /// The request is something else than its route says.
     pub(super) fn is(&self, kind: EventKind) {
         self.noted().kind = Some(kind);

@@ -73,15 +73,14 @@ async fn search(ask: &Ask, level: Level) -> Result<Response, HttpError> {
     let parsed = query_parse::parse(&pairs.searched(), resource, face.profile.dialect, &known)
         .map_err(|e| HttpError::bad_request(Slug::InvalidQuery, e.to_string()))?;
     let lists = FieldLists::new(face.profile.defaults, level, parents);
-    let paging = paging(pairs, &ask.headers, level)?;
+    let paging = paging(pairs, &ask.headers, &parsed.query)?;
     let archive = &face.app.archive;
     let (query, write) = (&parsed.query, written(links.clone(), form));
     let mut answer = archive
         .search(&scope, query, &tags, lists.fields(), paging, write)
         .await?;
-    let next = answer
-        .next
-        .and_then(|next| next_page(links, &parsed.query, pairs, next));
+    let next = answer.next.take();
+    let next = next.and_then(|next| next_page(links, &parsed.query, pairs, &next));
     answer
         .warnings
         .splice(0..0, parsed.warnings.iter().map(ToString::to_string));
@@ -117,12 +116,13 @@ const EXACT: &str = "count=exact";
 const MAX_LINK: usize = 6_000;
 
 /// Which page is asked for by cursor, and how results are counted.
-fn paging(pairs: &QueryPairs, headers: &HeaderMap, level: Level) -> Result<Paging, HttpError> {
+fn paging(pairs: &QueryPairs, headers: &HeaderMap, query: &Query) -> Result<Paging, HttpError> {
     let before = match pairs.first(CURSOR) {
         None => None,
         Some(text) => {
-            let position = Cursor::parse(text).and_then(|cursor| cursor.position(level));
-            let wrong = "It must be taken from the Link header of an answer of the same resource.";
+            let position = Cursor::parse(text);
+            let position = position.and_then(|cursor| cursor.position(query.level, query.order));
+            let wrong = "It must be taken from the Link header of an answer of the same resource in the same order.";
             Some(position.ok_or_else(|| HttpError::invalid_query(CURSOR, wrong))?)
         }
     };
@@ -142,7 +142,7 @@ fn paging(pairs: &QueryPairs, headers: &HeaderMap, level: Level) -> Result<Pagin
 }
 
 /// The URL of the page behind a cursor: the same search, without its offset. None when it would be too long.
-fn next_page(links: &Links, query: &Query, pairs: &QueryPairs, next: Cursor) -> Option<String> {
+fn next_page(links: &Links, query: &Query, pairs: &QueryPairs, next: &Cursor) -> Option<String> {
     let study = query.study.as_ref().map(StudyUid::as_str);
     let series = query.series.as_ref().map(SeriesUid::as_str);
     let mut segments: Vec<&str> = Vec::new();

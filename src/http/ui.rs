@@ -4,17 +4,19 @@
 //! holds nothing of what is stored, so everybody may load it; its answers run under a Content-Security-Policy of their
 //! own, which allows the page's scripts and nothing else.
 
+mod describe;
 mod files;
+mod share;
 mod told;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use super::App;
 use super::access::{Gate, guard};
@@ -30,40 +32,72 @@ use files::{File, Files};
 /// Who may have an answer of [`UI_ROUTES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// Nobody in particular: it tells nothing of what is stored.
+    /// Nobody in particular: it tells nothing of what is stored, or takes a code that says who may.
     Nobody,
     /// Whoever has a good token.
     Caller,
+    /// Whoever may export what is asked for.
+    Export,
     /// Whoever may read everything there is.
     Everything,
 }
 
-/// One answer that only the page asks for; all are got.
+/// One answer that only the page asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UiRoute {
+    /// `GET` or `POST`.
+    pub method: &'static str,
     /// Its path.
     pub path: &'static str,
     /// Who may have it.
     pub needs: Needs,
+    /// What it is, for the description.
+    pub about: &'static str,
 }
 
 /// Every answer beside the files.
 pub const UI_ROUTES: &[UiRoute] = &[
     UiRoute {
+        method: "GET",
+        path: "/ui/api.json",
+        needs: Needs::Nobody,
+        about: "This description",
+    },
+    UiRoute {
+        method: "GET",
         path: "/ui/config",
         needs: Needs::Nobody,
+        about: "How people sign in, and the limits of an upload",
     },
     UiRoute {
+        method: "GET",
         path: "/ui/dictionary",
         needs: Needs::Nobody,
+        about: "Keywords of the attributes in the parameter tags: eight hexadecimal digits each, separated by commas",
     },
     UiRoute {
+        method: "POST",
+        path: "/ui/links/open",
+        needs: Needs::Nobody,
+        about: "Exchanges the code of a share link for a token that reads one study for some minutes",
+    },
+    UiRoute {
+        method: "GET",
         path: "/ui/me",
         needs: Needs::Caller,
+        about: "Who asks, and what they may do",
     },
     UiRoute {
+        method: "POST",
+        path: "/ui/links",
+        needs: Needs::Export,
+        about: "Makes the code of a link that reads one study until it expires",
+    },
+    UiRoute {
+        method: "GET",
         path: "/ui/status",
         needs: Needs::Everything,
+        about: "Health, memory, limits",
     },
 ];
 
@@ -99,6 +133,9 @@ pub(super) fn routes(
         policy: policy(settings),
     };
     let handler = |path: &str| match path {
+        "/ui/api.json" => get(describe::document),
+        "/ui/links" => post(share::make),
+        "/ui/links/open" => post(share::open),
         "/ui/config" => get(told::tell_config),
         "/ui/dictionary" => get(told::tell_names),
         "/ui/me" => get(told::tell_caller),
@@ -111,9 +148,16 @@ pub(super) fn routes(
             audit: AuditLog::default(),
             ..gate.clone()
         };
+        let one = if route.method == "POST" {
+            one.layer(DefaultBodyLimit::max(share::MOST_BYTES))
+                .layer(from_fn(in_time))
+        } else {
+            one
+        };
         answers = answers.merge(match route.needs {
+            Needs::Nobody if route.method == "POST" => admitted(one, admission),
             Needs::Nobody => one,
-            Needs::Caller => guard(admitted(one, admission), gate.clone()),
+            Needs::Caller | Needs::Export => guard(admitted(one, admission), gate.clone()),
             // Asked every few seconds, and no access to images.
             Needs::Everything => guard(
                 admitted(one.route_layer(from_fn(reads_everything)), admission),
@@ -121,7 +165,11 @@ pub(super) fn routes(
             ),
         });
     }
-    let answers = answers.layer(axum::Extension(Arc::new(settings.clone())));
+    let sharing = gate.authenticator.sharing();
+    let sharing = sharing.filter(|_| settings.config.ui_link_time > 0);
+    let answers = answers
+        .layer(axum::Extension(share::Shares(sharing)))
+        .layer(axum::Extension(Arc::new(settings.clone())));
     let files = Router::new()
         .route("/ui", get(to_folder))
         .route("/ui/", get(index))
@@ -137,6 +185,15 @@ pub(super) fn routes(
 /// A route that takes room for a request; what needs no token takes none.
 fn admitted(route: Router<Arc<App>>, admission: &Admission) -> Router<Arc<App>> {
     route.layer(from_fn_with_state(admission.clone(), layers::admit))
+}
+
+/// Gives up a body that does not come.
+async fn in_time(request: Request, next: Next) -> Response {
+    let answered = tokio::time::timeout(share::LONGEST, next.run(request)).await;
+    answered.unwrap_or_else(|_| {
+        let reason = "the body did not come in time";
+        HttpError::new(Slug::RequestTimeout, reason).into_response()
+    })
 }
 
 /// What the page may do: its own scripts and pictures, requests to this server and to the issuer.
@@ -261,6 +318,7 @@ mod tests {
                 ui: Switch::On,
                 ui_client_id: Some("stowage".to_owned()),
                 ui_scopes: "openid".to_owned(),
+                ui_link_time: 0,
             },
             signed_in: true,
             issuer: issuer.map(str::to_owned),

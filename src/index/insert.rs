@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use super::admission::{self, Applicant};
 use super::attributes::Attributes;
-use super::rows::{Cell, LevelValues, Prepared, column_name, has_norm, stored_keys, word_suffixes};
+use super::rows::{
+    Cell, LevelValues, Prepared, column_name, has_norm, name_kind, stored_keys, word_suffixes,
+};
 use super::sql::{Columns, Dialect, Driver, Script, SqlIndex, Statement, lost_row, within};
 use super::tag_values::TagFinding;
 use super::tags::{self, Newer, TagLock, TagPlace, TagValues};
@@ -509,6 +511,7 @@ impl Plan {
                     .remove(&row.id)
                     .or_else(|| row.modality.clone())
                     .unwrap_or_default(),
+                name: sorted_name(&values),
             });
         }
         names.write(last);
@@ -635,6 +638,8 @@ struct StudyCounts {
     series: i64,
     newest: i64,
     modalities: String,
+    /// What the study is sorted by; none leaves it as it is.
+    name: Option<String>,
 }
 
 /// Number of an action in `change.action`.
@@ -768,7 +773,8 @@ fn update_study_counts<D: Dialect>(last: &mut Script<D>, counts: &[StudyCounts])
         let sql = last.then("update study set version = ");
         sql.push(D::NEXT_VERSION).push(
             ", instance_count = study.instance_count + v.column2, series_count = study.series_count + v.column3, \
-             newest = v.column4, modalities = v.column5 from (",
+             newest = v.column4, modalities = v.column5, \
+             patient_name_norm = coalesce(v.column6, study.patient_name_norm) from (",
         );
         sql.values(chunk, |sql, counts| {
             sql.int(counts.id)
@@ -779,7 +785,9 @@ fn update_study_counts<D: Dialect>(last: &mut Script<D>, counts: &[StudyCounts])
                 .push(", ")
                 .int(counts.newest)
                 .push(", ");
-            sql.text(&counts.modalities);
+            sql.text(&counts.modalities)
+                .push(", ")
+                .opt_text(counts.name.as_deref());
         });
         sql.push(") as v where study.id = v.column1");
     }
@@ -810,6 +818,13 @@ pub(super) async fn study_modalities<D: Dialect>(
         (id, modalities.join("\\"))
     });
     Ok(joined.collect())
+}
+
+/// The name of the patient that a study is sorted by.
+fn sorted_name(values: &LevelValues) -> Option<String> {
+    let mut names = values.names.iter();
+    let patient = names.find(|name| name.kind == name_kind("patient_name"))?;
+    patient.groups.first().cloned()
 }
 
 /// Rows of the name tables to write for the studies of a batch.

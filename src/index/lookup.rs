@@ -6,9 +6,9 @@ use super::conditions::push_check;
 use super::instances::{push_scope, push_visible};
 use super::sql::{Dialect, Statement};
 use super::terms::{Breadth, Check, Source, Term, Test, terms};
-use super::{MAX_ROW_BYTES, TagRow};
+use super::{MAX_ROW_BYTES, Position, TagRow};
 use crate::dicom::keys::Level;
-use crate::dicom::query::Query;
+use crate::dicom::query::{Order, Query};
 use crate::scope::{Scope, Visible};
 
 /// How the rows of a page are found.
@@ -39,7 +39,7 @@ pub(super) struct Lookup<'q> {
     pub(super) query: &'q Query,
     /// Its conditions that have an index or a column.
     pub(super) terms: Vec<Term>,
-    before: Option<i64>,
+    before: Option<&'q Position>,
     trigrams: bool,
 }
 
@@ -49,7 +49,7 @@ impl<'q> Lookup<'q> {
         scope: &'q Scope,
         query: &'q Query,
         tags: &[TagRow],
-        before: Option<i64>,
+        before: Option<&'q Position>,
         trigrams: bool,
     ) -> Self {
         Self {
@@ -73,9 +73,28 @@ impl<'q> Lookup<'q> {
         way: Way,
         most_bytes: usize,
     ) {
-        sql.push(page_of(self.query.level));
+        push_page(sql, self.query.level, self.query.order);
         self.push_rows(sql, way);
-        sql.push(match (self.query.level, self.keeps_order(way)) {
+        if let Some(order) = self.query.order {
+            let along = self.keeps_order(way);
+            sql.push(" order by ").push(D::sort_key(order.by));
+            // Not the bare expression and column: see below.
+            sql.push(if along { "" } else { " || ''" });
+            sql.push(direction(order)).push(", study.id");
+            sql.push(if along { "" } else { " + 0" });
+            sql.push(direction(order));
+        } else {
+            sql.push(self.arrival(way));
+        }
+        let limit = self.query.limit.unwrap_or(u64::MAX).saturating_add(1);
+        sql.limit(clamp(limit));
+        sql.push(" offset ").int(clamp(self.query.offset)).push(")");
+        push_answer(sql, (self.query.level, self.query.order), most_bytes);
+    }
+
+    /// The order of arrival.
+    fn arrival(&self, way: Way) -> &'static str {
+        match (self.query.level, self.keeps_order(way)) {
             (Level::Study, true) => " order by study.id desc",
             (Level::Series, true) => " order by series.id desc",
             (Level::Instance, true) => " order by instance.watermark desc",
@@ -83,11 +102,7 @@ impl<'q> Lookup<'q> {
             (Level::Study, false) => " order by study.id + 0 desc",
             (Level::Series, false) => " order by series.id + 0 desc",
             (Level::Instance, false) => " order by instance.watermark + 0 desc",
-        });
-        let limit = self.query.limit.unwrap_or(u64::MAX).saturating_add(1);
-        sql.limit(clamp(limit));
-        sql.push(" offset ").int(clamp(self.query.offset)).push(")");
-        push_answer(sql, self.query.level, most_bytes);
+        }
     }
 
     /// Whether the index that serves the terms yields the order of results by itself.
@@ -106,6 +121,7 @@ impl<'q> Lookup<'q> {
         let path = self.query.study.is_some() && self.query.level != Level::Study;
         match way {
             Way::Order | Way::Window(_) => true,
+            Way::Index(_) if self.query.order.is_some() => false,
             Way::Index(_) if self.terms.is_empty() => path,
             Way::Index(_) => {
                 !path
@@ -130,7 +146,8 @@ impl<'q> Lookup<'q> {
             });
         }
         sql.push(" where 1 = 1 and ");
-        if !self.enters_by_row(way) {
+        let along = way == Way::Order && self.query.order.is_some();
+        if !along && !self.enters_by_row(way) {
             sql.push(D::PLAIN);
         }
         sql.push("study.partition = ").int(self.scope.partition.0);
@@ -151,7 +168,7 @@ impl<'q> Lookup<'q> {
             sql.push(" and series.series_uid = ").text(series.as_str());
         }
         if let Some(before) = self.before.filter(|_| !matches!(way, Way::Window(_))) {
-            self.push_before(sql, before);
+            self.push_before(sql, before, way == Way::Order);
         }
         for (at, term) in self.terms.iter().enumerate() {
             let part = match way {
@@ -196,13 +213,27 @@ impl<'q> Lookup<'q> {
         sql.push(")");
     }
 
-    fn push_before<D: Dialect>(&self, sql: &mut Statement<D>, before: i64) {
+    /// Appends what holds of the rows behind a place; `along` when the index of the order finds them.
+    fn push_before<D: Dialect>(&self, sql: &mut Statement<D>, before: &Position, along: bool) {
+        if let Some(order) = self.query.order {
+            sql.push(" and (").push(D::sort_key(order.by));
+            sql.push(if along { "" } else { " || ''" });
+            sql.push(if along {
+                ", study.id) "
+            } else {
+                ", study.id + 0) "
+            });
+            sql.push(if order.descending { "< (" } else { "> (" });
+            sql.text(before.key.as_deref().unwrap_or_default());
+            sql.push(", ").int(before.id).push(")");
+            return;
+        }
         sql.push(match self.query.level {
             Level::Study => " and study.id < ",
             Level::Series => " and series.id < ",
             Level::Instance => " and instance.watermark < ",
         });
-        sql.int(before);
+        sql.int(before.id);
     }
 
     /// Appends `from` with the newest rows under the name of their table.
@@ -229,32 +260,53 @@ impl<'q> Lookup<'q> {
             ),
         };
         let (open, partition) = open;
-        sql.push(open).push(D::PLAIN).push(partition);
+        sql.push(open);
+        if self.query.order.is_none() {
+            sql.push(D::PLAIN);
+        }
+        sql.push(partition);
         sql.int(self.scope.partition.0);
         if let Some(before) = self.before {
-            self.push_before(sql, before);
+            self.push_before(sql, before, true);
         }
-        sql.push(order).limit(size).push(close);
+        match self.query.order {
+            Some(own) => {
+                sql.push(" order by ").push(D::sort_key(own.by));
+                sql.push(direction(own)).push(", study.id");
+                sql.push(direction(own))
+            }
+            None => sql.push(order),
+        };
+        sql.limit(size).push(close);
     }
 }
 
-/// The beginning of a statement whose page holds the ids of rows of a level.
-const fn page_of(level: Level) -> &'static str {
-    match level {
+/// Appends the beginning of a statement whose page holds the ids of rows of a level, and what they are sorted by.
+fn push_page<D: Dialect>(sql: &mut Statement<D>, level: Level, order: Option<Order>) {
+    sql.push(match level {
         Level::Study => "with page as (select study.id as id",
         Level::Series => "with page as (select series.id as id",
         Level::Instance => "with page as (select instance.watermark as id",
+    });
+    if let Some(order) = order {
+        let by = D::sort_key(order.by);
+        sql.push(", ").push(by).push(" as sorted_by");
     }
+}
+
+const fn direction(order: Order) -> &'static str {
+    if order.descending { " desc" } else { " asc" }
 }
 
 /// A statement for rows by their positions, as far as the scope has them.
 pub(super) fn of_positions<D: Dialect>(
     scope: &Scope,
-    level: Level,
+    (level, order): (Level, Option<Order>),
     positions: &[i64],
     most_bytes: usize,
 ) -> Statement<D> {
-    let mut sql = Statement::<D>::new(page_of(level));
+    let mut sql = Statement::<D>::new("");
+    push_page(&mut sql, level, order);
     sql.push(match level {
         Level::Study => " from study where study.id in ",
         Level::Series => {
@@ -267,12 +319,25 @@ pub(super) fn of_positions<D: Dialect>(
     sql.ints(positions.iter().copied());
     push_scope(&mut sql, scope);
     sql.push(")");
-    push_answer(&mut sql, level, most_bytes);
+    push_answer(&mut sql, (level, order), most_bytes);
     sql
 }
 
 /// Appends what is read of the rows of `page`: the first of them, as long as they are not too long together.
-fn push_answer<D: Dialect>(sql: &mut Statement<D>, level: Level, most_bytes: usize) {
+fn push_answer<D: Dialect>(
+    sql: &mut Statement<D>,
+    (level, order): (Level, Option<Order>),
+    most_bytes: usize,
+) {
+    let push_order = |sql: &mut Statement<D>| match order {
+        Some(order) => {
+            sql.push(" order by page.sorted_by").push(direction(order));
+            sql.push(", page.id").push(direction(order));
+        }
+        None => {
+            sql.push(" order by page.id desc");
+        }
+    };
     let (bytes, tables) = match level {
         Level::Study => (
             "octet_length(study.attributes)",
@@ -291,12 +356,25 @@ fn push_answer<D: Dialect>(sql: &mut Statement<D>, level: Level, most_bytes: usi
     };
     // Lengths are known without the texts, so rows that are not read cost no memory.
     sql.push(", sized as (select page.id as id, count(*) over () as listed, ");
+    sql.push(if order.is_some() {
+        "page.sorted_by as sorted_by, "
+    } else {
+        ""
+    });
     sql.push(bytes).push(" as bytes, sum(").push(bytes);
-    sql.push(") over (order by page.id desc) - ")
+    sql.push(") over (");
+    push_order(sql);
+    sql.push(") - ")
         .push(bytes)
         .push(" as ahead from page")
         .push(tables);
-    sql.push(") select page.id as position, page.listed, study.study_uid, study.modalities, study.series_count, study.instance_count");
+    sql.push(") select page.id as position, page.listed, ");
+    sql.push(if order.is_some() {
+        "page.sorted_by, "
+    } else {
+        ""
+    });
+    sql.push("study.study_uid, study.modalities, study.series_count, study.instance_count");
     let most = bytes_of(MAX_ROW_BYTES);
     let attributes = |sql: &mut Statement<D>, column: &'static str, name: &'static str| {
         sql.push(", case when page.bytes <= ").int(most);
@@ -318,7 +396,7 @@ fn push_answer<D: Dialect>(sql: &mut Statement<D>, level: Level, most_bytes: usi
     });
     sql.push(" from sized as page").push(tables);
     sql.push(" where page.ahead < ").int(bytes_of(most_bytes));
-    sql.push(" order by page.id desc");
+    push_order(sql);
 }
 
 /// A number of bytes in the type of the databases.

@@ -41,7 +41,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use crate::dicom::keys::Level;
-use crate::dicom::query::Query;
+use crate::dicom::query::{Order, Query};
 use crate::dicom::query_tag::QueryTag;
 use crate::dicom::uid::{InstanceName, Target};
 use crate::scope::{Partition, Scope, Visible};
@@ -223,15 +223,54 @@ pub struct Found {
     pub series_instances: Option<i64>,
     /// Watermark of the row's newest instance: what has no place in the index is answered from its metadata.
     pub newest: i64,
-    /// Position in the total order, for cursors.
+    /// Position in the order of arrival.
     pub position: i64,
+    /// What the row was sorted by, when the search has an order.
+    pub sorted_by: Option<String>,
+}
+
+/// A place in the order of results, for cursors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// Position in the order of arrival.
+    pub id: i64,
+    /// What rows are sorted by, at this one; none in order of arrival.
+    pub key: Option<String>,
+}
+
+impl Position {
+    /// Whether this place is behind another one, or the same, when the results come in this order.
+    #[must_use]
+    pub fn is_at_or_behind(&self, other: &Self, order: Option<Order>) -> bool {
+        match order {
+            None => self.id <= other.id,
+            Some(order) => {
+                let (here, there) = ((&self.key, self.id), (&other.key, other.id));
+                if order.descending {
+                    here <= there
+                } else {
+                    here >= there
+                }
+            }
+        }
+    }
 }
 
 impl Found {
+    /// Its place in the order of results.
+    #[must_use]
+    pub fn place(&self) -> Position {
+        Position {
+            id: self.position,
+            key: self.sorted_by.clone(),
+        }
+    }
+
     /// Bytes it takes in memory, about.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let below = self.series.iter().chain(&self.instance).map(String::len);
+        let below = below.chain(self.sorted_by.iter().map(String::len));
         size_of::<Self>() + 256 + self.study.len() + below.sum::<usize>()
     }
 }
@@ -239,7 +278,7 @@ impl Found {
 /// A page of results.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
-    /// Rows, newest first: study and series by creation, instances by watermark.
+    /// Rows in the order that was asked for, else newest first: study and series by creation, instances by watermark.
     pub rows: Vec<Found>,
     /// More rows exist behind this page.
     pub more: bool,
@@ -252,21 +291,23 @@ pub const MAX_ROW_BYTES: usize = 1 << 20;
 #[async_trait]
 pub trait Search: Send + Sync {
     /// Rows that match all conditions which have a column or one of `tags` that is ready; see [`indexed`]. `before`
-    /// continues behind a [`Found::position`]. A page ends with the row whose attributes pass `most_bytes`, all rows counted.
+    /// continues behind a [`Found::place`]. A page ends with the row whose attributes pass `most_bytes`, all rows counted.
     async fn search(
         &self,
         scope: &Scope,
         query: &Query,
         tags: &[TagRow],
-        before: Option<i64>,
+        before: Option<&Position>,
         most_bytes: usize,
     ) -> Result<Page>;
 
-    /// Rows by their positions at a level, newest first, as far as they are still there; the page may end early too.
+    /// Rows by their positions at a level, in this order of the level's rows, as far as they are still there; the page may
+    /// end early too.
     async fn found(
         &self,
         scope: &Scope,
         level: Level,
+        order: Option<Order>,
         positions: &[i64],
         most_bytes: usize,
     ) -> Result<Page>;
@@ -282,19 +323,25 @@ pub trait Search: Send + Sync {
         watermarks: &[i64],
     ) -> Result<Vec<(i64, Vec<u8>)>>;
 
-    /// How many rows match, all of them or those behind a [`Found::position`], counted no further than `ceiling`. Limit
+    /// How many rows match, all of them or those behind a [`Found::place`], counted no further than `ceiling`. Limit
     /// and offset of the query do not count.
     async fn count(
         &self,
         scope: &Scope,
         query: &Query,
         tags: &[TagRow],
-        before: Option<i64>,
+        before: Option<&Position>,
         ceiling: u64,
     ) -> Result<u64>;
 
     /// How the database would run a search: the plan of each statement, in its words.
-    async fn plan(&self, scope: &Scope, query: &Query, tags: &[TagRow]) -> Result<Vec<String>>;
+    async fn plan(
+        &self,
+        scope: &Scope,
+        query: &Query,
+        tags: &[TagRow],
+        before: Option<&Position>,
+    ) -> Result<Vec<String>>;
 }
 
 /// What happened to an instance.

@@ -4,7 +4,10 @@
 //! the newest rows are looked at first, because they fill most pages; only then are all matches of the narrowest term
 //! sorted. So the time of a page depends on what is asked, not on how much is stored.
 //!
-//! Invariant: the order is total (row id, watermark) and the same in each of these ways.
+//! A search with an order of its own (`orderby`) goes the same ways: each order has an index, which takes the place of that
+//! of the row ids.
+//!
+//! Invariant: the order is total (row id, watermark; what is sorted by before it) and the same in each of these ways.
 
 use async_trait::async_trait;
 
@@ -14,9 +17,9 @@ use super::lookup::{Lookup, Way, clamp, of_positions};
 use super::readers::Readers;
 use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed, failed_search, within};
 use super::terms::{Breadth, Check, Source, Term};
-use super::{Found, Page, Result, Search, TagRow};
+use super::{Found, Page, Position, Result, Search, TagRow};
 use crate::dicom::keys::Level;
-use crate::dicom::query::Query;
+use crate::dicom::query::{Order, Query};
 use crate::scope::{Scope, Visible};
 
 /// Up to this many rows are sorted without further thought.
@@ -43,7 +46,7 @@ impl<D: Dialect> Search for SqlIndex<D> {
         scope: &Scope,
         query: &Query,
         tags: &[TagRow],
-        before: Option<i64>,
+        before: Option<&Position>,
         most_bytes: usize,
     ) -> Result<Page> {
         let search = Lookup::new(scope, query, tags, before, self.trigrams);
@@ -56,6 +59,7 @@ impl<D: Dialect> Search for SqlIndex<D> {
         &self,
         scope: &Scope,
         level: Level,
+        order: Option<Order>,
         positions: &[i64],
         most_bytes: usize,
     ) -> Result<Page> {
@@ -63,9 +67,9 @@ impl<D: Dialect> Search for SqlIndex<D> {
         if positions.is_empty() {
             return Ok(Page::default());
         }
-        let sql = of_positions::<D>(scope, level, positions, most_bytes);
+        let sql = of_positions::<D>(scope, (level, order), positions, most_bytes);
         let rows = self.read_bounded("a search", sql).await?;
-        page(&rows, level, usize::MAX).map_err(failed::<D>("a search"))
+        page(&rows, (level, order), usize::MAX).map_err(failed::<D>("a search"))
     }
 
     async fn metadata_sizes(&self, scope: &Scope, watermarks: &[i64]) -> Result<Vec<(i64, usize)>> {
@@ -107,7 +111,7 @@ impl<D: Dialect> Search for SqlIndex<D> {
         scope: &Scope,
         query: &Query,
         tags: &[TagRow],
-        before: Option<i64>,
+        before: Option<&Position>,
         ceiling: u64,
     ) -> Result<u64> {
         let search = Lookup::new(scope, query, tags, before, self.trigrams);
@@ -117,8 +121,14 @@ impl<D: Dialect> Search for SqlIndex<D> {
         Ok(u64::try_from(counted).unwrap_or(0))
     }
 
-    async fn plan(&self, scope: &Scope, query: &Query, tags: &[TagRow]) -> Result<Vec<String>> {
-        let search = Lookup::new(scope, query, tags, None, self.trigrams);
+    async fn plan(
+        &self,
+        scope: &Scope,
+        query: &Query,
+        tags: &[TagRow],
+        before: Option<&Position>,
+    ) -> Result<Vec<String>> {
+        let search = Lookup::new(scope, query, tags, before, self.trigrams);
         let plans = within(self.times.whole_search(), search.plans(self)).await;
         plans.map_err(failed_search::<D>("a plan"))
     }
@@ -149,7 +159,7 @@ impl Lookup<'_> {
             }
         };
         D::Readers::give_back(connection);
-        page(&rows, self.query.level, wanted)
+        page(&rows, (self.query.level, self.query.order), wanted)
     }
 
     async fn count<D: Dialect>(&self, index: &SqlIndex<D>, ceiling: u64) -> Driver<i64> {
@@ -311,9 +321,16 @@ fn listed<R: Columns>(rows: &[R]) -> Driver<usize> {
 }
 
 /// A page of at most `wanted` rows.
-fn page<R: Columns>(rows: &[R], level: Level, wanted: usize) -> Driver<Page> {
+fn page<R: Columns>(
+    rows: &[R],
+    (level, order): (Level, Option<Order>),
+    wanted: usize,
+) -> Driver<Page> {
     let listed = listed(rows)?;
-    let read = rows.iter().take(wanted).map(|row| found(row, level));
+    let read = rows.iter().take(wanted).map(|row| {
+        let sorted_by = order.map(|_| row.text("sorted_by")).transpose()?;
+        found(row, level).map(|found| Found { sorted_by, ..found })
+    });
     let rows = read.collect::<Driver<Vec<Found>>>()?;
     let more = listed > rows.len();
     Ok(Page { rows, more })
@@ -344,5 +361,6 @@ fn found<R: Columns>(row: &R, level: Level) -> Driver<Found> {
         series_instances: at_series.then(|| row.int("series_instances")).transpose()?,
         newest: row.int("newest")?,
         position: row.int("position")?,
+        sorted_by: None,
     })
 }

@@ -16,6 +16,7 @@ use super::readers::Readers;
 use super::tags::TagLock;
 use super::terms::Col;
 use super::{IndexError, Result};
+use crate::dicom::query::SortKey;
 
 /// Result of a call to the driver.
 pub(super) type Driver<T> = std::result::Result<T, sqlx::Error>;
@@ -34,6 +35,8 @@ pub(super) trait Dialect: Database<Row: Columns> {
     const FOR_UPDATE: &'static str;
     /// Before a statement whose plan is asked for, and the column of the plan.
     const EXPLAIN: (&'static str, &'static str);
+    /// What studies are sorted by, as their index in `migrations/*/0010_order.sql` has it: a text that is not null.
+    fn sort_key(by: SortKey) -> &'static str;
     /// Makes an expression of a column, whose index must not tempt a planner that knows nothing of the data yet, or of a
     /// parameter whose value must not.
     const PLAIN: &'static str;

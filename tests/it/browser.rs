@@ -2,12 +2,13 @@
 //!
 //! A browser that is missing is a failure: `tests/run` installs it.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use crate::clients::{repository, run};
 use crate::support::python;
-use crate::support::server::Server;
+use crate::support::server::{Server, wait_until};
 
 /// A secret for tokens.
 const SECRET: (&str, &str) = ("STOWAGE_JWT_SECRET", "0123456789abcdef0123456789abcdef");
@@ -38,6 +39,51 @@ fn the_viewer_shows_the_pixels_that_the_server_renders_and_goes_by_keys_too() {
 #[test]
 fn files_and_folders_are_uploaded_through_trouble_and_refusals_are_told() {
     story(&Server::start(None), "upload.py", &[]);
+}
+
+/// Files of the upload during which the server is killed.
+const FILES: u64 = 10_000;
+
+#[test]
+fn an_upload_of_ten_thousand_files_survives_that_the_server_is_killed() {
+    let mut server = Server::start(None);
+    // The page knows this address.
+    let address = server.address().to_owned();
+    server.set("STOWAGE_LISTEN", Some(&address));
+    let _turn = BROWSER.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut script = Command::new(python::interpreter())
+        .arg(repository("tests/ui/crash.py"))
+        .args([server.url(), &FILES.to_string()])
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the script's interpreter starts");
+    wait_until("a part is stored", || {
+        stored(&server) > FILES / 10 || script.try_wait().expect("a child").is_some()
+    });
+    let before = stored(&server);
+    server.kill();
+    server.wait();
+    let mut said = BufReader::new(script.stdout.take().expect("its output")).lines();
+    let first = said.next().and_then(Result::ok);
+    assert_eq!(first.as_deref(), Some("away"));
+    server.restart();
+    for line in said.map_while(Result::ok) {
+        println!("{line}");
+    }
+    let ended = script.wait().expect("a child");
+    assert!(ended.success(), "{ended}\n{}", server.log());
+    assert!(before < FILES, "it was over before the server was killed");
+    assert_eq!(stored(&server), FILES);
+}
+
+/// How many instances there are.
+fn stored(server: &Server) -> u64 {
+    let request = server.request("GET", "/dicom-web/instances?limit=0");
+    let request = request.accept("application/dicom+json");
+    let counted = request.header("Prefer", "count=exact").send().expect(200);
+    let total = counted.header("x-total-count").map(str::parse);
+    total.expect("a number").expect("a number")
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod deleting;
 mod feed;
 mod inserting;
 mod leases;
+mod ordering;
 mod plans;
 mod scoping;
 mod searching;

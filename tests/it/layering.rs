@@ -173,6 +173,7 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
                 "http/tags.rs",
                 "bodies of 1 MiB at most, results of operations",
             ),
+            ("http/ui/share.rs", "bodies of 16 KiB at most"),
             (
                 "archive/retrieve.rs",
                 "the bulk table, which the limits of a file bound",

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use stowage::http::ui::{Needs, UI_ROUTES};
 
+use crate::support::dicom::Name;
 use crate::support::http::Response;
+use crate::support::multipart;
 use crate::support::server::Server;
 
 /// A secret for tokens.
@@ -129,23 +131,48 @@ fn every_answer_of_the_page_is_for_whom_its_row_says() {
     let server = Server::with(&[SECRET]);
     let full = token(&server, &[]);
     let limited = token(&server, &["--patient", "P1"]);
-    let ask = |path: &str, token: Option<&str>| -> Response {
-        let request = server.request("GET", path).accept("*/*");
-        match token {
-            Some(token) => request.header("Authorization", token).send(),
-            None => request.send(),
+    let send = |method: &str, path: &str, token: Option<&str>| -> Response {
+        let request = server.request(method, path).accept("*/*");
+        let request = match token {
+            Some(token) => request.header("Authorization", token),
+            None => request,
+        };
+        if method == "POST" {
+            request.body("{}").send()
+        } else {
+            request.send()
         }
     };
+    let ask = |path: &str, token: Option<&str>| send("GET", path, token);
+    let reader = token(&server, &["--roles", "globalReader"]);
     for route in UI_ROUTES {
-        let (stranger, some) = match route.needs {
-            Needs::Nobody => (200, 200),
-            Needs::Caller => (401, 200),
-            Needs::Everything => (401, 403),
+        // An empty body is a bad request of whoever may send one.
+        let good = if route.method == "POST" { 400 } else { 200 };
+        let (stranger, reads, some) = match route.needs {
+            Needs::Nobody => (good, good, good),
+            Needs::Caller => (401, good, good),
+            Needs::Export => (401, 403, good),
+            Needs::Everything => (401, good, 403),
         };
-        ask(route.path, None).expect(stranger);
-        ask(route.path, Some("Bearer nonsense")).expect(stranger);
-        ask(route.path, Some(&limited)).expect(some);
-        ask(route.path, Some(&full)).expect(200);
+        send(route.method, route.path, None).expect(stranger);
+        send(route.method, route.path, Some("Bearer nonsense")).expect(stranger);
+        send(route.method, route.path, Some(&reader)).expect(reads);
+        send(route.method, route.path, Some(&limited)).expect(some);
+        send(route.method, route.path, Some(&full)).expect(good);
+        let other = if route.method == "POST" {
+            "GET"
+        } else {
+            "POST"
+        };
+        send(other, route.path, Some(&full)).expect(405);
+    }
+    let described = ask("/ui/api.json", None).json();
+    let paths = described["paths"].as_object().expect("paths");
+    assert_eq!(paths.len(), UI_ROUTES.len());
+    for route in UI_ROUTES {
+        let path = &paths[route.path.trim_start_matches("/ui")];
+        let operation = &path[route.method.to_ascii_lowercase()];
+        assert_eq!(operation["summary"], route.about);
     }
     let me = ask("/ui/me", Some(&limited)).json();
     assert_eq!(me["limited"], true);
@@ -305,4 +332,117 @@ fn sources(end: &str) -> Vec<(PathBuf, String)> {
         }
     }
     found
+}
+
+#[test]
+fn a_link_reads_one_study_until_it_expires_and_is_written_down() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("audit.log");
+    let path = file.to_str().expect("a path");
+    let server = Server::with(&[
+        SECRET,
+        ("STOWAGE_UI_LINK_TIME", "2h"),
+        ("STOWAGE_AUDIT", path),
+    ]);
+    let full = token(&server, &["--subject", "ann"]);
+    let limited = token(&server, &["--patient", "NOBODY"]);
+    for study in [1, 2] {
+        let file = Name::new(study, 1, 1).small();
+        let store = server.request("POST", "/dicom-web/studies");
+        let store = store
+            .header("Authorization", &full)
+            .accept("application/dicom+json");
+        let store = store.header("Content-Type", &multipart::content_type());
+        store
+            .body(multipart::body([file.bytes.as_slice()]))
+            .send()
+            .expect(200);
+    }
+    let study = Name::new(1, 1, 1).study_path();
+    let uid = study.rsplit('/').next().expect("a UID").to_owned();
+    let ask = |path: &str, token: Option<&str>, body: &Value| {
+        let request = server.request("POST", path).accept("application/json");
+        let request = match token {
+            Some(token) => request.header("Authorization", token),
+            None => request,
+        };
+        request.body(body.to_string()).send()
+    };
+    let wanted = json!({ "study": uid, "seconds": 3600 });
+    ask("/ui/links", Some(&limited), &wanted).expect(404);
+    for wrong in [
+        json!({ "study": uid, "seconds": 7201 }),
+        json!({ "study": uid, "seconds": 1 }),
+        json!({ "study": "../1", "seconds": 3600 }),
+        json!({ "study": uid, "seconds": 3600, "more": 1 }),
+        json!([]),
+    ] {
+        ask("/ui/links", Some(&full), &wrong).expect(400);
+    }
+    ask(
+        "/ui/links",
+        Some(&full),
+        &json!({ "study": "1.2.3.999", "seconds": 60 }),
+    )
+    .expect(404);
+    let made = ask("/ui/links", Some(&full), &wanted).expect(200);
+    assert_eq!(made.header("cache-control"), Some("no-store"));
+    let code = made.json()["code"].as_str().expect("a code").to_owned();
+    // The code is no token; what it is exchanged for reads the study and nothing else.
+    let read = |path: &str, token: &str| {
+        let token = format!("Bearer {token}");
+        let request = server.request("GET", path).accept("*/*");
+        request.header("Authorization", &token).send().status
+    };
+    assert_eq!(read("/dicom-web/studies", &code), 401);
+    ask(
+        "/ui/links/open",
+        None,
+        &json!({ "code": format!("{code}x") }),
+    )
+    .expect(404);
+    let opened = ask("/ui/links/open", None, &json!({ "code": code }))
+        .expect(200)
+        .json();
+    assert_eq!(opened["study"].as_str(), Some(uid.as_str()));
+    let token = opened["token"].as_str().expect("a token");
+    assert_eq!(read(&format!("/dicom-web{study}/metadata"), token), 200);
+    let other = Name::new(2, 1, 1).study_path();
+    assert_eq!(read(&format!("/dicom-web{other}/metadata"), token), 404);
+    let again = ask("/ui/links", Some(&format!("Bearer {token}")), &wanted);
+    again.expect(403);
+    let log = server.log();
+    assert!(!log.contains(&code) && !log.contains(token), "{log}");
+    drop(server);
+    let events = fs::read_to_string(&file).expect("the events can be read");
+    assert!(!events.contains(&code) && !events.contains(token));
+    let shared = events
+        .lines()
+        .find(|line| line.contains("110106") && line.contains("\"outcome\":\"0\""));
+    let shared = shared.expect("the link was written down");
+    assert!(shared.contains(&uid) && shared.contains("ann"), "{shared}");
+}
+
+#[test]
+fn no_links_are_made_where_they_are_off_or_nothing_could_sign_them() {
+    let off = Server::with(&[SECRET, ("STOWAGE_UI_LINK_TIME", "0")]);
+    let full = token(&off, &[]);
+    let me = |server: &Server, token: Option<&str>| {
+        let request = server.request("GET", "/ui/me").accept("*/*");
+        let request = match token {
+            Some(token) => request.header("Authorization", token),
+            None => request,
+        };
+        request.send().expect(200).json()
+    };
+    assert_eq!(me(&off, Some(&full))["linkSeconds"], Value::Null);
+    let request = off
+        .request("POST", "/ui/links")
+        .header("Authorization", &full);
+    let body = r#"{"study": "1.2.3", "seconds": 60}"#;
+    request.body(body).send().expect(404);
+    let open = Server::start(None);
+    assert_eq!(me(&open, None)["linkSeconds"], Value::Null);
+    let on = Server::with(&[SECRET]);
+    assert_eq!(me(&on, Some(&token(&on, &[])))["linkSeconds"], 1_209_600);
 }

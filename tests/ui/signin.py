@@ -20,6 +20,45 @@ def nowhere(page, token):
     assert not [url for url in page.asked if token[:40] in url]
 
 
+def shared_by_link(started, ds, away):
+    """A link lands on its study and shows nothing else; its code is in no address, no storage and no request's address."""
+    with screen(started) as page:
+        page.goto(URL)
+        enter(page, FULL)
+        page.get_by_role("link", name="Mine, Own").focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Share").focus()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_label("Good for")).to_have_value("86400")
+        dialog.get_by_label("Good for").select_option("3600")
+        dialog.get_by_role("button", name="Make a link").click()
+        field = dialog.get_by_label("Link", exact=True)
+        expect(field).to_be_visible()
+        check(page, "share")
+        link = field.input_value()
+    assert link.startswith(f"{URL}/ui/#/shared/"), link
+    code = link.rsplit("/", 1)[1]
+    with screen(started, width=320) as page:
+        page.goto(link)
+        expect(page.get_by_role("heading", name="Mine, Own")).to_be_visible()
+        expect(page).to_have_url(f"{URL}/ui/#/study/{ds.StudyInstanceUID}")
+        nowhere(page, code)
+        expect(page.get_by_role("button", name="Delete")).to_have_count(0)
+        page.locator(".card a.view").first.click()
+        page.locator(".corner.bl div").first.wait_for()
+        go(page, f"study/{away.StudyInstanceUID}")
+        expect(page.get_by_role("alert")).to_contain_text("There is no such study")
+        go(page, "studies")
+        expect(page.locator("table.studies tbody tr")).to_have_count(1)
+        nowhere(page, code)
+        page.reload()
+        expect(page.get_by_label("Access token")).to_be_visible()
+        page.goto(f"{link}x")
+        expect(page.get_by_role("alert")).to_contain_text("not one of this server")
+        check(page, "a link that is none")
+
+
 mine, ds = file(noise(), PatientName="Mine^Own", PatientID="MINE")
 other, away = file(noise(), PatientName="Other^One", PatientID="OTHER")
 store([mine, other], {"Authorization": f"Bearer {FULL}"})
@@ -43,6 +82,7 @@ with browser() as started:
         expect(page.get_by_label("Access token")).to_be_visible()
         page.reload()
         expect(page.get_by_label("Access token")).to_be_visible()
+    shared_by_link(started, ds, away)
     with screen(started) as page:
         page.goto(URL)
         enter(page, LIMITED)

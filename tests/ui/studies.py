@@ -53,6 +53,38 @@ def find(started):
         expect(rows.first).to_contain_text("Newest, One")
 
 
+def sorting(started):
+    """By the server, by pointer and by keys; in the address, over pages, and as a choice where there are no heads."""
+    with screen(started) as page:
+        go(page, "studies?ModalitiesInStudy=MR")
+        rows = page.locator("table.studies tbody tr")
+        head = page.get_by_role("columnheader", name="Study date")
+        expect(rows).to_have_count(2)
+        expect(head).not_to_have_attribute("aria-sort", "descending")
+        head.get_by_role("button").click()
+        expect(head).to_have_attribute("aria-sort", "descending")
+        expect(rows.first).to_contain_text("Other, One")
+        head.get_by_role("button").focus()
+        page.keyboard.press("Enter")
+        expect(head).to_have_attribute("aria-sort", "ascending")
+        expect(rows.first).to_contain_text("Miller, Bob")
+        expect(page.get_by_text("By Study date, ascending.")).to_be_visible()
+        page.reload()
+        expect(rows.first).to_contain_text("Miller, Bob")
+        go(page, "studies?order=PatientName")
+        expect(rows).to_have_count(50)
+        names = rows.locator("th a").all_inner_texts()
+        page.get_by_role("link", name="Next page").click()
+        expect(rows.first).not_to_contain_text(names[0])
+        names += rows.locator("th a").all_inner_texts()
+        folded = [name.lower().replace(", ", "^") for name in names if "<" not in name]
+        assert folded == sorted(folded) and len(names) > 60, names
+    with screen(started, width=320) as page:
+        go(page, "studies?ModalitiesInStudy=MR")
+        page.get_by_label("Order").select_option("-PatientName")
+        expect(page.locator("table.studies tbody tr").first).to_contain_text("Other, One")
+
+
 def by_keys(started, ds):
     """From the list to the attributes of an instance and to its deletion, without a pointer."""
     with screen(started) as page:
@@ -165,6 +197,7 @@ assert ROOT
 some, gone, bad = everything()
 with browser() as started:
     find(started)
+    sorting(started)
     by_keys(started, gone)
     hostile(started, bad)
     study(started, some)
@@ -173,6 +206,7 @@ with browser() as started:
         started,
         [
             ("studies", "table.studies tbody tr"),
+            ("studies?order=-StudyDate", "th[aria-sort=descending]"),
             ("studies?PatientID=nobody", ".state button"),
             (f"study/{some.StudyInstanceUID}", ".card"),
             (f"tags/{some.StudyInstanceUID}/{some.SeriesInstanceUID}/{some.SOPInstanceUID}", "table.tags tbody tr"),

@@ -34,6 +34,25 @@ def kinds():
     yield "no window", file(noise(low=100, high=900))
     yield "colour", file(np.random.default_rng(2).integers(0, 256, size=(40, 50, 3), dtype=np.uint8))
     yield "planes", file(np.random.default_rng(3).integers(0, 256, size=(3, 40, 50), dtype=np.uint8), SamplesPerPixel=3, Rows=40, Columns=50, PhotometricInterpretation="RGB", PlanarConfiguration=1)
+    yield "luminance", file(np.random.default_rng(5).integers(0, 256, size=(40, 50, 3), dtype=np.uint8), PhotometricInterpretation="YBR_FULL")
+    halved = np.random.default_rng(6).integers(0, 256, size=40 * 50 * 2, dtype=np.uint8).tobytes()
+    yield "half the colours", file(np.zeros((40, 50, 3), dtype=np.uint8), PhotometricInterpretation="YBR_FULL_422", PixelData=halved)
+    yield "unsigned 32", file(noise(dtype=np.uint32, high=10**9), WindowCenter=4 * 10**8, WindowWidth=7 * 10**8)
+    yield "signed 32", file(noise(dtype=np.int32, low=-(10**9), high=10**9), WindowCenter=0, WindowWidth=10**9)
+    plain = {"Rows": 40, "Columns": 50, "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "BitsAllocated": 32}
+    floats = np.random.default_rng(4).normal(0.3, 0.2, size=(40, 50)).astype("<f4").tobytes()
+    yield "float", file(**plain, FloatPixelData=floats, WindowCenter="0.3", WindowWidth="0.8")
+    yield "float without a window", file(**plain, FloatPixelData=floats)
+    bits = np.packbits(noise(high=2).ravel().astype(np.uint8), bitorder="little").tobytes()
+    yield "one bit", file(noise(dtype=np.uint8, high=2), BitsAllocated=1, BitsStored=1, HighBit=0, PixelData=bits, WindowCenter="0.5", WindowWidth=1, VOILUTFunction="LINEAR_EXACT")
+    yield "padding", file(noise(), **gray, PixelPaddingValue=100, PixelPaddingRangeLimit=600)
+    yield "padding, white first", file(noise(dtype=np.int16, low=-1000, high=1000), PhotometricInterpretation="MONOCHROME1", WindowCenter=0, WindowWidth=1500, PixelPaddingValue=-500, PixelPaddingRangeLimit=-400)
+    for name, entries, first, depth in [("table", 4096, 0, 12), ("table that begins later", 1000, 500, 16)]:
+        item = Dataset()
+        item.LUTDescriptor = [entries, first, depth]
+        item.LUTExplanation = "bright"
+        item.LUTData = (np.linspace(0, 1, entries) ** 0.5 * (2**depth - 1)).astype("<u2").tobytes()
+        yield name, file(noise(), VOILUTSequence=Sequence([item]))
     red = bytes(np.arange(256, dtype=np.uint16).astype("<u2").tobytes())
     palette = {f"{name}PaletteColorLookupTableDescriptor": [256, 0, 16] for name in ("Red", "Green", "Blue")}
     yield "palette", file(noise(dtype=np.uint8, high=256), PhotometricInterpretation="PALETTE COLOR", **palette, RedPaletteColorLookupTableData=red, GreenPaletteColorLookupTableData=red[::-1], BluePaletteColorLookupTableData=red)
@@ -53,7 +72,7 @@ def pixels(page):
 def rendered(ds, window, frame=1):
     place = f"{ROOT}/studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}/instances/{ds.SOPInstanceUID}/frames/{frame}/rendered"
     query = {}
-    if window and getattr(ds, "SamplesPerPixel", 1) == 1 and ds.PhotometricInterpretation != "PALETTE COLOR":
+    if window and window["shape"] != "LUT" and getattr(ds, "SamplesPerPixel", 1) == 1 and ds.PhotometricInterpretation != "PALETTE COLOR":
         query["window"] = f"{window['center']},{window['width']},{window['shape'].lower().replace('_', '-')}"
     answer = requests.get(place, params=query, headers={"Accept": "image/png"}, timeout=60)
     assert answer.status_code == 200, answer.text
@@ -73,6 +92,10 @@ def pixels_are_right(started, painter):
             assert shown.shape == wanted.shape, (name, shown.shape, wanted.shape)
             away = int(np.abs(shown - wanted).max())
             assert away <= 1, (painter, name, away, window)
+            if name.startswith("table"):
+                expect(page.locator(".corner.br")).to_contain_text("VOI LUT bright")
+            kind = page.evaluate("document.querySelector('.viewport').viewport.image.kind")
+            assert (kind == "picture") == (name == "palette"), (name, kind)
             assert shown.max() > shown.min(), name
 
 
@@ -200,6 +223,61 @@ def pointer_and_layouts(started, ds, other):
         expect(page.locator(".pane")).to_have_count(1)
 
 
+def scrolled_together(started):
+    """Two series of a study in one frame of reference: by position; without one: by as many slices. And a picture to save."""
+    study, reference = generate_uid(), generate_uid()
+    series = []
+    for count, distance, start in [(11, 2.0, 0.0), (5, 5.0, 1.0)]:
+        uid = generate_uid()
+        for z in range(count):
+            place = {"ImagePositionPatient": [0, 0, start + z * distance], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1, 1], "FrameOfReferenceUID": reference}
+            series.append(file(noise(seed=z), StudyInstanceUID=study, SeriesInstanceUID=uid, SeriesNumber=count, InstanceNumber=z, **place))
+    store(data for data, _ in series)
+    with screen(started) as page:
+        open_series(page, series[0][1])
+        page.get_by_label("Layout").select_option("1×2")
+        page.locator(".pane").nth(1).click()
+        page.locator(f".strip button[data-series='{series[-1][1].SeriesInstanceUID}']").click()
+        second = page.locator(".pane").nth(1).locator(".corner.bl div").first
+        expect(second).to_have_text("3 of 5")
+        first = page.locator(".viewport").first
+        first.focus()
+        page.keyboard.press("Home")
+        expect(second).to_have_text("1 of 5")
+        page.keyboard.press("End")
+        # 20 mm lies next to 21 mm.
+        expect(second).to_have_text("5 of 5")
+        page.keyboard.press("k")
+        page.keyboard.press("Home")
+        expect(page.locator(".pane").first.locator(".corner.bl div").first).to_have_text("1 of 11")
+        expect(second).to_have_text("5 of 5")
+        with page.expect_download() as download:
+            page.keyboard.press("x")
+        saved = np.asarray(Image.open(download.value.path()).convert("L"))
+        assert saved.std() > 5 and download.value.suggested_filename.endswith("-1.png"), saved.std()
+
+
+def slow_link(started):
+    """Far away a small picture comes first and says that it is one; the samples follow."""
+    y, x = np.mgrid[0:1536, 0:1536]
+    data, ds = file((1000 + 900 * np.sin(x / 90) * np.cos(y / 70)).astype(np.uint16), WindowCenter=1000, WindowWidth=2000)
+    store([data])
+    with screen(started) as page:
+        # The page itself is here before the link is slow.
+        go(page, "studies")
+        page.locator("table.studies tbody tr").first.wait_for()
+        session = page.context.new_cdp_session(page)
+        session.send("Network.enable")
+        session.send("Network.emulateNetworkConditions", {"offline": False, "latency": 80, "downloadThroughput": 10_000_000 / 8, "uploadThroughput": 10_000_000 / 8})
+        page.evaluate("() => { window.seen = []; setInterval(() => { const v = document.querySelector('.viewport')?.viewport; const kind = v?.image?.isPreview ? 'preview' : v?.image?.kind; if (kind && kind !== window.seen.at(-1)?.[0]) window.seen.push([kind, performance.now()]) }, 10); window.begun = performance.now() }")
+        page.evaluate("(hash) => { location.hash = hash }", f"#/view/{ds.StudyInstanceUID}/{ds.SeriesInstanceUID}")
+        expect(page.locator(".corner.br")).to_contain_text("preview")
+        expect(page.locator(".corner.br")).to_contain_text("W 2000")
+        (first, at), (second, later) = page.evaluate("window.seen.map(([kind, at]) => [kind, at - window.begun])")
+        assert (first, second) == ("preview", "gray") and at * 1.5 < later, (at, later)
+        session.send("Network.emulateNetworkConditions", {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1})
+
+
 def many_frames(started):
     pictures = np.stack([noise(rows=16, columns=16, dtype=np.uint8, high=256, seed=at) for at in range(12)])
     data, ds = file(pictures, frames=12, WindowCenter=128, WindowWidth=256)
@@ -220,6 +298,8 @@ with browser() as started:
     everything_by_keys(started, ds)
     pointer_and_layouts(started, ds, other)
     many_frames(started)
+    scrolled_together(started)
+    slow_link(started)
     check_all(started, [(f"view/{ds.StudyInstanceUID}/{ds.SeriesInstanceUID}", ".corner.bl div"), (f"view/{other.StudyInstanceUID}/{other.SeriesInstanceUID}", ".document pre")])
 with browser("--disable-3d-apis") as started:
     pixels_are_right(started, "Canvas 2D")

@@ -39,7 +39,7 @@ export function framesOf(sets) {
       }
     })
   })
-  const places = frames.map(place)
+  const places = frames.map(planeOf)
   if (places.every((one) => one !== null) && new Set(places.map((one) => one.plane)).size === 1) {
     const order = frames.map((_, index) => index).sort((a, b) => places[a].along - places[b].along || a - b)
     return order.map((index) => frames[index])
@@ -47,12 +47,13 @@ export function framesOf(sets) {
   return frames
 }
 
-function place(frame) {
+/** The plane of a frame and where it lies along its normal, in millimetres; `null` when that is not known. */
+export function planeOf(frame) {
   const at = numbers(frame.attributes, '00200032')
   const axes = numbers(frame.attributes, '00200037')
   if (at.length !== 3 || axes.length !== 6) return null
   const normal = cross(axes.slice(0, 3), axes.slice(3))
-  return { plane: axes.map((value) => value.toFixed(2)).join(), along: at[0] * normal[0] + at[1] * normal[1] + at[2] * normal[2] }
+  return { plane: axes.map((value) => value.toFixed(2)).join(), reference: text(frame.attributes, '00200052'), along: at[0] * normal[0] + at[1] * normal[1] + at[2] * normal[2] }
 }
 
 const cross = ([a, b, c], [d, e, f]) => [b * f - c * e, c * d - a * f, a * e - b * d]

@@ -56,6 +56,7 @@ export function told(text) {
 const PATHS = {
   upload: 'M12 16V4M7 9l5-5 5 5M4 20h16',
   download: 'M12 4v12M7 11l5 5 5-5M4 20h16',
+  share: 'M18 8a3 3 0 100-6 3 3 0 000 6M6 15a3 3 0 100-6 3 3 0 000 6M18 22a3 3 0 100-6 3 3 0 000 6M8.6 10.6l6.8-4M8.6 13.4l6.8 4',
   trash: 'M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13',
   tags: 'M4 6h10M4 12h16M4 18h13',
   eye: 'M2 12s4-7 10-7 10 7 10 7-4 7-10 7S2 12 2 12zM12 9a3 3 0 100 6 3 3 0 000-6',
@@ -79,6 +80,8 @@ const PATHS = {
   pause: 'M8 4v16M16 4v16',
   full: 'M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5M9 9h6v6H9z',
   close: 'M5 5l14 14M19 5L5 19',
+  link: 'M10 14a4 4 0 006 0l4-4a4 4 0 00-6-6l-1 1M14 10a4 4 0 00-6 0l-4 4a4 4 0 006 6l1-1',
+  camera: 'M4 8h4l2-3h4l2 3h4v11H4zM12 10a3.5 3.5 0 100 7 3.5 3.5 0 000-7',
   left: 'M15 5l-7 7 7 7',
   right: 'M9 5l7 7-7 7',
   scroll: 'M5 5h14v10H5zM8 18h11M11 21h8',

@@ -27,9 +27,13 @@ export function asked(filters) {
   return query
 }
 
-/** A page of studies, newest arrival first, and the cursor of the next one. */
-export async function studies(filters, cursor, signal) {
+/** Columns that the server sorts by. */
+export const SORTED = ['PatientName', 'PatientID', 'StudyDate', 'AccessionNumber']
+
+/** A page of studies in an order (`-StudyDate`; none: the newest arrival first), and the cursor of the next one. */
+export async function studies(filters, order, cursor, signal) {
   const query = asked(filters)
+  if (order) query.set('orderby', order)
   query.set('limit', String(PAGE))
   query.set('includefield', 'StudyTime,ModalitiesInStudy,NumberOfStudyRelatedSeries,NumberOfStudyRelatedInstances')
   if (cursor) query.set('cursor', cursor)

@@ -10,9 +10,11 @@ const REQUESTS = 2
 /** Files and bytes of a request at most; one file may be larger. */
 const FILES = 20
 const BYTES = 64 << 20
-/** Tries of a request that did not get through, and the longest wait between two, in milliseconds. */
-const TRIES = 10
+/** Tries of a request that did not get through, and the longest wait between two, in milliseconds: ten minutes in all. */
+const TRIES = 30
 const LONGEST_WAIT = 20_000
+/** Files that are looked into at the same time. */
+const LOOKS = 32
 /** Milliseconds between two tellings. */
 const TELL = 100
 
@@ -26,6 +28,8 @@ let sending = new Set()
 let paused = false
 let looking = 0
 let notice = ''
+/** Requests that did not get through at first. */
+let again = 0
 let aborted = new AbortController()
 let begun = 0
 let told = 0
@@ -58,7 +62,7 @@ function summary() {
   for (const request of sending) sent += Math.min(request.sent, request.bytes)
   const seconds = begun ? (performance.now() - begun) / 1000 : 0
   const running = count.waiting + count.sending + looking > 0
-  return { ...count, total, sent, studies, paused, running, looking: looking > 0, notice, rate: seconds > 0.5 ? sent / seconds : 0 }
+  return { ...count, total, sent, studies, paused, running, looking: looking > 0, notice, again, rate: seconds > 0.5 ? sent / seconds : 0 }
 }
 
 function tell(now = false) {
@@ -77,25 +81,39 @@ async function add(files) {
   begun ||= performance.now()
   const mine = aborted
   try {
-    for await (const { file, path } of files) {
+    let some = []
+    const take = async () => {
+      const looked = await Promise.all(some.map(itemOf))
+      some = []
       if (mine.signal.aborted) return
-      const item = { file, path, state: 'waiting', reason: '', instance: '', study: '' }
-      try {
-        const { skip, instance = '' } = await look(file)
-        item.instance = instance
-        if (skip) Object.assign(item, { state: 'skipped', reason: skip })
-      } catch (error) {
-        Object.assign(item, { state: 'failed', reason: t('upload.unreadable', { reason: error.message }) })
-      }
-      items.push(item)
+      items.push(...looked)
       tell()
       work()
     }
+    for await (const one of files) {
+      if (mine.signal.aborted) return
+      some.push(one)
+      if (some.length >= LOOKS) await take()
+    }
+    await take()
   } finally {
     looking -= 1
     work()
     tell(true)
   }
+}
+
+/** @returns {Promise<Item>} */
+async function itemOf({ file, path }) {
+  const item = { file, path, state: 'waiting', reason: '', instance: '', study: '' }
+  try {
+    const { skip, instance = '' } = await look(file)
+    item.instance = instance
+    if (skip) Object.assign(item, { state: 'skipped', reason: skip })
+  } catch (error) {
+    Object.assign(item, { state: 'failed', reason: t('upload.unreadable', { reason: error.message }) })
+  }
+  return item
 }
 
 function set(next) {
@@ -124,6 +142,7 @@ function retry() {
 function clear() {
   items = items.filter((item) => item.state === 'waiting' || item.state === 'sending')
   begun = items.length ? begun : 0
+  if (!items.length) again = 0
   tell(true)
 }
 
@@ -191,6 +210,7 @@ async function through(batch, request, aborted) {
       notice = t('upload.away')
     }
     request.sent = 0
+    if (tried === 1) again += 1
     tell(true)
     await wait(after, aborted)
   }

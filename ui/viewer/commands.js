@@ -10,7 +10,7 @@ const LETTERS = ['w', 's', 'p', 'z', 'b', 'l', 'a']
 const MEASURES = ['probe', 'length', 'angle']
 
 /**
- * @param {{ viewport: () => import('./viewport.js').Viewport | null, tool: () => string, choose: (name: string) => void, cine: () => void, full: () => void, presets: () => object[] }} of
+ * @param {{ viewport: () => import('./viewport.js').Viewport | null, tool: () => string, choose: (name: string) => void, cine: () => void, full: () => void, link: () => void, snapshot: () => void, presets: () => object[] }} of
  * @returns {import('../lib/keys.js').Key[]}
  */
 export function viewerKeys(of) {
@@ -64,6 +64,8 @@ export function viewerKeys(of) {
     }),
     key(['Backspace', 'Delete'], 'key.remove', (one) => marksOf(one).length && removeLast(one)),
     key('u', 'viewer.full', () => of.full()),
+    key('k', 'viewer.link', () => of.link()),
+    key('x', 'viewer.snapshot', () => of.snapshot()),
   ]
 }
 

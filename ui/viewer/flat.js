@@ -15,16 +15,25 @@ export function makePainter() {
     const low = data instanceof Int16Array ? -32768 : data instanceof Int8Array ? -128 : 0
     const count = data.BYTES_PER_ELEMENT === 2 ? 65536 : 256
     const shades = new Uint8Array(count)
-    for (let at = 0; at < count; at += 1) {
-      const value = shade((at + low) * look.slope + look.intercept, look.window)
-      shades[at] = Math.round(255 * (look.inverted ? 1 - value : value))
-    }
+    const shaded = shader(look)
+    for (let at = 0; at < count; at += 1) shades[at] = shaded(at + low)
     return { shades, low }
   }
 
+  /** From a stored value to its shade. */
+  function shader({ slope, intercept, window, inverted, padding }) {
+    const [none, most] = padding ?? [Infinity, -Infinity]
+    return (stored) => {
+      if (stored >= none && stored <= most) return 0
+      const value = shade(stored * slope + intercept, window)
+      return Math.round(255 * (inverted ? 1 - value : value))
+    }
+  }
+
   function paint(image, look) {
-    const { slope, intercept, inverted, window } = look
-    const key = JSON.stringify([slope, intercept, inverted, window])
+    const { slope, intercept, inverted, window, padding } = look
+    const { lut, ...plain } = window
+    const key = JSON.stringify([slope, intercept, inverted, plain, lut?.first, lut?.data.length, padding])
     if (held === image && shown === key) return
     ;[held, shown] = [image, key]
     sheet.width = image.columns
@@ -43,9 +52,11 @@ export function makePainter() {
         out[to + 3] = 255
       }
     } else {
-      const { shades, low } = table(data, look)
+      // A table pays where there are few values that a sample can have.
+      const { shades, low } = data.BYTES_PER_ELEMENT <= 2 ? table(data, look) : { shades: null, low: 0 }
+      const shaded = shader(look)
       for (let from = 0, to = 0; from < data.length; from += 1, to += 4) {
-        const value = shades[data[from] - low]
+        const value = shades ? shades[data[from] - low] : shaded(data[from])
         out[to] = value
         out[to + 1] = value
         out[to + 2] = value

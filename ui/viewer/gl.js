@@ -13,10 +13,12 @@ const fragment = (sampler, colour) => `#version 300 es
 precision highp float; precision highp int; precision highp ${sampler};
 uniform ${sampler} image; uniform ivec2 size; uniform mat3 back; uniform float height;
 uniform vec2 scale; uniform vec2 win; uniform int shape; uniform bool inverted; uniform bool smoothed;
+uniform bool padded; uniform vec2 pad; uniform highp usampler2D lut; uniform ivec2 entries; uniform float top;
 out vec4 colour;
 vec4 at(ivec2 p) { return vec4(texelFetch(image, clamp(p, ivec2(0), size - 1), 0)); }
 float shaded(float x) {
   float c = win.x; float w = win.y;
+  if (shape == 3) { int i = clamp(int(floor(x + 0.5)) - entries.x, 0, entries.y - 1); return float(texelFetch(lut, ivec2(i & 255, i >> 8), 0).r) / top; }
   if (shape == 2) return 1.0 / (1.0 + exp(-4.0 * (x - c) / w));
   if (shape == 1) return clamp((x - c) / w + 0.5, 0.0, 1.0);
   if (w <= 1.0) return x > c - 0.5 ? 1.0 : 0.0;
@@ -25,6 +27,7 @@ float shaded(float x) {
 void main() {
   vec2 p = (back * vec3(gl_FragCoord.x, height - gl_FragCoord.y, 1.0)).xy;
   if (any(lessThan(p, vec2(0))) || any(greaterThanEqual(p, vec2(size)))) { colour = vec4(0, 0, 0, 1); return; }
+  if (padded) { float s = at(ivec2(floor(p))).r; if (s >= pad.x && s <= pad.y) { colour = vec4(0, 0, 0, 1); return; } }
   vec4 v;
   if (smoothed) {
     vec2 q = p - 0.5; ivec2 o = ivec2(floor(q)); vec2 f = q - floor(q);
@@ -35,7 +38,10 @@ void main() {
 }`
 
 const GRAY = 'vec3(shaded(v.r * scale.x + scale.y))'
-const SHAPES = { LINEAR: 0, LINEAR_EXACT: 1, SIGMOID: 2 }
+const SHAPES = { LINEAR: 0, LINEAR_EXACT: 1, SIGMOID: 2, LUT: 3 }
+
+/** What stands for a table where there is none. */
+const NO_TABLE = new Uint16Array(1)
 
 /** Painters that nobody uses: a context costs time to make and to lose, so it is used again. */
 const spare = []
@@ -54,6 +60,9 @@ function makePainter(canvas) {
     [Int16Array, [gl.R16I, gl.RED_INTEGER, gl.SHORT, 'isampler2D', GRAY]],
     [Uint16Array, [gl.R16UI, gl.RED_INTEGER, gl.UNSIGNED_SHORT, 'usampler2D', GRAY]],
     [Int8Array, [gl.R8I, gl.RED_INTEGER, gl.BYTE, 'isampler2D', GRAY]],
+    [Int32Array, [gl.R32I, gl.RED_INTEGER, gl.INT, 'isampler2D', GRAY]],
+    [Uint32Array, [gl.R32UI, gl.RED_INTEGER, gl.UNSIGNED_INT, 'usampler2D', GRAY]],
+    [Float32Array, [gl.R32F, gl.RED, gl.FLOAT, 'sampler2D', GRAY]],
     [Uint8Array, [gl.R8UI, gl.RED_INTEGER, gl.UNSIGNED_BYTE, 'usampler2D', GRAY]],
   ])
   const rgb = [gl.RGB8UI, gl.RGB_INTEGER, gl.UNSIGNED_BYTE, 'usampler2D', 'v.rgb / 255.0']
@@ -61,13 +70,15 @@ function makePainter(canvas) {
   let programs = new Map()
   let texture = null
   let held = null
+  let table = null
+  let tabled = null
   let lost = false
   canvas.addEventListener('webglcontextlost', (event) => {
     event.preventDefault()
     lost = true
   })
   canvas.addEventListener('webglcontextrestored', () => {
-    ;[programs, texture, held, lost] = [new Map(), null, null, false]
+    ;[programs, texture, held, table, tabled, lost] = [new Map(), null, null, null, null, false]
     self.onrestored?.()
   })
 
@@ -85,20 +96,40 @@ function makePainter(canvas) {
       }
       gl.linkProgram(made)
       if (!gl.getProgramParameter(made, gl.LINK_STATUS) && !gl.isContextLost()) throw new Error(gl.getProgramInfoLog(made) ?? 'shader')
-      const names = ['size', 'back', 'height', 'scale', 'win', 'shape', 'inverted', 'smoothed']
+      const names = ['size', 'back', 'height', 'scale', 'win', 'shape', 'inverted', 'smoothed', 'padded', 'pad', 'lut', 'entries', 'top', 'image']
       programs.set(key, { made, place: Object.fromEntries(names.map((name) => [name, gl.getUniformLocation(made, name)])) })
     }
     return programs.get(key)
   }
 
+  /** The table of a window, in rows of 256; one of a single entry where there is none. */
+  function uploadTable(lut) {
+    const wanted = lut?.data ?? NO_TABLE
+    if (tabled === wanted) return
+    gl.activeTexture(gl.TEXTURE1)
+    gl.deleteTexture(table)
+    table = texture2d()
+    const rows = Math.ceil(wanted.length / 256)
+    const whole = new Uint16Array(rows * 256)
+    whole.set(wanted)
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.R16UI, 256, rows, 0, gl.RED_INTEGER, gl.UNSIGNED_SHORT, whole)
+    gl.activeTexture(gl.TEXTURE0)
+    tabled = wanted
+  }
+
+  function texture2d() {
+    const made = gl.createTexture()
+    gl.bindTexture(gl.TEXTURE_2D, made)
+    for (const [name, value] of [[gl.TEXTURE_MIN_FILTER, gl.NEAREST], [gl.TEXTURE_MAG_FILTER, gl.NEAREST], [gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE], [gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE]]) gl.texParameteri(gl.TEXTURE_2D, name, value)
+    return made
+  }
+
   function upload(image, [inner, outer, type]) {
     if (held === image) return
     gl.deleteTexture(texture)
-    texture = gl.createTexture()
-    gl.bindTexture(gl.TEXTURE_2D, texture)
+    texture = texture2d()
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1)
     gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE)
-    for (const [name, value] of [[gl.TEXTURE_MIN_FILTER, gl.NEAREST], [gl.TEXTURE_MAG_FILTER, gl.NEAREST], [gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE], [gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE]]) gl.texParameteri(gl.TEXTURE_2D, name, value)
     if (image.bitmap) gl.texImage2D(gl.TEXTURE_2D, 0, inner, outer, type, image.bitmap)
     else gl.texImage2D(gl.TEXTURE_2D, 0, inner, image.columns, image.rows, 0, outer, type, image.data)
     held = image
@@ -120,7 +151,10 @@ function makePainter(canvas) {
       const format = formatOf(image)
       const { made, place } = program(format[3], format[4])
       gl.viewport(0, 0, canvas.width, canvas.height)
+      gl.activeTexture(gl.TEXTURE0)
       upload(image, format)
+      const { lut } = look.window
+      uploadTable(lut)
       gl.useProgram(made)
       const [a, b, c, d, e, f] = inverse(way)
       gl.uniform2i(place.size, image.columns, image.rows)
@@ -131,6 +165,12 @@ function makePainter(canvas) {
       gl.uniform1i(place.shape, SHAPES[look.window.shape] ?? 0)
       gl.uniform1i(place.inverted, look.inverted ? 1 : 0)
       gl.uniform1i(place.smoothed, look.smoothed ? 1 : 0)
+      gl.uniform1i(place.padded, look.padding ? 1 : 0)
+      gl.uniform2f(place.pad, ...(look.padding ?? [0, 0]))
+      gl.uniform1i(place.image, 0)
+      gl.uniform1i(place.lut, 1)
+      gl.uniform2i(place.entries, lut?.first ?? 0, lut?.data.length ?? 1)
+      gl.uniform1f(place.top, lut?.top ?? 1)
       gl.drawArrays(gl.TRIANGLES, 0, 3)
     },
     /** What was drawn in this task, RGBA from the top. */

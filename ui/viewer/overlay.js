@@ -27,7 +27,7 @@ export function corners(viewport) {
       thick === undefined ? '' : t('viewer.thickness', { mm: String(thick) }),
     ],
     [
-      viewport.hasWindow && window ? `W ${rounded(window.width)} · L ${rounded(window.center)}` : viewport.image?.kind === 'picture' ? t('viewer.rendered') : '',
+      viewport.hasWindow && window ? window.shape === 'LUT' ? `VOI LUT ${window.name ?? ''}` : `W ${rounded(window.width)} · L ${rounded(window.center)}` : viewport.image?.isPreview ? t('viewer.preview') : viewport.image?.kind === 'picture' ? t('viewer.rendered') : '',
       `${size} · ${zoom} %`,
       isLossy(attributes) ? t('viewer.lossy') : '',
       t('viewer.notfordiagnosis'),

@@ -5,13 +5,18 @@
  */
 
 import { kindOf, samples } from '../dicom/pixels.js'
-import { DICOM, ask } from '../net/api.js'
+import { lutWindow, voiLut } from '../dicom/window.js'
+import { number } from '../dicom/json.js'
+import { DICOM, ask, wait } from '../net/api.js'
 import { path } from '../net/qido.js'
 
 /** Samples as they are, whatever they were stored as. */
 const SAMPLES = 'application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1'
 /** Requests at the same time beside the one that is looked at. */
 const REQUESTS = 6
+/** Milliseconds that samples may take before a small picture is asked for too, and bytes from which it pays. */
+const PATIENCE = 200
+const LARGE = 1 << 17
 /** Bytes at most where the browser does not tell its memory, and ever. */
 const MODEST = 512 << 20
 const MOST = 1 << 30
@@ -26,10 +31,14 @@ export class Store {
     /** @type {Map<string, Image>} the least used first */
     this.held = new Map()
     this.loading = new Map()
+    /** Tables of instances, by their UID. */
+    this.tables = new Map()
     this.wanted = new Map()
     this.running = 0
     this.ended = new AbortController()
     this.listeners = new Set()
+    /** Milliseconds that the last samples took which somebody waited for. */
+    this.took = 0
   }
 
   static key(frame) {
@@ -66,19 +75,64 @@ export class Store {
     return loading
   }
 
+  /**
+   * A small picture of a frame whose samples take long, for until they are here; `null` when they came before.
+   * @param {{ frame: object, width: number, height: number, window: object | null }} wish
+   * @param {Promise<unknown>} samples
+   */
+  async preview({ frame, width, height, window }, samples) {
+    const { attributes } = frame
+    const [rows, columns] = [number(attributes, '00280010') ?? 0, number(attributes, '00280011') ?? 0]
+    const bytes = (rows * columns * (number(attributes, '00280002') ?? 1) * (number(attributes, '00280100') ?? 8)) / 8
+    if (bytes < LARGE || kindOf(attributes) === 'picture') return null
+    const came = samples.then(() => true, () => true)
+    const patience = this.took > 2 * PATIENCE ? 0 : PATIENCE
+    if (await Promise.race([came, wait(patience).then(() => false)])) return null
+    const query = new URLSearchParams({ viewport: `${Math.min(columns, width)},${Math.min(rows, height)}` })
+    if (window && window.shape !== 'LUT') query.set('window', `${window.center},${window.width},${window.shape.toLowerCase().replace('_', '-')}`)
+    const place = `${DICOM}/${path(frame.study, frame.series, frame.instance)}/frames/${frame.frame}/rendered?${query}`
+    const answer = await ask(place, { accept: 'image/jpeg', signal: this.ended.signal, priority: 'high' })
+    // As large as the image, so that it lies where the samples will.
+    const bitmap = await createImageBitmap(await answer.blob(), { colorSpaceConversion: 'none', premultiplyAlpha: 'none', resizeWidth: columns, resizeHeight: rows })
+    return { kind: 'picture', isPreview: true, rows, columns, bitmap, bytes: 0 }
+  }
+
   async fetched(frame, urgent) {
     const { attributes } = frame
+    const begun = performance.now()
     const place = `${DICOM}/${path(frame.study, frame.series, frame.instance)}/frames/${frame.frame}`
     const options = { signal: this.ended.signal, priority: urgent ? 'high' : 'low' }
     const kind = kindOf(attributes)
     if (kind === 'gray' || kind === 'rgb') {
-      const answer = await ask(place, { ...options, accept: SAMPLES })
-      const image = samples(await answer.arrayBuffer(), attributes)
-      return { ...image, bytes: image.data.byteLength }
+      const [buffer, lut] = await Promise.all([ask(place, { ...options, accept: SAMPLES }).then((answer) => answer.arrayBuffer()), kind === 'gray' ? this.table(frame) : null])
+      const image = samples(buffer, attributes)
+      if (urgent) this.took = performance.now() - begun
+      return { ...image, lut, bytes: image.data.byteLength }
     }
     const answer = await ask(`${place}/rendered`, { ...options, accept: 'image/png' })
     const bitmap = await createImageBitmap(await answer.blob(), { colorSpaceConversion: 'none', premultiplyAlpha: 'none' })
     return { kind: 'picture', rows: bitmap.height, columns: bitmap.width, bitmap, bytes: bitmap.width * bitmap.height * 4 }
+  }
+
+  /** The image's own table from values to shades, as a window; read once for an instance. */
+  table(frame) {
+    const found = voiLut(frame.attributes)
+    if (!found) return null
+    if (!this.tables.has(frame.instance)) {
+      const reading = this.valueOf(frame, found.value).then((bytes) => (bytes.length ? lutWindow(found, bytes) : null))
+      this.tables.set(frame.instance, reading.catch(() => null))
+    }
+    return this.tables.get(frame.instance)
+  }
+
+  /** The bytes of a value, wherever the metadata has them. */
+  async valueOf(frame, { Value, InlineBinary, BulkDataURI }) {
+    if (Value) return new Uint8Array(Uint16Array.from(Value).buffer)
+    if (InlineBinary) return Uint8Array.from(atob(InlineBinary), (letter) => letter.charCodeAt(0))
+    // Only what stands below the instance: the address may be one that only a proxy knows.
+    const below = new URL(BulkDataURI, document.baseURI).pathname.split(`/instances/${frame.instance}/`)[1]
+    const answer = await ask(`${DICOM}/${path(frame.study, frame.series, frame.instance)}/${below}`, { accept: 'application/octet-stream', signal: this.ended.signal })
+    return new Uint8Array(await answer.arrayBuffer())
   }
 
   keep(key, image) {

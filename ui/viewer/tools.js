@@ -102,7 +102,9 @@ export function usePointer(viewport, tool) {
 /** Wider to the right, brighter downwards; faster where the window is wide. */
 export function changeWindow(viewport, dx, dy) {
   if (!viewport.hasWindow || !viewport.window) return
-  const { center, width, shape } = viewport.window
+  const { center, width } = viewport.window
+  // A table has no width: moving it goes on with a ramp over its values.
+  const shape = viewport.window.shape === 'LUT' ? 'LINEAR' : viewport.window.shape
   const pace = Math.max(width, 1) / 256
   viewport.setWindow({ shape, width: width + dx * pace, center: center + dy * pace })
 }

@@ -4,7 +4,7 @@ import { fill, h, told } from '../lib/h.js'
 import { t } from '../lib/i18n.js'
 import { aspect } from '../dicom/geometry.js'
 import { text } from '../dicom/json.js'
-import { kindOf, rescale } from '../dicom/pixels.js'
+import { kindOf, padding, rescale } from '../dicom/pixels.js'
 import { fullWindow, ownWindows } from '../dicom/window.js'
 import { makePainter } from './flat.js'
 import { takePainter } from './gl.js'
@@ -86,7 +86,9 @@ export class Viewport {
       this.stage.classList.add('waiting')
       this.tell()
       try {
-        const image = await this.store.load(frame)
+        const loading = this.store.load(frame)
+        this.preview(frame, loading)
+        const image = await loading
         if (this.frame === frame) this.take(frame, image)
       } catch (error) {
         if (error.name === 'AbortError' || this.frame !== frame) return
@@ -99,10 +101,22 @@ export class Viewport {
     this.store.want(this, this.frames, this.index, direction)
   }
 
+  /** Shows a small picture where samples take long; a preview that comes too late is not shown. */
+  async preview(frame, loading) {
+    const window = this.chosen ? this.window : null
+    const wish = { frame, width: this.canvas.width, height: this.canvas.height, window }
+    const image = await this.store.preview(wish, loading).catch(() => null)
+    if (!image) return
+    if (this.frame === frame && this.shown !== frame) this.take(frame, image)
+    else image.bitmap.close()
+  }
+
   take(frame, image) {
+    if (this.image?.isPreview) this.image.bitmap.close()
     this.image = image
     this.shown = frame
-    this.stage.classList.remove('waiting')
+    this.stage.classList.toggle('waiting', image.isPreview === true)
+    this.stage.classList.toggle('preview', image.isPreview === true)
     fill(this.note, Math.max(image.rows, image.columns) > this.painter.largest ? t('viewer.large') : '')
     if (!this.chosen) this.window = this.ownWindow()
     if (this.isFitted) this.fit()
@@ -111,9 +125,10 @@ export class Viewport {
 
   /** The window the image asks for, else all its values. */
   ownWindow() {
+    if (this.image?.isPreview && this.window) return this.window
     if (this.image?.kind !== 'gray') return { center: 128, width: 256, shape: 'LINEAR' }
     const [own] = ownWindows(this.shown.attributes)
-    return own ?? fullWindow(this.image.data, this.shown.attributes)
+    return own ?? this.image.lut ?? fullWindow(this.image.data, this.shown.attributes)
   }
 
   /** Whether the window can be changed here. */
@@ -271,7 +286,8 @@ export class Viewport {
   get look() {
     const { slope, intercept } = rescale(this.shown.attributes)
     const isWhiteFirst = this.image.kind === 'gray' && text(this.shown.attributes, '00280004') === 'MONOCHROME1'
-    return { slope, intercept, window: this.window, inverted: this.inverted !== isWhiteFirst, smoothed: this.smoothed && !this.hurries }
+    const none = this.image.kind === 'gray' ? padding(this.shown.attributes) : null
+    return { slope, intercept, padding: none, window: this.window, inverted: this.inverted !== isWhiteFirst, smoothed: this.smoothed && !this.hurries }
   }
 
   /** The image alone, a pixel for a pixel, RGBA from the top. */

@@ -7,7 +7,7 @@ import { announce, failed } from '../lib/dialog.js'
 import { useKeys } from '../lib/keys.js'
 import { go, note, to } from '../lib/router.js'
 import { text, values } from '../dicom/json.js'
-import { FILTERS, count, newestChange, studies } from '../net/qido.js'
+import { FILTERS, SORTED, count, newestChange, studies } from '../net/qido.js'
 import { me } from '../net/api.js'
 
 /** Milliseconds after the last letter before it is searched. */
@@ -24,15 +24,31 @@ export function show(root, { query }) {
   let first = true
   const filters = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? '']))
   let cursor = query.get('cursor')
+  let order = orderOf(query.get('order'))
 
   const body = h('tbody')
   const table = h(
     'table',
     { class: 'studies' },
     h('caption', { class: 'hidden' }, t('studies.caption')),
-    h('thead', null, h('tr', null, ['PatientName', 'PatientID', 'StudyDate', 'ModalitiesInStudy', 'StudyDescription', 'AccessionNumber', 'size'].map((name) => h('th', { scope: 'col' }, t(`field.${name}`))))),
+    h('thead', null, h('tr', null, COLUMNS.map(head))),
     body,
   )
+  /** The same as a choice, where there are no heads: on narrow screens. */
+  const sorting = h(
+    'select',
+    {
+      'aria-label': t('studies.sort'),
+      class: 'narrow-only',
+      onchange: () => {
+        order = sorting.value
+        search(null, true)
+      },
+    },
+    h('option', { value: '' }, t('studies.sort.arrival')),
+    SORTED.flatMap((name) => [['', 'up'], ['-', 'down']].map(([sign, way]) => h('option', { value: sign + name }, t(`studies.sort.${way}`, { column: t(`field.${name}`) })))),
+  )
+
   const state = h('p', { class: 'state', role: 'status' })
   const total = h('button', { type: 'button', class: 'quiet', onclick: counted }, t('studies.count'))
   const newer = h('button', { type: 'button', class: 'newer', hidden: true, onclick: () => search(null, true) }, t('studies.new'))
@@ -41,13 +57,38 @@ export function show(root, { query }) {
   const fields = filterFields(filters, changed, () => search(null, true))
   fill(
     root,
-    h('div', { class: 'head' }, h('h1', null, t('nav.studies')), h('span', { class: 'fill' }), total),
+    h('div', { class: 'head' }, h('h1', null, t('nav.studies')), h('span', { class: 'fill' }), sorting, total),
     fields.element,
     newer,
     state,
     h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': t('studies.caption') }, table),
     pages,
   )
+
+  /** The head of a column; where the server sorts, a button that does. */
+  function head(name) {
+    const label = t(`field.${name}`)
+    if (!SORTED.includes(name)) return h('th', { scope: 'col' }, label)
+    const cell = h('th', { scope: 'col', 'data-column': name }, h('button', { type: 'button', class: 'quiet sort', onclick: () => sort(name) }, label, h('span', { class: 'arrow', 'aria-hidden': 'true' })))
+    return cell
+  }
+
+  /** First as people look for it, then the other way round, then as it arrived. */
+  function sort(name) {
+    const [begin, other] = name === 'StudyDate' ? [`-${name}`, name] : [name, `-${name}`]
+    order = order === begin ? other : order === other ? '' : begin
+    search(null, true)
+  }
+
+  function markOrder() {
+    for (const cell of table.querySelectorAll('th[data-column]')) {
+      const { column } = cell.dataset
+      const way = order === column ? 'ascending' : order === `-${column}` ? 'descending' : null
+      if (way) cell.setAttribute('aria-sort', way)
+      else cell.removeAttribute('aria-sort')
+    }
+    sorting.value = order
+  }
 
   function changed() {
     clearTimeout(timer)
@@ -74,11 +115,12 @@ export function show(root, { query }) {
     const { signal } = running
     newer.hidden = true
     fill(total, t('studies.count'))
-    if (!first || now) note(to('studies', [], { ...filters, cursor }))
+    if (!first || now) note(to('studies', [], { ...filters, order, cursor }))
     first = false
     table.setAttribute('aria-busy', 'true')
+    markOrder()
     try {
-      const page = await studies(filters, cursor, signal)
+      const page = await studies(filters, order, cursor, signal)
       fill(body, page.rows.map(row))
       table.removeAttribute('aria-busy')
       table.hidden = page.rows.length === 0
@@ -102,12 +144,12 @@ export function show(root, { query }) {
   }
 
   function pageLinks(next) {
-    const link = (text, target, picture) => h('a', { class: 'button', href: to('studies', [], { ...filters, cursor: target }) }, picture === 'left' && icon('left'), text, picture === 'right' && icon('right'))
+    const link = (text, target, picture) => h('a', { class: 'button', href: to('studies', [], { ...filters, order, cursor: target }) }, picture === 'left' && icon('left'), text, picture === 'right' && icon('right'))
     return [
       cursor && link(t('pages.first'), null, 'left'),
       cursor && h('button', { type: 'button', onclick: () => history.back() }, t('pages.previous')),
       next && link(t('pages.next'), next, 'right'),
-      h('span', { class: 'muted' }, t('studies.order')),
+      h('span', { class: 'muted' }, order ? t(`studies.order.${order.startsWith('-') ? 'down' : 'up'}`, { column: t(`field.${order.replace('-', '')}`) }) : t('studies.order')),
     ]
   }
 
@@ -122,6 +164,12 @@ export function show(root, { query }) {
     for (const end of ends) end()
   }
 }
+
+/** Columns of the list. */
+const COLUMNS = ['PatientName', 'PatientID', 'StudyDate', 'ModalitiesInStudy', 'StudyDescription', 'AccessionNumber', 'size']
+
+/** An order that the server has; else none. */
+const orderOf = (text) => (SORTED.includes((text ?? '').replace(/^-/, '')) ? text : '')
 
 /** Arrows go from row to row. */
 function rowKeys(table) {

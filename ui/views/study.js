@@ -9,6 +9,7 @@ import { first, number, text, values } from '../dicom/json.js'
 import { metadata, ofPatient, path, remove, series, study as readStudy, thumbnail } from '../net/qido.js'
 import { me } from '../net/api.js'
 import { download } from '../net/download.js'
+import { share } from './share.js'
 
 /** Shows the screen. */
 export function show(root, { rest: [study] }) {
@@ -62,6 +63,7 @@ export function show(root, { rest: [study] }) {
     return [
       view && h('a', { class: 'button primary', href: to('view', [study, text(view, '0020000E')]) }, icon('eye'), t('view')),
       h('button', { type: 'button', onclick: (event) => zip(event.currentTarget) }, icon('download'), t('zip')),
+      h('button', { type: 'button', onclick: () => share(study) }, icon('share'), t('share')),
       may('delete') && h('button', { type: 'button', class: 'danger', onclick: () => erase(set, rows.length, images) }, icon('trash'), t('delete')),
     ]
   }

@@ -75,7 +75,7 @@ export function show(root) {
     const left = state.rate ? (state.total - state.sent) / state.rate : 0
     const figures = [`${bytes(state.sent)} / ${bytes(state.total)}`, state.running && !state.paused && state.rate && `${bytes(state.rate)}/s`, state.running && !state.paused && left && t('upload.left', { time: duration(left) }), state.looking && t('upload.looking')]
     fill(detail, figures.filter(Boolean).join(' · '))
-    fill(notice, state.paused ? t('upload.paused') : state.notice)
+    fill(notice, state.paused ? t('upload.paused') : state.notice || (state.again > 0 && t('upload.again', { n: state.again })))
     const phase = `${state.running} ${state.paused} ${state.failed} ${state.stored} ${state.skipped} ${state.studies.size}`
     if (phase === last) return
     last = phase

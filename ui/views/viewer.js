@@ -16,7 +16,13 @@ import { documentOf } from '../viewer/document.js'
 import { TOOLS, usePointer } from '../viewer/tools.js'
 import { viewerKeys } from '../viewer/commands.js'
 import { cine } from '../viewer/cine.js'
+import { follow } from '../viewer/linked.js'
+import { snapshot } from '../viewer/snapshot.js'
+import { saveBlob } from '../net/download.js'
 import { useKeys } from '../lib/keys.js'
+
+/** A window that has a width, where there was a table. */
+const plain = ({ center, width, shape }) => ({ center, width, shape: shape === 'LUT' ? 'LINEAR' : shape })
 
 /** Layouts: rows × columns. */
 const LAYOUTS = ['1×1', '1×2', '2×1', '2×2']
@@ -34,6 +40,7 @@ export function show(root, { rest: [study, wanted] }) {
   let panes = []
   let active = 0
   let tool = 'window'
+  let isLinked = true
   const cache = new Map()
   const films = cine(() => current()?.viewport, told => fill(play, icon(told ? 'pause' : 'play')) && play.setAttribute('aria-pressed', String(told)))
 
@@ -45,9 +52,10 @@ export function show(root, { rest: [study, wanted] }) {
   const press = (name, picture, run) => h('button', { type: 'button', title: t(name), 'aria-label': t(name), onclick: run }, icon(picture))
   const play = h('button', { type: 'button', 'aria-pressed': 'false', title: t('viewer.cine'), 'aria-label': t('viewer.cine'), onclick: () => films.toggle() }, icon('play'))
   const rate = h('input', { type: 'number', min: '1', max: '60', step: '1', value: '15', class: 'narrow', 'aria-label': t('viewer.rate'), onchange: () => films.setRate(Number(rate.value) || 15) })
-  const width = windowField('viewer.width', (value, window) => ({ ...window, width: value }))
-  const center = windowField('viewer.center', (value, window) => ({ ...window, center: value }))
+  const width = windowField('viewer.width', (value, window) => ({ ...plain(window), width: value }))
+  const center = windowField('viewer.center', (value, window) => ({ ...plain(window), center: value }))
   const presets = h('select', { 'aria-label': t('viewer.presets'), onchange: chosen })
+  const link = h('button', { type: 'button', 'aria-pressed': 'true', title: t('viewer.link'), 'aria-label': t('viewer.link'), onclick: linkOrNot }, icon('link'))
   const layouts = h('select', { 'aria-label': t('viewer.layout'), onchange: () => lay(layouts.value) }, LAYOUTS.map((name) => h('option', { value: name }, name)))
   const bar = h(
     'div',
@@ -57,7 +65,7 @@ export function show(root, { rest: [study, wanted] }) {
     h('span', { class: 'group' }, h('label', null, 'W ', width), h('label', null, 'L ', center), presets),
     h('span', { class: 'group' }, press('viewer.fit', 'fit', on((one) => one.fit())), press('viewer.rotate', 'rotate', on((one) => one.turn())), press('viewer.fliph', 'fliph', on((one) => one.mirror(true))), press('viewer.flipv', 'flipv', on((one) => one.mirror(false))), press('viewer.invert', 'invert', on((one) => one.invert())), press('viewer.reset', 'reset', on((one) => one.reset()))),
     h('span', { class: 'group' }, play, rate),
-    h('span', { class: 'group' }, layouts, press('tags', 'tags', openTags), press('viewer.full', 'full', fullScreen)),
+    h('span', { class: 'group' }, layouts, link, press('viewer.snapshot', 'camera', savePicture), press('tags', 'tags', openTags), press('viewer.full', 'full', fullScreen)),
   )
   const element = h('div', { class: 'viewer' }, heading, bar, h('div', { class: 'body' }, strip, grid))
   fill(root, element)
@@ -89,7 +97,8 @@ export function show(root, { rest: [study, wanted] }) {
     if (!one?.shown || !one.hasWindow) return []
     const own = ownWindows(one.shown.attributes).map((window, index) => ({ ...window, name: window.name || t('window.own', { number: index + 1 }) }))
     const usual = text(one.shown.attributes, '00080060') === 'CT' ? CT_WINDOWS.map((window) => ({ ...window, shape: 'LINEAR', name: t(window.name) })) : []
-    return [...own, ...usual, { ...fullWindow(one.image.data, one.shown.attributes), name: t('window.full') }]
+    const table = one.image.lut ? [{ ...one.image.lut, name: one.image.lut.name || t('window.table') }] : []
+    return [...own, ...table, ...usual, { ...fullWindow(one.image.data, one.shown.attributes), name: t('window.full') }]
   }
 
   function chosen() {
@@ -98,9 +107,31 @@ export function show(root, { rest: [study, wanted] }) {
   }
 
   let told_ = ''
+  function linkOrNot() {
+    isLinked = !isLinked
+    link.setAttribute('aria-pressed', String(isLinked))
+    announce(t(isLinked ? 'viewer.linked' : 'viewer.unlinked'))
+  }
+
+  function savePicture() {
+    const one = viewport()
+    if (!one?.image) return
+    snapshot(one).then((blob) => saveBlob(blob, `${one.frame.instance}-${one.frame.frame}.png`), failed)
+  }
+
+  /** Takes the other pictures along when the active one went to another slice. */
+  function lead(one) {
+    const pane = current()
+    const before = pane.index
+    pane.index = one.index
+    if (!isLinked || before === undefined || before === one.index || pane.led !== one.frames) return void (pane.led = one.frames)
+    for (const other of panes) if (other !== pane && other.viewport) follow(one, other.viewport, one.index - before)
+  }
+
   /** Writes what is so into the fields. */
   function changed(one) {
     if (one !== viewport()) return
+    lead(one)
     const shown = (value) => String(Math.round(value * 100) / 100)
     const off = !one.hasWindow
     for (const [field, value] of [[width, one.window?.width], [center, one.window?.center]]) {
@@ -250,7 +281,7 @@ export function show(root, { rest: [study, wanted] }) {
     const place = panes[0]?.place ?? grid
     fill(place, h('p', { class: 'state', role: 'alert' }, error.message))
   })
-  const endKeys = useKeys(t('viewer'), grid, viewerKeys({ viewport, tool: () => tool, choose, cine: () => films.toggle(), full: fullScreen, presets: () => offered(viewport()) }))
+  const endKeys = useKeys(t('viewer'), grid, viewerKeys({ viewport, link: linkOrNot, snapshot: savePicture, tool: () => tool, choose, cine: () => films.toggle(), full: fullScreen, presets: () => offered(viewport()) }))
   return () => {
     endKeys()
     films.stop()

@@ -115,6 +115,11 @@ pub enum Reason {
     /// A value for binary data.
     #[error("Binary attributes cannot be matched.")]
     Binary,
+    /// An order that there is not.
+    #[error(
+        "Studies can be sorted by StudyDate, PatientName, PatientID or AccessionNumber, with '-' before it for descending order; nothing else can be sorted."
+    )]
+    Order,
     /// An attribute to include that is not known.
     #[error("It names an unknown attribute. {0}")]
     UnknownInclude(TagError),
@@ -123,6 +128,8 @@ pub enum Reason {
 /// Something a search asked for that was not done as asked: Warning 299.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QueryWarning {
+    /// An order that there is not.
+    NotSorted(ParameterName),
     /// A parameter whose value says nothing.
     Ignored(ParameterName),
     /// No parameter of a search and no known attribute; what was probably meant, if that can be guessed.
@@ -142,6 +149,12 @@ impl fmt::Display for QueryWarning {
         match self {
             Self::Ignored(name) => {
                 write!(f, "The parameter {name} is not supported and was ignored.")
+            }
+            Self::NotSorted(name) => {
+                write!(
+                    f,
+                    "The parameter {name} was ignored: studies can be sorted by StudyDate, PatientName, PatientID or AccessionNumber, nothing else."
+                )
             }
             Self::Unknown(name, likely) => {
                 write!(f, "The parameter {name} is not supported and was ignored.")?;

@@ -21,6 +21,8 @@ pub enum EventKind {
     Query,
     /// The archive itself is configured, by query tags (110113, software configuration).
     Configuration,
+    /// A link to a study is made for somebody else (110106).
+    Shared,
     /// Somebody failed to say who it is (110114).
     Login,
     /// Nothing about patients is told: capabilities, query tags, operations, and what is no route at all.
@@ -36,6 +38,7 @@ impl EventKind {
             Self::Deleted => (DCM, "110105", "DICOM Study Deleted"),
             Self::Query => (DCM, "110112", "Query"),
             Self::Configuration => (DCM, "110113", "Security Alert"),
+            Self::Shared => (DCM, "110106", "Export"),
             Self::Login => (DCM, "110114", "User Authentication"),
             Self::Other => (FHIR, "rest", "RESTful Operation"),
         };

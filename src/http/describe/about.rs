@@ -53,6 +53,10 @@ const SEARCH: &[Parameter] = &[
     p("limit", "most results"),
     p("offset", "results to skip"),
     p(
+        "orderby",
+        "of studies: StudyDate, PatientName, PatientID or AccessionNumber, with `-` before it the other way round",
+    ),
+    p(
         "fuzzymatching",
         "`true`: words of names match by their beginnings",
     ),

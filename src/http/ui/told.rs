@@ -13,6 +13,7 @@ use dicom_dictionary_std::StandardDataDictionary;
 use serde_json::{Map, Value, json};
 
 use super::UiSettings;
+use super::share::Shares;
 use crate::auth::{Action, Caller};
 use crate::http::App;
 use crate::http::error::HttpError;
@@ -47,7 +48,12 @@ pub(super) async fn tell_config(
 }
 
 /// Who asks and what they may do.
-pub(super) async fn tell_caller(Extension(caller): Extension<Arc<Caller>>) -> Json<Value> {
+pub(super) async fn tell_caller(
+    Extension(caller): Extension<Arc<Caller>>,
+    Extension(settings): Extension<Arc<UiSettings>>,
+    Extension(shares): Extension<Shares>,
+) -> Json<Value> {
+    let links = caller.may(Action::Export) && shares.0.is_some();
     let actions = Action::ALL.into_iter().filter(|action| caller.may(*action));
     let actions: Vec<&str> = actions.map(Action::as_str).collect();
     Json(json!({
@@ -55,6 +61,7 @@ pub(super) async fn tell_caller(Extension(caller): Extension<Arc<Caller>>) -> Js
         "issuer": caller.issuer,
         "actions": actions,
         "limited": caller.is_limited(),
+        "linkSeconds": links.then_some(settings.config.ui_link_time),
     }))
 }
 

@@ -22,6 +22,7 @@ use super::sql::{
 use super::tags::TagLock;
 use super::terms::Col;
 use super::{IndexError, Result};
+use crate::dicom::query::SortKey;
 
 /// Key of the advisory lock on the feed.
 const FEED_LOCK: i64 = 0x5374_6F77_6665_6564;
@@ -58,6 +59,17 @@ impl Dialect for Postgres {
          coalesce((select time from change order by sequence desc limit 1), 0))";
     const FOR_UPDATE: &'static str = " for update";
     const EXPLAIN: (&'static str, &'static str) = ("explain ", "QUERY PLAN");
+    fn sort_key(by: SortKey) -> &'static str {
+        match by {
+            SortKey::StudyDate => {
+                "coalesce(study.study_date || coalesce(study.study_time, ''), '')"
+            }
+            SortKey::PatientName => "coalesce(study.patient_name_norm, '')",
+            SortKey::PatientId => "coalesce(study.patient_id_norm, '')",
+            SortKey::AccessionNumber => "coalesce(study.accession_number_norm, '')",
+        }
+    }
+
     // Autovacuum keeps the statistics, and an expression would have none.
     const PLAIN: &'static str = "";
     const ANALYZE: &'static str = "analyze";

@@ -23,6 +23,7 @@ use super::sql::{
 use super::tags::TagLock;
 use super::terms::Col;
 use super::{IndexError, Result};
+use crate::dicom::query::SortKey;
 use readers::FileReaders;
 
 mod readers;
@@ -55,6 +56,15 @@ impl Dialect for Sqlite {
          coalesce((select time from change order by sequence desc limit 1), 0))";
     const FOR_UPDATE: &'static str = "";
     const EXPLAIN: (&'static str, &'static str) = ("explain query plan ", "detail");
+    fn sort_key(by: SortKey) -> &'static str {
+        match by {
+            SortKey::StudyDate => "study.date_order",
+            SortKey::PatientName => "study.name_order",
+            SortKey::PatientId => "study.patient_order",
+            SortKey::AccessionNumber => "study.accession_order",
+        }
+    }
+
     // Nobody analyses a new file while it grows: without statistics an index by partition looks as good as any.
     const PLAIN: &'static str = "+";
     const ANALYZE: &'static str = "pragma optimize = 0x10002";

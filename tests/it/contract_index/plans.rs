@@ -225,7 +225,7 @@ async fn check_plans(index: &TestIndex, planner: &Arc<dyn Index>) {
         let found = search(index, &shape.query).await.rows;
         assert!(!found.is_empty(), "{} finds nothing", shape.name);
         for plan in planner
-            .plan(&Scope::everything(), &shape.query, &[])
+            .plan(&Scope::everything(), &shape.query, &[], None)
             .await
             .unwrap()
         {

@@ -55,7 +55,7 @@ async fn check_of(index: &TestIndex, studies: u32, scope: &Scope, visible: &[u32
             .unwrap();
         let positions: Vec<i64> = (1..=100).collect();
         let by_position = index
-            .found(scope, level, &positions, usize::MAX)
+            .found(scope, level, None, &positions, usize::MAX)
             .await
             .unwrap();
         assert_eq!(by_position.rows.len(), visible.len(), "{level:?}");

@@ -4,7 +4,7 @@ use dicom_core::{Tag, VR};
 use stowage::dicom::keys::Level;
 use stowage::dicom::query::{Case, Condition, Matching, PathStep, Query, TagPath};
 use stowage::dicom::uid::{SeriesUid, StudyUid};
-use stowage::index::{Decision, decision, indexed};
+use stowage::index::{Decision, Found, decision, indexed};
 use stowage::scope::Scope;
 
 use super::on_each_back_end;
@@ -589,11 +589,17 @@ async fn a_cursor_is_stable_under_inserts(index: &TestIndex) {
         let mut before = None;
         loop {
             let page = index
-                .search(&Scope::everything(), &query, &[], before, usize::MAX)
+                .search(
+                    &Scope::everything(),
+                    &query,
+                    &[],
+                    before.as_ref(),
+                    usize::MAX,
+                )
                 .await
                 .unwrap();
             seen.extend(page.rows.iter().map(|row| row.study_uid.clone()));
-            before = page.rows.last().map(|row| row.position);
+            before = page.rows.last().map(Found::place);
             let next = 100 + u32::try_from(seen.len()).unwrap() * 10 + level as u32;
             store(index, &[Sample::new(next, 1, 1)]).await;
             if !page.more {
@@ -704,7 +710,10 @@ async fn rows_carry_what_answers_need(index: &TestIndex) {
     // Asked for nothing, both databases give nothing.
     let sizes = index.metadata_sizes(&scope, &[]).await.unwrap();
     let packed = index.packed_metadata(&scope, &[]).await.unwrap();
-    let page = index.found(&scope, Level::Study, &[], 1000).await.unwrap();
+    let page = index
+        .found(&scope, Level::Study, None, &[], 1000)
+        .await
+        .unwrap();
     assert!(sizes.is_empty() && packed.is_empty() && page.rows.is_empty());
 }
 
@@ -746,12 +755,15 @@ async fn a_page_ends_when_its_rows_are_long(index: &TestIndex) {
         let mut wanted = vec![positions[0] + 1000];
         wanted.extend(&positions[1..]);
         let found = index
-            .found(&scope, level, &wanted, usize::MAX)
+            .found(&scope, level, None, &wanted, usize::MAX)
             .await
             .unwrap();
         let again: Vec<i64> = found.rows.iter().map(|row| row.position).collect();
         assert_eq!((again.as_slice(), found.more), (&positions[1..], false));
-        let found = index.found(&scope, level, &positions, 5000).await.unwrap();
+        let found = index
+            .found(&scope, level, None, &positions, 5000)
+            .await
+            .unwrap();
         assert_eq!((found.rows.len(), found.more), (3, true));
     }
 }

@@ -107,6 +107,15 @@ fn next(server: &Server, answer: &Response) -> Option<String> {
     Some(target.to_owned())
 }
 
+/// The last number of each study, as they came.
+fn in_order(answer: &Response) -> Vec<u32> {
+    let rows = answer.clone().expect(200).json();
+    let rows = rows.as_array().expect("an array").iter();
+    let last = |uid: &str| uid.rsplit('.').next().and_then(|n| n.parse().ok());
+    rows.filter_map(|row| last(row["0020000D"]["Value"][0].as_str()?))
+        .collect()
+}
+
 fn store(server: &Server, numbers: std::ops::Range<u32>) {
     let files: Vec<Built> = numbers.map(|n| Name::new(n, 1, 1).small()).collect();
     for batch in files.chunks(50) {
@@ -250,6 +259,114 @@ fn the_exact_number_of_results_is_told_on_request() {
             ("[]", Some("1105"))
         );
         assert_eq!(next(server, &counted), None);
+    });
+}
+
+#[test]
+fn studies_are_sorted_by_orderby_and_paged_by_links() {
+    on_each_index(|server| {
+        let file = |n: u32, date: &str, patient: &str| {
+            let name = Name::new(n, 1, 1);
+            let data_set = name.data_set();
+            let data_set = data_set.text(Tag(0x0008, 0x0020), VR::DA, date).text(
+                Tag(0x0010, 0x0010),
+                VR::PN,
+                patient,
+            );
+            name.file(&data_set, Syntax::ExplicitLittle)
+        };
+        let files: Vec<Built> = (0..12)
+            .map(|n| {
+                let date = format!("2024{:02}01", 1 + n * 5 % 12);
+                file(n + 101, &date, &format!("Name{}^A", n % 2))
+            })
+            .collect();
+        server.store("/dicom-web", &files).expect(200);
+        let by_date: Vec<u32> = (0..12).map(|month| month * 5 % 12 + 101).collect();
+        for root in ROOTS {
+            for (order, wanted) in [
+                ("StudyDate", by_date.clone()),
+                ("-00080020", by_date.iter().rev().copied().collect()),
+                (
+                    "-PatientName",
+                    vec![112, 110, 108, 106, 104, 102, 111, 109, 107, 105, 103, 101],
+                ),
+                // Nothing decides this condition but the stored metadata.
+                ("StudyDate&InstitutionName=", by_date.clone()),
+            ] {
+                let strict = root != "/dicom-web" && order.contains('&');
+                if strict {
+                    continue;
+                }
+                let mut target = Some(format!("{root}/studies?limit=5&orderby={order}"));
+                let mut seen = Vec::new();
+                while let Some(page) = target {
+                    let answer = server.get(&page).expect(200);
+                    seen.extend(in_order(&answer));
+                    target = next(server, &answer);
+                }
+                assert_eq!(seen, wanted, "{root} {order}");
+            }
+            // A place in one order is none in another.
+            let answer = server.get(&format!("{root}/studies?limit=5&orderby=StudyDate"));
+            let link = next(server, &answer).expect("another page");
+            let other = link.replace("orderby=StudyDate", "orderby=-StudyDate");
+            server.get(&other).expect(400);
+        }
+        for wrong in [
+            "/studies?orderby=StudyDescription",
+            "/studies?orderby=",
+            "/series?orderby=StudyDate",
+            "/instances?orderby=-PatientID",
+        ] {
+            server.get(&format!("/v2{wrong}")).expect(400);
+            let answer = server.get(&format!("/dicom-web{wrong}")).expect(200);
+            let warning = answer.header("warning").expect("a warning");
+            assert!(warning.contains("orderby was ignored"), "{warning}");
+        }
+        server
+            .get("/dicom-web/studies?orderby=StudyDate&orderby=PatientID")
+            .expect(400);
+    });
+}
+
+#[test]
+fn a_scan_keeps_the_order_that_is_asked_for() {
+    on_each_index(|server| {
+        let files: Vec<Built> = (1..=9)
+            .map(|n| {
+                let name = Name::new(n, 1, 1);
+                let data_set = name.data_set();
+                let date = format!("202401{:02}", n * 4 % 9 + 1);
+                let place = if n % 3 == 0 { "Elsewhere" } else { "Here" };
+                let data_set = data_set.text(Tag(0x0008, 0x0020), VR::DA, &date).text(
+                    Tag(0x0008, 0x0080),
+                    VR::LO,
+                    place,
+                );
+                name.file(&data_set, Syntax::ExplicitLittle)
+            })
+            .collect();
+        server.store("/dicom-web", &files).expect(200);
+        let mut wanted: Vec<u32> = (1..=9).filter(|n| n % 3 != 0).collect();
+        wanted.sort_by_key(|n| n * 4 % 9);
+        let mut target =
+            Some("/dicom-web/studies?limit=2&InstitutionName=Here&orderby=StudyDate".to_owned());
+        let mut seen = Vec::new();
+        while let Some(page) = target {
+            let exact = server
+                .request("GET", &page)
+                .accept("application/dicom+json")
+                .header("Prefer", "count=exact")
+                .send()
+                .expect(200);
+            assert_eq!(exact.header("x-total-count"), Some("6"));
+            let answer = server.get(&page).expect(200);
+            assert_eq!(in_order(&answer), in_order(&exact));
+            seen.extend(in_order(&answer));
+            target = next(server, &answer);
+        }
+        assert_eq!(seen, wanted);
     });
 }
 

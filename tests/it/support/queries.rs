@@ -18,6 +18,7 @@ pub(crate) fn query(level: Level) -> Query {
         include: Include::Fields(Vec::new()),
         limit: Some(1000),
         offset: 0,
+        order: None,
     }
 }
 
