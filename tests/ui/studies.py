@@ -3,7 +3,7 @@
 import io
 import zipfile
 
-from page import ROOT, URL, browser, check_all, expect, file, go, noise, screen, store
+from page import ROOT, URL, browser, check, check_all, expect, file, go, noise, screen, store
 from pydicom.uid import generate_uid
 
 HOSTILE = '<img src=x onerror=alert(1)>\u202e"><script>alert(2)</script>'
@@ -83,6 +83,76 @@ def sorting(started):
         go(page, "studies?ModalitiesInStudy=MR")
         page.get_by_label("Order").select_option("-PatientName")
         expect(page.locator("table.studies tbody tr").first).to_contain_text("Other, One")
+
+
+def columns(started):
+    """Columns are chosen and kept in this browser."""
+    with screen(started) as page:
+        go(page, "studies?PatientID=M1")
+        heads = page.locator("table.studies thead th")
+        expect(heads).to_have_count(8)
+        page.get_by_role("button", name="Columns").focus()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Date of birth").focus()
+        page.keyboard.press("Space")
+        dialog.get_by_label("Accession number").click()
+        dialog.get_by_label("Description").click()
+        check(page, "columns")
+        page.keyboard.press("Escape")
+        expect(heads).to_have_count(7)
+        page.reload()
+        expect(heads).to_have_count(7)
+        expect(page.get_by_role("columnheader", name="Date of birth")).to_be_visible()
+        page.get_by_role("button", name="Columns").click()
+        dialog.get_by_role("button", name="The usual ones").click()
+        expect(heads).to_have_count(8)
+
+
+def many_at_once(started):
+    """Several studies are chosen, saved and deleted; what goes is said, and must be confirmed."""
+    store(file(PatientName=f"Many^{at}", PatientID="MANY")[0] for at in range(3))
+    with screen(started) as page:
+        go(page, "studies?PatientID=MANY")
+        rows = page.locator("table.studies tbody tr")
+        expect(rows).to_have_count(3)
+        page.get_by_label("Choose Many, 0").focus()
+        page.keyboard.press("Space")
+        bar = page.get_by_role("region", name="Chosen studies")
+        expect(bar).to_contain_text("1 study chosen")
+        check(page, "one chosen")
+        with page.expect_download() as download:
+            bar.get_by_role("button", name="ZIP").click()
+        assert download.value.suggested_filename.endswith(".zip")
+        page.get_by_label("Choose all").click()
+        expect(bar).to_contain_text("3 studies chosen")
+        page.get_by_label("Choose Many, 1").click()
+        expect(bar).to_contain_text("2 studies chosen")
+        bar.get_by_role("button", name="Delete").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("2 studies with 2 instances go")
+        expect(dialog).to_contain_text("Many, 2")
+        expect(dialog).not_to_contain_text("Many, 1")
+        dialog.get_by_label("Type 2").fill("2")
+        page.keyboard.press("Enter")
+        expect(rows).to_have_count(1)
+        expect(rows).to_contain_text("Many, 1")
+        expect(bar).to_be_hidden()
+
+
+def compared(started, one, other):
+    """Two instances of a series side by side."""
+    with screen(started) as page:
+        go(page, f"tags/{one.StudyInstanceUID}/{one.SeriesInstanceUID}/{one.SOPInstanceUID}")
+        rows = page.locator("table.tags tbody tr:visible")
+        expect(page.get_by_text("(0010,0010)")).to_be_visible()
+        page.get_by_label("Compare with").select_option(other.SOPInstanceUID)
+        expect(page.locator("table.tags thead th")).to_have_count(5)
+        page.get_by_label("Differences only").click()
+        expect(rows.filter(has_text="(0020,0013)")).to_have_count(1)
+        expect(rows.filter(has_text="(0008,0018)")).to_have_count(1)
+        expect(rows.filter(has_text="(0010,0010)")).to_have_count(0)
+        check(page, "two compared")
 
 
 def by_keys(started, ds):
@@ -182,7 +252,8 @@ def everything():
     miller = {"PatientName": "Miller^Ann", "PatientID": "M1"}
     first, second = generate_uid(), generate_uid()
     files.append(file(**miller, StudyDescription="Knee left"))
-    files += [file(noise(), **miller, StudyInstanceUID=first, SeriesInstanceUID=second, InstanceNumber=at) for at in (1, 2)]
+    pair = [file(noise(), **miller, StudyInstanceUID=first, SeriesInstanceUID=second, InstanceNumber=at) for at in (1, 2)]
+    files += pair
     last = file(noise(), **miller, StudyInstanceUID=first, SeriesNumber=2)
     files += [last, file(PatientName="Miller^Bob", PatientID="M2", Modality="MR", StudyDate="20260110"), file(PatientName="Other^One", Modality="MR", StudyDate="20260301")]
     goner = {"StudyInstanceUID": generate_uid(), "SeriesInstanceUID": generate_uid(), "PatientName": "Goner^Will", "PatientID": "G"}
@@ -190,14 +261,17 @@ def everything():
     hostile = file(noise(), PatientName=HOSTILE[:60], PatientID="HOSTILE", StudyDescription=HOSTILE, SeriesDescription=HOSTILE, AccessionNumber="<b>x</b>")
     files += [*gone, hostile]
     store(data for data, _ in files)
-    return last[1], gone[0][1], hostile[1]
+    return last[1], gone[0][1], hostile[1], [ds for _, ds in pair]
 
 
 assert ROOT
-some, gone, bad = everything()
+some, gone, bad, pair = everything()
 with browser() as started:
     find(started)
     sorting(started)
+    columns(started)
+    many_at_once(started)
+    compared(started, *pair)
     by_keys(started, gone)
     hostile(started, bad)
     study(started, some)

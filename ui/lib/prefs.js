@@ -1,6 +1,6 @@
-/** What this person likes, kept in the browser: language and theme, nothing of a study and no token. */
+/** What this person likes, kept in the browser: language, theme and columns, nothing of a study and no token. */
 
-const KNOWN = ['language', 'theme']
+const KNOWN = ['language', 'theme', 'columns']
 
 export function pref(name) {
   try {

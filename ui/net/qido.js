@@ -35,7 +35,7 @@ export async function studies(filters, order, cursor, signal) {
   const query = asked(filters)
   if (order) query.set('orderby', order)
   query.set('limit', String(PAGE))
-  query.set('includefield', 'StudyTime,ModalitiesInStudy,NumberOfStudyRelatedSeries,NumberOfStudyRelatedInstances')
+  query.set('includefield', 'StudyTime,ModalitiesInStudy,PatientBirthDate,PatientSex,ReferringPhysicianName,NumberOfStudyRelatedSeries,NumberOfStudyRelatedInstances')
   if (cursor) query.set('cursor', cursor)
   const answer = await ask(`${LIST}?${query}`, { accept: JSON_TYPE, signal })
   const link = /<([^>]*)>;\s*rel="next"/.exec(answer.headers.get('Link') ?? '')

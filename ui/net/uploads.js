@@ -13,13 +13,13 @@ const BYTES = 64 << 20
 /** Tries of a request that did not get through, and the longest wait between two, in milliseconds: ten minutes in all. */
 const TRIES = 30
 const LONGEST_WAIT = 20_000
-/** Files that are looked into at the same time. */
-const LOOKS = 32
+/** Files that are looked into at the same time: few, for the browser asks the disk for each in the same task. */
+const LOOKS = 8
 /** Milliseconds between two tellings. */
 const TELL = 100
 
 /**
- * @typedef {{ file: File, path: string, state: 'waiting' | 'sending' | 'stored' | 'skipped' | 'failed', reason: string, instance: string, study: string }} Item
+ * @typedef {{ file: File, path: string, size: number, state: 'waiting' | 'sending' | 'stored' | 'skipped' | 'failed', reason: string, instance: string, study: string }} Item
  */
 
 /** @type {Item[]} */
@@ -55,8 +55,8 @@ function summary() {
   for (const item of items) {
     count[item.state] += 1
     if (item.state === 'skipped') continue
-    total += item.file.size
-    if (item.state === 'stored' || item.state === 'failed') sent += item.file.size
+    total += item.size
+    if (item.state === 'stored' || item.state === 'failed') sent += item.size
     if (item.study) studies.set(item.study, (studies.get(item.study) ?? 0) + 1)
   }
   for (const request of sending) sent += Math.min(request.sent, request.bytes)
@@ -105,7 +105,8 @@ async function add(files) {
 
 /** @returns {Promise<Item>} */
 async function itemOf({ file, path }) {
-  const item = { file, path, state: 'waiting', reason: '', instance: '', study: '' }
+  // Asked once: for a file of a folder the browser looks at the disk each time.
+  const item = { file, path, size: file.size, state: 'waiting', reason: '', instance: '', study: '' }
   try {
     const { skip, instance = '' } = await look(file)
     item.instance = instance
@@ -162,15 +163,15 @@ function next() {
   let bytes = 0
   for (const item of items) {
     if (item.state !== 'waiting') continue
-    if (batch.length && (batch.length >= FILES || bytes + item.file.size > BYTES)) return batch
+    if (batch.length && (batch.length >= FILES || bytes + item.size > BYTES)) return batch
     batch.push(item)
-    bytes += item.file.size
+    bytes += item.size
   }
   return looking && batch.length < FILES && sending.size ? [] : batch
 }
 
 async function run(batch) {
-  const bytes = batch.reduce((sum, item) => sum + item.file.size, 0)
+  const bytes = batch.reduce((sum, item) => sum + item.size, 0)
   const request = { sent: 0, bytes }
   const mine = aborted.signal
   for (const item of batch) item.state = 'sending'

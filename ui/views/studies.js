@@ -1,14 +1,16 @@
 /** The list of studies: filters that stand in the address, pages by the server's links, new arrivals. */
 
-import { fill, h, icon, told } from '../lib/h.js'
+import { fill, h, icon } from '../lib/h.js'
 import { t } from '../lib/i18n.js'
-import { date, dicomDate, time } from '../lib/format.js'
+import { dicomDate } from '../lib/format.js'
 import { announce, failed } from '../lib/dialog.js'
 import { useKeys } from '../lib/keys.js'
 import { go, note, to } from '../lib/router.js'
-import { text, values } from '../dicom/json.js'
+import { text } from '../dicom/json.js'
 import { FILTERS, SORTED, count, newestChange, studies } from '../net/qido.js'
 import { me } from '../net/api.js'
+import { chooseColumns, chosenColumns } from './columns.js'
+import { selection } from './selection.js'
 
 /** Milliseconds after the last letter before it is searched. */
 const PAUSE = 250
@@ -27,11 +29,15 @@ export function show(root, { query }) {
   let order = orderOf(query.get('order'))
 
   const body = h('tbody')
+  const heads = h('tr')
+  const chosen = selection(() => search(cursor))
+  let columns = chosenColumns()
+  let rows = []
   const table = h(
     'table',
     { class: 'studies' },
     h('caption', { class: 'hidden' }, t('studies.caption')),
-    h('thead', null, h('tr', null, COLUMNS.map(head))),
+    h('thead', null, heads),
     body,
   )
   /** The same as a choice, where there are no heads: on narrow screens. */
@@ -57,19 +63,29 @@ export function show(root, { query }) {
   const fields = filterFields(filters, changed, () => search(null, true))
   fill(
     root,
-    h('div', { class: 'head' }, h('h1', null, t('nav.studies')), h('span', { class: 'fill' }), sorting, total),
+    h('div', { class: 'head' }, h('h1', null, t('nav.studies')), h('span', { class: 'fill' }), sorting, h('button', { type: 'button', class: 'quiet', onclick: () => chooseColumns(draw) }, t('columns')), total),
     fields.element,
     newer,
+    chosen.bar,
     state,
     h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': t('studies.caption') }, table),
     pages,
   )
 
+  /** Heads and rows of the columns that are wanted. */
+  function draw() {
+    columns = chosenColumns()
+    chosen.begin()
+    fill(heads, h('th', { scope: 'col', class: 'choice' }, chosen.all), columns.map(head))
+    fill(body, rows.map((set) => row(set, columns, chosen.box(set))))
+    markOrder()
+  }
+
   /** The head of a column; where the server sorts, a button that does. */
-  function head(name) {
+  function head({ name, kind }) {
     const label = t(`field.${name}`)
-    if (!SORTED.includes(name)) return h('th', { scope: 'col' }, label)
-    const cell = h('th', { scope: 'col', 'data-column': name }, h('button', { type: 'button', class: 'quiet sort', onclick: () => sort(name) }, label, h('span', { class: 'arrow', 'aria-hidden': 'true' })))
+    if (!SORTED.includes(name)) return h('th', { scope: 'col', class: kind }, label)
+    const cell = h('th', { scope: 'col', class: kind, 'data-column': name }, h('button', { type: 'button', class: 'quiet sort', onclick: () => sort(name) }, label, h('span', { class: 'arrow', 'aria-hidden': 'true' })))
     return cell
   }
 
@@ -118,10 +134,10 @@ export function show(root, { query }) {
     if (!first || now) note(to('studies', [], { ...filters, order, cursor }))
     first = false
     table.setAttribute('aria-busy', 'true')
-    markOrder()
     try {
       const page = await studies(filters, order, cursor, signal)
-      fill(body, page.rows.map(row))
+      rows = page.rows
+      draw()
       table.removeAttribute('aria-busy')
       table.hidden = page.rows.length === 0
       fill(state, page.rows.length ? '' : empty())
@@ -165,9 +181,6 @@ export function show(root, { query }) {
   }
 }
 
-/** Columns of the list. */
-const COLUMNS = ['PatientName', 'PatientID', 'StudyDate', 'ModalitiesInStudy', 'StudyDescription', 'AccessionNumber', 'size']
-
 /** An order that the server has; else none. */
 const orderOf = (text) => (SORTED.includes((text ?? '').replace(/^-/, '')) ? text : '')
 
@@ -185,20 +198,15 @@ function rowKeys(table) {
 }
 
 /** One study; the whole row leads there. */
-function row(set) {
-  const study = text(set, '0020000D')
-  const target = to('study', [study])
-  const images = Number(text(set, '00201208')) || 0
+function row(set, columns, box) {
+  const target = to('study', [text(set, '0020000D')])
+  const [name, ...others] = columns
   return h(
     'tr',
-    { onclick: (event) => event.target.closest('a') ?? (String(getSelection()) || go(target)) },
-    h('th', { scope: 'row' }, h('a', { href: target }, told(text(set, '00100010') || t('unnamed')))),
-    h('td', null, told(text(set, '00100020'))),
-    h('td', null, date(text(set, '00080020')), ' ', h('span', { class: 'muted' }, time(text(set, '00080030')))),
-    h('td', null, values(set, '00080061').map((name) => h('span', { class: 'chip' }, name))),
-    h('td', null, told(text(set, '00081030'))),
-    h('td', null, told(text(set, '00080050'))),
-    h('td', { class: 'number' }, t('studies.size', { series: Number(text(set, '00201206')) || 0, n: images })),
+    { onclick: (event) => event.target.closest('a, input, .choice') ?? (String(getSelection()) || go(target)) },
+    h('td', { class: 'choice' }, box),
+    h('th', { scope: 'row' }, h('a', { href: target }, name.cell(set))),
+    others.map((column) => h('td', { class: column.kind }, column.cell(set))),
   )
 }
 
