@@ -229,6 +229,7 @@ fn query(conditions: Vec<Condition>) -> Query {
         include: Include::Fields(Vec::new()),
         limit: Some(100),
         offset: 0,
+        order: None,
     }
 }
 
