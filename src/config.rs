@@ -590,6 +590,16 @@ pub struct Limits {
         global = true
     )]
     pub metadata_cache_bytes: u64,
+    /// Hours a finished workitem is kept before the sweeper deletes it; 0 keeps it for ever.
+    #[arg(
+        long,
+        value_parser = units::hours,
+        value_name = "TIME",
+        env = "STOWAGE_WORKITEM_HOURS",
+        default_value_t = 0.0,
+        global = true
+    )]
+    pub workitem_hours: f64,
     /// Longest side of a picture that is scaled to a viewport, in pixels; a larger viewport is answered 400.
     #[arg(long, env = "STOWAGE_MAX_VIEWPORT", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=8192), global = true)]
     pub max_viewport: u32,
@@ -608,6 +618,13 @@ pub enum Preambles {
 }
 
 impl Limits {
+    /// How long a finished workitem is kept; none for ever.
+    #[must_use]
+    pub fn workitem_time(&self) -> Option<Duration> {
+        let time = Duration::try_from_secs_f64(self.workitem_hours * 3600.0).ok();
+        time.filter(|time| !time.is_zero())
+    }
+
     /// How long a search may take in the database.
     #[must_use]
     pub fn search_time(&self) -> Duration {

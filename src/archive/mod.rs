@@ -42,6 +42,7 @@ pub mod texts;
 mod told;
 pub mod transcode;
 mod versions;
+pub mod workitems;
 pub mod zip;
 
 use std::collections::HashSet;

@@ -103,7 +103,10 @@ impl Archive {
             let swept = async {
                 // Whoever has the lease keeps it, run for run, until it is gone.
                 match self.index.take_lease(SWEEP, &self.node, length).await? {
-                    true => self.sweep(grace).await,
+                    true => {
+                        self.sweep_workitems().await?;
+                        self.sweep(grace).await
+                    }
                     false => Ok(0),
                 }
             };

@@ -334,6 +334,17 @@ fn do_work<C, T>(read: Read<C>, work: &Work<C, T>) -> Result<T> {
     work(read.with, stored, &mut held)
 }
 
+/// The text of a data set that lies packed in the index; for work in the lane for text.
+///
+/// # Errors
+/// [`IndexError::Corrupt`] when it is damaged.
+pub(super) fn unpacked_text(packed: &[u8]) -> Result<String> {
+    match metadata::unpack(packed, MAX_METADATA) {
+        Ok(metadata) => Ok(metadata.text),
+        Err(_) => Err(IndexError::Corrupt { what: "a data set" }.into()),
+    }
+}
+
 /// What is told of stored text that is no DICOM JSON.
 pub(super) fn corrupt(_: Malformed) -> ArchiveError {
     ArchiveError::Index(IndexError::Corrupt {

@@ -39,4 +39,5 @@ pub mod uid;
 pub mod validate;
 pub mod walk;
 pub mod wildcard;
+pub mod workitem;
 pub mod xml;

@@ -26,6 +26,7 @@ mod role;
 #[cfg(test)]
 mod tests;
 pub mod value;
+mod workitems;
 
 use dicom_core::VR;
 
@@ -40,6 +41,7 @@ use private::{name_creators, names_a_block, uses};
 pub use problem::{ParameterName, QueryProblem, QueryWarning, Reason};
 use role::Role;
 use value::Switches;
+pub use workitems::parse_workitems;
 
 /// Most attributes of a search.
 pub const MAX_CONDITIONS: usize = 100;
@@ -102,25 +104,7 @@ pub fn parse(
     dialect: Dialect,
     tags: &[QueryTag],
 ) -> Result<ParsedQuery, QueryProblem> {
-    let mut reader = Reader {
-        dialect,
-        resource,
-        tags,
-        switches: Switches::default(),
-        limit: None,
-        offset: None,
-        order: None,
-        attributes: Vec::new(),
-        includes: Includes::default(),
-        conditions: Vec::new(),
-        creators: Vec::new(),
-        warnings: Vec::new(),
-        looked_for: Vec::new(),
-    };
-    for (name, value) in parameters {
-        reader.parameter(name, value)?;
-    }
-    reader.finish()
+    Reader::new(resource, dialect, tags).read(parameters)
 }
 
 /// An attribute the query string names.
@@ -151,6 +135,10 @@ struct Reader<'a> {
     dialect: Dialect,
     resource: Resource,
     tags: &'a [QueryTag],
+    /// Workitems are searched, and not what is stored.
+    workitems: bool,
+    /// Highest limit under the rules of the DICOM service.
+    most: u64,
     switches: Switches,
     limit: Option<u64>,
     offset: Option<u64>,
@@ -173,6 +161,33 @@ fn problem(name: &str, reason: Reason) -> QueryProblem {
 }
 
 impl<'a> Reader<'a> {
+    fn new(resource: Resource, dialect: Dialect, tags: &'a [QueryTag]) -> Self {
+        Self {
+            dialect,
+            resource,
+            tags,
+            workitems: false,
+            most: MAX_LIMIT,
+            switches: Switches::default(),
+            limit: None,
+            offset: None,
+            order: None,
+            attributes: Vec::new(),
+            includes: Includes::default(),
+            conditions: Vec::new(),
+            creators: Vec::new(),
+            warnings: Vec::new(),
+            looked_for: Vec::new(),
+        }
+    }
+
+    fn read(mut self, parameters: &'a [(String, String)]) -> Result<ParsedQuery, QueryProblem> {
+        for (name, value) in parameters {
+            self.parameter(name, value)?;
+        }
+        self.finish()
+    }
+
     fn parameter(&mut self, name: &'a str, value: &'a str) -> Result<(), QueryProblem> {
         let refuse = |reason| problem(name, reason);
         match name.to_ascii_lowercase().as_str() {
@@ -207,7 +222,7 @@ impl<'a> Reader<'a> {
     fn count(&self, value: &str, limit: bool) -> Result<u64, Reason> {
         let service = self.dialect == Dialect::Service;
         let reason = if limit && service {
-            Reason::Limit
+            Reason::Limit(self.most)
         } else {
             Reason::NotCount
         };
@@ -218,7 +233,7 @@ impl<'a> Reader<'a> {
         }
         // Digits only: what does not fit is too large.
         let count = digits.parse().unwrap_or(u64::MAX);
-        if service && (limit && !(1..=MAX_LIMIT).contains(&count) || count > MAX_COUNT) {
+        if service && (limit && !(1..=self.most).contains(&count) || count > MAX_COUNT) {
             return Err(reason);
         }
         Ok(count.min(MAX_COUNT))
@@ -419,6 +434,7 @@ impl<'a> Reader<'a> {
     fn condition(&mut self, named: &Named<'a>) -> Result<(), QueryProblem> {
         let refuse = |reason| problem(named.name, reason);
         let role = match self.dialect {
+            _ if self.workitems => self.workitem_role(named).map_err(refuse)?,
             Dialect::Service => self.service_role(&named.path).map_err(refuse)?,
             Dialect::Standard => self.standard_role(&named.path),
         };
@@ -484,10 +500,12 @@ impl<'a> Reader<'a> {
         }
         let level = self.resource.level;
         let lower = |path: &TagPath| {
-            path.0
-                .first()
-                .and_then(|step| keys::key(step.tag))
-                .is_some_and(|key| key.level > level)
+            !self.workitems
+                && path
+                    .0
+                    .first()
+                    .and_then(|step| keys::key(step.tag))
+                    .is_some_and(|key| key.level > level)
         };
         let mut seen = std::collections::HashSet::new();
         let mut paths = std::mem::take(&mut self.includes.paths);

@@ -239,7 +239,8 @@ impl TargetPath {
             let place = match name {
                 "study" => &mut path.study,
                 "series" => &mut path.series,
-                "instance" => &mut path.instance,
+                // A workitem is a SOP Instance too.
+                "instance" | "workitem" => &mut path.instance,
                 "frames" => &mut path.frames,
                 "bulk" => &mut path.bulk,
                 _ => continue,
@@ -298,6 +299,15 @@ impl TargetPath {
             .map(SeriesUid::parse)
             .transpose()
             .map_err(|e| bad_uid("Series Instance UID", e))
+    }
+
+    /// The workitem named.
+    ///
+    /// # Errors
+    /// 400 when its UID is malformed.
+    pub(super) fn workitem(&self) -> Result<InstanceUid, HttpError> {
+        let uid = self.instance.as_deref().unwrap_or_default();
+        InstanceUid::parse(uid).map_err(|e| bad_uid("UID of the workitem", e))
     }
 
     /// The instance named.

@@ -37,6 +37,7 @@ pub mod tls;
 pub mod ui;
 mod wado;
 mod wado_uri;
+mod workitems;
 
 use std::any::Any;
 use std::sync::Arc;

@@ -32,6 +32,8 @@ pub struct Profile {
     pub picture_quality: u8,
     /// Transfer syntax when an object is asked for with `*/*`.
     pub anything: Anything,
+    /// Highest limit of a search for workitems, where there is one.
+    pub most_workitems: u64,
 }
 
 /// Answer to a search without results.
@@ -84,6 +86,7 @@ const STANDARD: Profile = Profile {
     done: "succeeded",
     picture_quality: 90,
     anything: Anything::StoredForTheWeb,
+    most_workitems: u64::MAX,
 };
 
 const V1: Profile = Profile {
@@ -98,6 +101,7 @@ const V1: Profile = Profile {
     done: "completed",
     picture_quality: 100,
     anything: Anything::Stored,
+    most_workitems: 200,
 };
 
 const V2: Profile = Profile {
@@ -107,6 +111,7 @@ const V2: Profile = Profile {
     store_warnings: StoreWarnings::Told,
     feed: Feed::Window,
     done: "succeeded",
+    most_workitems: 4000,
     ..V1
 };
 

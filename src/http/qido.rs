@@ -191,7 +191,7 @@ async fn erroneous(
 }
 
 /// The DICOM service refuses `<` anywhere in a query (dicom-service §2).
-fn refuse_markup(face: &Face, pairs: &QueryPairs) -> Result<(), HttpError> {
+pub(super) fn refuse_markup(face: &Face, pairs: &QueryPairs) -> Result<(), HttpError> {
     let marked = pairs
         .0
         .iter()

@@ -19,7 +19,7 @@ use super::error::HttpError;
 use super::profile::PROFILES;
 use super::{
     Face, bulk, changefeed, delete, describe, frames, metadata, qido, rendered, stow, tags, wado,
-    wado_uri,
+    wado_uri, workitems,
 };
 use crate::auth::{Action, Caller};
 
@@ -117,6 +117,13 @@ routes! {
     delete "DELETE" "/extendedquerytags/{tag}" ManageExtendedQueryTags Configuration => tags::delete_tag;
     get "GET" "/extendedquerytags/{tag}/errors" Read Query => tags::list_tag_errors;
     get "GET" "/operations/{id}" Read Other => tags::get_operation;
+    // PS3.18 chapter 11, dicom-service §14
+    post "POST" "/workitems" Write Procedure => workitems::create_workitem;
+    get "GET" "/workitems" Read Query => workitems::search_workitems;
+    get "GET" "/workitems/{workitem}" Read Procedure => workitems::retrieve_workitem;
+    post "POST" "/workitems/{workitem}" Write Procedure => workitems::update_workitem;
+    put "PUT" "/workitems/{workitem}/state" Write Procedure => workitems::change_workitem_state;
+    post "POST" "/workitems/{workitem}/cancelrequest" Write Procedure => workitems::request_workitem_cancel;
 }
 
 impl Route {

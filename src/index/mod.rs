@@ -32,6 +32,7 @@ mod tags;
 mod terms;
 mod transfer;
 mod trash;
+mod workitems;
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashSet};
@@ -52,6 +53,7 @@ pub use rows::PackedInstance;
 pub use tag_values::unfit;
 pub use terms::{Decision, decision, indexed};
 pub use transfer::{Moved, Sum, Transfer, transfer};
+pub use workitems::{FoundWorkitem, NewWorkitem, WorkitemFilter, WorkitemRow, Workitems};
 
 /// Result of an index call.
 pub type Result<T> = std::result::Result<T, IndexError>;
@@ -725,12 +727,21 @@ pub trait QueryTags: Send + Sync {
 
 /// The whole index.
 pub trait Index:
-    Instances + Search + Feed + Trash + Audit + Damages + Leases + Operations + QueryTags
+    Instances + Search + Feed + Trash + Audit + Damages + Leases + Operations + QueryTags + Workitems
 {
 }
 
-impl<T: Instances + Search + Feed + Trash + Audit + Damages + Leases + Operations + QueryTags> Index
-    for T
+impl<T> Index for T where
+    T: Instances
+        + Search
+        + Feed
+        + Trash
+        + Audit
+        + Damages
+        + Leases
+        + Operations
+        + QueryTags
+        + Workitems
 {
 }
 

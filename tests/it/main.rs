@@ -48,3 +48,4 @@ mod traces;
 mod trouble;
 mod ui;
 mod wado;
+mod worklist;

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::super::temporal::TemporalError;
-use super::{MAX_CONDITIONS, MAX_INCLUDES, MAX_LIMIT, MAX_LIST, MAX_PATTERN, MAX_VALUE};
+use super::{MAX_CONDITIONS, MAX_INCLUDES, MAX_LIST, MAX_PATTERN, MAX_VALUE};
 use crate::dicom::tag::TagError;
 
 /// Longest parameter name that is repeated.
@@ -81,8 +81,11 @@ pub enum Reason {
     #[error("The value is not 'true' or 'false'.")]
     NotBoolean,
     /// A limit outside of the DICOM service's range.
-    #[error("The value must be an integer between 1 and {MAX_LIMIT}.")]
-    Limit,
+    #[error("The value must be an integer between 1 and {0}.")]
+    Limit(u64),
+    /// No value where one is needed.
+    #[error("It needs a value: matching of any value is asked for by leaving the attribute out.")]
+    NoValue,
     /// No whole number.
     #[error("The value must be an integer that is not negative.")]
     NotCount,

@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn leaf_vr(path: &TagPath) -> VR {
+pub(super) fn leaf_vr(path: &TagPath) -> VR {
     path.0.last().map_or(VR::UN, |step| {
         if step.creator.is_some() {
             VR::UN

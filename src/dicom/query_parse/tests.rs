@@ -322,7 +322,7 @@ fn limits_follow_the_dialect() {
     ] {
         assert_eq!(
             refused(Dialect::Service, Level::Study, text),
-            Reason::Limit,
+            Reason::Limit(MAX_LIMIT),
             "{text}"
         );
     }

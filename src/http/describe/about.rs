@@ -130,6 +130,7 @@ const OBJECTS: &[&str] = &[
     MULTI_BYTES,
 ];
 const DATA_SETS: &[&str] = &[DICOM_JSON, MULTI_XML];
+const STEPS: &[&str] = &[DICOM_JSON, "application/dicom+xml"];
 const BYTES: &[&str] = &[MULTI_BYTES, "application/octet-stream"];
 const PICTURES: &[&str] = &[
     "image/jpeg",
@@ -378,6 +379,72 @@ pub(super) static ABOUT: &[About] = &[
         &[(200, "it is done"), (202, "it is under way")],
         &[],
     ),
+    About {
+        takes: STEPS,
+        ..row(
+            "create_workitem",
+            "Worklist",
+            "Create a workitem (UPS-RS)",
+            &[],
+            &[(201, "it is there, at the URL in Location")],
+            &[p(
+                "{uid}",
+                "SOP Instance UID of the workitem, as a parameter without value, unless the data set has it",
+            )],
+        )
+    },
+    row(
+        "search_workitems",
+        "Worklist",
+        "Search for workitems",
+        DATA_SETS,
+        FOUND,
+        SEARCH,
+    ),
+    row(
+        "retrieve_workitem",
+        "Worklist",
+        "Retrieve a workitem",
+        STEPS,
+        OK,
+        &[ACCEPT],
+    ),
+    About {
+        takes: STEPS,
+        ..row(
+            "update_workitem",
+            "Worklist",
+            "Change attributes of a workitem",
+            &[],
+            OK,
+            &[p(
+                "transaction-uid",
+                "Transaction UID it was claimed with; also as a parameter without value",
+            )],
+        )
+    },
+    About {
+        takes: STEPS,
+        ..row(
+            "change_workitem_state",
+            "Worklist",
+            "Claim a workitem, complete it or give it up",
+            &[],
+            OK,
+            &[],
+        )
+    },
+    About {
+        takes: STEPS,
+        ..row(
+            "request_workitem_cancel",
+            "Worklist",
+            "Cancel a workitem, or ask its performer to",
+            &[],
+            &[(202, "it is canceled, or its performer is asked")],
+            &[],
+        )
+    },
 ];
 
 /// What is said of the handler at `path`, such as `qido::search_studies`.

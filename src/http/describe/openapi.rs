@@ -110,6 +110,7 @@ fn meaning(name: &str) -> &'static str {
         "frames" => "frame numbers from 1, separated by commas",
         "bulk" => "place of the value in the data set, as in BulkDataURI; may hold slashes",
         "tag" => "keyword or number of the attribute",
+        "workitem" => "SOP Instance UID of the workitem",
         "id" => "id of the operation",
         _ => "",
     }
@@ -117,7 +118,9 @@ fn meaning(name: &str) -> &'static str {
 
 fn path_schema(name: &str) -> Value {
     match name {
-        "study" | "series" | "instance" => json!({ "$ref": "#/components/schemas/Uid" }),
+        "study" | "series" | "instance" | "workitem" => {
+            json!({ "$ref": "#/components/schemas/Uid" })
+        }
         "frames" => json!({ "type": "string", "pattern": "^[1-9][0-9]*(,[1-9][0-9]*)*$" }),
         _ => json!({ "type": "string" }),
     }

@@ -93,7 +93,7 @@ impl Moves for Sqlite {
 /// Waits for those who write and keeps further ones out; a move may take longer than a transaction of the server may idle.
 const HOLD: &str = "set local idle_in_transaction_session_timeout = 0; set local statement_timeout = 0; \
      lock table study, series, instance, instance_content, damage, study_name, study_name_word, change, trash, operation, \
-     query_tag, query_tag_value, query_tag_error in share row exclusive mode";
+     query_tag, query_tag_value, query_tag_error, workitem in share row exclusive mode";
 
 /// In the order of [`NAMES`], then the versions.
 const GIVEN: &str = "select \
@@ -116,7 +116,8 @@ const RAISE: [&str; 6] = [
     "select setval(pg_get_serial_sequence('query_tag_error', 'id'), greatest(1, (select max(id) from query_tag_error), ",
 ];
 /// Numbers that only need to be free.
-const RAISE_FREE: [&str; 2] = [
+const RAISE_FREE: [&str; 3] = [
+    "select setval(pg_get_serial_sequence('workitem', 'id'), greatest(1, (select max(id) from workitem), ",
     "select setval(pg_get_serial_sequence('study_name', 'id'), greatest(1, (select max(id) from study_name), ",
     "select setval(pg_get_serial_sequence('query_tag_value', 'id'), greatest(1, (select max(id) from query_tag_value), ",
 ];

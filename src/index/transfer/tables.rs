@@ -76,4 +76,6 @@ tables! {
         source Int, text Text, text_norm Text, number Float;
     query_tag_error: id Int, tag Int, created Int, partition Int, watermark Int, study_uid Text, series_uid Text,
         sop_instance_uid Text, message Text;
+    workitem: id Int, partition Int, uid Text, version Int, state Int, owner Text, study_uid Text, patient_id Text,
+        patient_id_norm Text, start Text, created Int, changed Int, weight Int, content Blob;
 }

@@ -59,6 +59,20 @@ fn limited(case: &Case) -> String {
     with_secret(SECRET.as_bytes(), &limited)
 }
 
+/// Whom a study belongs to.
+fn patient(study: u32) -> &'static str {
+    match study {
+        5 => "NOBODY",
+        odd if odd % 2 == 1 => "P",
+        _ => "Q",
+    }
+}
+
+/// UID of the workitem of a study.
+fn workitem(name: &Name) -> String {
+    format!("{}.88", name.study)
+}
+
 /// An instance of a study; odd studies belong to P, even ones to Q, the fifth to nobody.
 fn instance(name: &Name, study: u32, number: u32) -> Built {
     let patient = match study {
@@ -129,6 +143,22 @@ fn fill(server: &Server, studies: &[u32]) -> String {
         let answer = store(server, &admin, "/dicom-web/studies", &[file]);
         assert!(matches!(answer.status, 200 | 202), "{}", answer.text());
     }
+    for study in [2, 1, 4, 3, 5].into_iter().filter(|s| studies.contains(s)) {
+        let item = json!({
+            "0020000D": { "vr": "UI", "Value": [Name::new(study, 1, 1).study] },
+            "00100020": { "vr": "LO", "Value": [patient(study)] },
+            "00404005": { "vr": "DT", "Value": ["20260401083000"] },
+            "00404041": { "vr": "CS", "Value": ["READY"] },
+            "00741200": { "vr": "CS", "Value": ["HIGH"] },
+            "00741204": { "vr": "LO", "Value": [format!("Segment {study}")] },
+        });
+        let target = format!("/dicom-web/workitems?{}", workitem(&Name::new(study, 1, 1)));
+        request(server, "POST", &target, &admin)
+            .header("Content-Type", "application/dicom+json")
+            .body(item.to_string())
+            .send()
+            .expect(201);
+    }
     let body = json!([{ "Path": TAG, "VR": "DA", "Level": "instance" }]);
     let answer = request(server, "POST", "/v2/extendedquerytags", &admin)
         .header("Content-Type", "application/json")
@@ -189,7 +219,9 @@ impl Seen {
                 });
                 visit(&mut json, &mut |name, value| match name {
                     "sequence" => *value = json!(sequences.range(..value.as_i64()).count()),
-                    "timestamp" | "createdTime" | "lastUpdatedTime" | "operationId" => {
+                    // When a workitem was changed.
+                    "timestamp" | "00404010" | "createdTime" | "lastUpdatedTime"
+                    | "operationId" => {
                         *value = Value::Null;
                     }
                     _ => {}
@@ -259,6 +291,17 @@ fn variations(path: &str) -> (Vec<String>, Vec<&'static str>) {
             queries.push(format!("?StudyInstanceUID={}", hidden.study));
             (queries, vec!["application/dicom+json"])
         }
+        "workitems" => (
+            plain(&[
+                "",
+                "?limit=1",
+                "?limit=1&offset=1",
+                "?PatientID=Q",
+                "?ProcedureStepState=SCHEDULED&includefield=all",
+                "?ProcedureStepLabel=Segment*&limit=1",
+            ]),
+            vec!["application/dicom+json"],
+        ),
         "metadata" => (
             plain(&[""]),
             vec![
@@ -315,6 +358,7 @@ fn look(server: &Server, token: &str, operation: &str, roots: &[&str]) -> Vec<(S
                     let path = path.replace("{series}", &name.series);
                     let path = path.replace("{instance}", &name.instance);
                     let path = path.replace("{frames}", "2").replace("{*bulk}", bulk);
+                    let path = path.replace("{workitem}", &workitem(name));
                     targets.insert(path.replace("{tag}", TAG));
                 }
             }

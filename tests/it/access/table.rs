@@ -74,7 +74,16 @@ const ANSWERS: &[(&str, &str, u16, u16)] = &[
     ("DELETE", "/extendedquerytags/{tag}", 404, 404),
     ("GET", "/extendedquerytags/{tag}/errors", 404, 404),
     ("GET", "/operations/{id}", 404, 404),
+    ("POST", "/workitems", 415, 415),
+    ("GET", "/workitems", 200, 200),
+    ("GET", "/workitems/{workitem}", 200, 404),
+    ("POST", "/workitems/{workitem}", 415, 415),
+    ("PUT", "/workitems/{workitem}/state", 415, 415),
+    ("POST", "/workitems/{workitem}/cancelrequest", 404, 404),
 ];
+
+/// UID of a workitem that is there.
+const WORKITEM: &str = "1.2.3.700.50";
 
 /// An image that is stored, so that there is something to be refused.
 fn stored() -> (Name, stowage::dicom::build::Built) {
@@ -148,6 +157,13 @@ fn server(signer: &Signer, name: &Name, file: &[u8]) -> Server {
         .body(file)
         .send();
     assert_eq!(stored.status, 200, "{name:?} {}", stored.text());
+    let created = server
+        .request("POST", &format!("/dicom-web/workitems?{WORKITEM}"))
+        .header("Authorization", &format!("Bearer {admin}"))
+        .header("Content-Type", "application/dicom+json")
+        .body(crate::worklist::short())
+        .send();
+    assert_eq!(created.status, 201, "{}", created.text());
     server
 }
 
@@ -168,6 +184,14 @@ fn path(route: &Route, name: &Name) -> String {
         .replace("{*bulk}", "7FE00010")
         .replace("{tag}", "00101010")
         .replace("{id}", "0123456789abcdef0123456789abcdef")
+        .replace(
+            "{workitem}",
+            if route.path.ends_with("/cancelrequest") {
+                "1.2.3.700.59"
+            } else {
+                WORKITEM
+            },
+        )
 }
 
 #[test]
@@ -220,7 +244,10 @@ fn every_route_answers_every_caller_as_it_must() {
                 }
                 // Whoever is refused is refused before anything of the request is understood.
                 if matches!(expected, 401 | 403) {
-                    let nonsense = target.replace(&name.study, "x").replace("1.2.3.799", "x");
+                    let nonsense = target
+                        .replace(&name.study, "x")
+                        .replace("1.2.3.799", "x")
+                        .replace(WORKITEM, "x");
                     let (status, _) = ask(&format!("{nonsense}?limit=x"));
                     if status != expected {
                         wrong.push(format!("{who}: {nonsense}: {status} instead of {expected}"));
@@ -248,7 +275,7 @@ fn finds_nothing(root: &str, route: &Route) -> bool {
     let last = route.path.rsplit('/').next().unwrap_or_default();
     root != "/dicom-web"
         && route.method == "GET"
-        && matches!(last, "studies" | "series" | "instances")
+        && matches!(last, "studies" | "series" | "instances" | "workitems")
 }
 
 #[test]

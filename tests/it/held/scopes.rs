@@ -41,6 +41,13 @@ fn no_route_under_any_root_as_any_type_shows_another_study() {
         let stored = request.header("Content-Type", "application/dicom");
         stored.body(file.bytes).send().expect(200);
     }
+    for (name, id) in [(&hidden, SECRETS[1]), (&shown, "SHOWN-ID")] {
+        let item = crate::worklist::short_for(&name.study, id);
+        let request = server.request("POST", &format!("/dicom-web/workitems?{}", name.study));
+        let request = request.header("Authorization", &format!("Bearer {admin}"));
+        let request = request.header("Content-Type", "application/dicom+json");
+        request.body(item).send().expect(201);
+    }
     let limited = with(claims("admin"), "dicom_studies", shown.study.as_str());
     let bearer = format!("Bearer {}", with_secret(SECRET.as_bytes(), &limited));
     let ask = |target: &str, accept: &str| -> Response {
@@ -74,6 +81,7 @@ fn no_route_under_any_root_as_any_type_shows_another_study() {
                     let path = path.replace("{instance}", &name.instance);
                     let path = path.replace("{frames}", "1").replace("{*bulk}", "00420011");
                     let path = path.replace("{tag}", "00101010").replace("{id}", "0");
+                    let path = path.replace("{workitem}", &name.study);
                     let wado = matches!(route.path, "/" | "/wado");
                     let query = if wado {
                         format!("?requestType=WADO&objectUID={}", name.instance)

@@ -1,0 +1,50 @@
+//! Searches for workitems: the parameters are those of every search, the keys those of PS3.4 Table CC.2.5-3.
+
+use super::super::keys::Level;
+use super::super::workitem;
+use super::role::{Role, leaf_vr};
+use super::{Dialect, Named, ParsedQuery, QueryProblem, QueryWarning, Reader, Reason, Resource};
+
+/// Reads the decoded parameters of a search for workitems; `most` is the highest limit of the DICOM service.
+///
+/// Every attribute of a workitem is matched where it stands. The DICOM service refuses what is no key, and keys without a value.
+///
+/// # Errors
+/// As [`super::parse`].
+pub fn parse_workitems(
+    parameters: &[(String, String)],
+    dialect: Dialect,
+    most: u64,
+) -> Result<ParsedQuery, QueryProblem> {
+    let resource = Resource {
+        level: Level::Instance,
+        study: None,
+        series: None,
+    };
+    let reader = Reader {
+        workitems: true,
+        most,
+        ..Reader::new(resource, dialect, &[])
+    };
+    reader.read(parameters)
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn workitem_role(&self, named: &Named<'a>) -> Result<Role, Reason> {
+        let path = &named.path;
+        let first = path.0.first().ok_or(Reason::NotSearchable)?;
+        if self.dialect == Dialect::Service {
+            if !workitem::is_key(first.tag) {
+                return Err(Reason::NotSearchable);
+            }
+            if named.value.trim().is_empty() {
+                return Err(Reason::NoValue);
+            }
+        }
+        // Who has claimed a workitem is nobody's business.
+        if first.tag == workitem::TRANSACTION || first.tag == workitem::CHARACTER_SET {
+            return Ok(Role::LeftOut(QueryWarning::NotMatched));
+        }
+        Ok(Role::Key(path.clone(), leaf_vr(path)))
+    }
+}
