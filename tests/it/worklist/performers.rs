@@ -34,7 +34,7 @@ fn of_several_performers_one_has_a_workitem_and_nothing_it_wrote_is_lost() {
                 scope.spawn(move || {
                     for step in 0..ITEMS {
                         // Two begin at each end.
-                        let number = if performer % 2 == 0 {
+                        let number = if performer.is_multiple_of(2) {
                             ITEMS - step
                         } else {
                             step + 1
@@ -64,7 +64,7 @@ fn of_several_performers_one_has_a_workitem_and_nothing_it_wrote_is_lost() {
 /// Tries to claim a workitem, works on it and ends it; none when another performer has it.
 fn perform(server: &Server, performer: u32, number: u32) -> Option<Claim> {
     let uid = uid(number);
-    let root = if performer % 2 == 0 {
+    let root = if performer.is_multiple_of(2) {
         "/v2"
     } else {
         "/dicom-web"
@@ -93,7 +93,7 @@ fn perform(server: &Server, performer: u32, number: u32) -> Option<Claim> {
         send(server, "POST", &target, &label(&text)).expect(200);
         claim.updates = update;
     }
-    let (body, ended) = if number % 2 == 0 {
+    let (body, ended) = if number.is_multiple_of(2) {
         (performed(), "COMPLETED")
     } else {
         (given_up(), "CANCELED")
