@@ -7,16 +7,16 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 use futures_util::stream;
+use stowage::dicom::attributes::QueryLevel;
 use stowage::dicom::codec::{self, CodecError, FrameShape, Photometric};
 use stowage::dicom::frames::PackedFrames;
-use stowage::dicom::keys::Level;
-use stowage::dicom::limits::Limits as WalkLimits;
-use stowage::dicom::query_parse::{self, Dialect, Resource};
+use stowage::dicom::limits::ParseLimits as WalkLimits;
+use stowage::dicom::parse::{ParseOptions, parse};
+use stowage::dicom::query_parse::{self, QueryDialect, QueryResource};
 use stowage::dicom::query_tag;
-use stowage::dicom::walk::{WalkOptions, walk};
 use stowage::http::accept;
 use stowage::http::content_type::ContentType;
-use stowage::http::multipart::{Limits, Parts};
+use stowage::http::multipart::{BodyLimits, Parts};
 
 /// A target: its name, which is that of its corpus, and the function.
 pub(crate) type Target = (&'static str, fn(&[u8]) -> u64);
@@ -58,7 +58,7 @@ fn gist(error: &dyn std::fmt::Debug) -> String {
 
 /// The walk over an arriving file; what it accepts must hold together.
 pub(crate) fn ingest_walk(data: &[u8]) -> u64 {
-    let options = WalkOptions {
+    let options = ParseOptions {
         limits: WalkLimits {
             elements: 100_000,
             fragments: 100_000,
@@ -66,9 +66,9 @@ pub(crate) fn ingest_walk(data: &[u8]) -> u64 {
             text: 8 << 20,
             ..WalkLimits::default()
         },
-        ..WalkOptions::default()
+        ..ParseOptions::default()
     };
-    match walk(&data, &options) {
+    match parse(&data, &options) {
         Err(error) => kind(gist(&error)),
         Ok(instance) => {
             let text = &instance.metadata.text;
@@ -112,7 +112,7 @@ pub(crate) fn multipart_body(data: &[u8]) -> u64 {
         .chunks(usize::from(step).max(1))
         .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
         .collect();
-    let limits = Limits {
+    let limits = BodyLimits {
         body: 1 << 20,
         part: 1 << 18,
         parts: 100,
@@ -144,9 +144,13 @@ pub(crate) fn multipart_body(data: &[u8]) -> u64 {
 /// Accept headers and content types.
 pub(crate) fn accept_header(data: &[u8]) -> u64 {
     let text = String::from_utf8_lossy(data);
-    let wishes = accept::rank(&text);
-    assert!(wishes.iter().all(|wish| (1..=1000).contains(&wish.q)));
-    let _ = accept::covers_json(&wishes);
+    let preferences = accept::rank(&text);
+    assert!(
+        preferences
+            .iter()
+            .all(|preference| (1..=1000).contains(&preference.q))
+    );
+    let _ = accept::covers_json(&preferences);
     let related = match ContentType::parse(&text) {
         Ok(content_type) => match content_type.related() {
             Ok(related) => {
@@ -157,7 +161,7 @@ pub(crate) fn accept_header(data: &[u8]) -> u64 {
         },
         Err(error) => gist(&error),
     };
-    kind((related, wishes.len().min(6)))
+    kind((related, preferences.len().min(6)))
 }
 
 /// The parameters of a search in both dialects, at all levels.
@@ -172,9 +176,9 @@ pub(crate) fn query_string(data: &[u8]) -> u64 {
         })
         .collect();
     let mut seen = Vec::new();
-    for dialect in [Dialect::Service, Dialect::Standard] {
-        for level in [Level::Study, Level::Series, Level::Instance] {
-            let resource = Resource {
+    for dialect in [QueryDialect::Service, QueryDialect::Standard] {
+        for level in [QueryLevel::Study, QueryLevel::Series, QueryLevel::Instance] {
+            let resource = QueryResource {
                 level,
                 study: None,
                 series: None,
@@ -241,7 +245,7 @@ fn decode(syntax: &str, data: &[u8]) -> u64 {
         return 0;
     };
     let shape = shape(*choice);
-    let limits = codec::Limits {
+    let limits = codec::FrameLimits {
         max_frame_bytes: 1 << 20,
     };
     let _ = codec::stream_is_lossy(syntax, codestream);
@@ -255,8 +259,8 @@ fn decode(syntax: &str, data: &[u8]) -> u64 {
             );
             assert!(frame.data.len() as u64 <= limits.max_frame_bytes);
             // The codestream decides, and says so before it is decoded.
-            let told = codec::told_shape(syntax, codestream, &shape).unwrap();
-            assert_eq!((s.rows, s.columns), (told.rows, told.columns));
+            let reported = codec::codestream_shape(syntax, codestream, &shape).unwrap();
+            assert_eq!((s.rows, s.columns), (reported.rows, reported.columns));
             kind(("decoded", *choice, frame.data.first().map(|b| b / 64)))
         }
         // Caught by the wrapper: an error for the client, and a defect of the decoder behind it.

@@ -13,16 +13,16 @@ use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::archive::Archive;
-use crate::archive::audit::{CheckOptions, Rebuilding, Told};
+use crate::archive::services::check::{CheckOptions, CheckProgress, RebuildProgress};
 use crate::config::{Cli, Config, ExportArgs, FsckArgs, MoveIndexArgs};
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::scope::Scope;
-use crate::start::{Needs, StartError, data_folder, open, transfer_index};
+use crate::start::{StartError, StoreNeeds, data_folder, open, transfer_index};
 
 pub use import::import;
 
 /// Refused files that are told one by one; the rest is only counted.
-const TOLD: usize = 1000;
+const REPORTED: usize = 1000;
 
 /// Whether everything a command looked at was well: the exit code is 0 or 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub enum Verdict {
 /// # Errors
 /// When the stores cannot be used.
 pub async fn fsck(config: &Config, arguments: &FsckArgs) -> Result<Verdict, StartError> {
-    let archive = open(config, Needs::Archive).await?;
+    let archive = open(config, StoreNeeds::Archive).await?;
     say_where(config);
     let options = CheckOptions {
         digests: arguments.digests,
@@ -47,11 +47,11 @@ pub async fn fsck(config: &Config, arguments: &FsckArgs) -> Result<Verdict, Star
         young_seconds: arguments.young_seconds,
     };
     let bar = progress(0, "instances");
-    let told = |told: Told<'_>| match told {
-        Told::Rows(done) => bar.set_position(done),
-        Told::Problem(problem) => bar.suspend(|| say(problem)),
+    let reported = |reported: CheckProgress<'_>| match reported {
+        CheckProgress::Rows(done) => bar.set_position(done),
+        CheckProgress::Problem(problem) => bar.suspend(|| say(problem)),
     };
-    let report = archive.check_stores(options, &told).await?;
+    let report = archive.check_stores(options, &reported).await?;
     bar.finish_and_clear();
     say(&format!(
         "{} instances, {} blobs: {} problems, {} blobs without a row, {} mended",
@@ -76,17 +76,17 @@ pub async fn fsck(config: &Config, arguments: &FsckArgs) -> Result<Verdict, Star
 /// # Errors
 /// When the stores cannot be used.
 pub async fn reindex(config: &Config) -> Result<Verdict, StartError> {
-    let archive = open(config, Needs::Blobs).await?;
+    let archive = open(config, StoreNeeds::Blobs).await?;
     say_where(config);
     let bar = progress(0, "blobs");
-    let told = AtomicUsize::new(0);
-    let tell = |rebuilding: Rebuilding<'_>| match rebuilding {
-        Rebuilding::Blobs(done, all) => {
+    let reported = AtomicUsize::new(0);
+    let tell = |rebuilding: RebuildProgress<'_>| match rebuilding {
+        RebuildProgress::Blobs(done, all) => {
             bar.set_length(all);
             bar.set_position(done);
         }
-        Rebuilding::Refused(key, reason) => {
-            if told.fetch_add(1, Ordering::Relaxed) < TOLD {
+        RebuildProgress::Refused(key, reason) => {
+            if reported.fetch_add(1, Ordering::Relaxed) < REPORTED {
                 bar.suspend(|| say(&format!("{key}: {reason}")));
             }
         }
@@ -110,11 +110,11 @@ pub async fn reindex(config: &Config) -> Result<Verdict, StartError> {
 /// When a database cannot be used, or the target is not empty.
 pub async fn move_index(config: &Config, arguments: &MoveIndexArgs) -> Result<Verdict, StartError> {
     let bar = counter("rows");
-    let mut told = |table, rows| {
+    let mut reported = |table, rows| {
         bar.set_message(table);
         bar.inc(rows);
     };
-    let moved = transfer_index(config, arguments, &mut told).await?;
+    let moved = transfer_index(config, arguments, &mut reported).await?;
     if arguments.from.is_none() {
         say_where(config);
     }
@@ -177,7 +177,7 @@ pub fn man(to: Option<&Path>) -> std::io::Result<()> {
 /// # Errors
 /// When the stores cannot be used, a target does not exist or the folder cannot be written.
 pub async fn export(config: &Config, arguments: &ExportArgs) -> Result<Verdict, StartError> {
-    let archive = open(config, Needs::Archive).await?;
+    let archive = open(config, StoreNeeds::Archive).await?;
     say_where(config);
     let mut count = 0;
     for text in &arguments.targets {

@@ -21,7 +21,7 @@ mod armed {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    struct Armed {
+    struct ArmedFault {
         point: String,
         count: u64,
         passed: AtomicU64,
@@ -57,12 +57,12 @@ mod armed {
         }
     }
 
-    static ARMED: LazyLock<Armed> = LazyLock::new(|| {
+    static ARMED: LazyLock<ArmedFault> = LazyLock::new(|| {
         let fault = std::env::var("STOWAGE_FAULT").unwrap_or_default();
         let (point, count) = fault.split_once(':').unwrap_or_default();
         let trace = std::env::var_os("STOWAGE_FAULT_TRACE");
         let open = |path| File::options().create(true).append(true).open(path);
-        Armed {
+        ArmedFault {
             point: point.to_owned(),
             count: count.parse().unwrap_or(0),
             passed: AtomicU64::new(0),

@@ -97,15 +97,15 @@ pub enum NoMemory {
 
 /// One budget in bytes, shared by all clones.
 #[derive(Debug, Clone)]
-pub struct MemoryBudget(Arc<Shared>);
+pub struct MemoryBudget(Arc<SharedBudget>);
 
 #[derive(Debug)]
-struct Shared {
+struct SharedBudget {
     budget: usize,
     /// Part of the budget that only small reservations may use.
     kept_back: usize,
     wait: Duration,
-    state: Mutex<State>,
+    state: Mutex<BudgetState>,
     reserved: [AtomicUsize; Purpose::ALL.len()],
     /// Bytes of all reservations but those of caches, and whether they are much.
     used: AtomicUsize,
@@ -124,24 +124,24 @@ pub fn when_much_is_used(call: fn(bool)) {
 }
 
 #[derive(Debug)]
-struct State {
+struct BudgetState {
     free: usize,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingReservation>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingReservation {
     bytes: usize,
     purpose: Purpose,
     granted: oneshot::Sender<Reservation>,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl SharedBudget {
+    fn lock(&self) -> MutexGuard<'_, BudgetState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fits(&self, state: &State, bytes: usize) -> bool {
+    fn fits(&self, state: &BudgetState, bytes: usize) -> bool {
         let kept = if bytes <= SMALL { 0 } else { self.kept_back };
         bytes <= state.free.saturating_sub(kept)
     }
@@ -176,11 +176,11 @@ impl MemoryBudget {
     /// A budget whose reservations wait at most `wait`.
     #[must_use]
     pub fn with_wait(bytes: usize, wait: Duration) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(SharedBudget {
             budget: bytes,
             kept_back: bytes / 8,
             wait,
-            state: Mutex::new(State {
+            state: Mutex::new(BudgetState {
                 free: bytes,
                 waiting: VecDeque::new(),
             }),
@@ -255,7 +255,7 @@ impl MemoryBudget {
             return Err(self.refuse(bytes));
         }
         // Whoever goes, in time or not, is in nobody's way any more.
-        let _gone = Gone(self);
+        let _gone = WaiterGuard(self);
         let waiting = {
             let mut state = shared.lock();
             let overtakes = bytes > SMALL && !state.waiting.is_empty();
@@ -265,7 +265,7 @@ impl MemoryBudget {
                 return Ok(self.granted(purpose, bytes));
             }
             let (granted, waiting) = oneshot::channel();
-            state.waiting.push_back(Waiting {
+            state.waiting.push_back(WaitingReservation {
                 bytes,
                 purpose,
                 granted,
@@ -343,7 +343,7 @@ impl MemoryBudget {
         }
         drop(state);
         // Outside of the lock: a waiter that has gone gives its reservation back by dropping it.
-        for Waiting {
+        for WaitingReservation {
             bytes,
             purpose,
             granted,
@@ -355,9 +355,9 @@ impl MemoryBudget {
 }
 
 /// Takes those who no longer wait from the queue, when it is dropped, and lets those behind them pass.
-struct Gone<'a>(&'a MemoryBudget);
+struct WaiterGuard<'a>(&'a MemoryBudget);
 
-impl Drop for Gone<'_> {
+impl Drop for WaiterGuard<'_> {
     fn drop(&mut self) {
         self.0.give_back(Purpose::Background, 0);
     }

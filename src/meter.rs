@@ -114,7 +114,7 @@ impl Drop for Timed<'_> {
 
 /// What a number is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// It only grows.
     Counter,
     /// It goes up and down.
@@ -123,7 +123,7 @@ pub enum Kind {
     Histogram,
 }
 
-impl Kind {
+impl MetricKind {
     fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -146,7 +146,7 @@ pub struct Exposition {
 // Writing to a String cannot fail.
 impl Exposition {
     /// Begins a family; the samples that follow are its.
-    pub fn family(&mut self, name: &'static str, kind: Kind, help: &'static str) {
+    pub fn family(&mut self, name: &'static str, kind: MetricKind, help: &'static str) {
         self.family = name;
         let _ = writeln!(
             self.text,
@@ -156,7 +156,7 @@ impl Exposition {
     }
 
     /// A family of one sample without labels.
-    pub fn single(&mut self, name: &'static str, kind: Kind, help: &'static str, value: u64) {
+    pub fn single(&mut self, name: &'static str, kind: MetricKind, help: &'static str, value: u64) {
         self.family(name, kind, help);
         self.sample(&[], value);
     }
@@ -229,7 +229,7 @@ pub fn process(out: &mut Exposition) {
             let help = "Memory of the process that is in use.";
             out.single(
                 "process_resident_memory_bytes",
-                Kind::Gauge,
+                MetricKind::Gauge,
                 help,
                 kilobytes * 1024,
             );
@@ -237,7 +237,12 @@ pub fn process(out: &mut Exposition) {
     }
     if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
         let help = "Files and sockets the process has open.";
-        out.single("process_open_fds", Kind::Gauge, help, open.count() as u64);
+        out.single(
+            "process_open_fds",
+            MetricKind::Gauge,
+            help,
+            open.count() as u64,
+        );
     }
 }
 
@@ -252,7 +257,7 @@ mod tests {
             histogram.saw(number);
         }
         let mut out = Exposition::default();
-        out.family("h", Kind::Histogram, "Numbers.");
+        out.family("h", MetricKind::Histogram, "Numbers.");
         out.histogram(&[("a", "b")], &histogram);
         assert_eq!(
             out.finish(),
@@ -266,7 +271,7 @@ mod tests {
         let histogram = Histogram::seconds();
         drop(histogram.timed());
         let mut out = Exposition::default();
-        out.family("t", Kind::Histogram, "Times.");
+        out.family("t", MetricKind::Histogram, "Times.");
         out.histogram(&[], &histogram);
         assert!(out.finish().contains("t_bucket{le=\"+Inf\"} 1\n"));
     }
@@ -274,7 +279,7 @@ mod tests {
     #[test]
     fn label_values_cannot_leave_their_quotes() {
         let mut out = Exposition::default();
-        out.family("c", Kind::Counter, "Count.");
+        out.family("c", MetricKind::Counter, "Count.");
         out.sample(&[("a", "x\"y\\z\n"), ("b", "c")], 7);
         assert!(
             out.finish()

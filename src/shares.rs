@@ -26,9 +26,9 @@ pub type MakeWay = dyn Fn(Lack) -> bool + Send + Sync;
 
 /// Who takes a share: a person or program by its token, else the address it comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Subject(Arc<str>);
+pub struct ShareHolder(Arc<str>);
 
-impl Subject {
+impl ShareHolder {
     /// Whom a token names.
     #[must_use]
     pub fn of_token(issuer: Option<&str>, subject: &str) -> Self {
@@ -66,18 +66,18 @@ pub enum Lack {
 
 /// Something of which there is a certain amount.
 #[derive(Debug, Clone)]
-pub struct Shares(Arc<Inner>);
+pub struct Shares(Arc<SharesInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct SharesInner {
     whole: u64,
-    taken: Mutex<Taken>,
+    taken: Mutex<TakenShares>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct TakenShares {
     all: u64,
-    subjects: HashMap<Subject, BySubject>,
+    subjects: HashMap<ShareHolder, BySubject>,
 }
 
 #[derive(Debug, Default)]
@@ -86,8 +86,8 @@ struct BySubject {
     connections: HashMap<u64, u64>,
 }
 
-impl Inner {
-    fn lock(&self) -> MutexGuard<'_, Taken> {
+impl SharesInner {
+    fn lock(&self) -> MutexGuard<'_, TakenShares> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -96,7 +96,7 @@ impl Shares {
     /// Shares of `whole`, at least one.
     #[must_use]
     pub fn new(whole: u64) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(SharesInner {
             whole: whole.max(1),
             taken: Mutex::default(),
         }))
@@ -120,7 +120,7 @@ impl Shares {
     /// [`Lack`] when there is none, or none for this subject or connection.
     pub fn try_take(
         &self,
-        subject: &Subject,
+        subject: &ShareHolder,
         connection: Option<u64>,
         amount: u64,
     ) -> Result<Share, Lack> {
@@ -159,7 +159,7 @@ impl Shares {
     /// As [`Self::try_take`].
     pub async fn take(
         &self,
-        subject: &Subject,
+        subject: &ShareHolder,
         connection: Option<u64>,
         make_way: &(dyn Fn(Lack) -> bool + Send + Sync),
     ) -> Result<Share, Lack> {
@@ -185,7 +185,7 @@ impl Shares {
 #[derive(Debug)]
 pub struct Share {
     of: Shares,
-    subject: Subject,
+    subject: ShareHolder,
     connection: Option<u64>,
     amount: u64,
 }
@@ -216,12 +216,12 @@ impl Drop for Share {
 mod tests {
     use super::*;
 
-    fn subject(number: usize) -> Subject {
-        Subject::of_token(None, &number.to_string())
+    fn subject(number: usize) -> ShareHolder {
+        ShareHolder::of_token(None, &number.to_string())
     }
 
     /// Takes as many as there are for a subject, on connections in turn.
-    fn take_all(shares: &Shares, subject: &Subject, connections: u64) -> Vec<Share> {
+    fn take_all(shares: &Shares, subject: &ShareHolder, connections: u64) -> Vec<Share> {
         let mut held = Vec::new();
         loop {
             let before = held.len();
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn addresses_of_one_host_are_one_subject() {
-        let of = |text: &str| Subject::of_address(text.parse().unwrap());
+        let of = |text: &str| ShareHolder::of_address(text.parse().unwrap());
         assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));

@@ -22,10 +22,10 @@ use crate::http::layers::{CorsConfig, Origins};
 use crate::http::links::{
     Hosts, LinksConfig, Network, ProxyHeaders, ProxyHeadersError, PublicUrl, Scheme, origin_of,
 };
-use crate::http::serve::{Door, Pace, Patience, Stopped};
+use crate::http::serve::{ConnectionContext, ServeTimeouts, Stopped, TransferPace};
 use crate::http::tls::{Tls, TlsFiles};
 use crate::http::ui::UiSettings;
-use crate::index::{self, IndexError, IndexOptions, Moved, Transfer};
+use crate::index::{self, IndexError, IndexOptions, Moved, TransferMode};
 use crate::tasks::Need;
 use crate::trace;
 
@@ -89,7 +89,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// What must be there before a store is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Needs {
+pub(crate) enum StoreNeeds {
     /// Nothing: what is missing is made.
     Nothing,
     /// The blobs; the index may have been lost.
@@ -102,14 +102,14 @@ pub(crate) enum Needs {
 ///
 /// # Errors
 /// When either cannot be opened, or what is needed is not there.
-pub(crate) async fn open(config: &Config, needs: Needs) -> Result<Archive, StartError> {
+pub(crate) async fn open(config: &Config, needs: StoreNeeds) -> Result<Archive, StartError> {
     let database = config.storage.database();
     let database = database.map_err(|e| StartError::Config(chain(&e)))?;
     let url = match &database {
         Some(url) => url.expose().to_owned(),
         None => own_index(config),
     };
-    if needs != Needs::Nothing {
+    if needs != StoreNeeds::Nothing {
         check_there(config, &url, needs)?;
     }
     let folder = &config.storage.data_dir;
@@ -139,7 +139,7 @@ fn make_folder(folder: &Path) -> std::io::Result<()> {
 }
 
 /// Whether what is kept on this machine is where the settings say: a mistyped folder is not an empty archive.
-fn check_there(config: &Config, url: &str, needs: Needs) -> Result<(), StartError> {
+fn check_there(config: &Config, url: &str, needs: StoreNeeds) -> Result<(), StartError> {
     let missing = |path: &Path| StartError::NoArchive {
         folder: data_folder(config),
         missing: path.display().to_string(),
@@ -149,7 +149,7 @@ fn check_there(config: &Config, url: &str, needs: Needs) -> Result<(), StartErro
     {
         return Err(missing(&absolute(&blobs)));
     }
-    if needs == Needs::Archive
+    if needs == StoreNeeds::Archive
         && let Some(file) = url.strip_prefix("sqlite://")
     {
         let file = Path::new(file.split('?').next().unwrap_or(file));
@@ -184,13 +184,13 @@ fn own_index(config: &Config) -> String {
 pub(crate) async fn transfer_index(
     config: &Config,
     arguments: &MoveIndexArgs,
-    told: &mut (dyn FnMut(&'static str, u64) + Send),
+    reported: &mut (dyn FnMut(&'static str, u64) + Send),
 ) -> Result<Vec<Moved>, StartError> {
     let from = match &arguments.from {
         Some(url) => url.expose().to_owned(),
         None => {
             let own = own_index(config);
-            check_there(config, &own, Needs::Archive)?;
+            check_there(config, &own, StoreNeeds::Archive)?;
             own
         }
     };
@@ -207,12 +207,12 @@ pub(crate) async fn transfer_index(
         )
     })?;
     let how = if arguments.check {
-        Transfer::Compare
+        TransferMode::Compare
     } else {
-        Transfer::Copy
+        TransferMode::Copy
     };
     let options = IndexOptions::default();
-    Ok(index::transfer(&from, to.expose(), how, &options, told).await?)
+    Ok(index::transfer(&from, to.expose(), how, &options, reported).await?)
 }
 
 /// Runs the server until a stop signal.
@@ -227,7 +227,7 @@ pub async fn serve(mut config: Config) -> Result<(), StartError> {
     }
     let tls = open_tls(&config)?;
     let traces = trace::start().map_err(|e| StartError::Config(chain(&e)))?;
-    let archive = open(&config, Needs::Nothing).await?;
+    let archive = open(&config, StoreNeeds::Nothing).await?;
     begin_tasks(&config, &archive);
     archive.resume_operations().await?;
     let listener = TcpListener::bind(config.listen).await;
@@ -318,14 +318,19 @@ fn begin_tasks(config: &Config, archive: &Archive) {
 }
 
 /// What connections are served with.
-fn door(config: &Config, archive: &Archive, proxies: Vec<Network>, tls: Option<Arc<Tls>>) -> Door {
-    let pace = Pace {
+fn door(
+    config: &Config,
+    archive: &Archive,
+    proxies: Vec<Network>,
+    tls: Option<Arc<Tls>>,
+) -> ConnectionContext {
+    let pace = TransferPace {
         idle: Duration::from_secs(config.limits.idle_seconds.max(1)),
         slow: Duration::from_secs(config.http.slow_seconds.max(1)),
         least: config.http.least_bytes_per_second,
     };
-    Door {
-        patience: Patience {
+    ConnectionContext {
+        time_limit: ServeTimeouts {
             head: Duration::from_secs(config.http.head_seconds.max(1)),
             pace,
             stop: Duration::from_secs(config.http.shutdown_seconds),

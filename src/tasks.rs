@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::meter::{Exposition, Kind};
+use crate::meter::{Exposition, MetricKind};
 
 /// Wait before a task is started again for the first time; it doubles with each failure that follows.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -21,7 +21,7 @@ const LATER: Duration = Duration::from_secs(30);
 /// A task that has run for so long has recovered.
 const STEADY: Duration = Duration::from_secs(20);
 /// A task that requests depend on may fail for so long before the server says that it is not ready.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIME_LIMIT: Duration = Duration::from_secs(3);
 
 /// Failure of a task.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -54,24 +54,24 @@ pub struct TaskReport {
 
 /// The tasks of a process; clones are the same tasks.
 #[derive(Debug, Clone, Default)]
-pub struct Tasks(Arc<Shared>);
+pub struct Tasks(Arc<SharedTasks>);
 
 #[derive(Debug, Default)]
-struct Shared {
-    states: Mutex<Vec<Arc<State>>>,
+struct SharedTasks {
+    states: Mutex<Vec<Arc<TaskState>>>,
     running: Mutex<JoinSet<()>>,
     stop: CancellationToken,
 }
 
 #[derive(Debug)]
-struct State {
+struct TaskState {
     name: &'static str,
     need: Need,
-    inner: Mutex<Inner>,
+    inner: Mutex<TasksInner>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct TasksInner {
     /// How many of this name run.
     running: u32,
     started: Option<Instant>,
@@ -87,7 +87,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Inner {
+impl TasksInner {
     fn recover(&mut self) {
         self.failures = 0;
         self.failing_since = None;
@@ -100,7 +100,7 @@ impl Inner {
     }
 }
 
-impl State {
+impl TaskState {
     fn failed(&self, error: &str) -> Duration {
         let mut inner = lock(&self.inner);
         if inner.failing().is_none() {
@@ -124,7 +124,7 @@ impl State {
 /// What a task tells of itself and hears of the process.
 #[derive(Debug, Clone)]
 pub struct Watch {
-    state: Arc<State>,
+    state: Arc<TaskState>,
     stop: CancellationToken,
 }
 
@@ -148,10 +148,10 @@ impl Watch {
 }
 
 /// One run of a task, counted until it is dropped.
-struct Run(Arc<State>);
+struct TaskRun(Arc<TaskState>);
 
-impl Run {
-    fn begin(state: &Arc<State>) -> Self {
+impl TaskRun {
+    fn begin(state: &Arc<TaskState>) -> Self {
         let mut inner = lock(&state.inner);
         inner.running += 1;
         inner.started = Some(Instant::now());
@@ -160,7 +160,7 @@ impl Run {
     }
 }
 
-impl Drop for Run {
+impl Drop for TaskRun {
     fn drop(&mut self) {
         lock(&self.0.inner).running -= 1;
     }
@@ -183,7 +183,7 @@ impl Tasks {
         let stop = self.0.stop.clone();
         let supervised = async move {
             loop {
-                let run = Run::begin(&state);
+                let run = TaskRun::begin(&state);
                 let task = AbortOnDropHandle::new(tokio::spawn(work(watch.clone())));
                 let ended = match need {
                     // It hears of the stop by itself, and has something to finish.
@@ -227,12 +227,12 @@ impl Tasks {
         running.spawn(supervised);
     }
 
-    fn state(&self, name: &'static str, need: Need) -> Arc<State> {
+    fn state(&self, name: &'static str, need: Need) -> Arc<TaskState> {
         let mut states = lock(&self.0.states);
         if let Some(known) = states.iter().find(|state| state.name == name) {
             return known.clone();
         }
-        let state = Arc::new(State {
+        let state = Arc::new(TaskState {
             name,
             need,
             inner: Mutex::default(),
@@ -254,7 +254,7 @@ impl Tasks {
     #[must_use]
     pub fn report(&self) -> Vec<TaskReport> {
         let states = lock(&self.0.states).clone();
-        let report = |state: &Arc<State>| {
+        let report = |state: &Arc<TaskState>| {
             let inner = lock(&state.inner);
             TaskReport {
                 name: state.name,
@@ -272,9 +272,9 @@ impl Tasks {
     #[must_use]
     pub fn down(&self) -> Option<&'static str> {
         let states = lock(&self.0.states);
-        let is_down = |state: &&Arc<State>| {
+        let is_down = |state: &&Arc<TaskState>| {
             let since = lock(&state.inner).failing();
-            state.need == Need::Must && since.is_some_and(|since| since.elapsed() > PATIENCE)
+            state.need == Need::Must && since.is_some_and(|since| since.elapsed() > TIME_LIMIT)
         };
         states.iter().find(is_down).map(|state| state.name)
     }
@@ -283,22 +283,22 @@ impl Tasks {
     pub fn write_meters(&self, out: &mut Exposition) {
         type Read = fn(&TaskReport) -> u64;
         let reports = self.report();
-        let families: [(&'static str, Kind, &'static str, Read); 3] = [
+        let families: [(&'static str, MetricKind, &'static str, Read); 3] = [
             (
                 "stowage_task_running",
-                Kind::Gauge,
+                MetricKind::Gauge,
                 "Whether a task beside the requests runs.",
                 |task| u64::from(task.running),
             ),
             (
                 "stowage_task_failing",
-                Kind::Gauge,
+                MetricKind::Gauge,
                 "Whether such a task failed and has not recovered yet.",
                 |task| u64::from(task.failing),
             ),
             (
                 "stowage_task_restarts_total",
-                Kind::Counter,
+                MetricKind::Counter,
                 "How often such a task was started again after a failure.",
                 |task| task.restarts,
             ),
@@ -312,11 +312,11 @@ impl Tasks {
     }
 
     /// Ends all tasks: those that requests depend on finish what they have, at most for `patience`.
-    pub async fn stop(&self, patience: Duration) {
+    pub async fn stop(&self, time_limit: Duration) {
         self.0.stop.cancel();
         let mut running = std::mem::take(&mut *lock(&self.0.running));
         let all = async { while running.join_next().await.is_some() {} };
-        if tokio::time::timeout(patience, all).await.is_err() {
+        if tokio::time::timeout(time_limit, all).await.is_err() {
             tracing::warn!("a task was cut off by the stop");
         }
     }
@@ -358,9 +358,9 @@ mod tests {
             }
         });
         until(|| runs.load(Ordering::Relaxed) == 3 && !of(&tasks, "one").running).await;
-        let told = of(&tasks, "one");
-        assert_eq!(told.restarts, 2);
-        assert_eq!(told.last_error.as_deref(), Some("the second run fails"));
+        let reported = of(&tasks, "one");
+        assert_eq!(reported.restarts, 2);
+        assert_eq!(reported.last_error.as_deref(), Some("the second run fails"));
     }
 
     #[tokio::test]
@@ -377,8 +377,8 @@ mod tests {
             }
         });
         until(|| {
-            let told = of(&tasks, "one");
-            told.restarts == 1 && told.running && !told.failing
+            let reported = of(&tasks, "one");
+            reported.restarts == 1 && reported.running && !reported.failing
         })
         .await;
         assert_eq!(tasks.down(), None);

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use dicom_core::{Tag, VR};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use stowage::dicom::attributes::key;
 use stowage::dicom::frames::FrameTable;
-use stowage::dicom::instance::{Attribute, Instance, Layout, Metadata};
-use stowage::dicom::keys::key;
+use stowage::dicom::instance::{Attribute, FileLayout, Instance, Metadata};
 use stowage::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
-use stowage::index::{NewInstance, PackedInstance, Place};
+use stowage::index::{BlobPlace, NewInstance, PackedInstance};
 use stowage::scope::{Partition, Visible};
 use time::{Date, Duration, Month};
 
@@ -139,7 +139,7 @@ fn instance(study: &Study, series: u32, rng: &mut SmallRng) -> NewInstance {
             instance: InstanceUid::parse(&instance_uid).expect(parsed),
         },
         sop_class: "1.2.840.10008.5.1.4.1.1.2".to_owned(),
-        layout: Layout {
+        layout: FileLayout {
             transfer_syntax: "1.2.840.10008.1.2.1".to_owned(),
             dataset_offset: 344,
             deflated: false,
@@ -158,7 +158,7 @@ fn instance(study: &Study, series: u32, rng: &mut SmallRng) -> NewInstance {
         visible: Visible::All,
         partition: Partition::DEFAULT,
         digest: *blake3::hash(instance_uid.as_bytes()).as_bytes(),
-        place: Place {
+        place: BlobPlace {
             key: format!(
                 "{:02x}/{}/{series_uid}/{instance_uid}.1.dcm",
                 rng.random::<u8>(),

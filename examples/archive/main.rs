@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use stowage::dicom::query::Query;
-use stowage::index::{Found, Index, IndexOptions, open};
+use stowage::index::{Index, IndexOptions, MatchedRow, open};
 use stowage::scope::Scope;
 
 use bare::{Bare, Known};
@@ -116,7 +116,7 @@ impl Archive {
         let search = self.index.search(&scope, query, &[], None, usize::MAX);
         let page = search.await?;
         if page.more {
-            let before = page.rows.last().map(Found::place);
+            let before = page.rows.last().map(MatchedRow::place);
             self.index
                 .count(&scope, query, &[], before.as_ref(), COUNTED)
                 .await?;

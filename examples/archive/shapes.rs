@@ -1,6 +1,6 @@
 //! The measured shapes: each as a query of the index and as the statement a person would write.
 
-use stowage::dicom::keys::{Level, key};
+use stowage::dicom::attributes::{QueryLevel, key};
 use stowage::dicom::query::{Case, Condition, Include, Matching, PathStep, Query, TagPath};
 
 use crate::bare::{Bind, Known, Question, Sql};
@@ -206,7 +206,10 @@ fn days(from: &str, to: &str, modality: &str) -> (Query, Question) {
 
 /// As the index folds parts of names.
 fn fold(text: &str) -> String {
-    let parts: Vec<String> = text.split('^').map(stowage::dicom::fold::text).collect();
+    let parts: Vec<String> = text
+        .split('^')
+        .map(stowage::dicom::normalize::text)
+        .collect();
     parts.join("^")
 }
 
@@ -222,7 +225,7 @@ fn week_before(date: &str) -> String {
 
 fn query(conditions: Vec<Condition>) -> Query {
     Query {
-        level: Level::Study,
+        level: QueryLevel::Study,
         study: None,
         series: None,
         conditions,

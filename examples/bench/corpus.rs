@@ -3,7 +3,7 @@
 //! A file is built once; what differs between two stores of it are the UIDs, which are stamped into their places.
 
 use dicom_core::{Tag, VR};
-use stowage::dicom::build::{DataSet, Lengths, Syntax};
+use stowage::dicom::testing::{DataSet, Lengths, Syntax};
 
 const CT_IMAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
 const MR_IMAGE: &str = "1.2.840.10008.5.1.4.1.1.4";

@@ -5,9 +5,9 @@
 use bytes::Bytes;
 
 use super::Archive;
+use super::caches::frames::FrameSamples;
 use super::error::{ArchiveError, Result};
-use super::pixels::Samples;
-use super::retrieve::OpenInstance;
+use super::services::retrieve::OpenInstance;
 use crate::dicom::codec::{CodecError, FrameShape};
 
 /// Bytes of all frames of this shape in a native value, padding not counted.
@@ -61,7 +61,7 @@ impl Archive {
         instance: &OpenInstance,
         number: u32,
         first: &FrameShape,
-    ) -> Result<std::sync::Arc<Samples>> {
+    ) -> Result<std::sync::Arc<FrameSamples>> {
         let samples = self.samples(instance, number).await?;
         let shape = FrameShape {
             bits_stored: first.bits_stored,

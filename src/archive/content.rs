@@ -15,12 +15,12 @@ use super::Archive;
 use super::cut::{cut, within};
 use super::error::{ArchiveError, Result};
 use super::lanes::Lane;
-use super::retrieve::read_piece;
+use super::services::retrieve::read_piece;
 use crate::dicom::endian::swap;
 use crate::dicom::frames::{BitRange, ByteRange};
-use crate::dicom::rewrite::{Segment, total_length};
+use crate::dicom::rewrite::{FileSegment, total_length};
 use crate::dicom::source::Source;
-use crate::index::{InstanceRow, Place};
+use crate::index::{BlobPlace, InstanceRow};
 use crate::memory::{Purpose, Reservation};
 
 /// Bytes on their way out.
@@ -211,7 +211,7 @@ impl Representation {
 #[derive(Clone)]
 pub(super) enum Base {
     /// The stored file, at its place.
-    Stored(Arc<Place>),
+    Stored(Arc<BlobPlace>),
     /// What is open already: an inflated data set, a spool file.
     Open(Arc<dyn Source + Send + Sync>),
 }
@@ -268,13 +268,13 @@ impl Archive {
             let memory = memory.await?;
             let first = u64::from(bits.skip / 8) + range.start;
             let content = packed.range(first..first + wanted + 1).await?;
-            let packed = super::frames::collect(content).await?;
+            let packed = super::services::frames::collect(content).await?;
             let here = BitRange {
                 skip: bits.skip % 8,
                 length: (bits.length - range.start * 8).min(wanted * 8),
             };
-            let bytes = super::frames::shift(&packed, here);
-            Ok(Content::whole(super::held::held(bytes, memory)))
+            let bytes = super::services::frames::shift(&packed, here);
+            Ok(Content::whole(super::buffer::reserved(bytes, memory)))
         })
     }
 
@@ -282,7 +282,7 @@ impl Archive {
     pub(super) fn rewritten(
         &self,
         base: Base,
-        segments: Vec<Segment>,
+        segments: Vec<FileSegment>,
         frames: Option<Frames>,
     ) -> Representation {
         let length = total_length(&segments);
@@ -299,16 +299,16 @@ impl Archive {
                     None => stream::empty().boxed(),
                 };
                 match segment {
-                    Segment::Bytes(bytes) => {
+                    FileSegment::Bytes(bytes) => {
                         stream::once(async move { Ok(Bytes::from(bytes)) }).boxed()
                     }
-                    Segment::Copy { offset, length } => archive.run(&base, offset, length, 1),
-                    Segment::Swap {
+                    FileSegment::Copy { offset, length } => archive.run(&base, offset, length, 1),
+                    FileSegment::Swap {
                         offset,
                         length,
                         width,
                     } => archive.run(&base, offset, length, width),
-                    Segment::Frames { numbers, .. } => made(numbers),
+                    FileSegment::Frames { numbers, .. } => made(numbers),
                 }
             });
             let chunks = filled(chunks.boxed());

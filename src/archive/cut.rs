@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::dicom::frames::ByteRange;
-use crate::dicom::rewrite::Segment;
+use crate::dicom::rewrite::FileSegment;
 
 /// The parts of ranges that lie within a range of them all.
 pub(super) fn within(
@@ -32,7 +32,11 @@ pub(super) fn within(
 /// The segments that hold a range, and how many bytes the first of them has before it.
 ///
 /// Frames are taken whole, numbers that are turned round too; `alike` says that all frames of a segment have as many bytes.
-pub(super) fn cut(segments: Vec<Segment>, wanted: &Range<u64>, alike: bool) -> (Vec<Segment>, u64) {
+pub(super) fn cut(
+    segments: Vec<FileSegment>,
+    wanted: &Range<u64>,
+    alike: bool,
+) -> (Vec<FileSegment>, u64) {
     let (mut kept, mut skip, mut at) = (Vec::new(), 0, 0_u64);
     for segment in segments {
         let start = at;
@@ -52,21 +56,21 @@ pub(super) fn cut(segments: Vec<Segment>, wanted: &Range<u64>, alike: bool) -> (
 }
 
 /// A part of a segment that holds a range of it, and how many bytes it has before that.
-fn part(segment: Segment, wanted: Range<u64>, alike: bool) -> (Segment, u64) {
+fn part(segment: FileSegment, wanted: Range<u64>, alike: bool) -> (FileSegment, u64) {
     match segment {
-        Segment::Bytes(mut bytes) => {
+        FileSegment::Bytes(mut bytes) => {
             bytes.truncate(usize::try_from(wanted.end).unwrap_or(usize::MAX));
             let skip = usize::try_from(wanted.start).map_or(bytes.len(), |s| s.min(bytes.len()));
-            (Segment::Bytes(bytes.split_off(skip)), 0)
+            (FileSegment::Bytes(bytes.split_off(skip)), 0)
         }
-        Segment::Copy { offset, .. } => {
-            let copy = Segment::Copy {
+        FileSegment::Copy { offset, .. } => {
+            let copy = FileSegment::Copy {
                 offset: offset.saturating_add(wanted.start),
                 length: wanted.end - wanted.start,
             };
             (copy, 0)
         }
-        Segment::Swap {
+        FileSegment::Swap {
             offset,
             length,
             width,
@@ -74,25 +78,25 @@ fn part(segment: Segment, wanted: Range<u64>, alike: bool) -> (Segment, u64) {
             let unit = u64::from(width.max(1));
             let start = wanted.start - wanted.start % unit;
             let end = wanted.end.next_multiple_of(unit).min(length);
-            let swap = Segment::Swap {
+            let swap = FileSegment::Swap {
                 offset: offset.saturating_add(start),
                 length: end - start,
                 width,
             };
             (swap, wanted.start - start)
         }
-        Segment::Frames { numbers, length } => {
+        FileSegment::Frames { numbers, length } => {
             let count = u64::from(numbers.end().saturating_sub(*numbers.start())) + 1;
             let each = length / count;
             if !alike || each == 0 || !length.is_multiple_of(count) {
-                return (Segment::Frames { numbers, length }, wanted.start);
+                return (FileSegment::Frames { numbers, length }, wanted.start);
             }
             let (first, last) = (wanted.start / each, (wanted.end - 1) / each);
             let number = |index: u64| {
                 let index = u32::try_from(index).unwrap_or(u32::MAX);
                 numbers.start().saturating_add(index)
             };
-            let frames = Segment::Frames {
+            let frames = FileSegment::Frames {
                 numbers: number(first)..=number(last),
                 length: (last - first + 1) * each,
             };
@@ -109,17 +113,17 @@ mod tests {
     fn a_range_of_segments_begins_in_the_one_that_holds_it() {
         let segments = || {
             vec![
-                Segment::Bytes(b"0123456789".to_vec()),
-                Segment::Copy {
+                FileSegment::Bytes(b"0123456789".to_vec()),
+                FileSegment::Copy {
                     offset: 1000,
                     length: 1 << 40,
                 },
-                Segment::Swap {
+                FileSegment::Swap {
                     offset: 1 << 50,
                     length: 7,
                     width: 2,
                 },
-                Segment::Frames {
+                FileSegment::Frames {
                     numbers: 1..=1000,
                     length: 1000 * 50,
                 },
@@ -129,8 +133,8 @@ mod tests {
             cut(segments(), &(8..12), true),
             (
                 vec![
-                    Segment::Bytes(b"89".to_vec()),
-                    Segment::Copy {
+                    FileSegment::Bytes(b"89".to_vec()),
+                    FileSegment::Copy {
                         offset: 1000,
                         length: 2
                     }
@@ -142,7 +146,7 @@ mod tests {
         assert_eq!(
             cut(segments(), &(swapped + 3..swapped + 7), true),
             (
-                vec![Segment::Swap {
+                vec![FileSegment::Swap {
                     offset: (1 << 50) + 2,
                     length: 5,
                     width: 2
@@ -156,7 +160,7 @@ mod tests {
         assert_eq!(
             cut(segments(), &(frames + 49_999..frames + 50_000), true),
             (
-                vec![Segment::Frames {
+                vec![FileSegment::Frames {
                     numbers: 1000..=1000,
                     length: 50
                 }],

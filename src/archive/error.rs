@@ -1,7 +1,7 @@
 //! What can go wrong between a request's meaning and the stores.
 
 use crate::blob::BlobError;
-use crate::dicom::error::WalkError;
+use crate::dicom::error::ParseError;
 use crate::index::IndexError;
 use crate::memory::NoMemory;
 
@@ -54,7 +54,7 @@ pub enum ArchiveError {
     Blob(#[from] BlobError),
     /// A stored file cannot be read again.
     #[error("a stored instance cannot be read")]
-    Stored(#[from] WalkError),
+    Stored(#[from] ParseError),
     /// A frame cannot be decoded or encoded.
     #[error("the frame cannot be converted")]
     Codec(#[source] crate::dicom::codec::CodecError),

@@ -2,8 +2,8 @@
 
 use dicom_core::Tag;
 
-use super::search::Fields;
-use crate::dicom::keys::Level;
+use super::services::search::FieldSelection;
+use crate::dicom::attributes::QueryLevel;
 
 /// Sets of attributes returned by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub struct Parents {
     pub series: bool,
 }
 
-/// Owned lists behind [`Fields`].
+/// Owned lists behind [`FieldSelection`].
 #[derive(Debug, Default)]
 pub struct FieldLists {
     default: Vec<Tag>,
@@ -68,44 +68,44 @@ pub struct FieldLists {
 impl FieldLists {
     /// The lists of a face at a level.
     #[must_use]
-    pub fn new(defaults: Defaults, level: Level, parents: Parents) -> Self {
+    pub fn new(defaults: Defaults, level: QueryLevel, parents: Parents) -> Self {
         let mut lists = Self {
             own_level_only: defaults == Defaults::Standard,
             ..Self::default()
         };
         lists.add(defaults, level);
-        if parents.study && level > Level::Study {
-            lists.add(defaults, Level::Study);
+        if parents.study && level > QueryLevel::Study {
+            lists.add(defaults, QueryLevel::Study);
         }
-        if parents.series && level > Level::Series {
-            lists.add(defaults, Level::Series);
+        if parents.series && level > QueryLevel::Series {
+            lists.add(defaults, QueryLevel::Series);
         }
         lists
     }
 
-    fn add(&mut self, defaults: Defaults, level: Level) {
+    fn add(&mut self, defaults: Defaults, level: QueryLevel) {
         let v1 = |level| match level {
-            Level::Study => (V1_STUDY, V1_STUDY_ALL),
-            Level::Series => (V1_SERIES, V1_SERIES_ALL),
-            Level::Instance => (V1_INSTANCE, &[][..]),
+            QueryLevel::Study => (V1_STUDY, V1_STUDY_ALL),
+            QueryLevel::Series => (V1_SERIES, V1_SERIES_ALL),
+            QueryLevel::Instance => (V1_INSTANCE, &[][..]),
         };
         match defaults {
             Defaults::Standard => {
                 let (default, required) = match level {
-                    Level::Study => (STANDARD_STUDY, REQUIRED_STUDY),
-                    Level::Series => (STANDARD_SERIES, REQUIRED_SERIES),
-                    Level::Instance => (STANDARD_INSTANCE, REQUIRED_INSTANCE),
+                    QueryLevel::Study => (STANDARD_STUDY, REQUIRED_STUDY),
+                    QueryLevel::Series => (STANDARD_SERIES, REQUIRED_SERIES),
+                    QueryLevel::Instance => (STANDARD_INSTANCE, REQUIRED_INSTANCE),
                 };
                 self.default.extend(default);
                 self.required.extend(required);
-                self.all.extend(super::search::keys_of(level));
+                self.all.extend(super::services::search::keys_of(level));
             }
             Defaults::ServiceV1 | Defaults::ServiceV2 => {
                 let (long, more) = v1(level);
                 let short = match level {
-                    Level::Study => V2_STUDY,
-                    Level::Series => V2_SERIES,
-                    Level::Instance => V2_INSTANCE,
+                    QueryLevel::Study => V2_STUDY,
+                    QueryLevel::Series => V2_SERIES,
+                    QueryLevel::Instance => V2_INSTANCE,
                 };
                 self.default.extend(if defaults == Defaults::ServiceV1 {
                     long
@@ -119,8 +119,8 @@ impl FieldLists {
 
     /// The lists, borrowed.
     #[must_use]
-    pub fn fields(&self) -> Fields<'_> {
-        Fields {
+    pub fn fields(&self) -> FieldSelection<'_> {
+        FieldSelection {
             default: &self.default,
             all: &self.all,
             required: &self.required,

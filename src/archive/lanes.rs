@@ -18,7 +18,7 @@ const WAIT: Duration = Duration::from_secs(60);
 /// A kind of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// Walks over parts that arrive, with what is packed of them, and files composed of metadata.
+    /// Parses parts that arrive, with what is packed of them, and files composed of metadata.
     Ingest,
     /// Reading, inflating and rewriting what is stored.
     Retrieve,

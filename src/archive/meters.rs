@@ -6,10 +6,10 @@ use tokio::sync::Semaphore;
 
 use super::Archive;
 use super::lanes::Lane;
-use super::store::Outcome;
-use super::texts::Unreadable;
+use super::services::store::Outcome;
+use super::texts::UnreadableRows;
 use crate::memory::Purpose;
-use crate::meter::{Counter, Exposition, Histogram, Kind, SIZES, Timed};
+use crate::meter::{Counter, Exposition, Histogram, MetricKind, SIZES, Timed};
 use crate::trace::{Stage, StageSpan};
 
 /// How long a stage of the store takes; each time is a span of the request too.
@@ -36,11 +36,11 @@ impl StageMeter {
 
 /// Counts of one archive.
 #[derive(Debug)]
-pub(super) struct Meters {
+pub(super) struct ArchiveMeters {
     /// Time a piece of a part took to be written to the spool.
     pub(super) spool: StageMeter,
     /// Time a part's walk took, its digest included.
-    pub(super) walk: StageMeter,
+    pub(super) parse: StageMeter,
     /// Time a part's blob took to be written.
     pub(super) write: StageMeter,
     /// Time the names of a batch took to be durable.
@@ -52,7 +52,7 @@ pub(super) struct Meters {
     /// Rows that scans looked at.
     pub(super) scanned: Counter,
     /// What could not be read back.
-    pub(super) unreadable: Unreadable,
+    pub(super) unreadable: UnreadableRows,
     stored: Counter,
     warned: Counter,
     failed: Counter,
@@ -70,17 +70,17 @@ pub(super) struct Meters {
     pub(super) healed: Counter,
 }
 
-impl Default for Meters {
+impl Default for ArchiveMeters {
     fn default() -> Self {
         Self {
             spool: StageMeter::new(Stage::Spool),
-            walk: StageMeter::new(Stage::Walk),
+            parse: StageMeter::new(Stage::Walk),
             write: StageMeter::new(Stage::Write),
             settle: StageMeter::new(Stage::Settle),
             commit: StageMeter::new(Stage::Commit),
             batch: Histogram::new(SIZES),
             scanned: Counter::default(),
-            unreadable: Unreadable::default(),
+            unreadable: UnreadableRows::default(),
             stored: Counter::default(),
             warned: Counter::default(),
             failed: Counter::default(),
@@ -94,7 +94,7 @@ impl Default for Meters {
     }
 }
 
-impl Meters {
+impl ArchiveMeters {
     /// Counts what became of parts.
     pub(super) fn outcomes(&self, outcomes: &[Outcome]) {
         for outcome in outcomes {
@@ -113,12 +113,12 @@ impl Archive {
         let meters = &*self.meters;
         out.family(
             "stowage_store_stage_seconds",
-            Kind::Histogram,
+            MetricKind::Histogram,
             "Time the stages of a store take: spool, walk and write for a part, settle and commit for a batch.",
         );
         for (stage, histogram) in [
             ("spool", &meters.spool.seconds),
-            ("walk", &meters.walk.seconds),
+            ("walk", &meters.parse.seconds),
             ("write", &meters.write.seconds),
             ("settle", &meters.settle.seconds),
             ("commit", &meters.commit.seconds),
@@ -127,13 +127,13 @@ impl Archive {
         }
         out.family(
             "stowage_store_batch_instances",
-            Kind::Histogram,
+            MetricKind::Histogram,
             "Instances a store request hands over to be committed at a time.",
         );
         out.histogram(&[], &meters.batch);
         out.family(
             "stowage_store_instances_total",
-            Kind::Counter,
+            MetricKind::Counter,
             "Parts of store requests by what became of them.",
         );
         out.sample(&[("outcome", "stored")], meters.stored.get());
@@ -141,13 +141,13 @@ impl Archive {
         out.sample(&[("outcome", "failed")], meters.failed.get());
         out.single(
             "stowage_search_scanned_rows_total",
-            Kind::Counter,
+            MetricKind::Counter,
             "Rows whose metadata searches looked at, because an attribute has no index.",
             meters.scanned.get(),
         );
         out.single(
             "stowage_unreadable_metadata_total",
-            Kind::Counter,
+            MetricKind::Counter,
             "Results and instances left out of answers because their metadata cannot be read.",
             meters.unreadable.left_out.get(),
         );
@@ -158,25 +158,25 @@ impl Archive {
         self.tasks.write_meters(out);
         out.single(
             "stowage_damaged_instances",
-            Kind::Gauge,
+            MetricKind::Gauge,
             "Stored instances whose bytes are missing or are other ones than were stored.",
             meters.damaged.load(Ordering::Relaxed),
         );
         out.single(
             "stowage_healed_instances_total",
-            Kind::Counter,
+            MetricKind::Counter,
             "Damaged instances that this node gave their bytes back, because they were stored again.",
             meters.healed.get(),
         );
         out.family(
             "stowage_sweeper_runs_total",
-            Kind::Counter,
+            MetricKind::Counter,
             "Runs of the sweeper on this node.",
         );
         out.sample(&[], meters.sweeps.get());
         out.family(
             "stowage_sweeper_blobs_total",
-            Kind::Counter,
+            MetricKind::Counter,
             "Blobs of deleted instances by what the sweeper made of them.",
         );
         out.sample(&[("outcome", "removed")], meters.swept.get());
@@ -209,19 +209,23 @@ impl Archive {
         ];
         out.family(
             "stowage_in_use",
-            Kind::Gauge,
+            MetricKind::Gauge,
             "How much of something limited is in use now.",
         );
         for (what, used, _) in &rows {
             out.sample(&[("what", what)], *used);
         }
-        out.family("stowage_limit", Kind::Gauge, "How much of it there is.");
+        out.family(
+            "stowage_limit",
+            MetricKind::Gauge,
+            "How much of it there is.",
+        );
         for (what, _, limit) in &rows {
             out.sample(&[("what", what)], *limit);
         }
         out.family(
             "stowage_lane_busy",
-            Kind::Gauge,
+            MetricKind::Gauge,
             "Work under way on the blocking pool, by lane.",
         );
         for lane in Lane::ALL {
@@ -229,7 +233,7 @@ impl Archive {
         }
         out.family(
             "stowage_lane_places",
-            Kind::Gauge,
+            MetricKind::Gauge,
             "How much work of a lane can be under way at a time.",
         );
         for lane in Lane::ALL {
@@ -237,7 +241,7 @@ impl Archive {
         }
         out.family(
             "stowage_memory_reserved_bytes",
-            Kind::Gauge,
+            MetricKind::Gauge,
             "Bytes reserved from the memory budget now, by purpose.",
         );
         for purpose in Purpose::ALL {
@@ -246,25 +250,25 @@ impl Archive {
         }
         out.single(
             "stowage_memory_budget_bytes",
-            Kind::Gauge,
+            MetricKind::Gauge,
             "Bytes that requests and caches may use together.",
             self.budget.bytes() as u64,
         );
         out.single(
             "stowage_memory_refused_total",
-            Kind::Counter,
+            MetricKind::Counter,
             "Reservations of memory that were refused.",
             self.budget.refused() as u64,
         );
         out.single(
             "stowage_spool_files",
-            Kind::Gauge,
+            MetricKind::Gauge,
             "Files in the spool of this process.",
             spool.files,
         );
         out.single(
             "stowage_spool_bytes",
-            Kind::Gauge,
+            MetricKind::Gauge,
             "Bytes in the spool of this process.",
             spool.bytes,
         );
@@ -274,7 +278,7 @@ impl Archive {
         let cache = self.maker.cached();
         out.family(
             "stowage_frame_cache_lookups_total",
-            Kind::Counter,
+            MetricKind::Counter,
             "Frames and pictures asked for, by whether they were there or being made.",
         );
         out.sample(
@@ -284,13 +288,13 @@ impl Archive {
         out.sample(&[("result", "miss")], cache.made);
         out.single(
             "stowage_frame_cache_bytes",
-            Kind::Gauge,
+            MetricKind::Gauge,
             "Bytes of frames and pictures that are kept.",
             cache.bytes,
         );
         out.single(
             "stowage_frame_cache_entries",
-            Kind::Gauge,
+            MetricKind::Gauge,
             "Frames and pictures that are kept.",
             cache.entries,
         );
@@ -299,7 +303,7 @@ impl Archive {
     fn write_sources(&self, out: &mut Exposition) {
         out.single(
             "stowage_inflated_total",
-            Kind::Counter,
+            MetricKind::Counter,
             "How often a deflated data set was inflated in order to be read.",
             self.sources.inflated(),
         );
@@ -309,7 +313,7 @@ impl Archive {
         let pools = self.index.pools();
         out.family(
             "stowage_index_connections",
-            Kind::Gauge,
+            MetricKind::Gauge,
             "Connections to the index, by pool and state.",
         );
         for pool in &pools {

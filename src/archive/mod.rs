@@ -3,45 +3,21 @@
 //! Uses `index`, `blob` and `dicom`; knows nothing of HTTP or SQL. Invariants: a row implies its blob; what was
 //! acknowledged is durable; memory of a request is bounded by configuration, never by the size of an object.
 
-pub mod audit;
 mod bitpack;
-pub mod commit;
+mod buffer;
+pub mod caches;
 pub mod content;
 mod cut;
 pub mod error;
-mod export;
-pub mod feed;
 pub mod fields;
-pub mod frames;
-mod heal;
-mod held;
-pub mod import;
+pub mod jobs;
 pub mod lanes;
-mod made;
-pub mod metadata;
 mod meters;
-mod opened;
-pub mod paging;
-mod picked;
-pub mod pixels;
 pub mod queue;
-pub mod render;
 pub mod represent;
-pub mod retrieve;
 pub mod rules;
-mod scan;
-pub mod scrub;
-pub mod search;
-mod sorter;
-mod sources;
-pub mod store;
-pub mod subject;
-pub mod sweep;
-pub mod tags;
+pub mod services;
 pub mod texts;
-mod told;
-pub mod transcode;
-mod versions;
 pub mod workitems;
 pub mod zip;
 
@@ -61,16 +37,16 @@ use crate::scope::Scope;
 use crate::shares::Shares;
 use crate::tasks::Tasks;
 use crate::trace::Stage;
-use commit::Committer;
+use jobs::commit::Committer;
 
 // What the layer above needs of the layers below, so that it need not reach past this one.
 pub use crate::blob::BlobError;
 pub use crate::index::{
-    Action as ChangeAction, Change, FeedRange, IndexError, InstanceRow, Operation, OperationKind,
-    OperationStatus, State as ChangeState, TagRow, TagStatus, Version,
+    Change, ChangeAction, ChangeState, FeedRange, IndexError, InstanceRow, Operation,
+    OperationKind, OperationStatus, TagRow, TagStatus, Version,
 };
 pub use error::{ArchiveError, Result};
-pub use feed::WithMetadata;
+pub use services::feed::WithMetadata;
 
 /// Threads that may wait for an object store at the same time.
 const REMOTE: usize = 64;
@@ -89,16 +65,16 @@ pub struct Archive {
     inflate_to: Arc<dyn Fn() -> io::Result<File> + Send + Sync>,
     committer: Committer,
     /// Extended query tags as last read.
-    tags: Arc<tags::TagCache>,
+    tags: Arc<services::tags::TagCache>,
     /// Rows and tables of instances.
-    opened: opened::Opened,
-    versions: versions::Versions,
+    opened: caches::instances::InstanceCache,
+    versions: caches::versions::VersionCache,
     /// Inflated data sets.
-    sources: sources::Sources,
+    sources: caches::sources::SourceCache,
     /// Plans that wait for an object store at the same time.
     remote: Arc<Semaphore>,
     /// Decoded and encoded frames.
-    maker: pixels::Maker,
+    maker: caches::frames::FrameCache,
     /// Turns of large instances, which may wait for memory while they have some.
     turns: Arc<Semaphore>,
     /// Spool space that all store requests may take, in [`SPOOL_UNIT`]s.
@@ -109,20 +85,20 @@ pub struct Archive {
     _caches: Arc<Reservation>,
     /// Work of each kind on the blocking pool at the same time.
     lanes: lanes::Lanes,
-    /// Walks, conversions and writes on the blocking pool at the same time.
+    /// Parses, conversions and writes on the blocking pool at the same time.
     work: Arc<Semaphore>,
     /// Permits of `work`.
     workers: usize,
     /// Store requests at the same time.
     stores: Shares,
-    meters: Arc<meters::Meters>,
+    meters: Arc<meters::ArchiveMeters>,
     /// Names this process where one of several does work for all.
     node: Arc<str>,
     /// Operations this process works on or waits for.
     watched: Arc<Mutex<HashSet<String>>>,
     tasks: Tasks,
     /// Blobs that could not be read as they should.
-    reports: heal::Reports,
+    reports: jobs::heal::Reports,
 }
 
 impl std::fmt::Debug for Archive {
@@ -144,7 +120,7 @@ impl Archive {
         let share = bytes as u64 / 8;
         limits.frame_cache_bytes = limits.frame_cache_bytes.min(share);
         limits.metadata_cache_bytes = limits.metadata_cache_bytes.min(share);
-        let opened = opened::MOST.min(share);
+        let opened = caches::instances::MOST.min(share);
         // Frames are not counted here: each has its own reservation, in the cache too.
         let cached = limits.metadata_cache_bytes + opened;
         let mut caches = budget.nothing(Purpose::Caches);
@@ -161,20 +137,20 @@ impl Archive {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let spool_units = usize::try_from(limits.spool_bytes / SPOOL_UNIT).unwrap_or(usize::MAX);
         let workers = (cores * 4).max(8);
-        let versions = versions::Versions::default();
+        let versions = caches::versions::VersionCache::default();
         let tasks = Tasks::default();
         let lanes = lanes::Lanes::new(cores);
-        let (reporter, reports) = heal::reports();
+        let (reporter, reports) = jobs::heal::reports();
         blobs.report_to(reporter);
         Self {
             spool: Arc::new(Semaphore::new(spool_units.clamp(1, Semaphore::MAX_PERMITS))),
             committer: Committer::start(index.clone(), versions.clone(), &tasks),
             tags: Arc::default(),
-            opened: opened::Opened::new(opened),
+            opened: caches::instances::InstanceCache::new(opened),
             versions,
-            sources: sources::Sources::new(sources::MOST.min(share)),
+            sources: caches::sources::SourceCache::new(caches::sources::MOST.min(share)),
             remote: Arc::new(Semaphore::new(REMOTE)),
-            maker: pixels::Maker::new(&limits, lanes.clone(), budget.bytes()),
+            maker: caches::frames::FrameCache::new(&limits, lanes.clone(), budget.bytes()),
             // One for each GiB, so that all of them together seldom wait for each other.
             turns: Arc::new(Semaphore::new((bytes >> 30).clamp(1, 8))),
             lanes,
@@ -225,8 +201,8 @@ impl Archive {
     /// [`ArchiveError::NotFound`] when the target does not exist in the scope.
     pub async fn delete(&self, scope: &Scope, target: &crate::dicom::uid::Target) -> Result<u64> {
         let removed = Stage::Delete.of(self.index.delete(scope, target)).await;
-        self.opened.forget();
-        self.versions.forget();
+        self.opened.invalidate();
+        self.versions.invalidate();
         match removed? {
             0 => Err(ArchiveError::not_found(describe(target))),
             removed => Ok(removed),

@@ -41,20 +41,20 @@ fn caller() -> u64 {
 
 /// The queue, shared by all clones.
 #[derive(Debug, Clone)]
-pub(super) struct FairQueue(Arc<Shared>);
+pub(super) struct FairQueue(Arc<SharedQueue>);
 
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+struct SharedQueue {
+    state: Mutex<QueueState>,
     places: usize,
 }
 
 #[derive(Debug)]
-struct State {
+struct QueueState {
     /// Places that are free, and how many of them large work may take.
     free: usize,
     free_large: usize,
-    waiting: Vec<Waiting>,
+    waiting: Vec<WaitingRequest>,
     /// How far the work has come, in samples, if each caller had a server of his own.
     clock: u64,
     /// Up to where each caller's work reaches.
@@ -62,16 +62,16 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingRequest {
     begins: u64,
     ends: u64,
     large: bool,
-    granted: oneshot::Sender<Place>,
+    granted: oneshot::Sender<QueuePlace>,
 }
 
 /// A place, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct QueuePlace {
     queue: FairQueue,
     large: bool,
 }
@@ -80,8 +80,8 @@ impl FairQueue {
     /// A queue with so many places, of which large work may take `large`, and half at most.
     pub(super) fn new(places: usize, large: usize) -> Self {
         let places = places.max(2);
-        Self(Arc::new(Shared {
-            state: Mutex::new(State {
+        Self(Arc::new(SharedQueue {
+            state: Mutex::new(QueueState {
                 free: places,
                 free_large: large.clamp(1, places / 2),
                 waiting: Vec::new(),
@@ -92,7 +92,7 @@ impl FairQueue {
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -100,7 +100,7 @@ impl FairQueue {
     ///
     /// # Errors
     /// [`ArchiveError::Busy`] when there is none in time.
-    pub(super) async fn enter(&self, samples: u64) -> Result<Place> {
+    pub(super) async fn enter(&self, samples: u64) -> Result<QueuePlace> {
         let busy = ArchiveError::Busy {
             what: "pictures for others",
         };
@@ -111,14 +111,14 @@ impl FairQueue {
         }
     }
 
-    fn wait(&self, caller: u64, samples: u64) -> oneshot::Receiver<Place> {
+    fn wait(&self, caller: u64, samples: u64) -> oneshot::Receiver<QueuePlace> {
         let (granted, waiting) = oneshot::channel();
         let mut state = self.lock();
         let before = state.reached.get(&caller).copied().unwrap_or(0);
         let begins = before.max(state.clock);
         let ends = begins.saturating_add(samples.max(LEAST));
         state.reached.insert(caller, ends);
-        state.waiting.push(Waiting {
+        state.waiting.push(WaitingRequest {
             begins,
             ends,
             large: samples > LARGE,
@@ -135,7 +135,7 @@ impl FairQueue {
         let mut state = self.lock();
         state.waiting.retain(|waiting| !waiting.granted.is_closed());
         while state.free > 0 {
-            let may = |waiting: &Waiting| !waiting.large || state.free_large > 0;
+            let may = |waiting: &WaitingRequest| !waiting.large || state.free_large > 0;
             let next = (0..)
                 .zip(&state.waiting)
                 .filter(|(_, waiting)| may(waiting))
@@ -155,14 +155,14 @@ impl FairQueue {
         }
         drop(state);
         // Outside of the lock: the place of one who has gone comes back at once.
-        for Waiting { large, granted, .. } in given {
+        for WaitingRequest { large, granted, .. } in given {
             let queue = self.clone();
-            drop(granted.send(Place { queue, large }));
+            drop(granted.send(QueuePlace { queue, large }));
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for QueuePlace {
     fn drop(&mut self) {
         let mut state = self.queue.lock();
         state.free += 1;
@@ -178,7 +178,7 @@ mod tests {
 
     const BIG: u64 = 8192 * 8192;
 
-    fn ready(waiting: &mut oneshot::Receiver<Place>) -> Option<Place> {
+    fn ready(waiting: &mut oneshot::Receiver<QueuePlace>) -> Option<QueuePlace> {
         waiting.try_recv().ok()
     }
 
@@ -186,7 +186,7 @@ mod tests {
     fn large_work_leaves_room_for_small() {
         let queue = FairQueue::new(4, 9);
         let mut large: Vec<_> = (0..40).map(|_| queue.wait(1, BIG)).collect();
-        let held: Vec<Place> = large.iter_mut().filter_map(ready).collect();
+        let held: Vec<QueuePlace> = large.iter_mut().filter_map(ready).collect();
         assert_eq!(held.len(), 2);
         let mut small = queue.wait(2, 100);
         assert!(ready(&mut small).is_some());
@@ -196,7 +196,7 @@ mod tests {
     fn who_asks_for_little_is_before_those_who_had_much() {
         let queue = FairQueue::new(2, 1);
         let mut all: Vec<_> = (0..10).map(|_| queue.wait(1, 1 << 20)).collect();
-        let mut held: Vec<Place> = all.iter_mut().filter_map(ready).collect();
+        let mut held: Vec<QueuePlace> = all.iter_mut().filter_map(ready).collect();
         assert_eq!(held.len(), 2);
         let mut other = queue.wait(2, 1 << 20);
         assert!(ready(&mut other).is_none());

@@ -1,12 +1,14 @@
 //! Which representation of an instance answers a wish.
 
 use super::Archive;
-use super::pixels::Built;
-use crate::dicom::media::{self, FrameWish, Plan, Stored, SyntaxWish};
+use super::caches::frames::CompiledCodecs;
+use crate::dicom::media::{
+    self, FramePreference, RepresentationPlan, StoredPixels, TransferSyntaxPreference,
+};
 use crate::index::InstanceRow;
 
-fn stored(row: &InstanceRow) -> Stored<'_> {
-    Stored {
+fn stored(row: &InstanceRow) -> StoredPixels<'_> {
+    StoredPixels {
         layout: &row.layout,
         pixel: row.pixel.as_ref(),
     }
@@ -15,8 +17,12 @@ fn stored(row: &InstanceRow) -> Stored<'_> {
 impl Archive {
     /// The plan for an instance as a file.
     #[must_use]
-    pub fn plan_instance(&self, row: &InstanceRow, wish: SyntaxWish<'_>) -> Option<Plan> {
-        media::plan_instance(stored(row), wish, &Built)
+    pub fn plan_instance(
+        &self,
+        row: &InstanceRow,
+        preference: TransferSyntaxPreference<'_>,
+    ) -> Option<RepresentationPlan> {
+        media::plan_instance(stored(row), preference, &CompiledCodecs)
     }
 
     /// The plan for frames of an instance, with their media type.
@@ -24,14 +30,14 @@ impl Archive {
     pub fn plan_frames(
         &self,
         row: &InstanceRow,
-        wish: FrameWish<'_>,
-    ) -> Option<(Plan, &'static str)> {
-        media::plan_frames(stored(row), wish, &Built)
+        preference: FramePreference<'_>,
+    ) -> Option<(RepresentationPlan, &'static str)> {
+        media::plan_frames(stored(row), preference, &CompiledCodecs)
     }
 
     /// Transfer syntaxes an instance can be had in, the stored one first.
     #[must_use]
     pub fn available(&self, row: &InstanceRow) -> Vec<String> {
-        media::available(stored(row), &Built)
+        media::available(stored(row), &CompiledCodecs)
     }
 }

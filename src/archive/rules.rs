@@ -2,19 +2,19 @@
 
 use dicom_core::{Tag, VR};
 
-use super::store::reason;
+use super::services::store::reason;
 use crate::config::{Limits, Preambles};
 use crate::dicom::instance::{Attribute, Instance};
 use crate::dicom::media::syntax::IMPLICIT_LE;
-use crate::dicom::walk::{Header, WalkOptions};
-use crate::dicom::{keys, query_tag, validate};
+use crate::dicom::parse::{ElementHeader, ParseOptions};
+use crate::dicom::{attributes, query_tag, validate};
 
 pub use crate::dicom::validate::Rules;
 
-/// How a file is walked under these rules: v2 judges every element and leaves out what breaks its VR.
+/// How a file is parsed under these rules: v2 judges every element and leaves out what breaks its VR.
 #[must_use]
-pub fn walk_options(rules: Rules, limits: &Limits) -> WalkOptions<'static> {
-    let mut options = WalkOptions::default();
+pub fn parse_options(rules: Rules, limits: &Limits) -> ParseOptions<'static> {
+    let mut options = ParseOptions::default();
     options.limits.inflated = limits.max_inflated_bytes;
     options.plain_preambles = limits.preambles == Preambles::Plain;
     options.limits.elements = limits.max_elements;
@@ -25,7 +25,7 @@ pub fn walk_options(rules: Rules, limits: &Limits) -> WalkOptions<'static> {
     options
 }
 
-fn judge(header: &Header<'_>, values: &[String], raw: &[u8]) -> Option<String> {
+fn judge(header: &ElementHeader<'_>, values: &[String], raw: &[u8]) -> Option<String> {
     let problem = validate::element(header.tag, header.vr, raw, values)?;
     // Many devices write more digits than DS allows; without such a Pixel Spacing no viewer could measure.
     let only_precise = header.vr == VR::DS && matches!(problem, validate::ValueProblem::TooLong(_));
@@ -44,20 +44,20 @@ pub fn comment(tag: Tag, reason: &str) -> String {
 
 /// Faults of the attributes every instance must have: those that refuse it, and those that are only told.
 #[derive(Debug, Default)]
-pub struct Judgement {
+pub struct Validation {
     /// Why it is not stored; empty when it is.
     pub refusals: Vec<String>,
     /// What the answer tells.
     pub warnings: Vec<(Tag, String)>,
 }
 
-/// Judges an instance that could be walked.
+/// Judges an instance that could be parsed.
 #[must_use]
-pub fn judgement(rules: Rules, instance: &Instance) -> Judgement {
-    let mut judgement = Judgement::default();
+pub fn validate(rules: Rules, instance: &Instance) -> Validation {
+    let mut judgement = Validation::default();
     let found = |tag: Tag| instance.attributes.iter().find(|a| a.tag == tag);
     for required in validate::required(rules) {
-        // Under v2 a value that broke its VR was left out by the walk, which is not the same as absent.
+        // Under v2 a value that broke its VR was left out by the parser, which is not the same as absent.
         let dropped = instance.findings.iter().find(|f| f.tag == required.tag);
         if let Some(dropped) = dropped.filter(|_| found(required.tag).is_none()) {
             judgement.refusals.push(dropped.comment.clone());
@@ -84,7 +84,8 @@ pub fn judgement(rules: Rules, instance: &Instance) -> Judgement {
 
 /// Under v1 an indexed attribute that breaks its VR refuses the instance.
 fn indexed_fault(attribute: &Attribute) -> Option<String> {
-    let key = keys::key(attribute.tag).filter(|_| query_tag::CORE.contains(&attribute.tag))?;
+    let key =
+        attributes::key(attribute.tag).filter(|_| query_tag::CORE.contains(&attribute.tag))?;
     let problem = validate::indexed(key.vr, attribute.vr, &[], &attribute.values)?;
     Some(comment(attribute.tag, &problem.to_string()))
 }

@@ -19,7 +19,7 @@ use crate::dicom::instance::Metadata;
 use crate::dicom::members::Malformed;
 use crate::dicom::metadata;
 use crate::dicom::pieces::Pieces;
-use crate::index::{IndexError, NoRoom, Room};
+use crate::index::{IndexError, NoWorkMemory, WorkMemory};
 use crate::memory::{NoMemory, Purpose, Reservation};
 use crate::meter::Counter;
 use crate::scope::Scope;
@@ -34,11 +34,11 @@ const PORTION: usize = 1 << 20;
 /// Bytes of a piece of an answer, about.
 const PIECE: usize = 64 << 10;
 /// Instances that are told in the log when their metadata cannot be read.
-const TOLD: usize = 1000;
+const REPORTED: usize = 1000;
 
 /// The metadata of one instance, if it can be had.
 #[derive(Debug)]
-pub(super) enum Stored {
+pub(super) enum StoredText {
     /// It.
     There(Metadata),
     /// The instance was deleted meanwhile.
@@ -67,19 +67,19 @@ impl LeftOut {
 
 /// Rows and instances that could not be read back.
 #[derive(Debug, Default)]
-pub(super) struct Unreadable {
+pub(super) struct UnreadableRows {
     /// How often one was left out.
     pub(super) left_out: Counter,
-    told: Mutex<HashSet<i64>>,
+    reported: Mutex<HashSet<i64>>,
 }
 
-impl Unreadable {
+impl UnreadableRows {
     /// Counts one that is left out of an answer; the log tells it once.
     pub(super) fn note(&self, watermark: i64, left_out: &LeftOut) {
         left_out.one();
         self.left_out.one();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() < TOLD && told.insert(watermark) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.len() < REPORTED && reported.insert(watermark) {
             tracing::error!(
                 watermark,
                 "metadata of an instance cannot be read and is left out of answers; `stowage fsck` tells more"
@@ -89,18 +89,19 @@ impl Unreadable {
 }
 
 /// What is done with the metadata of an instance: the first argument is what the caller gave along.
-pub(super) type Work<C, T> = Arc<dyn Fn(C, Stored, &mut Reservation) -> Result<T> + Send + Sync>;
+pub(super) type Work<C, T> =
+    Arc<dyn Fn(C, StoredText, &mut Reservation) -> Result<T> + Send + Sync>;
 
 /// One instance to be looked at.
-struct Asked<C> {
+struct TextRequest<C> {
     watermark: i64,
     with: C,
 }
 
 /// What was read of it, with memory for what is made of it.
-struct Read<C> {
+struct LoadedText<C> {
     with: C,
-    packed: std::result::Result<Vec<u8>, Stored>,
+    packed: std::result::Result<Vec<u8>, StoredText>,
     held: Reservation,
 }
 
@@ -117,7 +118,7 @@ impl Archive {
         work: Work<C, T>,
     ) -> BoxStream<'static, Result<T>> {
         let (archive, scope) = (self.clone(), Arc::new(scope.clone()));
-        let asked = asked.map_ok(|(watermark, with)| Asked { watermark, with });
+        let asked = asked.map_ok(|(watermark, with)| TextRequest { watermark, with });
         let chunks = asked.try_chunks(CHUNK).map_err(|error| error.1);
         let sized = {
             let (archive, scope) = (archive.clone(), scope.clone());
@@ -142,8 +143,8 @@ impl Archive {
     async fn portions<C>(
         &self,
         scope: &Scope,
-        chunk: Vec<Asked<C>>,
-    ) -> Result<Vec<Vec<(Asked<C>, Option<usize>)>>> {
+        chunk: Vec<TextRequest<C>>,
+    ) -> Result<Vec<Vec<(TextRequest<C>, Option<usize>)>>> {
         let watermarks: Vec<i64> = chunk.iter().map(|asked| asked.watermark).collect();
         let sizes = self.index.metadata_sizes(scope, &watermarks);
         let sizes: HashMap<i64, usize> = Stage::Rows.of(sizes).await?.into_iter().collect();
@@ -166,8 +167,8 @@ impl Archive {
     async fn read_portion<C>(
         &self,
         scope: &Scope,
-        portion: Vec<(Asked<C>, Option<usize>)>,
-    ) -> Result<Vec<Read<C>>> {
+        portion: Vec<(TextRequest<C>, Option<usize>)>,
+    ) -> Result<Vec<LoadedText<C>>> {
         let bytes = portion.iter().filter_map(|(_, size)| *size);
         let bytes = bytes.fold(0_usize, usize::saturating_add);
         let mut held = match self.budget.reserve(Purpose::Rows, bytes).await {
@@ -175,9 +176,9 @@ impl Archive {
             // One instance alone: others would have been in a portion with less.
             Err(error @ NoMemory::TooLarge { .. }) => {
                 let nothing = || self.budget.nothing(Purpose::Rows);
-                let read = |(asked, _): (Asked<C>, _)| Read {
+                let read = |(asked, _): (TextRequest<C>, _)| LoadedText {
                     with: asked.with,
-                    packed: Err(Stored::TooLarge(error)),
+                    packed: Err(StoredText::TooLarge(error)),
                     held: nothing(),
                 };
                 return Ok(portion.into_iter().map(read).collect());
@@ -191,9 +192,9 @@ impl Archive {
             .collect();
         let packed = self.index.packed_metadata(scope, &watermarks);
         let mut packed: HashMap<i64, Vec<u8>> = Stage::Rows.of(packed).await?.into_iter().collect();
-        let read = portion.into_iter().map(|(asked, size)| Read {
+        let read = portion.into_iter().map(|(asked, size)| LoadedText {
             with: asked.with,
-            packed: packed.remove(&asked.watermark).ok_or(Stored::Gone),
+            packed: packed.remove(&asked.watermark).ok_or(StoredText::Gone),
             held: held.split(size.unwrap_or(0)),
         });
         Ok(read.collect())
@@ -202,7 +203,7 @@ impl Archive {
     /// Unpacks what was read, some at a time, and does the work.
     fn unpacked<C: Send + 'static, T: Send + 'static>(
         &self,
-        read: Vec<Read<C>>,
+        read: Vec<LoadedText<C>>,
         more: Arc<dyn Fn(usize) -> usize + Send + Sync>,
         work: Work<C, T>,
     ) -> BoxStream<'static, Result<T>> {
@@ -211,7 +212,7 @@ impl Archive {
         let jobs = stream::try_unfold(left, move |mut left| {
             let (archive, more, work) = (archive.clone(), more.clone(), work.clone());
             async move {
-                let needed = |read: &Read<C>| match &read.packed {
+                let needed = |read: &LoadedText<C>| match &read.packed {
                     Ok(packed) => metadata::unpacked_bytes(packed).map_or(0, |bytes| {
                         bytes.saturating_add(more(bytes)).saturating_add(PIECE)
                     }),
@@ -244,7 +245,7 @@ impl Archive {
                     }
                     Err(error @ NoMemory::TooLarge { .. }) => {
                         for (read, _) in &mut job {
-                            read.packed = Err(Stored::TooLarge(error));
+                            read.packed = Err(StoredText::TooLarge(error));
                         }
                     }
                     Err(error) => return Err(error.into()),
@@ -265,13 +266,13 @@ impl Archive {
         location: String,
         mut pieces: Box<dyn Pieces>,
         mut held: Reservation,
-    ) -> std::result::Result<Part, Malformed> {
+    ) -> std::result::Result<TextPart, Malformed> {
         let first = pieces.next(PIECE)?.unwrap_or_default();
         let rest = (first.len() >= PIECE).then_some(pieces);
         if rest.is_none() {
             held.shrink_to(first.capacity());
         }
-        Ok(Part {
+        Ok(TextPart {
             location,
             first,
             rest,
@@ -280,12 +281,12 @@ impl Archive {
     }
 
     /// The bytes of a part; what is still to be made is made in the lane for text, when it is asked for.
-    pub fn pieces(&self, part: Part) -> BoxStream<'static, Result<Bytes>> {
-        let Part {
+    pub fn pieces(&self, part: TextPart) -> BoxStream<'static, Result<Bytes>> {
+        let TextPart {
             first, rest, held, ..
         } = part;
         let held = Arc::new(held);
-        let first = Bytes::from_owner(Piece(first, held.clone()));
+        let first = Bytes::from_owner(TextPiece(first, held.clone()));
         let lanes = self.lanes().clone();
         let rest = stream::try_unfold(rest, move |pieces| {
             let (lanes, held) = (lanes.clone(), held.clone());
@@ -301,7 +302,7 @@ impl Archive {
                     return Ok(None);
                 };
                 let left = (piece.len() >= PIECE).then_some(pieces);
-                Ok(Some((Bytes::from_owner(Piece(piece, held)), left)))
+                Ok(Some((Bytes::from_owner(TextPiece(piece, held)), left)))
             }
         });
         stream::once(async move { Ok(first) }).chain(rest).boxed()
@@ -310,24 +311,24 @@ impl Archive {
 
 impl Archive {
     /// Memory for background work of the index.
-    pub(super) fn background_room(&self) -> Room {
+    pub(super) fn background_room(&self) -> WorkMemory {
         let budget = self.budget.clone();
         Arc::new(
             move |bytes| match budget.reserve_blocking(Purpose::Background, bytes) {
                 Ok(held) => Ok(Box::new(held)),
-                Err(NoMemory::Busy) => Err(NoRoom::Busy),
-                Err(NoMemory::TooLarge { .. }) => Err(NoRoom::TooLarge),
+                Err(NoMemory::Busy) => Err(NoWorkMemory::Busy),
+                Err(NoMemory::TooLarge { .. }) => Err(NoWorkMemory::TooLarge),
             },
         )
     }
 }
 
-fn do_work<C, T>(read: Read<C>, work: &Work<C, T>) -> Result<T> {
+fn do_work<C, T>(read: LoadedText<C>, work: &Work<C, T>) -> Result<T> {
     let mut held = read.held;
     let stored = match read.packed {
         Ok(packed) => match metadata::unpack(&packed, MAX_METADATA) {
-            Ok(metadata) => Stored::There(metadata),
-            Err(_) => Stored::Damaged,
+            Ok(metadata) => StoredText::There(metadata),
+            Err(_) => StoredText::Damaged,
         },
         Err(stored) => stored,
     };
@@ -353,7 +354,7 @@ pub(super) fn corrupt(_: Malformed) -> ArchiveError {
 }
 
 /// A part of an answer: a result, the metadata of an instance.
-pub struct Part {
+pub struct TextPart {
     /// The URL of what it tells of.
     pub location: String,
     first: Vec<u8>,
@@ -361,7 +362,7 @@ pub struct Part {
     held: Reservation,
 }
 
-impl std::fmt::Debug for Part {
+impl std::fmt::Debug for TextPart {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Part")
             .field("location", &self.location)
@@ -370,12 +371,12 @@ impl std::fmt::Debug for Part {
 }
 
 /// Bytes of an answer, whose memory is reserved until they are sent.
-struct Piece(
+struct TextPiece(
     Vec<u8>,
     #[expect(dead_code, reason = "held until it is dropped")] Arc<Reservation>,
 );
 
-impl AsRef<[u8]> for Piece {
+impl AsRef<[u8]> for TextPiece {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }

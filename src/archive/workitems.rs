@@ -14,9 +14,9 @@ use super::error::ArchiveError;
 use super::lanes::Lane;
 use crate::dicom::instance::Metadata;
 use crate::dicom::metadata::pack;
-use crate::dicom::query_parse::Dialect;
+use crate::dicom::query_parse::QueryDialect;
 use crate::dicom::workitem::{
-    self, Asked, Changed, Conflict, DataSet, Keys, Problem, Reasons, State,
+    self, Asked, Changed, Conflict, Keys, Problem, Reasons, State, WorkitemDataSet,
 };
 use crate::index::{IndexError, NewWorkitem, WorkitemRow};
 use crate::memory::{Purpose, Reservation};
@@ -86,7 +86,7 @@ pub enum Cancellation {
 /// What a change decides on: the workitem as it is.
 struct Current<'a> {
     row: &'a WorkitemRow,
-    item: DataSet,
+    item: WorkitemDataSet,
 }
 
 /// What is decided.
@@ -94,7 +94,7 @@ enum Decided<T> {
     /// It stays as it is.
     Keep(T),
     /// It becomes this, claimed by the owner of this digest.
-    Replace(DataSet, Option<String>, T),
+    Replace(WorkitemDataSet, Option<String>, T),
 }
 
 type Decide<T> = Arc<dyn Fn(Current<'_>) -> WorkitemResult<Decided<T>> + Send + Sync>;
@@ -107,9 +107,9 @@ impl Archive {
     pub async fn create_workitem(
         &self,
         scope: &Scope,
-        mut item: DataSet,
+        mut item: WorkitemDataSet,
         uid: Option<String>,
-        dialect: Dialect,
+        dialect: QueryDialect,
         held: Reservation,
     ) -> WorkitemResult<Created> {
         let made = self.lanes().run(Lane::Text, move || {
@@ -168,7 +168,7 @@ impl Archive {
         &self,
         scope: &Scope,
         uid: &str,
-        changes: DataSet,
+        changes: WorkitemDataSet,
         transaction: Option<String>,
         held: Reservation,
     ) -> WorkitemResult<()> {
@@ -192,7 +192,7 @@ impl Archive {
         scope: &Scope,
         uid: &str,
         asked: Asked,
-        dialect: Dialect,
+        dialect: QueryDialect,
         held: Reservation,
     ) -> WorkitemResult<Changed> {
         let decide = move |current: Current<'_>| {
@@ -221,7 +221,7 @@ impl Archive {
         scope: &Scope,
         uid: &str,
         reasons: Reasons,
-        dialect: Dialect,
+        dialect: QueryDialect,
         held: Reservation,
     ) -> WorkitemResult<Cancellation> {
         let decide = move |current: Current<'_>| {
@@ -231,7 +231,7 @@ impl Archive {
                     workitem::cancel(&mut item, &reasons, OffsetDateTime::now_utc());
                     Ok(Decided::Replace(item, None, Cancellation::Done))
                 }
-                State::InProgress if dialect == Dialect::Standard => {
+                State::InProgress if dialect == QueryDialect::Standard => {
                     Ok(Decided::Keep(Cancellation::Requested))
                 }
                 State::InProgress => Err(WorkitemError::Performed),
@@ -345,7 +345,7 @@ fn decided<T>(
 }
 
 /// A workitem as the index takes it.
-fn packed(item: &DataSet, owner: Option<String>) -> Result<NewWorkitem, Problem> {
+fn packed(item: &WorkitemDataSet, owner: Option<String>) -> Result<NewWorkitem, Problem> {
     let text = workitem::write(item)?;
     let weight = workitem::weight(&text);
     let metadata = Metadata {

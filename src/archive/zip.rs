@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 
 use super::error::Result;
-use super::retrieve::Content;
+use super::services::retrieve::Content;
 
 const LOCAL: u32 = 0x0403_4b50;
 const DESCRIPTOR: u32 = 0x0807_4b50;
@@ -26,7 +26,7 @@ const DATE: u16 = 0x0021;
 
 /// One file of the archive.
 #[derive(Debug)]
-pub struct Entry {
+pub struct ZipEntry {
     /// Its path, with slashes.
     pub name: String,
     /// Its bytes.
@@ -130,14 +130,14 @@ fn local_header(name: &str, length: u64) -> Vec<u8> {
     out
 }
 
-struct Writer {
-    entries: BoxStream<'static, Result<Entry>>,
-    current: Option<Current>,
+struct ZipWriter {
+    entries: BoxStream<'static, Result<ZipEntry>>,
+    current: Option<CurrentFile>,
     directory: Directory,
     finished: bool,
 }
 
-struct Current {
+struct CurrentFile {
     name: String,
     chunks: BoxStream<'static, Result<Bytes>>,
     crc: crc32fast::Hasher,
@@ -145,7 +145,7 @@ struct Current {
     length: u64,
 }
 
-impl Writer {
+impl ZipWriter {
     async fn next(&mut self) -> Option<Result<Bytes>> {
         if self.finished {
             return None;
@@ -167,7 +167,7 @@ impl Writer {
             current.length += chunk.len() as u64;
             return Ok(chunk);
         }
-        if let Some(Current {
+        if let Some(CurrentFile {
             name,
             crc,
             start,
@@ -186,10 +186,10 @@ impl Writer {
         }
         match self.entries.next().await {
             Some(entry) => {
-                let Entry { name, content } = entry?;
+                let ZipEntry { name, content } = entry?;
                 let header = local_header(&name, content.length);
                 let (start, crc) = (self.directory.offset, crc32fast::Hasher::new());
-                self.current = Some(Current {
+                self.current = Some(CurrentFile {
                     name,
                     chunks: content.chunks,
                     crc,
@@ -207,8 +207,8 @@ impl Writer {
 }
 
 /// The archive as a stream of chunks.
-pub fn archive(entries: BoxStream<'static, Result<Entry>>) -> BoxStream<'static, Result<Bytes>> {
-    let writer = Writer {
+pub fn archive(entries: BoxStream<'static, Result<ZipEntry>>) -> BoxStream<'static, Result<Bytes>> {
+    let writer = ZipWriter {
         entries,
         current: None,
         directory: Directory::default(),
@@ -230,7 +230,7 @@ mod tests {
     #[tokio::test]
     async fn an_archive_has_its_entries_and_its_directory() {
         let entries = [("a/b.dcm", "hello"), ("c.dcm", "")].map(|(name, text)| {
-            Ok(Entry {
+            Ok(ZipEntry {
                 name: name.to_owned(),
                 content: Content::whole(Bytes::from_static(text.as_bytes())),
             })

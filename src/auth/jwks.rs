@@ -1,9 +1,9 @@
 //! A key set that lives elsewhere: found by discovery, fetched, kept, and fetched again when keys rotate.
 //!
 //! Invariants: one fetch at a time, however many requests wait for it; an unknown key causes at most one fetch per
-//! [`Pace::retry`]; keys older than [`Pace::refresh`] are believed only after a look for newer ones, so that a key that was
+//! [`RefreshPace::retry`]; keys older than [`RefreshPace::refresh`] are believed only after a look for newer ones, so that a key that was
 //! withdrawn is not believed once more after a quiet night; a failed fetch leaves the keys there are in force, but not for
-//! longer than [`Pace::greatest`]; what is fetched is bounded in time and size.
+//! longer than [`RefreshPace::greatest`]; what is fetched is bounded in time and size.
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::AuthConfigError;
-use super::keys::{Key, KeyError, of_key_set};
+use super::keys::{KeyError, VerificationKey, of_key_set};
 
 /// Longest document that is read, in bytes.
 const MAX_DOCUMENT: usize = 1024 * 1024;
@@ -25,7 +25,7 @@ const DISCOVERY: &str = "/.well-known/openid-configuration";
 
 /// How often keys are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
+pub struct RefreshPace {
     /// Age at which keys are fetched again; a request that comes first waits for that.
     pub refresh: Duration,
     /// Age at which keys that could not be fetched again are not believed any more.
@@ -36,7 +36,7 @@ pub struct Pace {
     pub first: Duration,
 }
 
-impl Default for Pace {
+impl Default for RefreshPace {
     fn default() -> Self {
         Self {
             refresh: Duration::from_secs(600),
@@ -78,7 +78,7 @@ enum FetchError {
 
 /// Where the key set is.
 #[derive(Debug)]
-enum Place {
+enum KeySetLocation {
     File(PathBuf),
     Url {
         client: reqwest::Client,
@@ -93,7 +93,7 @@ enum Place {
 /// The keys of a moment; the generation changes with their content.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Snapshot {
-    pub(super) keys: Arc<Vec<Key>>,
+    pub(super) keys: Arc<Vec<VerificationKey>>,
     pub(super) generation: u64,
     fetched: Option<Instant>,
     attempted: Option<Instant>,
@@ -103,36 +103,36 @@ pub(super) struct Snapshot {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct KeySource {
-    place: Place,
-    pace: Pace,
+    place: KeySetLocation,
+    pace: RefreshPace,
     state: RwLock<Snapshot>,
     fetching: tokio::sync::Mutex<()>,
 }
 
 impl KeySource {
     /// A URL or file of a key set.
-    pub(super) fn of_set(place: &str, pace: Pace) -> Result<Self, AuthConfigError> {
+    pub(super) fn of_set(place: &str, pace: RefreshPace) -> Result<Self, AuthConfigError> {
         let place = if is_url(place) {
-            Place::Url {
+            KeySetLocation::Url {
                 client: client(place)?,
                 url: place.to_owned(),
             }
         } else {
-            Place::File(PathBuf::from(place))
+            KeySetLocation::File(PathBuf::from(place))
         };
         Ok(Self::new(place, pace))
     }
 
     /// An issuer that publishes where its key set is.
-    pub(super) fn of_issuer(issuer: &str, pace: Pace) -> Result<Self, AuthConfigError> {
-        let place = Place::Issuer {
+    pub(super) fn of_issuer(issuer: &str, pace: RefreshPace) -> Result<Self, AuthConfigError> {
+        let place = KeySetLocation::Issuer {
             client: client(issuer)?,
             issuer: issuer.to_owned(),
         };
         Ok(Self::new(place, pace))
     }
 
-    fn new(place: Place, pace: Pace) -> Self {
+    fn new(place: KeySetLocation, pace: RefreshPace) -> Self {
         Self {
             place,
             pace,
@@ -223,9 +223,9 @@ impl KeySource {
         }
     }
 
-    async fn fetch(&self) -> Result<(Vec<Key>, blake3::Hash), FetchError> {
+    async fn fetch(&self) -> Result<(Vec<VerificationKey>, blake3::Hash), FetchError> {
         let (url, text) = match &self.place {
-            Place::File(path) => {
+            KeySetLocation::File(path) => {
                 let url = path.display().to_string();
                 let text = tokio::fs::read(path).await.map_err(KeyError::Unreadable);
                 match text {
@@ -234,8 +234,8 @@ impl KeySource {
                     Err(source) => return Err(FetchError::Keys { url, source }),
                 }
             }
-            Place::Url { client, url } => (url.clone(), get(client, url).await?),
-            Place::Issuer { client, issuer } => {
+            KeySetLocation::Url { client, url } => (url.clone(), get(client, url).await?),
+            KeySetLocation::Issuer { client, issuer } => {
                 let url = discover(client, issuer).await?;
                 let text = get(client, &url).await?;
                 (url, text)

@@ -10,9 +10,9 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 
 use super::jwks::{KeySource, Snapshot, is_url};
-use super::keys::{Key, KeyError, of_pem, of_secret};
+use super::keys::{KeyError, VerificationKey, of_pem, of_secret};
 use super::roles::RoleTable;
-use super::{AuthConfig, AuthConfigError, Caller, Claims, Refusal};
+use super::{AuthConfig, AuthConfigError, AuthRefusal, Caller, Claims};
 
 /// Longest token in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -91,10 +91,10 @@ pub(super) struct Verifier {
     token_type: Option<String>,
     /// Empty for any.
     audiences: Vec<String>,
-    fixed: Vec<Key>,
+    fixed: Vec<VerificationKey>,
     source: Option<Arc<KeySource>>,
     roles: RoleTable,
-    seen: Mutex<Seen>,
+    seen: Mutex<TokenCache>,
 }
 
 impl Verifier {
@@ -140,7 +140,7 @@ impl Verifier {
     }
 
     /// The caller a token stands for.
-    pub(super) async fn admit(&self, token: &str) -> Result<Arc<Caller>, Refusal> {
+    pub(super) async fn admit(&self, token: &str) -> Result<Arc<Caller>, AuthRefusal> {
         if token.is_empty() {
             return Err(self.refuse(TokenError::Missing));
         }
@@ -168,7 +168,7 @@ impl Verifier {
             .min(now.saturating_add(MAX_SEEN_SECONDS));
         self.seen().put(
             name,
-            Entry {
+            TokenEntry {
                 caller: Arc::clone(&caller),
                 generation,
                 until,
@@ -178,7 +178,7 @@ impl Verifier {
     }
 
     /// 401 with the challenge of the contract and of RFC 6750 §3.
-    pub(super) fn refuse(&self, reason: TokenError) -> Refusal {
+    pub(super) fn refuse(&self, reason: TokenError) -> AuthRefusal {
         let audience = self.audiences.first().map(String::as_str);
         let mut parameters = Vec::new();
         let mut add =
@@ -194,14 +194,14 @@ impl Verifier {
             add("error", "invalid_token");
             add("error_description", &reason.to_string());
         }
-        Refusal::Unauthenticated {
+        AuthRefusal::Unauthenticated {
             challenge: format!("Bearer {}", parameters.join(", ")),
             reason,
         }
     }
 
     /// The claims of a good token, and the generation of the keys that say so.
-    async fn verify(&self, token: &str) -> Result<(Claims, u64), Refusal> {
+    async fn verify(&self, token: &str) -> Result<(Claims, u64), AuthRefusal> {
         let header =
             decode_header(token).map_err(|error| self.refuse(TokenError::of_library(&error)))?;
         // Extensions that must be understood are not (RFC 7515 §4.1.11).
@@ -242,7 +242,7 @@ impl Verifier {
                 .map_err(|reason| self.refuse(reason));
         }
         if snapshot.generation == 0 {
-            return Err(Refusal::KeysUnavailable);
+            return Err(AuthRefusal::KeysUnavailable);
         }
         Err(self.refuse(reason))
     }
@@ -254,7 +254,7 @@ impl Verifier {
         kid: Option<&str>,
         set: &Snapshot,
     ) -> Result<Claims, TokenError> {
-        let named = |key: &&Key| kid.is_none() || key.id.as_deref() == kid;
+        let named = |key: &&VerificationKey| kid.is_none() || key.id.as_deref() == kid;
         self.check(token, algorithm, &mut set.keys.iter().filter(named))
     }
 
@@ -263,7 +263,7 @@ impl Verifier {
         &self,
         token: &str,
         algorithm: Algorithm,
-        keys: &mut dyn Iterator<Item = &Key>,
+        keys: &mut dyn Iterator<Item = &VerificationKey>,
     ) -> Result<Claims, TokenError> {
         let mut reason = TokenError::UnknownKey;
         let mut tried = 0_usize;
@@ -323,32 +323,32 @@ impl Verifier {
         }
     }
 
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+    fn seen(&self) -> std::sync::MutexGuard<'_, TokenCache> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Good tokens by hash, the oldest forgotten first.
 #[derive(Debug, Default)]
-struct Seen {
-    entries: HashMap<[u8; 32], Entry>,
+struct TokenCache {
+    entries: HashMap<[u8; 32], TokenEntry>,
     order: VecDeque<[u8; 32]>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct TokenEntry {
     caller: Arc<Caller>,
     generation: u64,
     until: u64,
 }
 
-impl Seen {
+impl TokenCache {
     fn get(&self, name: &[u8; 32], generation: u64, now: u64) -> Option<Arc<Caller>> {
         let entry = self.entries.get(name)?;
         (entry.generation == generation && now < entry.until).then(|| Arc::clone(&entry.caller))
     }
 
-    fn put(&mut self, name: [u8; 32], entry: Entry) {
+    fn put(&mut self, name: [u8; 32], entry: TokenEntry) {
         if self.entries.insert(name, entry).is_none() {
             self.order.push_back(name);
         }

@@ -37,7 +37,7 @@ pub enum KeyError {
 }
 
 /// One key.
-pub(super) struct Key {
+pub(super) struct VerificationKey {
     /// Its name in a key set.
     pub(super) id: Option<String>,
     /// What it can verify.
@@ -46,7 +46,7 @@ pub(super) struct Key {
     pub(super) decoding: DecodingKey,
 }
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for VerificationKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = f.debug_struct("Key");
         shown
@@ -57,9 +57,9 @@ impl std::fmt::Debug for Key {
 }
 
 /// The key of HS256, HS384 and HS512 tokens; none when the secret is too short.
-pub(super) fn of_secret(secret: &Secret) -> Option<Key> {
+pub(super) fn of_secret(secret: &Secret) -> Option<VerificationKey> {
     let bytes = secret.expose().as_bytes();
-    (bytes.len() >= MIN_SECRET).then(|| Key {
+    (bytes.len() >= MIN_SECRET).then(|| VerificationKey {
         id: None,
         algorithms: AlgorithmFamily::Hmac.algorithms().to_vec(),
         decoding: DecodingKey::from_secret(bytes),
@@ -67,7 +67,7 @@ pub(super) fn of_secret(secret: &Secret) -> Option<Key> {
 }
 
 /// The public keys of a PEM text, one or several.
-pub(super) fn of_pem(text: &str) -> Result<Vec<Key>, KeyError> {
+pub(super) fn of_pem(text: &str) -> Result<Vec<VerificationKey>, KeyError> {
     let mut keys = Vec::new();
     for block in text.split("-----BEGIN ").skip(1).take(MAX_KEYS) {
         let label = block.split("-----").next().unwrap_or_default();
@@ -89,8 +89,8 @@ pub(super) fn of_pem(text: &str) -> Result<Vec<Key>, KeyError> {
     }
 }
 
-fn of_pem_block(pem: &[u8]) -> Option<Key> {
-    let key = |decoding, algorithms| Key {
+fn of_pem_block(pem: &[u8]) -> Option<VerificationKey> {
+    let key = |decoding, algorithms| VerificationKey {
         id: None,
         algorithms,
         decoding,
@@ -112,13 +112,13 @@ fn of_pem_block(pem: &[u8]) -> Option<Key> {
 }
 
 /// The usable keys of a JSON Web Key Set (RFC 7517 §5); keys of unknown kinds are passed over.
-pub(super) fn of_key_set(text: &[u8]) -> Result<Vec<Key>, KeyError> {
+pub(super) fn of_key_set(text: &[u8]) -> Result<Vec<VerificationKey>, KeyError> {
     let set: Value = serde_json::from_slice(text).map_err(|_| KeyError::NotAKeySet)?;
     let list = set
         .get("keys")
         .and_then(Value::as_array)
         .ok_or(KeyError::NotAKeySet)?;
-    let keys: Vec<Key> = list.iter().take(MAX_KEYS).filter_map(of_jwk).collect();
+    let keys: Vec<VerificationKey> = list.iter().take(MAX_KEYS).filter_map(of_jwk).collect();
     if keys.is_empty() {
         Err(KeyError::Empty)
     } else {
@@ -126,7 +126,7 @@ pub(super) fn of_key_set(text: &[u8]) -> Result<Vec<Key>, KeyError> {
     }
 }
 
-fn of_jwk(value: &Value) -> Option<Key> {
+fn of_jwk(value: &Value) -> Option<VerificationKey> {
     let jwk: Jwk = serde_json::from_value(value.clone()).ok()?;
     let wrong_use = jwk
         .common
@@ -161,7 +161,7 @@ fn of_jwk(value: &Value) -> Option<Key> {
         Some(Ok(algorithm)) if possible.contains(&algorithm) => vec![algorithm],
         Some(_) => return None,
     };
-    Some(Key {
+    Some(VerificationKey {
         id: jwk.common.key_id.clone(),
         algorithms,
         decoding: DecodingKey::from_jwk(&jwk).ok()?,

@@ -22,7 +22,7 @@ use crate::scope::{Scope, Visible};
 use roles::{Grants, RoleTable, RolesError};
 use sharing::Sharing;
 
-pub use jwks::Pace;
+pub use jwks::RefreshPace;
 pub use jwt::TokenError;
 pub use keys::KeyError;
 pub use roles::Action;
@@ -44,7 +44,7 @@ pub struct AuthConfig {
     /// URL or file of a JSON Web Key Set.
     pub jwks: Option<String>,
     /// How often a key set is read again.
-    pub pace: Pace,
+    pub pace: RefreshPace,
     /// Roles and what they allow, and in which claims they stand.
     pub roles: RoleTable,
     /// `typ` that a token must have, such as `at+jwt` (RFC 9068); none for any.
@@ -115,7 +115,7 @@ pub enum AuthConfigError {
 
 /// Why a request is turned away before anything is looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
+pub enum AuthRefusal {
     /// 401, with the value of `WWW-Authenticate`.
     Unauthenticated {
         /// The challenge (RFC 6750 §3).
@@ -236,7 +236,7 @@ impl AuthConfig {
             secret: config.secret().map_err(AuthConfigError::Secret)?,
             key_file: config.jwt_key_file.clone(),
             jwks: config.jwt_jwks_url.clone(),
-            pace: Pace::default(),
+            pace: RefreshPace::default(),
             roles,
             token_type: config.jwt_type.clone(),
             token_in_query: config.access_token_in_query,
@@ -305,8 +305,8 @@ impl Authenticator {
     /// Who sent a request with these headers.
     ///
     /// # Errors
-    /// [`Refusal`] when there is no good bearer token.
-    pub async fn admit(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
+    /// [`AuthRefusal`] when there is no good bearer token.
+    pub async fn admit(&self, headers: &HeaderMap) -> Result<Arc<Caller>, AuthRefusal> {
         let Some(verifier) = &self.verifier else {
             return Ok(Arc::clone(&self.open));
         };
@@ -319,8 +319,8 @@ impl Authenticator {
     /// Who a token of a query stands for: its bearer may read, whatever else the token allows.
     ///
     /// # Errors
-    /// [`Refusal`] when the token is not good.
-    pub async fn admit_query_token(&self, token: &str) -> Result<Arc<Caller>, Refusal> {
+    /// [`AuthRefusal`] when the token is not good.
+    pub async fn admit_query_token(&self, token: &str) -> Result<Arc<Caller>, AuthRefusal> {
         match &self.verifier {
             None => Ok(Arc::clone(&self.open)),
             Some(verifier) => {

@@ -78,7 +78,7 @@ async fn with_access_control_on_a_token_is_needed() {
     for values in [&[][..], &["Bearer None"], &["Bearer "], &["Basic x"]] {
         let refusal = gate.admit(&headers(values)).await.unwrap_err();
         assert!(
-            matches!(refusal, Refusal::Unauthenticated { challenge, .. } if challenge.starts_with("Bearer realm="))
+            matches!(refusal, AuthRefusal::Unauthenticated { challenge, .. } if challenge.starts_with("Bearer realm="))
         );
     }
     let caller = gate

@@ -1,6 +1,6 @@
 //! Blobs in a folder: written in the spool of the same file system, synced, renamed.
 //!
-//! Invariant: a blob is visible under its name only when its bytes are on stable storage; [`Folder::settle`] makes the
+//! Invariant: a blob is visible under its name only when its bytes are on stable storage; [`LocalStore::sync_dirs`] makes the
 //! names of a batch durable. Everything here blocks and runs on the blocking pool.
 
 use std::collections::{BTreeSet, HashSet};
@@ -32,14 +32,14 @@ const TRIES: u32 = 100;
 
 /// Blobs as files below a folder, each at the path its key spells.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(super) struct LocalStore {
     root: PathBuf,
     /// Folders whose own name this process knows to be durable.
     durable: Mutex<HashSet<PathBuf>>,
     buffers: Buffers,
 }
 
-impl Folder {
+impl LocalStore {
     pub(super) fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
@@ -92,7 +92,7 @@ impl Folder {
         self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a folder; whoever has a blob in it makes its name durable, see [`Self::settle`].
+    /// Makes a folder; whoever has a blob in it makes its name durable, see [`Self::sync_dirs`].
     fn make_folder(&self, folder: &Path) -> io::Result<()> {
         // Another process may have taken away what this one knew to be durable.
         for above in folder.ancestors().take_while(|above| !above.exists()) {
@@ -103,7 +103,7 @@ impl Folder {
 
     /// Makes the names of blobs durable: one fsync for each folder they lie in, and one for each folder above whose name is
     /// not known to be durable. Who made it does not matter: another request may be about to sync it and not have done so.
-    pub(super) fn settle(&self, folders: &BTreeSet<String>) -> Result<()> {
+    pub(super) fn sync_dirs(&self, folders: &BTreeSet<String>) -> Result<()> {
         for folder in folders {
             let leaf = self.path(folder);
             let at = |e| BlobError::at(folder, e);
@@ -195,9 +195,9 @@ impl Folder {
     }
 
     /// Opens a range of a blob for positional reads.
-    pub(super) fn source(&self, key: &str, offset: u64, length: u64) -> Result<Within> {
+    pub(super) fn source(&self, key: &str, offset: u64, length: u64) -> Result<FileRange> {
         let file = self.open(key)?;
-        Ok(Within {
+        Ok(FileRange {
             file,
             offset,
             length,
@@ -328,13 +328,13 @@ fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize)> {
 
 /// A range of a file.
 #[derive(Debug)]
-pub(super) struct Within {
+pub(super) struct FileRange {
     file: File,
     offset: u64,
     length: u64,
 }
 
-impl crate::dicom::source::Source for Within {
+impl crate::dicom::source::Source for FileRange {
     fn len(&self) -> u64 {
         self.length
     }
@@ -359,12 +359,12 @@ mod tests {
     fn a_folder_that_another_one_has_just_made_is_synced_too() {
         let root = tempfile::tempdir().unwrap();
         let spool = Spool::open(&root.path().join(SPOOL), 1).unwrap();
-        let folder = Folder::new(root.path());
+        let folder = LocalStore::new(root.path());
         // Made by somebody who has not come to sync anything.
         fs::create_dir_all(root.path().join("aa/1.2/1.3")).unwrap();
         folder.put(&spool, "aa/1.2/1.3/1.dcm", b"x").unwrap();
         let leaf = BTreeSet::from(["aa/1.2/1.3".to_owned()]);
-        folder.settle(&leaf).unwrap();
+        folder.sync_dirs(&leaf).unwrap();
         for above in ["aa", "aa/1.2", "aa/1.2/1.3"] {
             assert!(
                 folder.durable().contains(&root.path().join(above)),
@@ -379,7 +379,7 @@ mod tests {
     fn a_folder_that_is_taken_away_while_it_is_made_is_made_again() {
         let root = tempfile::tempdir().unwrap();
         let spool = Spool::open(&root.path().join(SPOOL), 1).unwrap();
-        let folder = Folder::new(root.path());
+        let folder = LocalStore::new(root.path());
         std::thread::scope(|scope| {
             for thread in 0..8 {
                 let (folder, spool) = (&folder, &spool);

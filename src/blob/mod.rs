@@ -1,7 +1,7 @@
 //! The bytes: blobs by key, in a folder or in an object store.
 //!
 //! Invariants: a key is used once and a blob never changes; a blob is visible under its key only when it is complete;
-//! after [`Blobs::store`] and [`Blobs::settle`] it is durable. Every failure names the key, which holds no patient data.
+//! after [`Blobs::store`] and [`Blobs::sync_dirs`] it is durable. Every failure names the key, which holds no patient data.
 //! The spool, for what is being received or made, is on the local disk always.
 
 mod buffers;
@@ -26,7 +26,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use crate::config::StorageConfig;
 use crate::dicom::source::Source;
 use crate::dicom::uid::InstanceName;
-use local::Folder;
+use local::LocalStore;
 use location::Location;
 use spool::Spool;
 
@@ -159,12 +159,12 @@ pub type OpenBlob = Arc<dyn Source + Send + Sync>;
 /// Blobs by key.
 #[derive(Debug, Clone)]
 pub struct Blobs {
-    inner: Arc<Inner>,
+    inner: Arc<BlobsInner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    place: Place,
+struct BlobsInner {
+    place: BlobStore,
     spool: Spool,
     /// Part of every serial of this process; random, so that two processes never make the same key.
     process: u64,
@@ -193,9 +193,9 @@ struct DiscardQueue {
 }
 
 #[derive(Debug)]
-enum Place {
+enum BlobStore {
     Folder {
-        folder: Arc<Folder>,
+        folder: Arc<LocalStore>,
         /// Files written and synced at the same time.
         writes: Arc<Semaphore>,
     },
@@ -220,7 +220,7 @@ impl Blobs {
             Location::Bucket(bucket) => {
                 let spool = storage.data_dir.join(local::SPOOL);
                 let bucket = remote::Bucket::connect(&bucket, storage).await?;
-                blocking(move || Self::with(Place::Bucket(bucket), &spool)).await
+                blocking(move || Self::with(BlobStore::Bucket(bucket), &spool)).await
             }
             #[cfg(not(feature = "cloud"))]
             Location::Bucket(bucket) => Err(BlobError::config(format!(
@@ -252,18 +252,18 @@ impl Blobs {
     /// When the folder cannot be made or written.
     pub fn open(root: &Path) -> Result<Self> {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let place = Place::Folder {
-            folder: Arc::new(Folder::new(root)),
+        let place = BlobStore::Folder {
+            folder: Arc::new(LocalStore::new(root)),
             writes: Arc::new(Semaphore::new((cores * 4).max(8))),
         };
         Self::with(place, &root.join(local::SPOOL))
     }
 
-    fn with(place: Place, spool: &Path) -> Result<Self> {
+    fn with(place: BlobStore, spool: &Path) -> Result<Self> {
         let process = rand::random();
         let spool = Spool::open(spool, process)
             .map_err(|e| BlobError::at(&spool.display().to_string(), e))?;
-        let inner = Inner {
+        let inner = BlobsInner {
             place,
             spool,
             process,
@@ -280,16 +280,16 @@ impl Blobs {
     #[must_use]
     pub fn overlap(&self) -> usize {
         match &self.inner.place {
-            Place::Folder { .. } => 1,
+            BlobStore::Folder { .. } => 1,
             #[cfg(feature = "cloud")]
-            Place::Bucket(_) => 4,
+            BlobStore::Bucket(_) => 4,
         }
     }
 
     /// Whether reads wait for a network.
     #[must_use]
     pub fn is_remote(&self) -> bool {
-        !matches!(&self.inner.place, Place::Folder { .. })
+        !matches!(&self.inner.place, BlobStore::Folder { .. })
     }
 
     /// Lets somebody hear the keys of blobs that are missing, too short or hold other bytes; the first one hears them.
@@ -332,13 +332,13 @@ impl Blobs {
         file.map_err(|e| BlobError::at("the spool", e))
     }
 
-    /// Makes a blob; call [`Self::settle`] before relying on its name.
+    /// Makes a blob; call [`Self::sync_dirs`] before relying on its name.
     ///
     /// # Errors
     /// When the store is full or fails; nothing is visible then, or whole blobs that no row names.
     pub async fn store(&self, key: &str, payload: Payload) -> Result<()> {
         match &self.inner.place {
-            Place::Folder { folder, writes } => {
+            BlobStore::Folder { folder, writes } => {
                 let permit = writes.clone().acquire_owned().await;
                 let (blobs, folder, key) = (self.clone(), folder.clone(), key.to_owned());
                 blocking(move || {
@@ -348,7 +348,7 @@ impl Blobs {
                 .await
             }
             #[cfg(feature = "cloud")]
-            Place::Bucket(bucket) => bucket.store(key, payload).await,
+            BlobStore::Bucket(bucket) => bucket.store(key, payload).await,
         }
     }
 
@@ -363,16 +363,16 @@ impl Blobs {
         payload: Payload,
     ) -> std::result::Result<Result<()>, Payload> {
         match &self.inner.place {
-            Place::Folder { folder, writes } => match writes.try_acquire() {
+            BlobStore::Folder { folder, writes } => match writes.try_acquire() {
                 Ok(_permit) => Ok(self.put(folder, key, payload)),
                 Err(_) => Err(payload),
             },
             #[cfg(feature = "cloud")]
-            Place::Bucket(_) => Err(payload),
+            BlobStore::Bucket(_) => Err(payload),
         }
     }
 
-    fn put(&self, folder: &Folder, key: &str, payload: Payload) -> Result<()> {
+    fn put(&self, folder: &LocalStore, key: &str, payload: Payload) -> Result<()> {
         match payload {
             Payload::Memory(bytes) => folder.put(&self.inner.spool, key, &bytes),
             Payload::Spooled(file) => folder.keep(key, file),
@@ -383,9 +383,9 @@ impl Blobs {
     ///
     /// # Errors
     /// When the disk fails.
-    pub async fn settle<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Result<()> {
+    pub async fn sync_dirs<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Result<()> {
         match &self.inner.place {
-            Place::Folder { folder, .. } => {
+            BlobStore::Folder { folder, .. } => {
                 let folders: BTreeSet<String> = keys
                     .filter_map(|k| k.rsplit_once('/').map(|(folder, _)| folder.to_owned()))
                     .collect();
@@ -393,11 +393,11 @@ impl Blobs {
                     return Ok(());
                 }
                 let folder = folder.clone();
-                blocking(move || folder.settle(&folders)).await
+                blocking(move || folder.sync_dirs(&folders)).await
             }
             // An object store acknowledges what is durable.
             #[cfg(feature = "cloud")]
-            Place::Bucket(_) => Ok(()),
+            BlobStore::Bucket(_) => Ok(()),
         }
     }
 
@@ -412,7 +412,7 @@ impl Blobs {
 
     async fn read_range(&self, key: &str, offset: u64, length: usize) -> Result<Vec<Bytes>> {
         match &self.inner.place {
-            Place::Folder { folder, .. } => {
+            BlobStore::Folder { folder, .. } => {
                 if length <= AT_ONCE
                     && let Some(chunks) = folder.read_at_once(key, offset, length)
                 {
@@ -422,7 +422,7 @@ impl Blobs {
                 blocking(move || folder.read(&key, &folder.open(&key)?, offset, length)).await
             }
             #[cfg(feature = "cloud")]
-            Place::Bucket(bucket) => Ok(vec![bucket.read(key, offset, length).await?]),
+            BlobStore::Bucket(bucket) => Ok(vec![bucket.read(key, offset, length).await?]),
         }
     }
 
@@ -438,9 +438,11 @@ impl Blobs {
         length: u64,
     ) -> Result<BoxStream<'static, Result<Bytes>>> {
         let chunks = match &self.inner.place {
-            Place::Folder { folder, .. } => stream_file(folder.clone(), key, offset, length).await,
+            BlobStore::Folder { folder, .. } => {
+                stream_file(folder.clone(), key, offset, length).await
+            }
             #[cfg(feature = "cloud")]
-            Place::Bucket(bucket) => bucket.stream(key, offset, length).await,
+            BlobStore::Bucket(bucket) => bucket.stream(key, offset, length).await,
         };
         let blobs = self.clone();
         let chunks = chunks.inspect_err(|error| self.report(error))?;
@@ -458,13 +460,13 @@ impl Blobs {
 
     async fn open_range(&self, key: &str, offset: u64, length: u64) -> Result<OpenBlob> {
         match &self.inner.place {
-            Place::Folder { folder, .. } => {
+            BlobStore::Folder { folder, .. } => {
                 let (folder, key) = (folder.clone(), key.to_owned());
                 blocking(move || Ok(Arc::new(folder.source(&key, offset, length)?) as OpenBlob))
                     .await
             }
             #[cfg(feature = "cloud")]
-            Place::Bucket(bucket) => bucket.open_source(key, offset, length).await,
+            BlobStore::Bucket(bucket) => bucket.open_source(key, offset, length).await,
         }
     }
 
@@ -474,12 +476,12 @@ impl Blobs {
     /// [`BlobError::Missing`] when there is no such blob.
     pub async fn length(&self, key: &str) -> Result<u64> {
         match &self.inner.place {
-            Place::Folder { folder, .. } => {
+            BlobStore::Folder { folder, .. } => {
                 let (folder, key) = (folder.clone(), key.to_owned());
                 blocking(move || folder.length(&key)).await
             }
             #[cfg(feature = "cloud")]
-            Place::Bucket(bucket) => bucket.length(key).await,
+            BlobStore::Bucket(bucket) => bucket.length(key).await,
         }
     }
 
@@ -489,12 +491,12 @@ impl Blobs {
     /// [`BlobError::Missing`] or [`BlobError::Short`] when the bytes are not there.
     pub async fn digest(&self, key: &str, offset: u64, length: u64) -> Result<[u8; 32]> {
         match &self.inner.place {
-            Place::Folder { folder, .. } => {
+            BlobStore::Folder { folder, .. } => {
                 let (folder, key) = (folder.clone(), key.to_owned());
                 blocking(move || folder.digest(&key, offset, length)).await
             }
             #[cfg(feature = "cloud")]
-            Place::Bucket(bucket) => {
+            BlobStore::Bucket(bucket) => {
                 let mut chunks = bucket.stream(key, offset, length).await?;
                 let mut hasher = blake3::Hasher::new();
                 while let Some(chunk) = chunks.next().await {
@@ -511,12 +513,12 @@ impl Blobs {
     /// When the store fails.
     pub async fn remove(&self, key: &str) -> Result<()> {
         match &self.inner.place {
-            Place::Folder { folder, .. } => {
+            BlobStore::Folder { folder, .. } => {
                 let (folder, key) = (folder.clone(), key.to_owned());
                 blocking(move || folder.remove(&key)).await
             }
             #[cfg(feature = "cloud")]
-            Place::Bucket(bucket) => bucket.remove(key).await,
+            BlobStore::Bucket(bucket) => bucket.remove(key).await,
         }
     }
 
@@ -524,8 +526,8 @@ impl Blobs {
     pub fn discard(&self, key: String) {
         // Without a runtime the process is ending, or it is no server.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            if let Place::Folder { folder, .. } = &self.inner.place {
-                told(folder.remove(&key));
+            if let BlobStore::Folder { folder, .. } = &self.inner.place {
+                log_failure(folder.remove(&key));
             }
             return;
         };
@@ -569,19 +571,19 @@ impl Blobs {
             }
             let count = next.len() as u64;
             match &self.inner.place {
-                Place::Folder { folder, .. } => {
+                BlobStore::Folder { folder, .. } => {
                     let folder = folder.clone();
                     let removed = blocking(move || {
-                        next.iter().for_each(|key| told(folder.remove(key)));
+                        next.iter().for_each(|key| log_failure(folder.remove(key)));
                         Ok(())
                     });
-                    told(removed.await);
+                    log_failure(removed.await);
                 }
                 #[cfg(feature = "cloud")]
-                Place::Bucket(_) => {
+                BlobStore::Bucket(_) => {
                     let removed = next.into_iter().map(|key| {
                         let blobs = self.clone();
-                        async move { told(blobs.remove(&key).await) }
+                        async move { log_failure(blobs.remove(&key).await) }
                     });
                     stream::iter(removed).buffer_unordered(8).count().await;
                 }
@@ -606,9 +608,9 @@ impl Blobs {
     ) -> BoxStream<'static, Result<String>> {
         let young = young.clone();
         match &self.inner.place {
-            Place::Folder { folder, .. } => list_folder(folder.clone(), before, young),
+            BlobStore::Folder { folder, .. } => list_folder(folder.clone(), before, young),
             #[cfg(feature = "cloud")]
-            Place::Bucket(bucket) => bucket.list(before, young),
+            BlobStore::Bucket(bucket) => bucket.list(before, young),
         }
     }
 
@@ -626,15 +628,15 @@ impl Blobs {
         let blobs = self.clone();
         blocking(move || blobs.spool().map(drop)).await?;
         match &self.inner.place {
-            Place::Folder { .. } => Ok(()),
+            BlobStore::Folder { .. } => Ok(()),
             #[cfg(feature = "cloud")]
-            Place::Bucket(bucket) => bucket.probe().await,
+            BlobStore::Bucket(bucket) => bucket.probe().await,
         }
     }
 }
 
 async fn stream_file(
-    folder: Arc<Folder>,
+    folder: Arc<LocalStore>,
     key: &str,
     offset: u64,
     length: u64,
@@ -675,7 +677,7 @@ async fn stream_file(
 const FOUND: usize = 1024;
 
 fn list_folder(
-    folder: Arc<Folder>,
+    folder: Arc<LocalStore>,
     before: Option<SystemTime>,
     young: Arc<AtomicU64>,
 ) -> BoxStream<'static, Result<String>> {
@@ -694,7 +696,7 @@ fn list_folder(
 }
 
 /// Notes a blob that could not be removed.
-fn told(removed: Result<()>) {
+fn log_failure(removed: Result<()>) {
     if let Err(error) = removed {
         tracing::warn!(%error, "a blob without a row was left behind; fsck removes it");
     }

@@ -11,19 +11,19 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{TOLD, Verdict, progress, say, say_where};
-use crate::archive::import::{Imported, files_below};
+use super::{REPORTED, Verdict, progress, say, say_where};
 use crate::archive::rules::Rules;
-use crate::archive::store::StoreOptions;
+use crate::archive::services::import::{Imported, files_below};
+use crate::archive::services::store::StoreOptions;
 use crate::config::{Config, ImportArgs};
 use crate::scope::{Partition, Visible};
-use crate::start::{Needs, StartError, open};
+use crate::start::{StartError, StoreNeeds, open};
 
 /// Pause between two lines of progress where there is no terminal.
 const LINES: Duration = Duration::from_secs(10);
 
 /// A file to be imported.
-struct Found {
+struct ImportCandidate {
     path: PathBuf,
     bytes: u64,
     /// Its line in the journal.
@@ -41,14 +41,14 @@ pub async fn import(config: &Config, arguments: &ImportArgs) -> Result<Verdict, 
     let mut journal = Journal::open(arguments.journal.as_deref())?;
     let mut list = arguments.refused.as_deref().map(create).transpose()?;
     let all = below.files.len();
-    let files: Vec<Found> = below
+    let files: Vec<ImportCandidate> = below
         .files
         .into_iter()
-        .map(Found::new)
+        .map(ImportCandidate::new)
         .filter(|file| !journal.has(&file.line))
         .collect();
     let skipped = all - files.len();
-    let archive = open(config, Needs::Nothing).await?;
+    let archive = open(config, StoreNeeds::Nothing).await?;
     say_where(config);
     let options = StoreOptions {
         partition: Partition::DEFAULT,
@@ -56,10 +56,10 @@ pub async fn import(config: &Config, arguments: &ImportArgs) -> Result<Verdict, 
         study: None,
         rules: Rules::Standard,
     };
-    let mut run = Run::new(&files);
+    let mut run = ImportRun::new(&files);
     let mut failure = None;
     let left_out = below.left_out.len();
-    for (path, reason) in below.left_out.iter().take(TOLD) {
+    for (path, reason) in below.left_out.iter().take(REPORTED) {
         say(&format!("{}: {reason}", path.display()));
     }
     for (path, reason) in &below.left_out {
@@ -76,7 +76,7 @@ pub async fn import(config: &Config, arguments: &ImportArgs) -> Result<Verdict, 
         }
         paths.push(file.path);
     }
-    let mut told = |imported: Imported| {
+    let mut reported = |imported: Imported| {
         run.advance(imported.bytes);
         let noted = match &imported.refused {
             None => {
@@ -92,7 +92,7 @@ pub async fn import(config: &Config, arguments: &ImportArgs) -> Result<Verdict, 
             failure.get_or_insert(error);
         }
     };
-    archive.import_files(paths, &options, &mut told).await?;
+    archive.import_files(paths, &options, &mut reported).await?;
     run.bar.finish_and_clear();
     say(&format!(
         "{} instances stored or found identical, {} files refused, {skipped} skipped by the journal, {} bytes read",
@@ -115,7 +115,7 @@ pub async fn import(config: &Config, arguments: &ImportArgs) -> Result<Verdict, 
     })
 }
 
-impl Found {
+impl ImportCandidate {
     fn new(path: PathBuf) -> Self {
         let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
         let line = journal_line(&path);
@@ -124,7 +124,7 @@ impl Found {
 }
 
 /// How an import does.
-struct Run {
+struct ImportRun {
     bar: ProgressBar,
     files: usize,
     total: u64,
@@ -133,11 +133,11 @@ struct Run {
     refused: usize,
     bytes: u64,
     begun: Instant,
-    told: Instant,
+    reported: Instant,
 }
 
-impl Run {
-    fn new(files: &[Found]) -> Self {
+impl ImportRun {
+    fn new(files: &[ImportCandidate]) -> Self {
         let total = files.iter().map(|file| file.bytes).sum();
         let bar = progress(total, "");
         let template = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left, {msg} files";
@@ -153,7 +153,7 @@ impl Run {
             refused: 0,
             bytes: 0,
             begun: Instant::now(),
-            told: Instant::now(),
+            reported: Instant::now(),
         }
     }
 
@@ -163,8 +163,8 @@ impl Run {
         self.bar.inc(bytes);
         self.bar
             .set_message(format!("{}/{}", self.done, self.files));
-        if self.bar.is_hidden() && self.told.elapsed() >= LINES {
-            self.told = Instant::now();
+        if self.bar.is_hidden() && self.reported.elapsed() >= LINES {
+            self.reported = Instant::now();
             let rate = self.bytes / self.begun.elapsed().as_secs().max(1);
             let left = self.total.saturating_sub(self.bytes) / rate.max(1);
             let (done, files, bytes) = (self.done, self.files, self.bytes);
@@ -174,7 +174,7 @@ impl Run {
 
     fn refuse(&mut self, path: &Path, reason: &str) {
         self.refused += 1;
-        if self.refused <= TOLD {
+        if self.refused <= REPORTED {
             self.bar
                 .suspend(|| say(&format!("{}: {reason}", path.display())));
         }
@@ -193,7 +193,7 @@ impl Journal {
         let Some(path) = path else {
             return Ok(Self { done, file: None });
         };
-        let told = |e| {
+        let reported = |e| {
             StartError::Config(format!(
                 "the journal {} cannot be used: {e}",
                 path.display()
@@ -204,16 +204,16 @@ impl Journal {
             .read(true)
             .append(true)
             .open(path)
-            .map_err(told)?;
+            .map_err(reported)?;
         let mut cut = false;
         for line in BufReader::new(&file).split(b'\n') {
-            let line = line.map_err(told)?;
+            let line = line.map_err(reported)?;
             cut = !line.is_empty();
             done.insert(*blake3::hash(&line).as_bytes());
         }
         // A run that was killed may have left half a line; what follows must not be glued to it.
         if cut {
-            file.write_all(b"\n").map_err(told)?;
+            file.write_all(b"\n").map_err(reported)?;
         }
         Ok(Self {
             done,

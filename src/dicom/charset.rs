@@ -13,21 +13,21 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
-use iso2022::{ESC, Set, State, decode_iso2022};
-use terms::{Term, term};
+use iso2022::{ESC, Set, ShiftState, decode_iso2022};
+use terms::{CharsetTerm, term};
 
 /// How the text of a data set, or of one sequence item, is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Charset(Kind);
+pub struct Charset(CharsetKind);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum CharsetKind {
     /// No character set, or one nobody knows: what is valid UTF-8 is UTF-8, else windows-1252.
     Guess,
     /// One encoding that allows no code extensions.
     Whole(&'static Encoding),
     /// Code elements G0 and G1 as they stand at the start of each value, line and name component.
-    Iso2022(State),
+    Iso2022(ShiftState),
 }
 
 /// What is wrong with a value of (0008,0005) that could be used all the same.
@@ -50,13 +50,13 @@ impl Charset {
     /// Bytes above 0x7F are illegal there but common; they are read as UTF-8 where valid, else as windows-1252.
     #[must_use]
     pub const fn default_repertoire() -> Self {
-        Self(Kind::Guess)
+        Self(CharsetKind::Guess)
     }
 
     /// UTF-8 (`ISO_IR 192`).
     #[must_use]
     pub const fn utf8() -> Self {
-        Self(Kind::Whole(encoding_rs::UTF_8))
+        Self(CharsetKind::Whole(encoding_rs::UTF_8))
     }
 
     /// Reads the value of (0008,0005): all defined terms of PS3.3 §C.12.1.1.2, and common misspellings of them.
@@ -76,31 +76,31 @@ impl Charset {
                 continue;
             }
             match term {
-                Some(Term::G1(set)) if later_g1.is_none() => later_g1 = Some(set),
-                Some(Term::JisX0201) if later_g1.is_none() => later_g1 = Some(Set::Katakana),
-                Some(Term::Whole(encoding)) => {
+                Some(CharsetTerm::G1(set)) if later_g1.is_none() => later_g1 = Some(set),
+                Some(CharsetTerm::JisX0201) if later_g1.is_none() => later_g1 = Some(Set::Katakana),
+                Some(CharsetTerm::Whole(encoding)) => {
                     later_whole = later_whole.or(Some(encoding));
                     problem = problem.or(Some(CharsetProblem::Combination));
                 }
                 _ => {}
             }
-            if matches!(first, Some(Some(Term::Whole(_)))) {
+            if matches!(first, Some(Some(CharsetTerm::Whole(_)))) {
                 problem = problem.or(Some(CharsetProblem::Combination));
             }
         }
         let extended = raw.contains(&b'\\');
         let kind = match first.flatten() {
-            Some(Term::Whole(encoding)) => Kind::Whole(encoding),
-            Some(Term::Default) | None => match (later_whole, later_g1) {
-                (Some(encoding), _) => Kind::Whole(encoding),
+            Some(CharsetTerm::Whole(encoding)) => CharsetKind::Whole(encoding),
+            Some(CharsetTerm::Default) | None => match (later_whole, later_g1) {
+                (Some(encoding), _) => CharsetKind::Whole(encoding),
                 (None, Some(set)) => iso2022(Set::Ascii, Some(set)),
                 (None, None) if extended && first.flatten().is_some() => iso2022(Set::Ascii, None),
-                (None, None) => Kind::Guess,
+                (None, None) => CharsetKind::Guess,
             },
-            Some(Term::ByEscape) => iso2022(Set::Ascii, later_g1),
-            Some(Term::G0(set)) => iso2022(set, later_g1),
-            Some(Term::G1(set)) => iso2022(Set::Ascii, Some(set)),
-            Some(Term::JisX0201) => iso2022(Set::JisRoman, Some(Set::Katakana)),
+            Some(CharsetTerm::ByEscape) => iso2022(Set::Ascii, later_g1),
+            Some(CharsetTerm::G0(set)) => iso2022(set, later_g1),
+            Some(CharsetTerm::G1(set)) => iso2022(Set::Ascii, Some(set)),
+            Some(CharsetTerm::JisX0201) => iso2022(Set::JisRoman, Some(Set::Katakana)),
         };
         (Self(kind), problem)
     }
@@ -113,9 +113,9 @@ impl Charset {
         let kind = if takes_charset(vr) {
             self.0
         } else {
-            Kind::Guess
+            CharsetKind::Guess
         };
-        let roman = matches!(kind, Kind::Iso2022(state) if state.g0 == Set::JisRoman);
+        let roman = matches!(kind, CharsetKind::Iso2022(state) if state.g0 == Set::JisRoman);
         if !roman
             && !bytes.contains(&ESC)
             && bytes.is_ascii()
@@ -124,14 +124,14 @@ impl Charset {
             return Cow::Borrowed(text);
         }
         match kind {
-            Kind::Whole(encoding) => encoding.decode_without_bom_handling(bytes).0,
+            CharsetKind::Whole(encoding) => encoding.decode_without_bom_handling(bytes).0,
             // Without escape sequences there is nothing to switch: much faster at once.
-            Kind::Iso2022(State {
+            CharsetKind::Iso2022(ShiftState {
                 g0: Set::Ascii,
                 g1: Some(Set::High(encoding)),
             }) if !bytes.contains(&ESC) => encoding.decode_without_bom_handling(bytes).0,
-            Kind::Iso2022(state) => Cow::Owned(decode_iso2022(state, vr, bytes)),
-            Kind::Guess => match std::str::from_utf8(bytes) {
+            CharsetKind::Iso2022(state) => Cow::Owned(decode_iso2022(state, vr, bytes)),
+            CharsetKind::Guess => match std::str::from_utf8(bytes) {
                 Ok(text) if !bytes.contains(&ESC) => Cow::Borrowed(text),
                 _ => Cow::Owned(decode_iso2022(GUESS, vr, bytes)),
             },
@@ -177,11 +177,11 @@ pub fn splits(vr: VR) -> bool {
 }
 
 /// Where nothing says better, high bytes are windows-1252, a superset of Latin-1.
-const GUESS: State = State {
+const GUESS: ShiftState = ShiftState {
     g0: Set::Ascii,
     g1: Some(Set::High(encoding_rs::WINDOWS_1252)),
 };
 
-fn iso2022(g0: Set, g1: Option<Set>) -> Kind {
-    Kind::Iso2022(State { g0, g1 })
+fn iso2022(g0: Set, g1: Option<Set>) -> CharsetKind {
+    CharsetKind::Iso2022(ShiftState { g0, g1 })
 }

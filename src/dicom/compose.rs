@@ -1,7 +1,7 @@
 //! Part 10 files from DICOM JSON and the bulk data sent beside it (PS3.18 §10.5.2, Annex F).
 //!
 //! Invariants: iterative; bulk data is referred to and never loaded; the file is Explicit VR Little Endian in UTF-8, or encapsulated
-//! in the transfer syntax of the pixel data's parts. What was composed is stored only when the walk accepts it like any other file.
+//! in the transfer syntax of the pixel data's parts. What was composed is stored only when the parser accepts it like any other file.
 
 use dicom_core::{Tag, VR};
 use serde::Deserializer;
@@ -10,10 +10,10 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::codec::Coding;
-use super::explicit::{self, padding};
+use super::explicit_vr::{self, padding};
 use super::header::{ITEM, ITEM_END, SEQUENCE_END, UNDEFINED};
 use super::media;
-use super::picture::Picture;
+use super::picture::PictureInfo;
 use super::rewrite::named_group;
 use super::tag;
 use super::validate::ValueProblem;
@@ -25,7 +25,7 @@ mod sniff;
 mod value;
 
 pub use parts::{BulkPart, BulkParts};
-pub use pixels::{Content, HEAD};
+pub use pixels::{HEAD, PartContent};
 
 const CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
 const SOP_CLASS: Tag = Tag(0x0008, 0x0016);
@@ -50,13 +50,13 @@ pub enum ComposeError {
         /// Hex digits, one step for each sequence it lies in.
         path: String,
         /// Continues the sentence.
-        problem: Problem,
+        problem: ComposeProblem,
     },
 }
 
 /// What is wrong with one attribute; continues "the attribute …".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum ComposeProblem {
     /// The key is not eight hexadecimal digits.
     #[error("is not named by eight hexadecimal digits")]
     Name,
@@ -96,14 +96,14 @@ pub const LONGEST_METADATA: usize = 16 << 20;
 
 /// The metadata of one instance as it was sent.
 #[derive(Debug)]
-pub enum Metadata {
+pub enum SentMetadata {
     /// A DICOM JSON object.
     Json(Box<RawValue>),
     /// A Native DICOM Model.
     Xml(Vec<u8>),
 }
 
-impl Metadata {
+impl SentMetadata {
     /// Takes a DICOM JSON array of `most` data sets at most apart; a lone object is an array of one.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ impl Metadata {
             vec![serde_json::from_slice(text).map_err(broken)?]
         } else {
             let mut reader = serde_json::Deserializer::from_slice(text);
-            let objects = reader.deserialize_seq(AtMost(most)).map_err(broken)?;
+            let objects = reader.deserialize_seq(BoundedArray(most)).map_err(broken)?;
             reader.end().map_err(broken)?;
             objects
         };
@@ -196,9 +196,9 @@ impl Metadata {
 }
 
 /// Reads an array until it is too long: each element takes more memory than it may take in the text.
-struct AtMost(u64);
+struct BoundedArray(u64);
 
-impl<'de> Visitor<'de> for AtMost {
+impl<'de> Visitor<'de> for BoundedArray {
     type Value = Vec<Box<RawValue>>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -219,7 +219,7 @@ impl<'de> Visitor<'de> for AtMost {
 
 /// A piece of the file, to be written in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub enum FilePiece {
     /// These bytes.
     Bytes(Vec<u8>),
     /// All bytes of the bulk data part with this number.
@@ -234,11 +234,11 @@ pub enum Piece {
         length: u64,
     },
     /// The pixels of the picture in a part.
-    Picture(usize, Picture),
+    Picture(usize, PictureInfo),
 }
 
 /// What is still to be written, innermost last.
-enum Step<'a> {
+enum ComposeStep<'a> {
     /// Elements of a data set in the order of their tags.
     Elements(std::vec::IntoIter<(Tag, &'a Value)>),
     /// Items of a sequence.
@@ -256,7 +256,7 @@ enum Step<'a> {
 pub fn compose(
     data_set: &Map<String, Value>,
     bulk: &BulkParts,
-) -> Result<Vec<Piece>, ComposeError> {
+) -> Result<Vec<FilePiece>, ComposeError> {
     let class = uid(data_set, SOP_CLASS)?;
     let instance = uid(data_set, SOP_INSTANCE)?;
     let mut derived = match bulk.lone() {
@@ -273,7 +273,7 @@ pub fn compose(
         .iter()
         .filter_map(|number| bulk.part(*number))
         .collect();
-    let mut pixels = pixels::judged(data_set, &parts)?;
+    let mut pixels = pixels::validated(data_set, &parts)?;
     derived.append(&mut pixels.derived);
     let syntax = pixels
         .coding
@@ -319,7 +319,7 @@ struct Composer<'a> {
     pictures: bool,
     /// Elements that the metadata leaves out.
     derived: &'a [(Tag, Value)],
-    pieces: Vec<Piece>,
+    pieces: Vec<FilePiece>,
     bytes: Vec<u8>,
     /// The element at hand below those of the sequences it lies in.
     path: Vec<Tag>,
@@ -327,45 +327,45 @@ struct Composer<'a> {
 
 impl<'a> Composer<'a> {
     fn run(&mut self, data_set: &'a Map<String, Value>) -> Result<(), ComposeError> {
-        let mut steps = vec![Step::Elements(self.sorted(data_set, true)?)];
+        let mut steps = vec![ComposeStep::Elements(self.sorted(data_set, true)?)];
         while let Some(step) = steps.pop() {
             match step {
-                Step::Elements(mut rest) => {
+                ComposeStep::Elements(mut rest) => {
                     let Some((tag, element)) = rest.next() else {
                         continue;
                     };
-                    steps.push(Step::Elements(rest));
+                    steps.push(ComposeStep::Elements(rest));
                     self.path.push(tag);
                     if let Some(items) = self.element(tag, element)? {
-                        steps.push(Step::Items(items));
+                        steps.push(ComposeStep::Items(items));
                     } else {
                         self.path.pop();
                     }
                 }
-                Step::Items(mut rest) => {
+                ComposeStep::Items(mut rest) => {
                     let Some(item) = rest.next() else {
                         self.delimiter(SEQUENCE_END, 0);
                         self.path.pop();
                         continue;
                     };
-                    steps.push(Step::Items(rest));
+                    steps.push(ComposeStep::Items(rest));
                     self.delimiter(ITEM, UNDEFINED);
-                    steps.push(Step::ItemEnd);
+                    steps.push(ComposeStep::ItemEnd);
                     match item {
                         Value::Object(item) => {
-                            steps.push(Step::Elements(self.sorted(item, false)?));
+                            steps.push(ComposeStep::Elements(self.sorted(item, false)?));
                         }
                         Value::Null => {}
-                        _ => return Err(self.failure(Problem::Value)),
+                        _ => return Err(self.failure(ComposeProblem::Value)),
                     }
                 }
-                Step::ItemEnd => self.delimiter(ITEM_END, 0),
+                ComposeStep::ItemEnd => self.delimiter(ITEM_END, 0),
             }
         }
         Ok(())
     }
 
-    fn failure(&self, problem: Problem) -> ComposeError {
+    fn failure(&self, problem: ComposeProblem) -> ComposeError {
         let steps: Vec<String> = self.path.iter().map(|tag| tag::hex(*tag)).collect();
         ComposeError::Attribute {
             path: steps.join("."),
@@ -387,7 +387,7 @@ impl<'a> Composer<'a> {
                     .take(64)
                     .filter(|c| c.is_ascii_graphic())
                     .collect(),
-                problem: Problem::Name,
+                problem: ComposeProblem::Name,
             })?;
             let left_out = tag.0 == 0x0002
                 || tag.1 == 0
@@ -422,16 +422,18 @@ impl<'a> Composer<'a> {
         let vr = element.get("vr").and_then(Value::as_str);
         let vr: VR = vr
             .and_then(|vr| vr.parse().ok())
-            .ok_or_else(|| self.failure(Problem::Vr))?;
+            .ok_or_else(|| self.failure(ComposeProblem::Vr))?;
         if let Some(uri) = element.get("BulkDataURI") {
-            let uri = uri.as_str().ok_or_else(|| self.failure(Problem::Value))?;
+            let uri = uri
+                .as_str()
+                .ok_or_else(|| self.failure(ComposeProblem::Value))?;
             self.bulk(tag, vr, uri)?;
             return Ok(None);
         }
         let values = match element.get("Value") {
             None | Some(Value::Null) => [].iter(),
             Some(Value::Array(values)) => values.iter(),
-            Some(_) => return Err(self.failure(Problem::Value)),
+            Some(_) => return Err(self.failure(ComposeProblem::Value)),
         };
         if vr == VR::SQ {
             self.header(tag, vr, UNDEFINED);
@@ -455,7 +457,7 @@ impl<'a> Composer<'a> {
         u32::try_from(length)
             .ok()
             .filter(|length| u64::from(*length) <= LONGEST)
-            .ok_or_else(|| self.failure(Problem::TooLong))
+            .ok_or_else(|| self.failure(ComposeProblem::TooLong))
     }
 
     /// The value is what the parts of this location hold.
@@ -463,10 +465,10 @@ impl<'a> Composer<'a> {
         let bulk = self.bulk;
         let numbers = bulk.find(uri);
         if numbers.is_empty() {
-            return Err(self.failure(Problem::NoPart));
+            return Err(self.failure(ComposeProblem::NoPart));
         }
         if self.pieces.len().saturating_add(2 * numbers.len()) > PIECES {
-            return Err(self.failure(Problem::TooManyPieces));
+            return Err(self.failure(ComposeProblem::TooManyPieces));
         }
         if tag == PIXEL_DATA {
             if self.path.len() > 1 {
@@ -476,7 +478,7 @@ impl<'a> Composer<'a> {
                     part.is_some_and(|part| part.media == media::OCTETS && part.is_native())
                 });
                 if !samples {
-                    return Err(self.failure(Problem::NotPixels));
+                    return Err(self.failure(ComposeProblem::NotPixels));
                 }
             } else if self.encapsulated {
                 return self.fragments(tag, numbers);
@@ -492,7 +494,7 @@ impl<'a> Composer<'a> {
         self.header(tag, vr, length);
         for number in numbers {
             self.cut();
-            self.pieces.push(Piece::Bulk(*number));
+            self.pieces.push(FilePiece::Bulk(*number));
         }
         if total % 2 == 1 {
             self.bytes.push(padding(vr));
@@ -504,16 +506,16 @@ impl<'a> Composer<'a> {
     fn cut(&mut self) {
         if !self.bytes.is_empty() {
             self.pieces
-                .push(Piece::Bytes(std::mem::take(&mut self.bytes)));
+                .push(FilePiece::Bytes(std::mem::take(&mut self.bytes)));
         }
     }
 
     fn delimiter(&mut self, tag: Tag, length: u32) {
-        explicit::item(&mut self.bytes, tag, length);
+        explicit_vr::item(&mut self.bytes, tag, length);
     }
 
     fn header(&mut self, tag: Tag, vr: VR, length: u32) {
-        explicit::head(&mut self.bytes, tag, vr, length);
+        explicit_vr::head(&mut self.bytes, tag, vr, length);
     }
 }
 

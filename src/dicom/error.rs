@@ -8,12 +8,12 @@ use std::io;
 use dicom_core::Tag;
 
 use super::identifiers::Identifiers;
-use super::room::NoRoom;
+use super::parse_memory::NoParseMemory;
 use super::uid::UidError;
 
 /// Why a file cannot be taken.
 #[derive(Debug, thiserror::Error)]
-pub enum WalkError {
+pub enum ParseError {
     /// Neither a Part 10 file nor a bare data set.
     #[error(
         "this is not a DICOM file: there is no DICM prefix, and the first bytes are not a data element"
@@ -25,19 +25,19 @@ pub enum WalkError {
     )]
     Preamble,
     /// The bytes do not keep the encoding rules of PS3.5.
-    #[error("damaged at byte {offset}, element {}: {problem}; send the complete, valid file", Shown(*.tag))]
+    #[error("damaged at byte {offset}, element {}: {problem}; send the complete, valid file", DisplayTag(*.tag))]
     Damaged {
         /// The element in question; none before the first one.
         tag: Option<Tag>,
-        /// Where, counted like [`super::instance::Layout`] counts.
+        /// Where, counted like [`super::instance::FileLayout`] counts.
         offset: u64,
         /// What is wrong there.
-        problem: Problem,
+        problem: ParseProblem,
         /// What could be read before.
         read: Box<Identifiers>,
     },
-    /// The file is beyond a limit of [`super::limits::Limits`].
-    #[error("at byte {offset}, element {}: more than {allowed} {limit}", Shown(*.tag))]
+    /// The file is beyond a limit of [`super::limits::ParseLimits`].
+    #[error("at byte {offset}, element {}: more than {allowed} {limit}", DisplayTag(*.tag))]
     Limit {
         /// The element in question.
         tag: Option<Tag>,
@@ -51,7 +51,7 @@ pub enum WalkError {
         read: Box<Identifiers>,
     },
     /// An identifier is absent or has no value.
-    #[error("required attribute {} is missing or empty", Shown(Some(*.tag)))]
+    #[error("required attribute {} is missing or empty", DisplayTag(Some(*.tag)))]
     Missing {
         /// Which one.
         tag: Tag,
@@ -59,7 +59,7 @@ pub enum WalkError {
         read: Box<Identifiers>,
     },
     /// An identifier is not a UID.
-    #[error("attribute {} does not hold one valid UID", Shown(Some(*.tag)))]
+    #[error("attribute {} does not hold one valid UID", DisplayTag(Some(*.tag)))]
     BadUid {
         /// Which one.
         tag: Tag,
@@ -73,7 +73,7 @@ pub enum WalkError {
     #[error("{source}")]
     NoRoom {
         /// Why.
-        source: NoRoom,
+        source: NoParseMemory,
         /// What could be read before.
         read: Box<Identifiers>,
     },
@@ -82,8 +82,8 @@ pub enum WalkError {
     Read(#[from] io::Error),
 }
 
-impl WalkError {
-    pub(crate) fn damaged(tag: Option<Tag>, offset: u64, problem: Problem) -> Self {
+impl ParseError {
+    pub(crate) fn damaged(tag: Option<Tag>, offset: u64, problem: ParseProblem) -> Self {
         Self::Damaged {
             tag,
             offset,
@@ -131,8 +131,8 @@ impl WalkError {
     }
 }
 
-impl From<NoRoom> for WalkError {
-    fn from(source: NoRoom) -> Self {
+impl From<NoParseMemory> for ParseError {
+    fn from(source: NoParseMemory) -> Self {
         Self::NoRoom {
             source,
             read: Box::default(),
@@ -142,7 +142,7 @@ impl From<NoRoom> for WalkError {
 
 /// What is wrong at one place of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Problem {
+pub enum ParseProblem {
     /// The file, or the item around, ends inside an element or item header.
     HeaderCut,
     /// The value ends past the end of the file.
@@ -165,7 +165,7 @@ pub enum Problem {
     DeflateCut,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ParseProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::HeaderCut => "the data ends inside a header",
@@ -222,9 +222,9 @@ impl fmt::Display for Limit {
 }
 
 /// A tag as `(gggg,eeee)`, or `none`.
-struct Shown(Option<Tag>);
+struct DisplayTag(Option<Tag>);
 
-impl fmt::Display for Shown {
+impl fmt::Display for DisplayTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(Tag(group, element)) => write!(f, "({group:04X},{element:04X})"),

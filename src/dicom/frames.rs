@@ -1,6 +1,6 @@
-//! Where each frame of an instance lies: built once by the walk, looked up per request in constant time.
+//! Where each frame of an instance lies: built once by the parser, looked up per request in constant time.
 //!
-//! Invariant: a slice never covers an item header, and every slice lies inside the pixel data the walk has seen. Fragments
+//! Invariant: a slice never covers an item header, and every slice lies inside the pixel data the parser has seen. Fragments
 //! follow each other with one item header between them, so lengths are enough to find them all.
 
 mod fragments;
@@ -14,10 +14,10 @@ const ITEM_HEADER: u64 = 8;
 
 /// Place of every frame.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FrameTable(Kind);
+pub struct FrameTable(FrameTableKind);
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-enum Kind {
+enum FrameTableKind {
     #[default]
     None,
     Native(Native),
@@ -115,7 +115,7 @@ impl FrameTable {
         if count == 0 || !matches!(swap, 1 | 2 | 4 | 8) {
             return Self::none();
         }
-        Self(Kind::Native(Native {
+        Self(FrameTableKind::Native(Native {
             offset,
             length,
             frame_bits,
@@ -128,16 +128,16 @@ impl FrameTable {
     #[must_use]
     pub fn count(&self) -> u32 {
         match &self.0 {
-            Kind::None => 0,
-            Kind::Native(native) => native.count,
-            Kind::Encapsulated(table) => narrow(table.frame_count()),
+            FrameTableKind::None => 0,
+            FrameTableKind::Native(native) => native.count,
+            FrameTableKind::Encapsulated(table) => narrow(table.frame_count()),
         }
     }
 
     /// Whether the frames are encapsulated (compressed, usually).
     #[must_use]
     pub fn is_encapsulated(&self) -> bool {
-        matches!(self.0, Kind::Encapsulated(_))
+        matches!(self.0, FrameTableKind::Encapsulated(_))
     }
 
     /// The place of frame `number`, counted from 1.
@@ -145,9 +145,9 @@ impl FrameTable {
     pub fn frame(&self, number: u32) -> Option<FrameSlices> {
         let index = usize::try_from(number.checked_sub(1)?).ok()?;
         match &self.0 {
-            Kind::None => None,
-            Kind::Native(native) => native.frame(number),
-            Kind::Encapsulated(table) => {
+            FrameTableKind::None => None,
+            FrameTableKind::Native(native) => native.frame(number),
+            FrameTableKind::Encapsulated(table) => {
                 let fragments = match &table.starts {
                     None => index..index.checked_add(1)?,
                     Some(starts) => {
@@ -256,7 +256,7 @@ fn slices(
     })
 }
 
-/// Fragments and frames are counted in 32 bits; the walk's limit is far below.
+/// Fragments and frames are counted in 32 bits; the parser's limit is far below.
 fn narrow(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -10,8 +10,8 @@ use dicom_encoding::decode::explicit_be::ExplicitVRBigEndianDecoder;
 use dicom_encoding::decode::explicit_le::ExplicitVRLittleEndianDecoder;
 use dicom_encoding::decode::implicit_le::ImplicitVRLittleEndianDecoder;
 
-use super::error::{Problem, WalkError};
-use super::source::Window;
+use super::error::{ParseError, ParseProblem};
+use super::source::SourceWindow;
 
 /// How element headers and binary values are encoded (PS3.5 §7.1, §7.3, Annex A).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,10 +161,10 @@ const META_ELEMENTS: usize = 256;
 ///
 /// With `plain` the preamble must be empty or that of a TIFF file: nothing else is known to need it (PS3.10 §7.1), and a
 /// program could stand there.
-pub(crate) fn open(window: &mut Window<'_>, plain: bool) -> Result<Opening, WalkError> {
+pub(crate) fn open(window: &mut SourceWindow<'_>, plain: bool) -> Result<Opening, ParseError> {
     let prefixed = window.peek(PREAMBLE, 4)? == b"DICM";
     if plain && prefixed && !is_plain(window.peek(0, 128)?) {
-        return Err(WalkError::Preamble);
+        return Err(ParseError::Preamble);
     }
     let start = if prefixed {
         PREAMBLE + 4
@@ -180,7 +180,7 @@ pub(crate) fn open(window: &mut Window<'_>, plain: bool) -> Result<Opening, Walk
     };
     read_meta(window, &mut opening)?;
     if start == 0 && opening.dataset_offset == 0 && !starts_data_set(window)? {
-        return Err(WalkError::NotDicom);
+        return Err(ParseError::NotDicom);
     }
     Ok(opening)
 }
@@ -193,7 +193,7 @@ fn is_plain(preamble: &[u8]) -> bool {
 
 /// Steps over the elements of group 0002; its group length is only believed where it agrees or where the next bytes
 /// cannot be told apart (a deflated stream).
-fn read_meta(window: &mut Window<'_>, opening: &mut Opening) -> Result<(), WalkError> {
+fn read_meta(window: &mut SourceWindow<'_>, opening: &mut Opening) -> Result<(), ParseError> {
     let mut position = opening.dataset_offset;
     let mut announced_end = None;
     for _ in 0..META_ELEMENTS {
@@ -204,16 +204,16 @@ fn read_meta(window: &mut Window<'_>, opening: &mut Opening) -> Result<(), WalkE
         if bytes.get(..2) != Some(&[2, 0]) {
             break;
         }
-        let cut = |problem| WalkError::damaged(Some(Tag(2, 0)), position, problem);
+        let cut = |problem| ParseError::damaged(Some(Tag(2, 0)), position, problem);
         let header =
-            decode(Encoding::ExplicitLittle, bytes).ok_or_else(|| cut(Problem::HeaderCut))?;
+            decode(Encoding::ExplicitLittle, bytes).ok_or_else(|| cut(ParseProblem::HeaderCut))?;
         let value_at = position.saturating_add(u64::from(header.size));
         let end = value_at.saturating_add(u64::from(header.length));
         if end > window.len() {
-            return Err(WalkError::damaged(
+            return Err(ParseError::damaged(
                 Some(header.tag),
                 position,
-                Problem::PastFile,
+                ParseProblem::PastFile,
             ));
         }
         match header.tag.1 {
@@ -240,7 +240,7 @@ fn read_meta(window: &mut Window<'_>, opening: &mut Opening) -> Result<(), WalkE
 }
 
 /// Whether a file without prefix and meta group starts like a data set.
-fn starts_data_set(window: &mut Window<'_>) -> Result<bool, WalkError> {
+fn starts_data_set(window: &mut SourceWindow<'_>) -> Result<bool, ParseError> {
     let length = window.len();
     let bytes = window.peek(0, 12)?;
     let Some(encoding) = sniff(bytes, None) else {
@@ -280,14 +280,14 @@ pub(crate) fn sniff(bytes: &[u8], label: Option<&str>) -> Option<Encoding> {
 
 /// The encoding of a data set, and whether the label tells the truth about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Recognized {
+pub(crate) struct RecognizedEncoding {
     pub(crate) encoding: Encoding,
     pub(crate) agrees: bool,
 }
 
 impl Opening {
     /// Whether the data set is deflated: the label says so and the bytes are no plain element.
-    pub(crate) fn is_deflated(&self, window: &mut Window<'_>) -> Result<bool, WalkError> {
+    pub(crate) fn is_deflated(&self, window: &mut SourceWindow<'_>) -> Result<bool, ParseError> {
         let bytes = window.peek(self.dataset_offset, 6)?;
         let plain = bytes.starts_with(&[8, 0])
             && bytes
@@ -300,29 +300,35 @@ impl Opening {
     /// Tells the encoding of the (inflated) data set at `offset`.
     pub(crate) fn recognize(
         &self,
-        window: &mut Window<'_>,
+        window: &mut SourceWindow<'_>,
         offset: u64,
-    ) -> Result<Recognized, WalkError> {
+    ) -> Result<RecognizedEncoding, ParseError> {
         recognize(window, offset, self.label.as_deref())
     }
 }
 
 /// Tells the encoding of the data set at `offset`, believing the label unless the bytes contradict it.
 pub(crate) fn recognize(
-    window: &mut Window<'_>,
+    window: &mut SourceWindow<'_>,
     offset: u64,
     label: Option<&str>,
-) -> Result<Recognized, WalkError> {
+) -> Result<RecognizedEncoding, ParseError> {
     let bytes = window.peek(offset, 12)?;
-    let told = label.map(Encoding::of);
+    let reported = label.map(Encoding::of);
     let encoding = match sniff(bytes, label) {
         Some(encoding) => encoding,
         // Too short for an element: what follows will say so.
-        None if bytes.len() < 8 => told.unwrap_or(Encoding::ExplicitLittle),
-        None => return Err(WalkError::damaged(None, offset, Problem::UnknownEncoding)),
+        None if bytes.len() < 8 => reported.unwrap_or(Encoding::ExplicitLittle),
+        None => {
+            return Err(ParseError::damaged(
+                None,
+                offset,
+                ParseProblem::UnknownEncoding,
+            ));
+        }
     };
-    Ok(Recognized {
+    Ok(RecognizedEncoding {
         encoding,
-        agrees: told.is_none_or(|told| told == encoding),
+        agrees: reported.is_none_or(|reported| reported == encoding),
     })
 }

@@ -4,7 +4,7 @@
 
 use dicom_core::{Tag, VR};
 
-use super::error::WalkError;
+use super::error::ParseError;
 use super::scan::width;
 use super::uid::{self, InstanceName, InstanceUid, SeriesUid, StudyUid, UidError};
 
@@ -50,16 +50,16 @@ impl Identifiers {
     }
 
     /// The identifiers an instance must have.
-    pub(crate) fn check(&self) -> Result<(InstanceName, String), WalkError> {
+    pub(crate) fn check(&self) -> Result<(InstanceName, String), ParseError> {
         fn parse<T>(
             read: &Identifiers,
             tag: Tag,
             text: Option<&String>,
             parse: impl Fn(&str) -> Result<T, UidError>,
-        ) -> Result<T, WalkError> {
+        ) -> Result<T, ParseError> {
             let read = || Box::new(read.clone());
-            let text = text.ok_or_else(|| WalkError::Missing { tag, read: read() })?;
-            parse(text).map_err(|source| WalkError::BadUid {
+            let text = text.ok_or_else(|| ParseError::Missing { tag, read: read() })?;
+            parse(text).map_err(|source| ParseError::BadUid {
                 tag,
                 read: read(),
                 source,

@@ -7,8 +7,8 @@ use std::io::{self, Write};
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::error::{Limit, Problem, WalkError};
-use super::room::Ledger;
+use super::error::{Limit, ParseError, ParseProblem};
+use super::parse_memory::Ledger;
 use super::source::{FileSource, Source};
 
 /// Most bytes of an inflated data set that are held in memory; several are inflated at a time.
@@ -48,19 +48,19 @@ impl Source for Inflated {
 }
 
 /// Makes an empty file for a data set too large for memory.
-pub type Spool<'a> = &'a dyn Fn() -> io::Result<File>;
+pub type CreateSpoolFile<'a> = &'a dyn Fn() -> io::Result<File>;
 
 /// Inflates what `source` holds from `offset` on; without a spool it must fit into memory.
 ///
 /// # Errors
-/// [`WalkError::Damaged`] when the stream is not valid or not complete, [`WalkError::Limit`] beyond `cap` bytes,
-/// [`WalkError::Read`] when source or spool fail.
+/// [`ParseError::Damaged`] when the stream is not valid or not complete, [`ParseError::Limit`] beyond `cap` bytes,
+/// [`ParseError::Read`] when source or spool fail.
 pub fn inflate(
     source: &dyn Source,
     offset: u64,
     cap: u64,
-    spool: Option<Spool<'_>>,
-) -> Result<Inflated, WalkError> {
+    spool: Option<CreateSpoolFile<'_>>,
+) -> Result<Inflated, ParseError> {
     inflate_within(source, offset, (cap, IN_MEMORY), spool, Ledger::new(None))
 }
 
@@ -69,9 +69,9 @@ pub(crate) fn inflate_within(
     source: &dyn Source,
     mut offset: u64,
     (cap, in_memory): (u64, u64),
-    spool: Option<Spool<'_>>,
+    spool: Option<CreateSpoolFile<'_>>,
     ledger: Ledger<'_>,
-) -> Result<Inflated, WalkError> {
+) -> Result<Inflated, ParseError> {
     let memory_cap = cap.min(in_memory);
     let mut stream = Decompress::new(false);
     let mut input = vec![0; CHUNK];
@@ -91,7 +91,7 @@ pub(crate) fn inflate_within(
         let (before_in, before_out) = (stream.total_in(), stream.total_out());
         let status = stream
             .decompress(bytes, &mut output, FlushDecompress::None)
-            .map_err(|_| WalkError::damaged(None, at, Problem::Deflate))?;
+            .map_err(|_| ParseError::damaged(None, at, ParseProblem::Deflate))?;
         let used = stream.total_in().saturating_sub(before_in);
         let made = stream.total_out().saturating_sub(before_out);
         offset = offset.saturating_add(used);
@@ -101,7 +101,7 @@ pub(crate) fn inflate_within(
             .min(pending.end);
         total = total.saturating_add(made);
         if total > cap {
-            return Err(WalkError::limit(None, at, Limit::Inflated, cap));
+            return Err(ParseError::limit(None, at, Limit::Inflated, cap));
         }
         let fresh = usize::try_from(made)
             .ok()
@@ -109,7 +109,7 @@ pub(crate) fn inflate_within(
             .unwrap_or_default();
         if file.is_none() && total > memory_cap {
             let Some(make) = spool else {
-                return Err(WalkError::limit(None, at, Limit::Inflated, memory_cap));
+                return Err(ParseError::limit(None, at, Limit::Inflated, memory_cap));
             };
             let mut spooled = make()?;
             spooled.write_all(&memory)?;
@@ -132,10 +132,10 @@ pub(crate) fn inflate_within(
             break;
         }
         if ended && made == 0 {
-            return Err(WalkError::damaged(None, at, Problem::DeflateCut));
+            return Err(ParseError::damaged(None, at, ParseProblem::DeflateCut));
         }
         if used == 0 && made == 0 && status == Status::BufError && !ended {
-            return Err(WalkError::damaged(None, at, Problem::Deflate));
+            return Err(ParseError::damaged(None, at, ParseProblem::Deflate));
         }
     }
     Ok(match file {

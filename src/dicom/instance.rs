@@ -1,7 +1,7 @@
-//! What one walk over a file yields: everything the archive ever needs to know of an instance without its bytes.
+//! What one pass over a file yields: everything the archive ever needs to know of an instance without its bytes.
 //!
 //! Invariant: offsets are counted from the first byte of the file; for a deflated data set they are counted from the
-//! first byte of the inflated data set instead (`Layout::deflated`).
+//! first byte of the inflated data set instead (`FileLayout::deflated`).
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::frames::FrameTable;
 use super::uid::InstanceName;
 
-/// The result of the ingest walk.
+/// The result of the ingest parser.
 #[derive(Debug, Clone)]
 pub struct Instance {
     /// Study, series and instance UID.
@@ -19,7 +19,7 @@ pub struct Instance {
     /// SOP Class UID (0008,0016), trimmed.
     pub sop_class: String,
     /// Where the data set lies and how it is encoded.
-    pub layout: Layout,
+    pub layout: FileLayout,
     /// Values of the attributes the caller asked to collect, in tag order.
     pub attributes: Vec<Attribute>,
     /// The DICOM JSON object.
@@ -31,12 +31,12 @@ pub struct Instance {
     /// How the pixels are to be read; none without pixel data.
     pub pixel: Option<PixelDescription>,
     /// What is wrong with single attributes though the file can be stored.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<ValidationIssue>,
 }
 
 /// How a file is laid out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Layout {
+pub struct FileLayout {
     /// Transfer Syntax UID as stored, trimmed; what was sniffed when the file has no meta group.
     pub transfer_syntax: String,
     /// First byte of the data set in the file.
@@ -154,7 +154,7 @@ pub enum PixelElement {
 
 /// One attribute that does not keep the rules, for warnings and failure comments.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct ValidationIssue {
     /// The element, innermost.
     pub tag: Tag,
     /// `DICOM100: (gggg,eeee) - reason`, without patient data.

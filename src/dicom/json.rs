@@ -1,4 +1,4 @@
-//! The DICOM JSON model (PS3.18 Annex F), written value by value as the walk comes across them.
+//! The DICOM JSON model (PS3.18 Annex F), written value by value as the parser comes across them.
 //!
 //! Invariant: the text is valid JSON at every `JsonWriter::finish`, keys ascend in every object and occur once there, and
 //! [`Metadata::uri_at`] points right behind the opening quote of each `BulkDataURI`.
@@ -11,9 +11,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use dicom_core::{Tag, VR};
 
 use super::charset::{self, Charset};
-use super::error::WalkError;
+use super::error::ParseError;
 use super::instance::Metadata;
-use super::room::Ledger;
+use super::parse_memory::Ledger;
 use super::scan::width;
 pub use value::values;
 use value::{Number, json_number, little_endian, not_finite, trim};
@@ -23,13 +23,13 @@ mod value;
 
 /// Positions of a key; `at` is where its opening quote stands.
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct KeyPosition {
     tag: Tag,
     at: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Scope {
+struct JsonScope {
     /// Behind the opening brace.
     open: usize,
     first_entry: usize,
@@ -64,8 +64,8 @@ pub(crate) fn moved(moves: &[Move], range: &Range<usize>) -> Range<usize> {
 pub(crate) struct JsonWriter {
     text: String,
     uri_at: Vec<usize>,
-    entries: Vec<Entry>,
-    scopes: Vec<Scope>,
+    entries: Vec<KeyPosition>,
+    scopes: Vec<JsonScope>,
     non_ascii: bool,
 }
 
@@ -87,25 +87,30 @@ impl JsonWriter {
 
     /// Makes ready for an element or item whose value takes up to `bytes` bytes of text.
     #[inline]
-    pub(crate) fn make_room(&mut self, ledger: &Ledger<'_>, bytes: usize) -> Result<(), WalkError> {
+    pub(crate) fn make_room(
+        &mut self,
+        ledger: &Ledger<'_>,
+        bytes: usize,
+    ) -> Result<(), ParseError> {
         ledger.text(&mut self.text, bytes.saturating_add(ROOM))?;
         if self.entries.len() == self.entries.capacity() {
             let more = self.entries.capacity().max(8);
-            ledger.more(more.saturating_mul(size_of::<Entry>()))?;
+            ledger.more(more.saturating_mul(size_of::<KeyPosition>()))?;
             self.entries.reserve_exact(more);
         }
         Ok(())
     }
 
     /// Asks for what it takes to put the keys of the innermost data set in order, when they are not.
-    pub(crate) fn make_room_to_close(&mut self, ledger: &Ledger<'_>) -> Result<(), WalkError> {
+    pub(crate) fn make_room_to_close(&mut self, ledger: &Ledger<'_>) -> Result<(), ParseError> {
         self.make_room(ledger, 0)?;
         match self.scopes.last() {
             Some(scope) if !scope.ascending => {
                 let text = self.text.len().saturating_sub(scope.open);
                 let entries = self.entries.len().saturating_sub(scope.first_entry);
-                let each =
-                    2 * size_of::<Entry>() + size_of::<(Tag, Range<usize>)>() + size_of::<Move>();
+                let each = 2 * size_of::<KeyPosition>()
+                    + size_of::<(Tag, Range<usize>)>()
+                    + size_of::<Move>();
                 let lists = entries.saturating_mul(each);
                 ledger.more(text.saturating_add(lists))
             }
@@ -126,7 +131,7 @@ impl JsonWriter {
         } else {
             self.text.push_str(",{");
         }
-        self.scopes.push(Scope {
+        self.scopes.push(JsonScope {
             open: self.text.len(),
             first_entry: self.entries.len(),
             ascending: true,
@@ -157,13 +162,13 @@ impl JsonWriter {
             let before = self
                 .entries
                 .get(scope.first_entry..)
-                .and_then(<[Entry]>::last);
+                .and_then(<[KeyPosition]>::last);
             if let Some(before) = before {
                 self.text.push(',');
                 scope.ascending &= before.tag < tag;
             }
         }
-        self.entries.push(Entry {
+        self.entries.push(KeyPosition {
             tag,
             at: self.text.len(),
         });
@@ -328,7 +333,7 @@ impl JsonWriter {
     }
 
     /// Puts the keys of a data set in order; of several elements with one tag the last one stays.
-    fn sort(&mut self, scope: Scope) -> Vec<Move> {
+    fn sort(&mut self, scope: JsonScope) -> Vec<Move> {
         let end = self.text.len();
         let entries = self
             .entries
@@ -357,7 +362,7 @@ impl JsonWriter {
                 sorted.push(',');
             }
             let new = scope.open.saturating_add(sorted.len());
-            self.entries.push(Entry { tag: *tag, at: new });
+            self.entries.push(KeyPosition { tag: *tag, at: new });
             moves.push(Move {
                 old: old.clone(),
                 new,
@@ -382,7 +387,7 @@ impl JsonWriter {
 
     /// The text with its places; `shift` is told where bytes were inserted last (position, count).
     pub(crate) fn finish(mut self, mut shift: impl FnMut(usize, usize)) -> Metadata {
-        let position = |entries: &[Entry], tag: Tag, end: usize| {
+        let position = |entries: &[KeyPosition], tag: Tag, end: usize| {
             let index = entries.partition_point(|entry| entry.tag <= tag);
             let found = entries.get(index).map_or(end, |entry| entry.at);
             let equal = index

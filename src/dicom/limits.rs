@@ -1,6 +1,6 @@
 //! How much one file may ask of the server.
 //!
-//! Invariant: everything the walk keeps grows with one of these numbers, never with a length the file announces; what was
+//! Invariant: everything the parser keeps grows with one of these numbers, never with a length the file announces; what was
 //! stored can be read by everything that reads, for both have the same depth.
 
 /// Most sequences inside each other, at ingest and for whoever reads what is stored.
@@ -11,7 +11,7 @@ pub const DEPTH: usize = 40;
 
 /// Bounds on one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct ParseLimits {
     /// Sequences inside each other.
     pub depth: usize,
     /// Data elements and sequence items together.
@@ -32,7 +32,7 @@ pub struct Limits {
     pub inflated: u64,
 }
 
-impl Limits {
+impl ParseLimits {
     /// For files that are stored already, under whatever limits there were then; nothing is kept of their elements.
     #[must_use]
     pub fn of_stored() -> Self {
@@ -44,7 +44,7 @@ impl Limits {
     }
 }
 
-impl Default for Limits {
+impl Default for ParseLimits {
     /// Room for a slide of 200,000 sparse tiles, whose functional groups are the largest headers there are: 14 elements
     /// and items for each tile.
     fn default() -> Self {

@@ -13,9 +13,9 @@ use std::borrow::Cow;
 use dicom_core::VR;
 use serde::Deserialize;
 
-use super::members::{Element, Malformed, Values};
+use super::members::{JsonElement, Malformed, Values};
 use super::query::{Case, Condition, Matching, PathStep};
-use super::{fold, members, temporal, wildcard};
+use super::{members, normalize, temporal, wildcard};
 
 mod project;
 mod steps;
@@ -35,7 +35,7 @@ struct Node {
     steps: Steps,
     /// Conditions on attributes of this data set: the attribute's place in `steps`, and that of the time which is matched
     /// together with a date.
-    tests: Vec<(usize, Option<usize>, Test)>,
+    tests: Vec<(usize, Option<usize>, PreparedCondition)>,
     /// Sequences of this data set, one of whose items must match.
     sequences: Vec<(usize, Self)>,
 }
@@ -68,7 +68,9 @@ impl Node {
             return;
         }
         match path {
-            [] => self.tests.push((usize::MAX, None, Test::new(condition))),
+            [] => self
+                .tests
+                .push((usize::MAX, None, PreparedCondition::new(condition))),
             [leaf] => {
                 let at = self.steps.place(leaf);
                 let time = match &condition.matching {
@@ -78,7 +80,8 @@ impl Node {
                     })),
                     _ => None,
                 };
-                self.tests.push((at, time, Test::new(condition)));
+                self.tests
+                    .push((at, time, PreparedCondition::new(condition)));
             }
             [sequence, inner @ ..] => {
                 let at = self.steps.place(sequence);
@@ -115,9 +118,9 @@ impl Node {
         Ok(true)
     }
 
-    fn matches_an_item(&self, sequence: Option<Element<'_>>) -> Result<bool, Malformed> {
+    fn matches_an_item(&self, sequence: Option<JsonElement<'_>>) -> Result<bool, Malformed> {
         let mut none = true;
-        for item in sequence.into_iter().flat_map(Element::items) {
+        for item in sequence.into_iter().flat_map(JsonElement::items) {
             none = false;
             if self.matches(item)? {
                 return Ok(true);
@@ -138,7 +141,7 @@ impl Node {
 }
 
 /// A stored value as it is compared.
-enum Stored<'t> {
+enum StoredValue<'t> {
     Text(Cow<'t, str>),
     Number(&'t str),
     /// Component groups of a name: alphabetic, ideographic, phonetic.
@@ -146,7 +149,7 @@ enum Stored<'t> {
     Nothing,
 }
 
-impl<'t> Stored<'t> {
+impl<'t> StoredValue<'t> {
     fn read(json: &'t str) -> Self {
         match json.as_bytes().first() {
             Some(b'"') => members::string(json).map_or(Self::Nothing, Self::Text),
@@ -176,32 +179,32 @@ fn name_groups(json: &str) -> [Option<Cow<'_, str>>; 3] {
 }
 
 /// The VR and the values of an element.
-fn values(element: Option<Element<'_>>) -> (VR, Option<Values<'_>>) {
+fn values(element: Option<JsonElement<'_>>) -> (VR, Option<Values<'_>>) {
     let vr = element.and_then(|element| element.vr().parse().ok());
-    (vr.unwrap_or(VR::UN), element.map(Element::values))
+    (vr.unwrap_or(VR::UN), element.map(JsonElement::values))
 }
 
-fn first_text(element: Option<Element<'_>>) -> Option<Cow<'_, str>> {
+fn first_text(element: Option<JsonElement<'_>>) -> Option<Cow<'_, str>> {
     let (_, values) = values(element);
-    values?.find_map(|json| match Stored::read(json) {
-        Stored::Text(text) => Some(text),
+    values?.find_map(|json| match StoredValue::read(json) {
+        StoredValue::Text(text) => Some(text),
         _ => None,
     })
 }
 
 /// Whether an element is absent or has nothing but empty values; what is served by URI has a value.
-fn is_empty(element: Option<Element<'_>>) -> bool {
+fn is_empty(element: Option<JsonElement<'_>>) -> bool {
     let Some(element) = element else {
         return true;
     };
     let sequence = element.vr() == "SQ";
     let mut values = element.values();
-    let empty = values.all(|json| match Stored::read(json) {
-        Stored::Nothing => !json.starts_with('[') && json != "true" && json != "false",
-        Stored::Text(text) => text.is_empty(),
-        Stored::Number(_) => false,
-        Stored::Name(_) if sequence => json.len() == 2,
-        Stored::Name(groups) => groups.iter().flatten().all(|text| text.is_empty()),
+    let empty = values.all(|json| match StoredValue::read(json) {
+        StoredValue::Nothing => !json.starts_with('[') && json != "true" && json != "false",
+        StoredValue::Text(text) => text.is_empty(),
+        StoredValue::Number(_) => false,
+        StoredValue::Name(_) if sequence => json.len() == 2,
+        StoredValue::Name(groups) => groups.iter().flatten().all(|text| text.is_empty()),
     });
     empty && element.inline_binary().is_none() && element.bulk_data_uri().is_none()
 }
@@ -228,33 +231,33 @@ fn moment_within(day: &str, clock: Option<&str>, from: Option<&str>, to: Option<
 
 /// A condition prepared for many values.
 #[derive(Debug)]
-struct Test {
+struct PreparedCondition {
     condition: Condition,
     /// Values or patterns as they are compared.
-    wanted: Vec<Wanted>,
+    wanted: Vec<ConditionValue>,
     patterns: bool,
 }
 
 /// One value or pattern of a condition.
 #[derive(Debug)]
-struct Wanted {
+struct ConditionValue {
     text: String,
     /// For person names.
-    name: WantedName,
+    name: NameGroups,
     /// As a number, for attributes that are numbers.
     number: Option<f64>,
 }
 
 /// The folded component groups that are asked for.
 #[derive(Debug)]
-enum WantedName {
+enum NameGroups {
     /// In whatever group: nothing was said of groups.
     Anywhere(String),
     /// Each where it stands, because a `=` was written; an empty one asks for nothing.
     InPlace([String; 3]),
 }
 
-impl Test {
+impl PreparedCondition {
     fn new(condition: &Condition) -> Self {
         let (list, patterns): (&[String], bool) = match &condition.matching {
             Matching::Single(value) => (std::slice::from_ref(value), false),
@@ -268,13 +271,13 @@ impl Test {
             | Matching::Number(_)
             | Matching::Words(_) => (&[], false),
         };
-        let prepared = |value: &String| Wanted {
+        let prepared = |value: &String| ConditionValue {
             text: comparable(condition.case, value),
             name: if value.contains('=') {
-                WantedName::InPlace(fold::groups(value))
+                NameGroups::InPlace(normalize::groups(value))
             } else {
-                let [first, ..] = fold::groups(value);
-                WantedName::Anywhere(first)
+                let [first, ..] = normalize::groups(value);
+                NameGroups::Anywhere(first)
             },
             number: value.trim().parse().ok(),
         };
@@ -286,7 +289,7 @@ impl Test {
     }
 
     /// Whether an element fulfils the condition; `other` is the time that belongs to a date.
-    fn fulfilled(&self, element: Option<Element<'_>>, other: Option<Element<'_>>) -> bool {
+    fn fulfilled(&self, element: Option<JsonElement<'_>>, other: Option<JsonElement<'_>>) -> bool {
         match &self.condition.matching {
             Matching::Universal => true,
             Matching::Empty => is_empty(element),
@@ -320,14 +323,14 @@ impl Test {
                 } else {
                     vr
                 };
-                let Stored::Text(text) = Stored::read(json) else {
+                let StoredValue::Text(text) = StoredValue::read(json) else {
                     return false;
                 };
                 let moment = temporal::stored(vr, &text);
                 moment.is_some_and(|moment| within(&moment, from.as_deref(), to.as_deref()))
             }
             Matching::Words(words) => {
-                let groups = folded_groups(&Stored::read(json));
+                let groups = normalized_groups(&StoredValue::read(json));
                 groups.iter().any(|group| has_phrase(group, words))
             }
             Matching::Single(_)
@@ -338,22 +341,22 @@ impl Test {
     }
 
     fn is_wanted(&self, vr: VR, json: &str) -> bool {
-        let stored = Stored::read(json);
+        let stored = StoredValue::read(json);
         match &stored {
-            Stored::Name(_) => {
-                let groups = folded_groups(&stored);
+            StoredValue::Name(_) => {
+                let groups = normalized_groups(&stored);
                 let mut wanted = self.wanted.iter();
                 wanted.any(|wanted| self.name_is(&groups, wanted))
             }
-            Stored::Number(text) => {
+            StoredValue::Number(text) => {
                 let found = text.parse().ok();
-                let same = |wanted: &Wanted| match (wanted.number, found) {
+                let same = |wanted: &ConditionValue| match (wanted.number, found) {
                     (Some(wanted), Some(found)) if !self.patterns => same_number(found, wanted),
                     _ => self.text_is(text, wanted),
                 };
                 self.wanted.iter().any(same)
             }
-            Stored::Text(stored) => {
+            StoredValue::Text(stored) => {
                 let normal = temporal::stored(vr, stored);
                 let text = comparable(self.condition.case, stored);
                 let numeric = matches!(vr, VR::IS | VR::DS | VR::SV | VR::UV | VR::FL | VR::FD);
@@ -366,11 +369,11 @@ impl Test {
                         || matches!((found, wanted.number), (Some(f), Some(w)) if same_number(f, w))
                 })
             }
-            Stored::Nothing => false,
+            StoredValue::Nothing => false,
         }
     }
 
-    fn text_is(&self, text: &str, wanted: &Wanted) -> bool {
+    fn text_is(&self, text: &str, wanted: &ConditionValue) -> bool {
         if self.patterns {
             wildcard::matches(&wanted.text, text)
         } else {
@@ -379,7 +382,7 @@ impl Test {
     }
 
     /// Whether the folded groups of a name are those that are asked for.
-    fn name_is(&self, groups: &[String; 3], wanted: &Wanted) -> bool {
+    fn name_is(&self, groups: &[String; 3], wanted: &ConditionValue) -> bool {
         let is = |wanted: &str, group: &str| {
             if self.patterns {
                 wildcard::matches(wanted, group)
@@ -388,13 +391,13 @@ impl Test {
             }
         };
         match &wanted.name {
-            WantedName::Anywhere(wanted) => {
+            NameGroups::Anywhere(wanted) => {
                 wanted.is_empty()
                     || groups
                         .iter()
                         .any(|group| !group.is_empty() && is(wanted, group))
             }
-            WantedName::InPlace(wanted) => wanted
+            NameGroups::InPlace(wanted) => wanted
                 .iter()
                 .zip(groups)
                 .all(|(wanted, group)| wanted.is_empty() || is(wanted, group)),
@@ -405,29 +408,29 @@ impl Test {
 /// A text as it is compared: folded, or without its padding.
 fn comparable(case: Case, text: &str) -> String {
     match case {
-        Case::Folded => fold::text(text),
+        Case::Folded => normalize::text(text),
         Case::Sensitive => unpadded(text).to_owned(),
     }
 }
 
 /// The folded component groups of a person name.
-fn folded_groups(name: &Stored<'_>) -> [String; 3] {
+fn normalized_groups(name: &StoredValue<'_>) -> [String; 3] {
     match name {
-        Stored::Text(text) => fold::groups(text),
-        Stored::Name(groups) => {
+        StoredValue::Text(text) => normalize::groups(text),
+        StoredValue::Name(groups) => {
             let group = |text: &Option<Cow<'_, str>>| {
-                let [folded, ..] = fold::groups(text.as_deref().unwrap_or_default());
-                folded
+                let [normalized, ..] = normalize::groups(text.as_deref().unwrap_or_default());
+                normalized
             };
             [group(&groups[0]), group(&groups[1]), group(&groups[2])]
         }
-        Stored::Number(_) | Stored::Nothing => Default::default(),
+        StoredValue::Number(_) | StoredValue::Nothing => Default::default(),
     }
 }
 
 /// Whether the words of a group hold the wanted ones as beginnings, adjacent and in order.
 fn has_phrase(group: &str, wanted: &[String]) -> bool {
-    let words = fold::words(group);
+    let words = normalize::words(group);
     let starts = |run: &[String]| {
         run.iter()
             .zip(wanted)

@@ -2,7 +2,7 @@
 //!
 //! Pure tables and functions: what is stored and what is wished for go in, a plan comes out.
 
-use super::instance::{Layout, PixelDescription};
+use super::instance::{FileLayout, PixelDescription};
 
 /// Transfer syntax UIDs that the code has to tell apart.
 pub mod syntax {
@@ -103,14 +103,14 @@ pub const DICOM: &str = "application/dicom";
 
 /// What is known of stored pixels when a representation is chosen.
 #[derive(Debug, Clone, Copy)]
-pub struct Stored<'a> {
+pub struct StoredPixels<'a> {
     /// Layout of the file.
-    pub layout: &'a Layout,
+    pub layout: &'a FileLayout,
     /// Pixels, if any.
     pub pixel: Option<&'a PixelDescription>,
 }
 
-impl Stored<'_> {
+impl StoredPixels<'_> {
     fn syntax(&self) -> &str {
         &self.layout.transfer_syntax
     }
@@ -126,7 +126,7 @@ pub trait Codecs {
 
 /// The transfer syntax a client wishes for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SyntaxWish<'a> {
+pub enum TransferSyntaxPreference<'a> {
     /// As stored, whatever that is.
     Stored,
     /// As stored, but nothing that may not go over the web (PS3.18 §8.7.3.5.2).
@@ -139,7 +139,7 @@ pub enum SyntaxWish<'a> {
 
 /// How one instance or its frames are produced.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Plan {
+pub enum RepresentationPlan {
     /// The stored bytes.
     Stored,
     /// The samples as they are, in Explicit VR Little Endian.
@@ -148,10 +148,10 @@ pub enum Plan {
     Encode(String),
 }
 
-impl Plan {
+impl RepresentationPlan {
     /// The transfer syntax that comes out.
     #[must_use]
-    pub fn syntax<'a>(&'a self, layout: &'a Layout) -> &'a str {
+    pub fn syntax<'a>(&'a self, layout: &'a FileLayout) -> &'a str {
         match self {
             Self::Stored => &layout.transfer_syntax,
             Self::Native => syntax::EXPLICIT_LE,
@@ -163,53 +163,60 @@ impl Plan {
 /// The plan for one instance as a Part 10 file; none when the wish cannot be met.
 #[must_use]
 pub fn plan_instance(
-    stored: Stored<'_>,
-    wish: SyntaxWish<'_>,
+    stored: StoredPixels<'_>,
+    preference: TransferSyntaxPreference<'_>,
     codecs: &dyn Codecs,
-) -> Option<Plan> {
+) -> Option<RepresentationPlan> {
     use syntax::{DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE};
     let held = stored.syntax();
-    match wish {
+    match preference {
         // What does not name its transfer syntax itself is not a Part 10 file anybody could read.
-        SyntaxWish::Stored => Some(Plan::Stored),
-        SyntaxWish::StoredForTheWeb => match held {
-            IMPLICIT_LE | EXPLICIT_BE => Some(Plan::Native),
-            _ => Some(Plan::Stored),
+        TransferSyntaxPreference::Stored => Some(RepresentationPlan::Stored),
+        TransferSyntaxPreference::StoredForTheWeb => match held {
+            IMPLICIT_LE | EXPLICIT_BE => Some(RepresentationPlan::Native),
+            _ => Some(RepresentationPlan::Stored),
         },
         // A file whose meta group is missing or wrong could not be read back as what it is said to be.
-        SyntaxWish::Uid(uid) if uid == held && (stored.layout.part10 || !is_native(held)) => {
-            Some(Plan::Stored)
+        TransferSyntaxPreference::Uid(uid)
+            if uid == held && (stored.layout.part10 || !is_native(held)) =>
+        {
+            Some(RepresentationPlan::Stored)
         }
-        SyntaxWish::Default => Some(match held {
-            EXPLICIT_LE if stored.layout.part10 => Plan::Stored,
-            _ if is_native(held) => Plan::Native,
+        TransferSyntaxPreference::Default => Some(match held {
+            EXPLICIT_LE if stored.layout.part10 => RepresentationPlan::Stored,
+            _ if is_native(held) => RepresentationPlan::Native,
             _ => match stored.pixel {
-                Some(pixel) if !is_lossy(stored) && codecs.decodes(held, pixel) => Plan::Native,
-                _ => Plan::Stored,
+                Some(pixel) if !is_lossy(stored) && codecs.decodes(held, pixel) => {
+                    RepresentationPlan::Native
+                }
+                _ => RepresentationPlan::Stored,
             },
         }),
-        SyntaxWish::Uid(IMPLICIT_LE | EXPLICIT_BE) => None,
-        SyntaxWish::Uid(EXPLICIT_LE) if is_native(held) => Some(Plan::Native),
-        SyntaxWish::Uid(uid) => {
+        TransferSyntaxPreference::Uid(IMPLICIT_LE | EXPLICIT_BE) => None,
+        TransferSyntaxPreference::Uid(EXPLICIT_LE) if is_native(held) => {
+            Some(RepresentationPlan::Native)
+        }
+        TransferSyntaxPreference::Uid(uid) => {
             let Some(pixel) = stored.pixel else {
                 return (uid == DEFLATED_LE && is_native(held))
-                    .then(|| Plan::Encode(uid.to_owned()));
+                    .then(|| RepresentationPlan::Encode(uid.to_owned()));
             };
             let readable = is_native(held) || codecs.decodes(held, pixel);
             if uid == EXPLICIT_LE {
-                return readable.then_some(Plan::Native);
+                return readable.then_some(RepresentationPlan::Native);
             }
             if uid == DEFLATED_LE {
-                return is_native(held).then(|| Plan::Encode(uid.to_owned()));
+                return is_native(held).then(|| RepresentationPlan::Encode(uid.to_owned()));
             }
-            (readable && codecs.encodes(held, uid, pixel)).then(|| Plan::Encode(uid.to_owned()))
+            (readable && codecs.encodes(held, uid, pixel))
+                .then(|| RepresentationPlan::Encode(uid.to_owned()))
         }
     }
 }
 
 /// Whether the stored pixels have lost something already.
 #[must_use]
-pub fn is_lossy(stored: Stored<'_>) -> bool {
+pub fn is_lossy(stored: StoredPixels<'_>) -> bool {
     const LOSSY: &[&str] = &[
         "1.2.840.10008.1.2.4.50",
         "1.2.840.10008.1.2.4.51",
@@ -227,36 +234,38 @@ pub fn is_lossy(stored: Stored<'_>) -> bool {
 
 /// A media range a client wishes frames or bulk data in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FrameWish<'a> {
+pub struct FramePreference<'a> {
     /// `application/octet-stream`, `image/jls`, `image/*`, `*/*`, in lower case.
     pub range: (&'a str, &'a str),
     /// The transfer syntax.
-    pub syntax: SyntaxWish<'a>,
+    pub syntax: TransferSyntaxPreference<'a>,
 }
 
 /// The plan for frames with its media type; none when the wish cannot be met.
 #[must_use]
 pub fn plan_frames(
-    stored: Stored<'_>,
-    wish: FrameWish<'_>,
+    stored: StoredPixels<'_>,
+    preference: FramePreference<'_>,
     codecs: &dyn Codecs,
-) -> Option<(Plan, &'static str)> {
-    let (plan, media) = plan_any_order(stored, wish, codecs)?;
+) -> Option<(RepresentationPlan, &'static str)> {
+    let (plan, media) = plan_any_order(stored, preference, codecs)?;
     // Samples and values go over the web in little endian only, whatever was asked (PS3.18 §8.7.3.5.2).
     let plan = match plan {
-        Plan::Stored if stored.syntax() == syntax::EXPLICIT_BE => Plan::Native,
+        RepresentationPlan::Stored if stored.syntax() == syntax::EXPLICIT_BE => {
+            RepresentationPlan::Native
+        }
         plan => plan,
     };
     Some((plan, media))
 }
 
 fn plan_any_order(
-    stored: Stored<'_>,
-    wish: FrameWish<'_>,
+    stored: StoredPixels<'_>,
+    preference: FramePreference<'_>,
     codecs: &dyn Codecs,
-) -> Option<(Plan, &'static str)> {
+) -> Option<(RepresentationPlan, &'static str)> {
     let held = stored.syntax();
-    let range = canonical(wish.range);
+    let range = canonical(preference.range);
     let covers = |media: &str| covers(range, media);
     let stored_media = if is_native(held) {
         OCTETS
@@ -264,12 +273,12 @@ fn plan_any_order(
         frame_media(held)
     };
     if range == ("application", "octet-stream") {
-        let plan = plan_instance(stored, wish.syntax, codecs)?;
+        let plan = plan_instance(stored, preference.syntax, codecs)?;
         // Samples carry no container: frames of any little endian syntax are the stored bytes.
         return Some((plan, OCTETS));
     }
-    match wish.syntax {
-        SyntaxWish::Uid(uid) => {
+    match preference.syntax {
+        TransferSyntaxPreference::Uid(uid) => {
             let media = if is_native(uid) {
                 OCTETS
             } else {
@@ -278,24 +287,28 @@ fn plan_any_order(
             if !covers(media) {
                 return None;
             }
-            Some((plan_instance(stored, wish.syntax, codecs)?, media))
+            Some((plan_instance(stored, preference.syntax, codecs)?, media))
         }
-        SyntaxWish::Stored | SyntaxWish::StoredForTheWeb | SyntaxWish::Default
+        TransferSyntaxPreference::Stored
+        | TransferSyntaxPreference::StoredForTheWeb
+        | TransferSyntaxPreference::Default
             if covers(stored_media) =>
         {
-            let wish = if wish.syntax == SyntaxWish::Stored {
-                SyntaxWish::Stored
+            let preference = if preference.syntax == TransferSyntaxPreference::Stored {
+                TransferSyntaxPreference::Stored
             } else {
-                SyntaxWish::StoredForTheWeb
+                TransferSyntaxPreference::StoredForTheWeb
             };
-            Some((plan_instance(stored, wish, codecs)?, stored_media))
+            Some((plan_instance(stored, preference, codecs)?, stored_media))
         }
-        SyntaxWish::Stored | SyntaxWish::StoredForTheWeb | SyntaxWish::Default => {
+        TransferSyntaxPreference::Stored
+        | TransferSyntaxPreference::StoredForTheWeb
+        | TransferSyntaxPreference::Default => {
             let defaults = FRAME_MEDIA
                 .iter()
                 .filter(|(_, media, default)| *default && covers(media));
             defaults.into_iter().find_map(|(uid, media, _)| {
-                let plan = plan_instance(stored, SyntaxWish::Uid(uid), codecs)?;
+                let plan = plan_instance(stored, TransferSyntaxPreference::Uid(uid), codecs)?;
                 Some((plan, *media))
             })
         }
@@ -320,13 +333,15 @@ fn covers(range: (&str, &str), media: &str) -> bool {
 
 /// All transfer syntaxes an instance can be had in, for 406 answers and (0008,3002).
 #[must_use]
-pub fn available(stored: Stored<'_>, codecs: &dyn Codecs) -> Vec<String> {
+pub fn available(stored: StoredPixels<'_>, codecs: &dyn Codecs) -> Vec<String> {
     let mut list = vec![stored.syntax().to_owned()];
     let candidates = [syntax::EXPLICIT_LE, syntax::DEFLATED_LE]
         .into_iter()
         .chain(FRAME_MEDIA.iter().map(|(ts, ..)| *ts));
     for uid in candidates {
-        if uid != stored.syntax() && plan_instance(stored, SyntaxWish::Uid(uid), codecs).is_some() {
+        if uid != stored.syntax()
+            && plan_instance(stored, TransferSyntaxPreference::Uid(uid), codecs).is_some()
+        {
             list.push(uid.to_owned());
         }
     }

@@ -23,7 +23,7 @@ pub struct Malformed {
 /// After an error there is nothing more.
 #[must_use]
 pub fn members(data_set: &str) -> Members<'_> {
-    Members(Fields::of(data_set))
+    Members(JsonFields::of(data_set))
 }
 
 /// The elements of those attributes of a data set that are named, in one look through the text.
@@ -33,7 +33,7 @@ pub fn members(data_set: &str) -> Members<'_> {
 pub fn find<'t, const N: usize>(
     data_set: &'t str,
     wanted: [Tag; N],
-) -> Result<[Option<Element<'t>>; N], Malformed> {
+) -> Result<[Option<JsonElement<'t>>; N], Malformed> {
     let mut found = [None; N];
     let mut missing = N;
     for member in members(data_set) {
@@ -55,10 +55,10 @@ pub fn find<'t, const N: usize>(
 
 /// What [`members`] gives.
 #[derive(Debug, Clone)]
-pub struct Members<'t>(Fields<'t>);
+pub struct Members<'t>(JsonFields<'t>);
 
 impl<'t> Iterator for Members<'t> {
-    type Item = Result<(Tag, Element<'t>), Malformed>;
+    type Item = Result<(Tag, JsonElement<'t>), Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let (name, value) = match self.0.next()? {
@@ -66,7 +66,7 @@ impl<'t> Iterator for Members<'t> {
             Err(error) => return Some(Err(error)),
         };
         Some(match tag::from_hex(name) {
-            Some(tag) => Ok((tag, Element(value))),
+            Some(tag) => Ok((tag, JsonElement(value))),
             None => Err(self.0.0.fail()),
         })
     }
@@ -74,9 +74,9 @@ impl<'t> Iterator for Members<'t> {
 
 /// One attribute: a JSON object with its VR and its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Element<'t>(&'t str);
+pub struct JsonElement<'t>(&'t str);
 
-impl<'t> Element<'t> {
+impl<'t> JsonElement<'t> {
     /// An element that was found another way.
     #[must_use]
     pub const fn new(json: &'t str) -> Self {
@@ -100,11 +100,11 @@ impl<'t> Element<'t> {
     /// None when there is no value, or not in this form.
     #[must_use]
     pub fn values(self) -> Values<'t> {
-        let fields = Fields::of(self.0);
+        let fields = JsonFields::of(self.0);
         Values(
             fields
                 .inside("Value", '[')
-                .unwrap_or_else(|| Cursor::of("", '[')),
+                .unwrap_or_else(|| JsonCursor::of("", '[')),
         )
     }
 
@@ -141,14 +141,14 @@ impl<'t> Element<'t> {
     }
 
     fn field(self, name: &str) -> Option<&'t str> {
-        let mut fields = Fields::of(self.0).map_while(Result::ok);
+        let mut fields = JsonFields::of(self.0).map_while(Result::ok);
         fields.find_map(|(found, value)| (found == name).then_some(value))
     }
 }
 
-/// What [`Element::values`] gives.
+/// What [`JsonElement::values`] gives.
 #[derive(Debug, Clone)]
-pub struct Values<'t>(Cursor<'t>);
+pub struct Values<'t>(JsonCursor<'t>);
 
 impl<'t> Iterator for Values<'t> {
     type Item = &'t str;
@@ -165,7 +165,7 @@ impl<'t> Iterator for Values<'t> {
 #[must_use]
 pub fn string(json: &str) -> Option<Cow<'_, str>> {
     let text = if json.starts_with('{') {
-        let group = |wanted: &str| Element(json).field(wanted).and_then(unquoted);
+        let group = |wanted: &str| JsonElement(json).field(wanted).and_then(unquoted);
         ["Alphabetic", "Ideographic", "Phonetic"]
             .into_iter()
             .find_map(group)
@@ -222,18 +222,18 @@ fn plain(json: &str) -> Option<&str> {
 
 /// The members of any JSON object.
 #[derive(Debug, Clone)]
-struct Fields<'t>(Cursor<'t>);
+struct JsonFields<'t>(JsonCursor<'t>);
 
-impl<'t> Fields<'t> {
+impl<'t> JsonFields<'t> {
     fn of(object: &'t str) -> Self {
-        Self(Cursor::of(object, '{'))
+        Self(JsonCursor::of(object, '{'))
     }
 
     /// The start of an array or object among the members, which is not read to its end.
-    fn inside(mut self, name: &str, opening: char) -> Option<Cursor<'t>> {
+    fn inside(mut self, name: &str, opening: char) -> Option<JsonCursor<'t>> {
         while self.0.advance('}') {
             if self.0.name().ok()? == name {
-                return Some(Cursor::of(self.0.rest, opening));
+                return Some(JsonCursor::of(self.0.rest, opening));
             }
             self.0.value().ok()?;
         }
@@ -241,7 +241,7 @@ impl<'t> Fields<'t> {
     }
 }
 
-impl<'t> Iterator for Fields<'t> {
+impl<'t> Iterator for JsonFields<'t> {
     type Item = Result<(&'t str, &'t str), Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -255,7 +255,7 @@ impl<'t> Iterator for Fields<'t> {
 
 /// A place in an object or array.
 #[derive(Debug, Clone)]
-struct Cursor<'t> {
+struct JsonCursor<'t> {
     /// What was not read yet.
     rest: &'t str,
     /// Nothing of it was read yet.
@@ -266,7 +266,7 @@ struct Cursor<'t> {
     broken: Option<Malformed>,
 }
 
-impl<'t> Cursor<'t> {
+impl<'t> JsonCursor<'t> {
     fn of(text: &'t str, opening: char) -> Self {
         let rest = text.trim_ascii_start().strip_prefix(opening);
         let broken = rest.is_none().then_some(Malformed { left: text.len() });
@@ -376,7 +376,7 @@ mod tests {
         let element = |values: &str| format!(r#"{{"vr":"XX","Value":{values}}}"#);
         let numbers = |values: &str| {
             let text = element(values);
-            Element(&text).numbers().collect::<Vec<_>>()
+            JsonElement(&text).numbers().collect::<Vec<_>>()
         };
         assert_eq!(
             numbers(r#"[1,-2.5,"3 ",null,"x",1e3]"#),
@@ -384,18 +384,18 @@ mod tests {
         );
         let text = element(r#"["12",7.9,9007199254740993,"1e2"]"#);
         assert_eq!(
-            Element(&text).integers().collect::<Vec<_>>(),
+            JsonElement(&text).integers().collect::<Vec<_>>(),
             [12, 7, 9_007_199_254_740_993, 100]
         );
         let text =
             element(r#"[{"Ideographic":"山"},{"Alphabetic":"A^B","Phonetic":"x"},null,"plain "]"#);
         assert_eq!(
-            Element(&text).strings().collect::<Vec<_>>(),
+            JsonElement(&text).strings().collect::<Vec<_>>(),
             ["山", "A^B", "plain"]
         );
         let inline = r#"{"vr":"OB","InlineBinary":"AAE="}"#;
-        assert_eq!(Element(inline).inline_binary(), Some("AAE="));
-        assert_eq!(Element(inline).values().count(), 0);
+        assert_eq!(JsonElement(inline).inline_binary(), Some("AAE="));
+        assert_eq!(JsonElement(inline).values().count(), 0);
     }
 
     #[test]

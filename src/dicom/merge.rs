@@ -10,7 +10,7 @@ use std::ops::Range;
 use dicom_core::Tag;
 
 use super::json::skip::next_member;
-use super::members::{Element, Malformed};
+use super::members::{JsonElement, Malformed};
 use super::pieces::Pieces;
 use super::tag;
 
@@ -29,16 +29,16 @@ const WHOLE: usize = 64 << 10;
 /// Writes the object.
 pub struct MergedJson {
     known: Peekable<btree_map::IntoIter<Tag, String>>,
-    stored: Option<Stored>,
+    stored: Option<StoredDataSet>,
     /// What is being copied: a value that is known, or a place in the stored text; behind it is the rest of the piece.
     copied: Copied,
-    state: State,
+    state: MergeState,
     /// Tag written last.
     last: Option<Tag>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum MergeState {
     Begun,
     Open,
     Done,
@@ -51,7 +51,7 @@ enum Copied {
 }
 
 /// A stored data set that is read member by member.
-struct Stored {
+struct StoredDataSet {
     text: String,
     /// Behind the last member that was read.
     at: usize,
@@ -59,7 +59,7 @@ struct Stored {
     next: Option<(Tag, Range<usize>)>,
 }
 
-impl Stored {
+impl StoredDataSet {
     /// Reads on to the next member that is to be written.
     fn advance(&mut self) -> Result<(), Malformed> {
         while self.next.is_none() {
@@ -74,7 +74,7 @@ impl Stored {
             let tag = tag.ok_or(Malformed {
                 left: self.text.len().saturating_sub(value.start),
             })?;
-            let element = Element::new(self.text.get(value.clone()).unwrap_or_default());
+            let element = JsonElement::new(self.text.get(value.clone()).unwrap_or_default());
             // What is served by URI is no part of a result: its URI would have to be completed.
             if !is_of_server(tag) && element.bulk_data_uri().is_none() {
                 self.next = Some((tag, value));
@@ -94,7 +94,7 @@ impl MergedJson {
         let stored = match stored {
             Some(text) => {
                 let start = text.find('{').ok_or(Malformed { left: text.len() })?;
-                Some(Stored {
+                Some(StoredDataSet {
                     text,
                     at: start.saturating_add(1),
                     next: None,
@@ -106,7 +106,7 @@ impl MergedJson {
             known: known.into_iter().peekable(),
             stored,
             copied: Copied::Nothing,
-            state: State::Begun,
+            state: MergeState::Begun,
             last: None,
         })
     }
@@ -197,11 +197,11 @@ impl Pieces for MergedJson {
     fn next(&mut self, least: usize) -> Result<Option<Vec<u8>>, Malformed> {
         let mut out = Vec::new();
         match self.state {
-            State::Done => return Ok(None),
-            State::Begun => out.push(b'{'),
-            State::Open => {}
+            MergeState::Done => return Ok(None),
+            MergeState::Begun => out.push(b'{'),
+            MergeState::Open => {}
         }
-        self.state = State::Open;
+        self.state = MergeState::Open;
         while out.len() < least {
             if !self.copy(&mut out, least) {
                 continue;
@@ -209,7 +209,7 @@ impl Pieces for MergedJson {
             self.copied = Copied::Nothing;
             if !self.begin(&mut out)? {
                 out.push(b'}');
-                self.state = State::Done;
+                self.state = MergeState::Done;
                 break;
             }
         }

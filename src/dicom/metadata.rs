@@ -11,8 +11,8 @@ use super::instance::Metadata;
 use super::json::skip::next_member;
 use super::members::Malformed;
 use super::merge::is_of_server;
+use super::parse_memory::{GrantMemory, NoParseMemory};
 use super::pieces::Pieces;
-use super::room::{NoRoom, Room};
 use super::{json, tag};
 
 /// Why packed metadata cannot be read.
@@ -39,8 +39,8 @@ const LEVEL: i32 = 1;
 /// Packs metadata for the index: a version byte, the length of the rest, then with zstd the places and the text.
 ///
 /// # Errors
-/// [`NoRoom`] when the memory of what is packed is not granted.
-pub fn pack(metadata: &Metadata, room: Option<Room<'_>>) -> Result<Vec<u8>, NoRoom> {
+/// [`NoParseMemory`] when the memory of what is packed is not granted.
+pub fn pack(metadata: &Metadata, room: Option<GrantMemory<'_>>) -> Result<Vec<u8>, NoParseMemory> {
     let places = metadata.uri_at.len();
     let places_bytes = places.saturating_mul(4);
     let length = metadata
@@ -54,18 +54,18 @@ pub fn pack(metadata: &Metadata, room: Option<Room<'_>>) -> Result<Vec<u8>, NoRo
     for at in &metadata.uri_at {
         start.extend(at.to_le_bytes());
     }
-    let mut out = Packed {
+    let mut out = PackBuffer {
         bytes: Vec::new(),
         room,
         refused: None,
     };
     match compress(&mut out, length, [&start, metadata.text.as_bytes()]) {
         Ok(()) => Ok(out.bytes),
-        Err(error) => Err(out.refused.unwrap_or_else(|| NoRoom(error.into()))),
+        Err(error) => Err(out.refused.unwrap_or_else(|| NoParseMemory(error.into()))),
     }
 }
 
-fn compress(out: &mut Packed<'_>, length: u64, pieces: [&[u8]; 2]) -> io::Result<()> {
+fn compress(out: &mut PackBuffer<'_>, length: u64, pieces: [&[u8]; 2]) -> io::Result<()> {
     out.write_all(&[VERSION])?;
     out.write_all(&length.to_le_bytes())?;
     let mut encoder = zstd::stream::Encoder::new(out, LEVEL)?;
@@ -78,13 +78,13 @@ fn compress(out: &mut Packed<'_>, length: u64, pieces: [&[u8]; 2]) -> io::Result
 }
 
 /// Bytes that are packed, whose memory is asked for before it is taken.
-struct Packed<'a> {
+struct PackBuffer<'a> {
     bytes: Vec<u8>,
-    room: Option<Room<'a>>,
-    refused: Option<NoRoom>,
+    room: Option<GrantMemory<'a>>,
+    refused: Option<NoParseMemory>,
 }
 
-impl Write for Packed<'_> {
+impl Write for PackBuffer<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let left = self.bytes.capacity().saturating_sub(self.bytes.len());
         if left < bytes.len() {
@@ -183,7 +183,7 @@ fn parse(plain: Vec<u8>) -> Option<Metadata> {
 pub struct MetadataWriter {
     text: String,
     /// What happens at which place of the text, the next one last.
-    events: Vec<(usize, Event)>,
+    events: Vec<(usize, MetadataEvent)>,
     uri_at: std::vec::IntoIter<u32>,
     /// URL of the instance with a slash, as part of a JSON string.
     url: String,
@@ -199,7 +199,7 @@ pub struct MetadataWriter {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Event {
+enum MetadataEvent {
     /// Everything up to this place is left out.
     Skip(usize),
     /// The available transfer syntaxes are put in.
@@ -226,7 +226,7 @@ impl MetadataWriter {
         let mut events = left_out(&metadata.text)?;
         let at = usize::try_from(metadata.available_syntax_at).unwrap_or(usize::MAX);
         if !available.is_empty() {
-            events.push((at, Event::Available));
+            events.push((at, MetadataEvent::Available));
             events.sort_by_key(|(at, _)| *at);
         }
         events.reverse();
@@ -260,15 +260,15 @@ impl MetadataWriter {
         self.done >= to
     }
 
-    fn event(&mut self, event: Event, out: &mut Vec<u8>) {
+    fn event(&mut self, event: MetadataEvent, out: &mut Vec<u8>) {
         match event {
-            Event::Skip(to) => {
+            MetadataEvent::Skip(to) => {
                 self.done = self.done.max(to);
                 while self.next_uri.is_some_and(|at| at < self.done) {
                     self.next_uri = next(&mut self.uri_at);
                 }
             }
-            Event::Available => {
+            MetadataEvent::Available => {
                 let is_last = self.text.as_bytes().get(self.done) == Some(&b'}');
                 let member = std::mem::take(&mut self.available);
                 if is_last && self.last != b'{' {
@@ -332,7 +332,7 @@ fn next(places: &mut std::vec::IntoIter<u32>) -> Option<usize> {
 }
 
 /// The places of members that are left out, each with one comma beside it.
-fn left_out(text: &str) -> Result<Vec<(usize, Event)>, Malformed> {
+fn left_out(text: &str) -> Result<Vec<(usize, MetadataEvent)>, Malformed> {
     const LAST: Tag = Tag(0x0008, 0x1190);
     let mut places = Vec::new();
     let mut at = text.find('{').map_or(text.len(), |at| at.saturating_add(1));
@@ -353,7 +353,7 @@ fn left_out(text: &str) -> Result<Vec<(usize, Event)>, Malformed> {
                 name.start.saturating_sub(1)
             };
             let comma = usize::from(!kept && text.as_bytes().get(value.end) == Some(&b','));
-            places.push((start, Event::Skip(value.end.saturating_add(comma))));
+            places.push((start, MetadataEvent::Skip(value.end.saturating_add(comma))));
         } else {
             kept = true;
         }

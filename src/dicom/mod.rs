@@ -1,14 +1,12 @@
 //! DICOM itself: pure, synchronous, no I/O but `Read`, `Seek` and positional reads; nothing of the other layers.
 
-#[doc(hidden)]
-pub mod build;
+pub mod attributes;
 pub mod charset;
 pub mod codec;
 pub mod compose;
 pub mod endian;
 pub mod error;
-mod explicit;
-pub mod fold;
+mod explicit_vr;
 pub mod frames;
 pub mod header;
 pub mod identifiers;
@@ -16,13 +14,15 @@ pub mod inflate;
 pub mod instance;
 pub mod items;
 pub mod json;
-pub mod keys;
 pub mod limits;
 pub mod matcher;
 pub mod media;
 pub mod members;
 pub mod merge;
 pub mod metadata;
+pub mod normalize;
+pub mod parse;
+pub mod parse_memory;
 pub mod picture;
 pub mod pieces;
 pub mod query;
@@ -30,14 +30,14 @@ pub mod query_parse;
 pub mod query_tag;
 pub mod render;
 pub mod rewrite;
-pub mod room;
 pub mod scan;
 pub mod source;
 pub mod tag;
 pub mod temporal;
+#[doc(hidden)]
+pub mod testing;
 pub mod uid;
 pub mod validate;
-pub mod walk;
 pub mod wildcard;
 pub mod workitem;
 pub mod xml;

@@ -8,8 +8,8 @@ use std::io::Cursor;
 
 /// What the first bytes say of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Picture {
-    format: Format,
+pub struct PictureInfo {
+    format: PictureFormat,
     /// Rows (0028,0010).
     pub rows: u32,
     /// Columns (0028,0011).
@@ -21,7 +21,7 @@ pub struct Picture {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+enum PictureFormat {
     Png,
     Gif,
     Bmp,
@@ -31,7 +31,7 @@ const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 /// Largest side of a picture: Rows and Columns have 16 bits.
 const MOST_SIDE: u32 = 65_535;
 
-impl Picture {
+impl PictureInfo {
     /// Reads the first bytes of a picture; nothing when they are of no such format.
     ///
     /// # Errors
@@ -60,9 +60,9 @@ impl Picture {
     #[must_use]
     pub fn media_type(&self) -> &'static str {
         match self.format {
-            Format::Png => "image/png",
-            Format::Gif => "image/gif",
-            Format::Bmp => "image/bmp",
+            PictureFormat::Png => "image/png",
+            PictureFormat::Gif => "image/gif",
+            PictureFormat::Bmp => "image/bmp",
         }
     }
 
@@ -91,9 +91,9 @@ impl Picture {
     /// What is wrong with the bytes.
     pub fn pixels(&self, bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
         let work = || match self.format {
-            Format::Png => png_pixels(bytes),
-            Format::Gif => self.gif_pixels(bytes),
-            Format::Bmp => bmp_pixels(bytes),
+            PictureFormat::Png => png_pixels(bytes),
+            PictureFormat::Gif => self.gif_pixels(bytes),
+            PictureFormat::Bmp => bmp_pixels(bytes),
         };
         let pixels = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         let pixels = pixels
@@ -147,13 +147,13 @@ fn le16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-fn png_header(head: &[u8]) -> Option<Picture> {
+fn png_header(head: &[u8]) -> Option<PictureInfo> {
     let (depth, color) = (*head.get(24)?, *head.get(25)?);
     if head.get(12..16)? != b"IHDR" {
         return None;
     }
-    Some(Picture {
-        format: Format::Png,
+    Some(PictureInfo {
+        format: PictureFormat::Png,
         columns: be32(head, 16)?,
         rows: be32(head, 20)?,
         samples: if matches!(color, 0 | 4) { 1 } else { 3 },
@@ -200,9 +200,9 @@ fn png_pixels(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(buffer)
 }
 
-fn gif_header(head: &[u8]) -> Option<Picture> {
-    Some(Picture {
-        format: Format::Gif,
+fn gif_header(head: &[u8]) -> Option<PictureInfo> {
+    Some(PictureInfo {
+        format: PictureFormat::Gif,
         columns: le16(head, 6)?.into(),
         rows: le16(head, 8)?.into(),
         samples: 3,
@@ -212,7 +212,7 @@ fn gif_header(head: &[u8]) -> Option<Picture> {
 
 /// What the headers of a BMP file say.
 struct Bmp {
-    picture: Picture,
+    picture: PictureInfo,
     /// Where the pixels begin.
     start: usize,
     /// Where the palette begins.
@@ -235,8 +235,8 @@ fn bmp_header(head: &[u8]) -> Option<Bmp> {
         return None;
     }
     Some(Bmp {
-        picture: Picture {
-            format: Format::Bmp,
+        picture: PictureInfo {
+            format: PictureFormat::Bmp,
             columns: u32::try_from(le32(head, 18)?.cast_signed()).ok()?,
             rows: height.unsigned_abs(),
             samples: 3,
@@ -302,7 +302,7 @@ mod tests {
     }
 
     fn decoded(bytes: &[u8]) -> (u16, u16, Vec<u8>) {
-        let picture = Picture::look(bytes).unwrap().unwrap();
+        let picture = PictureInfo::look(bytes).unwrap().unwrap();
         assert_eq!((picture.rows, picture.columns), (2, 2));
         let pixels = picture.pixels(bytes).unwrap();
         (picture.samples, picture.bits, pixels)
@@ -356,7 +356,7 @@ mod tests {
         let pixels = vec![1, 2, 3, 9, 8, 7, 9, 8, 7, 1, 2, 3];
         assert_eq!(decoded(&gif(1)), (3, 8, pixels));
         let animated = gif(2);
-        let picture = Picture::look(&animated).unwrap().unwrap();
+        let picture = PictureInfo::look(&animated).unwrap().unwrap();
         assert!(picture.pixels(&animated).is_err());
     }
 
@@ -410,12 +410,12 @@ mod tests {
         for bytes in whole {
             for length in 0..bytes.len() {
                 let cut = &bytes[..length];
-                if let Some(Ok(picture)) = Picture::look(cut) {
+                if let Some(Ok(picture)) = PictureInfo::look(cut) {
                     let pixels = picture.pixels(cut);
                     assert!(pixels.is_err() || length + 16 > bytes.len(), "{length}");
                 }
             }
         }
-        assert!(Picture::look(b"plain text").is_none());
+        assert!(PictureInfo::look(b"plain text").is_none());
     }
 }

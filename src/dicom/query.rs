@@ -6,7 +6,7 @@
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
-use super::keys::Level;
+use super::attributes::QueryLevel;
 use super::uid::{SeriesUid, StudyUid};
 
 /// One step of a path to an attribute.
@@ -26,7 +26,7 @@ pub struct TagPath(pub Vec<PathStep>);
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
     /// What is looked for.
-    pub level: Level,
+    pub level: QueryLevel,
     /// Study named in the path.
     pub study: Option<StudyUid>,
     /// Series named in the path.

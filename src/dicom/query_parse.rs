@@ -30,7 +30,7 @@ mod workitems;
 
 use dicom_core::VR;
 
-use super::keys::{self, Level};
+use super::attributes::{self, QueryLevel};
 use super::query::{Case, Condition, Include, Matching, Order, Query, SortKey, TagPath};
 use super::query_tag::QueryTag;
 use super::tag::{self, TagError};
@@ -39,7 +39,7 @@ use super::uid::{SeriesUid, StudyUid};
 use join::{join_lists, join_moments};
 use private::{name_creators, names_a_block, uses};
 pub use problem::{ParameterName, QueryProblem, QueryWarning, Reason};
-use role::Role;
+use role::AttributeRole;
 use value::Switches;
 pub use workitems::parse_workitems;
 
@@ -67,7 +67,7 @@ const MAX_WARNINGS: usize = 10;
 
 /// Whose rules a search follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
+pub enum QueryDialect {
     /// The DICOM service.
     Service,
     /// PS3.18.
@@ -76,9 +76,9 @@ pub enum Dialect {
 
 /// What is searched: the path of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resource {
+pub struct QueryResource {
     /// What is looked for.
-    pub level: Level,
+    pub level: QueryLevel,
     /// Study in the path.
     pub study: Option<StudyUid>,
     /// Series in the path.
@@ -100,11 +100,11 @@ pub struct ParsedQuery {
 /// [`QueryProblem`] with the parameter and the reason, for a 400.
 pub fn parse(
     parameters: &[(String, String)],
-    resource: Resource,
-    dialect: Dialect,
+    resource: QueryResource,
+    dialect: QueryDialect,
     tags: &[QueryTag],
 ) -> Result<ParsedQuery, QueryProblem> {
-    Reader::new(resource, dialect, tags).read(parameters)
+    QueryReader::new(resource, dialect, tags).read(parameters)
 }
 
 /// An attribute the query string names.
@@ -131,9 +131,9 @@ struct Includes {
     paths: Vec<TagPath>,
 }
 
-struct Reader<'a> {
-    dialect: Dialect,
-    resource: Resource,
+struct QueryReader<'a> {
+    dialect: QueryDialect,
+    resource: QueryResource,
     tags: &'a [QueryTag],
     /// Workitems are searched, and not what is stored.
     workitems: bool,
@@ -160,8 +160,8 @@ fn problem(name: &str, reason: Reason) -> QueryProblem {
     }
 }
 
-impl<'a> Reader<'a> {
-    fn new(resource: Resource, dialect: Dialect, tags: &'a [QueryTag]) -> Self {
+impl<'a> QueryReader<'a> {
+    fn new(resource: QueryResource, dialect: QueryDialect, tags: &'a [QueryTag]) -> Self {
         Self {
             dialect,
             resource,
@@ -220,7 +220,7 @@ impl<'a> Reader<'a> {
     }
 
     fn count(&self, value: &str, limit: bool) -> Result<u64, Reason> {
-        let service = self.dialect == Dialect::Service;
+        let service = self.dialect == QueryDialect::Service;
         let reason = if limit && service {
             Reason::Limit(self.most)
         } else {
@@ -253,12 +253,12 @@ impl<'a> Reader<'a> {
             let mut keys = SortKey::ALL.into_iter();
             keys.find(|key| step.creator.is_none() && key.tag() == step.tag)
         });
-        match by.filter(|_| self.resource.level == Level::Study) {
+        match by.filter(|_| self.resource.level == QueryLevel::Study) {
             Some(by) => {
                 let order = Order { by, descending };
                 set_once(&mut self.order, order).map_err(|reason| problem(name, reason))
             }
-            None if self.dialect == Dialect::Service => Err(problem(name, Reason::Order)),
+            None if self.dialect == QueryDialect::Service => Err(problem(name, Reason::Order)),
             None => {
                 self.warn(QueryWarning::NotSorted(ParameterName::new(name)));
                 Ok(())
@@ -272,7 +272,7 @@ impl<'a> Reader<'a> {
             Ok(Some(true))
         } else if value.eq_ignore_ascii_case("false") {
             Ok(Some(false))
-        } else if self.dialect == Dialect::Service {
+        } else if self.dialect == QueryDialect::Service {
             Err(problem(name, Reason::NotBoolean))
         } else {
             self.warn(QueryWarning::Ignored(ParameterName::new(name)));
@@ -302,7 +302,7 @@ impl<'a> Reader<'a> {
                     }
                     self.includes.paths.push(path);
                 }
-                Err(reason) if self.dialect == Dialect::Service => {
+                Err(reason) if self.dialect == QueryDialect::Service => {
                     return Err(problem(name, Reason::UnknownInclude(reason)));
                 }
                 Err(_) => {
@@ -329,7 +329,7 @@ impl<'a> Reader<'a> {
             return Err(problem(name, Reason::TooLong));
         }
         let twice = self.attributes.iter().any(|other| other.path == path);
-        if twice && self.dialect == Dialect::Service {
+        if twice && self.dialect == QueryDialect::Service {
             return Err(problem(name, Reason::Duplicate));
         }
         self.attributes.push(Named { name, path, value });
@@ -338,8 +338,8 @@ impl<'a> Reader<'a> {
 
     fn unknown(&mut self, name: &str, reason: TagError) -> Result<(), QueryProblem> {
         match self.dialect {
-            Dialect::Service => Err(problem(name, Reason::Unknown(reason))),
-            Dialect::Standard => {
+            QueryDialect::Service => Err(problem(name, Reason::Unknown(reason))),
+            QueryDialect::Standard => {
                 self.warn_unknown(name, QueryWarning::Unknown);
                 Ok(())
             }
@@ -381,7 +381,7 @@ impl<'a> Reader<'a> {
             return Err(problem);
         }
         let include = self.included();
-        let default = (self.dialect == Dialect::Service).then_some(DEFAULT_LIMIT);
+        let default = (self.dialect == QueryDialect::Service).then_some(DEFAULT_LIMIT);
         let query = Query {
             level: self.resource.level,
             study: self.resource.study,
@@ -435,13 +435,13 @@ impl<'a> Reader<'a> {
         let refuse = |reason| problem(named.name, reason);
         let role = match self.dialect {
             _ if self.workitems => self.workitem_role(named).map_err(refuse)?,
-            Dialect::Service => self.service_role(&named.path).map_err(refuse)?,
-            Dialect::Standard => self.standard_role(&named.path),
+            QueryDialect::Service => self.service_role(&named.path).map_err(refuse)?,
+            QueryDialect::Standard => self.standard_role(&named.path),
         };
         let (path, vr, stored) = match role {
-            Role::Key(path, vr) => (path, vr, false),
-            Role::Stored(path, vr) => (path, vr, true),
-            Role::LeftOut(warning) => {
+            AttributeRole::Key(path, vr) => (path, vr, false),
+            AttributeRole::Stored(path, vr) => (path, vr, true),
+            AttributeRole::LeftOut(warning) => {
                 self.warn(warning(ParameterName::new(named.name)));
                 return Ok(());
             }
@@ -461,8 +461,8 @@ impl<'a> Reader<'a> {
         if stored && matching != Matching::Universal {
             self.warn(QueryWarning::NotIndexed(ParameterName::new(named.name)));
         }
-        let folded = vr == VR::PN || self.dialect == Dialect::Service;
-        let case = if folded {
+        let normalized = vr == VR::PN || self.dialect == QueryDialect::Service;
+        let case = if normalized {
             Case::Folded
         } else {
             Case::Sensitive
@@ -504,7 +504,7 @@ impl<'a> Reader<'a> {
                 && path
                     .0
                     .first()
-                    .and_then(|step| keys::key(step.tag))
+                    .and_then(|step| attributes::key(step.tag))
                     .is_some_and(|key| key.level > level)
         };
         let mut seen = std::collections::HashSet::new();

@@ -6,7 +6,7 @@
 use dicom_core::{Tag, VR};
 use serde_json::{Map, Value};
 
-use super::keys::Level;
+use super::attributes::QueryLevel;
 use super::query::{PathStep, TagPath};
 use super::tag;
 
@@ -70,7 +70,7 @@ pub struct QueryTag {
     /// Creator of a private attribute.
     pub private_creator: Option<String>,
     /// Whose attribute it is.
-    pub level: Level,
+    pub level: QueryLevel,
 }
 
 /// Why a request to add tags is refused.
@@ -92,7 +92,7 @@ pub enum QueryTagProblem {
     NotSpecified {
         /// Position in the array.
         index: usize,
-        /// `Path` or `Level`.
+        /// `Path` or `QueryLevel`.
         name: &'static str,
     },
     /// A level that does not exist; the member is named as the request spells it.
@@ -197,10 +197,10 @@ pub fn parse_body(body: &Value) -> Result<Vec<QueryTag>, QueryTagProblem> {
     if entries.len() > MAX_TAGS {
         return Err(QueryTagProblem::TooMany);
     }
-    let fields: Vec<Fields<'_>> = entries
+    let fields: Vec<EntryFields<'_>> = entries
         .iter()
         .enumerate()
-        .map(|(index, entry)| Fields::read(index, entry))
+        .map(|(index, entry)| EntryFields::read(index, entry))
         .collect::<Result<_, _>>()?;
     let mut tags: Vec<QueryTag> = Vec::with_capacity(fields.len());
     for field in &fields {
@@ -232,14 +232,14 @@ pub fn parse_path(path: &str) -> Result<Tag, QueryTagProblem> {
 }
 
 /// The members of one entry.
-struct Fields<'a> {
+struct EntryFields<'a> {
     path: &'a str,
     vr: Option<&'a str>,
     creator: Option<&'a str>,
-    level: Level,
+    level: QueryLevel,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> EntryFields<'a> {
     fn read(index: usize, entry: &'a Value) -> Result<Self, QueryTagProblem> {
         let entry = entry.as_object().ok_or(QueryTagProblem::Body)?;
         let member = |name: &str| text_member(entry, index, name);
@@ -354,11 +354,11 @@ fn text_member<'a>(
     }
 }
 
-fn parse_level(text: &str) -> Option<Level> {
+fn parse_level(text: &str) -> Option<QueryLevel> {
     [
-        ("study", Level::Study),
-        ("series", Level::Series),
-        ("instance", Level::Instance),
+        ("study", QueryLevel::Study),
+        ("series", QueryLevel::Series),
+        ("instance", QueryLevel::Instance),
     ]
     .into_iter()
     .find(|(name, _)| text.eq_ignore_ascii_case(name))

@@ -1,7 +1,7 @@
 //! Plans how a stored file is turned into Explicit VR Little Endian without loading it.
 //!
 //! Invariant: only values up to 4 KiB pass through memory, all others are copied or swapped from the source by the caller; the
-//! planned length is the length written. Reads through the scanner of the walk, so both agree what the file holds.
+//! planned length is the length written. Reads through the scanner of the parser, so both agree what the file holds.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -9,17 +9,17 @@ use std::ops::RangeInclusive;
 use dicom_core::{Tag, VR};
 
 use super::endian::{pixel_swap_width, swap, swap_width};
-use super::error::{Limit, WalkError};
-use super::explicit::{self, padding};
+use super::error::{Limit, ParseError};
+use super::explicit_vr::{self, padding};
 use super::header::{self, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED};
 use super::identifiers::Identifiers;
-use super::instance::Layout;
-use super::limits::Limits;
-use super::scan::{Element, Event, Scanner};
-use super::source::{Source, Window};
+use super::instance::FileLayout;
+use super::limits::ParseLimits;
+use super::scan::{Element, ScanEvent, Scanner};
+use super::source::{Source, SourceWindow};
 
 pub use meta::{IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION, named_group};
-pub use segment::{FrameWriter, Segment, total_length, write};
+pub use segment::{FileSegment, FrameWriter, total_length, write};
 
 mod icon;
 mod meta;
@@ -85,7 +85,7 @@ const SMALL: u32 = 4096;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
     /// Its pieces, in order.
-    pub segments: Vec<Segment>,
+    pub segments: Vec<FileSegment>,
     /// What of the stored file it has not, and why; without patient data.
     pub notes: Option<String>,
 }
@@ -93,15 +93,15 @@ pub struct Planned {
 /// Plans the new file; `source` is the stored file, or its inflated data set when the layout says deflated.
 ///
 /// # Errors
-/// As the walk: the source has to be the file that was walked. [`WalkError::Limit`] when native pixel data would be longer
+/// As the parser: the source has to be the file that was parsed. [`ParseError::Limit`] when native pixel data would be longer
 /// than an element can be.
 pub fn plan(
     source: &dyn Source,
-    layout: &Layout,
+    layout: &FileLayout,
     edits: &Edits,
-    limits: Limits,
-) -> Result<Planned, WalkError> {
-    let mut window = Window::new(source);
+    limits: ParseLimits,
+) -> Result<Planned, ParseError> {
+    let mut window = SourceWindow::new(source);
     let start = if layout.deflated {
         0
     } else {
@@ -126,7 +126,7 @@ pub fn plan(
         notes: None,
     };
     planner.run()?;
-    let mut segments = vec![Segment::Bytes(meta::meta_group(
+    let mut segments = vec![FileSegment::Bytes(meta::meta_group(
         &planner.identifiers,
         &edits.transfer_syntax,
     )?)];
@@ -139,10 +139,10 @@ pub fn plan(
 
 struct Planner<'a, 'e> {
     scanner: Scanner<'a>,
-    limits: Limits,
+    limits: ParseLimits,
     pending: std::iter::Peekable<std::vec::IntoIter<&'e Edit>>,
     pixels: &'e PixelEdit,
-    segments: Vec<Segment>,
+    segments: Vec<FileSegment>,
     /// Bytes not yet made a segment.
     small: Vec<u8>,
     kept: u64,
@@ -150,52 +150,53 @@ struct Planner<'a, 'e> {
     identifiers: Identifiers,
     bits_allocated: u16,
     /// Sequences and items around the element at hand.
-    levels: Vec<icon::Open>,
+    levels: Vec<icon::OpenLevel>,
     /// The stored transfer syntax, when its codestreams cannot stay.
     foreign: Option<String>,
     notes: Option<String>,
 }
 
 impl Planner<'_, '_> {
-    fn run(&mut self) -> Result<(), WalkError> {
+    fn run(&mut self) -> Result<(), ParseError> {
         loop {
             match self.scanner.next()? {
-                Event::Element(element) => {
+                ScanEvent::Element(element) => {
                     if self.stays(element.tag) {
                         self.element(&element)?;
                     }
                 }
-                Event::SequenceStart(element) => {
+                ScanEvent::SequenceStart(element) => {
                     if self.stays(element.tag) {
                         let mark = self.mark();
-                        self.levels.push(icon::Open::Sequence(element.tag, mark));
+                        self.levels
+                            .push(icon::OpenLevel::Sequence(element.tag, mark));
                         self.head(element.tag, VR::SQ, UNDEFINED);
                         self.open = self.open.saturating_add(1);
                     } else {
                         self.skip_sequence()?;
                     }
                 }
-                Event::ItemStart => {
+                ScanEvent::ItemStart => {
                     self.item(ITEM, UNDEFINED);
                     self.open_item();
                 }
-                Event::ItemEnd => {
+                ScanEvent::ItemEnd => {
                     self.item(ITEM_END, 0);
                     self.levels.pop();
                 }
-                Event::SequenceEnd => {
+                ScanEvent::SequenceEnd => {
                     self.item(SEQUENCE_END, 0);
                     self.levels.pop();
                     self.open = self.open.saturating_sub(1);
                 }
-                Event::FragmentsStart(element) => self.fragments(&element)?,
-                Event::Fragment { .. } | Event::FragmentsEnd { .. } => {}
-                Event::End { .. } => break,
+                ScanEvent::FragmentsStart(element) => self.fragments(&element)?,
+                ScanEvent::Fragment { .. } | ScanEvent::FragmentsEnd { .. } => {}
+                ScanEvent::End { .. } => break,
             }
             let length = self.small.len() as u64;
             if self.kept.saturating_add(length) > self.limits.kept {
                 let at = self.scanner.position();
-                return Err(WalkError::limit(None, at, Limit::Kept, self.limits.kept));
+                return Err(ParseError::limit(None, at, Limit::Kept, self.limits.kept));
             }
         }
         self.insert_before(None);
@@ -245,20 +246,20 @@ impl Planner<'_, '_> {
         }
     }
 
-    fn skip_sequence(&mut self) -> Result<(), WalkError> {
+    fn skip_sequence(&mut self) -> Result<(), ParseError> {
         let mut open = 1_usize;
         while open > 0 {
             match self.scanner.next()? {
-                Event::SequenceStart(_) => open = open.saturating_add(1),
-                Event::SequenceEnd => open = open.saturating_sub(1),
-                Event::End { .. } => return Ok(()),
+                ScanEvent::SequenceStart(_) => open = open.saturating_add(1),
+                ScanEvent::SequenceEnd => open = open.saturating_sub(1),
+                ScanEvent::End { .. } => return Ok(()),
                 _ => {}
             }
         }
         Ok(())
     }
 
-    fn element(&mut self, element: &Element) -> Result<(), WalkError> {
+    fn element(&mut self, element: &Element) -> Result<(), ParseError> {
         let Element {
             tag,
             vr,
@@ -292,13 +293,13 @@ impl Planner<'_, '_> {
         self.flush();
         let length = u64::from(length);
         self.segments.push(if width > 1 {
-            Segment::Swap {
+            FileSegment::Swap {
                 offset: value_at,
                 length,
                 width,
             }
         } else {
-            Segment::Copy {
+            FileSegment::Copy {
                 offset: value_at,
                 length,
             }
@@ -310,7 +311,7 @@ impl Planner<'_, '_> {
     }
 
     /// Bytes that change places in a big-endian value.
-    fn width(&mut self, element: &Element) -> Result<u8, WalkError> {
+    fn width(&mut self, element: &Element) -> Result<u8, ParseError> {
         if self.open > 0 || element.tag != Tag(0x7FE0, 0x0010) {
             return Ok(swap_width(element.vr));
         }
@@ -322,7 +323,7 @@ impl Planner<'_, '_> {
     }
 
     /// Writes the replacement of the pixel data; false when it stays.
-    fn new_pixels(&mut self) -> Result<bool, WalkError> {
+    fn new_pixels(&mut self) -> Result<bool, ParseError> {
         const TAG: Tag = Tag(0x7FE0, 0x0010);
         match self.pixels {
             PixelEdit::Keep => return Ok(false),
@@ -333,7 +334,7 @@ impl Planner<'_, '_> {
                     .filter(|l| *l != UNDEFINED);
                 let Some(padded) = padded else {
                     let at = self.scanner.position();
-                    return Err(WalkError::limit(
+                    return Err(ParseError::limit(
                         Some(TAG),
                         at,
                         Limit::Value,
@@ -383,11 +384,11 @@ impl Planner<'_, '_> {
 
     fn frames(&mut self, numbers: RangeInclusive<u32>, length: u64) {
         self.flush();
-        self.segments.push(Segment::Frames { numbers, length });
+        self.segments.push(FileSegment::Frames { numbers, length });
     }
 
     /// An encapsulated value: its items are the same in every encoding but big endian, so they are copied in one run.
-    fn fragments(&mut self, element: &Element) -> Result<(), WalkError> {
+    fn fragments(&mut self, element: &Element) -> Result<(), ParseError> {
         if let Some(syntax) = self.foreign_icon(element) {
             return self.icon(element, &syntax);
         }
@@ -400,25 +401,25 @@ impl Planner<'_, '_> {
         }
         loop {
             match self.scanner.next()? {
-                Event::Fragment { offset, length } if stays && element.big => {
+                ScanEvent::Fragment { offset, length } if stays && element.big => {
                     self.item(ITEM, length);
                     self.flush();
-                    self.segments.push(Segment::Copy {
+                    self.segments.push(FileSegment::Copy {
                         offset,
                         length: length.into(),
                     });
                 }
-                Event::FragmentsEnd { end } => {
+                ScanEvent::FragmentsEnd { end } => {
                     if stays && !element.big {
                         let length = end.saturating_sub(element.value_at);
-                        self.segments.push(Segment::Copy {
+                        self.segments.push(FileSegment::Copy {
                             offset: element.value_at,
                             length,
                         });
                     }
                     break;
                 }
-                Event::End { .. } => break,
+                ScanEvent::End { .. } => break,
                 _ => {}
             }
         }
@@ -439,18 +440,18 @@ impl Planner<'_, '_> {
     }
 
     fn head(&mut self, tag: Tag, vr: VR, length: u32) {
-        explicit::head(&mut self.small, tag, vr, length);
+        explicit_vr::head(&mut self.small, tag, vr, length);
     }
 
     fn item(&mut self, tag: Tag, length: u32) {
-        explicit::item(&mut self.small, tag, length);
+        explicit_vr::item(&mut self.small, tag, length);
     }
 
     fn flush(&mut self) {
         if !self.small.is_empty() {
             self.kept = self.kept.saturating_add(self.small.len() as u64);
             self.segments
-                .push(Segment::Bytes(std::mem::take(&mut self.small)));
+                .push(FileSegment::Bytes(std::mem::take(&mut self.small)));
         }
     }
 }

@@ -9,10 +9,10 @@ use std::borrow::Cow;
 
 use dicom_core::{Tag, VR};
 
-use super::error::{Limit, Problem, WalkError};
+use super::error::{Limit, ParseError, ParseProblem};
 use super::header::{self, Encoding, ITEM, ITEM_END, RawHeader, SEQUENCE_END, UNDEFINED};
-use super::limits::Limits;
-use super::source::Window;
+use super::limits::ParseLimits;
+use super::source::SourceWindow;
 use resolve::Context;
 pub(crate) use resolve::width;
 
@@ -31,7 +31,7 @@ pub(crate) struct Element {
 
 /// What the scanner comes across, in file order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum ScanEvent {
     /// An element whose value is no sequence; its value can be asked for until the next event.
     Element(Element),
     SequenceStart(Element),
@@ -56,8 +56,8 @@ pub(crate) enum Event {
 
 /// One open level.
 #[derive(Debug, Clone, Copy)]
-struct Level {
-    kind: Kind,
+struct ScanLevel {
+    kind: LevelKind,
     /// Nothing inside ends behind this place.
     end: u64,
     /// It ends there, not at a delimiter.
@@ -66,7 +66,7 @@ struct Level {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Kind {
+enum LevelKind {
     DataSet(Context),
     Sequence {
         tag: Tag,
@@ -81,11 +81,11 @@ enum Kind {
 /// The scanner: a position, the open levels and the counters.
 #[derive(Debug)]
 pub(crate) struct Scanner<'a> {
-    window: Window<'a>,
-    limits: Limits,
+    window: SourceWindow<'a>,
+    limits: ParseLimits,
     position: u64,
     end: u64,
-    stack: Vec<Level>,
+    stack: Vec<ScanLevel>,
     depth: usize,
     /// Elements and items.
     structure: u64,
@@ -101,14 +101,14 @@ pub(crate) struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     /// A scanner for the data set that starts at `position` and ends with the source.
     pub(crate) fn new(
-        window: Window<'a>,
+        window: SourceWindow<'a>,
         position: u64,
         encoding: Encoding,
-        limits: Limits,
+        limits: ParseLimits,
     ) -> Self {
         let end = window.len();
-        let kind = Kind::DataSet(Context::default());
-        let root = Level {
+        let kind = LevelKind::DataSet(Context::default());
+        let root = ScanLevel {
             kind,
             end,
             defined: true,
@@ -135,34 +135,34 @@ impl<'a> Scanner<'a> {
     }
 
     /// The value of an element of the current event.
-    pub(crate) fn value(&mut self, element: &Element) -> Result<Cow<'_, [u8]>, WalkError> {
+    pub(crate) fn value(&mut self, element: &Element) -> Result<Cow<'_, [u8]>, ParseError> {
         self.bytes(element.value_at, u64::from(element.length))
     }
 
     /// Bytes whose place the scanner has given out.
-    pub(crate) fn bytes(&mut self, offset: u64, length: u64) -> Result<Cow<'_, [u8]>, WalkError> {
+    pub(crate) fn bytes(&mut self, offset: u64, length: u64) -> Result<Cow<'_, [u8]>, ParseError> {
         let length = usize::try_from(length)
-            .map_err(|_| WalkError::damaged(None, offset, Problem::PastFile))?;
+            .map_err(|_| ParseError::damaged(None, offset, ParseProblem::PastFile))?;
         Ok(self.window.value(offset, length)?)
     }
 
     /// Up to `count` (at most 4 KiB) bytes at a place the scanner has given out.
-    pub(crate) fn peek(&mut self, offset: u64, count: usize) -> Result<&[u8], WalkError> {
+    pub(crate) fn peek(&mut self, offset: u64, count: usize) -> Result<&[u8], ParseError> {
         Ok(self.window.peek(offset, count)?)
     }
 
-    /// The next event; after [`Event::End`] only that again.
-    pub(crate) fn next(&mut self) -> Result<Event, WalkError> {
+    /// The next event; after [`ScanEvent::End`] only that again.
+    pub(crate) fn next(&mut self) -> Result<ScanEvent, ParseError> {
         loop {
             let Some(level) = self.stack.last().copied() else {
-                return Ok(Event::End {
+                return Ok(ScanEvent::End {
                     ignored: self.end.saturating_sub(self.position),
                 });
             };
             let event = match level.kind {
-                Kind::DataSet(context) => self.in_data_set(level, context)?,
-                Kind::Sequence { tag, sniff } => self.in_sequence(level, tag, sniff)?,
-                Kind::Fragments { tag } => Some(self.in_fragments(level, tag)?),
+                LevelKind::DataSet(context) => self.in_data_set(level, context)?,
+                LevelKind::Sequence { tag, sniff } => self.in_sequence(level, tag, sniff)?,
+                LevelKind::Fragments { tag } => Some(self.in_fragments(level, tag)?),
             };
             if let Some(event) = event {
                 return Ok(event);
@@ -170,21 +170,25 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn in_data_set(&mut self, level: Level, context: Context) -> Result<Option<Event>, WalkError> {
+    fn in_data_set(
+        &mut self,
+        level: ScanLevel,
+        context: Context,
+    ) -> Result<Option<ScanEvent>, ParseError> {
         let root = self.stack.len() == 1;
         if level.defined && self.position == level.end {
             self.stack.pop();
             return Ok(Some(if root {
-                Event::End { ignored: 0 }
+                ScanEvent::End { ignored: 0 }
             } else {
-                Event::ItemEnd
+                ScanEvent::ItemEnd
             }));
         }
         let Some(header) = self.header(level)? else {
             if root && self.ignorable()? {
                 return Ok(None);
             }
-            return Err(WalkError::damaged(None, self.position, level.cut()));
+            return Err(ParseError::damaged(None, self.position, level.cut()));
         };
         let RawHeader {
             tag, length, size, ..
@@ -220,9 +224,9 @@ impl<'a> Scanner<'a> {
         &mut self,
         header: RawHeader,
         value_at: u64,
-        level: Level,
+        level: ScanLevel,
         context: Context,
-    ) -> Result<Event, WalkError> {
+    ) -> Result<ScanEvent, ParseError> {
         let RawHeader {
             tag,
             length,
@@ -248,27 +252,27 @@ impl<'a> Scanner<'a> {
         }
         if element.vr == VR::SQ {
             let encoding = inside(stored, level.encoding);
-            let kind = Kind::Sequence {
+            let kind = LevelKind::Sequence {
                 tag,
                 sniff: stored != Some(VR::SQ),
             };
             self.open_sequence(
                 tag,
                 value_at,
-                Level {
+                ScanLevel {
                     kind,
                     end,
                     defined: true,
                     encoding,
                 },
             )?;
-            return Ok(Event::SequenceStart(element));
+            return Ok(ScanEvent::SequenceStart(element));
         }
         if Context::needs(tag) {
             self.note_context(&element)?;
         }
         self.position = end;
-        Ok(Event::Element(element))
+        Ok(ScanEvent::Element(element))
     }
 
     /// What an element of unknown representation is; it stays unknown when its value cannot be that.
@@ -277,7 +281,7 @@ impl<'a> Scanner<'a> {
         element: &Element,
         stored: Option<VR>,
         context: Context,
-    ) -> Result<VR, WalkError> {
+    ) -> Result<VR, ParseError> {
         let known = context.resolve(element.tag);
         let length = u64::from(element.length);
         let fits = match known {
@@ -297,10 +301,10 @@ impl<'a> Scanner<'a> {
         &mut self,
         mut element: Element,
         stored: Option<VR>,
-        level: Level,
-    ) -> Result<Event, WalkError> {
+        level: ScanLevel,
+    ) -> Result<ScanEvent, ParseError> {
         let Element { tag, value_at, .. } = element;
-        let level = Level {
+        let level = ScanLevel {
             defined: false,
             ..level
         };
@@ -311,38 +315,43 @@ impl<'a> Scanner<'a> {
             Some(VR::SQ | VR::UN) | None => {
                 element.vr = VR::SQ;
                 let encoding = inside(stored, level.encoding);
-                let kind = Kind::Sequence {
+                let kind = LevelKind::Sequence {
                     tag,
                     sniff: stored != Some(VR::SQ),
                 };
                 self.open_sequence(
                     tag,
                     value_at,
-                    Level {
+                    ScanLevel {
                         kind,
                         encoding,
                         ..level
                     },
                 )?;
-                return Ok(Event::SequenceStart(element));
+                return Ok(ScanEvent::SequenceStart(element));
             }
             Some(_) => {
-                return Err(WalkError::damaged(
+                return Err(ParseError::damaged(
                     Some(tag),
                     self.position,
-                    Problem::UndefinedLength,
+                    ParseProblem::UndefinedLength,
                 ));
             }
         }
         self.position = value_at;
-        self.stack.push(Level {
-            kind: Kind::Fragments { tag },
+        self.stack.push(ScanLevel {
+            kind: LevelKind::Fragments { tag },
             ..level
         });
-        Ok(Event::FragmentsStart(element))
+        Ok(ScanEvent::FragmentsStart(element))
     }
 
-    fn open_sequence(&mut self, tag: Tag, value_at: u64, level: Level) -> Result<(), WalkError> {
+    fn open_sequence(
+        &mut self,
+        tag: Tag,
+        value_at: u64,
+        level: ScanLevel,
+    ) -> Result<(), ParseError> {
         if self.depth >= self.limits.depth {
             return Err(self.over(tag, Limit::Depth, self.limits.depth as u64));
         }
@@ -352,10 +361,10 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn close_sequence(&mut self) -> Event {
+    fn close_sequence(&mut self) -> ScanEvent {
         self.stack.pop();
         self.depth = self.depth.saturating_sub(1);
-        Event::SequenceEnd
+        ScanEvent::SequenceEnd
     }
 
     fn delimiter_in_data_set(
@@ -363,7 +372,7 @@ impl<'a> Scanner<'a> {
         tag: Tag,
         defined: bool,
         root: bool,
-    ) -> Result<Option<Event>, WalkError> {
+    ) -> Result<Option<ScanEvent>, ParseError> {
         if tag == ITEM_END && !root {
             self.position = self.position.saturating_add(8);
             if defined {
@@ -371,29 +380,29 @@ impl<'a> Scanner<'a> {
                 return Ok(None);
             }
             self.stack.pop();
-            return Ok(Some(Event::ItemEnd));
+            return Ok(Some(ScanEvent::ItemEnd));
         }
         if root && self.ignorable()? {
             return Ok(None);
         }
-        Err(WalkError::damaged(
+        Err(ParseError::damaged(
             Some(tag),
             self.position,
-            Problem::StrayDelimiter,
+            ParseProblem::StrayDelimiter,
         ))
     }
 
     fn in_sequence(
         &mut self,
-        level: Level,
+        level: ScanLevel,
         tag: Tag,
         sniff: bool,
-    ) -> Result<Option<Event>, WalkError> {
+    ) -> Result<Option<ScanEvent>, ParseError> {
         if level.defined && self.position == level.end {
             return Ok(Some(self.close_sequence()));
         }
         let Some(header) = self.header(level)? else {
-            return Err(WalkError::damaged(Some(tag), self.position, level.cut()));
+            return Err(ParseError::damaged(Some(tag), self.position, level.cut()));
         };
         if header.tag == SEQUENCE_END {
             self.position = self.position.saturating_add(8);
@@ -401,10 +410,10 @@ impl<'a> Scanner<'a> {
             return Ok((!level.defined).then(|| self.close_sequence()));
         }
         if header.tag != ITEM {
-            return Err(WalkError::damaged(
+            return Err(ParseError::damaged(
                 Some(tag),
                 self.position,
-                Problem::NotAnItem,
+                ParseProblem::NotAnItem,
             ));
         }
         self.count(tag)?;
@@ -421,18 +430,18 @@ impl<'a> Scanner<'a> {
         } else {
             level.encoding
         };
-        let kind = Kind::DataSet(self.context());
-        self.stack.push(Level {
+        let kind = LevelKind::DataSet(self.context());
+        self.stack.push(ScanLevel {
             kind,
             end,
             defined,
             encoding,
         });
-        Ok(Some(Event::ItemStart))
+        Ok(Some(ScanEvent::ItemStart))
     }
 
     /// Items of a UN or implicit sequence hold explicit elements in the files of some writers.
-    fn sniff_item(&mut self, encoding: Encoding) -> Result<Encoding, WalkError> {
+    fn sniff_item(&mut self, encoding: Encoding) -> Result<Encoding, ParseError> {
         if encoding != Encoding::ImplicitLittle {
             return Ok(encoding);
         }
@@ -447,29 +456,33 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    fn in_fragments(&mut self, level: Level, tag: Tag) -> Result<Event, WalkError> {
+    fn in_fragments(&mut self, level: ScanLevel, tag: Tag) -> Result<ScanEvent, ParseError> {
         let start = self.position;
         let Some(header) = self.header(level)? else {
-            return Err(WalkError::damaged(Some(tag), start, level.cut()));
+            return Err(ParseError::damaged(Some(tag), start, level.cut()));
         };
         let value_at = start.saturating_add(8);
         if header.tag == SEQUENCE_END {
             self.position = value_at;
             self.stack.pop();
-            return Ok(Event::FragmentsEnd { end: start });
+            return Ok(ScanEvent::FragmentsEnd { end: start });
         }
         if header.tag != ITEM {
-            return Err(WalkError::damaged(Some(tag), start, Problem::NotAnItem));
+            return Err(ParseError::damaged(
+                Some(tag),
+                start,
+                ParseProblem::NotAnItem,
+            ));
         }
         self.fragments = self.fragments.saturating_add(1);
         if self.fragments > self.limits.fragments {
             return Err(self.over(tag, Limit::Fragments, self.limits.fragments));
         }
         if header.length == UNDEFINED {
-            return Err(WalkError::damaged(
+            return Err(ParseError::damaged(
                 Some(tag),
                 start,
-                Problem::UndefinedLength,
+                ParseProblem::UndefinedLength,
             ));
         }
         let value_end = value_at.saturating_add(u64::from(header.length));
@@ -477,7 +490,7 @@ impl<'a> Scanner<'a> {
             return Err(self.past(tag, value_end));
         }
         self.position = value_end;
-        Ok(Event::Fragment {
+        Ok(ScanEvent::Fragment {
             offset: value_at,
             length: header.length,
         })
@@ -485,7 +498,7 @@ impl<'a> Scanner<'a> {
 
     /// The header at the current place; none when the end of the level cuts it.
     #[inline]
-    fn header(&mut self, level: Level) -> Result<Option<RawHeader>, WalkError> {
+    fn header(&mut self, level: ScanLevel) -> Result<Option<RawHeader>, ParseError> {
         let left = usize::try_from(level.end.saturating_sub(self.position)).unwrap_or(usize::MAX);
         let bytes = self.window.peek(self.position, left.min(12))?;
         Ok(header::decode(level.encoding, bytes))
@@ -494,7 +507,7 @@ impl<'a> Scanner<'a> {
     /// Whether all that is left at top level can be left out; then the data set is closed here.
     ///
     /// Zeros are no element, and nothing that belongs to the data set can follow the pixel data with a lower tag.
-    fn ignorable(&mut self) -> Result<bool, WalkError> {
+    fn ignorable(&mut self) -> Result<bool, ParseError> {
         const LONGEST: u64 = 1 << 20;
         let left = self.end.saturating_sub(self.position);
         if left > LONGEST {
@@ -514,7 +527,7 @@ impl<'a> Scanner<'a> {
         Ok(ignorable)
     }
 
-    fn only_zeros(&mut self, left: u64) -> Result<bool, WalkError> {
+    fn only_zeros(&mut self, left: u64) -> Result<bool, ParseError> {
         let big = self
             .stack
             .first()
@@ -545,14 +558,14 @@ impl<'a> Scanner<'a> {
     /// The context of the innermost open data set, which its items inherit.
     fn context(&self) -> Context {
         let around = self.stack.iter().rev().find_map(|level| match level.kind {
-            Kind::DataSet(context) => Some(context),
-            Kind::Sequence { .. } | Kind::Fragments { .. } => None,
+            LevelKind::DataSet(context) => Some(context),
+            LevelKind::Sequence { .. } | LevelKind::Fragments { .. } => None,
         });
         around.unwrap_or_default()
     }
 
     /// Remembers the values on which the VR of later elements depends.
-    fn note_context(&mut self, element: &Element) -> Result<(), WalkError> {
+    fn note_context(&mut self, element: &Element) -> Result<(), ParseError> {
         let count = usize::try_from(element.length.min(2)).unwrap_or(0);
         let first = self
             .window
@@ -560,8 +573,8 @@ impl<'a> Scanner<'a> {
             .first_chunk::<2>()
             .copied();
         if let Some(first) = first
-            && let Some(Level {
-                kind: Kind::DataSet(context),
+            && let Some(ScanLevel {
+                kind: LevelKind::DataSet(context),
                 ..
             }) = self.stack.last_mut()
         {
@@ -577,7 +590,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A private dictionary may give the tag another VR: a value that does not start with an item is no sequence.
-    fn starts_with_item(&mut self, element: &Element) -> Result<bool, WalkError> {
+    fn starts_with_item(&mut self, element: &Element) -> Result<bool, ParseError> {
         let item: &[u8] = if element.big {
             &[0xFF, 0xFE, 0xE0]
         } else {
@@ -587,7 +600,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Whether a value of VR UN reads as a sequence to its very end.
-    fn is_sequence(&mut self, start: u64, end: u64) -> Result<bool, WalkError> {
+    fn is_sequence(&mut self, start: u64, end: u64) -> Result<bool, ParseError> {
         if self.trial || self.depth >= self.limits.depth {
             return Ok(false);
         }
@@ -595,8 +608,8 @@ impl<'a> Scanner<'a> {
         let counters = (self.structure, self.fragments);
         self.trial = true;
         let tag = Tag(0, 0);
-        let kind = Kind::Sequence { tag, sniff: true };
-        let level = Level {
+        let kind = LevelKind::Sequence { tag, sniff: true };
+        let level = ScanLevel {
             kind,
             end,
             defined: true,
@@ -606,7 +619,7 @@ impl<'a> Scanner<'a> {
         while good && !self.stack.is_empty() {
             match self.next() {
                 Ok(_) => {}
-                Err(WalkError::Read(error)) => return Err(error.into()),
+                Err(ParseError::Read(error)) => return Err(error.into()),
                 Err(_) => good = false,
             }
         }
@@ -617,7 +630,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Counts an element or item.
-    fn count(&mut self, tag: Tag) -> Result<(), WalkError> {
+    fn count(&mut self, tag: Tag) -> Result<(), ParseError> {
         self.structure = self.structure.saturating_add(1);
         if self.structure > self.limits.elements {
             return Err(self.over(tag, Limit::Elements, self.limits.elements));
@@ -625,28 +638,28 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn past(&self, tag: Tag, value_end: u64) -> WalkError {
+    fn past(&self, tag: Tag, value_end: u64) -> ParseError {
         let past_file = value_end > self.end;
         let problem = if past_file {
-            Problem::PastFile
+            ParseProblem::PastFile
         } else {
-            Problem::PastParent
+            ParseProblem::PastParent
         };
-        WalkError::damaged(Some(tag), self.position, problem)
+        ParseError::damaged(Some(tag), self.position, problem)
     }
 
-    fn over(&self, tag: Tag, limit: Limit, allowed: u64) -> WalkError {
-        WalkError::limit(Some(tag), self.position, limit, allowed)
+    fn over(&self, tag: Tag, limit: Limit, allowed: u64) -> ParseError {
+        ParseError::limit(Some(tag), self.position, limit, allowed)
     }
 }
 
-impl Level {
+impl ScanLevel {
     /// What it means that a header does not fit into what is left.
-    fn cut(&self) -> Problem {
+    fn cut(&self) -> ParseProblem {
         if self.defined {
-            Problem::HeaderCut
+            ParseProblem::HeaderCut
         } else {
-            Problem::NotClosed
+            ParseProblem::NotClosed
         }
     }
 }

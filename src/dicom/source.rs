@@ -1,6 +1,6 @@
-//! Positional reads: what the walk needs of a file, a spool file or bytes in memory.
+//! Positional reads: what the parser needs of a file, a spool file or bytes in memory.
 //!
-//! Invariant: a [`Window`] over bytes in memory never copies them; over a file it holds at most 64 KiB, and a value that
+//! Invariant: a [`SourceWindow`] over bytes in memory never copies them; over a file it holds at most 64 KiB, and a value that
 //! is skipped is not read.
 
 use std::borrow::Cow;
@@ -64,7 +64,7 @@ macro_rules! memory_source {
 
 memory_source!([u8], &[u8], Vec<u8>, Bytes);
 
-/// A file as it is now: its length is asked for once, so that a file that grows cannot mislead the walk.
+/// A file as it is now: its length is asked for once, so that a file that grows cannot mislead the parser.
 #[derive(Debug)]
 pub struct FileSource {
     file: File,
@@ -132,7 +132,7 @@ const WINDOW: usize = 64 * 1024;
 const HOP: usize = 4 * 1024;
 
 /// A reader that looks at a source piece by piece.
-pub struct Window<'a> {
+pub struct SourceWindow<'a> {
     source: &'a dyn Source,
     whole: Option<&'a [u8]>,
     length: u64,
@@ -141,7 +141,7 @@ pub struct Window<'a> {
     next_read: usize,
 }
 
-impl std::fmt::Debug for Window<'_> {
+impl std::fmt::Debug for SourceWindow<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Window")
             .field("length", &self.length)
@@ -150,7 +150,7 @@ impl std::fmt::Debug for Window<'_> {
     }
 }
 
-impl<'a> Window<'a> {
+impl<'a> SourceWindow<'a> {
     /// A window at the start of the source.
     #[must_use]
     pub fn new(source: &'a dyn Source) -> Self {
@@ -277,7 +277,7 @@ mod tests {
     fn a_window_over_a_file_shows_the_same_bytes_as_over_memory() {
         let bytes: Vec<u8> = (0..200_000_u32).map(|i| (i % 251) as u8).collect();
         let file = file_of(&bytes);
-        let (mut ours, mut theirs) = (Window::new(&file), Window::new(&bytes));
+        let (mut ours, mut theirs) = (SourceWindow::new(&file), SourceWindow::new(&bytes));
         for (offset, count) in [
             (0, 12),
             (65_530, 12),
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn memory_is_borrowed_and_never_copied() {
         let bytes = vec![7_u8; 300_000];
-        let mut window = Window::new(&bytes);
+        let mut window = SourceWindow::new(&bytes);
         let value = window.value(10, 250_000).unwrap();
         assert!(
             matches!(value, Cow::Borrowed(part) if std::ptr::eq(part.as_ptr(), &raw const bytes[10]))
@@ -321,7 +321,7 @@ mod tests {
             }
         }
         let source = Counting(1 << 40, std::cell::Cell::new(0));
-        let mut window = Window::new(&source);
+        let mut window = SourceWindow::new(&source);
         for step in 0..100 {
             window.peek(step << 30, 8).unwrap();
         }

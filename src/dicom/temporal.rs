@@ -14,7 +14,7 @@ const MAX_LENGTH: usize = 80;
 
 /// The first and the last moment a value can mean, in normal form; equal when nothing was left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Span {
+pub struct TimeSpan {
     /// First moment.
     pub first: String,
     /// Last moment, to the microsecond.
@@ -67,10 +67,10 @@ pub fn date(text: &str) -> Option<String> {
 
 /// What a TM value can mean: `hh[mm[ss[.f…]]]`, also in the old form `hh:mm[:ss[.f…]]`; second 60 is a leap second.
 #[must_use]
-pub fn time(text: &str) -> Option<Span> {
+pub fn time(text: &str) -> Option<TimeSpan> {
     let text = unpadded(text);
     let clock = Clock::parse(&without_colons(text)?)?;
-    Some(Span {
+    Some(TimeSpan {
         first: clock.text(Side::First),
         last: clock.text(Side::Last),
     })
@@ -78,7 +78,7 @@ pub fn time(text: &str) -> Option<Span> {
 
 /// What a DT value can mean: `yyyy[mm[dd[hh[mm[ss[.f…]]]]]][&zzxx]`; shifted to UTC when it has an offset.
 #[must_use]
-pub fn date_time(text: &str) -> Option<Span> {
+pub fn date_time(text: &str) -> Option<TimeSpan> {
     let text = unpadded(text);
     let (local, offset) = split_offset(text);
     let offset = match offset {
@@ -101,7 +101,7 @@ pub fn date_time(text: &str) -> Option<Span> {
     };
     let first = moment(&first_day, clock.as_ref(), Side::First, offset)?;
     let last = moment(&last_day, clock.as_ref(), Side::Last, offset)?;
-    Some(Span { first, last })
+    Some(TimeSpan { first, last })
 }
 
 /// The normal form of a stored value for a column of its VR; a partial value counts as its first moment.
@@ -119,7 +119,7 @@ pub fn stored(vr: VR, text: &str) -> Option<String> {
 ///
 /// # Errors
 /// [`TemporalError`] when the text is not a value of the VR.
-pub fn value(vr: VR, text: &str) -> Result<Span, TemporalError> {
+pub fn value(vr: VR, text: &str) -> Result<TimeSpan, TemporalError> {
     span(vr, text).ok_or(malformed(vr))
 }
 
@@ -182,11 +182,11 @@ pub fn date_range(text: &str) -> Result<Bounds, TemporalError> {
     range(VR::DA, text)?.ok_or(TemporalError::Date)
 }
 
-fn span(vr: VR, text: &str) -> Option<Span> {
+fn span(vr: VR, text: &str) -> Option<TimeSpan> {
     match vr {
         VR::TM => time(text),
         VR::DT => date_time(text),
-        _ => date(text).map(|day| Span {
+        _ => date(text).map(|day| TimeSpan {
             first: day.clone(),
             last: day,
         }),
@@ -206,7 +206,7 @@ fn malformed(vr: VR) -> TemporalError {
     clippy::option_option,
     reason = "a side left out and a side that cannot be read are different"
 )]
-fn bound(vr: VR, text: &str) -> Option<Option<Span>> {
+fn bound(vr: VR, text: &str) -> Option<Option<TimeSpan>> {
     if unpadded(text).is_empty() {
         return Some(None);
     }

@@ -12,7 +12,7 @@
 
 use dicom_core::{Tag, VR};
 
-use super::keys;
+use super::attributes;
 use super::temporal;
 use super::uid::check_uid;
 
@@ -204,7 +204,7 @@ pub fn indexed(expected: VR, vr: VR, raw: &[u8], values: &[String]) -> Option<Va
 /// Judges an element under v2: its bytes as in the file and its decoded values, split where the VR splits.
 #[must_use]
 pub fn element(tag: Tag, vr: VR, raw: &[u8], values: &[String]) -> Option<ValueProblem> {
-    if let Some(key) = keys::key(tag).filter(|key| key.vr != vr) {
+    if let Some(key) = attributes::key(tag).filter(|key| key.vr != vr) {
         let (found, expected) = (vr.to_string(), key.vr.to_string());
         return Some(ValueProblem::Representation { found, expected });
     }
@@ -233,7 +233,7 @@ pub fn single_valued(tag: Tag) -> bool {
         Tag(0x0008, 0x1060),
         Tag(0x0008, 0x1080),
     ];
-    keys::key(tag).is_some() && !SEVERAL.contains(&tag)
+    attributes::key(tag).is_some() && !SEVERAL.contains(&tag)
 }
 
 fn unpadded(value: &str) -> &str {

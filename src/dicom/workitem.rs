@@ -22,7 +22,7 @@ pub use step::{
 };
 
 /// A data set in the DICOM JSON Model.
-pub type DataSet = Map<String, Value>;
+pub type WorkitemDataSet = Map<String, Value>;
 
 /// SOP class of a workitem: Unified Procedure Step - Push.
 pub const PUSH: &str = "1.2.840.10008.5.1.4.34.6.1";
@@ -106,19 +106,19 @@ pub enum Problem {
     #[error("{0}")]
     Unreadable(String),
     /// An attribute must be there.
-    #[error("the attribute {} must be present{}", told(*.0), if *.1 { " with a value" } else { ", with or without a value" })]
+    #[error("the attribute {} must be present{}", reported(*.0), if *.1 { " with a value" } else { ", with or without a value" })]
     Missing(Tag, bool),
     /// An attribute may not be empty.
-    #[error("the attribute {} must have a value when it is present", told(*.0))]
+    #[error("the attribute {} must have a value when it is present", reported(*.0))]
     Empty(Tag),
     /// An attribute must have no value yet.
-    #[error("the attribute {} must have no value when a workitem is created", told(*.0))]
+    #[error("the attribute {} must have no value when a workitem is created", reported(*.0))]
     Filled(Tag),
     /// An attribute may not be changed.
-    #[error("the attribute {} may not be changed by an update", told(*.0))]
+    #[error("the attribute {} may not be changed by an update", reported(*.0))]
     Fixed(Tag),
     /// A code without its meaning.
-    #[error("each item of {} needs a Code Meaning (0008,0104)", told(*.0))]
+    #[error("each item of {} needs a Code Meaning (0008,0104)", reported(*.0))]
     CodeMeaning(Tag),
     /// No UID, or none that is well formed.
     #[error("{0} must be given as a UID of at most 64 digits and dots")]
@@ -135,7 +135,7 @@ pub enum Problem {
 }
 
 /// An attribute as it is told: its keyword, and its number.
-fn told(tag: Tag) -> String {
+fn reported(tag: Tag) -> String {
     let keyword = tag::keyword(tag).unwrap_or("attribute");
     format!("{keyword} ({:04X},{:04X})", tag.group(), tag.element())
 }
@@ -156,7 +156,7 @@ pub struct Keys {
 impl Keys {
     /// The keys of a workitem.
     #[must_use]
-    pub fn of(item: &DataSet) -> Self {
+    pub fn of(item: &WorkitemDataSet) -> Self {
         let state = text(item, STATE).and_then(State::parse);
         let start = text(item, START);
         Self {
@@ -169,7 +169,7 @@ impl Keys {
 }
 
 /// The study of a workitem: its own, or the one that all its requests name.
-fn study(item: &DataSet) -> Option<String> {
+fn study(item: &WorkitemDataSet) -> Option<String> {
     if let Some(study) = text(item, STUDY) {
         return Some(study.to_owned());
     }
@@ -181,30 +181,30 @@ fn study(item: &DataSet) -> Option<String> {
 }
 
 /// The element of an attribute.
-fn element(item: &DataSet, tag: Tag) -> Option<&Value> {
+fn element(item: &WorkitemDataSet, tag: Tag) -> Option<&Value> {
     item.get(&tag::hex(tag))
 }
 
 /// The values of an attribute; none when it is absent or empty.
-fn values(item: &DataSet, tag: Tag) -> &[Value] {
+fn values(item: &WorkitemDataSet, tag: Tag) -> &[Value] {
     let values = element(item, tag).and_then(|element| element.get("Value")?.as_array());
     values.map_or(&[], Vec::as_slice)
 }
 
 /// The first value of an attribute as a text, without padding; none when it is empty.
-pub(crate) fn text(item: &DataSet, tag: Tag) -> Option<&str> {
+pub(crate) fn text(item: &WorkitemDataSet, tag: Tag) -> Option<&str> {
     let text = values(item, tag).first()?.as_str()?;
     let text = text.trim_matches([' ', '\0']);
     (!text.is_empty()).then_some(text)
 }
 
 /// The items of a sequence.
-fn items(item: &DataSet, tag: Tag) -> impl Iterator<Item = &DataSet> {
+fn items(item: &WorkitemDataSet, tag: Tag) -> impl Iterator<Item = &WorkitemDataSet> {
     values(item, tag).iter().filter_map(Value::as_object)
 }
 
 /// Whether an attribute has a value.
-fn has_value(item: &DataSet, tag: Tag) -> bool {
+fn has_value(item: &WorkitemDataSet, tag: Tag) -> bool {
     let Some(element) = element(item, tag) else {
         return false;
     };
@@ -221,7 +221,7 @@ fn has_value(item: &DataSet, tag: Tag) -> bool {
 }
 
 /// Sets an attribute to one value.
-fn set(item: &mut DataSet, tag: Tag, vr: &str, value: impl Into<Value>) {
+fn set(item: &mut WorkitemDataSet, tag: Tag, vr: &str, value: impl Into<Value>) {
     let value: Value = value.into();
     item.insert(tag::hex(tag), json!({ "vr": vr, "Value": [value] }));
 }
@@ -254,9 +254,9 @@ pub fn digest(transaction: &str) -> String {
 /// # Errors
 /// [`Problem`] when it breaks a rule of the contract.
 pub fn create(
-    item: &mut DataSet,
+    item: &mut WorkitemDataSet,
     uid: Option<&str>,
-    dialect: super::query_parse::Dialect,
+    dialect: super::query_parse::QueryDialect,
     now: OffsetDateTime,
 ) -> Result<(String, bool), Problem> {
     let uid = step::uid_of(item, uid)?;
@@ -271,7 +271,7 @@ pub fn create(
 }
 
 /// Puts the attributes of an update into a workitem; sequences are replaced as a whole.
-pub fn update(item: &mut DataSet, changes: DataSet, now: OffsetDateTime) {
+pub fn update(item: &mut WorkitemDataSet, changes: WorkitemDataSet, now: OffsetDateTime) {
     for (name, element) in changes {
         if name != tag::hex(TRANSACTION) && name != tag::hex(CHARACTER_SET) {
             item.insert(name, element);
@@ -284,7 +284,7 @@ pub fn update(item: &mut DataSet, changes: DataSet, now: OffsetDateTime) {
 ///
 /// # Errors
 /// [`Problem::Unreadable`] when it is damaged.
-pub fn parse(text: &str) -> Result<DataSet, Problem> {
+pub fn parse(text: &str) -> Result<WorkitemDataSet, Problem> {
     read::stored(text)
 }
 
@@ -292,7 +292,7 @@ pub fn parse(text: &str) -> Result<DataSet, Problem> {
 ///
 /// # Errors
 /// [`Problem::TooLong`] beyond [`LONGEST`].
-pub fn write(item: &DataSet) -> Result<String, Problem> {
+pub fn write(item: &WorkitemDataSet) -> Result<String, Problem> {
     read::written(item)
 }
 
@@ -300,6 +300,6 @@ pub fn write(item: &DataSet) -> Result<String, Problem> {
 ///
 /// # Errors
 /// [`Problem`] for attributes that may not be changed or emptied.
-pub fn check_changes(changes: &DataSet) -> Result<(), Problem> {
+pub fn check_changes(changes: &WorkitemDataSet) -> Result<(), Problem> {
     rules::check_changes(changes)
 }

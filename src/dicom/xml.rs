@@ -42,12 +42,12 @@ pub struct XmlWriter {
     /// Whether attributes of the outermost object are written that are the server's to tell.
     of_server: bool,
     /// What is still to be written, innermost last.
-    steps: Vec<Step>,
+    steps: Vec<XmlStep>,
 }
 
 /// What is still to be written; places are those in the JSON.
 #[derive(Debug)]
-enum Step {
+enum XmlStep {
     /// The beginning of the document.
     Head,
     /// Attributes of a data set, the next one behind `at`.
@@ -93,7 +93,7 @@ impl XmlWriter {
             of_server: true,
             json,
             base: format!("{}/", escaped(base)),
-            steps: vec![Step::Close("</NativeDicomModel>"), Step::Head],
+            steps: vec![XmlStep::Close("</NativeDicomModel>"), XmlStep::Head],
         }
     }
 
@@ -109,33 +109,33 @@ impl XmlWriter {
         Ok(!self.steps.is_empty())
     }
 
-    fn step(&mut self, step: Step, out: &mut String, enough: usize) -> Result<(), Malformed> {
+    fn step(&mut self, step: XmlStep, out: &mut String, enough: usize) -> Result<(), Malformed> {
         match step {
-            Step::Head => {
+            XmlStep::Head => {
                 out.push_str(HEAD);
                 let start = self.json.find('{').ok_or(Malformed { left: 0 })?;
                 self.attributes(start);
             }
-            Step::Close(text) => out.push_str(text),
-            Step::Attributes { at, creators } => self.attribute(at, creators, out)?,
-            Step::Items { at, number } => {
+            XmlStep::Close(text) => out.push_str(text),
+            XmlStep::Attributes { at, creators } => self.attribute(at, creators, out)?,
+            XmlStep::Items { at, number } => {
                 if let Some(item) = self.entry(at, b']')? {
                     let number = number.saturating_add(1);
-                    self.steps.push(Step::Items {
+                    self.steps.push(XmlStep::Items {
                         at: item.end,
                         number,
                     });
                     let _ = write!(out, "<Item number=\"{number}\">");
-                    self.steps.push(Step::Close("</Item>"));
+                    self.steps.push(XmlStep::Close("</Item>"));
                     if self.json.as_bytes().get(item.start) == Some(&b'{') {
                         self.attributes(item.start);
                     }
                 }
             }
-            Step::Values { at, number, names } => {
+            XmlStep::Values { at, number, names } => {
                 if let Some(value) = self.entry(at, b']')? {
                     let number = number.saturating_add(1);
-                    self.steps.push(Step::Values {
+                    self.steps.push(XmlStep::Values {
                         at: value.end,
                         number,
                         names,
@@ -143,15 +143,15 @@ impl XmlWriter {
                     self.value(value, number, names, out);
                 }
             }
-            Step::Groups { at } => {
+            XmlStep::Groups { at } => {
                 if let Some((name, value)) = next_member(&self.json, at) {
-                    self.steps.push(Step::Groups { at: value.end });
+                    self.steps.push(XmlStep::Groups { at: value.end });
                     self.group(name, value, out);
                 }
             }
-            Step::Text(mut text) => {
+            XmlStep::Text(mut text) => {
                 if text.write(&self.json, out, enough) {
-                    self.steps.push(Step::Text(text));
+                    self.steps.push(XmlStep::Text(text));
                 }
             }
         }
@@ -159,7 +159,7 @@ impl XmlWriter {
     }
 
     fn attributes(&mut self, object: usize) {
-        self.steps.push(Step::Attributes {
+        self.steps.push(XmlStep::Attributes {
             at: object.saturating_add(1),
             creators: Creators::default(),
         });
@@ -191,13 +191,13 @@ impl XmlWriter {
         let Some((name, element)) = next_member(&self.json, at) else {
             return self.closes(at, b'}');
         };
-        let fields = Fields::of(&self.json, element.start);
+        let fields = ElementFields::of(&self.json, element.start);
         let vr = fields.vr.map_or("UN", |vr| self.text(&vr));
         let name = self.text(&name);
         // Only the end of the document lies below the outermost object.
         let outermost = self.steps.len() == 1;
         if outermost && !self.of_server && tag::from_hex(name).is_some_and(is_of_server) {
-            self.steps.push(Step::Attributes {
+            self.steps.push(XmlStep::Attributes {
                 at: element.end,
                 creators,
             });
@@ -224,26 +224,26 @@ impl XmlWriter {
         }
         out.push('>');
         let (sequence, names) = (vr == "SQ", vr == "PN");
-        self.steps.push(Step::Attributes {
+        self.steps.push(XmlStep::Attributes {
             at: element.end,
             creators,
         });
-        self.steps.push(Step::Close("</DicomAttribute>"));
+        self.steps.push(XmlStep::Close("</DicomAttribute>"));
         let inside = |place: &Range<usize>| place.start.saturating_add(1);
         if let Some(uri) = &fields.uri {
             let _ = write!(out, "<BulkData uri=\"{}", self.base);
-            self.steps.push(Step::Close("\"/>"));
-            self.steps.push(Step::Text(Text::new(uri)));
+            self.steps.push(XmlStep::Close("\"/>"));
+            self.steps.push(XmlStep::Text(Text::new(uri)));
         } else if let Some(binary) = &fields.binary {
             out.push_str("<InlineBinary>");
-            self.steps.push(Step::Close("</InlineBinary>"));
-            self.steps.push(Step::Text(Text::new(binary)));
+            self.steps.push(XmlStep::Close("</InlineBinary>"));
+            self.steps.push(XmlStep::Text(Text::new(binary)));
         } else if let Some(values) = &fields.values {
             let (at, number) = (inside(values), 0);
             self.steps.push(if sequence {
-                Step::Items { at, number }
+                XmlStep::Items { at, number }
             } else {
-                Step::Values { at, number, names }
+                XmlStep::Values { at, number, names }
             });
         }
         Ok(())
@@ -254,15 +254,15 @@ impl XmlWriter {
         match self.json.as_bytes().get(value.start) {
             Some(b'{') if names => {
                 let _ = write!(out, "<PersonName number=\"{number}\">");
-                self.steps.push(Step::Close("</PersonName>"));
-                self.steps.push(Step::Groups {
+                self.steps.push(XmlStep::Close("</PersonName>"));
+                self.steps.push(XmlStep::Groups {
                     at: value.start.saturating_add(1),
                 });
             }
             Some(b'"') => {
                 let _ = write!(out, "<Value number=\"{number}\">");
-                self.steps.push(Step::Close("</Value>"));
-                self.steps.push(Step::Text(Text::new(&value)));
+                self.steps.push(XmlStep::Close("</Value>"));
+                self.steps.push(XmlStep::Text(Text::new(&value)));
             }
             Some(b'-' | b'0'..=b'9') => {
                 let text = self.text(&value);
@@ -284,8 +284,8 @@ impl XmlWriter {
         };
         if self.json.as_bytes().get(value.start) == Some(&b'"') {
             out.push_str(open);
-            self.steps.push(Step::Close(close));
-            self.steps.push(Step::Text(Text::components(&value)));
+            self.steps.push(XmlStep::Close(close));
+            self.steps.push(XmlStep::Text(Text::components(&value)));
         }
     }
 
@@ -333,7 +333,7 @@ impl Creators {
 
 /// Where the parts of an element stand: strings with their quotes, a list with its brackets.
 #[derive(Debug, Default)]
-struct Fields {
+struct ElementFields {
     /// Without quotes.
     vr: Option<Range<usize>>,
     values: Option<Range<usize>>,
@@ -341,7 +341,7 @@ struct Fields {
     uri: Option<Range<usize>>,
 }
 
-impl Fields {
+impl ElementFields {
     fn of(json: &str, element: usize) -> Self {
         let mut fields = Self::default();
         let mut at = element.saturating_add(1);

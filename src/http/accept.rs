@@ -6,7 +6,7 @@
 use http::HeaderMap;
 use http::header::ACCEPT;
 
-use super::parameters::{Item, parse_item, split_list};
+use super::parameters::{ParameterItem, parse_item, split_list};
 
 /// Most bytes of all Accept headers that are looked at.
 const MAX_TEXT: usize = 16 * 1024;
@@ -17,11 +17,11 @@ const FULL_QUALITY: u16 = 1000;
 
 /// One acceptable form of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
+pub struct AcceptItem {
     /// Multipart or a bare body, and of which media types.
-    pub kind: WishKind,
+    pub kind: AcceptKind,
     /// The `transfer-syntax` parameter; the first when it is given twice (PS3.18 §8.7.3.5.2).
-    pub transfer_syntax: Option<TransferSyntaxWish>,
+    pub transfer_syntax: Option<RequestedTransferSyntax>,
     /// The `charset` parameter, in lower case.
     pub charset: Option<String>,
     /// Quality in thousandths, 1 to 1000.
@@ -30,7 +30,7 @@ pub struct Wish {
 
 /// How the answer is wrapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WishKind {
+pub enum AcceptKind {
     /// `multipart/related` with parts of this type; `*/*` when no `type` is given.
     Multipart {
         /// Media type of the parts.
@@ -42,7 +42,7 @@ pub enum WishKind {
 
 /// The transfer syntax wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TransferSyntaxWish {
+pub enum RequestedTransferSyntax {
     /// `*`: as stored.
     Any,
     /// One transfer syntax; text of digits and dots, at most 64 characters.
@@ -56,7 +56,7 @@ pub struct MediaRange {
     pub type_name: String,
     /// Second half in lower case, `*` for any.
     pub subtype: String,
-    /// Parameters other than those a [`Wish`] names; names in lower case.
+    /// Parameters other than those a [`AcceptItem`] names; names in lower case.
     pub params: Vec<(String, String)>,
     /// Types refused with `q=0` although the wildcard covers them.
     pub except: Vec<(String, String)>,
@@ -135,12 +135,12 @@ impl std::fmt::Display for MediaRange {
     }
 }
 
-impl Wish {
+impl AcceptItem {
     /// The wish of a client that says nothing: anything.
     #[must_use]
     pub fn anything() -> Self {
         Self {
-            kind: WishKind::Single(MediaRange::new("*", "*")),
+            kind: AcceptKind::Single(MediaRange::new("*", "*")),
             transfer_syntax: None,
             charset: None,
             q: FULL_QUALITY,
@@ -151,8 +151,8 @@ impl Wish {
     #[must_use]
     pub fn single(&self) -> Option<&MediaRange> {
         match &self.kind {
-            WishKind::Single(range) => Some(range),
-            WishKind::Multipart { .. } => None,
+            AcceptKind::Single(range) => Some(range),
+            AcceptKind::Multipart { .. } => None,
         }
     }
 
@@ -160,8 +160,8 @@ impl Wish {
     #[must_use]
     pub fn multipart(&self) -> Option<&MediaRange> {
         match &self.kind {
-            WishKind::Multipart { inner } => Some(inner),
-            WishKind::Single(_) => None,
+            AcceptKind::Multipart { inner } => Some(inner),
+            AcceptKind::Single(_) => None,
         }
     }
 
@@ -169,13 +169,13 @@ impl Wish {
     #[must_use]
     pub fn range(&self) -> &MediaRange {
         match &self.kind {
-            WishKind::Single(range) | WishKind::Multipart { inner: range } => range,
+            AcceptKind::Single(range) | AcceptKind::Multipart { inner: range } => range,
         }
     }
 
     fn range_mut(&mut self) -> &mut MediaRange {
         match &mut self.kind {
-            WishKind::Single(range) | WishKind::Multipart { inner: range } => range,
+            AcceptKind::Single(range) | AcceptKind::Multipart { inner: range } => range,
         }
     }
 }
@@ -183,9 +183,9 @@ impl Wish {
 /// What the client accepts, best first (PS3.18 §8.7.8): all of the query parameter, then all of the header.
 ///
 /// `query` holds the decoded values of `accept`, none when the parameter is absent. Neither parameter nor header gives
-/// [`Wish::anything`]; an empty list means that nothing the client listed can be read or everything was refused.
+/// [`AcceptItem::anything`]; an empty list means that nothing the client listed can be read or everything was refused.
 #[must_use]
-pub fn wishes(query: &[&str], headers: &HeaderMap) -> Vec<Wish> {
+pub fn accept_items(query: &[&str], headers: &HeaderMap) -> Vec<AcceptItem> {
     let header: Vec<_> = headers
         .get_all(ACCEPT)
         .iter()
@@ -195,7 +195,7 @@ pub fn wishes(query: &[&str], headers: &HeaderMap) -> Vec<Wish> {
     let query: Vec<&str> = query.iter().copied().filter(stated).collect();
     let header: Vec<&str> = header.iter().map(AsRef::as_ref).filter(stated).collect();
     if query.is_empty() && header.is_empty() {
-        return vec![Wish::anything()];
+        return vec![AcceptItem::anything()];
     }
     let mut all = rank(&query.join(","));
     all.extend(rank(&header.join(",")));
@@ -204,39 +204,42 @@ pub fn wishes(query: &[&str], headers: &HeaderMap) -> Vec<Wish> {
 
 /// The readable wishes of one Accept value, best first: by q, then the more specific, then in order.
 #[must_use]
-pub fn rank(text: &str) -> Vec<Wish> {
-    let (mut accepted, refused): (Vec<Wish>, Vec<Wish>) = split_list(capped(text))
+pub fn rank(text: &str) -> Vec<AcceptItem> {
+    let (mut accepted, refused): (Vec<AcceptItem>, Vec<AcceptItem>) = split_list(capped(text))
         .take(MAX_ITEMS)
-        .filter_map(|item| read_wish(&parse_item(item)))
-        .partition(|wish| wish.q > 0);
-    for wish in &mut accepted {
-        let same_wrapping = |no: &&Wish| {
-            no.single().is_some() == wish.single().is_some()
+        .filter_map(|item| read_accept_item(&parse_item(item)))
+        .partition(|preference| preference.q > 0);
+    for preference in &mut accepted {
+        let same_wrapping = |no: &&AcceptItem| {
+            no.single().is_some() == preference.single().is_some()
                 && no.transfer_syntax.is_none()
-                && no.range().specificity() > wish.range().specificity()
+                && no.range().specificity() > preference.range().specificity()
         };
         let except = refused.iter().filter(same_wrapping);
         let except = except
             .map(|no| (no.range().type_name.clone(), no.range().subtype.clone()))
             .collect();
-        wish.range_mut().except = except;
+        preference.range_mut().except = except;
     }
     // The sort is stable, so equals stay in the order of the text.
-    accepted.sort_by_key(|wish| {
-        let wrapped = matches!(&wish.kind, WishKind::Multipart { .. });
-        let specificity = wish.range().specificity().max(u8::from(wrapped));
-        std::cmp::Reverse((wish.q, specificity))
+    accepted.sort_by_key(|preference| {
+        let wrapped = matches!(&preference.kind, AcceptKind::Multipart { .. });
+        let specificity = preference.range().specificity().max(u8::from(wrapped));
+        std::cmp::Reverse((preference.q, specificity))
     });
     accepted
 }
 
 /// Whether DICOM JSON can be sent: `application/json` covers `application/dicom+json` by its suffix.
 #[must_use]
-pub fn covers_json(wishes: &[Wish]) -> bool {
-    wishes.iter().filter_map(Wish::single).any(|range| {
-        range.covers("application", "dicom+json")
-            || (range.type_name == "application" && range.subtype == "json")
-    })
+pub fn covers_json(preferences: &[AcceptItem]) -> bool {
+    preferences
+        .iter()
+        .filter_map(AcceptItem::single)
+        .any(|range| {
+            range.covers("application", "dicom+json")
+                || (range.type_name == "application" && range.subtype == "json")
+        })
 }
 
 /// The text cut to the cap; the last item may be lost, which is skipped like any unreadable one.
@@ -248,7 +251,7 @@ fn capped(text: &str) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-fn read_wish(item: &Item) -> Option<Wish> {
+fn read_accept_item(item: &ParameterItem) -> Option<AcceptItem> {
     let outer = MediaRange::parse(&item.head)?;
     let quality = item.first("q").map_or(FULL_QUALITY, read_quality);
     let mut transfer_syntax = item.first("transfer-syntax").map(str::to_owned);
@@ -265,17 +268,17 @@ fn read_wish(item: &Item) -> Option<Wish> {
         range.params = other_parameters(item)
             .chain(other_parameters(&inner))
             .collect();
-        WishKind::Multipart { inner: range }
+        AcceptKind::Multipart { inner: range }
     } else {
         let mut range = outer;
         range.params = other_parameters(item).collect();
-        WishKind::Single(range)
+        AcceptKind::Single(range)
     };
     let transfer_syntax = match transfer_syntax {
         Some(text) => Some(read_transfer_syntax(&text)?),
         None => None,
     };
-    Some(Wish {
+    Some(AcceptItem {
         kind,
         transfer_syntax,
         charset: charset.map(|name| name.to_ascii_lowercase()),
@@ -283,7 +286,7 @@ fn read_wish(item: &Item) -> Option<Wish> {
     })
 }
 
-fn other_parameters(item: &Item) -> impl Iterator<Item = (String, String)> {
+fn other_parameters(item: &ParameterItem) -> impl Iterator<Item = (String, String)> {
     const NAMED: [&str; 5] = ["q", "type", "transfer-syntax", "charset", "boundary"];
     let others = item
         .parameters
@@ -293,13 +296,13 @@ fn other_parameters(item: &Item) -> impl Iterator<Item = (String, String)> {
 }
 
 /// An unreadable transfer syntax makes the item unreadable: answering in another one would be wrong.
-fn read_transfer_syntax(text: &str) -> Option<TransferSyntaxWish> {
+fn read_transfer_syntax(text: &str) -> Option<RequestedTransferSyntax> {
     let text = text.trim().trim_matches('"');
     if text == "*" {
-        return Some(TransferSyntaxWish::Any);
+        return Some(RequestedTransferSyntax::Any);
     }
     let uid = crate::dicom::uid::check_uid(text).ok()?;
-    Some(TransferSyntaxWish::Uid(uid.to_owned()))
+    Some(RequestedTransferSyntax::Uid(uid.to_owned()))
 }
 
 /// Thousandths; more digits are cut, below zero is 0, above one and unreadable is 1.

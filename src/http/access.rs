@@ -13,10 +13,10 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 
-use super::audit::{AuditLog, Event};
-use super::error::{HttpError, Slug};
+use super::audit::{AuditEvent, AuditLog};
+use super::error::{HttpError, ProblemType};
 use super::links::LinksConfig;
-use crate::auth::{Authenticator, Refusal};
+use crate::auth::{AuthRefusal, Authenticator};
 
 /// Seconds after which a client may try again when the keys could not be fetched.
 const KEYS_RETRY: u32 = 5;
@@ -26,7 +26,7 @@ const AUDIT_RETRY: u32 = 5;
 
 /// What the door needs: who is known, and where it is written down who came.
 #[derive(Debug, Clone)]
-pub struct Gate {
+pub struct AuthState {
     /// Checks credentials.
     pub authenticator: Authenticator,
     /// Writes accesses down.
@@ -36,16 +36,16 @@ pub struct Gate {
 }
 
 /// Puts the check of credentials around a router; belongs inside of CORS, so that preflights pass.
-pub fn guard<S>(router: Router<S>, gate: Gate) -> Router<S>
+pub fn guard<S>(router: Router<S>, gate: AuthState) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
     router.layer(from_fn_with_state(Arc::new(gate), admit))
 }
 
-async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+async fn admit(State(gate): State<Arc<AuthState>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let mut event = match Event::begin(&gate.audit, &gate.links, &mut parts).await {
+    let mut event = match AuditEvent::begin(&gate.audit, &gate.links, &mut parts).await {
         Ok(event) => event,
         Err(error) => return HttpError::unavailable(AUDIT_RETRY, &error).into_response(),
     };
@@ -126,15 +126,17 @@ fn keep_private(response: &mut Response) {
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }
 
-fn refuse(refusal: Refusal) -> HttpError {
+fn refuse(refusal: AuthRefusal) -> HttpError {
     match refusal {
-        Refusal::Unauthenticated { challenge, reason } => {
+        AuthRefusal::Unauthenticated { challenge, reason } => {
             let challenge = HeaderValue::try_from(challenge);
             let challenge = challenge.unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
-            HttpError::new(Slug::Unauthenticated, format!("{reason}."))
+            HttpError::new(ProblemType::Unauthenticated, format!("{reason}."))
                 .with_header(WWW_AUTHENTICATE, challenge)
         }
-        Refusal::KeysUnavailable => HttpError::bare(Slug::Unavailable).retry_after(KEYS_RETRY),
+        AuthRefusal::KeysUnavailable => {
+            HttpError::bare(ProblemType::Unavailable).retry_after(KEYS_RETRY)
+        }
     }
 }
 
@@ -152,7 +154,7 @@ mod tests {
     use crate::auth::token::make_token;
     use crate::auth::{Action, AuthConfig, Caller};
     use crate::config::{AuthMode, Secret, TokenArgs};
-    use crate::http::error::Face;
+    use crate::http::error::ErrorFormat;
     use crate::http::layers::{CorsConfig, cors, errors, request_id};
 
     fn config() -> AuthConfig {
@@ -166,10 +168,10 @@ mod tests {
 
     fn router(mode: AuthMode) -> Router {
         let authenticator = Authenticator::new(&config(), mode).unwrap();
-        let told = |caller: Extension<Arc<Caller>>| async move {
+        let reported = |caller: Extension<Arc<Caller>>| async move {
             format!("{:?}", caller.scope(Action::Read))
         };
-        let gate = Gate {
+        let gate = AuthState {
             authenticator,
             audit: AuditLog::default(),
             links: LinksConfig {
@@ -180,8 +182,8 @@ mod tests {
                 scheme: crate::http::links::Scheme::Http,
             },
         };
-        guard(Router::new().route("/", get(told)), gate)
-            .layer(from_fn_with_state(Face::Text, errors))
+        guard(Router::new().route("/", get(reported)), gate)
+            .layer(from_fn_with_state(ErrorFormat::Text, errors))
             .layer(from_fn_with_state(Arc::new(CorsConfig::default()), cors))
             .layer(from_fn(request_id))
     }
@@ -276,9 +278,9 @@ mod tests {
 
     #[tokio::test]
     async fn keys_that_cannot_be_fetched_are_no_fault_of_the_client() {
-        let error = refuse(Refusal::KeysUnavailable);
+        let error = refuse(AuthRefusal::KeysUnavailable);
         assert_eq!(error.status(), StatusCode::SERVICE_UNAVAILABLE);
-        let response = error.respond(Face::Text, None);
+        let response = error.respond(ErrorFormat::Text, None);
         assert_eq!(response.headers()["retry-after"], "5");
     }
 }

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use super::error::HttpError;
 use super::wado::header_value;
-use crate::archive::texts::{LeftOut, Part};
+use crate::archive::texts::{LeftOut, TextPart};
 use crate::archive::{Archive, ArchiveError};
 
 /// Bytes gathered before they are sent.
@@ -32,7 +32,7 @@ pub(super) type Items = BoxStream<'static, Result<ItemPiece, HttpError>>;
 /// Parts of an answer as the items of an array.
 pub(super) fn items(
     archive: &Archive,
-    parts: BoxStream<'static, Result<Part, ArchiveError>>,
+    parts: BoxStream<'static, Result<TextPart, ArchiveError>>,
 ) -> Items {
     let archive = archive.clone();
     let pieces = parts.map_ok(move |part| {
@@ -50,9 +50,9 @@ pub(super) fn items(
 /// # Errors
 /// What the first items met.
 pub(super) async fn array_body(items: Items) -> Result<Body, HttpError> {
-    let start = Pieces {
+    let start = ArrayPieces {
         items,
-        place: Place::First,
+        place: ArrayPosition::First,
     };
     let (first, rest) = start.next().await?;
     let Some(rest) = rest else {
@@ -77,7 +77,7 @@ pub(super) async fn array_body(items: Items) -> Result<Body, HttpError> {
 ///
 /// # Errors
 /// Never, in practice: the warning is ASCII.
-pub(super) fn told(
+pub(super) fn reported(
     mut response: Response,
     left_out: &LeftOut,
     what: &str,
@@ -94,22 +94,22 @@ pub(super) fn told(
 }
 
 /// An array that is partly written.
-struct Pieces {
+struct ArrayPieces {
     items: Items,
-    place: Place,
+    place: ArrayPosition,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ArrayPosition {
     First,
     Further,
 }
 
-impl Pieces {
+impl ArrayPieces {
     /// The next piece, and what follows unless it is the last one.
     async fn next(mut self) -> Result<(Bytes, Option<Self>), HttpError> {
         let mut piece = Vec::new();
-        if self.place == Place::First {
+        if self.place == ArrayPosition::First {
             piece.push(b'[');
         }
         while piece.len() < GATHER {
@@ -117,10 +117,10 @@ impl Pieces {
                 piece.push(b']');
                 return Ok((Bytes::from(piece), None));
             };
-            if item.first && self.place == Place::Further {
+            if item.first && self.place == ArrayPosition::Further {
                 piece.push(b',');
             }
-            self.place = Place::Further;
+            self.place = ArrayPosition::Further;
             piece.extend_from_slice(&item.text);
         }
         Ok((Bytes::from(piece), Some(self)))

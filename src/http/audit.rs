@@ -33,9 +33,9 @@ use super::{routes, wado_uri};
 use crate::auth::Caller;
 use crate::dicom::uid::{InstanceName, check_uid};
 use body::Audited;
-use gather::Gathered;
+use gather::RefusalSummary;
 use kind::action;
-use sink::Place;
+use sink::QueuedEvent;
 
 pub use kind::EventKind;
 pub use sink::{AuditEnd, AuditError, AuditLog, Unwritable};
@@ -47,7 +47,7 @@ const MAX_STUDIES: usize = 1000;
 
 /// The studies a store touched, with the number of instances of each; handlers leave it in their answer.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Touched(pub(super) BTreeMap<String, u64>);
+pub(super) struct TouchedStudies(pub(super) BTreeMap<String, u64>);
 
 /// What a request is about, as far as it is understood: study, series and instance.
 type Uids = [Option<String>; 3];
@@ -97,7 +97,7 @@ impl<S: Sync> FromRequestParts<S> for Note {
 
 /// How an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum ResponseEnd {
     /// Its last byte was sent.
     Whole,
     /// Its client went away before.
@@ -108,8 +108,8 @@ enum End {
 
 /// An event in the making; written when it is finished or dropped.
 #[derive(Debug)]
-pub(super) struct Event {
-    place: Option<Place>,
+pub(super) struct AuditEvent {
+    place: Option<QueuedEvent>,
     method: Method,
     route: Option<MatchedPath>,
     kind: EventKind,
@@ -119,10 +119,10 @@ pub(super) struct Event {
     subject: Option<String>,
     issuer: Option<String>,
     status: Option<StatusCode>,
-    touched: Touched,
+    touched: TouchedStudies,
 }
 
-impl Event {
+impl AuditEvent {
     /// Begins the event of a request; none when nothing is to be written.
     ///
     /// # Errors
@@ -156,7 +156,7 @@ impl Event {
             subject: None,
             issuer: None,
             status: None,
-            touched: Touched::default(),
+            touched: TouchedStudies::default(),
         }))
     }
 
@@ -185,7 +185,7 @@ impl Event {
             || self.method == Method::HEAD
             || response.body().is_end_stream();
         if short {
-            self.write(End::Whole, 0);
+            self.write(ResponseEnd::Whole, 0);
             return response;
         }
         let length = response.headers().get(CONTENT_LENGTH);
@@ -193,13 +193,13 @@ impl Event {
         response.map(|body| Body::new(Audited::new(body, self, length)))
     }
 
-    fn write(mut self, end: End, sent: u64) {
+    fn write(mut self, end: ResponseEnd, sent: u64) {
         if let Some(place) = self.place.take() {
             place.write(self.line(end, sent));
         }
     }
 
-    fn line(&self, end: End, sent: u64) -> String {
+    fn line(&self, end: ResponseEnd, sent: u64) -> String {
         let route = self.route.as_ref().map(MatchedPath::as_str);
         let route = route.filter(|route| !route.contains("__private"));
         let status = self.status.as_ref();
@@ -224,7 +224,7 @@ impl Event {
             who.insert("system".to_owned(), issuer.into());
         }
         let noted = self.note.noted();
-        written(&Written {
+        written(&EventFields {
             kind: noted.kind.unwrap_or(self.kind),
             action: action(&self.method),
             outcome: outcome(self.status, end),
@@ -237,7 +237,7 @@ impl Event {
     /// The request itself, then the object it names or the studies it stored into.
     fn entities(&self, uids: &Uids, details: &[Value]) -> Vec<Value> {
         let mut entities = vec![request_entity(details)];
-        let Touched(studies) = &self.touched;
+        let TouchedStudies(studies) = &self.touched;
         if !studies.is_empty() {
             for (study, instances) in studies.iter().take(MAX_STUDIES) {
                 let count = detail("instances", &instances.to_string());
@@ -254,11 +254,11 @@ impl Event {
     }
 }
 
-impl Drop for Event {
+impl Drop for AuditEvent {
     /// The client went away before there was an answer: what it asked for may have happened.
     fn drop(&mut self) {
         if let Some(place) = self.place.take() {
-            place.write(self.line(End::Gone, 0));
+            place.write(self.line(ResponseEnd::Gone, 0));
         }
     }
 }
@@ -275,7 +275,7 @@ async fn named(parts: &mut Parts, by_uri: bool) -> Uids {
 }
 
 /// What stands in an event.
-struct Written<'a> {
+struct EventFields<'a> {
     kind: EventKind,
     action: &'a str,
     outcome: (&'a str, &'a str),
@@ -284,7 +284,7 @@ struct Written<'a> {
     entities: Vec<Value>,
 }
 
-fn written(event: &Written<'_>) -> String {
+fn written(event: &EventFields<'_>) -> String {
     let now = OffsetDateTime::now_utc()
         .format(&Rfc3339)
         .unwrap_or_default();
@@ -315,14 +315,14 @@ fn written(event: &Written<'_>) -> String {
 }
 
 /// The event of refusals that were gathered.
-fn gathered_line(gathered: &Gathered) -> String {
+fn gathered_line(gathered: &RefusalSummary) -> String {
     let since = gathered.since.format(&Rfc3339).unwrap_or_default();
     let details = [
         detail("refusals", &gathered.count.to_string()),
         detail("since", &since),
         detail("status", "401"),
     ];
-    written(&Written {
+    written(&EventFields {
         kind: EventKind::Login,
         action: "E",
         outcome: ("8", "not authenticated; refusals of one address, counted"),
@@ -352,17 +352,17 @@ fn detail(name: &str, value: &str) -> Value {
 }
 
 /// FHIR's outcome code, and what it means in words.
-fn outcome(status: Option<StatusCode>, end: End) -> (&'static str, &'static str) {
+fn outcome(status: Option<StatusCode>, end: ResponseEnd) -> (&'static str, &'static str) {
     match (status.map(|status| status.as_u16()), end) {
         (None, _) => ("12", "the client went away before the answer"),
         (Some(401), _) => ("8", "not authenticated"),
         (Some(403 | 421), _) => ("8", "not allowed"),
         (Some(status), _) if status >= 500 => ("12", "failed"),
         (Some(status), _) if status >= 400 => ("4", "refused"),
-        (Some(_), End::Gone) => ("12", "the client went away before the end of the answer"),
-        (Some(_), End::Failed) => ("12", "the answer broke off before its end"),
-        (Some(202), End::Whole) => ("4", "done in part or with warnings"),
-        (Some(_), End::Whole) => ("0", "done"),
+        (Some(_), ResponseEnd::Gone) => ("12", "the client went away before the end of the answer"),
+        (Some(_), ResponseEnd::Failed) => ("12", "the answer broke off before its end"),
+        (Some(202), ResponseEnd::Whole) => ("4", "done in part or with warnings"),
+        (Some(_), ResponseEnd::Whole) => ("0", "done"),
     }
 }
 
@@ -372,12 +372,12 @@ mod tests {
 
     #[test]
     fn an_answer_that_broke_off_is_no_success() {
-        let told = |status: u16, end| outcome(StatusCode::from_u16(status).ok(), end).0;
-        assert_eq!(told(200, End::Whole), "0");
-        assert_eq!(told(200, End::Gone), "12");
-        assert_eq!(told(206, End::Failed), "12");
-        assert_eq!(told(202, End::Whole), "4");
-        assert_eq!(told(403, End::Whole), "8");
-        assert_eq!(outcome(None, End::Gone).0, "12");
+        let reported = |status: u16, end| outcome(StatusCode::from_u16(status).ok(), end).0;
+        assert_eq!(reported(200, ResponseEnd::Whole), "0");
+        assert_eq!(reported(200, ResponseEnd::Gone), "12");
+        assert_eq!(reported(206, ResponseEnd::Failed), "12");
+        assert_eq!(reported(202, ResponseEnd::Whole), "4");
+        assert_eq!(reported(403, ResponseEnd::Whole), "8");
+        assert_eq!(outcome(None, ResponseEnd::Gone).0, "12");
     }
 }

@@ -11,19 +11,19 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::error::HttpError;
-use super::extract::Ask;
-use super::frames::{Form, Wrap, forms, frame_types};
+use super::extract::RetrieveRequest;
+use super::frames::{BulkFormat, BulkWrapping, forms, frame_types};
 use super::links::Links;
-use super::multipart::writer::AnswerPart;
+use super::multipart::writer::ResponsePart;
 use super::range::ranged;
 use super::represent::{many_parts, one_part, part};
 use super::wado::header_value;
 use crate::archive::content::Representation;
-use crate::archive::frames::BulkValue;
-use crate::archive::retrieve::{OpenInstance, Rows};
+use crate::archive::services::frames::BulkValue;
+use crate::archive::services::retrieve::{InstanceRows, OpenInstance};
 use crate::archive::{Archive, ArchiveError};
 use crate::auth::Action;
-use crate::dicom::media::{self, FrameWish, OCTETS, Plan};
+use crate::dicom::media::{self, FramePreference, OCTETS, RepresentationPlan};
 use crate::dicom::uid::InstanceName;
 use crate::scope::Scope;
 
@@ -31,28 +31,28 @@ use crate::scope::Scope;
 ///
 /// # Errors
 /// 404 for a path that no metadata names, 406 when no acceptable form can be made, 416 outside the value.
-pub(super) async fn retrieve_bulk(ask: Ask) -> Result<Response, HttpError> {
+pub(super) async fn retrieve_bulk(ask: RetrieveRequest) -> Result<Response, HttpError> {
     let scope = ask.access.may(Action::Read)?;
     let name = ask.path.instance()?;
-    let archive = &ask.face.app.archive;
+    let archive = &ask.api.app.archive;
     let instance = archive.open(&scope, &name).await?;
     let bulk = ask.path.bulk.as_deref().unwrap_or_default();
     let value = value(archive, &scope, &instance, &name, bulk).await?;
-    let forms = forms(&ask.wishes(), &ask.face);
+    let forms = forms(&ask.preferences(), &ask.api);
     let Some(choice) = choose(archive, &instance, &value, &forms) else {
         return Err(HttpError::not_acceptable(possible(
             archive, &instance, &value,
         )));
     };
     let location = format!("{}/bulkdata/{bulk}", ask.links.instance(&name));
-    let found = Found {
+    let found = BulkMatch {
         archive: archive.clone(),
         instance,
         value,
         choice,
         location,
     };
-    if found.choice.wrap == Wrap::Single {
+    if found.choice.wrap == BulkWrapping::Single {
         let content_type = match &found.choice.syntax {
             Some(syntax) => format!("{}; transfer-syntax={syntax}", found.choice.media),
             None => found.choice.media.clone(),
@@ -98,12 +98,12 @@ async fn with_media(
 }
 
 /// How a value is sent.
-struct Choice {
-    wrap: Wrap,
+struct BulkChoice {
+    wrap: BulkWrapping,
     media: String,
     syntax: Option<String>,
     /// How its frames are made; none for a value that is sent as it is.
-    frames: Option<Plan>,
+    frames: Option<RepresentationPlan>,
 }
 
 /// The first form the value can take.
@@ -111,8 +111,8 @@ fn choose(
     archive: &Archive,
     instance: &OpenInstance,
     value: &BulkValue,
-    forms: &[Form],
-) -> Option<Choice> {
+    forms: &[BulkFormat],
+) -> Option<BulkChoice> {
     forms.iter().find_map(|form| {
         if value.has_frames() && instance.frame_count() > 0 {
             return choose_frames(archive, instance, value, form);
@@ -120,7 +120,7 @@ fn choose(
         let media = [value.media.as_str(), OCTETS]
             .into_iter()
             .find(|media| form.range.covers_type(media))?;
-        Some(Choice {
+        Some(BulkChoice {
             wrap: form.wrap,
             media: media.to_owned(),
             syntax: value.syntax_as(media).map(ToOwned::to_owned),
@@ -133,17 +133,21 @@ fn choose_frames(
     archive: &Archive,
     instance: &OpenInstance,
     value: &BulkValue,
-    form: &Form,
-) -> Option<Choice> {
-    let wish = FrameWish {
+    form: &BulkFormat,
+) -> Option<BulkChoice> {
+    let preference = FramePreference {
         range: (&form.range.type_name, &form.range.subtype),
-        syntax: form.syntax.wish(),
+        syntax: form.syntax.preference(),
     };
-    let (plan, media) = archive.plan_frames(&instance.row, wish)?;
+    let (plan, media) = archive.plan_frames(&instance.row, preference)?;
     let layout = &instance.row.layout;
-    let whole = matches!(plan, Plan::Stored) && form.wrap == Wrap::Single
-        || !matches!(plan, Plan::Encode(_)) && media::is_native(&layout.transfer_syntax);
-    if form.wrap == Wrap::Single && matches!(plan, Plan::Encode(_)) && instance.frame_count() > 1 {
+    let whole = matches!(plan, RepresentationPlan::Stored) && form.wrap == BulkWrapping::Single
+        || !matches!(plan, RepresentationPlan::Encode(_))
+            && media::is_native(&layout.transfer_syntax);
+    if form.wrap == BulkWrapping::Single
+        && matches!(plan, RepresentationPlan::Encode(_))
+        && instance.frame_count() > 1
+    {
         return None;
     }
     let syntax = if whole {
@@ -151,7 +155,7 @@ fn choose_frames(
     } else {
         plan.syntax(layout).to_owned()
     };
-    Some(Choice {
+    Some(BulkChoice {
         wrap: form.wrap,
         media: media.to_owned(),
         syntax: Some(syntax),
@@ -171,39 +175,41 @@ fn possible(archive: &Archive, instance: &OpenInstance, value: &BulkValue) -> Ve
 }
 
 /// A value that is there and how it is sent.
-struct Found {
+struct BulkMatch {
     archive: Archive,
     instance: Arc<OpenInstance>,
     value: BulkValue,
-    choice: Choice,
+    choice: BulkChoice,
     location: String,
 }
 
-impl Found {
+impl BulkMatch {
     /// Number of parts.
     fn count(&self) -> u32 {
         match self.choice.frames {
-            Some(Plan::Stored | Plan::Encode(_)) => self.instance.frame_count(),
-            Some(Plan::Native) | None => 1,
+            Some(RepresentationPlan::Stored | RepresentationPlan::Encode(_)) => {
+                self.instance.frame_count()
+            }
+            Some(RepresentationPlan::Native) | None => 1,
         }
     }
 
     async fn content(&self, number: u32) -> Result<Representation, ArchiveError> {
         match &self.choice.frames {
             None => self.archive.bulk_content(&self.instance, &self.value).await,
-            Some(Plan::Native) => self.archive.all_samples(&self.instance).await,
+            Some(RepresentationPlan::Native) => self.archive.all_samples(&self.instance).await,
             Some(plan) => self.archive.frame(&self.instance, number, plan).await,
         }
     }
 
-    async fn part(&self, number: u32) -> Result<AnswerPart, ArchiveError> {
+    async fn part(&self, number: u32) -> Result<ResponsePart, ArchiveError> {
         let content = self.content(number).await?.all().await?;
         let syntax = self.choice.syntax.as_deref();
         let location = self.location.clone();
         Ok(part(content, &self.choice.media, syntax, location))
     }
 
-    fn parts(self) -> BoxStream<'static, Result<AnswerPart, ArchiveError>> {
+    fn parts(self) -> BoxStream<'static, Result<ResponsePart, ArchiveError>> {
         let numbers = 1..=self.count();
         let found = Arc::new(self);
         let part = move |number| {
@@ -218,7 +224,7 @@ impl Found {
 ///
 /// # Errors
 /// 404 when there is none, 406 when none can be had in an acceptable form.
-pub(super) async fn retrieve_all_bulk(ask: Ask) -> Result<Response, HttpError> {
+pub(super) async fn retrieve_all_bulk(ask: RetrieveRequest) -> Result<Response, HttpError> {
     all_values(ask, |_| true).await
 }
 
@@ -226,26 +232,26 @@ pub(super) async fn retrieve_all_bulk(ask: Ask) -> Result<Response, HttpError> {
 ///
 /// # Errors
 /// As [`retrieve_all_bulk`].
-pub(super) async fn retrieve_pixel_data(ask: Ask) -> Result<Response, HttpError> {
+pub(super) async fn retrieve_pixel_data(ask: RetrieveRequest) -> Result<Response, HttpError> {
     let pixels = |path: &str| matches!(path, "7FE00008" | "7FE00009" | "7FE00010");
     all_values(ask, pixels).await
 }
 
-async fn all_values(ask: Ask, wanted: fn(&str) -> bool) -> Result<Response, HttpError> {
+async fn all_values(ask: RetrieveRequest, wanted: fn(&str) -> bool) -> Result<Response, HttpError> {
     let scope = ask.access.may(Action::Read)?;
     let target = ask.path.parse()?;
-    let mut forms = forms(&ask.wishes(), &ask.face);
-    forms.retain(|form| form.wrap == Wrap::Multipart);
+    let mut forms = forms(&ask.preferences(), &ask.api);
+    forms.retain(|form| form.wrap == BulkWrapping::Multipart);
     if forms.is_empty() {
         return Err(HttpError::not_acceptable([
             "multipart/related; type=\"*/*\"",
         ]));
     }
-    let archive = ask.face.app.archive.clone();
+    let archive = ask.api.app.archive.clone();
     let rows = archive.instances(&scope, &target).await?;
     let names = rows.map_ok(|row| row.name).boxed();
     let left_out = Arc::new(Mutex::new(Vec::new()));
-    let asked = Everything {
+    let asked = BulkRequest {
         archive,
         scope: scope.clone(),
         links: ask.links,
@@ -276,21 +282,21 @@ async fn all_values(ask: Ask, wanted: fn(&str) -> bool) -> Result<Response, Http
 
 /// A request for all values of some kind.
 #[derive(Clone)]
-struct Everything {
+struct BulkRequest {
     archive: Archive,
     scope: Scope,
     links: Links,
-    forms: Arc<Vec<Form>>,
+    forms: Arc<Vec<BulkFormat>>,
     /// Media types of what is there but in no acceptable form: left out, and told when nothing remains.
     left_out: Arc<Mutex<Vec<String>>>,
     wanted: fn(&str) -> bool,
 }
 
-impl Everything {
+impl BulkRequest {
     fn of_all(
         self,
-        names: Rows<InstanceName>,
-    ) -> BoxStream<'static, Result<AnswerPart, ArchiveError>> {
+        names: InstanceRows<InstanceName>,
+    ) -> BoxStream<'static, Result<ResponsePart, ArchiveError>> {
         names
             .and_then(move |name| self.clone().of_instance(name))
             .try_flatten()
@@ -301,7 +307,7 @@ impl Everything {
     async fn of_instance(
         self,
         name: InstanceName,
-    ) -> Result<BoxStream<'static, Result<AnswerPart, ArchiveError>>, ArchiveError> {
+    ) -> Result<BoxStream<'static, Result<ResponsePart, ArchiveError>>, ArchiveError> {
         let instance = self.archive.open(&self.scope, &name).await?;
         let base = self.links.instance(&name);
         let (asked, name) = (Arc::new(self), Arc::new(name));
@@ -321,7 +327,7 @@ impl Everything {
                     return Ok(stream::empty().boxed());
                 };
                 let location = format!("{base}/bulkdata/{}", item.path);
-                let found = Found {
+                let found = BulkMatch {
                     archive: archive.clone(),
                     instance: instance.clone(),
                     value,

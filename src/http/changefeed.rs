@@ -11,14 +11,14 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::Face;
-use super::array::{array_body, items, told};
-use super::error::{HttpError, Slug};
+use super::ApiState;
+use super::array::{array_body, items, reported};
+use super::error::{HttpError, ProblemType};
 use super::extract::{Access, QueryPairs};
 use super::links::Links;
-use super::profile::Feed;
+use super::profile::FeedFormat;
 use super::represent::streamed;
-use crate::archive::feed::WriteChange;
+use crate::archive::services::feed::WriteChange;
 use crate::archive::{Change, ChangeAction, ChangeState as Now, FeedRange, WithMetadata};
 use crate::auth::Action as Permission;
 use crate::dicom::metadata::MetadataWriter;
@@ -29,18 +29,18 @@ use crate::dicom::pieces::Framed;
 /// # Errors
 /// 400 for a bad parameter.
 pub(super) async fn read_changes(
-    State(face): State<Face>,
+    State(api): State<ApiState>,
     access: Access,
     links: Links,
     query: QueryPairs,
 ) -> Result<Response, HttpError> {
     let scope = access.may(Permission::Read)?;
-    let (range, with) = parse(face.profile.feed, &query)?;
-    let archive = &face.app.archive;
+    let (range, with) = parse(api.profile.feed, &query)?;
+    let archive = &api.app.archive;
     let changes = archive.changes(&scope, &range, with, written(links)).await;
     let (entries, left_out) = changes?;
     let body = array_body(items(archive, entries)).await?;
-    told(json(body), &left_out, "metadata")
+    reported(json(body), &left_out, "metadata")
 }
 
 /// Answers the newest entry, 204 when there is none.
@@ -48,14 +48,14 @@ pub(super) async fn read_changes(
 /// # Errors
 /// 400 for a bad parameter.
 pub(super) async fn read_latest_change(
-    State(face): State<Face>,
+    State(api): State<ApiState>,
     access: Access,
     links: Links,
     query: QueryPairs,
 ) -> Result<Response, HttpError> {
     let scope = access.may(Permission::Read)?;
     let with = with_metadata(&query)?;
-    let archive = &face.app.archive;
+    let archive = &api.app.archive;
     let latest = archive.latest_change(&scope, with, written(links)).await?;
     let Some((mut entries, left_out)) = latest else {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -63,7 +63,7 @@ pub(super) async fn read_latest_change(
     let Some(entry) = entries.try_next().await? else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    told(
+    reported(
         json(streamed(archive.pieces(entry)).into_body()),
         &left_out,
         "metadata",
@@ -72,7 +72,7 @@ pub(super) async fn read_latest_change(
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Entry<'a> {
+struct FeedEntry<'a> {
     sequence: i64,
     study_instance_uid: &'a str,
     series_instance_uid: &'a str,
@@ -100,8 +100,8 @@ fn written(links: Links) -> WriteChange {
     })
 }
 
-fn entry(change: &Change) -> Entry<'_> {
-    Entry {
+fn entry(change: &Change) -> FeedEntry<'_> {
+    FeedEntry {
         sequence: change.sequence,
         study_instance_uid: change.name.study.as_str(),
         series_instance_uid: change.name.series.as_str(),
@@ -125,10 +125,10 @@ fn json(body: Body) -> Response {
     ([(header::CONTENT_TYPE, kind)], body).into_response()
 }
 
-fn parse(feed: Feed, query: &QueryPairs) -> Result<(FeedRange, WithMetadata), HttpError> {
+fn parse(feed: FeedFormat, query: &QueryPairs) -> Result<(FeedRange, WithMetadata), HttpError> {
     let with = with_metadata(query)?;
     let range = match feed {
-        Feed::Sequence => {
+        FeedFormat::Sequence => {
             let after = number(query, "offset", 0, 0, i64::MAX)?;
             let limit = number(query, "limit", 10, 1, 100)?;
             FeedRange::Sequence {
@@ -136,7 +136,7 @@ fn parse(feed: Feed, query: &QueryPairs) -> Result<(FeedRange, WithMetadata), Ht
                 through: after.saturating_add(limit),
             }
         }
-        Feed::Window => {
+        FeedFormat::Window => {
             let (from, to) = (moment(query, "startTime")?, moment(query, "endTime")?);
             if let (Some(from), Some(to)) = (from, to)
                 && from >= to
@@ -208,7 +208,7 @@ fn moment(query: &QueryPairs, name: &str) -> Result<Option<OffsetDateTime>, Http
 
 fn invalid(name: &str, reason: &str) -> HttpError {
     HttpError::bad_request(
-        Slug::InvalidQuery,
+        ProblemType::InvalidQuery,
         format!("The query parameter '{name}' is invalid. {reason}"),
     )
 }

@@ -5,7 +5,7 @@
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
-use super::parameters::{Item, parse_item};
+use super::parameters::{ParameterItem, parse_item};
 
 /// Longest boundary accepted; the standard says 70 (RFC 2046 §5.1.1), some clients write more.
 const MAX_BOUNDARY: usize = 200;
@@ -35,7 +35,7 @@ pub enum ContentTypeError {
 /// A Content-Type taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContentType {
-    item: Item,
+    item: ParameterItem,
 }
 
 /// What `multipart/related` needs to be read.

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::Face;
+use super::ApiState;
 use super::error::HttpError;
 use super::extract::{Access, TargetPath};
 use crate::auth::Action;
@@ -13,13 +13,13 @@ use crate::auth::Action;
 /// # Errors
 /// 400 for a malformed UID, 404 when the target does not exist.
 pub(super) async fn delete_target(
-    State(face): State<Face>,
+    State(api): State<ApiState>,
     access: Access,
     path: TargetPath,
 ) -> Result<StatusCode, HttpError> {
     let scope = access.may(Action::Delete)?;
     let target = path.parse()?;
-    let removed = face.app.archive.delete(&scope, &target).await?;
+    let removed = api.app.archive.delete(&scope, &target).await?;
     tracing::info!(removed, "deleted instances");
     Ok(StatusCode::NO_CONTENT)
 }

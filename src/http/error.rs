@@ -1,7 +1,7 @@
 //! From "this went wrong" to a status and a body, in the two faces the server has.
 //!
 //! `/dicom-web` answers `application/problem+json` (RFC 9457) with a stable `type`, `/v*` one sentence of plain text.
-//! Invariants: a 5xx body reveals nothing but the request id; each [`Slug`] stands in `docs/errors.md`.
+//! Invariants: a 5xx body reveals nothing but the request id; each [`ProblemType`] stands in `docs/errors.md`.
 
 use crate::archive::{ArchiveError, BlobError, IndexError};
 use crate::memory::NoMemory;
@@ -22,7 +22,7 @@ const TYPE_PREFIX: &str = "urn:stowage:error:";
 
 /// Which contract the body of an error follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Face {
+pub enum ErrorFormat {
     /// `application/problem+json`, under `/dicom-web`.
     Problem,
     /// `text/plain; charset=utf-8`, one sentence, under `/v*`.
@@ -33,9 +33,9 @@ macro_rules! slugs {
     ($($(#[$doc:meta])* $name:ident, $text:literal, $status:ident, $title:literal;)*) => {
         /// What kind of error it is; the text is a promise to clients.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Slug { $($(#[$doc])* $name,)* }
+        pub enum ProblemType { $($(#[$doc])* $name,)* }
 
-        impl Slug {
+        impl ProblemType {
             /// Every kind there is.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
@@ -115,7 +115,7 @@ slugs! {
     Unavailable, "unavailable", SERVICE_UNAVAILABLE, "The server cannot answer right now.";
 }
 
-impl Slug {
+impl ProblemType {
     /// The kind that fits a bare status, as an unknown route or method gives it.
     #[must_use]
     pub fn of_status(status: StatusCode) -> Self {
@@ -127,7 +127,7 @@ impl Slug {
         let fitting = Self::ALL
             .iter()
             .copied()
-            .find(|slug| slug.status() == status);
+            .find(|problem_type| problem_type.status() == status);
         if status == StatusCode::BAD_REQUEST {
             general
         } else {
@@ -138,7 +138,7 @@ impl Slug {
 
 /// A problem (RFC 9457 §3), its members in the order people read them.
 #[derive(Serialize)]
-struct Problem<'a> {
+struct ProblemDetails<'a> {
     #[serde(rename = "type")]
     kind: String,
     title: &'static str,
@@ -153,9 +153,9 @@ struct Problem<'a> {
 
 /// An error on its way to the client.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{}", .detail.as_deref().unwrap_or(.slug.title()))]
+#[error("{}", .detail.as_deref().unwrap_or(.problem_type.title()))]
 pub struct HttpError {
-    slug: Slug,
+    problem_type: ProblemType,
     status: StatusCode,
     detail: Option<String>,
     available: Vec<String>,
@@ -167,19 +167,19 @@ pub struct HttpError {
 impl HttpError {
     /// An error of a kind; the detail is one sentence without patient data, for the client to read.
     #[must_use]
-    pub fn new(slug: Slug, detail: impl Into<String>) -> Self {
+    pub fn new(problem_type: ProblemType, detail: impl Into<String>) -> Self {
         Self {
             detail: Some(detail.into()),
-            ..Self::bare(slug)
+            ..Self::bare(problem_type)
         }
     }
 
     /// An error of which nothing but its kind is told.
     #[must_use]
-    pub fn bare(slug: Slug) -> Self {
+    pub fn bare(problem_type: ProblemType) -> Self {
         Self {
-            slug,
-            status: slug.status(),
+            problem_type,
+            status: problem_type.status(),
             detail: None,
             available: Vec::new(),
             retry_after: None,
@@ -190,10 +190,10 @@ impl HttpError {
 
     /// 400, of one of the kinds that say what is wrong.
     #[must_use]
-    pub fn bad_request(slug: Slug, detail: impl Into<String>) -> Self {
+    pub fn bad_request(problem_type: ProblemType, detail: impl Into<String>) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
-            ..Self::new(slug, detail)
+            ..Self::new(problem_type, detail)
         }
     }
 
@@ -202,7 +202,7 @@ impl HttpError {
     pub fn invalid_query(name: &str, reason: &str) -> Self {
         let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
         Self::new(
-            Slug::InvalidQuery,
+            ProblemType::InvalidQuery,
             format!("The query parameter '{name}' is invalid. {reason}"),
         )
     }
@@ -210,24 +210,24 @@ impl HttpError {
     /// 401; the caller adds the challenge with [`Self::with_header`].
     #[must_use]
     pub fn unauthenticated() -> Self {
-        Self::bare(Slug::Unauthenticated)
+        Self::bare(ProblemType::Unauthenticated)
     }
 
     /// 403, in the words of the contract and with the right that is missing, such as `delete`.
     #[must_use]
     pub fn forbidden(right: &str) -> Self {
-        let told = format!(
+        let reported = format!(
             "Authorization failed. This needs the right '{right}', which the token does not grant by a role or a scope."
         );
-        Self::new(Slug::Forbidden, told)
+        Self::new(ProblemType::Forbidden, reported)
     }
 
     /// 405, with the methods that there are.
     #[must_use]
     pub fn method_not_allowed(methods: &[&str]) -> Self {
         let list = methods.join(", ");
-        let told = format!("This resource does not support the method. It supports: {list}.");
-        let error = Self::new(Slug::MethodNotAllowed, told);
+        let reported = format!("This resource does not support the method. It supports: {list}.");
+        let error = Self::new(ProblemType::MethodNotAllowed, reported);
         match HeaderValue::try_from(list) {
             Ok(list) => error.with_header(ALLOW, list),
             Err(_) => error,
@@ -237,7 +237,7 @@ impl HttpError {
     /// 404; `what` names the resource, such as `The study`.
     #[must_use]
     pub fn not_found(what: &str) -> Self {
-        Self::new(Slug::NotFound, format!("{what} does not exist."))
+        Self::new(ProblemType::NotFound, format!("{what} does not exist."))
     }
 
     /// 406, with what could be had instead.
@@ -246,33 +246,33 @@ impl HttpError {
         let available = available.into_iter().map(Into::into).collect();
         Self {
             available,
-            ..Self::bare(Slug::NotAcceptable)
+            ..Self::bare(ProblemType::NotAcceptable)
         }
     }
 
     /// 409.
     #[must_use]
     pub fn conflict(detail: impl Into<String>) -> Self {
-        Self::new(Slug::Conflict, detail)
+        Self::new(ProblemType::Conflict, detail)
     }
 
     /// 413.
     #[must_use]
     pub fn payload_too_large(detail: impl Into<String>) -> Self {
-        Self::new(Slug::PayloadTooLarge, detail)
+        Self::new(ProblemType::PayloadTooLarge, detail)
     }
 
     /// 415.
     #[must_use]
     pub fn unsupported_media_type(detail: impl Into<String>) -> Self {
-        Self::new(Slug::UnsupportedMediaType, detail)
+        Self::new(ProblemType::UnsupportedMediaType, detail)
     }
 
     /// 416, with the size the client can choose from.
     #[must_use]
     pub fn range_not_satisfiable(length: u64) -> Self {
         let value = HeaderValue::try_from(format!("bytes */{length}"));
-        let error = Self::bare(Slug::RangeNotSatisfiable);
+        let error = Self::bare(ProblemType::RangeNotSatisfiable);
         value.map_or(error.clone(), |value| {
             error.with_header(CONTENT_RANGE, value)
         })
@@ -281,7 +281,7 @@ impl HttpError {
     /// 500; the whole chain of causes goes to the log, none of it to the client.
     #[must_use]
     pub fn internal(cause: &(dyn Error + 'static)) -> Self {
-        Self::bare(Slug::Internal).because(cause)
+        Self::bare(ProblemType::Internal).because(cause)
     }
 
     /// 500 for what only a defect can cause; `what` goes to the log.
@@ -289,14 +289,14 @@ impl HttpError {
     pub fn broken(what: &str) -> Self {
         Self {
             cause: Some(what.into()),
-            ..Self::bare(Slug::Internal)
+            ..Self::bare(ProblemType::Internal)
         }
     }
 
     /// 503 with `Retry-After` in seconds; the chain of causes goes to the log.
     #[must_use]
     pub fn unavailable(retry_after: u32, cause: &(dyn Error + 'static)) -> Self {
-        Self::bare(Slug::Unavailable)
+        Self::bare(ProblemType::Unavailable)
             .because(cause)
             .retry_after(retry_after)
     }
@@ -337,8 +337,8 @@ impl HttpError {
 
     /// The kind.
     #[must_use]
-    pub fn slug(&self) -> Slug {
-        self.slug
+    pub fn problem_type(&self) -> ProblemType {
+        self.problem_type
     }
 
     /// The chain of causes, for the log.
@@ -349,10 +349,10 @@ impl HttpError {
 
     /// The answer in one face.
     #[must_use]
-    pub fn respond(&self, face: Face, request_id: Option<&str>) -> Response {
-        let (content_type, body) = match face {
-            Face::Problem => ("application/problem+json", self.problem(request_id)),
-            Face::Text => ("text/plain; charset=utf-8", self.sentence(request_id)),
+    pub fn respond(&self, api: ErrorFormat, request_id: Option<&str>) -> Response {
+        let (content_type, body) = match api {
+            ErrorFormat::Problem => ("application/problem+json", self.problem(request_id)),
+            ErrorFormat::Text => ("text/plain; charset=utf-8", self.sentence(request_id)),
         };
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
@@ -378,9 +378,9 @@ impl HttpError {
     }
 
     fn problem(&self, request_id: Option<&str>) -> String {
-        let problem = Problem {
-            kind: format!("{TYPE_PREFIX}{}", self.slug.as_str()),
-            title: self.slug.title(),
+        let problem = ProblemDetails {
+            kind: format!("{TYPE_PREFIX}{}", self.problem_type.as_str()),
+            title: self.problem_type.title(),
             status: self.status.as_u16(),
             detail: self.public_detail(),
             available: &self.available,
@@ -393,7 +393,7 @@ impl HttpError {
     fn sentence(&self, request_id: Option<&str>) -> String {
         let mut text = self
             .public_detail()
-            .unwrap_or_else(|| self.slug.title().to_owned());
+            .unwrap_or_else(|| self.problem_type.title().to_owned());
         if !self.available.is_empty() {
             let _ = write!(text, " Available: {}.", self.available.join(", "));
         }
@@ -415,12 +415,15 @@ impl From<&ArchiveError> for HttpError {
         match error {
             ArchiveError::Shared(error) => Self::from(&**error),
             ArchiveError::Codec(_) | ArchiveError::Render(_) => {
-                let told = told_chain(error);
-                let told = format!("{told} What is stored can be had with transfer-syntax=*.");
-                Self::new(Slug::NotAcceptable, told).because(error)
+                let reported = error_chain(error);
+                let reported =
+                    format!("{reported} What is stored can be had with transfer-syntax=*.");
+                Self::new(ProblemType::NotAcceptable, reported).because(error)
             }
-            ArchiveError::NotFound { .. } => Self::new(Slug::NotFound, capitalized(error)),
-            ArchiveError::Invalid { .. } => Self::new(Slug::InvalidRequest, capitalized(error)),
+            ArchiveError::NotFound { .. } => Self::new(ProblemType::NotFound, capitalized(error)),
+            ArchiveError::Invalid { .. } => {
+                Self::new(ProblemType::InvalidRequest, capitalized(error))
+            }
             ArchiveError::NotAcceptable { available, .. } => {
                 Self::not_acceptable(available.clone())
             }
@@ -434,7 +437,7 @@ impl From<&ArchiveError> for HttpError {
             ArchiveError::Index(inner) => from_index(inner, error),
             ArchiveError::Commit(inner) => from_index(inner, error),
             ArchiveError::Blob(BlobError::Full { .. }) => {
-                Self::bare(Slug::InsufficientStorage).because(error)
+                Self::bare(ProblemType::InsufficientStorage).because(error)
             }
             ArchiveError::Blob(BlobError::Unavailable { .. }) | ArchiveError::Down { .. } => {
                 Self::unavailable(5, error)
@@ -457,7 +460,7 @@ fn from_index(inner: &IndexError, error: &ArchiveError) -> HttpError {
         IndexError::Unavailable(_) | IndexError::NoMemory | IndexError::Interrupted { .. } => {
             HttpError::unavailable(5, error)
         }
-        IndexError::Full(_) => HttpError::bare(Slug::InsufficientStorage).because(error),
+        IndexError::Full(_) => HttpError::bare(ProblemType::InsufficientStorage).because(error),
         IndexError::TooSlow { .. } => HttpError::payload_too_large(
             "The search takes too long: narrow it by an attribute with an index, such as StudyDate, PatientID or \
              AccessionNumber; leave out an exact count and a high offset.",
@@ -469,7 +472,7 @@ fn from_index(inner: &IndexError, error: &ArchiveError) -> HttpError {
 }
 
 /// A codec's reason is the client's to read: it names shapes and syntaxes, no values.
-fn told_chain(error: &ArchiveError) -> String {
+fn error_chain(error: &ArchiveError) -> String {
     let cause = error
         .source()
         .map(|cause| format!(": {cause}"))
@@ -491,7 +494,7 @@ fn capitalized(error: &ArchiveError) -> String {
 impl IntoResponse for HttpError {
     /// The problem face; [`super::layers::errors`] gives it the right one and the request id.
     fn into_response(self) -> Response {
-        let mut response = self.respond(Face::Problem, None);
+        let mut response = self.respond(ErrorFormat::Problem, None);
         response.extensions_mut().insert(self);
         response
     }
@@ -499,22 +502,22 @@ impl IntoResponse for HttpError {
 
 /// Gives an error answer its face: ours are written anew, bare ones of the router get a body.
 #[must_use]
-pub fn dress(response: Response, face: Face, request_id: Option<&str>) -> Response {
+pub fn dress(response: Response, api: ErrorFormat, request_id: Option<&str>) -> Response {
     let status = response.status();
     if let Some(error) = response.extensions().get::<HttpError>().cloned() {
-        return with_headers_of(&response, error.respond(face, request_id));
+        return with_headers_of(&response, error.respond(api, request_id));
     }
     let content_type = response.headers().get(CONTENT_TYPE);
     let plain = content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/plain"));
-    let ours = content_type.is_none() || (plain && face == Face::Problem);
+    let ours = content_type.is_none() || (plain && api == ErrorFormat::Problem);
     if !(status.is_client_error() || status.is_server_error()) || !ours {
         return response;
     }
     let error = HttpError {
         status,
-        ..HttpError::bare(Slug::of_status(status))
+        ..HttpError::bare(ProblemType::of_status(status))
     };
-    with_headers_of(&response, error.respond(face, request_id))
+    with_headers_of(&response, error.respond(api, request_id))
 }
 
 /// Headers that layers further in have set stay, but for those that describe the old body.
@@ -551,10 +554,11 @@ mod tests {
     #[tokio::test]
     async fn a_problem_has_type_title_status_and_detail() {
         let error = HttpError::bad_request(
-            Slug::InvalidUid,
+            ProblemType::InvalidUid,
             "The study UID '1..2' is not valid.\r\n\u{7}",
         );
-        let (status, content_type, body) = read(error.respond(Face::Problem, Some("id1"))).await;
+        let (status, content_type, body) =
+            read(error.respond(ErrorFormat::Problem, Some("id1"))).await;
         assert_eq!(
             (status, content_type.as_str()),
             (400, "application/problem+json")
@@ -565,7 +569,7 @@ mod tests {
     #[tokio::test]
     async fn the_text_face_is_one_sentence() {
         let error = HttpError::invalid_query("limit", "It must be between 1 and 200.");
-        let (status, content_type, body) = read(error.respond(Face::Text, None)).await;
+        let (status, content_type, body) = read(error.respond(ErrorFormat::Text, None)).await;
         assert_eq!(
             (status, content_type.as_str()),
             (400, "text/plain; charset=utf-8")
@@ -574,7 +578,8 @@ mod tests {
             body,
             "The query parameter 'limit' is invalid. It must be between 1 and 200."
         );
-        let (_, _, body) = read(HttpError::forbidden("delete").respond(Face::Text, None)).await;
+        let (_, _, body) =
+            read(HttpError::forbidden("delete").respond(ErrorFormat::Text, None)).await;
         assert!(
             body.starts_with("Authorization failed. ") && body.contains("'delete'"),
             "{body}"
@@ -584,13 +589,13 @@ mod tests {
     #[tokio::test]
     async fn a_406_lists_what_is_available() {
         let error = HttpError::not_acceptable(["image/jpeg", "image/png"]);
-        let (status, _, body) = read(error.respond(Face::Text, None)).await;
+        let (status, _, body) = read(error.respond(ErrorFormat::Text, None)).await;
         assert_eq!(status, 406);
         assert!(
             body.ends_with("Available: image/jpeg, image/png."),
             "{body}"
         );
-        let (_, _, body) = read(error.respond(Face::Problem, None)).await;
+        let (_, _, body) = read(error.respond(ErrorFormat::Problem, None)).await;
         assert!(
             body.contains(r#""available":["image/jpeg","image/png"]"#),
             "{body}"
@@ -599,7 +604,7 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("the row of {name} is gone")]
-    struct Secret {
+    struct SecretCause {
         name: &'static str,
         #[source]
         source: std::io::Error,
@@ -607,7 +612,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_error_reveals_only_the_request_id() {
-        let cause = Secret {
+        let cause = SecretCause {
             name: "blob-key",
             source: std::io::Error::other("disk /dev/sda1"),
         };
@@ -619,10 +624,10 @@ mod tests {
         for error in [
             internal,
             HttpError::unavailable(7, &cause),
-            HttpError::new(Slug::Internal, "blob-key"),
+            HttpError::new(ProblemType::Internal, "blob-key"),
         ] {
-            for face in [Face::Problem, Face::Text] {
-                let (_, _, body) = read(error.respond(face, Some("req-1"))).await;
+            for api in [ErrorFormat::Problem, ErrorFormat::Text] {
+                let (_, _, body) = read(error.respond(api, Some("req-1"))).await;
                 assert!(body.contains("req-1"), "{body}");
                 assert!(
                     !body.contains("blob-key") && !body.contains("sda1"),
@@ -630,11 +635,11 @@ mod tests {
                 );
             }
         }
-        let response = HttpError::unavailable(7, &cause).respond(Face::Text, None);
+        let response = HttpError::unavailable(7, &cause).respond(ErrorFormat::Text, None);
         assert_eq!(response.headers()[RETRY_AFTER], "7");
         assert_eq!(
             HttpError::range_not_satisfiable(9)
-                .respond(Face::Text, None)
+                .respond(ErrorFormat::Text, None)
                 .headers()[CONTENT_RANGE],
             "bytes */9"
         );
@@ -650,29 +655,36 @@ mod tests {
                 .insert(ALLOW, HeaderValue::from_static("GET"));
             response
         };
-        let dressed = dress(bare(StatusCode::METHOD_NOT_ALLOWED), Face::Problem, None);
+        let dressed = dress(
+            bare(StatusCode::METHOD_NOT_ALLOWED),
+            ErrorFormat::Problem,
+            None,
+        );
         assert_eq!(dressed.headers()[ALLOW], "GET");
         assert!(read(dressed).await.2.contains("method-not-allowed"));
         let (status, content_type, body) =
-            read(dress(bare(StatusCode::NOT_FOUND), Face::Text, None)).await;
+            read(dress(bare(StatusCode::NOT_FOUND), ErrorFormat::Text, None)).await;
         assert_eq!(
             (status, content_type.as_str()),
             (404, "text/plain; charset=utf-8")
         );
         assert_eq!(body, "The resource does not exist.");
-        let fine = dress(bare(StatusCode::NO_CONTENT), Face::Text, None);
+        let fine = dress(bare(StatusCode::NO_CONTENT), ErrorFormat::Text, None);
         assert!(!fine.headers().contains_key(CONTENT_TYPE));
         let own = dress(
             HttpError::conflict("It is there.").into_response(),
-            Face::Text,
+            ErrorFormat::Text,
             None,
         );
         assert_eq!(read(own).await.2, "It is there.");
         assert_eq!(
-            Slug::of_status(StatusCode::IM_A_TEAPOT),
-            Slug::InvalidRequest
+            ProblemType::of_status(StatusCode::IM_A_TEAPOT),
+            ProblemType::InvalidRequest
         );
-        assert_eq!(Slug::of_status(StatusCode::BAD_GATEWAY), Slug::Internal);
+        assert_eq!(
+            ProblemType::of_status(StatusCode::BAD_GATEWAY),
+            ProblemType::Internal
+        );
     }
 
     #[test]
@@ -683,10 +695,17 @@ mod tests {
             .filter_map(|line| line.strip_prefix("| `"))
             .map(|line| line.split('`').next().unwrap_or_default())
             .collect();
-        let known: Vec<_> = Slug::ALL.iter().map(|slug| slug.as_str()).collect();
+        let known: Vec<_> = ProblemType::ALL
+            .iter()
+            .map(|problem_type| problem_type.as_str())
+            .collect();
         assert_eq!(listed, known);
-        for slug in Slug::ALL {
-            let row = format!("| `{}` | {} |", slug.as_str(), slug.status().as_u16());
+        for problem_type in ProblemType::ALL {
+            let row = format!(
+                "| `{}` | {} |",
+                problem_type.as_str(),
+                problem_type.status().as_u16()
+            );
             assert!(page.contains(&row), "{row}");
         }
     }

@@ -14,14 +14,14 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use percent_encoding::percent_decode_str;
 
-use super::Face;
-use super::error::{HttpError, Slug};
+use super::ApiState;
+use super::error::{HttpError, ProblemType};
 use super::links::Links;
-use super::serve::Visitor;
+use super::serve::ConnectionInfo;
 use crate::auth::{Action, Caller};
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target, UidError};
 use crate::scope::Scope;
-use crate::shares::{MakeWay, Subject};
+use crate::shares::{MakeWay, ShareHolder};
 
 /// The parameter that names a page of a search.
 pub(super) const CURSOR: &str = "cursor";
@@ -34,11 +34,11 @@ const MAX_SMALL: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct SmallBody(pub(super) Bytes);
 
-impl FromRequest<Face> for SmallBody {
+impl FromRequest<ApiState> for SmallBody {
     type Rejection = HttpError;
 
-    async fn from_request(request: Request, face: &Face) -> Result<Self, Self::Rejection> {
-        let seconds = face.app.archive.limits().idle_seconds;
+    async fn from_request(request: Request, api: &ApiState) -> Result<Self, Self::Rejection> {
+        let seconds = api.app.archive.limits().idle_seconds;
         let idle = Duration::from_secs(seconds);
         let mut chunks = request.into_body().into_data_stream();
         let mut body = Vec::new();
@@ -46,7 +46,7 @@ impl FromRequest<Face> for SmallBody {
             let next = tokio::time::timeout(idle, chunks.next()).await;
             match next.map_err(|_| {
                 let silence = format!("no byte of the body came for {seconds} seconds");
-                HttpError::new(Slug::RequestTimeout, silence)
+                HttpError::new(ProblemType::RequestTimeout, silence)
             })? {
                 None => return Ok(Self(Bytes::from(body))),
                 Some(Ok(chunk)) if body.len() + chunk.len() <= MAX_SMALL => {
@@ -58,7 +58,7 @@ impl FromRequest<Face> for SmallBody {
                 }
                 Some(Err(_)) => {
                     let reason = "the body broke off before its end";
-                    return Err(HttpError::bad_request(Slug::InvalidBody, reason));
+                    return Err(HttpError::bad_request(ProblemType::InvalidBody, reason));
                 }
             }
         }
@@ -81,10 +81,10 @@ impl Access {
     }
 }
 
-impl FromRequestParts<Face> for Access {
+impl FromRequestParts<ApiState> for Access {
     type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Face) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Self::Rejection> {
         let caller = parts.extensions.get::<Arc<Caller>>().cloned();
         caller
             .map(Self)
@@ -94,22 +94,22 @@ impl FromRequestParts<Face> for Access {
 
 /// Who sends a request, as its room was taken for, and who could make way for it.
 pub(super) struct Sender {
-    pub(super) subject: Subject,
+    pub(super) subject: ShareHolder,
     pub(super) make_way: Box<MakeWay>,
 }
 
-impl FromRequestParts<Face> for Sender {
+impl FromRequestParts<ApiState> for Sender {
     type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Face) -> Result<Self, Self::Rejection> {
-        let subject = parts.extensions.get::<Subject>().cloned();
+    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Self::Rejection> {
+        let subject = parts.extensions.get::<ShareHolder>().cloned();
         let subject =
             subject.ok_or_else(|| HttpError::broken("a route without the admission layer"))?;
-        let visitor = parts.extensions.get::<Visitor>().cloned();
+        let connection_info = parts.extensions.get::<ConnectionInfo>().cloned();
         let of = subject.clone();
         let make_way = move |lack| {
-            let visitor = visitor.as_ref();
-            visitor.is_some_and(|visitor| visitor.make_way(lack, &of))
+            let connection_info = connection_info.as_ref();
+            connection_info.is_some_and(|connection_info| connection_info.make_way(lack, &of))
         };
         Ok(Self {
             subject,
@@ -118,17 +118,20 @@ impl FromRequestParts<Face> for Sender {
     }
 }
 
-impl FromRequestParts<Face> for Links {
+impl FromRequestParts<ApiState> for Links {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, face: &Face) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        api: &ApiState,
+    ) -> Result<Self, Self::Rejection> {
         let peer = parts
             .extensions
             .get::<ConnectInfo<SocketAddr>>()
             .map(|c| c.0.ip());
         Ok(Self::of_request(
-            &face.app.links,
-            face.profile.root,
+            &api.app.links,
+            api.profile.root,
             &parts.uri,
             &parts.headers,
             peer,
@@ -176,7 +179,7 @@ impl QueryPairs {
         for pair in query.split('&').filter(|p| !p.is_empty()) {
             if pairs.len() == MAX_PAIRS {
                 return Err(HttpError::bad_request(
-                    Slug::InvalidQuery,
+                    ProblemType::InvalidQuery,
                     "The query has too many parameters.",
                 ));
             }
@@ -192,17 +195,17 @@ fn decode(text: &str) -> Result<String, HttpError> {
     let decoded = percent_decode_str(&blanks).decode_utf8();
     let decoded = decoded.map_err(|_| {
         HttpError::bad_request(
-            Slug::InvalidQuery,
+            ProblemType::InvalidQuery,
             "The query is not UTF-8 after percent-decoding.",
         )
     })?;
     Ok(decoded.into_owned())
 }
 
-impl FromRequestParts<Face> for QueryPairs {
+impl FromRequestParts<ApiState> for QueryPairs {
     type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Face) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Self::Rejection> {
         Self::of_uri(&parts.uri)
     }
 }
@@ -227,7 +230,7 @@ impl TargetPath {
     pub(super) async fn of_parts(parts: &mut Parts) -> Result<Self, HttpError> {
         let bad = |_| {
             HttpError::bad_request(
-                Slug::InvalidRequest,
+                ProblemType::InvalidRequest,
                 "The path is not UTF-8 after percent-decoding.",
             )
         };
@@ -326,24 +329,24 @@ impl TargetPath {
 
 fn bad_uid(what: &str, error: UidError) -> HttpError {
     HttpError::bad_request(
-        Slug::InvalidUid,
+        ProblemType::InvalidUid,
         format!("The {what} in the path is invalid: {error}."),
     )
 }
 
-impl FromRequestParts<Face> for TargetPath {
+impl FromRequestParts<ApiState> for TargetPath {
     type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Face) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Self::Rejection> {
         Self::of_parts(parts).await
     }
 }
 
 /// A request for what is stored: all that retrieving and searching look at.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(super) struct RetrieveRequest {
     /// The root it came to.
-    pub(super) face: Face,
+    pub(super) api: ApiState,
     /// Who asks.
     pub(super) access: Access,
     /// Where the client sees this server.
@@ -353,16 +356,19 @@ pub(super) struct Ask {
     pub(super) headers: HeaderMap,
 }
 
-impl FromRequestParts<Face> for Ask {
+impl FromRequestParts<ApiState> for RetrieveRequest {
     type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, face: &Face) -> Result<Self, Self::Rejection> {
-        let access = Access::from_request_parts(parts, face).await?;
-        let Ok(links) = Links::from_request_parts(parts, face).await;
-        let path = TargetPath::from_request_parts(parts, face).await?;
-        let query = QueryPairs::from_request_parts(parts, face).await?;
+    async fn from_request_parts(
+        parts: &mut Parts,
+        api: &ApiState,
+    ) -> Result<Self, Self::Rejection> {
+        let access = Access::from_request_parts(parts, api).await?;
+        let Ok(links) = Links::from_request_parts(parts, api).await;
+        let path = TargetPath::from_request_parts(parts, api).await?;
+        let query = QueryPairs::from_request_parts(parts, api).await?;
         Ok(Self {
-            face: face.clone(),
+            api: api.clone(),
             access,
             links,
             path,
@@ -388,14 +394,14 @@ impl StudyPath {
     }
 }
 
-impl OptionalFromRequestParts<Face> for StudyPath {
+impl OptionalFromRequestParts<ApiState> for StudyPath {
     type Rejection = HttpError;
 
     async fn from_request_parts(
         parts: &mut Parts,
-        face: &Face,
+        api: &ApiState,
     ) -> Result<Option<Self>, Self::Rejection> {
-        let path = TargetPath::from_request_parts(parts, face).await?;
+        let path = TargetPath::from_request_parts(parts, api).await?;
         Ok(path.study.is_some().then_some(Self(path)))
     }
 }

@@ -4,40 +4,40 @@ use axum::http::header;
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
 
-use super::Face;
-use super::accept::{MediaRange, Wish, WishKind};
-use super::error::{HttpError, Slug};
-use super::extract::Ask;
+use super::ApiState;
+use super::accept::{AcceptItem, AcceptKind, MediaRange};
+use super::error::{HttpError, ProblemType};
+use super::extract::RetrieveRequest;
 use super::range::ranged;
-use super::represent::{many_parts, one_part, part, syntax_wish, warned};
-use super::wado::{Wanted, header_value};
-use crate::archive::retrieve::OpenInstance;
+use super::represent::{many_parts, one_part, part, syntax_preference, warned};
+use super::wado::{OwnedTransferSyntaxPreference, header_value};
+use crate::archive::services::retrieve::OpenInstance;
 use crate::auth::Action;
-use crate::dicom::media::FrameWish;
+use crate::dicom::media::FramePreference;
 
 /// Returns frames in the order asked, duplicates too.
 ///
 /// # Errors
 /// 400 for a bad list, 404 past the last frame, 406 when no acceptable form can be made.
-pub(super) async fn retrieve_frames(ask: Ask) -> Result<Response, HttpError> {
+pub(super) async fn retrieve_frames(ask: RetrieveRequest) -> Result<Response, HttpError> {
     let scope = ask.access.may(Action::Read)?;
-    let archive = &ask.face.app.archive;
+    let archive = &ask.api.app.archive;
     let numbers = frame_list(
         ask.path.frames.as_deref().unwrap_or_default(),
         archive.limits().max_frames,
     )?;
     let name = ask.path.instance()?;
-    let forms = forms(&ask.wishes(), &ask.face);
+    let forms = forms(&ask.preferences(), &ask.api);
     if forms.is_empty() {
         return Err(HttpError::not_acceptable(ACCEPTED.iter().copied()));
     }
     let instance = archive.open(&scope, &name).await?;
     let chosen = forms.iter().find_map(|form| {
-        let wish = FrameWish {
+        let preference = FramePreference {
             range: (&form.range.type_name, &form.range.subtype),
-            syntax: form.syntax.wish(),
+            syntax: form.syntax.preference(),
         };
-        Some((form, archive.plan_frames(&instance.row, wish)?))
+        Some((form, archive.plan_frames(&instance.row, preference)?))
     });
     check_numbers(&instance, &numbers)?;
     let Some((form, (plan, media))) = chosen else {
@@ -48,10 +48,10 @@ pub(super) async fn retrieve_frames(ask: Ask) -> Result<Response, HttpError> {
         "{media}; transfer-syntax={}",
         plan.syntax(&instance.row.layout)
     );
-    if form.wrap == Wrap::Single {
+    if form.wrap == BulkWrapping::Single {
         let [number] = numbers.as_slice() else {
             return Err(HttpError::bad_request(
-                Slug::InvalidRequest,
+                ProblemType::InvalidRequest,
                 "Several frames need multipart/related; ask for one frame, or change the Accept header.",
             ));
         };
@@ -103,47 +103,47 @@ pub(super) fn frame_types(available: &[String]) -> Vec<String> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wrap {
+pub(super) enum BulkWrapping {
     Multipart,
     Single,
 }
 
 /// One acceptable form of frames or bulk data.
 #[derive(Debug, Clone)]
-pub(super) struct Form {
-    pub(super) wrap: Wrap,
+pub(super) struct BulkFormat {
+    pub(super) wrap: BulkWrapping,
     pub(super) range: MediaRange,
-    pub(super) syntax: Wanted,
+    pub(super) syntax: OwnedTransferSyntaxPreference,
 }
 
 /// Forms in the order of the wishes; anything at all means multipart.
-pub(super) fn forms(wishes: &[Wish], face: &Face) -> Vec<Form> {
-    let form = |wish: &Wish| {
-        let (wrap, range) = match &wish.kind {
-            WishKind::Multipart { inner } => (Wrap::Multipart, inner),
-            WishKind::Single(range) if range.is_anything() => (Wrap::Multipart, range),
-            WishKind::Single(range) => (Wrap::Single, range),
+pub(super) fn forms(preferences: &[AcceptItem], api: &ApiState) -> Vec<BulkFormat> {
+    let form = |preference: &AcceptItem| {
+        let (wrap, range) = match &preference.kind {
+            AcceptKind::Multipart { inner } => (BulkWrapping::Multipart, inner),
+            AcceptKind::Single(range) if range.is_anything() => (BulkWrapping::Multipart, range),
+            AcceptKind::Single(range) => (BulkWrapping::Single, range),
         };
-        Form {
+        BulkFormat {
             wrap,
             range: range.clone(),
-            syntax: syntax_wish(wish, range, face.profile),
+            syntax: syntax_preference(preference, range, api.profile),
         }
     };
-    wishes.iter().map(form).collect()
+    preferences.iter().map(form).collect()
 }
 
 fn check_numbers(instance: &OpenInstance, numbers: &[u32]) -> Result<(), HttpError> {
     let count = instance.frame_count();
     if count == 0 {
         return Err(HttpError::new(
-            Slug::NotFound,
+            ProblemType::NotFound,
             "The instance has no pixel data.",
         ));
     }
     match numbers.iter().find(|n| **n > count) {
         Some(number) => Err(HttpError::new(
-            Slug::NotFound,
+            ProblemType::NotFound,
             format!("Frame {number} does not exist: the instance has {count}."),
         )),
         None => Ok(()),
@@ -152,7 +152,7 @@ fn check_numbers(instance: &OpenInstance, numbers: &[u32]) -> Result<(), HttpErr
 
 /// A list such as `1,2,3`; frames count from 1.
 pub(super) fn frame_list(text: &str, most: usize) -> Result<Vec<u32>, HttpError> {
-    let bad = |reason: &str| HttpError::bad_request(Slug::InvalidFrame, reason);
+    let bad = |reason: &str| HttpError::bad_request(ProblemType::InvalidFrame, reason);
     let mut numbers = Vec::new();
     for item in text.split(',') {
         if numbers.len() == most {

@@ -49,7 +49,7 @@ pub(super) async fn check_health(State(app): State<Arc<App>>) -> Response {
 pub(super) async fn check_ready(State(app): State<Arc<App>>) -> Response {
     let mut checks = vec![stores(&app).await];
     if app.audit.is_on() {
-        checks.push(Check {
+        checks.push(HealthCheck {
             name: "audit",
             problem: app
                 .audit
@@ -61,20 +61,20 @@ pub(super) async fn check_ready(State(app): State<Arc<App>>) -> Response {
 }
 
 /// One thing that was looked at.
-struct Check {
+struct HealthCheck {
     name: &'static str,
     /// None when all is well.
     problem: Option<String>,
 }
 
-async fn stores(app: &App) -> Check {
-    Check {
+async fn stores(app: &App) -> HealthCheck {
+    HealthCheck {
         name: "stores",
         problem: app.health.of(app).await.err(),
     }
 }
 
-fn answer(checks: &[Check], tasks: &[TaskReport]) -> Response {
+fn answer(checks: &[HealthCheck], tasks: &[TaskReport]) -> Response {
     let word = |well: bool| if well { "Healthy" } else { "Unhealthy" };
     let well = checks.iter().all(|check| check.problem.is_none());
     let status = if well {
@@ -82,7 +82,7 @@ fn answer(checks: &[Check], tasks: &[TaskReport]) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let detail = |check: &Check| {
+    let detail = |check: &HealthCheck| {
         let description = match (&check.problem, check.name) {
             (Some(problem), _) => problem.as_str(),
             (None, "stores") => "index and blob store answer",

@@ -5,7 +5,7 @@
 
 mod admission;
 mod cors;
-pub(super) mod held;
+pub(super) mod guarded;
 mod hosts;
 mod packing;
 mod vary;
@@ -23,7 +23,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use rand::distr::{Alphanumeric, SampleString};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use super::error::{Face, HttpError, dress};
+use super::error::{ErrorFormat, HttpError, dress};
 use super::links::Scheme;
 use crate::trace;
 
@@ -80,7 +80,7 @@ pub async fn request_id(mut request: Request, next: Next) -> Response {
 /// Gives error answers the face of their root and writes the causes of server errors to the log, once.
 ///
 /// Belongs inside [`request_id`] and around everything that can fail.
-pub async fn errors(State(face): State<Face>, request: Request, next: Next) -> Response {
+pub async fn errors(State(api): State<ErrorFormat>, request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().cloned();
     // The route and never the URI: patient data stands in query strings.
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -90,18 +90,18 @@ pub async fn errors(State(face): State<Face>, request: Request, next: Next) -> R
     if let Some(error) = response.extensions().get::<HttpError>() {
         let route = route.as_ref().map_or("-", MatchedPath::as_str);
         let status = error.status().as_u16();
-        let slug = error.slug().as_str();
+        let problem_type = error.problem_type().as_str();
         match error.cause() {
             Some(cause) if error.status().is_server_error() => {
-                tracing::error!(request_id = id, trace_id = trace::current_id(), %method, route, status, slug, cause, "request failed");
+                tracing::error!(request_id = id, trace_id = trace::current_id(), %method, route, status, slug = problem_type, cause, "request failed");
             }
             Some(cause) => {
-                tracing::debug!(request_id = id, %method, route, status, slug, cause, "request refused")
+                tracing::debug!(request_id = id, %method, route, status, slug = problem_type, cause, "request refused")
             }
             None => {}
         }
     }
-    dress(response, face, id)
+    dress(response, api, id)
 }
 
 /// `api-supported-versions` on every answer of `/v*`.

@@ -6,16 +6,16 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
 use super::DICOM_JSON;
-use super::answers::AnswerKey;
-use super::array::{array_body, items, told};
+use super::array::{array_body, items, reported};
 use super::error::HttpError;
-use super::extract::Ask;
+use super::extract::RetrieveRequest;
 use super::links::Links;
 use super::represent::{
-    DICOM_XML, Form, etag, etag_of, form, many_parts, not_modified, unchanged, validated,
+    DICOM_XML, DataSetFormat, etag, etag_of, form, many_parts, not_modified, unchanged, validated,
     xml_part_stream,
 };
-use crate::archive::metadata::WriteInstance;
+use super::response_cache::ResponseKey;
+use crate::archive::services::metadata::WriteInstance;
 use crate::archive::{Archive, InstanceRow};
 use crate::auth::Action;
 use crate::dicom::instance::{Metadata, PixelDescription};
@@ -29,23 +29,23 @@ use crate::scope::Scope;
 ///
 /// # Errors
 /// 400 for a malformed UID, 404 for what does not exist, 406 when JSON is not acceptable.
-pub(super) async fn retrieve_metadata(ask: Ask) -> Result<Response, HttpError> {
+pub(super) async fn retrieve_metadata(ask: RetrieveRequest) -> Result<Response, HttpError> {
     let scope = ask.access.may(Action::Read)?;
-    let form = form(&ask.wishes())?;
+    let form = form(&ask.preferences())?;
     let target = ask.path.parse()?;
-    let (archive, answers) = (&ask.face.app.archive, &ask.face.app.answers);
+    let (archive, answers) = (&ask.api.app.archive, &ask.api.app.answers);
     let version = archive.version(&scope, &target).await?;
     let tag = match form {
-        Form::Json => etag(version),
-        Form::Xml => etag_of(version, DICOM_XML),
+        DataSetFormat::Json => etag(version),
+        DataSetFormat::Xml => etag_of(version, DICOM_XML),
     };
     if not_modified(&ask.headers, &tag) {
         return unchanged(&tag);
     }
-    let response = if form == Form::Xml {
+    let response = if form == DataSetFormat::Xml {
         xml_parts(archive, &scope, &target, ask.links).await?
     } else {
-        let key = AnswerKey {
+        let key = ResponseKey {
             partition: scope.partition,
             target,
             version,
@@ -63,7 +63,7 @@ pub(super) async fn retrieve_metadata(ask: Ask) -> Result<Response, HttpError> {
                 } else {
                     answers.record(key, body).await?
                 };
-                told(body.into_response(), &left_out, "metadata")?
+                reported(body.into_response(), &left_out, "metadata")?
             }
         };
         response
@@ -88,7 +88,7 @@ async fn xml_parts(
     };
     let (parts, left_out) = archive.metadata(scope, target, Arc::new(write)).await?;
     let response = many_parts(DICOM_XML, xml_part_stream(archive, parts)).await?;
-    told(response, &left_out, "metadata")
+    reported(response, &left_out, "metadata")
 }
 
 /// Writes the JSON object of an instance.

@@ -22,15 +22,15 @@ use axum::routing::get;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::access::{Gate, guard};
-use super::error::{Face as ErrorFace, HttpError};
+use super::access::{AuthState, guard};
+use super::error::{ErrorFormat as ErrorFace, HttpError};
 use super::layers::{RequestId, errors};
 use super::links::{Links, LinksConfig};
 use super::serve::meters::write_meters;
 use super::{App, audit::AuditLog};
 use crate::auth::{Action, Caller};
 use crate::config::MetricsAccess;
-use crate::meter::{Counter, Exposition, Histogram, Kind, process};
+use crate::meter::{Counter, Exposition, Histogram, MetricKind, process};
 use crate::scope::Visible;
 use crate::trace::{Head, RequestSpan};
 
@@ -142,7 +142,7 @@ impl Requests {
         routes.sort_by(|a, b| (&a.route, a.method).cmp(&(&b.route, b.method)));
         out.family(
             "stowage_http_requests_total",
-            Kind::Counter,
+            MetricKind::Counter,
             "Requests by method, route and status; 499: the client went away.",
         );
         for route in &routes {
@@ -164,7 +164,7 @@ impl Requests {
         }
         out.family(
             "stowage_http_request_seconds",
-            Kind::Histogram,
+            MetricKind::Histogram,
             "Time from the head of a request to the last byte of its answer.",
         );
         for route in &routes {
@@ -172,7 +172,7 @@ impl Requests {
         }
         out.family(
             "stowage_http_received_bytes_total",
-            Kind::Counter,
+            MetricKind::Counter,
             "Bytes of request bodies that were read.",
         );
         for route in &routes {
@@ -180,7 +180,7 @@ impl Requests {
         }
         out.family(
             "stowage_http_sent_bytes_total",
-            Kind::Counter,
+            MetricKind::Counter,
             "Bytes of answer bodies that were handed over.",
         );
         for route in &routes {
@@ -189,7 +189,7 @@ impl Requests {
         let help = "Requests that have not had the last byte of their answer.";
         out.single(
             "stowage_http_requests_running",
-            Kind::Gauge,
+            MetricKind::Gauge,
             help,
             self.running.get(),
         );
@@ -264,7 +264,7 @@ pub(super) async fn measure(
         sent: 0,
     };
     let request = request.map(|body| {
-        Body::new(Counted {
+        Body::new(CountedBody {
             body,
             count: Count::Received(route),
         })
@@ -272,7 +272,7 @@ pub(super) async fn measure(
     let response = running.span.within(next.run(request)).await;
     running.status = response.status().as_u16();
     response.map(|body| {
-        Body::new(Counted {
+        Body::new(CountedBody {
             body,
             count: Count::Sent(running),
         })
@@ -285,12 +285,12 @@ enum Count {
 }
 
 /// A body whose bytes are counted as they pass.
-struct Counted {
+struct CountedBody {
     body: Body,
     count: Count,
 }
 
-impl http_body::Body for Counted {
+impl http_body::Body for CountedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -327,12 +327,12 @@ impl http_body::Body for Counted {
 /// `/metrics`, for whoever may see it; none when nobody may.
 pub(super) fn metrics_routes(
     access: MetricsAccess,
-    gate: &Gate,
+    gate: &AuthState,
     requests: Arc<Requests>,
 ) -> Option<Router<Arc<App>>> {
     let route = Router::new().route("/metrics", get(metrics).layer(Extension(requests)));
     // A scrape every few seconds is no access to images.
-    let gate = Gate {
+    let gate = AuthState {
         audit: AuditLog::default(),
         ..gate.clone()
     };
@@ -367,7 +367,7 @@ async fn metrics(
 
 fn written(app: &App, requests: &Requests) -> String {
     let mut out = Exposition::default();
-    out.family("stowage_info", Kind::Gauge, "What runs here.");
+    out.family("stowage_info", MetricKind::Gauge, "What runs here.");
     out.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     requests.write(&mut out);
     write_meters(&mut out);

@@ -4,7 +4,6 @@
 
 pub mod accept;
 pub mod access;
-mod answers;
 mod array;
 pub mod audit;
 mod behalf;
@@ -29,6 +28,7 @@ mod qido;
 mod range;
 mod rendered;
 mod represent;
+mod response_cache;
 pub mod routes;
 pub mod serve;
 mod stow;
@@ -53,16 +53,16 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::archive::Archive;
 use crate::auth::Authenticator;
 use crate::config::MetricsAccess;
-use access::Gate;
-use answers::Answers;
+use access::AuthState;
 use audit::AuditLog;
 use describe::Descriptions;
-use error::{HttpError, Slug};
+use error::{HttpError, ProblemType};
 use health::Health;
 use layers::{Admission, CorsConfig, Packing};
 use links::LinksConfig;
 use metrics::Requests;
-use profile::{PROFILES, Profile};
+use profile::{ApiProfile, PROFILES};
+use response_cache::MetadataResponseCache;
 use routes::service_routes;
 use ui::UiSettings;
 
@@ -74,7 +74,7 @@ pub(crate) const DICOM_JSON: &str = "application/dicom+json";
 pub struct App {
     pub(crate) archive: Archive,
     pub(crate) links: LinksConfig,
-    answers: Answers,
+    answers: MetadataResponseCache,
     audit: AuditLog,
     health: Health,
     descriptions: Descriptions,
@@ -82,9 +82,9 @@ pub struct App {
 
 /// One face of the server: the app and how this root answers.
 #[derive(Debug, Clone)]
-pub(crate) struct Face {
+pub(crate) struct ApiState {
     pub(crate) app: Arc<App>,
-    pub(crate) profile: &'static Profile,
+    pub(crate) profile: &'static ApiProfile,
 }
 
 /// The whole service as a router.
@@ -97,7 +97,7 @@ pub fn router(
     metrics: MetricsAccess,
     page: &UiSettings,
 ) -> Router {
-    let gate = Gate {
+    let gate = AuthState {
         authenticator: authenticator.clone(),
         audit: audit.clone(),
         links: links.clone(),
@@ -108,7 +108,7 @@ pub fn router(
     let scheme = links.scheme;
     let requests = Arc::new(Requests::new(links.clone()));
     let app = Arc::new(App {
-        answers: Answers::new(archive.limits().metadata_cache_bytes),
+        answers: MetadataResponseCache::new(archive.limits().metadata_cache_bytes),
         health: Health::default(),
         descriptions: Descriptions::new(archive.budget().clone()),
         archive,
@@ -120,24 +120,24 @@ pub fn router(
         .route("/health/check", get(health::check_health))
         .route("/health/ready", get(health::check_ready))
         .route("/health/live", get(health::live));
-    if let Some(told) = metrics::metrics_routes(metrics, &gate, requests.clone()) {
-        router = router.merge(told);
+    if let Some(reported) = metrics::metrics_routes(metrics, &gate, requests.clone()) {
+        router = router.merge(reported);
     }
     let mut router = router
         .merge(ui::routes(page, &gate, &admission))
         .with_state(app.clone());
     for profile in &PROFILES {
-        let face = Face {
+        let api = ApiState {
             app: app.clone(),
             profile,
         };
         let service = service_routes()
             .fallback(no_route)
             .method_not_allowed_fallback(no_method)
-            .with_state(face.clone());
+            .with_state(api.clone());
         let described = describe::description_routes()
             .method_not_allowed_fallback(no_method)
-            .with_state(face);
+            .with_state(api);
         // Behind the token: whoever has none takes no room.
         let service = service.layer(from_fn_with_state(admission.clone(), layers::admit));
         let service = access::guard(service, gate.clone())
@@ -170,7 +170,7 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
 }
 
 async fn no_route() -> HttpError {
-    HttpError::new(Slug::NotFound, "There is no such resource.")
+    HttpError::new(ProblemType::NotFound, "There is no such resource.")
 }
 
 async fn no_method(matched: Option<MatchedPath>) -> HttpError {

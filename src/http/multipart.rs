@@ -1,6 +1,6 @@
 //! Reading `multipart/related` bodies: multer behind a guard that bounds and normalises what reaches it.
 //!
-//! [`Parts`] yields one [`Part`] after the other, each in chunks. The guard recognises delimiters strictly, accepts bare
+//! [`Parts`] yields one [`BodyPart`] after the other, each in chunks. The guard recognises delimiters strictly, accepts bare
 //! LF line ends when the opening delimiter line has one, unfolds header lines, refuses parts without headers, and caps
 //! everything that is held. Invariants: no more of the body is read than is needed for the next chunk; an error is
 //! reported only after everything complete before it was handed out; memory is bounded by [`BURST`], never by the body.
@@ -30,11 +30,11 @@ pub const BURST: usize = 256 * 1024;
 const MAX_ROUNDS: usize = 128;
 
 /// An error of the body stream, of any kind.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a body may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct BodyLimits {
     /// Most bytes of the whole body.
     pub body: u64,
     /// Most bytes of one part.
@@ -43,7 +43,7 @@ pub struct Limits {
     pub parts: u64,
 }
 
-impl Limits {
+impl BodyLimits {
     /// For a caller who counts bytes and parts itself.
     pub const NONE: Self = Self {
         body: u64::MAX,
@@ -115,7 +115,7 @@ pub enum MultipartError {
     },
     /// The connection failed or the client went away.
     #[error("the body could not be received to its end")]
-    Aborted(#[source] BoxError),
+    Aborted(#[source] BodyError),
     /// An earlier error ended the reading.
     #[error("reading of the body was given up earlier")]
     GivenUp,
@@ -143,10 +143,10 @@ pub struct Parts {
 impl Parts {
     /// Starts reading; nothing is pulled from the body yet.
     #[must_use]
-    pub fn new<S, E>(body: S, boundary: &str, limits: Limits) -> Self
+    pub fn new<S, E>(body: S, boundary: &str, limits: BodyLimits) -> Self
     where
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
-        E: Into<BoxError> + 'static,
+        E: Into<BodyError> + 'static,
     {
         let valve = Arc::new(Valve::default());
         // multer sees a boundary of ours, so nothing in the data can be taken for one.
@@ -165,7 +165,7 @@ impl Parts {
     ///
     /// # Errors
     /// [`MultipartError`]; then every later call answers [`MultipartError::GivenUp`].
-    pub async fn next(&mut self) -> Result<Option<Part<'_>>, MultipartError> {
+    pub async fn next(&mut self) -> Result<Option<BodyPart<'_>>, MultipartError> {
         if self.failed {
             return Err(MultipartError::GivenUp);
         }
@@ -177,7 +177,7 @@ impl Parts {
             Ok(Some(field)) => {
                 self.count = number;
                 let headers = PartHeaders(field.headers().clone());
-                Ok(Some(Part {
+                Ok(Some(BodyPart {
                     headers,
                     number,
                     field,
@@ -195,7 +195,7 @@ impl Parts {
 
 /// One part; dropping it early skips the rest of it.
 #[derive(Debug)]
-pub struct Part<'a> {
+pub struct BodyPart<'a> {
     /// Its header lines.
     pub headers: PartHeaders,
     /// Its number, from one.
@@ -205,7 +205,7 @@ pub struct Part<'a> {
     failed: &'a mut bool,
 }
 
-impl Part<'_> {
+impl BodyPart<'_> {
     /// The next bytes, never an empty chunk; none at the end of the part.
     ///
     /// # Errors

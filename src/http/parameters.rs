@@ -8,14 +8,14 @@ const MAX_PARAMETERS: usize = 16;
 
 /// An item taken apart: the text before the first `;`, and the parameters in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Item {
+pub(crate) struct ParameterItem {
     /// What stands before the first semicolon, trimmed.
     pub(crate) head: String,
     /// Name in lower case, value without quotes; a name without `=` has an empty value.
     pub(crate) parameters: Vec<(String, String)>,
 }
 
-impl Item {
+impl ParameterItem {
     /// The first value of a parameter.
     pub(crate) fn first(&self, name: &str) -> Option<&str> {
         let found = self.parameters.iter().find(|(key, _)| key == name);
@@ -46,14 +46,14 @@ pub(crate) fn split_list(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Takes one item apart; commas are ordinary characters here.
-pub(crate) fn parse_item(text: &str) -> Item {
+pub(crate) fn parse_item(text: &str) -> ParameterItem {
     let mut sections = Sections { rest: text };
     let head = sections.next().unwrap_or_default().trim().to_owned();
     let parameters = sections
         .filter_map(parse_parameter)
         .take(MAX_PARAMETERS)
         .collect();
-    Item { head, parameters }
+    ParameterItem { head, parameters }
 }
 
 /// The texts between semicolons that stand outside quoted strings.

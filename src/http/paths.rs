@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use tower::util::{MapRequest, MapRequestLayer};
 
-use super::error::{HttpError, Slug};
+use super::error::{HttpError, ProblemType};
 
 /// The router as the outermost layer sees it.
 pub type Outermost = MapRequest<Router, fn(Request) -> Request>;
@@ -34,7 +34,7 @@ pub(super) async fn unknown_root(uri: Uri) -> Response {
                 .all(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
     });
     if !version {
-        return HttpError::new(Slug::NotFound, "There is no such resource.").into_response();
+        return HttpError::new(ProblemType::NotFound, "There is no such resource.").into_response();
     }
     let message = "The HTTP resource does not support this API version; the versions are v1.0-prerelease, v1 and v2.";
     let body = serde_json::json!({ "error": { "code": "UnsupportedApiVersion", "message": message, "innerError": null } });

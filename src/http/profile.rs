@@ -2,20 +2,20 @@
 //!
 //! Invariant: a handler asks its profile what to do and never for a version.
 
-use super::error::Face as ErrorFace;
+use super::error::ErrorFormat as ErrorFace;
 use crate::archive::fields::Defaults;
 use crate::archive::rules::Rules;
-use crate::dicom::query_parse::Dialect;
+use crate::dicom::query_parse::QueryDialect;
 
 /// How a face answers where the faces differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Profile {
+pub struct ApiProfile {
     /// Path prefix.
     pub root: &'static str,
     /// Which rules a stored instance must keep.
     pub rules: Rules,
     /// How queries are read.
-    pub dialect: Dialect,
+    pub dialect: QueryDialect,
     /// What a search without results answers.
     pub no_match: NoMatch,
     /// Which attributes come back by default.
@@ -23,7 +23,7 @@ pub struct Profile {
     /// How warnings of single instances show in the status of a store.
     pub store_warnings: StoreWarnings,
     /// What the change feed understands; none where there is no feed.
-    pub feed: Feed,
+    pub feed: FeedFormat,
     /// How errors are written.
     pub errors: ErrorFace,
     /// Word for an operation that is done.
@@ -31,7 +31,7 @@ pub struct Profile {
     /// JPEG quality of pictures when none is asked for, 1 to 100.
     pub picture_quality: u8,
     /// Transfer syntax when an object is asked for with `*/*`.
-    pub anything: Anything,
+    pub anything: WildcardMeaning,
     /// Highest limit of a search for workitems, where there is one.
     pub most_workitems: u64,
 }
@@ -58,7 +58,7 @@ pub enum StoreWarnings {
 
 /// Dialect of the change feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Feed {
+pub enum FeedFormat {
     /// By sequence: `offset` is the last sequence seen.
     Sequence,
     /// By time window: `offset` is the number of rows to skip.
@@ -67,68 +67,68 @@ pub enum Feed {
 
 /// What `*/*` means for objects and frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Anything {
+pub enum WildcardMeaning {
     /// As stored, whatever it is.
     Stored,
     /// As stored, but Implicit VR and Big Endian become Explicit VR Little Endian (PS3.18 §8.7.3.5.2).
     StoredForTheWeb,
 }
 
-const STANDARD: Profile = Profile {
+const STANDARD: ApiProfile = ApiProfile {
     root: "/dicom-web",
     rules: Rules::Standard,
-    dialect: Dialect::Standard,
+    dialect: QueryDialect::Standard,
     no_match: NoMatch::EmptyArray,
     defaults: Defaults::Standard,
     store_warnings: StoreWarnings::Reasons,
-    feed: Feed::Window,
+    feed: FeedFormat::Window,
     errors: ErrorFace::Problem,
     done: "succeeded",
     picture_quality: 90,
-    anything: Anything::StoredForTheWeb,
+    anything: WildcardMeaning::StoredForTheWeb,
     most_workitems: u64::MAX,
 };
 
-const V1: Profile = Profile {
+const V1: ApiProfile = ApiProfile {
     root: "/v1",
     rules: Rules::V1,
-    dialect: Dialect::Service,
+    dialect: QueryDialect::Service,
     no_match: NoMatch::NoContent,
     defaults: Defaults::ServiceV1,
     store_warnings: StoreWarnings::Silent,
-    feed: Feed::Sequence,
+    feed: FeedFormat::Sequence,
     errors: ErrorFace::Text,
     done: "completed",
     picture_quality: 100,
-    anything: Anything::Stored,
+    anything: WildcardMeaning::Stored,
     most_workitems: 200,
 };
 
-const V2: Profile = Profile {
+const V2: ApiProfile = ApiProfile {
     root: "/v2",
     rules: Rules::V2,
     defaults: Defaults::ServiceV2,
     store_warnings: StoreWarnings::Told,
-    feed: Feed::Window,
+    feed: FeedFormat::Window,
     done: "succeeded",
     most_workitems: 4000,
     ..V1
 };
 
 /// Every face.
-pub const PROFILES: [Profile; 6] = [
+pub const PROFILES: [ApiProfile; 6] = [
     STANDARD,
     V1,
-    Profile {
+    ApiProfile {
         root: "/v1.0-prerelease",
         ..V1
     },
-    Profile {
+    ApiProfile {
         root: "/v1.0",
         ..V1
     },
     V2,
-    Profile {
+    ApiProfile {
         root: "/v2.0",
         ..V2
     },

@@ -7,23 +7,23 @@ use axum::response::{IntoResponse, Response};
 use dicom_dictionary_std::tags;
 use serde_json::json;
 
-use super::array::{array_body, items, told};
-use super::error::{HttpError, Slug};
-use super::extract::{Ask, CURSOR, QueryPairs};
+use super::array::{array_body, items, reported};
+use super::error::{HttpError, ProblemType};
+use super::extract::{CURSOR, QueryPairs, RetrieveRequest};
 use super::links::Links;
 use super::profile::NoMatch;
-use super::represent::{DICOM_XML, Form, form, many_parts, xml_part_stream};
+use super::represent::{DICOM_XML, DataSetFormat, form, many_parts, xml_part_stream};
 use super::wado::header_value;
-use super::{DICOM_JSON, Face};
+use super::{ApiState, DICOM_JSON};
 use crate::archive::fields::{FieldLists, Parents};
-use crate::archive::paging::{Counting, Cursor, Paging, Remaining};
-use crate::archive::search::{Answer, Write};
+use crate::archive::services::search::paging::{CountMode, PageCursor, Paging, Remaining};
+use crate::archive::services::search::{SearchResult, Write};
 use crate::archive::{Archive, TagRow};
 use crate::auth::Action;
-use crate::dicom::keys::Level;
+use crate::dicom::attributes::QueryLevel;
 use crate::dicom::pieces::Pieces;
 use crate::dicom::query::Query;
-use crate::dicom::query_parse::{self, Dialect, Resource};
+use crate::dicom::query_parse::{self, QueryDialect, QueryResource};
 use crate::dicom::query_tag::QueryTag;
 use crate::dicom::uid::{SeriesUid, StudyUid};
 use crate::dicom::xml::XmlWriter;
@@ -33,48 +33,48 @@ use crate::scope::Scope;
 ///
 /// # Errors
 /// 400 for a bad parameter, 406 when JSON is not acceptable, 413 for too many results.
-pub(super) async fn search_studies(ask: Ask) -> Result<Response, HttpError> {
-    search(&ask, Level::Study).await
+pub(super) async fn search_studies(ask: RetrieveRequest) -> Result<Response, HttpError> {
+    search(&ask, QueryLevel::Study).await
 }
 
 /// Searches series, of one study or of all.
 ///
 /// # Errors
 /// As [`search_studies`].
-pub(super) async fn search_series(ask: Ask) -> Result<Response, HttpError> {
-    search(&ask, Level::Series).await
+pub(super) async fn search_series(ask: RetrieveRequest) -> Result<Response, HttpError> {
+    search(&ask, QueryLevel::Series).await
 }
 
 /// Searches instances, of one series, one study or of all.
 ///
 /// # Errors
 /// As [`search_studies`].
-pub(super) async fn search_instances(ask: Ask) -> Result<Response, HttpError> {
-    search(&ask, Level::Instance).await
+pub(super) async fn search_instances(ask: RetrieveRequest) -> Result<Response, HttpError> {
+    search(&ask, QueryLevel::Instance).await
 }
 
-async fn search(ask: &Ask, level: Level) -> Result<Response, HttpError> {
-    let (face, links, path, pairs) = (&ask.face, &ask.links, &ask.path, &ask.query);
+async fn search(ask: &RetrieveRequest, level: QueryLevel) -> Result<Response, HttpError> {
+    let (api, links, path, pairs) = (&ask.api, &ask.links, &ask.path, &ask.query);
     let scope = ask.access.may(Action::Read)?;
-    let form = form(&ask.wishes())?;
-    refuse_markup(face, pairs)?;
+    let form = form(&ask.preferences())?;
+    refuse_markup(api, pairs)?;
     let (study, series) = (path.study()?, path.series()?);
     let parents = Parents {
         study: study.is_none(),
         series: series.is_none(),
     };
-    let resource = Resource {
+    let resource = QueryResource {
         level,
         study,
         series,
     };
-    let tags = face.app.archive.ready_tags().await?;
+    let tags = api.app.archive.ready_tags().await?;
     let known: Vec<QueryTag> = tags.iter().map(|row| row.tag.clone()).collect();
-    let parsed = query_parse::parse(&pairs.searched(), resource, face.profile.dialect, &known)
-        .map_err(|e| HttpError::bad_request(Slug::InvalidQuery, e.to_string()))?;
-    let lists = FieldLists::new(face.profile.defaults, level, parents);
+    let parsed = query_parse::parse(&pairs.searched(), resource, api.profile.dialect, &known)
+        .map_err(|e| HttpError::bad_request(ProblemType::InvalidQuery, e.to_string()))?;
+    let lists = FieldLists::new(api.profile.defaults, level, parents);
     let paging = paging(pairs, &ask.headers, &parsed.query)?;
-    let archive = &face.app.archive;
+    let archive = &api.app.archive;
     let (query, write) = (&parsed.query, written(links.clone(), form));
     let mut answer = archive
         .search(&scope, query, &tags, lists.fields(), paging, write)
@@ -85,7 +85,7 @@ async fn search(ask: &Ask, level: Level) -> Result<Response, HttpError> {
         .warnings
         .splice(0..0, parsed.warnings.iter().map(ToString::to_string));
     let total = answer.total;
-    let mut response = respond(face, answer, form).await?;
+    let mut response = respond(api, answer, form).await?;
     if let Some(url) = next {
         let link = header_value(&format!("<{url}>; rel=\"next\""))?;
         response.headers_mut().append(header::LINK, link);
@@ -120,38 +120,43 @@ fn paging(pairs: &QueryPairs, headers: &HeaderMap, query: &Query) -> Result<Pagi
     let before = match pairs.first(CURSOR) {
         None => None,
         Some(text) => {
-            let position = Cursor::parse(text);
+            let position = PageCursor::parse(text);
             let position = position.and_then(|cursor| cursor.position(query.level, query.order));
             let wrong = "It must be taken from the Link header of an answer of the same resource in the same order.";
             Some(position.ok_or_else(|| HttpError::invalid_query(CURSOR, wrong))?)
         }
     };
-    let wishes = headers.get_all(PREFER).iter();
-    let mut wishes = wishes
+    let preferences = headers.get_all(PREFER).iter();
+    let mut preferences = preferences
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split([',', ';']));
-    let exact = wishes.any(|wish| wish.trim().eq_ignore_ascii_case(EXACT));
+    let exact = preferences.any(|preference| preference.trim().eq_ignore_ascii_case(EXACT));
     Ok(Paging {
         before,
         counting: if exact {
-            Counting::Exact
+            CountMode::Exact
         } else {
-            Counting::Bounded
+            CountMode::Bounded
         },
     })
 }
 
 /// The URL of the page behind a cursor: the same search, without its offset. None when it would be too long.
-fn next_page(links: &Links, query: &Query, pairs: &QueryPairs, next: &Cursor) -> Option<String> {
+fn next_page(
+    links: &Links,
+    query: &Query,
+    pairs: &QueryPairs,
+    next: &PageCursor,
+) -> Option<String> {
     let study = query.study.as_ref().map(StudyUid::as_str);
     let series = query.series.as_ref().map(SeriesUid::as_str);
     let mut segments: Vec<&str> = Vec::new();
     segments.extend(study.iter().flat_map(|uid| ["studies", uid]));
     segments.extend(series.iter().flat_map(|uid| ["series", uid]));
     segments.push(match query.level {
-        Level::Study => "studies",
-        Level::Series => "series",
-        Level::Instance => "instances",
+        QueryLevel::Study => "studies",
+        QueryLevel::Series => "series",
+        QueryLevel::Instance => "instances",
     });
     let next = next.to_string();
     let kept = pairs
@@ -191,24 +196,28 @@ async fn erroneous(
 }
 
 /// The DICOM service refuses `<` anywhere in a query (dicom-service §2).
-pub(super) fn refuse_markup(face: &Face, pairs: &QueryPairs) -> Result<(), HttpError> {
+pub(super) fn refuse_markup(api: &ApiState, pairs: &QueryPairs) -> Result<(), HttpError> {
     let marked = pairs
         .0
         .iter()
         .find(|(name, value)| name.contains('<') || value.contains('<'));
     match marked {
-        Some((name, _)) if face.profile.dialect == Dialect::Service => Err(
+        Some((name, _)) if api.profile.dialect == QueryDialect::Service => Err(
             HttpError::invalid_query(name, "It must not hold the character '<'."),
         ),
         _ => Ok(()),
     }
 }
 
-async fn respond(face: &Face, answer: Answer, form: Form) -> Result<Response, HttpError> {
-    let archive = &face.app.archive;
-    let response = if answer.empty && face.profile.no_match == NoMatch::NoContent {
+async fn respond(
+    api: &ApiState,
+    answer: SearchResult,
+    form: DataSetFormat,
+) -> Result<Response, HttpError> {
+    let archive = &api.app.archive;
+    let response = if answer.empty && api.profile.no_match == NoMatch::NoContent {
         StatusCode::NO_CONTENT.into_response()
-    } else if form == Form::Xml && !answer.empty {
+    } else if form == DataSetFormat::Xml && !answer.empty {
         many_parts(DICOM_XML, xml_part_stream(archive, answer.parts)).await?
     } else {
         let body = array_body(items(archive, answer.parts)).await?;
@@ -218,7 +227,7 @@ async fn respond(face: &Face, answer: Answer, form: Form) -> Result<Response, Ht
         )
             .into_response()
     };
-    let mut response = told(response, &answer.left_out, "metadata")?;
+    let mut response = reported(response, &answer.left_out, "metadata")?;
     let remaining = match answer.remaining {
         Remaining::Nothing => None,
         Remaining::Exactly(n) => Some(format!(
@@ -242,15 +251,15 @@ async fn respond(face: &Face, answer: Answer, form: Form) -> Result<Response, Ht
 }
 
 /// Writes a result with the URL where it can be retrieved.
-fn written(links: Links, form: Form) -> Write {
+fn written(links: Links, form: DataSetFormat) -> Write {
     Arc::new(move |mut row| {
         let url = links.resource(row.path());
         let value = json!({ "vr": "UR", "Value": [url] }).to_string();
         row.attributes.insert(tags::RETRIEVE_URL, value);
         let json = row.into_json()?;
         let pieces: Box<dyn Pieces> = match form {
-            Form::Json => Box::new(json),
-            Form::Xml => Box::new(XmlWriter::new(json.whole()?, &url)),
+            DataSetFormat::Json => Box::new(json),
+            DataSetFormat::Xml => Box::new(XmlWriter::new(json.whole()?, &url)),
         };
         Ok((url, pieces))
     })

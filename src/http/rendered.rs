@@ -5,32 +5,32 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
-use super::accept::{Wish, WishKind};
-use super::error::{HttpError, Slug};
-use super::extract::{Ask, QueryPairs};
+use super::accept::{AcceptItem, AcceptKind};
+use super::error::{HttpError, ProblemType};
+use super::extract::{QueryPairs, RetrieveRequest};
 use super::frames::frame_list;
 use super::links::Links;
-use super::multipart::writer::AnswerPart;
+use super::multipart::writer::ResponsePart;
 use super::range::ranged;
 use super::represent::{etag_of, many_parts, not_modified, part, unchanged, validated, warned};
 use super::wado::header_value;
 use crate::archive::content::{Content, Representation};
-use crate::archive::render::{Drawing, Format, Nature, Subject};
+use crate::archive::services::render::{ImageFormat, Nature, RenderRequest, RenderSource};
 use crate::archive::{Archive, ArchiveError};
 use crate::auth::Action;
 use crate::dicom::render::{self, ParameterError, Request, Viewport};
 use crate::dicom::uid::{InstanceName, Target};
 use crate::scope::Scope;
 
-const PICTURES: [Format; 3] = [Format::Jpeg, Format::Png, Format::Gif];
+const PICTURES: [ImageFormat; 3] = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Gif];
 
 /// Returns a picture of a study, series, instance or frames, or the readable form of what is no image.
 ///
 /// # Errors
 /// 400 for a bad parameter, 404 for what does not exist or cannot be seen, 406 when no acceptable form can be made.
-pub(super) async fn retrieve_rendered(ask: Ask) -> Result<Response, HttpError> {
+pub(super) async fn retrieve_rendered(ask: RetrieveRequest) -> Result<Response, HttpError> {
     let scope = ask.access.may(Action::Read)?;
-    let archive = &ask.face.app.archive;
+    let archive = &ask.api.app.archive;
     let target = ask.path.parse()?;
     let frames = ask
         .path
@@ -39,10 +39,10 @@ pub(super) async fn retrieve_rendered(ask: Ask) -> Result<Response, HttpError> {
         .map(|text| frame_list(text, archive.limits().max_frames))
         .transpose()?;
     let most = archive.limits().max_viewport;
-    let asked = Asked::parse(&ask.query, ask.face.profile.picture_quality, most)?;
-    let wishes = ask.wishes();
+    let asked = RenderOptions::parse(&ask.query, ask.api.profile.picture_quality, most)?;
+    let preferences = ask.preferences();
     let version = archive.version(&scope, &target).await?;
-    let tag = etag_of(version, &representation(&wishes, &asked.request));
+    let tag = etag_of(version, &representation(&preferences, &asked.request));
     if not_modified(&ask.headers, &tag) {
         return unchanged(&tag);
     }
@@ -51,7 +51,7 @@ pub(super) async fn retrieve_rendered(ask: Ask) -> Result<Response, HttpError> {
         scope: &scope,
         links: &ask.links,
         asked,
-        wishes: &wishes,
+        preferences: &preferences,
         headers: &ask.headers,
     };
     let response = match target {
@@ -65,9 +65,9 @@ pub(super) async fn retrieve_rendered(ask: Ask) -> Result<Response, HttpError> {
 ///
 /// # Errors
 /// 400 for a bad viewport, 404 for what does not exist.
-pub(super) async fn retrieve_thumbnail(ask: Ask) -> Result<Response, HttpError> {
+pub(super) async fn retrieve_thumbnail(ask: RetrieveRequest) -> Result<Response, HttpError> {
     let scope = ask.access.may(Action::Read)?;
-    let archive = &ask.face.app.archive;
+    let archive = &ask.api.app.archive;
     let target = ask.path.parse()?;
     let viewport = ask
         .query
@@ -85,7 +85,7 @@ pub(super) async fn retrieve_thumbnail(ask: Ask) -> Result<Response, HttpError> 
         .transpose()?
         .and_then(|list| list.first().copied());
     // Viewers send the Accept header of frames here: what names no picture means JPEG (spec/clients.md rule 3).
-    let format = picture_format(&ask.wishes()).unwrap_or(Format::Jpeg);
+    let format = picture_format(&ask.preferences()).unwrap_or(ImageFormat::Jpeg);
     let name = representative(archive, &scope, &target).await?;
     let version = archive.version(&scope, &target).await?;
     let tag = etag_of(version, format.media_type());
@@ -99,14 +99,14 @@ pub(super) async fn retrieve_thumbnail(ask: Ask) -> Result<Response, HttpError> 
 }
 
 /// Query parameters of a picture.
-pub(super) struct Asked {
+pub(super) struct RenderOptions {
     pub(super) request: Request,
     /// The stored version of the presentation state in the request.
     pub(super) state: Option<i64>,
     pub(super) unknown_annotations: bool,
 }
 
-impl Asked {
+impl RenderOptions {
     fn parse(query: &QueryPairs, quality: u8, most: u32) -> Result<Self, HttpError> {
         let mut request = Request {
             quality,
@@ -145,8 +145,8 @@ impl Asked {
         })
     }
 
-    fn drawing(&self, format: Format) -> Drawing {
-        Drawing {
+    fn drawing(&self, format: ImageFormat) -> RenderRequest {
+        RenderRequest {
             request: self.request.clone(),
             format,
             state: self.state,
@@ -180,8 +180,8 @@ pub(super) struct View<'a> {
     pub(super) archive: &'a Archive,
     pub(super) scope: &'a Scope,
     pub(super) links: &'a Links,
-    pub(super) asked: Asked,
-    pub(super) wishes: &'a [Wish],
+    pub(super) asked: RenderOptions,
+    pub(super) preferences: &'a [AcceptItem],
     pub(super) headers: &'a HeaderMap,
 }
 
@@ -197,13 +197,13 @@ impl View<'_> {
 
     pub(super) async fn show(
         &self,
-        subject: Subject,
+        subject: RenderSource,
         frames: Option<Vec<u32>>,
     ) -> Result<Response, HttpError> {
         let count = subject.instance.frame_count();
         if let Some(number) = frames.iter().flatten().find(|n| **n > count) {
             return Err(HttpError::new(
-                Slug::NotFound,
+                ProblemType::NotFound,
                 format!("Frame {number} does not exist: the instance has {count}."),
             ));
         }
@@ -235,12 +235,12 @@ impl View<'_> {
 
     async fn image(
         &self,
-        subject: Subject,
+        subject: RenderSource,
         frames: Option<Vec<u32>>,
     ) -> Result<Response, HttpError> {
         let numbers = match frames {
-            Some(list) => Numbers::Listed(list),
-            None => Numbers::All(subject.instance.frame_count()),
+            Some(list) => FrameNumbers::Listed(list),
+            None => FrameNumbers::All(subject.instance.frame_count()),
         };
         if let Some(format) = self
             .parts_format()
@@ -250,13 +250,13 @@ impl View<'_> {
         }
         let format = self.format()?;
         match numbers {
-            Numbers::All(2..) if format == Format::Gif => {
+            FrameNumbers::All(2..) if format == ImageFormat::Gif => {
                 let request = self.asked.request.clone();
                 let animation = self.archive.animation(&subject, request).await?;
                 Ok(picture(animation, format))
             }
-            Numbers::Listed(list) if list.len() > 1 => {
-                self.frame_parts(subject, Numbers::Listed(list), format)
+            FrameNumbers::Listed(list) if list.len() > 1 => {
+                self.frame_parts(subject, FrameNumbers::Listed(list), format)
                     .await
             }
             numbers => {
@@ -277,9 +277,9 @@ impl View<'_> {
 
     async fn frame_parts(
         &self,
-        subject: Subject,
-        numbers: Numbers,
-        format: Format,
+        subject: RenderSource,
+        numbers: FrameNumbers,
+        format: ImageFormat,
     ) -> Result<Response, HttpError> {
         let base = self.links.instance(&subject.instance.row.name);
         let pictures = Pictures {
@@ -342,9 +342,9 @@ impl View<'_> {
     }
 
     /// HTML or plain text; UTF-8 always.
-    async fn texts(&self, subject: &Subject) -> Result<Response, HttpError> {
-        let form = self.wishes.iter().find_map(|wish| {
-            let range = wish.single()?;
+    async fn texts(&self, subject: &RenderSource) -> Result<Response, HttpError> {
+        let form = self.preferences.iter().find_map(|preference| {
+            let range = preference.single()?;
             let html = range.covers("text", "html");
             (html || range.covers("text", "plain")).then_some(html)
         });
@@ -363,7 +363,7 @@ impl View<'_> {
     /// A document or video in its own media type, with byte ranges.
     async fn bare(&self, media: &str, content: Representation) -> Result<Response, HttpError> {
         if !self
-            .wishes
+            .preferences
             .iter()
             .any(|w| w.single().is_some_and(|r| r.covers_type(media)))
         {
@@ -376,15 +376,15 @@ impl View<'_> {
         Ok(response)
     }
 
-    fn format(&self) -> Result<Format, HttpError> {
-        picture_format(self.wishes)
-            .ok_or_else(|| HttpError::not_acceptable(PICTURES.map(Format::media_type)))
+    fn format(&self) -> Result<ImageFormat, HttpError> {
+        picture_format(self.preferences)
+            .ok_or_else(|| HttpError::not_acceptable(PICTURES.map(ImageFormat::media_type)))
     }
 
     /// The picture type asked for in parts, if any.
-    fn parts_format(&self) -> Option<Format> {
-        self.wishes.iter().find_map(|wish| {
-            let range = wish.multipart()?;
+    fn parts_format(&self) -> Option<ImageFormat> {
+        self.preferences.iter().find_map(|preference| {
+            let range = preference.multipart()?;
             PICTURES
                 .into_iter()
                 .find(|f| range.covers_type(f.media_type()))
@@ -392,34 +392,34 @@ impl View<'_> {
     }
 
     fn only_parts(&self) -> bool {
-        self.wishes
+        self.preferences
             .iter()
-            .all(|wish| matches!(wish.kind, WishKind::Multipart { .. }))
+            .all(|preference| matches!(preference.kind, AcceptKind::Multipart { .. }))
     }
 }
 
 /// What tells the representations of one resource apart: the media types that were chosen, and the parameters.
-fn representation(wishes: &[Wish], request: &Request) -> String {
-    let text = wishes.iter().find_map(|wish| {
-        let range = wish.single()?;
+fn representation(preferences: &[AcceptItem], request: &Request) -> String {
+    let text = preferences.iter().find_map(|preference| {
+        let range = preference.single()?;
         ["html", "plain"]
             .into_iter()
             .find(|subtype| range.covers("text", subtype))
     });
-    let parts = wishes.iter().find_map(|wish| {
-        let range = wish.multipart()?;
+    let parts = preferences.iter().find_map(|preference| {
+        let range = preference.multipart()?;
         PICTURES
             .into_iter()
             .find(|format| range.covers_type(format.media_type()))
     });
-    let picture = picture_format(wishes);
+    let picture = picture_format(preferences);
     format!("{picture:?} {parts:?} {text:?} {request:?}")
 }
 
 /// The first wish for a picture; the server's order within a wildcard.
-fn picture_format(wishes: &[Wish]) -> Option<Format> {
-    wishes.iter().find_map(|wish| {
-        let range = wish.single()?;
+fn picture_format(preferences: &[AcceptItem]) -> Option<ImageFormat> {
+    preferences.iter().find_map(|preference| {
+        let range = preference.single()?;
         PICTURES
             .into_iter()
             .find(|f| range.covers_type(f.media_type()))
@@ -460,7 +460,7 @@ async fn representative(
         .ok_or_else(|| HttpError::not_found("The target"))
 }
 
-fn picture(bytes: Bytes, format: Format) -> Response {
+fn picture(bytes: Bytes, format: ImageFormat) -> Response {
     whole(bytes, format.media_type())
 }
 
@@ -470,14 +470,14 @@ fn whole(body: Bytes, media: &'static str) -> Response {
 }
 
 /// The frames that are asked for.
-enum Numbers {
+enum FrameNumbers {
     /// All there are.
     All(u32),
     /// These.
     Listed(Vec<u32>),
 }
 
-impl Numbers {
+impl FrameNumbers {
     fn are_several(&self) -> bool {
         match self {
             Self::All(count) => *count > 1,
@@ -497,14 +497,14 @@ impl Numbers {
 #[derive(Clone)]
 struct Pictures {
     archive: Archive,
-    subject: Subject,
-    drawing: Drawing,
+    subject: RenderSource,
+    drawing: RenderRequest,
     /// URL of the instance.
     base: String,
 }
 
 impl Pictures {
-    async fn part(self, number: u32) -> Result<AnswerPart, ArchiveError> {
+    async fn part(self, number: u32) -> Result<ResponsePart, ArchiveError> {
         let media = self.drawing.format.media_type();
         let bytes = self
             .archive

@@ -8,49 +8,59 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 
 use super::DICOM_JSON;
-use super::accept::{MediaRange, TransferSyntaxWish, Wish, covers_json, wishes};
+use super::accept::{AcceptItem, MediaRange, RequestedTransferSyntax, accept_items, covers_json};
 use super::error::HttpError;
-use super::extract::{Ask, QueryPairs};
-use super::multipart::BoxError;
-use super::multipart::writer::{Answer, AnswerPart, PartBody, PartHead};
-use super::profile::{Anything, Profile};
-use super::wado::{Wanted, header_value};
-use crate::archive::retrieve::Content;
-use crate::archive::texts::Part;
+use super::extract::{QueryPairs, RetrieveRequest};
+use super::multipart::BodyError;
+use super::multipart::writer::{MultipartResponse, PartBody, PartHead, ResponsePart};
+use super::profile::{ApiProfile, WildcardMeaning};
+use super::wado::{OwnedTransferSyntaxPreference, header_value};
+use crate::archive::services::retrieve::Content;
+use crate::archive::texts::TextPart;
 use crate::archive::{Archive, ArchiveError, Version};
 use crate::dicom::media::syntax::EXPLICIT_LE;
 
 /// The transfer syntax a wish names or implies.
-pub(super) fn syntax_wish(wish: &Wish, range: &MediaRange, profile: &Profile) -> Wanted {
-    match (&wish.transfer_syntax, profile.anything) {
-        (Some(TransferSyntaxWish::Any), _) => Wanted::Stored,
-        (Some(TransferSyntaxWish::Uid(uid)), _) => Wanted::Uid(uid.clone()),
-        (None, Anything::Stored) if range.is_anything() => Wanted::Stored,
-        (None, Anything::StoredForTheWeb) if range.is_anything() => Wanted::StoredForTheWeb,
-        (None, Anything::Stored)
+pub(super) fn syntax_preference(
+    preference: &AcceptItem,
+    range: &MediaRange,
+    profile: &ApiProfile,
+) -> OwnedTransferSyntaxPreference {
+    match (&preference.transfer_syntax, profile.anything) {
+        (Some(RequestedTransferSyntax::Any), _) => OwnedTransferSyntaxPreference::Stored,
+        (Some(RequestedTransferSyntax::Uid(uid)), _) => {
+            OwnedTransferSyntaxPreference::Uid(uid.clone())
+        }
+        (None, WildcardMeaning::Stored) if range.is_anything() => {
+            OwnedTransferSyntaxPreference::Stored
+        }
+        (None, WildcardMeaning::StoredForTheWeb) if range.is_anything() => {
+            OwnedTransferSyntaxPreference::StoredForTheWeb
+        }
+        (None, WildcardMeaning::Stored)
             if range.covers_type("application/dicom")
                 || range.covers_type("application/octet-stream") =>
         {
-            Wanted::Uid(EXPLICIT_LE.to_owned())
+            OwnedTransferSyntaxPreference::Uid(EXPLICIT_LE.to_owned())
         }
-        (None, _) => Wanted::Default,
+        (None, _) => OwnedTransferSyntaxPreference::Default,
     }
 }
 
 /// What the client wants: the `accept` parameters outrank the header (PS3.18 §8.3.3.1).
-pub(super) fn accepted(query: &QueryPairs, headers: &HeaderMap) -> Vec<Wish> {
+pub(super) fn accepted(query: &QueryPairs, headers: &HeaderMap) -> Vec<AcceptItem> {
     let named: Vec<&str> = query
         .0
         .iter()
         .filter(|(n, _)| n == "accept")
         .map(|(_, v)| v.as_str())
         .collect();
-    wishes(&named, headers)
+    accept_items(&named, headers)
 }
 
-impl Ask {
+impl RetrieveRequest {
     /// What the client wants, best first.
-    pub(super) fn wishes(&self) -> Vec<Wish> {
+    pub(super) fn preferences(&self) -> Vec<AcceptItem> {
         accepted(&self.query, &self.headers)
     }
 }
@@ -60,7 +70,7 @@ pub(super) const DICOM_XML: &str = "application/dicom+xml";
 
 /// How data sets are written.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum DataSetFormat {
     Json,
     Xml,
 }
@@ -69,14 +79,18 @@ pub(super) enum Form {
 ///
 /// # Errors
 /// 406 when neither is accepted.
-pub(super) fn form(wishes: &[Wish]) -> Result<Form, HttpError> {
-    let wanted = wishes.iter().find_map(|wish| match wish.multipart() {
-        Some(range) if !range.is_wildcard() && range.covers_type(DICOM_XML) => Some(Form::Xml),
-        Some(_) => None,
-        None => covers_json(std::slice::from_ref(wish)).then_some(Form::Json),
-    });
+pub(super) fn form(preferences: &[AcceptItem]) -> Result<DataSetFormat, HttpError> {
+    let wanted = preferences
+        .iter()
+        .find_map(|preference| match preference.multipart() {
+            Some(range) if !range.is_wildcard() && range.covers_type(DICOM_XML) => {
+                Some(DataSetFormat::Xml)
+            }
+            Some(_) => None,
+            None => covers_json(std::slice::from_ref(preference)).then_some(DataSetFormat::Json),
+        });
     wanted
-        .or_else(|| covers_json(wishes).then_some(Form::Json))
+        .or_else(|| covers_json(preferences).then_some(DataSetFormat::Json))
         .ok_or_else(|| {
             HttpError::not_acceptable([
                 DICOM_JSON,
@@ -89,17 +103,17 @@ pub(super) fn form(wishes: &[Wish]) -> Result<Form, HttpError> {
 ///
 /// # Errors
 /// 406 when neither is accepted.
-pub(super) fn lone_form(wishes: &[Wish]) -> Result<Form, HttpError> {
-    let wanted = wishes.iter().find_map(|wish| {
-        let single = wish.single().filter(|range| !range.is_wildcard());
+pub(super) fn lone_form(preferences: &[AcceptItem]) -> Result<DataSetFormat, HttpError> {
+    let wanted = preferences.iter().find_map(|preference| {
+        let single = preference.single().filter(|range| !range.is_wildcard());
         if single.is_some_and(|range| range.covers_type(DICOM_XML)) {
-            Some(Form::Xml)
+            Some(DataSetFormat::Xml)
         } else {
-            covers_json(std::slice::from_ref(wish)).then_some(Form::Json)
+            covers_json(std::slice::from_ref(preference)).then_some(DataSetFormat::Json)
         }
     });
     wanted
-        .or_else(|| covers_json(wishes).then_some(Form::Json))
+        .or_else(|| covers_json(preferences).then_some(DataSetFormat::Json))
         .ok_or_else(|| HttpError::not_acceptable([DICOM_JSON, DICOM_XML]))
 }
 
@@ -109,40 +123,40 @@ pub(super) fn part(
     media: &str,
     syntax: Option<&str>,
     location: String,
-) -> AnswerPart {
+) -> ResponsePart {
     let head = PartHead {
         media_type: media.to_owned(),
         transfer_syntax: syntax.map(ToOwned::to_owned),
         content_location: Some(location),
         length: Some(content.length),
     };
-    AnswerPart {
+    ResponsePart {
         head,
-        body: PartBody::Stream(content.chunks.map_err(BoxError::from).boxed()),
+        body: PartBody::Stream(content.chunks.map_err(BodyError::from).boxed()),
     }
 }
 
 /// Parts of an answer that are written as XML while they are sent.
 pub(super) fn xml_part_stream(
     archive: &Archive,
-    parts: BoxStream<'static, Result<Part, ArchiveError>>,
-) -> BoxStream<'static, Result<AnswerPart, ArchiveError>> {
+    parts: BoxStream<'static, Result<TextPart, ArchiveError>>,
+) -> BoxStream<'static, Result<ResponsePart, ArchiveError>> {
     let archive = archive.clone();
-    let parts = parts.map_ok(move |part| AnswerPart {
+    let parts = parts.map_ok(move |part| ResponsePart {
         head: PartHead {
             media_type: DICOM_XML.to_owned(),
             transfer_syntax: None,
             content_location: Some(part.location.clone()),
             length: None,
         },
-        body: PartBody::Stream(archive.pieces(part).map_err(BoxError::from).boxed()),
+        body: PartBody::Stream(archive.pieces(part).map_err(BodyError::from).boxed()),
     });
     parts.boxed()
 }
 
 /// An answer of one part, whose length is known.
-pub(super) fn one_part(part: AnswerPart) -> Response {
-    let answer = Answer::new(&part.head.media_type);
+pub(super) fn one_part(part: ResponsePart) -> Response {
+    let answer = MultipartResponse::new(&part.head.media_type);
     let length = answer.content_length([&part.head]);
     let mut response = multipart_body(answer, stream::once(async move { Ok(part) }).boxed());
     if let Some(length) = length {
@@ -159,16 +173,16 @@ pub(super) fn one_part(part: AnswerPart) -> Response {
 /// What opening the first part met.
 pub(super) async fn many_parts(
     media: &str,
-    mut parts: BoxStream<'static, Result<AnswerPart, ArchiveError>>,
+    mut parts: BoxStream<'static, Result<ResponsePart, ArchiveError>>,
 ) -> Result<Response, HttpError> {
     let first = parts.next().await.transpose()?;
-    let rest = stream::iter(first.map(Ok)).chain(parts.map_err(BoxError::from));
-    Ok(multipart_body(Answer::new(media), rest.boxed()))
+    let rest = stream::iter(first.map(Ok)).chain(parts.map_err(BodyError::from));
+    Ok(multipart_body(MultipartResponse::new(media), rest.boxed()))
 }
 
 fn multipart_body(
-    answer: Answer,
-    parts: BoxStream<'static, Result<AnswerPart, BoxError>>,
+    answer: MultipartResponse,
+    parts: BoxStream<'static, Result<ResponsePart, BodyError>>,
 ) -> Response {
     let content_type = answer.content_type();
     let mut response = streamed(answer.body(parts));
@@ -181,7 +195,7 @@ fn multipart_body(
 /// A body that is made while it is sent; why one broke off only the log can tell.
 pub(super) fn streamed<E>(chunks: impl Stream<Item = Result<Bytes, E>> + Send + 'static) -> Response
 where
-    E: std::error::Error + Into<BoxError> + 'static,
+    E: std::error::Error + Into<BodyError> + 'static,
 {
     let chunks = chunks.inspect_err(|error| {
         tracing::error!(

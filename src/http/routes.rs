@@ -18,8 +18,8 @@ use super::behalf;
 use super::error::HttpError;
 use super::profile::PROFILES;
 use super::{
-    Face, bulk, changefeed, delete, describe, frames, metadata, qido, rendered, stow, tags, wado,
-    wado_uri, workitems,
+    ApiState, bulk, changefeed, delete, describe, frames, metadata, qido, rendered, stow, tags,
+    wado, wado_uri, workitems,
 };
 use crate::auth::{Action, Caller};
 
@@ -52,7 +52,7 @@ macro_rules! routes {
         ];
 
         /// The routes with their handlers.
-        pub(super) fn service_routes() -> Router<Face> {
+        pub(super) fn service_routes() -> Router<ApiState> {
             Router::new()
                 $(.route(
                     $path,

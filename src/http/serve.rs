@@ -29,27 +29,27 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Layer, Service};
 
-use super::layers::held::Holding;
+use super::layers::guarded::GuardedBody;
 use super::links::Network;
-use super::multipart::BoxError;
+use super::multipart::BodyError;
 use super::paths::{self, Outermost};
 use super::tls::Tls;
 use crate::memory::MemoryBudget;
-use greeting::Greeter;
-use guests::{Guest, Guests, Stay};
-use socket::Taken;
+use connections::{ConnectionGuard, OpenConnection, OpenConnections};
+use handshake::Handshaker;
+use socket::WriteTimeoutStream;
 use transfers::Transfers;
 
-mod greeting;
-mod guests;
+mod connection_info;
+mod connections;
+mod handshake;
 pub(super) mod meters;
 mod pace;
 mod socket;
 mod transfers;
-mod visitor;
 
-pub use pace::Pace;
-pub use visitor::Visitor;
+pub use connection_info::ConnectionInfo;
+pub use pace::TransferPace;
 
 /// Pause after the system could not give a socket: there may be none left for a moment.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -68,20 +68,20 @@ const HEADERS: u32 = 64 * 1024;
 
 /// How long the server waits for its clients.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct ServeTimeouts {
     /// For the head of a request, from the moment one could come: on a new connection or after the last answer.
     pub head: Duration,
     /// For the bytes of bodies, in both directions.
-    pub pace: Pace,
+    pub pace: TransferPace,
     /// For running requests when the server stops.
     pub stop: Duration,
 }
 
 /// What connections are served with.
 #[derive(Debug)]
-pub struct Door {
+pub struct ConnectionContext {
     /// How long clients may take.
-    pub patience: Patience,
+    pub time_limit: ServeTimeouts,
     /// Most connections at the same time.
     pub connections: usize,
     /// Peers that bring the connections of many clients.
@@ -105,11 +105,11 @@ pub enum Stopped {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    door: Door,
+    door: ConnectionContext,
     stop: impl Future<Output = ()>,
 ) -> Stopped {
-    let Door {
-        patience,
+    let ConnectionContext {
+        time_limit,
         connections,
         proxies,
         tls,
@@ -117,14 +117,14 @@ pub async fn serve(
     } = door;
     // However little memory there is, some must be let in.
     let heads = (budget.bytes() / HEADS / BUFFER).max(64);
-    let guests = Guests::new(connections.min(heads), proxies);
+    let conns = OpenConnections::new(connections.min(heads), proxies);
     let running = TaskTracker::new();
-    let house = Arc::new(House {
-        builder: builder(patience),
+    let house = Arc::new(SharedContext {
+        builder: builder(time_limit),
         service: paths::outermost().layer(router),
-        transfers: Transfers::new(patience.pace),
-        greeter: tls.map(|tls| Greeter::new(tls, patience.head)),
-        patience,
+        transfers: Transfers::new(time_limit.pace),
+        handshaker: tls.map(|tls| Handshaker::new(tls, time_limit.head)),
+        time_limit,
         closing: CancellationToken::new(),
     });
     let watch = tokio::spawn(Arc::clone(&house.transfers).watch(budget));
@@ -138,13 +138,13 @@ pub async fn serve(
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
-                guests.make_room();
+                conns.make_room();
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
         // Closed at once when there is no room: whoever waits in a queue without end is told nothing.
-        let Some(stay) = guests.enter(peer).await else {
+        let Some(stay) = conns.enter(peer).await else {
             continue;
         };
         running.spawn(Arc::clone(&house).receive(stream, peer, stay));
@@ -152,7 +152,7 @@ pub async fn serve(
     drop(listener);
     house.closing.cancel();
     running.close();
-    let stopped = match tokio::time::timeout(patience.stop, running.wait()).await {
+    let stopped = match tokio::time::timeout(time_limit.stop, running.wait()).await {
         Ok(()) => Stopped::Whole,
         Err(_) => Stopped::Cut,
     };
@@ -160,68 +160,68 @@ pub async fn serve(
     stopped
 }
 
-fn builder(patience: Patience) -> Builder<TokioExecutor> {
+fn builder(time_limit: ServeTimeouts) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
         .max_buf_size(BUFFER)
-        .header_read_timeout(patience.head);
+        .header_read_timeout(time_limit.head);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_send_buf_size(STREAM)
         .max_header_list_size(HEADERS)
         .keep_alive_interval(PING)
-        .keep_alive_timeout(patience.head);
+        .keep_alive_timeout(time_limit.head);
     builder
 }
 
 /// What all connections share.
-struct House {
+struct SharedContext {
     builder: Builder<TokioExecutor>,
     service: Outermost,
     transfers: Arc<Transfers>,
-    greeter: Option<Greeter>,
-    patience: Patience,
+    handshaker: Option<Handshaker>,
+    time_limit: ServeTimeouts,
     /// The server stops.
     closing: CancellationToken,
 }
 
-impl House {
+impl SharedContext {
     /// Greets a client and answers it.
-    async fn receive(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, stay: Stay) {
+    async fn receive(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, stay: ConnectionGuard) {
         // Without TCP_NODELAY window updates are delayed and uploads over HTTP/2 crawl.
         let _ = stream.set_nodelay(true);
-        let stream = Taken::new(stream, self.patience.pace);
-        let Some(greeter) = &self.greeter else {
-            return self.serve(stream, peer, &stay.guest).await;
+        let stream = WriteTimeoutStream::new(stream, self.time_limit.pace);
+        let Some(handshaker) = &self.handshaker else {
+            return self.serve(stream, peer, &stay.conn).await;
         };
-        let greeted = tokio::select! {
-            greeted = greeter.greet(stream) => greeted,
-            () = stay.guest.sent_away.cancelled() => None,
+        let handshaken = tokio::select! {
+            handshaken = handshaker.handshake(stream) => handshaken,
+            () = stay.conn.sent_away.cancelled() => None,
             () = self.closing.cancelled() => None,
         };
-        if let Some(stream) = greeted {
-            self.serve(stream, peer, &stay.guest).await;
+        if let Some(stream) = handshaken {
+            self.serve(stream, peer, &stay.conn).await;
         }
     }
 
     /// Answers the requests of a connection until it ends.
-    async fn serve<S>(&self, stream: S, peer: SocketAddr, guest: &Arc<Guest>)
+    async fn serve<S>(&self, stream: S, peer: SocketAddr, conn: &Arc<OpenConnection>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let connected = Connected {
             service: self.service.clone(),
             transfers: Arc::clone(&self.transfers),
-            guest: Arc::clone(guest),
+            conn: Arc::clone(conn),
             peer,
         };
         let service = TowerToHyperService::new(connected);
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
-        let head = self.patience.head;
-        let mut end = End::default();
+        let head = self.time_limit.head;
+        let mut end = CloseReason::default();
         let mut look = pin!(tokio::time::sleep(head));
         loop {
             tokio::select! {
@@ -231,23 +231,23 @@ impl House {
                     end.closing = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = guest.sent_away.cancelled(), if !end.sent_away => {
+                () = conn.sent_away.cancelled(), if !end.sent_away => {
                     end.sent_away = true;
                     connection.as_mut().graceful_shutdown();
                     // It is told as far as the socket takes that at once: others wait for its descriptor.
                     let over = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx).is_ready()));
-                    if over.await || guest.idle().is_some() {
+                    if over.await || conn.idle().is_some() {
                         return;
                     }
                     look.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
                 }
                 () = look.as_mut() => {
-                    let idle = guest.idle();
-                    let patience = if end.is_told() { FAREWELL } else { head };
-                    let left = idle.map_or(patience, |idle| patience.saturating_sub(idle));
+                    let idle = conn.idle();
+                    let time_limit = if end.is_reported() { FAREWELL } else { head };
+                    let left = idle.map_or(time_limit, |idle| time_limit.saturating_sub(idle));
                     if !left.is_zero() {
                         look.as_mut().reset(tokio::time::Instant::now() + left);
-                    } else if end.is_told() || !guest.begun.load(Ordering::Relaxed) {
+                    } else if end.is_reported() || !conn.begun.load(Ordering::Relaxed) {
                         // It was told, or there is nobody to tell.
                         return;
                     } else {
@@ -264,15 +264,15 @@ impl House {
 
 /// Why a connection was told to end.
 #[derive(Debug, Default)]
-struct End {
+struct CloseReason {
     closing: bool,
     sent_away: bool,
     idle: bool,
 }
 
-impl End {
+impl CloseReason {
     /// Whether it goes as soon as nothing runs on it; at a stop it may go on for as long as all others.
-    fn is_told(&self) -> bool {
+    fn is_reported(&self) -> bool {
         self.sent_away || self.idle
     }
 }
@@ -282,14 +282,14 @@ impl End {
 struct Connected {
     service: Outermost,
     transfers: Arc<Transfers>,
-    guest: Arc<Guest>,
+    conn: Arc<OpenConnection>,
     peer: SocketAddr,
 }
 
 impl<B> Service<Request<B>> for Connected
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    B::Error: Into<BodyError>,
 {
     type Response = Response;
     type Error = Infallible;
@@ -300,7 +300,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let asking = self.guest.asks();
+        let asking = self.conn.asks();
         let subject = Arc::new(OnceLock::new());
         let piecewise = request.version() == Version::HTTP_2;
         let (parts, body) = request.into_parts();
@@ -313,8 +313,8 @@ where
         let mut request = Request::from_parts(parts, body);
         let extensions = request.extensions_mut();
         extensions.insert(ConnectInfo(self.peer));
-        extensions.insert(Visitor {
-            guest: Arc::clone(&self.guest),
+        extensions.insert(ConnectionInfo {
+            conn: Arc::clone(&self.conn),
             transfers: Arc::clone(&self.transfers),
             subject: Arc::clone(&subject),
             body: watched,
@@ -328,7 +328,7 @@ where
                     return body;
                 }
                 // Inside of what is let go, so that a connection that takes nothing counts as idle.
-                let body = Body::new(Holding::new(body, asking));
+                let body = Body::new(GuardedBody::new(body, asking));
                 transfers.send(body, &subject, piecewise)
             }))
         })

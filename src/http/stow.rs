@@ -8,19 +8,19 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use futures_util::StreamExt;
 
-use super::Face;
-use super::accept::wishes;
-use super::audit::Touched;
+use super::ApiState;
+use super::accept::accept_items;
+use super::audit::TouchedStudies;
 use super::content_type::ContentType;
-use super::error::{HttpError, Slug};
+use super::error::{HttpError, ProblemType};
 use super::extract::{Access, Sender, StudyPath};
 use super::links::Links;
-use super::multipart::{Limits, MultipartError, Parts};
+use super::multipart::{BodyLimits, MultipartError, Parts};
 use super::represent::lone_form;
-use crate::archive::store::{Outcome, Report, StoreOptions, StoreRequest};
+use crate::archive::services::store::{Outcome, Report, StoreOptions, StoreRequest};
 use crate::auth::Action;
-use described::Model;
-use report::Told;
+use described::MetadataModel;
+use report::StoreResponse;
 
 mod described;
 mod report;
@@ -30,7 +30,7 @@ mod report;
 /// # Errors
 /// 400, 406, 413, 415 or 503 for the request as a whole; single instances fail inside the report.
 pub(super) async fn store_instances(
-    State(face): State<Face>,
+    State(api): State<ApiState>,
     access: Access,
     sender: Sender,
     links: Links,
@@ -40,21 +40,21 @@ pub(super) async fn store_instances(
 ) -> Result<Response, HttpError> {
     let scope = access.may(Action::Write)?;
     let kind = body_kind(&headers)?;
-    let form = lone_form(&wishes(&[], &headers))?;
+    let form = lone_form(&accept_items(&[], &headers))?;
     let study = study.map(StudyPath::parse).transpose()?;
     let options = StoreOptions {
         partition: scope.partition,
         visible: scope.visible,
         study: study.clone(),
-        rules: face.profile.rules,
+        rules: api.profile.rules,
     };
-    let mut request = face.app.archive.begin_store(options)?;
+    let mut request = api.app.archive.begin_store(options)?;
     request.sent_by(sender.subject, sender.make_way);
     // Whoever asks first whether to send is promised a place with the interim answer.
     if headers.contains_key(header::EXPECT) {
         request.take_slot().await?;
     }
-    let idle = Duration::from_secs(face.app.archive.limits().idle_seconds);
+    let idle = Duration::from_secs(api.app.archive.limits().idle_seconds);
     let truncated = match kind {
         BodyKind::One => store_body(&mut request, body, idle).await?,
         BodyKind::Parts { boundary, typed } => {
@@ -67,26 +67,28 @@ pub(super) async fn store_instances(
     let Report { outcomes, held } = request.finish().await?;
     if let (Some(reason), true) = (&truncated, outcomes.is_empty()) {
         return Err(HttpError::bad_request(
-            Slug::InvalidMultipart,
+            ProblemType::InvalidMultipart,
             reason.as_str(),
         ));
     }
     let touched = touched(&outcomes);
-    let told = Told {
+    let reported = StoreResponse {
         links,
         study,
         outcomes,
         truncated,
-        style: face.profile.store_warnings,
+        style: api.profile.store_warnings,
     };
-    let mut response = told.respond(face.app.archive.lanes(), form, held).await?;
+    let mut response = reported
+        .respond(api.app.archive.lanes(), form, held)
+        .await?;
     response.extensions_mut().insert(touched);
     Ok(response)
 }
 
 /// The studies stored into, for the audit.
-fn touched(outcomes: &[Outcome]) -> Touched {
-    let mut touched = Touched::default();
+fn touched(outcomes: &[Outcome]) -> TouchedStudies {
+    let mut touched = TouchedStudies::default();
     for outcome in outcomes {
         if let Outcome::Stored { name, .. } = outcome {
             let count = touched.0.entry(name.study.to_string()).or_default();
@@ -110,7 +112,10 @@ enum BodyKind {
     /// multipart/related; `typed` when the header says that parts are `application/dicom`.
     Parts { boundary: String, typed: bool },
     /// multipart/related of metadata and bulk data.
-    Described { boundary: String, model: Model },
+    Described {
+        boundary: String,
+        model: MetadataModel,
+    },
 }
 
 const TYPES: &[&str] = &[
@@ -127,7 +132,7 @@ fn refused_type(detail: &str) -> HttpError {
 fn body_kind(headers: &HeaderMap) -> Result<BodyKind, HttpError> {
     let refused = |e: super::content_type::ContentTypeError| match e {
         super::content_type::ContentTypeError::Start => {
-            HttpError::bad_request(Slug::InvalidRequest, e.to_string())
+            HttpError::bad_request(ProblemType::InvalidRequest, e.to_string())
         }
         other => refused_type(&other.to_string()),
     };
@@ -148,7 +153,7 @@ fn body_kind(headers: &HeaderMap) -> Result<BodyKind, HttpError> {
             boundary: related.boundary,
             typed: true,
         }),
-        Some(other) => match Model::of(other) {
+        Some(other) => match MetadataModel::of(other) {
             Some(model) => Ok(BodyKind::Described {
                 boundary: related.boundary,
                 model,
@@ -167,7 +172,7 @@ async fn store_body(
     let mut part = request.begin_part()?;
     let mut chunks = body.into_data_stream();
     loop {
-        match next_or_settle(request, idle, chunks.next()).await? {
+        match next_or_complete(request, idle, chunks.next()).await? {
             None => break,
             Some(Ok(chunk)) => request.write(&mut part, chunk).await?,
             Some(Err(_)) => return Ok(Some("the body broke off before its end".to_owned())),
@@ -187,13 +192,13 @@ async fn store_parts(
     idle: Duration,
 ) -> Result<Option<String>, HttpError> {
     // The archive counts bytes and parts itself.
-    let mut parts = Parts::new(body.into_data_stream(), boundary, Limits::NONE);
+    let mut parts = Parts::new(body.into_data_stream(), boundary, BodyLimits::NONE);
     loop {
         if request.is_hopeless() {
             drain(&mut parts).await;
             return Ok(Some(hopeless()));
         }
-        let mut part = match next_or_settle(request, idle, parts.next()).await? {
+        let mut part = match next_or_complete(request, idle, parts.next()).await? {
             Ok(Some(part)) => part,
             Ok(None) => return Ok(None),
             Err(error) => return broken(error),
@@ -202,7 +207,7 @@ async fn store_parts(
         check_part_type(part.headers.content_type(), number, typed)?;
         let mut stored = request.begin_part()?;
         loop {
-            match next_or_settle(request, idle, part.chunk()).await? {
+            match next_or_complete(request, idle, part.chunk()).await? {
                 Ok(Some(chunk)) => request.write(&mut stored, chunk).await?,
                 Ok(None) => break,
                 Err(error) => {
@@ -264,7 +269,7 @@ fn hopeless() -> String {
 }
 
 /// What comes next; when the client is silent, what is ready is committed in between.
-async fn next_or_settle<T>(
+async fn next_or_complete<T>(
     request: &mut StoreRequest,
     idle: Duration,
     next: impl Future<Output = T>,
@@ -273,14 +278,14 @@ async fn next_or_settle<T>(
     if let Ok(next) = tokio::time::timeout(SILENCE, next.as_mut()).await {
         return Ok(next);
     }
-    request.settle().await?;
+    request.complete().await?;
     next_in_time(idle, next).await
 }
 
 async fn next_in_time<T>(idle: Duration, next: impl Future<Output = T>) -> Result<T, HttpError> {
     tokio::time::timeout(idle, next).await.map_err(|_| {
         HttpError::new(
-            Slug::RequestTimeout,
+            ProblemType::RequestTimeout,
             format!("no byte of the body came for {} seconds", idle.as_secs()),
         )
     })

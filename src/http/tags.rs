@@ -8,16 +8,16 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::Face;
+use super::ApiState;
 use super::content_type::ContentType;
-use super::error::{HttpError, Slug};
+use super::error::{HttpError, ProblemType};
 use super::extract::{Access, QueryPairs, SmallBody};
 use super::links::Links;
 use super::wado::header_value;
-use crate::archive::tags::{Adding, Removing};
+use crate::archive::services::tags::{AddOutcome, RemoveOutcome};
 use crate::archive::{Operation, OperationKind, OperationStatus, TagRow, TagStatus};
 use crate::auth::Action;
-use crate::dicom::keys::Level;
+use crate::dicom::attributes::QueryLevel;
 use crate::dicom::{query_tag, tag};
 
 /// Adds tags; what was stored before is indexed in the background.
@@ -25,7 +25,7 @@ use crate::dicom::{query_tag, tag};
 /// # Errors
 /// 400 for a bad body, 409 when a tag is there or others are being indexed, 415 when the body is no JSON.
 pub(super) async fn add_tags(
-    State(face): State<Face>,
+    State(api): State<ApiState>,
     access: Access,
     links: Links,
     headers: HeaderMap,
@@ -33,9 +33,9 @@ pub(super) async fn add_tags(
 ) -> Result<Response, HttpError> {
     access.may(Action::ManageExtendedQueryTags)?;
     let tags = query_tag::parse_body(&json_body(&headers, &body)?)
-        .map_err(|e| HttpError::bad_request(Slug::InvalidBody, e.to_string()))?;
-    match face.app.archive.add_query_tags(&tags).await? {
-        Adding::Started(id) => {
+        .map_err(|e| HttpError::bad_request(ProblemType::InvalidBody, e.to_string()))?;
+    match api.app.archive.add_query_tags(&tags).await? {
+        AddOutcome::Started(id) => {
             let href = links.operation(&id);
             let location = [(header::LOCATION, header_value(&href)?)];
             Ok((
@@ -45,17 +45,17 @@ pub(super) async fn add_tags(
             )
                 .into_response())
         }
-        Adding::Exists(path) => Err(HttpError::conflict(format!(
+        AddOutcome::Exists(path) => Err(HttpError::conflict(format!(
             "The extended query tag '{path}' exists already."
         ))),
-        Adding::TooMany => {
+        AddOutcome::TooMany => {
             let reason = format!(
                 "There may be {} extended query tags: delete some first.",
                 query_tag::MAX_TAGS
             );
-            Err(HttpError::bad_request(Slug::InvalidBody, reason))
+            Err(HttpError::bad_request(ProblemType::InvalidBody, reason))
         }
-        Adding::Running(id) => {
+        AddOutcome::Running(id) => {
             let error = HttpError::conflict(
                 "Other extended query tags are being indexed; wait for their operation.",
             );
@@ -69,14 +69,14 @@ pub(super) async fn add_tags(
 /// # Errors
 /// 400 for a bad page.
 pub(super) async fn list_tags(
-    State(face): State<Face>,
+    State(api): State<ApiState>,
     access: Access,
     links: Links,
     query: QueryPairs,
 ) -> Result<Response, HttpError> {
     let scope = access.may(Action::Read)?;
     let (skip, limit) = page(&query)?;
-    let tags = face.app.archive.visible_query_tags(&scope).await?;
+    let tags = api.app.archive.visible_query_tags(&scope).await?;
     let list: Vec<Value> = tags
         .iter()
         .skip(skip)
@@ -91,13 +91,13 @@ pub(super) async fn list_tags(
 /// # Errors
 /// 400 for a path that names no attribute, 404 when it is no extended query tag.
 pub(super) async fn get_tag(
-    State(face): State<Face>,
+    State(api): State<ApiState>,
     access: Access,
     links: Links,
     Path(path): Path<String>,
 ) -> Result<Response, HttpError> {
     let scope = access.may(Action::Read)?;
-    let archive = &face.app.archive;
+    let archive = &api.app.archive;
     let row = archive.visible_query_tag(&scope, &checked(&path)?).await?;
     Ok(axum::Json(entry(&row, &links)).into_response())
 }
@@ -107,14 +107,14 @@ pub(super) async fn get_tag(
 /// # Errors
 /// As [`get_tag`].
 pub(super) async fn list_tag_errors(
-    State(face): State<Face>,
+    State(api): State<ApiState>,
     access: Access,
     Path(path): Path<String>,
     query: QueryPairs,
 ) -> Result<Response, HttpError> {
     let scope = access.may(Action::Read)?;
     let (skip, limit) = page(&query)?;
-    let errors = face
+    let errors = api
         .app
         .archive
         .query_tag_errors(
@@ -141,7 +141,7 @@ pub(super) async fn list_tag_errors(
 /// # Errors
 /// As [`get_tag`]; 400 for another body than `{"queryStatus": "enabled"}` or `"disabled"`.
 pub(super) async fn update_tag(
-    State(face): State<Face>,
+    State(api): State<ApiState>,
     access: Access,
     links: Links,
     Path(path): Path<String>,
@@ -152,7 +152,7 @@ pub(super) async fn update_tag(
     let path = checked(&path)?;
     let wrong = || {
         HttpError::bad_request(
-            Slug::InvalidBody,
+            ProblemType::InvalidBody,
             "The body must be {\"queryStatus\": \"enabled\"} or {\"queryStatus\": \"disabled\"}.",
         )
     };
@@ -172,7 +172,7 @@ pub(super) async fn update_tag(
         "disabled" => false,
         _ => return Err(wrong()),
     };
-    let archive = &face.app.archive;
+    let archive = &api.app.archive;
     archive.enable_query_tag(&path, enabled).await?;
     let row = archive.visible_query_tag(&scope, &path).await?;
     Ok(axum::Json(entry(&row, &links)).into_response())
@@ -183,15 +183,15 @@ pub(super) async fn update_tag(
 /// # Errors
 /// As [`get_tag`]; 400 while it is being indexed.
 pub(super) async fn delete_tag(
-    State(face): State<Face>,
+    State(api): State<ApiState>,
     access: Access,
     Path(path): Path<String>,
 ) -> Result<StatusCode, HttpError> {
     access.may(Action::ManageExtendedQueryTags)?;
-    match face.app.archive.remove_query_tag(&checked(&path)?).await? {
-        Removing::Removed => Ok(StatusCode::NO_CONTENT),
-        Removing::Adding => Err(HttpError::bad_request(
-            Slug::InvalidRequest,
+    match api.app.archive.remove_query_tag(&checked(&path)?).await? {
+        RemoveOutcome::Removed => Ok(StatusCode::NO_CONTENT),
+        RemoveOutcome::Adding => Err(HttpError::bad_request(
+            ProblemType::InvalidRequest,
             "The extended query tag is being indexed; wait for its operation.",
         )),
     }
@@ -202,18 +202,18 @@ pub(super) async fn delete_tag(
 /// # Errors
 /// 404 for an unknown id.
 pub(super) async fn get_operation(
-    State(face): State<Face>,
+    State(api): State<ApiState>,
     access: Access,
     links: Links,
     Path(id): Path<String>,
 ) -> Result<Response, HttpError> {
     access.may(Action::Read)?;
-    let operation = face.app.archive.operation(&id).await?;
+    let operation = api.app.archive.operation(&id).await?;
     let running = matches!(
         operation.status,
         OperationStatus::NotStarted | OperationStatus::Running
     );
-    let body = axum::Json(operation_body(&operation, &links, face.profile.done)?);
+    let body = axum::Json(operation_body(&operation, &links, api.profile.done)?);
     if running {
         let location = [(
             header::LOCATION,
@@ -276,9 +276,9 @@ fn entry(row: &TagRow, links: &Links) -> Value {
         entry.insert("privateCreator".to_owned(), json!(creator));
     }
     let level = match row.tag.level {
-        Level::Study => "study",
-        Level::Series => "series",
-        Level::Instance => "instance",
+        QueryLevel::Study => "study",
+        QueryLevel::Series => "series",
+        QueryLevel::Instance => "instance",
     };
     let status = match row.status {
         TagStatus::Adding => "adding",
@@ -311,7 +311,7 @@ fn entry(row: &TagRow, links: &Links) -> Value {
 /// The tag a path names, in the form tags are kept under.
 fn checked(path: &str) -> Result<String, HttpError> {
     let tag = query_tag::parse_path(path)
-        .map_err(|e| HttpError::bad_request(Slug::InvalidRequest, e.to_string()))?;
+        .map_err(|e| HttpError::bad_request(ProblemType::InvalidRequest, e.to_string()))?;
     Ok(tag::hex(tag))
 }
 
@@ -353,7 +353,7 @@ fn json_body(headers: &HeaderMap, body: &Bytes) -> Result<Value, HttpError> {
     }
     serde_json::from_slice(body).map_err(|e| {
         HttpError::bad_request(
-            Slug::InvalidBody,
+            ProblemType::InvalidBody,
             format!("The body is not valid JSON: {e}."),
         )
     })

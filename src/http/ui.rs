@@ -6,8 +6,8 @@
 
 mod describe;
 mod files;
+mod messages;
 mod share;
-mod told;
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::App;
-use super::access::{Gate, guard};
+use super::access::{AuthState, guard};
 use super::audit::AuditLog;
-use super::error::{Face as ErrorFace, HttpError, Slug};
+use super::error::{ErrorFormat as ErrorFace, HttpError, ProblemType};
 use super::health;
 use super::layers::{self, Admission};
 use super::metrics::reads_everything;
@@ -31,7 +31,7 @@ use files::{File, Files};
 
 /// Who may have an answer of [`UI_ROUTES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Needs {
+pub enum UiAudience {
     /// Nobody in particular: it tells nothing of what is stored, or takes a code that says who may.
     Nobody,
     /// Whoever has a good token.
@@ -50,7 +50,7 @@ pub struct UiRoute {
     /// Its path.
     pub path: &'static str,
     /// Who may have it.
-    pub needs: Needs,
+    pub needs: UiAudience,
     /// What it is, for the description.
     pub about: &'static str,
 }
@@ -60,43 +60,43 @@ pub const UI_ROUTES: &[UiRoute] = &[
     UiRoute {
         method: "GET",
         path: "/ui/api.json",
-        needs: Needs::Nobody,
+        needs: UiAudience::Nobody,
         about: "This description",
     },
     UiRoute {
         method: "GET",
         path: "/ui/config",
-        needs: Needs::Nobody,
+        needs: UiAudience::Nobody,
         about: "How people sign in, and the limits of an upload",
     },
     UiRoute {
         method: "GET",
         path: "/ui/dictionary",
-        needs: Needs::Nobody,
+        needs: UiAudience::Nobody,
         about: "Keywords of the attributes in the parameter tags: eight hexadecimal digits each, separated by commas",
     },
     UiRoute {
         method: "POST",
         path: "/ui/links/open",
-        needs: Needs::Nobody,
+        needs: UiAudience::Nobody,
         about: "Exchanges the code of a share link for a token that reads one study for some minutes",
     },
     UiRoute {
         method: "GET",
         path: "/ui/me",
-        needs: Needs::Caller,
+        needs: UiAudience::Caller,
         about: "Who asks, and what they may do",
     },
     UiRoute {
         method: "POST",
         path: "/ui/links",
-        needs: Needs::Export,
+        needs: UiAudience::Export,
         about: "Makes the code of a link that reads one study until it expires",
     },
     UiRoute {
         method: "GET",
         path: "/ui/status",
-        needs: Needs::Everything,
+        needs: UiAudience::Everything,
         about: "Health, memory, limits",
     },
 ];
@@ -114,7 +114,7 @@ pub struct UiSettings {
 
 /// What the handlers of the page share.
 #[derive(Debug, Clone)]
-struct Page {
+struct UiState {
     files: Arc<Files>,
     policy: HeaderValue,
 }
@@ -122,13 +122,13 @@ struct Page {
 /// `/`, and the page unless it is off.
 pub(super) fn routes(
     settings: &UiSettings,
-    gate: &Gate,
+    gate: &AuthState,
     admission: &Admission,
 ) -> Router<Arc<App>> {
     if settings.config.ui == Switch::Off {
         return Router::new().route("/", get(health::welcome));
     }
-    let page = Page {
+    let page = UiState {
         files: Arc::new(Files::embedded()),
         policy: policy(settings),
     };
@@ -136,15 +136,15 @@ pub(super) fn routes(
         "/ui/api.json" => get(describe::document),
         "/ui/links" => post(share::make),
         "/ui/links/open" => post(share::open),
-        "/ui/config" => get(told::tell_config),
-        "/ui/dictionary" => get(told::tell_names),
-        "/ui/me" => get(told::tell_caller),
-        _ => get(told::tell_status),
+        "/ui/config" => get(messages::tell_config),
+        "/ui/dictionary" => get(messages::tell_names),
+        "/ui/me" => get(messages::tell_caller),
+        _ => get(messages::tell_status),
     };
     let mut answers = Router::new();
     for route in UI_ROUTES {
         let one = Router::new().route(route.path, handler(route.path));
-        let quiet = Gate {
+        let quiet = AuthState {
             audit: AuditLog::default(),
             ..gate.clone()
         };
@@ -155,11 +155,13 @@ pub(super) fn routes(
             one
         };
         answers = answers.merge(match route.needs {
-            Needs::Nobody if route.method == "POST" => admitted(one, admission),
-            Needs::Nobody => one,
-            Needs::Caller | Needs::Export => guard(admitted(one, admission), gate.clone()),
+            UiAudience::Nobody if route.method == "POST" => admitted(one, admission),
+            UiAudience::Nobody => one,
+            UiAudience::Caller | UiAudience::Export => {
+                guard(admitted(one, admission), gate.clone())
+            }
             // Asked every few seconds, and no access to images.
-            Needs::Everything => guard(
+            UiAudience::Everything => guard(
                 admitted(one.route_layer(from_fn(reads_everything)), admission),
                 quiet,
             ),
@@ -168,7 +170,7 @@ pub(super) fn routes(
     let sharing = gate.authenticator.sharing();
     let sharing = sharing.filter(|_| settings.config.ui_link_time > 0);
     let answers = answers
-        .layer(axum::Extension(share::Shares(sharing)))
+        .layer(axum::Extension(share::SharedLinks(sharing)))
         .layer(axum::Extension(Arc::new(settings.clone())));
     let files = Router::new()
         .route("/ui", get(to_folder))
@@ -192,7 +194,7 @@ async fn in_time(request: Request, next: Next) -> Response {
     let answered = tokio::time::timeout(share::LONGEST, next.run(request)).await;
     answered.unwrap_or_else(|_| {
         let reason = "the body did not come in time";
-        HttpError::new(Slug::RequestTimeout, reason).into_response()
+        HttpError::new(ProblemType::RequestTimeout, reason).into_response()
     })
 }
 
@@ -235,24 +237,24 @@ async fn to_folder() -> Response {
     (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, "ui/")]).into_response()
 }
 
-async fn index(State(page): State<Page>, headers: HeaderMap) -> Result<Response, HttpError> {
+async fn index(State(page): State<UiState>, headers: HeaderMap) -> Result<Response, HttpError> {
     let file = page.files.index();
     let file = file.ok_or_else(|| HttpError::broken("ui/index.html is not in the binary"))?;
     let mut response = sent(&file, &headers)?;
-    let told = response.headers_mut();
-    told.insert(header::CONTENT_SECURITY_POLICY, page.policy);
-    told.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let reported = response.headers_mut();
+    reported.insert(header::CONTENT_SECURITY_POLICY, page.policy);
+    reported.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(response)
 }
 
 async fn file(
-    State(page): State<Page>,
+    State(page): State<UiState>,
     Path((build, name)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     let missing = || {
         HttpError::new(
-            Slug::NotFound,
+            ProblemType::NotFound,
             "There is no such file in this version of the page; load the page again.",
         )
     };
@@ -263,9 +265,9 @@ async fn file(
     } else {
         "no-store"
     };
-    let told = response.headers_mut();
-    told.insert(header::CONTENT_SECURITY_POLICY, page.policy);
-    told.insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
+    let reported = response.headers_mut();
+    reported.insert(header::CONTENT_SECURITY_POLICY, page.policy);
+    reported.insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
     Ok(response)
 }
 
@@ -287,9 +289,9 @@ fn sent(file: &File, headers: &HeaderMap) -> Result<Response, HttpError> {
             _ => (kind, file.bytes.clone()).into_response(),
         }
     };
-    let told = response.headers_mut();
-    told.insert(header::ETAG, tag);
-    told.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+    let reported = response.headers_mut();
+    reported.insert(header::ETAG, tag);
+    reported.append(header::VARY, HeaderValue::from_static("accept-encoding"));
     Ok(response)
 }
 
@@ -327,9 +329,9 @@ mod tests {
 
     #[test]
     fn the_policy_names_the_issuer_and_nobody_else() {
-        let told = |issuer| policy(&settings(issuer)).to_str().unwrap().to_owned();
+        let reported = |issuer| policy(&settings(issuer)).to_str().unwrap().to_owned();
         assert!(
-            told(Some("https://id.example.org:8443/realms/a"))
+            reported(Some("https://id.example.org:8443/realms/a"))
                 .contains("connect-src 'self' https://id.example.org:8443;")
         );
         for issuer in [
@@ -338,7 +340,10 @@ mod tests {
             Some("https://a;script-src *"),
             Some("ftp://a/"),
         ] {
-            assert!(told(issuer).contains("connect-src 'self';"), "{issuer:?}");
+            assert!(
+                reported(issuer).contains("connect-src 'self';"),
+                "{issuer:?}"
+            );
         }
     }
 

@@ -7,20 +7,20 @@ use axum::response::Response;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryFutureExt, TryStreamExt};
 
-use super::Face;
-use super::accept::{Wish, WishKind};
+use super::ApiState;
+use super::accept::{AcceptItem, AcceptKind};
 use super::error::HttpError;
-use super::extract::Ask;
+use super::extract::RetrieveRequest;
 use super::links::Links;
 use super::range::ranged;
-use super::represent::{many_parts, one_part, part, streamed, syntax_wish, warned};
+use super::represent::{many_parts, one_part, part, streamed, syntax_preference, warned};
 use crate::archive::InstanceRow;
 use crate::archive::content::Representation;
-use crate::archive::retrieve::{Content, Rows};
-use crate::archive::zip::{self, Entry};
+use crate::archive::services::retrieve::{Content, InstanceRows};
+use crate::archive::zip::{self, ZipEntry};
 use crate::archive::{Archive, ArchiveError};
 use crate::auth::Action;
-use crate::dicom::media::{DICOM, Plan, SyntaxWish};
+use crate::dicom::media::{DICOM, RepresentationPlan, TransferSyntaxPreference};
 use crate::dicom::uid::Target;
 use crate::scope::Scope;
 
@@ -28,14 +28,14 @@ use crate::scope::Scope;
 ///
 /// # Errors
 /// 400 for a malformed UID, 404 for what does not exist, 406 when no acceptable form can be made.
-pub(super) async fn retrieve_instances(ask: Ask) -> Result<Response, HttpError> {
+pub(super) async fn retrieve_instances(ask: RetrieveRequest) -> Result<Response, HttpError> {
     let scope = ask.access.may(Action::Read)?;
     let target = ask.path.parse()?;
-    let forms = Form::list(&ask.wishes(), &ask.face, &target);
+    let forms = InstanceFormat::list(&ask.preferences(), &ask.api, &target);
     if forms.is_empty() {
         return Err(HttpError::not_acceptable(forms_of(&target)));
     }
-    let (archive, links) = (&ask.face.app.archive, &ask.links);
+    let (archive, links) = (&ask.api.app.archive, &ask.links);
     let rows = archive.instances(&scope, &target).await?;
     match &target {
         Target::Instance(_) => {
@@ -43,7 +43,7 @@ pub(super) async fn retrieve_instances(ask: Ask) -> Result<Response, HttpError> 
             one_instance(archive, &scope, rows, &forms, (links, headers)).await
         }
         Target::Study(_) | Target::Series(..) => {
-            let wanted = Several {
+            let wanted = CollectionRequest {
                 scope: &scope,
                 target: &target,
                 forms: &forms,
@@ -63,72 +63,74 @@ const KEPT: u64 = 500;
 
 /// What is asked of a study or series.
 #[derive(Clone, Copy)]
-struct Several<'a> {
+struct CollectionRequest<'a> {
     scope: &'a Scope,
     target: &'a Target,
-    forms: &'a [Form],
+    forms: &'a [InstanceFormat],
 }
 
 /// One acceptable form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Form {
-    wrap: Wrap,
-    syntax: Wanted,
+struct InstanceFormat {
+    wrap: InstanceWrapping,
+    syntax: OwnedTransferSyntaxPreference,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wrap {
+enum InstanceWrapping {
     Multipart,
     Single,
     Zip,
 }
 
-/// An owned [`SyntaxWish`].
+/// An owned [`TransferSyntaxPreference`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum OwnedTransferSyntaxPreference {
     Stored,
     StoredForTheWeb,
     Default,
     Uid(String),
 }
 
-impl Wanted {
-    pub(super) fn wish(&self) -> SyntaxWish<'_> {
+impl OwnedTransferSyntaxPreference {
+    pub(super) fn preference(&self) -> TransferSyntaxPreference<'_> {
         match self {
-            Self::Stored => SyntaxWish::Stored,
-            Self::StoredForTheWeb => SyntaxWish::StoredForTheWeb,
-            Self::Default => SyntaxWish::Default,
-            Self::Uid(uid) => SyntaxWish::Uid(uid),
+            Self::Stored => TransferSyntaxPreference::Stored,
+            Self::StoredForTheWeb => TransferSyntaxPreference::StoredForTheWeb,
+            Self::Default => TransferSyntaxPreference::Default,
+            Self::Uid(uid) => TransferSyntaxPreference::Uid(uid),
         }
     }
 }
 
-impl Form {
-    fn list(wishes: &[Wish], face: &Face, target: &Target) -> Vec<Self> {
+impl InstanceFormat {
+    fn list(preferences: &[AcceptItem], api: &ApiState, target: &Target) -> Vec<Self> {
         let one = matches!(target, Target::Instance(_));
-        let form = |wish: &Wish| {
-            let (wrap, range) = match &wish.kind {
-                WishKind::Multipart { inner } => (Wrap::Multipart, inner),
-                WishKind::Single(range) if range.is_anything() => (Wrap::Multipart, range),
-                WishKind::Single(range) if range.covers_type(ZIP) => {
-                    let syntax = match &wish.transfer_syntax {
-                        None => Wanted::Stored,
-                        Some(_) => syntax_wish(wish, range, face.profile),
+        let form = |preference: &AcceptItem| {
+            let (wrap, range) = match &preference.kind {
+                AcceptKind::Multipart { inner } => (InstanceWrapping::Multipart, inner),
+                AcceptKind::Single(range) if range.is_anything() => {
+                    (InstanceWrapping::Multipart, range)
+                }
+                AcceptKind::Single(range) if range.covers_type(ZIP) => {
+                    let syntax = match &preference.transfer_syntax {
+                        None => OwnedTransferSyntaxPreference::Stored,
+                        Some(_) => syntax_preference(preference, range, api.profile),
                     };
                     return Some(Self {
-                        wrap: Wrap::Zip,
+                        wrap: InstanceWrapping::Zip,
                         syntax,
                     });
                 }
-                WishKind::Single(range) if one => (Wrap::Single, range),
-                WishKind::Single(_) => return None,
+                AcceptKind::Single(range) if one => (InstanceWrapping::Single, range),
+                AcceptKind::Single(_) => return None,
             };
             range.covers_type(DICOM).then(|| Self {
                 wrap,
-                syntax: syntax_wish(wish, range, face.profile),
+                syntax: syntax_preference(preference, range, api.profile),
             })
         };
-        wishes.iter().filter_map(form).collect()
+        preferences.iter().filter_map(form).collect()
     }
 }
 
@@ -143,8 +145,8 @@ fn forms_of(target: &Target) -> Vec<&'static str> {
 async fn one_instance(
     archive: &Archive,
     scope: &Scope,
-    mut rows: Rows<InstanceRow>,
-    forms: &[Form],
+    mut rows: InstanceRows<InstanceRow>,
+    forms: &[InstanceFormat],
     (links, headers): (&Links, &HeaderMap),
 ) -> Result<Response, HttpError> {
     let row = rows
@@ -153,7 +155,7 @@ async fn one_instance(
         .ok_or_else(|| HttpError::broken("an instance without a row"))??;
     let chosen = forms
         .iter()
-        .find_map(|form| Some((form, archive.plan_instance(&row, form.syntax.wish())?)));
+        .find_map(|form| Some((form, archive.plan_instance(&row, form.syntax.preference())?)));
     let Some((form, plan)) = chosen else {
         let list: Vec<String> = archive
             .available(&row)
@@ -166,20 +168,20 @@ async fn one_instance(
     let syntax = plan.syntax(&row.layout);
     let content_type = format!("{DICOM}; transfer-syntax={syntax}");
     let response = match form.wrap {
-        Wrap::Single => {
+        InstanceWrapping::Single => {
             let mut response = ranged(headers, file).await?;
             response
                 .headers_mut()
                 .insert(header::CONTENT_TYPE, header_value(&content_type)?);
             response
         }
-        Wrap::Zip => {
+        InstanceWrapping::Zip => {
             let name = format!("{}.dcm", row.name.instance);
             let content = file.all().await?;
-            let entry = stream::once(async move { Ok(Entry { name, content }) });
+            let entry = stream::once(async move { Ok(ZipEntry { name, content }) });
             zipped(entry.boxed())
         }
-        Wrap::Multipart => one_part(part(
+        InstanceWrapping::Multipart => one_part(part(
             file.all().await?,
             DICOM,
             Some(syntax),
@@ -191,17 +193,17 @@ async fn one_instance(
 
 async fn many_instances(
     archive: &Archive,
-    wanted: Several<'_>,
-    mut rows: Rows<InstanceRow>,
+    wanted: CollectionRequest<'_>,
+    mut rows: InstanceRows<InstanceRow>,
     links: &Links,
 ) -> Result<Response, HttpError> {
-    let Several { scope, forms, .. } = wanted;
+    let CollectionRequest { scope, forms, .. } = wanted;
     // Plans are counted before the status line; of few instances the rows are kept, of many they are read again.
     let mut made = vec![0_u64; forms.len()];
     let mut total = 0_u64;
     let only_stored = forms
         .first()
-        .is_some_and(|f| !matches!(f.syntax, Wanted::Uid(_)));
+        .is_some_and(|f| !matches!(f.syntax, OwnedTransferSyntaxPreference::Uid(_)));
     if only_stored {
         (made, total) = (vec![1], 1);
     } else {
@@ -210,7 +212,11 @@ async fn many_instances(
             let row = row?;
             total += 1;
             for (form, made) in forms.iter().zip(&mut made) {
-                *made += u64::from(archive.plan_instance(&row, form.syntax.wish()).is_some());
+                *made += u64::from(
+                    archive
+                        .plan_instance(&row, form.syntax.preference())
+                        .is_some(),
+                );
             }
             if total <= KEPT {
                 kept.push(row);
@@ -230,11 +236,13 @@ async fn many_instances(
             "multipart/related; type=\"application/dicom\"; transfer-syntax=*",
         ]));
     };
-    let (wrap, syntax) = forms
-        .get(at)
-        .map_or((Wrap::Multipart, Wanted::Stored), |f| {
-            (f.wrap, f.syntax.clone())
-        });
+    let (wrap, syntax) = forms.get(at).map_or(
+        (
+            InstanceWrapping::Multipart,
+            OwnedTransferSyntaxPreference::Stored,
+        ),
+        |f| (f.wrap, f.syntax.clone()),
+    );
     let status = if whole.is_some() {
         StatusCode::OK
     } else {
@@ -244,7 +252,7 @@ async fn many_instances(
     let (links, syntax) = (links.clone(), Arc::new(syntax));
     let parts = rows
         .map_ok(move |row| {
-            let plan = archive.plan_instance(&row, syntax.wish());
+            let plan = archive.plan_instance(&row, syntax.preference());
             let (archive, scope) = (archive.clone(), scope.clone());
             let syntax = syntax.clone();
             async move {
@@ -259,8 +267,8 @@ async fn many_instances(
         .try_buffered(AHEAD)
         .try_filter_map(|part| std::future::ready(Ok(part)))
         .boxed();
-    let mut response = if wrap == Wrap::Zip {
-        let entries = parts.map_ok(|(row, _, content)| Entry {
+    let mut response = if wrap == InstanceWrapping::Zip {
+        let entries = parts.map_ok(|(row, _, content)| ZipEntry {
             name: format!(
                 "{}/{}/{}.dcm",
                 row.name.study, row.name.series, row.name.instance
@@ -285,7 +293,7 @@ async fn many_instances(
     Ok(response)
 }
 
-fn zipped(entries: BoxStream<'static, Result<Entry, ArchiveError>>) -> Response {
+fn zipped(entries: BoxStream<'static, Result<ZipEntry, ArchiveError>>) -> Response {
     let mut response = streamed(zip::archive(entries));
     response
         .headers_mut()
@@ -305,9 +313,9 @@ impl Producer<'_> {
     async fn part(
         &self,
         row: InstanceRow,
-        plan: Plan,
-        wish: &Wanted,
-    ) -> Result<Option<(InstanceRow, Plan, Content)>, ArchiveError> {
+        plan: RepresentationPlan,
+        preference: &OwnedTransferSyntaxPreference,
+    ) -> Result<Option<(InstanceRow, RepresentationPlan, Content)>, ArchiveError> {
         let produced = self.archive.produce(self.scope, &row, &plan);
         let opened = produced.and_then(Representation::all).await;
         let (plan, content) = match opened {
@@ -317,10 +325,10 @@ impl Producer<'_> {
                     error = &error as &dyn std::error::Error,
                     "an instance cannot be converted"
                 );
-                if matches!(wish, Wanted::Uid(_)) {
+                if matches!(preference, OwnedTransferSyntaxPreference::Uid(_)) {
                     return Ok(None);
                 }
-                (Plan::Stored, self.archive.stored(&row).await?)
+                (RepresentationPlan::Stored, self.archive.stored(&row).await?)
             }
             Err(error) => return Err(error),
         };

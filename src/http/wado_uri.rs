@@ -9,13 +9,13 @@ use axum::response::{IntoResponse, Response};
 
 use super::accept::rank;
 use super::audit::{EventKind, Note};
-use super::error::{HttpError, Slug};
+use super::error::{HttpError, ProblemType};
 use super::extract::{Access, QueryPairs};
 use super::links::Links;
 use super::range::ranged;
-use super::rendered::{Asked, View};
-use super::wado::{Wanted, header_value};
-use super::{Face, health};
+use super::rendered::{RenderOptions, View};
+use super::wado::{OwnedTransferSyntaxPreference, header_value};
+use super::{ApiState, health};
 use crate::archive::Archive;
 use crate::auth::Action;
 use crate::dicom::media::DICOM;
@@ -28,7 +28,7 @@ use crate::scope::Scope;
 /// # Errors
 /// 400 for missing or bad parameters, 404 for what does not exist, 406 when no acceptable form can be made.
 pub(super) async fn retrieve_by_uri(
-    State(face): State<Face>,
+    State(api): State<ApiState>,
     access: Access,
     links: Links,
     query: QueryPairs,
@@ -40,7 +40,7 @@ pub(super) async fn retrieve_by_uri(
         return Ok(health::welcome().await.into_response());
     }
     let scope = access.may(Action::Read)?;
-    let archive = &face.app.archive;
+    let archive = &api.app.archive;
     check(&query)?;
     let name = find(archive, &scope, &query).await?;
     note.found(&name);
@@ -49,8 +49,8 @@ pub(super) async fn retrieve_by_uri(
         .or_else(|| query.first("accept"))
         .map(str::trim)
         .filter(|t| !t.is_empty());
-    let wishes = named.map(rank).unwrap_or_default();
-    if wishes.iter().any(|w| {
+    let preferences = named.map(rank).unwrap_or_default();
+    if preferences.iter().any(|w| {
         w.single()
             .is_some_and(|r| !r.is_wildcard() && r.covers_type(DICOM))
     }) {
@@ -63,11 +63,11 @@ pub(super) async fn retrieve_by_uri(
     let frames = frame
         .filter(|_| subject.instance.frame_count() > 1)
         .map(|n| vec![n]);
-    let any = [super::accept::Wish::anything()];
-    let wishes = if wishes.is_empty() {
+    let any = [super::accept::AcceptItem::anything()];
+    let preferences = if preferences.is_empty() {
         &any[..]
     } else {
-        &wishes[..]
+        &preferences[..]
     };
     let asked = present(archive, &scope, &query, &name, frame, asked).await?;
     let view = View {
@@ -75,7 +75,7 @@ pub(super) async fn retrieve_by_uri(
         scope: &scope,
         links: &links,
         asked,
-        wishes,
+        preferences,
         headers: &headers,
     };
     let several = subject.instance.frame_count() > 1;
@@ -96,7 +96,7 @@ fn check(query: &QueryPairs) -> Result<(), HttpError> {
     {
         let reason = "This server does not remove identities; retrieve the object without it.";
         return Err(HttpError::new(
-            Slug::InvalidQuery,
+            ProblemType::InvalidQuery,
             format!("The query parameter 'anonymize' is invalid. {reason}"),
         ));
     }
@@ -179,11 +179,11 @@ async fn part10(
         .map(str::trim)
         .filter(|t| !t.is_empty())
     {
-        Some("*") => Wanted::Stored,
-        Some(uid) => Wanted::Uid(uid.to_owned()),
-        None => Wanted::StoredForTheWeb,
+        Some("*") => OwnedTransferSyntaxPreference::Stored,
+        Some(uid) => OwnedTransferSyntaxPreference::Uid(uid.to_owned()),
+        None => OwnedTransferSyntaxPreference::StoredForTheWeb,
     };
-    let Some(plan) = archive.plan_instance(&subject.row, syntax.wish()) else {
+    let Some(plan) = archive.plan_instance(&subject.row, syntax.preference()) else {
         let list = archive.available(&subject.row);
         return Err(HttpError::not_acceptable(
             list.iter()
@@ -203,7 +203,7 @@ async fn part10(
 }
 
 /// The parameters of a picture.
-fn asked(query: &QueryPairs, most: u32) -> Result<Asked, HttpError> {
+fn asked(query: &QueryPairs, most: u32) -> Result<RenderOptions, HttpError> {
     let mut request = Request::default();
     let given = |name: &str| query.first(name);
     if let Some(quality) = given("imagequality") {
@@ -265,7 +265,7 @@ fn asked(query: &QueryPairs, most: u32) -> Result<Asked, HttpError> {
             WindowFunction::Linear,
         ));
     }
-    Ok(Asked {
+    Ok(RenderOptions {
         request,
         state: None,
         unknown_annotations: false,
@@ -279,8 +279,8 @@ async fn present(
     query: &QueryPairs,
     image: &InstanceName,
     frame: Option<u32>,
-    mut asked: Asked,
-) -> Result<Asked, HttpError> {
+    mut asked: RenderOptions,
+) -> Result<RenderOptions, HttpError> {
     let (Some(instance), Some(series)) = (
         query.first("presentationuid"),
         query.first("presentationseriesuid"),

@@ -11,18 +11,18 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
-use super::error::{HttpError, Slug};
-use super::extract::Ask;
-use super::represent::{DICOM_XML, Form, lone_form};
+use super::error::{HttpError, ProblemType};
+use super::extract::RetrieveRequest;
+use super::represent::{DICOM_XML, DataSetFormat, lone_form};
 use super::wado::header_value;
-use super::{DICOM_JSON, Face};
+use super::{ApiState, DICOM_JSON};
 use crate::archive::workitems::{Cancellation, WorkitemError};
 use crate::auth::Action;
 use crate::dicom::pieces::Pieces;
-use crate::dicom::query_parse::Dialect;
+use crate::dicom::query_parse::QueryDialect;
 use crate::dicom::workitem::{self, Asked, Changed, Conflict, Problem, Reasons};
 use crate::dicom::xml::XmlWriter;
-use body::Sent;
+use body::SentWorkitem;
 
 pub(super) use search::search_workitems;
 
@@ -39,21 +39,24 @@ const WRONG_TRANSACTION: &str = "The Transaction UID is incorrect.";
 ///
 /// # Errors
 /// 400 when it breaks the contract, 403 for a patient that is not the caller's, 409 when its UID is taken, 415 for another body.
-pub(super) async fn create_workitem(ask: Ask, body: Body) -> Result<Response, HttpError> {
+pub(super) async fn create_workitem(
+    ask: RetrieveRequest,
+    body: Body,
+) -> Result<Response, HttpError> {
     let scope = ask.access.may(Action::Write)?;
-    let face = &ask.face;
-    let sent = Sent::of(face, &ask.headers, body).await?;
-    if face.profile.dialect == Dialect::Service {
-        lone_form(&ask.wishes())?;
+    let api = &ask.api;
+    let sent = SentWorkitem::of(api, &ask.headers, body).await?;
+    if api.profile.dialect == QueryDialect::Service {
+        lone_form(&ask.preferences())?;
     }
     let uid = bare(&ask, &["workitem"]);
-    let sent = sent.read(face).await?;
-    let dialect = face.profile.dialect;
-    let created = face
+    let sent = sent.read(api).await?;
+    let dialect = api.profile.dialect;
+    let created = api
         .app
         .archive
         .create_workitem(&scope, sent.data_set, uid, dialect, sent.held);
-    let created = created.await.map_err(|error| refused(face, error))?;
+    let created = created.await.map_err(|error| refused(api, error))?;
     let url = ask.links.resource(["workitems", created.uid.as_str()]);
     let mut response = StatusCode::CREATED.into_response();
     let headers = response.headers_mut();
@@ -69,21 +72,23 @@ pub(super) async fn create_workitem(ask: Ask, body: Body) -> Result<Response, Ht
 ///
 /// # Errors
 /// 400 for a malformed UID, 404 when there is none, 406 when neither JSON nor XML is acceptable.
-pub(super) async fn retrieve_workitem(ask: Ask) -> Result<Response, HttpError> {
+pub(super) async fn retrieve_workitem(ask: RetrieveRequest) -> Result<Response, HttpError> {
     let scope = ask.access.may(Action::Read)?;
-    let face = &ask.face;
-    let form = lone_form(&ask.wishes())?;
+    let api = &ask.api;
+    let form = lone_form(&ask.preferences())?;
     let uid = ask.path.workitem()?;
-    let archive = &face.app.archive;
+    let archive = &api.app.archive;
     let (text, held) = archive
         .workitem(&scope, uid.as_str())
         .await
-        .map_err(|error| refused(face, error))?;
+        .map_err(|error| refused(api, error))?;
     let url = ask.links.resource(["workitems", uid.as_str()]);
     let (media, bytes) = match form {
-        Form::Xml => (DICOM_XML, xml(face, text, &url).await?),
-        Form::Json if face.profile.dialect == Dialect::Service => (DICOM_JSON, text.into_bytes()),
-        Form::Json => (DICOM_JSON, format!("[{text}]").into_bytes()),
+        DataSetFormat::Xml => (DICOM_XML, xml(api, text, &url).await?),
+        DataSetFormat::Json if api.profile.dialect == QueryDialect::Service => {
+            (DICOM_JSON, text.into_bytes())
+        }
+        DataSetFormat::Json => (DICOM_JSON, format!("[{text}]").into_bytes()),
     };
     let body = Bytes::from_owner(Held { bytes, _held: held });
     let mut response = Body::from(body).into_response();
@@ -108,9 +113,9 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-async fn xml(face: &Face, text: String, url: &str) -> Result<Vec<u8>, HttpError> {
+async fn xml(api: &ApiState, text: String, url: &str) -> Result<Vec<u8>, HttpError> {
     let mut writer = XmlWriter::new(text, url);
-    let lanes = face.app.archive.lanes();
+    let lanes = api.app.archive.lanes();
     let written = lanes.run(crate::archive::lanes::Lane::Text, move || {
         let mut all = Vec::new();
         while let Ok(Some(piece)) = writer.next(64 << 10) {
@@ -125,31 +130,34 @@ async fn xml(face: &Face, text: String, url: &str) -> Result<Vec<u8>, HttpError>
 ///
 /// # Errors
 /// 400 or 409, as the root says, when its state forbids that; 404 when there is none (400 under the DICOM service).
-pub(super) async fn update_workitem(ask: Ask, body: Body) -> Result<Response, HttpError> {
+pub(super) async fn update_workitem(
+    ask: RetrieveRequest,
+    body: Body,
+) -> Result<Response, HttpError> {
     let scope = ask.access.may(Action::Write)?;
-    let face = &ask.face;
-    let sent = Sent::of(face, &ask.headers, body).await?;
+    let api = &ask.api;
+    let sent = SentWorkitem::of(api, &ask.headers, body).await?;
     let uid = ask.path.workitem()?;
     let named = bare(&ask, &["transaction-uid", "transactionuid", "transaction"]);
-    let sent = sent.read(face).await?;
+    let sent = sent.read(api).await?;
     let transaction = workitem::transaction(&sent.data_set, named.as_deref());
-    let transaction = transaction.map_err(|problem| refused(face, problem.into()))?;
-    let archive = &face.app.archive;
+    let transaction = transaction.map_err(|problem| refused(api, problem.into()))?;
+    let archive = &api.app.archive;
     let updated =
         archive.update_workitem(&scope, uid.as_str(), sent.data_set, transaction, sent.held);
     match updated.await {
         Ok(()) => {}
         // The DICOM service says so of what it does not have, too (§14).
-        Err(error @ WorkitemError::NotFound(_)) if face.profile.dialect == Dialect::Service => {
+        Err(error @ WorkitemError::NotFound(_)) if api.profile.dialect == QueryDialect::Service => {
             return Err(HttpError::bad_request(
-                Slug::InvalidRequest,
+                ProblemType::InvalidRequest,
                 sentence(&error),
             ));
         }
         Err(WorkitemError::Conflict(error @ Conflict::Final(workitem::State::Canceled))) => {
             return Err(HttpError::conflict(sentence(&error)));
         }
-        Err(error) => return Err(refused(face, error)),
+        Err(error) => return Err(refused(api, error)),
     }
     located(&ask, uid.as_str(), StatusCode::OK)
 }
@@ -158,26 +166,29 @@ pub(super) async fn update_workitem(ask: Ask, body: Body) -> Result<Response, Ht
 ///
 /// # Errors
 /// 400 or 409, as the root says, when its state forbids that, 404 when there is none.
-pub(super) async fn change_workitem_state(ask: Ask, body: Body) -> Result<Response, HttpError> {
+pub(super) async fn change_workitem_state(
+    ask: RetrieveRequest,
+    body: Body,
+) -> Result<Response, HttpError> {
     let scope = ask.access.may(Action::Write)?;
-    let face = &ask.face;
-    let sent = Sent::of(face, &ask.headers, body).await?;
+    let api = &ask.api;
+    let sent = SentWorkitem::of(api, &ask.headers, body).await?;
     let uid = ask.path.workitem()?;
-    let sent = sent.read(face).await?;
-    let asked = Asked::of(&sent.data_set).map_err(|problem| refused(face, problem.into()))?;
-    let (state, dialect) = (asked.state, face.profile.dialect);
-    let archive = &face.app.archive;
+    let sent = sent.read(api).await?;
+    let asked = Asked::of(&sent.data_set).map_err(|problem| refused(api, problem.into()))?;
+    let (state, dialect) = (asked.state, api.profile.dialect);
+    let archive = &api.app.archive;
     let changed = archive.change_workitem_state(&scope, uid.as_str(), asked, dialect, sent.held);
-    let changed = changed.await.map_err(|error| refused(face, error))?;
+    let changed = changed.await.map_err(|error| refused(api, error))?;
     let mut response = located(&ask, uid.as_str(), StatusCode::OK)?;
     if changed == Changed::Already {
-        let told = match state {
+        let reported = match state {
             workitem::State::Completed => ALREADY_COMPLETED,
             _ => ALREADY_CANCELED,
         };
         response
             .headers_mut()
-            .append(header::WARNING, warning(told)?);
+            .append(header::WARNING, warning(reported)?);
     }
     Ok(response)
 }
@@ -186,16 +197,19 @@ pub(super) async fn change_workitem_state(ask: Ask, body: Body) -> Result<Respon
 ///
 /// # Errors
 /// 400 or 409, as the root says, when it is finished, 404 when there is none.
-pub(super) async fn request_workitem_cancel(ask: Ask, body: Body) -> Result<Response, HttpError> {
+pub(super) async fn request_workitem_cancel(
+    ask: RetrieveRequest,
+    body: Body,
+) -> Result<Response, HttpError> {
     let scope = ask.access.may(Action::Write)?;
-    let face = &ask.face;
-    let sent = Sent::of_optional(face, &ask.headers, body).await?;
+    let api = &ask.api;
+    let sent = SentWorkitem::of_optional(api, &ask.headers, body).await?;
     let uid = ask.path.workitem()?;
-    let sent = sent.read(face).await?;
+    let sent = sent.read(api).await?;
     let reasons = Reasons::of(&sent.data_set);
-    let (archive, dialect) = (&face.app.archive, face.profile.dialect);
+    let (archive, dialect) = (&api.app.archive, api.profile.dialect);
     let canceled = archive.cancel_workitem(&scope, uid.as_str(), reasons, dialect, sent.held);
-    match canceled.await.map_err(|error| refused(face, error))? {
+    match canceled.await.map_err(|error| refused(api, error))? {
         Cancellation::Done | Cancellation::Requested => {
             located(&ask, uid.as_str(), StatusCode::ACCEPTED)
         }
@@ -203,14 +217,14 @@ pub(super) async fn request_workitem_cancel(ask: Ask, body: Body) -> Result<Resp
 }
 
 /// An answer without a body that says where the workitem is.
-fn located(ask: &Ask, uid: &str, status: StatusCode) -> Result<Response, HttpError> {
+fn located(ask: &RetrieveRequest, uid: &str, status: StatusCode) -> Result<Response, HttpError> {
     let url = ask.links.resource(["workitems", uid]);
     let location = [(header::CONTENT_LOCATION, header_value(&url)?)];
     Ok((status, location).into_response())
 }
 
 /// A UID of the query: the value of one of these names, or the name of a parameter without value.
-fn bare(ask: &Ask, names: &[&str]) -> Option<String> {
+fn bare(ask: &RetrieveRequest, names: &[&str]) -> Option<String> {
     let pairs = ask.query.0.iter();
     let mut pairs = pairs.filter(|(name, _)| !name.eq_ignore_ascii_case("accept"));
     pairs.find_map(|(name, value)| {
@@ -240,29 +254,31 @@ fn sentence(error: &dyn std::fmt::Display) -> String {
 }
 
 /// The answer to what is not done.
-fn refused(face: &Face, error: WorkitemError) -> HttpError {
-    let told = sentence(&error);
-    let service = face.profile.dialect == Dialect::Service;
+fn refused(api: &ApiState, error: WorkitemError) -> HttpError {
+    let reported = sentence(&error);
+    let service = api.profile.dialect == QueryDialect::Service;
     match error {
         WorkitemError::Archive(error) => error.into(),
-        WorkitemError::NotFound(_) => HttpError::new(Slug::NotFound, told),
-        WorkitemError::Exists => HttpError::conflict(told),
-        WorkitemError::Outside => HttpError::new(Slug::Forbidden, told),
-        WorkitemError::Invalid(Problem::TooLong) => HttpError::payload_too_large(told),
-        WorkitemError::Invalid(Problem::Uid(_)) => HttpError::bad_request(Slug::InvalidUid, told),
-        WorkitemError::Invalid(_) => HttpError::bad_request(Slug::InvalidBody, told),
-        WorkitemError::AlreadyCanceled => warned(HttpError::conflict(told), ALREADY_CANCELED),
-        WorkitemError::Conflict(_) | WorkitemError::Performed if service => {
-            HttpError::bad_request(Slug::InvalidRequest, told)
+        WorkitemError::NotFound(_) => HttpError::new(ProblemType::NotFound, reported),
+        WorkitemError::Exists => HttpError::conflict(reported),
+        WorkitemError::Outside => HttpError::new(ProblemType::Forbidden, reported),
+        WorkitemError::Invalid(Problem::TooLong) => HttpError::payload_too_large(reported),
+        WorkitemError::Invalid(Problem::Uid(_)) => {
+            HttpError::bad_request(ProblemType::InvalidUid, reported)
         }
-        WorkitemError::Performed => HttpError::conflict(told),
+        WorkitemError::Invalid(_) => HttpError::bad_request(ProblemType::InvalidBody, reported),
+        WorkitemError::AlreadyCanceled => warned(HttpError::conflict(reported), ALREADY_CANCELED),
+        WorkitemError::Conflict(_) | WorkitemError::Performed if service => {
+            HttpError::bad_request(ProblemType::InvalidRequest, reported)
+        }
+        WorkitemError::Performed => HttpError::conflict(reported),
         WorkitemError::Conflict(conflict) => {
             let warning = match conflict {
                 Conflict::NoTransaction => NO_TRANSACTION,
                 Conflict::WrongTransaction => WRONG_TRANSACTION,
                 _ => INCONSISTENT,
             };
-            warned(HttpError::conflict(told), warning)
+            warned(HttpError::conflict(reported), warning)
         }
     }
 }

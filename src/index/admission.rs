@@ -6,19 +6,19 @@
 use std::collections::HashMap;
 
 use super::NewInstance;
-use super::sql::{Columns, Dialect, Driver, Statement};
+use super::sql::{Dialect, Driver, RowColumns, Statement};
 use crate::scope::Visible;
 
 /// What counts of one instance of a batch.
 #[derive(Debug)]
-pub(super) struct Applicant {
+pub(super) struct AdmissionCandidate {
     partition: i64,
     study: String,
     patient: Option<String>,
     visible: Visible,
 }
 
-impl Applicant {
+impl AdmissionCandidate {
     pub(super) fn new(new: &NewInstance) -> Self {
         Self {
             partition: new.partition.0,
@@ -36,9 +36,9 @@ impl Applicant {
 /// For each applicant whether it is refused, in their order; the rows of their studies must exist and be locked.
 pub(super) async fn refused<D: Dialect>(
     connection: &mut D::Connection,
-    applicants: &[Applicant],
+    applicants: &[AdmissionCandidate],
 ) -> Driver<Vec<bool>> {
-    if !applicants.iter().any(Applicant::is_limited) {
+    if !applicants.iter().any(AdmissionCandidate::is_limited) {
         return Ok(vec![false; applicants.len()]);
     }
     let mut studies: Vec<&str> = applicants.iter().map(|one| one.study.as_str()).collect();
@@ -61,7 +61,7 @@ pub(super) async fn refused<D: Dialect>(
 
 /// Admits one after the other, as if each were stored before the next.
 fn decide(
-    applicants: &[Applicant],
+    applicants: &[AdmissionCandidate],
     patients: &mut HashMap<(i64, String), Option<String>>,
 ) -> Vec<bool> {
     let mut refused = Vec::with_capacity(applicants.len());
@@ -83,8 +83,8 @@ fn decide(
 mod tests {
     use super::*;
 
-    fn applicant(study: &str, patient: &str, visible: &Visible) -> Applicant {
-        Applicant {
+    fn applicant(study: &str, patient: &str, visible: &Visible) -> AdmissionCandidate {
+        AdmissionCandidate {
             partition: 1,
             study: study.to_owned(),
             patient: (!patient.is_empty()).then(|| patient.to_owned()),

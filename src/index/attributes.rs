@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use crate::dicom::attributes::{QueryLevel, key};
 use crate::dicom::instance::{Attribute, Metadata};
 use crate::dicom::json::skip::value_end;
-use crate::dicom::keys::{Level, key};
 
 /// Longest JSON of one attribute that is kept, in bytes: what is read for each result is bounded, whatever is stored.
 const MAX_ATTRIBUTE: usize = 16 << 10;
@@ -22,7 +22,7 @@ impl Attributes {
     ///
     /// One with a bulk data URI inside is left out: the URI belongs to the instance, not to its study or series; and one of
     /// more than [`MAX_ATTRIBUTE`] bytes, which only the metadata has.
-    pub(super) fn of(level: Level, attributes: &[Attribute], metadata: &Metadata) -> Self {
+    pub(super) fn of(level: QueryLevel, attributes: &[Attribute], metadata: &Metadata) -> Self {
         let mut found = BTreeMap::new();
         for attribute in attributes {
             let known = key(attribute.tag).is_some_and(|k| k.level == level);

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 
 use super::instances::{all_instances, instance_row};
-use super::open::WALK;
+use super::open::FULL_SCAN;
 use super::readers::Readers;
 use super::rows::blob_hash;
-use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed, within};
+use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, within};
 use super::{Audit, InstanceRow, PoolState, Result};
 
 /// Studies whose maintained columns differ from what lies below them.
@@ -97,9 +97,9 @@ impl<D: Dialect> Audit for SqlIndex<D> {
         let analyzed = async {
             let mut connection = self.writers.acquire().await?;
             let analyze = Statement::<D>::new(D::ANALYZE);
-            analyze.bounded_rows(&mut connection, WALK).await
+            analyze.bounded_rows(&mut connection, FULL_SCAN).await
         };
-        within(WALK, analyzed)
+        within(FULL_SCAN, analyzed)
             .await
             .map(|_| ())
             .map_err(failed::<D>("an analysis"))

@@ -2,45 +2,45 @@
 //!
 //! Invariant: column names come from the key table and from here, values are bound.
 
-use super::lookup::Part;
+use super::lookup::Conjunct;
 use super::pattern::behind;
 use super::sql::{Dialect, Statement};
 use super::tag_values::WORDS;
-use super::terms::{Check, Col, Source, Test};
-use crate::dicom::keys::Level;
+use super::terms::{Col, ColumnTest, Predicate, TermSource};
+use crate::dicom::attributes::QueryLevel;
 
 /// Appends one check.
 pub(super) fn push_check<D: Dialect>(
     sql: &mut Statement<D>,
-    check: &Check,
-    part: Part,
+    check: &Predicate,
+    part: Conjunct,
     partition: i64,
     trigrams: bool,
 ) {
     let (outer, inner, table, name) = match check.source {
-        Source::Row(_) => return push_row_tests(sql, check, part),
-        Source::Name(_) => ("study.id", "study_row", "study_name", "study_name"),
-        Source::Word(_) => (
+        TermSource::Row(_) => return push_row_tests(sql, check, part),
+        TermSource::Name(_) => ("study.id", "study_row", "study_name", "study_name"),
+        TermSource::Word(_) => (
             "study.id",
             "study_row",
             "study_name_word",
             "study_name_word",
         ),
-        Source::SeriesOfStudy => ("study.id", "study_row", "series as of_study", "of_study"),
-        Source::Tag { level, .. } => match level {
-            Level::Study => (
+        TermSource::SeriesOfStudy => ("study.id", "study_row", "series as of_study", "of_study"),
+        TermSource::Tag { level, .. } => match level {
+            QueryLevel::Study => (
                 "study.id",
                 "study_row",
                 "query_tag_value",
                 "query_tag_value",
             ),
-            Level::Series => (
+            QueryLevel::Series => (
                 "series.id",
                 "series_row",
                 "query_tag_value",
                 "query_tag_value",
             ),
-            Level::Instance => (
+            QueryLevel::Instance => (
                 "instance.watermark",
                 "watermark",
                 "query_tag_value",
@@ -48,8 +48,11 @@ pub(super) fn push_check<D: Dialect>(
             ),
         },
     };
-    let absent = check.tests.iter().any(|(_, test)| *test == Test::Empty);
-    let drives = part == Part::Drives && !absent;
+    let absent = check
+        .tests
+        .iter()
+        .any(|(_, test)| *test == ColumnTest::Empty);
+    let drives = part == Conjunct::Drives && !absent;
     if absent {
         sql.push("not ");
     }
@@ -68,7 +71,7 @@ pub(super) fn push_check<D: Dialect>(
     }
     push_source(sql, check.source);
     for (col, test) in &check.tests {
-        if *test != Test::Empty {
+        if *test != ColumnTest::Empty {
             sql.push(" and ");
             push_test(
                 sql,
@@ -85,23 +88,24 @@ pub(super) fn push_check<D: Dialect>(
     sql.push(if drives { ")" } else { " limit 1 offset 0)" });
 }
 
-fn push_row_tests<D: Dialect>(sql: &mut Statement<D>, check: &Check, part: Part) {
+fn push_row_tests<D: Dialect>(sql: &mut Statement<D>, check: &Predicate, part: Conjunct) {
     for (i, (col, test)) in check.tests.iter().enumerate() {
         if i > 0 {
             sql.push(" and ");
         }
-        let hidden = part == Part::Tests && !matches!(test, Test::Numbers(_) | Test::Reals(_));
+        let hidden = part == Conjunct::Tests
+            && !matches!(test, ColumnTest::Numbers(_) | ColumnTest::Reals(_));
         push_test(sql, Col { hidden, ..*col }, test, false);
     }
 }
 
 /// Appends which rows of a source's table belong to it.
-pub(super) fn push_source<D: Dialect>(sql: &mut Statement<D>, source: Source) {
+pub(super) fn push_source<D: Dialect>(sql: &mut Statement<D>, source: TermSource) {
     match source {
-        Source::Name(kind) | Source::Word(kind) => {
+        TermSource::Name(kind) | TermSource::Word(kind) => {
             sql.push(" and kind = ").int(kind);
         }
-        Source::Tag { id, words, .. } => {
+        TermSource::Tag { id, words, .. } => {
             sql.push(" and tag = ").int(id);
             sql.push(if words {
                 " and part >= "
@@ -110,7 +114,7 @@ pub(super) fn push_source<D: Dialect>(sql: &mut Statement<D>, source: Source) {
             })
             .int(WORDS);
         }
-        Source::Row(_) | Source::SeriesOfStudy => {}
+        TermSource::Row(_) | TermSource::SeriesOfStudy => {}
     }
 }
 
@@ -126,39 +130,44 @@ pub(super) fn push_col<D: Dialect>(sql: &mut Statement<D>, col: Col) {
 }
 
 /// Appends a test of a column; `trigrams` allows the trigram index of names.
-pub(super) fn push_test<D: Dialect>(sql: &mut Statement<D>, col: Col, test: &Test, trigrams: bool) {
+pub(super) fn push_test<D: Dialect>(
+    sql: &mut Statement<D>,
+    col: Col,
+    test: &ColumnTest,
+    trigrams: bool,
+) {
     match test {
-        Test::OneOf(values) if values.is_empty() => {
+        ColumnTest::OneOf(values) if values.is_empty() => {
             sql.push("1 = 0");
         }
-        Test::Numbers(values) if values.is_empty() => {
+        ColumnTest::Numbers(values) if values.is_empty() => {
             sql.push("1 = 0");
         }
-        Test::Reals(values) if values.is_empty() => {
+        ColumnTest::Reals(values) if values.is_empty() => {
             sql.push("1 = 0");
         }
-        Test::OneOf(values) => {
+        ColumnTest::OneOf(values) => {
             push_col(sql, col);
             match values.as_slice() {
                 [value] => sql.push(" = ").text(value),
                 values => sql.push(" in ").texts(values.iter().map(String::as_str)),
             };
         }
-        Test::Numbers(values) => {
+        ColumnTest::Numbers(values) => {
             push_col(sql, col);
             match values.as_slice() {
                 [value] => sql.push(" = ").int(*value),
                 values => sql.push(" in ").ints(values.iter().copied()),
             };
         }
-        Test::Reals(values) => {
+        ColumnTest::Reals(values) => {
             push_col(sql, col);
             sql.push(" in ").list(values, |sql, value| {
                 sql.opt_float(Some(*value));
             });
         }
-        Test::Range(from, to) => push_range(sql, col, from.as_deref(), to.as_deref()),
-        Test::Matches(pattern) => {
+        ColumnTest::Range(from, to) => push_range(sql, col, from.as_deref(), to.as_deref()),
+        ColumnTest::Matches(pattern) => {
             let prefix = pattern.prefix();
             if prefix.is_empty() {
                 return D::push_contains(sql, col, pattern, trigrams);
@@ -178,11 +187,13 @@ pub(super) fn push_test<D: Dialect>(sql: &mut Statement<D>, col: Col, test: &Tes
             }
             sql.push(")");
         }
-        Test::Empty => {
+        ColumnTest::Empty => {
             push_col(sql, col);
             sql.push(" is null");
         }
-        Test::Moment { time, from, to } => push_moment(sql, col, *time, from.as_ref(), to.as_ref()),
+        ColumnTest::Moment { time, from, to } => {
+            push_moment(sql, col, *time, from.as_ref(), to.as_ref())
+        }
     }
 }
 

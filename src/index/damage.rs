@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use super::insert::retrying;
 use super::instances::{COLUMNS, TABLES, instance_row};
 use super::rows::blob_hash;
-use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed, within};
-use super::{Damage, Damages, InstanceRow, Place, Result, now_micros};
+use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, within};
+use super::{BlobPlace, Damage, Damages, InstanceRow, Result, now_micros};
 use crate::fault;
 
 #[async_trait]
@@ -29,7 +29,7 @@ impl<D: Dialect> Damages for SqlIndex<D> {
         Ok(self.write("damage", sql).await? > 0)
     }
 
-    async fn forget_damage(&self, watermarks: &[i64]) -> Result<u64> {
+    async fn clear_damage(&self, watermarks: &[i64]) -> Result<u64> {
         let mut forgotten = 0;
         for chunk in watermarks.chunks(500) {
             let mut sql = Statement::<D>::new("delete from damage where watermark in ");
@@ -87,7 +87,7 @@ impl<D: Dialect> Damages for SqlIndex<D> {
         rows.iter().map(instance_row).collect()
     }
 
-    async fn replace_blob(&self, watermark: i64, old: &str, new: &Place) -> Result<bool> {
+    async fn replace_blob(&self, watermark: i64, old: &str, new: &BlobPlace) -> Result<bool> {
         let time = self.times.insert();
         retrying!(
             D,
@@ -101,7 +101,7 @@ async fn replace<D: Dialect>(
     index: &SqlIndex<D>,
     watermark: i64,
     old: &str,
-    new: &Place,
+    new: &BlobPlace,
 ) -> Driver<bool> {
     let mut transaction = D::begin_write(&index.writers).await?;
     // Whoever deletes the instance meanwhile must put the blob onto the trash that it has in the end.

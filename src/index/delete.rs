@@ -4,8 +4,8 @@
 
 use super::insert::{action_code, retrying, study_modalities};
 use super::instances::push_scope;
-use super::sql::{Columns, Dialect, Driver, Script, SqlIndex, Statement, within};
-use super::{Action, Result, now_micros};
+use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, StatementBatch, within};
+use super::{ChangeAction, Result, now_micros};
 use crate::dicom::uid::Target;
 use crate::fault;
 use crate::scope::Scope;
@@ -21,13 +21,13 @@ pub(super) async fn delete<D: Dialect>(
 }
 
 /// The rows a target means.
-struct Rows<'t> {
+struct TargetRows<'t> {
     study: i64,
     series: Option<i64>,
     instance: Option<&'t str>,
 }
 
-impl Rows<'_> {
+impl TargetRows<'_> {
     /// Appends the condition that a row of `instance` belongs to the target.
     fn push<D: Dialect>(&self, sql: &mut Statement<D>) {
         match self.series {
@@ -62,7 +62,7 @@ async fn run<D: Dialect>(index: &SqlIndex<D>, scope: &Scope, target: &Target) ->
     sql.push(")");
     sql.run(&mut transaction).await?;
     fault::point("delete.content");
-    let mut changes = Script::<D>::new();
+    let mut changes = StatementBatch::<D>::new();
     D::lock_feed(&mut changes);
     append_changes(&mut changes, &rows);
     changes.run(&mut transaction).await?;
@@ -86,7 +86,7 @@ async fn lock<'t, D: Dialect>(
     connection: &mut D::Connection,
     scope: &Scope,
     target: &'t Target,
-) -> Driver<Option<Rows<'t>>> {
+) -> Driver<Option<TargetRows<'t>>> {
     let mut sql = Statement::<D>::new("select study.id from study where study.study_uid = ");
     sql.text(target.study().as_str());
     push_scope(&mut sql, scope);
@@ -94,7 +94,7 @@ async fn lock<'t, D: Dialect>(
     let Some(study) = sql.row(connection).await? else {
         return Ok(None);
     };
-    let mut rows = Rows {
+    let mut rows = TargetRows {
         study: study.int("id")?,
         series: None,
         instance: target
@@ -114,13 +114,13 @@ async fn lock<'t, D: Dialect>(
     Ok(Some(rows))
 }
 
-fn append_changes<D: Dialect>(changes: &mut Script<D>, rows: &Rows<'_>) {
+fn append_changes<D: Dialect>(changes: &mut StatementBatch<D>, rows: &TargetRows<'_>) {
     let sql = changes.then("with t as materialized (select ");
     sql.push(D::FEED_TIME).push(
         " as time) insert into change (time, partition, action, watermark, study_uid, series_uid, sop_instance_uid, patient_id) \
          select t.time, instance.partition, ",
     );
-    sql.int(action_code(Action::Delete)).push(
+    sql.int(action_code(ChangeAction::Delete)).push(
         ", instance.watermark, study.study_uid, series.series_uid, instance.sop_instance_uid, study.patient_id \
          from instance join series on series.id = instance.series_row join study on study.id = instance.study_row \
          cross join t where",
@@ -142,7 +142,10 @@ async fn keep_shared_blobs<D: Dialect>(connection: &mut D::Connection, since: i6
 }
 
 /// Removes what has become empty and recounts the rest.
-async fn update_levels<D: Dialect>(connection: &mut D::Connection, rows: &Rows<'_>) -> Driver<()> {
+async fn update_levels<D: Dialect>(
+    connection: &mut D::Connection,
+    rows: &TargetRows<'_>,
+) -> Driver<()> {
     let series = rows.series.unwrap_or(0);
     let mut sql = Statement::<D>::new("update series set version = ");
     sql.push(D::NEXT_VERSION).push(

@@ -7,13 +7,16 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::instances::push_visible;
-use super::sql::{Columns, Dialect, SqlIndex, Statement, failed, within};
-use super::{Action, Change, Feed, FeedRange, IndexError, Result, State, from_micros, to_micros};
+use super::sql::{Dialect, RowColumns, SqlIndex, Statement, failed, within};
+use super::{
+    Change, ChangeAction, ChangeFeed, ChangeState, FeedRange, IndexError, Result, from_micros,
+    to_micros,
+};
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
 use crate::scope::{Scope, Visible};
 
 #[async_trait]
-impl<D: Dialect> Feed for SqlIndex<D> {
+impl<D: Dialect> ChangeFeed for SqlIndex<D> {
     async fn changes(&self, scope: &Scope, range: &FeedRange) -> Result<Vec<Change>> {
         let mut sql = page::<D>(scope);
         let mut order = " order by change.sequence";
@@ -120,13 +123,13 @@ fn push_entries<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
     );
 }
 
-fn change<R: Columns>(row: &R) -> Result<Change> {
+fn change<R: RowColumns>(row: &R) -> Result<Change> {
     read_change(row).map_err(|_| IndexError::Corrupt {
         what: "the change feed",
     })
 }
 
-fn read_change<R: Columns>(
+fn read_change<R: RowColumns>(
     row: &R,
 ) -> std::result::Result<Change, Box<dyn std::error::Error + Send + Sync>> {
     let stored = row.opt_int("stored")?;
@@ -134,9 +137,9 @@ fn read_change<R: Columns>(
         sequence: row.int("sequence")?,
         timestamp: from_micros(row.int("time")?)?,
         action: match row.int("action")? {
-            0 => Action::Create,
-            1 => Action::Delete,
-            2 => Action::Update,
+            0 => ChangeAction::Create,
+            1 => ChangeAction::Delete,
+            2 => ChangeAction::Update,
             other => return Err(format!("action {other}").into()),
         },
         name: InstanceName {
@@ -145,9 +148,9 @@ fn read_change<R: Columns>(
             instance: InstanceUid::parse(&row.text("sop_instance_uid")?)?,
         },
         state: match stored {
-            Some(watermark) if watermark == row.int("watermark")? => State::Current,
-            Some(_) => State::Replaced,
-            None => State::Deleted,
+            Some(watermark) if watermark == row.int("watermark")? => ChangeState::Current,
+            Some(_) => ChangeState::Replaced,
+            None => ChangeState::Deleted,
         },
         stored,
     })

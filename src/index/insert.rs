@@ -6,16 +6,21 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::admission::{self, Applicant};
+use super::admission::{self, AdmissionCandidate};
 use super::attributes::Attributes;
 use super::rows::{
-    Cell, LevelValues, Prepared, column_name, has_norm, name_kind, stored_keys, word_suffixes,
+    ColumnValue, LevelValues, PendingInstance, column_name, has_norm, name_kind, stored_keys,
+    word_suffixes,
 };
-use super::sql::{Columns, Dialect, Driver, Script, SqlIndex, Statement, lost_row, within};
-use super::tag_values::TagFinding;
+use super::sql::{
+    Dialect, Driver, RowColumns, SqlIndex, Statement, StatementBatch, lost_row, within,
+};
+use super::tag_values::TagOutcome;
 use super::tags::{self, Newer, TagLock, TagPlace, TagValues};
-use super::{Action, Inserted, NewInstance, Place, Result, StoredBlob, TagRow, now_micros};
-use crate::dicom::keys::Level;
+use super::{
+    BlobPlace, ChangeAction, Inserted, NewInstance, Result, StoredBlob, TagRow, now_micros,
+};
+use crate::dicom::attributes::QueryLevel;
 use crate::fault;
 
 /// How often a transaction that met a deadlock runs again.
@@ -56,20 +61,20 @@ pub(super) async fn insert<D: Dialect>(
     let mut open: Vec<usize> = (0..batch.len()).collect();
     // Once around, and once more without those that were refused.
     while !open.is_empty() {
-        let plan = Plan::new(open.iter().filter_map(|at| batch.get(*at)))?;
+        let plan = InsertPlan::new(open.iter().filter_map(|at| batch.get(*at)))?;
         match retrying!(
             D,
             "an insert",
             within(index.times.insert(), plan.run(index))
         )? {
-            Tried::Done(inserted) => {
+            InsertAttempt::Done(inserted) => {
                 for (at, inserted) in open.drain(..).zip(inserted) {
                     if let Some(result) = results.get_mut(at) {
                         *result = inserted;
                     }
                 }
             }
-            Tried::Refused(refused) => {
+            InsertAttempt::Refused(refused) => {
                 let mut refused = refused.into_iter();
                 open.retain(|_| !refused.next().unwrap_or(false));
             }
@@ -79,7 +84,7 @@ pub(super) async fn insert<D: Dialect>(
 }
 
 /// What became of a plan.
-enum Tried {
+enum InsertAttempt {
     /// It was carried out.
     Done(Vec<Inserted>),
     /// Nothing was changed: some instances, marked in the order of the plan, are not their senders' to store.
@@ -87,7 +92,7 @@ enum Tried {
 }
 
 /// A study or series row as the upsert returned it.
-struct Row {
+struct UpsertedRow {
     id: i64,
     is_new: bool,
     attributes: String,
@@ -96,18 +101,18 @@ struct Row {
 }
 
 /// The distinct instances of a batch by study and series.
-struct Plan {
-    unique: Vec<Prepared>,
+struct InsertPlan {
+    unique: Vec<PendingInstance>,
     /// For each instance of the batch its place in `unique`, and whether it is the first one with its name.
     slots: Vec<(usize, bool)>,
     studies: BTreeMap<(i64, String), Vec<usize>>,
     series: BTreeMap<(i64, String, String), Vec<usize>>,
     /// Who wants to store each instance of the batch.
-    applicants: Vec<Applicant>,
+    applicants: Vec<AdmissionCandidate>,
 }
 
 /// What the transaction has found out so far.
-struct Progress {
+struct InsertProgress {
     /// Row of the study of each unique instance.
     study_ids: Vec<i64>,
     /// Row of the series of each unique instance.
@@ -124,7 +129,7 @@ struct Existing {
     stored: StoredBlob,
 }
 
-impl Plan {
+impl InsertPlan {
     fn new<'b>(batch: impl Iterator<Item = &'b NewInstance>) -> Result<Self> {
         let mut plan = Self {
             unique: Vec::new(),
@@ -135,7 +140,7 @@ impl Plan {
         };
         let mut seen = HashMap::new();
         for new in batch {
-            plan.applicants.push(Applicant::new(new));
+            plan.applicants.push(AdmissionCandidate::new(new));
             let at = plan.unique.len();
             let name = (new.partition, &new.packed.name);
             if let Some(first) = seen.get(&name) {
@@ -144,7 +149,7 @@ impl Plan {
             }
             seen.insert(name, at);
             plan.slots.push((at, true));
-            plan.unique.push(Prepared::new(new)?);
+            plan.unique.push(PendingInstance::new(new)?);
             let study = new.packed.name.study.as_str().to_owned();
             let series = new.packed.name.series.as_str().to_owned();
             let of_study = (new.partition.0, study.clone());
@@ -155,7 +160,7 @@ impl Plan {
         Ok(plan)
     }
 
-    async fn run<D: Dialect>(&self, index: &SqlIndex<D>) -> Driver<Tried> {
+    async fn run<D: Dialect>(&self, index: &SqlIndex<D>) -> Driver<InsertAttempt> {
         let mut transaction = D::begin_write(&index.writers).await?;
         // First of all locks: whoever adds tags waits for nobody who waits for a study.
         D::lock_tags(&mut transaction, TagLock::Shared).await?;
@@ -165,13 +170,13 @@ impl Plan {
         let refused = admission::refused::<D>(&mut transaction, &self.applicants).await?;
         if refused.contains(&true) {
             transaction.rollback().await?;
-            return Ok(Tried::Refused(refused));
+            return Ok(InsertAttempt::Refused(refused));
         }
         let study_ids = self.ids_of(self.studies.values(), &studies);
         let series = self.upsert_series::<D>(&mut transaction, &studies).await?;
         fault::point("insert.series");
         let series_ids = self.ids_of(self.series.values(), &series);
-        let mut progress = Progress {
+        let mut progress = InsertProgress {
             study_ids,
             series_ids,
             existing: HashMap::new(),
@@ -181,7 +186,7 @@ impl Plan {
             .await?;
         if progress.existing.len() < self.unique.len() {
             // What nobody waits for an answer of comes at the end, as far as it can be one call.
-            let mut last = Script::<D>::new();
+            let mut last = StatementBatch::<D>::new();
             self.insert_instances::<D>(&mut transaction, &mut last, &mut progress)
                 .await?;
             fault::point("insert.instances");
@@ -202,11 +207,15 @@ impl Plan {
         } else {
             transaction.rollback().await?;
         }
-        Ok(Tried::Done(self.report(&progress)))
+        Ok(InsertAttempt::Done(self.report(&progress)))
     }
 
     /// Spreads the rows of groups over the instances of the groups.
-    fn ids_of<'p>(&self, groups: impl Iterator<Item = &'p Vec<usize>>, rows: &[Row]) -> Vec<i64> {
+    fn ids_of<'p>(
+        &self,
+        groups: impl Iterator<Item = &'p Vec<usize>>,
+        rows: &[UpsertedRow],
+    ) -> Vec<i64> {
         let mut ids = vec![0; self.unique.len()];
         for (members, row) in groups.zip(rows) {
             for member in members {
@@ -218,7 +227,7 @@ impl Plan {
         ids
     }
 
-    fn prepared(&self, members: &[usize]) -> impl Iterator<Item = &Prepared> {
+    fn prepared(&self, members: &[usize]) -> impl Iterator<Item = &PendingInstance> {
         members.iter().filter_map(|at| self.unique.get(*at))
     }
 
@@ -226,7 +235,7 @@ impl Plan {
     fn merged<'p>(
         &'p self,
         members: &[usize],
-        level: impl Fn(&'p Prepared) -> &'p LevelValues,
+        level: impl Fn(&'p PendingInstance) -> &'p LevelValues,
     ) -> LevelValues {
         let mut merged = LevelValues::default();
         for newer in self.prepared(members).map(level) {
@@ -236,18 +245,21 @@ impl Plan {
     }
 
     /// Creates the studies that are missing and locks those that are not, in the order of `self.studies`.
-    async fn upsert_studies<D: Dialect>(&self, connection: &mut D::Connection) -> Driver<Vec<Row>> {
+    async fn upsert_studies<D: Dialect>(
+        &self,
+        connection: &mut D::Connection,
+    ) -> Driver<Vec<UpsertedRow>> {
         let groups: Vec<_> = self.studies.iter().collect();
         let mut rows = Vec::with_capacity(groups.len());
-        for chunk in groups.chunks(rows_per_statement::<D>(Level::Study)) {
+        for chunk in groups.chunks(rows_per_statement::<D>(QueryLevel::Study)) {
             let mut sql =
                 Statement::<D>::new("insert into study (partition, study_uid, created, attributes");
-            push_columns(&mut sql, Level::Study);
+            push_columns(&mut sql, QueryLevel::Study);
             sql.push(")")
                 .values(chunk, |sql, ((partition, uid), members)| {
                     sql.int(*partition).push(", ").text(uid).push(", ");
                     sql.int(now_micros()).push(", ");
-                    push_cells(sql, Level::Study, &self.merged(members, |p| &p.study));
+                    push_cells(sql, QueryLevel::Study, &self.merged(members, |p| &p.study));
                 });
             sql.push(
                 " on conflict (study_uid, partition) do update set version = study.version \
@@ -257,7 +269,7 @@ impl Plan {
             for row in sql.rows(connection).await? {
                 found.insert(
                     (row.int("partition")?, row.text("study_uid")?),
-                    Row::read(&row)?,
+                    UpsertedRow::read(&row)?,
                 );
             }
             for (key, _) in chunk {
@@ -271,8 +283,8 @@ impl Plan {
     async fn upsert_series<D: Dialect>(
         &self,
         connection: &mut D::Connection,
-        studies: &[Row],
-    ) -> Driver<Vec<Row>> {
+        studies: &[UpsertedRow],
+    ) -> Driver<Vec<UpsertedRow>> {
         let study_ids: HashMap<_, _> = self
             .studies
             .keys()
@@ -285,16 +297,20 @@ impl Plan {
             groups.push((*partition, id, series, members));
         }
         let mut rows = Vec::with_capacity(groups.len());
-        for chunk in groups.chunks(rows_per_statement::<D>(Level::Series)) {
+        for chunk in groups.chunks(rows_per_statement::<D>(QueryLevel::Series)) {
             let mut sql = Statement::<D>::new(
                 "insert into series (partition, study_row, series_uid, created, attributes",
             );
-            push_columns(&mut sql, Level::Series);
+            push_columns(&mut sql, QueryLevel::Series);
             sql.push(")")
                 .values(chunk, |sql, (partition, study, uid, members)| {
                     sql.int(*partition).push(", ").int(*study).push(", ");
                     sql.text(uid).push(", ").int(now_micros()).push(", ");
-                    push_cells(sql, Level::Series, &self.merged(members, |p| &p.series));
+                    push_cells(
+                        sql,
+                        QueryLevel::Series,
+                        &self.merged(members, |p| &p.series),
+                    );
                 });
             sql.push(
                 " on conflict (series_uid, study_row) do update set version = series.version \
@@ -304,7 +320,7 @@ impl Plan {
             for row in sql.rows(connection).await? {
                 found.insert(
                     (row.int("study_row")?, row.text("series_uid")?),
-                    Row::read(&row)?,
+                    UpsertedRow::read(&row)?,
                 );
             }
             for (_, study, uid, _) in chunk {
@@ -319,8 +335,8 @@ impl Plan {
     async fn find_existing<D: Dialect>(
         &self,
         connection: &mut D::Connection,
-        series: &[Row],
-        progress: &mut Progress,
+        series: &[UpsertedRow],
+        progress: &mut InsertProgress,
     ) -> Driver<()> {
         let old = self
             .series
@@ -360,7 +376,7 @@ impl Plan {
     }
 
     /// Those of `members` that are new.
-    fn fresh<'p>(&self, members: &'p [usize], progress: &'p Progress) -> Vec<usize> {
+    fn fresh<'p>(&self, members: &'p [usize], progress: &'p InsertProgress) -> Vec<usize> {
         let is_fresh = |at: &&usize| !progress.existing.contains_key(at);
         members.iter().filter(is_fresh).copied().collect()
     }
@@ -369,12 +385,12 @@ impl Plan {
     async fn insert_instances<D: Dialect>(
         &self,
         connection: &mut D::Connection,
-        last: &mut Script<D>,
-        progress: &mut Progress,
+        last: &mut StatementBatch<D>,
+        progress: &mut InsertProgress,
     ) -> Driver<()> {
         let all: Vec<usize> = (0..self.unique.len()).collect();
         let fresh = self.fresh(&all, progress);
-        for chunk in fresh.chunks(rows_per_statement::<D>(Level::Instance)) {
+        for chunk in fresh.chunks(rows_per_statement::<D>(QueryLevel::Instance)) {
             last.run(connection).await?;
             let sql = self.instance_statement::<D>(chunk, progress);
             let mut by_key = HashMap::new();
@@ -403,12 +419,16 @@ impl Plan {
         Ok(())
     }
 
-    fn instance_statement<D: Dialect>(&self, chunk: &[usize], progress: &Progress) -> Statement<D> {
+    fn instance_statement<D: Dialect>(
+        &self,
+        chunk: &[usize],
+        progress: &InsertProgress,
+    ) -> Statement<D> {
         let mut sql = Statement::<D>::new(
             "insert into instance (partition, study_row, series_row, sop_instance_uid, sop_class_uid, \
              transfer_syntax, created, blob_key, blob_hash, blob_offset, blob_length, digest, layout, pixel, attributes",
         );
-        push_columns(&mut sql, Level::Instance);
+        push_columns(&mut sql, QueryLevel::Instance);
         let now = now_micros();
         let rows = chunk.iter().filter_map(|at| {
             let new = self.unique.get(*at)?;
@@ -447,7 +467,7 @@ impl Plan {
                 .text(&new.layout)
                 .push(", ");
             sql.opt_text(new.pixel.as_deref()).push(", ");
-            push_cells(sql, Level::Instance, &new.instance);
+            push_cells(sql, QueryLevel::Instance, &new.instance);
         });
         sql.push(" returning watermark, series_row, sop_instance_uid");
         sql
@@ -457,9 +477,9 @@ impl Plan {
     async fn update_levels<D: Dialect>(
         &self,
         connection: &mut D::Connection,
-        last: &mut Script<D>,
-        (studies, series): (&[Row], &[Row]),
-        progress: &Progress,
+        last: &mut StatementBatch<D>,
+        (studies, series): (&[UpsertedRow], &[UpsertedRow]),
+        progress: &InsertProgress,
     ) -> Driver<()> {
         let mut counts: Vec<(i64, i64, i64)> = Vec::new();
         let mut new_series: HashMap<i64, i64> = HashMap::new();
@@ -475,8 +495,9 @@ impl Plan {
                 *new_series.entry(study).or_default() += 1;
                 stale_modalities.push(study);
             } else if let Some(merged) = merged_text(&row.attributes, &values) {
-                update_attributes::<D>(connection, Level::Series, row.id, &merged, &values).await?;
-                let modality = values.text(Level::Series, "modality");
+                update_attributes::<D>(connection, QueryLevel::Series, row.id, &merged, &values)
+                    .await?;
+                let modality = values.text(QueryLevel::Series, "modality");
                 if modality.is_some() && modality != row.modality.as_deref() {
                     stale_modalities.push(study);
                 }
@@ -486,7 +507,7 @@ impl Plan {
         update_series_counts(last, &counts);
 
         let mut modalities = study_modalities::<D>(connection, &stale_modalities).await?;
-        let mut names = Names::default();
+        let mut names = NameRows::default();
         let mut counts: Vec<StudyCounts> = Vec::new();
         for ((key, members), row) in self.studies.iter().zip(studies) {
             let fresh = self.fresh(members, progress);
@@ -497,7 +518,8 @@ impl Plan {
             if row.is_new {
                 names.add(key.0, row.id, &values, |_| true);
             } else if let Some(merged) = merged_text(&row.attributes, &values) {
-                update_attributes::<D>(connection, Level::Study, row.id, &merged, &values).await?;
+                update_attributes::<D>(connection, QueryLevel::Study, row.id, &merged, &values)
+                    .await?;
                 let stored = Attributes::parse(&row.attributes).unwrap_or_default();
                 let changed = |name: &str| stored.get(name) != values.attributes.get(name);
                 names.replace(key.0, row.id, &values, changed);
@@ -519,8 +541,8 @@ impl Plan {
         Ok(())
     }
 
-    /// What each instance says of each tag; looks into metadata only for tags that came after the walk.
-    async fn tag_findings(&self, tags: &[TagRow]) -> Vec<Vec<TagFinding>> {
+    /// What each instance says of each tag; looks into metadata only for tags that came after the parser.
+    async fn tag_findings(&self, tags: &[TagRow]) -> Vec<Vec<TagOutcome>> {
         let mut found = Vec::with_capacity(self.unique.len());
         for new in &self.unique {
             if new.knows(tags) {
@@ -538,8 +560,8 @@ impl Plan {
     fn tag_values(
         &self,
         tags: &[TagRow],
-        found: &[Vec<TagFinding>],
-        progress: &Progress,
+        found: &[Vec<TagOutcome>],
+        progress: &InsertProgress,
     ) -> TagValues {
         let mut values = TagValues::default();
         if tags.is_empty() {
@@ -561,7 +583,7 @@ impl Plan {
         values
     }
 
-    fn append_changes<D: Dialect>(&self, last: &mut Script<D>, progress: &Progress) {
+    fn append_changes<D: Dialect>(&self, last: &mut StatementBatch<D>, progress: &InsertProgress) {
         let change = |(at, watermark): (&usize, &i64)| {
             let study = progress.study_ids.get(*at)?;
             Some((*watermark, *study, &self.unique.get(*at)?.name))
@@ -575,7 +597,7 @@ impl Plan {
                 " as time) insert into change (time, partition, action, watermark, study_uid, series_uid, sop_instance_uid, \
                  patient_id) select t.time, study.partition, ",
             );
-            sql.int(action_code(Action::Create)).push(
+            sql.int(action_code(ChangeAction::Create)).push(
                 ", v.column1, study.study_uid, v.column3, v.column4, study.patient_id from (",
             );
             sql.values(chunk, |sql, (watermark, study, name)| {
@@ -588,7 +610,7 @@ impl Plan {
         }
     }
 
-    fn report(&self, progress: &Progress) -> Vec<Inserted> {
+    fn report(&self, progress: &InsertProgress) -> Vec<Inserted> {
         let outcome = |(at, first): &(usize, bool)| {
             let new = self.unique.get(*at);
             let existing = progress.existing.get(at);
@@ -612,16 +634,16 @@ impl Plan {
     }
 }
 
-impl Progress {
+impl InsertProgress {
     fn newest(&self, members: &[usize]) -> i64 {
         let watermarks = members.iter().filter_map(|at| self.watermarks.get(at));
         watermarks.copied().max().unwrap_or(0)
     }
 }
 
-impl Row {
+impl UpsertedRow {
     /// Every row that was there before has a newest instance.
-    fn read(row: &impl Columns) -> Driver<Self> {
+    fn read(row: &impl RowColumns) -> Driver<Self> {
         Ok(Self {
             id: row.int("id")?,
             is_new: row.int("newest")? == 0,
@@ -643,23 +665,23 @@ struct StudyCounts {
 }
 
 /// Number of an action in `change.action`.
-pub(super) fn action_code(action: Action) -> i64 {
+pub(super) fn action_code(action: ChangeAction) -> i64 {
     match action {
-        Action::Create => 0,
-        Action::Delete => 1,
-        Action::Update => 2,
+        ChangeAction::Create => 0,
+        ChangeAction::Delete => 1,
+        ChangeAction::Update => 2,
     }
 }
 
 /// Reads where the bytes of an instance lie.
-fn stored_blob(row: &impl Columns) -> Driver<StoredBlob> {
+fn stored_blob(row: &impl RowColumns) -> Driver<StoredBlob> {
     let bytes = |column| {
         let number = u64::try_from(row.int(column)?);
         number.map_err(|error| sqlx::Error::Decode(Box::new(error)))
     };
     Ok(StoredBlob {
         watermark: row.int("watermark")?,
-        place: Place {
+        place: BlobPlace {
             key: row.text("blob_key")?,
             offset: bytes("blob_offset")?,
             length: bytes("blob_length")?,
@@ -669,7 +691,7 @@ fn stored_blob(row: &impl Columns) -> Driver<StoredBlob> {
 }
 
 /// Reads the digest column.
-pub(super) fn digest(row: &impl Columns) -> Driver<[u8; 32]> {
+pub(super) fn digest(row: &impl RowColumns) -> Driver<[u8; 32]> {
     let bytes = row.blob("digest")?;
     <[u8; 32]>::try_from(bytes.as_slice()).map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
@@ -678,13 +700,13 @@ fn count(members: &[usize]) -> i64 {
     i64::try_from(members.len()).unwrap_or(i64::MAX)
 }
 
-fn rows_per_statement<D: Dialect>(level: Level) -> usize {
+fn rows_per_statement<D: Dialect>(level: QueryLevel) -> usize {
     // Cells may be bound twice (norm); the identities and the wide columns are about twenty.
     let columns = stored_keys(level).len() * 2 + 20;
     (D::MAX_BINDS / columns).clamp(1, 200)
 }
 
-fn push_columns<D: Dialect>(sql: &mut Statement<D>, level: Level) {
+fn push_columns<D: Dialect>(sql: &mut Statement<D>, level: QueryLevel) {
     for key in stored_keys(level) {
         sql.push(", ").push(column_name(key));
         if has_norm(key) {
@@ -693,15 +715,15 @@ fn push_columns<D: Dialect>(sql: &mut Statement<D>, level: Level) {
     }
 }
 
-fn push_cells<D: Dialect>(sql: &mut Statement<D>, level: Level, values: &LevelValues) {
+fn push_cells<D: Dialect>(sql: &mut Statement<D>, level: QueryLevel, values: &LevelValues) {
     sql.text(&values.attributes.to_text());
     for (key, cell) in stored_keys(level).iter().zip(&values.cells) {
         sql.push(", ");
         match cell {
-            Cell::Number(number) => {
+            ColumnValue::Number(number) => {
                 sql.opt_int(*number);
             }
-            Cell::Text(text, norm) => {
+            ColumnValue::Text(text, norm) => {
                 sql.opt_text(text.as_deref());
                 if has_norm(key) {
                     sql.push(", ").opt_text(norm.as_deref());
@@ -721,37 +743,37 @@ fn merged_text(stored: &str, values: &LevelValues) -> Option<String> {
 
 async fn update_attributes<D: Dialect>(
     connection: &mut D::Connection,
-    level: Level,
+    level: QueryLevel,
     id: i64,
     attributes: &str,
     values: &LevelValues,
 ) -> Driver<()> {
     let mut sql = Statement::<D>::new(match level {
-        Level::Study => "update study set attributes = ",
-        Level::Series => "update series set attributes = ",
-        Level::Instance => return Ok(()),
+        QueryLevel::Study => "update study set attributes = ",
+        QueryLevel::Series => "update series set attributes = ",
+        QueryLevel::Instance => return Ok(()),
     });
     sql.text(attributes);
     for (key, cell) in stored_keys(level).iter().zip(&values.cells) {
         let name = column_name(key);
         match cell {
-            Cell::Number(Some(number)) => {
+            ColumnValue::Number(Some(number)) => {
                 sql.push(", ").push(name).push(" = ").int(*number);
             }
-            Cell::Text(Some(text), norm) => {
+            ColumnValue::Text(Some(text), norm) => {
                 sql.push(", ").push(name).push(" = ").text(text);
                 if let Some(norm) = norm {
                     sql.push(", ").push(name).push("_norm = ").text(norm);
                 }
             }
-            Cell::Number(None) | Cell::Text(None, _) => {}
+            ColumnValue::Number(None) | ColumnValue::Text(None, _) => {}
         }
     }
     sql.push(" where id = ").int(id);
     sql.run(connection).await.map(|_| ())
 }
 
-fn update_series_counts<D: Dialect>(last: &mut Script<D>, counts: &[(i64, i64, i64)]) {
+fn update_series_counts<D: Dialect>(last: &mut StatementBatch<D>, counts: &[(i64, i64, i64)]) {
     for chunk in counts.chunks(500) {
         let sql = last.then("update series set version = ");
         sql.push(D::NEXT_VERSION).push(
@@ -768,7 +790,7 @@ fn update_series_counts<D: Dialect>(last: &mut Script<D>, counts: &[(i64, i64, i
     }
 }
 
-fn update_study_counts<D: Dialect>(last: &mut Script<D>, counts: &[StudyCounts]) {
+fn update_study_counts<D: Dialect>(last: &mut StatementBatch<D>, counts: &[StudyCounts]) {
     for chunk in counts.chunks(500) {
         let sql = last.then("update study set version = ");
         sql.push(D::NEXT_VERSION).push(
@@ -829,14 +851,14 @@ fn sorted_name(values: &LevelValues) -> Option<String> {
 
 /// Rows of the name tables to write for the studies of a batch.
 #[derive(Default)]
-struct Names {
+struct NameRows {
     /// Study and kind.
     stale: Vec<(i64, i64)>,
     /// Partition, study, kind and folded group.
     groups: Vec<(i64, i64, i64, String)>,
 }
 
-impl Names {
+impl NameRows {
     fn add(
         &mut self,
         partition: i64,
@@ -865,7 +887,7 @@ impl Names {
         self.add(partition, study, values, changed);
     }
 
-    fn write<D: Dialect>(&self, last: &mut Script<D>) {
+    fn write<D: Dialect>(&self, last: &mut StatementBatch<D>) {
         for (study, kind) in &self.stale {
             for table in ["delete from study_name", "delete from study_name_word"] {
                 let sql = last.then(table).push(" where study_row = ");

@@ -3,12 +3,12 @@
 use async_trait::async_trait;
 
 use super::insert::{digest, insert};
-use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed};
+use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed};
 use super::{
-    ContentRow, IndexError, InstanceRow, Instances, MetadataRow, NewInstance, Place, Result,
+    BlobPlace, ContentRow, IndexError, InstanceRow, Instances, MetadataRow, NewInstance, Result,
     Version, delete,
 };
-use crate::dicom::fold;
+use crate::dicom::normalize;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::scope::{Scope, Visible};
 
@@ -153,9 +153,9 @@ pub(super) fn push_visible<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
     }
     if !patients.is_empty() {
         // The folded twin has the index, the text itself decides.
-        let folded: Vec<String> = patients.iter().map(|id| fold::text(id)).collect();
+        let normalized: Vec<String> = patients.iter().map(|id| normalize::text(id)).collect();
         sql.push(" or (study.patient_id_norm in ")
-            .texts(folded.iter().map(String::as_str));
+            .texts(normalized.iter().map(String::as_str));
         sql.push(" and study.patient_id in ")
             .texts(patients.iter().map(String::as_str))
             .push(")");
@@ -164,13 +164,13 @@ pub(super) fn push_visible<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
 }
 
 /// Reads the columns of [`COLUMNS`].
-pub(super) fn instance_row<R: Columns>(row: &R) -> Result<InstanceRow> {
+pub(super) fn instance_row<R: RowColumns>(row: &R) -> Result<InstanceRow> {
     read_instance_row(row).map_err(|_| IndexError::Corrupt {
         what: "an instance",
     })
 }
 
-fn read_instance_row<R: Columns>(
+fn read_instance_row<R: RowColumns>(
     row: &R,
 ) -> std::result::Result<InstanceRow, Box<dyn std::error::Error + Send + Sync>> {
     let pixel = row.opt_text("pixel")?;
@@ -184,7 +184,7 @@ fn read_instance_row<R: Columns>(
         sop_class: row.text("sop_class_uid")?,
         layout: serde_json::from_str(&row.text("layout")?)?,
         pixel: pixel.map(|json| serde_json::from_str(&json)).transpose()?,
-        place: Place {
+        place: BlobPlace {
             key: row.text("blob_key")?,
             offset: u64::try_from(row.int("blob_offset")?)?,
             length: u64::try_from(row.int("blob_length")?)?,

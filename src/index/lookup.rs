@@ -5,18 +5,18 @@
 use super::conditions::push_check;
 use super::instances::{push_scope, push_visible};
 use super::sql::{Dialect, Statement};
-use super::terms::{Breadth, Check, Source, Term, Test, terms};
+use super::terms::{ColumnTest, NormalizedCondition, Predicate, Selectivity, TermSource, terms};
 use super::{MAX_ROW_BYTES, Position, TagRow};
-use crate::dicom::keys::Level;
+use crate::dicom::attributes::QueryLevel;
 use crate::dicom::query::{Order, Query};
 use crate::scope::{Scope, Visible};
 
 /// How the rows of a page are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum AccessPath {
     /// Along the order of results, testing each row.
     Order,
-    /// Like [`Way::Order`], but no further than so many rows.
+    /// Like [`AccessPath::Order`], but no further than so many rows.
     Window(i64),
     /// Through indexes: that of one broad term, or those of the narrow terms and of the path. The matches are sorted.
     Index(Option<usize>),
@@ -24,7 +24,7 @@ pub(super) enum Way {
 
 /// How a term takes part in a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum Conjunct {
     /// Its index finds the rows.
     Drives,
     /// It is tested on rows found otherwise, and its index must not tempt the planner.
@@ -38,7 +38,7 @@ pub(super) struct Lookup<'q> {
     /// What is asked.
     pub(super) query: &'q Query,
     /// Its conditions that have an index or a column.
-    pub(super) terms: Vec<Term>,
+    pub(super) terms: Vec<NormalizedCondition>,
     before: Option<&'q Position>,
     trigrams: bool,
 }
@@ -62,15 +62,15 @@ impl<'q> Lookup<'q> {
     }
 
     /// Whether a check may use the trigram index of names.
-    pub(super) fn may_use_trigrams(&self, check: &Check) -> bool {
-        self.trigrams && matches!(check.source, Source::Name(_))
+    pub(super) fn may_use_trigrams(&self, check: &Predicate) -> bool {
+        self.trigrams && matches!(check.source, TermSource::Name(_))
     }
 
     /// Appends the statement for a page.
     pub(super) fn push_statement<D: Dialect>(
         &self,
         sql: &mut Statement<D>,
-        way: Way,
+        way: AccessPath,
         most_bytes: usize,
     ) {
         push_page(sql, self.query.level, self.query.order);
@@ -93,37 +93,37 @@ impl<'q> Lookup<'q> {
     }
 
     /// The order of arrival.
-    fn arrival(&self, way: Way) -> &'static str {
+    fn arrival(&self, way: AccessPath) -> &'static str {
         match (self.query.level, self.keeps_order(way)) {
-            (Level::Study, true) => " order by study.id desc",
-            (Level::Series, true) => " order by series.id desc",
-            (Level::Instance, true) => " order by instance.watermark desc",
+            (QueryLevel::Study, true) => " order by study.id desc",
+            (QueryLevel::Series, true) => " order by series.id desc",
+            (QueryLevel::Instance, true) => " order by instance.watermark desc",
             // Not the bare column: the database would walk along the order in the hope of meeting matches early.
-            (Level::Study, false) => " order by study.id + 0 desc",
-            (Level::Series, false) => " order by series.id + 0 desc",
-            (Level::Instance, false) => " order by instance.watermark + 0 desc",
+            (QueryLevel::Study, false) => " order by study.id + 0 desc",
+            (QueryLevel::Series, false) => " order by series.id + 0 desc",
+            (QueryLevel::Instance, false) => " order by instance.watermark + 0 desc",
         }
     }
 
     /// Whether the index that serves the terms yields the order of results by itself.
-    fn keeps_order(&self, way: Way) -> bool {
-        let one_value_of_own = |term: &Term| {
+    fn keeps_order(&self, way: AccessPath) -> bool {
+        let one_value_of_own = |term: &NormalizedCondition| {
             let checks = term.any.iter().flatten();
             let mut tests = checks.flat_map(|check| {
-                let own = check.source == Source::Row(self.query.level);
+                let own = check.source == TermSource::Row(self.query.level);
                 check
                     .tests
                     .iter()
                     .map(move |(_, test)| own && one_value(test))
             });
-            term.breadth == Breadth::Narrow && tests.all(|one| one)
+            term.breadth == Selectivity::Narrow && tests.all(|one| one)
         };
-        let path = self.query.study.is_some() && self.query.level != Level::Study;
+        let path = self.query.study.is_some() && self.query.level != QueryLevel::Study;
         match way {
-            Way::Order | Way::Window(_) => true,
-            Way::Index(_) if self.query.order.is_some() => false,
-            Way::Index(_) if self.terms.is_empty() => path,
-            Way::Index(_) => {
+            AccessPath::Order | AccessPath::Window(_) => true,
+            AccessPath::Index(_) if self.query.order.is_some() => false,
+            AccessPath::Index(_) if self.terms.is_empty() => path,
+            AccessPath::Index(_) => {
                 !path
                     && self.scope.visible == Visible::All
                     && self.terms.iter().any(one_value_of_own)
@@ -132,49 +132,52 @@ impl<'q> Lookup<'q> {
     }
 
     /// Appends `from … where …`: the rows that match.
-    pub(super) fn push_rows<D: Dialect>(&self, sql: &mut Statement<D>, way: Way) {
-        if let Way::Window(size) = way {
+    pub(super) fn push_rows<D: Dialect>(&self, sql: &mut Statement<D>, way: AccessPath) {
+        if let AccessPath::Window(size) = way {
             self.push_window(sql, size);
         } else {
             sql.push(match self.query.level {
-                Level::Study => " from study",
-                Level::Series => " from series join study on study.id = series.study_row",
-                Level::Instance => {
+                QueryLevel::Study => " from study",
+                QueryLevel::Series => " from series join study on study.id = series.study_row",
+                QueryLevel::Instance => {
                     " from instance join series on series.id = instance.series_row \
                      join study on study.id = instance.study_row"
                 }
             });
         }
         sql.push(" where 1 = 1 and ");
-        let along = way == Way::Order && self.query.order.is_some();
+        let along = way == AccessPath::Order && self.query.order.is_some();
         if !along && !self.enters_by_row(way) {
             sql.push(D::PLAIN);
         }
         sql.push("study.partition = ").int(self.scope.partition.0);
         push_visible(sql, self.scope);
-        if self.query.level != Level::Study && way == Way::Order {
+        if self.query.level != QueryLevel::Study && way == AccessPath::Order {
             // The joined study says the same; this one is in the row at hand.
             sql.push(" and ").push(D::PLAIN);
             sql.push(match self.query.level {
-                Level::Series => "series.partition = ",
-                Level::Study | Level::Instance => "instance.partition = ",
+                QueryLevel::Series => "series.partition = ",
+                QueryLevel::Study | QueryLevel::Instance => "instance.partition = ",
             });
             sql.int(self.scope.partition.0);
         }
         if let Some(study) = &self.query.study {
             sql.push(" and study.study_uid = ").text(study.as_str());
         }
-        if let (Some(series), true) = (&self.query.series, self.query.level != Level::Study) {
+        if let (Some(series), true) = (&self.query.series, self.query.level != QueryLevel::Study) {
             sql.push(" and series.series_uid = ").text(series.as_str());
         }
-        if let Some(before) = self.before.filter(|_| !matches!(way, Way::Window(_))) {
-            self.push_before(sql, before, way == Way::Order);
+        if let Some(before) = self
+            .before
+            .filter(|_| !matches!(way, AccessPath::Window(_)))
+        {
+            self.push_before(sql, before, way == AccessPath::Order);
         }
         for (at, term) in self.terms.iter().enumerate() {
             let part = match way {
-                Way::Index(Some(driver)) if driver == at => Part::Drives,
-                Way::Index(None) if term.breadth == Breadth::Narrow => Part::Drives,
-                Way::Order | Way::Window(_) | Way::Index(_) => Part::Tests,
+                AccessPath::Index(Some(driver)) if driver == at => Conjunct::Drives,
+                AccessPath::Index(None) if term.breadth == Selectivity::Narrow => Conjunct::Drives,
+                AccessPath::Order | AccessPath::Window(_) | AccessPath::Index(_) => Conjunct::Tests,
             };
             sql.push(" and ");
             self.push_term(sql, term, part);
@@ -182,22 +185,27 @@ impl<'q> Lookup<'q> {
     }
 
     /// Whether rows are found through an index of study, series or instance, which begins with the partition.
-    fn enters_by_row(&self, way: Way) -> bool {
-        let by_row = |term: &Term| {
+    fn enters_by_row(&self, way: AccessPath) -> bool {
+        let by_row = |term: &NormalizedCondition| {
             let mut checks = term.any.iter().flatten();
-            checks.any(|check| matches!(check.source, Source::Row(_)))
+            checks.any(|check| matches!(check.source, TermSource::Row(_)))
         };
         match way {
-            Way::Order | Way::Window(_) => false,
-            Way::Index(Some(driver)) => self.terms.get(driver).is_some_and(by_row),
-            Way::Index(None) => {
-                let narrow = |term: &&Term| term.breadth == Breadth::Narrow;
+            AccessPath::Order | AccessPath::Window(_) => false,
+            AccessPath::Index(Some(driver)) => self.terms.get(driver).is_some_and(by_row),
+            AccessPath::Index(None) => {
+                let narrow = |term: &&NormalizedCondition| term.breadth == Selectivity::Narrow;
                 self.terms.iter().filter(narrow).any(by_row)
             }
         }
     }
 
-    fn push_term<D: Dialect>(&self, sql: &mut Statement<D>, term: &Term, part: Part) {
+    fn push_term<D: Dialect>(
+        &self,
+        sql: &mut Statement<D>,
+        term: &NormalizedCondition,
+        part: Conjunct,
+    ) {
         sql.push("(");
         for (i, alternative) in term.any.iter().enumerate() {
             sql.push(if i > 0 { " or (" } else { "(" });
@@ -229,9 +237,9 @@ impl<'q> Lookup<'q> {
             return;
         }
         sql.push(match self.query.level {
-            Level::Study => " and study.id < ",
-            Level::Series => " and series.id < ",
-            Level::Instance => " and instance.watermark < ",
+            QueryLevel::Study => " and study.id < ",
+            QueryLevel::Series => " and series.id < ",
+            QueryLevel::Instance => " and instance.watermark < ",
         });
         sql.int(before.id);
     }
@@ -239,17 +247,17 @@ impl<'q> Lookup<'q> {
     /// Appends `from` with the newest rows under the name of their table.
     fn push_window<D: Dialect>(&self, sql: &mut Statement<D>, size: i64) {
         let (open, order, close) = match self.query.level {
-            Level::Study => (
+            QueryLevel::Study => (
                 (" from (select * from study where ", "study.partition = "),
                 " order by study.id desc",
                 ") as study",
             ),
-            Level::Series => (
+            QueryLevel::Series => (
                 (" from (select * from series where ", "series.partition = "),
                 " order by series.id desc",
                 ") as series join study on study.id = series.study_row",
             ),
-            Level::Instance => (
+            QueryLevel::Instance => (
                 (
                     " from (select * from instance where ",
                     "instance.partition = ",
@@ -282,11 +290,11 @@ impl<'q> Lookup<'q> {
 }
 
 /// Appends the beginning of a statement whose page holds the ids of rows of a level, and what they are sorted by.
-fn push_page<D: Dialect>(sql: &mut Statement<D>, level: Level, order: Option<Order>) {
+fn push_page<D: Dialect>(sql: &mut Statement<D>, level: QueryLevel, order: Option<Order>) {
     sql.push(match level {
-        Level::Study => "with page as (select study.id as id",
-        Level::Series => "with page as (select series.id as id",
-        Level::Instance => "with page as (select instance.watermark as id",
+        QueryLevel::Study => "with page as (select study.id as id",
+        QueryLevel::Series => "with page as (select series.id as id",
+        QueryLevel::Instance => "with page as (select instance.watermark as id",
     });
     if let Some(order) = order {
         let by = D::sort_key(order.by);
@@ -301,18 +309,18 @@ const fn direction(order: Order) -> &'static str {
 /// A statement for rows by their positions, as far as the scope has them.
 pub(super) fn of_positions<D: Dialect>(
     scope: &Scope,
-    (level, order): (Level, Option<Order>),
+    (level, order): (QueryLevel, Option<Order>),
     positions: &[i64],
     most_bytes: usize,
 ) -> Statement<D> {
     let mut sql = Statement::<D>::new("");
     push_page(&mut sql, level, order);
     sql.push(match level {
-        Level::Study => " from study where study.id in ",
-        Level::Series => {
+        QueryLevel::Study => " from study where study.id in ",
+        QueryLevel::Series => {
             " from series join study on study.id = series.study_row where series.id in "
         }
-        Level::Instance => {
+        QueryLevel::Instance => {
             " from instance join study on study.id = instance.study_row where instance.watermark in "
         }
     });
@@ -326,7 +334,7 @@ pub(super) fn of_positions<D: Dialect>(
 /// Appends what is read of the rows of `page`: the first of them, as long as they are not too long together.
 fn push_answer<D: Dialect>(
     sql: &mut Statement<D>,
-    (level, order): (Level, Option<Order>),
+    (level, order): (QueryLevel, Option<Order>),
     most_bytes: usize,
 ) {
     let push_order = |sql: &mut Statement<D>| match order {
@@ -339,15 +347,15 @@ fn push_answer<D: Dialect>(
         }
     };
     let (bytes, tables) = match level {
-        Level::Study => (
+        QueryLevel::Study => (
             "octet_length(study.attributes)",
             " join study on study.id = page.id",
         ),
-        Level::Series => (
+        QueryLevel::Series => (
             "(octet_length(study.attributes) + octet_length(series.attributes))",
             " join series on series.id = page.id join study on study.id = series.study_row",
         ),
-        Level::Instance => (
+        QueryLevel::Instance => (
             "(octet_length(study.attributes) + octet_length(series.attributes) \
              + octet_length(instance.attributes))",
             " join instance on instance.watermark = page.id \
@@ -381,18 +389,18 @@ fn push_answer<D: Dialect>(
         sql.push(" then ").push(column).push(name);
     };
     attributes(sql, "study.attributes", " end as study_attributes");
-    if level >= Level::Series {
+    if level >= QueryLevel::Series {
         sql.push(", series.series_uid, series.instance_count as series_instances");
         attributes(sql, "series.attributes", " end as series_attributes");
     }
-    if level == Level::Instance {
+    if level == QueryLevel::Instance {
         sql.push(", instance.sop_instance_uid");
         attributes(sql, "instance.attributes", " end as instance_attributes");
     }
     sql.push(match level {
-        Level::Study => ", study.newest",
-        Level::Series => ", series.newest",
-        Level::Instance => ", instance.watermark as newest",
+        QueryLevel::Study => ", study.newest",
+        QueryLevel::Series => ", series.newest",
+        QueryLevel::Instance => ", instance.watermark as newest",
     });
     sql.push(" from sized as page").push(tables);
     sql.push(" where page.ahead < ").int(bytes_of(most_bytes));
@@ -409,12 +417,14 @@ pub(super) fn clamp(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn one_value(test: &Test) -> bool {
+fn one_value(test: &ColumnTest) -> bool {
     match test {
-        Test::OneOf(values) => values.len() == 1,
-        Test::Numbers(values) => values.len() == 1,
-        Test::Reals(_) | Test::Range(..) | Test::Matches(_) | Test::Empty | Test::Moment { .. } => {
-            false
-        }
+        ColumnTest::OneOf(values) => values.len() == 1,
+        ColumnTest::Numbers(values) => values.len() == 1,
+        ColumnTest::Reals(_)
+        | ColumnTest::Range(..)
+        | ColumnTest::Matches(_)
+        | ColumnTest::Empty
+        | ColumnTest::Moment { .. } => false,
     }
 }

@@ -41,7 +41,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use crate::dicom::keys::Level;
+use crate::dicom::attributes::QueryLevel;
 use crate::dicom::query::{Order, Query};
 use crate::dicom::query_tag::QueryTag;
 use crate::dicom::uid::{InstanceName, Target};
@@ -50,9 +50,9 @@ use crate::scope::{Partition, Scope, Visible};
 pub use error::IndexError;
 pub use open::{IndexOptions, open};
 pub use rows::PackedInstance;
-pub use tag_values::unfit;
+pub use tag_values::invalid_values;
 pub use terms::{Decision, decision, indexed};
-pub use transfer::{Moved, Sum, Transfer, transfer};
+pub use transfer::{Moved, Sum, TransferMode, transfer};
 pub use workitems::{FoundWorkitem, NewWorkitem, WorkitemFilter, WorkitemRow, Workitems};
 
 /// Result of an index call.
@@ -60,7 +60,7 @@ pub type Result<T> = std::result::Result<T, IndexError>;
 
 /// Where the bytes of an instance lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct BlobPlace {
     /// Name of the blob.
     pub key: String,
     /// First byte in the blob.
@@ -79,7 +79,7 @@ pub struct NewInstance {
     /// What its rows hold.
     pub packed: Arc<PackedInstance>,
     /// Where its bytes are.
-    pub place: Place,
+    pub place: BlobPlace,
     /// BLAKE3 of its bytes.
     pub digest: [u8; 32],
 }
@@ -90,7 +90,7 @@ pub struct StoredBlob {
     /// Version of the instance.
     pub watermark: i64,
     /// Where its bytes should be.
-    pub place: Place,
+    pub place: BlobPlace,
     /// Damage of it was noted and has not been mended.
     pub damaged: bool,
 }
@@ -124,11 +124,11 @@ pub struct InstanceRow {
     /// SOP Class UID.
     pub sop_class: String,
     /// Layout of the file.
-    pub layout: crate::dicom::instance::Layout,
+    pub layout: crate::dicom::instance::FileLayout,
     /// Pixel description, if there are pixels.
     pub pixel: Option<crate::dicom::instance::PixelDescription>,
     /// Where its bytes are.
-    pub place: Place,
+    pub place: BlobPlace,
     /// BLAKE3 of its bytes.
     pub digest: [u8; 32],
 }
@@ -202,7 +202,7 @@ pub trait Instances: Send + Sync {
 
 /// Which level a found row has, with what is needed to build its answer.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct MatchedRow {
     /// Study Instance UID.
     pub study_uid: String,
     /// Series Instance UID, at series and instance level.
@@ -258,7 +258,7 @@ impl Position {
     }
 }
 
-impl Found {
+impl MatchedRow {
     /// Its place in the order of results.
     #[must_use]
     pub fn place(&self) -> Position {
@@ -281,7 +281,7 @@ impl Found {
 #[derive(Debug, Clone, Default)]
 pub struct Page {
     /// Rows in the order that was asked for, else newest first: study and series by creation, instances by watermark.
-    pub rows: Vec<Found>,
+    pub rows: Vec<MatchedRow>,
     /// More rows exist behind this page.
     pub more: bool,
 }
@@ -293,7 +293,7 @@ pub const MAX_ROW_BYTES: usize = 1 << 20;
 #[async_trait]
 pub trait Search: Send + Sync {
     /// Rows that match all conditions which have a column or one of `tags` that is ready; see [`indexed`]. `before`
-    /// continues behind a [`Found::place`]. A page ends with the row whose attributes pass `most_bytes`, all rows counted.
+    /// continues behind a [`MatchedRow::place`]. A page ends with the row whose attributes pass `most_bytes`, all rows counted.
     async fn search(
         &self,
         scope: &Scope,
@@ -308,7 +308,7 @@ pub trait Search: Send + Sync {
     async fn found(
         &self,
         scope: &Scope,
-        level: Level,
+        level: QueryLevel,
         order: Option<Order>,
         positions: &[i64],
         most_bytes: usize,
@@ -325,7 +325,7 @@ pub trait Search: Send + Sync {
         watermarks: &[i64],
     ) -> Result<Vec<(i64, Vec<u8>)>>;
 
-    /// How many rows match, all of them or those behind a [`Found::place`], counted no further than `ceiling`. Limit
+    /// How many rows match, all of them or those behind a [`MatchedRow::place`], counted no further than `ceiling`. Limit
     /// and offset of the query do not count.
     async fn count(
         &self,
@@ -348,7 +348,7 @@ pub trait Search: Send + Sync {
 
 /// What happened to an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum ChangeAction {
     /// Stored.
     Create,
     /// Removed.
@@ -359,7 +359,7 @@ pub enum Action {
 
 /// State of the version of an instance a change speaks of, now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum ChangeState {
     /// It is the stored version.
     Current,
     /// Another version is stored.
@@ -376,11 +376,11 @@ pub struct Change {
     /// When, UTC.
     pub timestamp: OffsetDateTime,
     /// What.
-    pub action: Action,
+    pub action: ChangeAction,
     /// Which instance.
     pub name: InstanceName,
     /// State of that version now.
-    pub state: State,
+    pub state: ChangeState,
     /// Watermark of the version that is stored now, for its metadata.
     pub stored: Option<i64>,
 }
@@ -418,7 +418,7 @@ pub enum FeedRange {
 /// The change feed. A reader that follows it sees every change once and in order: no entry becomes visible behind one
 /// that was served, neither by sequence nor by time.
 #[async_trait]
-pub trait Feed: Send + Sync {
+pub trait ChangeFeed: Send + Sync {
     /// Entries of a range in order.
     async fn changes(&self, scope: &Scope, range: &FeedRange) -> Result<Vec<Change>>;
 
@@ -452,7 +452,7 @@ pub trait Trash: Send + Sync {
     ) -> Result<Vec<Discarded>>;
 
     /// Forgets keys whose blobs are gone.
-    async fn forget(&self, keys: &[String]) -> Result<()>;
+    async fn purge(&self, keys: &[String]) -> Result<()>;
 
     /// Notes a failed attempt.
     async fn retry_later(&self, key: &str) -> Result<()>;
@@ -474,7 +474,7 @@ pub trait Damages: Send + Sync {
     async fn note_damage(&self, watermark: i64, problem: &str) -> Result<bool>;
 
     /// Forgets damage of instances that are whole again; returns how many were damaged.
-    async fn forget_damage(&self, watermarks: &[i64]) -> Result<u64>;
+    async fn clear_damage(&self, watermarks: &[i64]) -> Result<u64>;
 
     /// Damaged instances, ascending by watermark, those above `after`, at most `limit`.
     async fn damages(&self, after: i64, limit: u32) -> Result<Vec<Damage>>;
@@ -490,7 +490,7 @@ pub trait Damages: Send + Sync {
 
     /// Lets an instance have its bytes in another blob, which holds the same ones, if they are in `old` until now; what is
     /// left of that goes onto the trash, and the damage is forgotten. False when it has another blob, or is gone.
-    async fn replace_blob(&self, watermark: i64, old: &str, new: &Place) -> Result<bool>;
+    async fn replace_blob(&self, watermark: i64, old: &str, new: &BlobPlace) -> Result<bool>;
 }
 
 /// Work that one node at a time does for all.
@@ -665,7 +665,7 @@ pub enum TagsAdded {
 
 /// An instance whose value of a tag could not be indexed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TagError {
+pub struct TagIndexError {
     /// Which instance.
     pub name: InstanceName,
     /// When it was found, UTC.
@@ -677,13 +677,13 @@ pub struct TagError {
 /// Gives memory of so many bytes to work that is done on a thread that may block, until what it returns is dropped.
 ///
 /// # Errors
-/// [`NoRoom`], when there is none.
-pub type Room =
-    Arc<dyn Fn(usize) -> std::result::Result<Box<dyn Any + Send>, NoRoom> + Send + Sync>;
+/// [`NoWorkMemory`], when there is none.
+pub type WorkMemory =
+    Arc<dyn Fn(usize) -> std::result::Result<Box<dyn Any + Send>, NoWorkMemory> + Send + Sync>;
 
 /// Why there is no memory for a piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoRoom {
+pub enum NoWorkMemory {
     /// It is in use: later may work.
     Busy,
     /// There is less than that.
@@ -715,26 +715,35 @@ pub trait QueryTags: Send + Sync {
         id: i64,
         skip: u64,
         limit: u32,
-    ) -> Result<Vec<TagError>>;
+    ) -> Result<Vec<TagIndexError>>;
 
     /// How many [`Self::tag_errors`] each tag has in the scope, by the tag's id; tags without errors are left out.
     async fn tag_error_counts(&self, scope: &Scope) -> Result<BTreeMap<i64, i64>>;
 
     /// Indexes a portion of what was stored before the tags of an operation were added; true when there is more to do.
     /// At the end the tags are ready and the operation is completed.
-    async fn index_tags(&self, operation: &str, room: &Room) -> Result<bool>;
+    async fn index_tags(&self, operation: &str, room: &WorkMemory) -> Result<bool>;
 }
 
 /// The whole index.
 pub trait Index:
-    Instances + Search + Feed + Trash + Audit + Damages + Leases + Operations + QueryTags + Workitems
+    Instances
+    + Search
+    + ChangeFeed
+    + Trash
+    + Audit
+    + Damages
+    + Leases
+    + Operations
+    + QueryTags
+    + Workitems
 {
 }
 
 impl<T> Index for T where
     T: Instances
         + Search
-        + Feed
+        + ChangeFeed
         + Trash
         + Audit
         + Damages

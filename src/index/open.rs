@@ -10,8 +10,8 @@ use super::{Index, IndexError, Result, postgres, sqlite};
 pub(super) const INSERT: u32 = 2;
 /// How many times the time of a call a delete may take.
 pub(super) const DELETE: u32 = 10;
-/// How long a walk over the whole index may take.
-pub(super) const WALK: Duration = Duration::from_secs(6 * 3600);
+/// How long a parse over the whole index may take.
+pub(super) const FULL_SCAN: Duration = Duration::from_secs(6 * 3600);
 
 /// How the index is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::sql::{Columns, Dialect, SqlIndex, Statement};
+use super::sql::{Dialect, RowColumns, SqlIndex, Statement};
 use super::{
     IndexError, Operation, OperationKind, OperationStatus, Operations, Result, from_micros,
     now_micros, to_micros,
@@ -111,13 +111,13 @@ const fn status_text(status: OperationStatus) -> &'static str {
 }
 
 /// Reads the columns of [`COLUMNS`].
-fn operation<R: Columns>(row: &R) -> Result<Operation> {
+fn operation<R: RowColumns>(row: &R) -> Result<Operation> {
     read_operation(row).map_err(|_| IndexError::Corrupt {
         what: "an operation",
     })
 }
 
-fn read_operation<R: Columns>(
+fn read_operation<R: RowColumns>(
     row: &R,
 ) -> std::result::Result<Operation, Box<dyn std::error::Error + Send + Sync>> {
     let kinds = [

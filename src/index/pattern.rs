@@ -4,10 +4,10 @@
 
 /// A wildcard pattern (PS3.4 §C.2.2.2.4), its literal parts folded or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pattern(Vec<Piece>);
+pub(super) struct Pattern(Vec<PatternPiece>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+enum PatternPiece {
     Text(String),
     /// `?`
     One,
@@ -26,7 +26,7 @@ impl Pattern {
             let end = rest.find(['*', '?']).unwrap_or(rest.len());
             if end > 0 {
                 let (literal, behind) = rest.split_at(end);
-                pieces.push(Piece::Text(fold_inside(
+                pieces.push(PatternPiece::Text(normalize_inside(
                     literal,
                     &fold,
                     !pieces.is_empty(),
@@ -35,9 +35,9 @@ impl Pattern {
                 rest = behind;
             } else {
                 match c {
-                    '?' => pieces.push(Piece::One),
-                    _ if pieces.last() == Some(&Piece::Many) => {}
-                    _ => pieces.push(Piece::Many),
+                    '?' => pieces.push(PatternPiece::One),
+                    _ if pieces.last() == Some(&PatternPiece::Many) => {}
+                    _ => pieces.push(PatternPiece::Many),
                 }
                 rest = rest.get(1..).unwrap_or("");
             }
@@ -54,34 +54,37 @@ impl Pattern {
                 text.push(char::from(mark));
             }
             text.push_str(word);
-            pieces.extend([Piece::Text(text), Piece::Many]);
+            pieces.extend([PatternPiece::Text(text), PatternPiece::Many]);
         }
         Self(pieces)
     }
 
     /// The pattern matches everything, also no value.
     pub(super) fn is_anything(&self) -> bool {
-        self.0.iter().all(|piece| *piece == Piece::Many)
+        self.0.iter().all(|piece| *piece == PatternPiece::Many)
     }
 
     /// The text before the first wildcard.
     pub(super) fn prefix(&self) -> &str {
         match self.0.first() {
-            Some(Piece::Text(text)) => text,
+            Some(PatternPiece::Text(text)) => text,
             _ => "",
         }
     }
 
     /// The pattern is [`Self::prefix`] and anything behind.
     pub(super) fn is_prefix(&self) -> bool {
-        matches!(self.0.as_slice(), [Piece::Text(_), Piece::Many])
+        matches!(
+            self.0.as_slice(),
+            [PatternPiece::Text(_), PatternPiece::Many]
+        )
     }
 
     /// Characters of the longest text without a wildcard.
     pub(super) fn longest_text(&self) -> usize {
         let lengths = self.0.iter().map(|piece| match piece {
-            Piece::Text(text) => text.chars().count(),
-            Piece::One | Piece::Many => 0,
+            PatternPiece::Text(text) => text.chars().count(),
+            PatternPiece::One | PatternPiece::Many => 0,
         });
         lengths.max().unwrap_or(0)
     }
@@ -106,9 +109,9 @@ impl Pattern {
         let mut out = String::new();
         for piece in &self.0 {
             match piece {
-                Piece::Text(text) => text.chars().for_each(|c| literal(c, &mut out)),
-                Piece::One => out.push_str(one),
-                Piece::Many => out.push_str(many),
+                PatternPiece::Text(text) => text.chars().for_each(|c| literal(c, &mut out)),
+                PatternPiece::One => out.push_str(one),
+                PatternPiece::Many => out.push_str(many),
             }
         }
         out
@@ -116,15 +119,20 @@ impl Pattern {
 }
 
 /// Folds a literal part; a space next to a wildcard counts, though folding trims.
-fn fold_inside(literal: &str, fold: impl Fn(&str) -> String, before: bool, behind: bool) -> String {
-    let mut folded = fold(literal);
-    if before && literal.starts_with(' ') && !folded.starts_with(' ') {
-        folded.insert(0, ' ');
+fn normalize_inside(
+    literal: &str,
+    fold: impl Fn(&str) -> String,
+    before: bool,
+    behind: bool,
+) -> String {
+    let mut normalized = fold(literal);
+    if before && literal.starts_with(' ') && !normalized.starts_with(' ') {
+        normalized.insert(0, ' ');
     }
-    if behind && literal.ends_with(' ') && !folded.ends_with(' ') {
-        folded.push(' ');
+    if behind && literal.ends_with(' ') && !normalized.ends_with(' ') {
+        normalized.push(' ');
     }
-    folded
+    normalized
 }
 
 /// The first text behind all texts that begin with `prefix`, in code point order; none when there is no such text.

@@ -8,14 +8,14 @@ use std::sync::{Arc, LazyLock};
 use dicom_dictionary_std::tags::PATIENT_ID;
 
 use super::attributes::Attributes;
-use super::tag_values::{TagFinding, findings};
+use super::tag_values::{TagOutcome, findings};
 use super::{IndexError, NewInstance, Result, TagRow};
+use crate::dicom::attributes::{AttributeKey, ColumnSearch, KEYS, QueryLevel};
 use crate::dicom::instance::{Attribute, BulkItem, Instance};
-use crate::dicom::keys::{Column, KEYS, Key, Level};
+use crate::dicom::parse_memory::{GrantMemory, NoParseMemory};
 use crate::dicom::query_tag::QueryTag;
-use crate::dicom::room::{NoRoom, Room};
 use crate::dicom::uid::InstanceName;
-use crate::dicom::{fold, metadata, temporal};
+use crate::dicom::{metadata, normalize, temporal};
 use crate::scope::Partition;
 
 /// Longest searched text in characters: Postgres refuses index entries of 2,700 bytes, and four columns may meet.
@@ -27,49 +27,54 @@ pub(super) const MAX_WORDS: usize = 16;
 /// Keys of one level that have a column of their own, in the order of [`LevelValues::cells`].
 ///
 /// The UIDs are columns too, but identities: statements name them by hand. Person names have a table.
-pub(super) fn stored_keys(level: Level) -> &'static [&'static Key] {
-    static STORED: LazyLock<[Vec<&'static Key>; 3]> = LazyLock::new(|| {
-        [Level::Study, Level::Series, Level::Instance].map(|level| {
-            let stored = |key: &&Key| key.level == level && is_stored(key);
+pub(super) fn stored_keys(level: QueryLevel) -> &'static [&'static AttributeKey] {
+    static STORED: LazyLock<[Vec<&'static AttributeKey>; 3]> = LazyLock::new(|| {
+        [QueryLevel::Study, QueryLevel::Series, QueryLevel::Instance].map(|level| {
+            let stored = |key: &&AttributeKey| key.level == level && is_stored(key);
             KEYS.iter().filter(stored).collect()
         })
     });
     let [study, series, instance] = &*STORED;
     match level {
-        Level::Study => study,
-        Level::Series => series,
-        Level::Instance => instance,
+        QueryLevel::Study => study,
+        QueryLevel::Series => series,
+        QueryLevel::Instance => instance,
     }
 }
 
-fn is_stored(key: &Key) -> bool {
+fn is_stored(key: &AttributeKey) -> bool {
     match key.column {
-        Some(Column::Exact(_)) => key.vr != dicom_core::VR::UI,
-        Some(Column::Text(_) | Column::Date(_) | Column::Time(_) | Column::Number(_)) => true,
-        Some(Column::Name(_) | Column::Computed(_)) | None => false,
+        Some(ColumnSearch::Exact(_)) => key.vr != dicom_core::VR::UI,
+        Some(
+            ColumnSearch::Text(_)
+            | ColumnSearch::Date(_)
+            | ColumnSearch::Time(_)
+            | ColumnSearch::Number(_),
+        ) => true,
+        Some(ColumnSearch::Name(_) | ColumnSearch::Computed(_)) | None => false,
     }
 }
 
 /// Whether a column has a folded twin: text does, and codes do, because the DICOM service ignores their case.
-pub(super) fn has_norm(key: &Key) -> bool {
+pub(super) fn has_norm(key: &AttributeKey) -> bool {
     match key.column {
-        Some(Column::Text(_)) => true,
-        Some(Column::Exact(_)) => key.vr == dicom_core::VR::CS,
+        Some(ColumnSearch::Text(_)) => true,
+        Some(ColumnSearch::Exact(_)) => key.vr == dicom_core::VR::CS,
         _ => false,
     }
 }
 
 /// Name of a stored key's column.
-pub(super) fn column_name(key: &Key) -> &'static str {
+pub(super) fn column_name(key: &AttributeKey) -> &'static str {
     match key.column {
         Some(
-            Column::Exact(name)
-            | Column::Text(name)
-            | Column::Name(name)
-            | Column::Date(name)
-            | Column::Time(name)
-            | Column::Number(name)
-            | Column::Computed(name),
+            ColumnSearch::Exact(name)
+            | ColumnSearch::Text(name)
+            | ColumnSearch::Name(name)
+            | ColumnSearch::Date(name)
+            | ColumnSearch::Time(name)
+            | ColumnSearch::Number(name)
+            | ColumnSearch::Computed(name),
         ) => name,
         None => "",
     }
@@ -85,14 +90,14 @@ pub(super) fn name_kind(column: &str) -> i64 {
 
 /// Value of one column; none is null.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Cell {
+pub(super) enum ColumnValue {
     /// A text, and what it is searched by when the column has a folded twin.
     Text(Option<String>, Option<String>),
     /// A number.
     Number(Option<i64>),
 }
 
-impl Cell {
+impl ColumnValue {
     fn is_null(&self) -> bool {
         matches!(self, Self::Text(None, _) | Self::Number(None))
     }
@@ -115,14 +120,14 @@ pub(super) struct LevelValues {
     /// JSON of the attributes.
     pub(super) attributes: Attributes,
     /// Values in the order of [`stored_keys`].
-    pub(super) cells: Vec<Cell>,
+    pub(super) cells: Vec<ColumnValue>,
     /// Person names.
     pub(super) names: Vec<Name>,
 }
 
 impl LevelValues {
-    fn of(level: Level, instance: &Instance) -> Self {
-        let find = |key: &Key| instance.attributes.iter().find(|a| a.tag == key.tag);
+    fn of(level: QueryLevel, instance: &Instance) -> Self {
+        let find = |key: &AttributeKey| instance.attributes.iter().find(|a| a.tag == key.tag);
         let names = KEYS.iter().filter(|key| key.level == level);
         Self {
             attributes: Attributes::of(level, &instance.attributes, &instance.metadata),
@@ -132,7 +137,7 @@ impl LevelValues {
                 .collect(),
             names: names
                 .filter_map(|key| match key.column {
-                    Some(Column::Name(column)) => Some(name(key, column, find(key)?)),
+                    Some(ColumnSearch::Name(column)) => Some(name(key, column, find(key)?)),
                     _ => None,
                 })
                 .collect(),
@@ -141,12 +146,12 @@ impl LevelValues {
 
     /// Bytes of memory it takes, about.
     fn bytes(&self) -> usize {
-        let cell = |cell: &Cell| match cell {
-            Cell::Text(value, norm) => {
+        let cell = |cell: &ColumnValue| match cell {
+            ColumnValue::Text(value, norm) => {
                 let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
                 length(value) + length(norm) + 64
             }
-            Cell::Number(_) => 64,
+            ColumnValue::Number(_) => 64,
         };
         let group = |name: &Name| {
             name.groups
@@ -177,24 +182,24 @@ impl LevelValues {
     }
 
     /// The text of a column, when it has one.
-    pub(super) fn text(&self, level: Level, column: &str) -> Option<&str> {
+    pub(super) fn text(&self, level: QueryLevel, column: &str) -> Option<&str> {
         let mut cells = stored_keys(level).iter().zip(&self.cells);
         cells.find_map(|(key, cell)| match cell {
-            Cell::Text(value, _) if column_name(key) == column => value.as_deref(),
+            ColumnValue::Text(value, _) if column_name(key) == column => value.as_deref(),
             _ => None,
         })
     }
 }
 
-/// What the rows of one instance hold; made where it was walked, so that whoever commits need not.
+/// What the rows of one instance hold; made where it was parsed, so that whoever commits need not.
 #[derive(Debug)]
 pub struct PackedInstance {
     /// Its UIDs.
     pub(super) name: InstanceName,
     /// Patient ID, when it has one.
     pub(super) patient: Option<String>,
-    /// What it says of the tags there were when it was walked.
-    findings: Vec<(QueryTag, TagFinding)>,
+    /// What it says of the tags there were when it was parsed.
+    findings: Vec<(QueryTag, TagOutcome)>,
     /// Study values.
     pub(super) study: LevelValues,
     /// Series values.
@@ -227,13 +232,13 @@ impl PackedInstance {
     /// may be busy.
     ///
     /// # Errors
-    /// [`NoRoom`] when the memory that it takes is not granted.
+    /// [`NoParseMemory`] when the memory that it takes is not granted.
     pub fn new(
         instance: &Instance,
         tags: &[TagRow],
-        room: Option<Room<'_>>,
-    ) -> std::result::Result<Self, NoRoom> {
-        let json = |text: serde_json::Result<String>| text.map_err(|e| NoRoom(e.into()));
+        room: Option<GrantMemory<'_>>,
+    ) -> std::result::Result<Self, NoParseMemory> {
+        let json = |text: serde_json::Result<String>| text.map_err(|e| NoParseMemory(e.into()));
         let item = |item: &BulkItem| item.path.len().saturating_add(128);
         let bulk: usize = instance.bulk.iter().map(item).sum();
         let fragment = |attribute: &Attribute| attribute.json.len().min(64 << 10);
@@ -255,9 +260,9 @@ impl PackedInstance {
                 .map(|row| row.tag.clone())
                 .zip(findings)
                 .collect(),
-            study: LevelValues::of(Level::Study, instance),
-            series: LevelValues::of(Level::Series, instance),
-            instance: LevelValues::of(Level::Instance, instance),
+            study: LevelValues::of(QueryLevel::Study, instance),
+            series: LevelValues::of(QueryLevel::Series, instance),
+            instance: LevelValues::of(QueryLevel::Instance, instance),
             sop_class: clean(&instance.sop_class),
             transfer_syntax: clean(&instance.layout.transfer_syntax),
             layout: json(serde_json::to_string(&instance.layout))?,
@@ -289,21 +294,21 @@ impl PackedInstance {
             .saturating_add(4096)
     }
 
-    /// What it says of each tag, in their order; a tag that came after the walk is looked up in the metadata, which may
+    /// What it says of each tag, in their order; a tag that came after the parser is looked up in the metadata, which may
     /// take a while.
-    pub(super) fn findings(&self, tags: &[TagRow]) -> Vec<TagFinding> {
+    pub(super) fn findings(&self, tags: &[TagRow]) -> Vec<TagOutcome> {
         let known = |row: &TagRow| {
             let found = self.findings.iter().find(|(tag, _)| *tag == row.tag);
             found.map(|(_, finding)| finding.clone())
         };
-        let known: Option<Vec<TagFinding>> = tags.iter().map(known).collect();
+        let known: Option<Vec<TagOutcome>> = tags.iter().map(known).collect();
         known.unwrap_or_else(|| match metadata::unpack(&self.metadata, MAX_METADATA) {
             Ok(metadata) => findings(&metadata.text, tags),
-            Err(_) => vec![TagFinding::Nothing; tags.len()],
+            Err(_) => vec![TagOutcome::Nothing; tags.len()],
         })
     }
 
-    /// Whether the walk looked for all of these tags.
+    /// Whether the parser looked for all of these tags.
     pub(super) fn knows(&self, tags: &[TagRow]) -> bool {
         let known = |row: &TagRow| self.findings.iter().any(|(tag, _)| *tag == row.tag);
         tags.iter().all(known)
@@ -311,7 +316,7 @@ impl PackedInstance {
 }
 
 /// One instance, ready to be inserted.
-pub(super) struct Prepared {
+pub(super) struct PendingInstance {
     /// Partition it is stored in.
     pub(super) partition: Partition,
     /// What its rows hold.
@@ -322,7 +327,7 @@ pub(super) struct Prepared {
     pub(super) digest: [u8; 32],
 }
 
-impl std::ops::Deref for Prepared {
+impl std::ops::Deref for PendingInstance {
     type Target = PackedInstance;
 
     fn deref(&self) -> &PackedInstance {
@@ -330,13 +335,13 @@ impl std::ops::Deref for Prepared {
     }
 }
 
-impl Prepared {
+impl PendingInstance {
     /// Joins one instance and its place.
     pub(super) fn new(new: &NewInstance) -> Result<Self> {
-        const UNFIT: IndexError = IndexError::Corrupt {
+        const INVALID: IndexError = IndexError::Corrupt {
             what: "a new instance",
         };
-        let number = |value: u64| i64::try_from(value).map_err(|_| UNFIT);
+        let number = |value: u64| i64::try_from(value).map_err(|_| INVALID);
         Ok(Self {
             partition: new.partition,
             packed: Arc::clone(&new.packed),
@@ -360,7 +365,7 @@ pub(super) fn blob_hash(key: &str) -> i64 {
 
 /// The suffixes of a folded name group that start at a word, with numbered marks behind the words.
 pub(super) fn word_suffixes(group: &str) -> Vec<String> {
-    let mut words = fold::words(group);
+    let mut words = normalize::words(group);
     words.truncate(MAX_WORDS);
     (0..words.len())
         .filter_map(|start| words.get(start..))
@@ -380,9 +385,12 @@ fn join_words(words: &[String]) -> String {
     joined
 }
 
-fn name(key: &Key, column: &str, attribute: &Attribute) -> Name {
-    let folded = attribute.values.iter().flat_map(|value| fold::name(value));
-    let mut groups: Vec<String> = folded.map(|group| clean(&group)).collect();
+fn name(key: &AttributeKey, column: &str, attribute: &Attribute) -> Name {
+    let normalized = attribute
+        .values
+        .iter()
+        .flat_map(|value| normalize::name(value));
+    let mut groups: Vec<String> = normalized.map(|group| clean(&group)).collect();
     groups.sort();
     groups.dedup();
     groups.truncate(MAX_WORDS);
@@ -393,15 +401,15 @@ fn name(key: &Key, column: &str, attribute: &Attribute) -> Name {
     }
 }
 
-fn cell(key: &Key, attribute: Option<&Attribute>) -> Cell {
+fn cell(key: &AttributeKey, attribute: Option<&Attribute>) -> ColumnValue {
     let values = attribute.map_or(&[][..], |a| &a.values);
     let first = values
         .iter()
         .map(|value| clean(value))
         .find(|value| !value.is_empty());
     match key.column {
-        Some(Column::Number(_)) => Cell::Number(first.as_deref().and_then(number)),
-        Some(Column::Date(_) | Column::Time(_)) => Cell::Text(
+        Some(ColumnSearch::Number(_)) => ColumnValue::Number(first.as_deref().and_then(number)),
+        Some(ColumnSearch::Date(_) | ColumnSearch::Time(_)) => ColumnValue::Text(
             first.and_then(|value| temporal::stored(key.vr, &value)),
             None,
         ),
@@ -409,8 +417,8 @@ fn cell(key: &Key, attribute: Option<&Attribute>) -> Cell {
             let norm = first
                 .as_deref()
                 .filter(|_| has_norm(key))
-                .map(|value| clean(&fold::text(value)));
-            Cell::Text(first, norm)
+                .map(|value| clean(&normalize::text(value)));
+            ColumnValue::Text(first, norm)
         }
     }
 }

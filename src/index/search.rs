@@ -13,12 +13,12 @@ use async_trait::async_trait;
 
 use super::conditions::{push_source, push_test};
 use super::instances::push_scope;
-use super::lookup::{Lookup, Way, clamp, of_positions};
+use super::lookup::{AccessPath, Lookup, clamp, of_positions};
 use super::readers::Readers;
-use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed, failed_search, within};
-use super::terms::{Breadth, Check, Source, Term};
-use super::{Found, Page, Position, Result, Search, TagRow};
-use crate::dicom::keys::Level;
+use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, failed_search, within};
+use super::terms::{NormalizedCondition, Predicate, Selectivity, TermSource};
+use super::{MatchedRow, Page, Position, Result, Search, TagRow};
+use crate::dicom::attributes::QueryLevel;
 use crate::dicom::query::{Order, Query};
 use crate::scope::{Scope, Visible};
 
@@ -58,7 +58,7 @@ impl<D: Dialect> Search for SqlIndex<D> {
     async fn found(
         &self,
         scope: &Scope,
-        level: Level,
+        level: QueryLevel,
         order: Option<Order>,
         positions: &[i64],
         most_bytes: usize,
@@ -140,7 +140,7 @@ impl Lookup<'_> {
         let wanted = clamp(self.query.limit.unwrap_or(u64::MAX));
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         let mut way = self.first_way::<D>(&mut connection).await?;
-        let mut long = way == Way::Order && self.may_walk_far();
+        let mut long = way == AccessPath::Order && self.may_scan_far();
         let rows = loop {
             let mut sql = Statement::<D>::new("");
             self.push_statement(&mut sql, way, most_bytes);
@@ -151,11 +151,11 @@ impl Lookup<'_> {
                 sql.rows(&mut connection).await?
             };
             match way {
-                Way::Window(size) if listed(&rows)? <= wanted => {
+                AccessPath::Window(size) if listed(&rows)? <= wanted => {
                     way = self.wider_way::<D>(size, &mut connection).await?;
-                    long = matches!(way, Way::Index(_));
+                    long = matches!(way, AccessPath::Index(_));
                 }
-                Way::Window(_) | Way::Order | Way::Index(_) => break rows,
+                AccessPath::Window(_) | AccessPath::Order | AccessPath::Index(_) => break rows,
             }
         };
         D::Readers::give_back(connection);
@@ -165,12 +165,15 @@ impl Lookup<'_> {
     async fn count<D: Dialect>(&self, index: &SqlIndex<D>, ceiling: u64) -> Driver<i64> {
         let (_turn, mut connection) = index.searcher().await?;
         let (way, long) = match self.first_way::<D>(&mut connection).await? {
-            Way::Window(_) => {
+            AccessPath::Window(_) => {
                 let (driver, _) = self.narrowest::<D>(MANY, &mut connection).await?;
-                (Way::Index(driver), true)
+                (AccessPath::Index(driver), true)
             }
-            Way::Order => (Way::Order, ceiling > clamped(MANY) || self.may_walk_far()),
-            way @ Way::Index(_) => (way, ceiling > clamped(MANY)),
+            AccessPath::Order => (
+                AccessPath::Order,
+                ceiling > clamped(MANY) || self.may_scan_far(),
+            ),
+            way @ AccessPath::Index(_) => (way, ceiling > clamped(MANY)),
         };
         let mut sql = Statement::<D>::new("select count(*) as counted from (select 1");
         self.push_rows(&mut sql, way);
@@ -186,15 +189,15 @@ impl Lookup<'_> {
     }
 
     /// Whether walking along the order of results may pass any number of rows.
-    fn may_walk_far(&self) -> bool {
+    fn may_scan_far(&self) -> bool {
         !self.terms.is_empty() || self.query.offset > clamped(MANY)
     }
 
     async fn plans<D: Dialect>(&self, index: &SqlIndex<D>) -> Driver<Vec<String>> {
         let (_turn, mut connection) = index.searcher().await?;
         let mut ways = vec![self.first_way::<D>(&mut connection).await?];
-        if let [Way::Window(_)] = ways.as_slice() {
-            ways.push(Way::Index(
+        if let [AccessPath::Window(_)] = ways.as_slice() {
+            ways.push(AccessPath::Index(
                 self.narrowest::<D>(MANY, &mut connection).await?.0,
             ));
         }
@@ -210,20 +213,20 @@ impl Lookup<'_> {
     }
 
     /// The way to try first.
-    async fn first_way<D: Dialect>(&self, connection: &mut D::Connection) -> Driver<Way> {
+    async fn first_way<D: Dialect>(&self, connection: &mut D::Connection) -> Driver<AccessPath> {
         let any = |breadth| self.terms.iter().any(|term| term.breadth == breadth);
         let within = self.query.study.is_some() || self.scope.visible != Visible::All;
-        if any(Breadth::Narrow) || within {
-            return Ok(Way::Index(None));
+        if any(Selectivity::Narrow) || within {
+            return Ok(AccessPath::Index(None));
         }
-        if !any(Breadth::Broad) {
-            return Ok(Way::Order);
+        if !any(Selectivity::Broad) {
+            return Ok(AccessPath::Order);
         }
         let (term, rows) = self.narrowest::<D>(FEW, connection).await?;
         Ok(if rows < FEW {
-            Way::Index(term)
+            AccessPath::Index(term)
         } else {
-            Way::Window(NEWEST)
+            AccessPath::Window(NEWEST)
         })
     }
 
@@ -232,12 +235,12 @@ impl Lookup<'_> {
         &self,
         size: i64,
         connection: &mut D::Connection,
-    ) -> Driver<Way> {
+    ) -> Driver<AccessPath> {
         let (term, rows) = self.narrowest::<D>(MANY, connection).await?;
         Ok(if rows < MANY || size > NEWEST {
-            Way::Index(term)
+            AccessPath::Index(term)
         } else {
-            Way::Window(NEWER)
+            AccessPath::Window(NEWER)
         })
     }
 
@@ -249,7 +252,7 @@ impl Lookup<'_> {
     ) -> Driver<(Option<usize>, i64)> {
         let mut narrowest = (None, i64::MAX);
         for (at, term) in self.terms.iter().enumerate() {
-            if term.breadth == Breadth::Broad && narrowest.1 > 0 {
+            if term.breadth == Selectivity::Broad && narrowest.1 > 0 {
                 let rows = self.rows_of::<D>(term, ceiling, connection).await?;
                 if rows < narrowest.1 {
                     narrowest = (Some(at), rows);
@@ -262,7 +265,7 @@ impl Lookup<'_> {
     /// How many index entries a term has, counted no further than `ceiling`.
     async fn rows_of<D: Dialect>(
         &self,
-        term: &Term,
+        term: &NormalizedCondition,
         ceiling: i64,
         connection: &mut D::Connection,
     ) -> Driver<i64> {
@@ -281,15 +284,15 @@ impl Lookup<'_> {
         Ok(sum.min(ceiling))
     }
 
-    fn count_statement<D: Dialect>(&self, check: &Check) -> Statement<D> {
+    fn count_statement<D: Dialect>(&self, check: &Predicate) -> Statement<D> {
         let mut sql = Statement::<D>::new("select count(*) as counted from (select 1 from ");
         sql.push(match check.source {
-            Source::Row(Level::Study) => "study",
-            Source::Row(Level::Series) | Source::SeriesOfStudy => "series",
-            Source::Row(Level::Instance) => "instance",
-            Source::Name(_) => "study_name",
-            Source::Word(_) => "study_name_word",
-            Source::Tag { .. } => "query_tag_value",
+            TermSource::Row(QueryLevel::Study) => "study",
+            TermSource::Row(QueryLevel::Series) | TermSource::SeriesOfStudy => "series",
+            TermSource::Row(QueryLevel::Instance) => "instance",
+            TermSource::Name(_) => "study_name",
+            TermSource::Word(_) => "study_name_word",
+            TermSource::Tag { .. } => "query_tag_value",
         });
         sql.push(" where partition = ").int(self.scope.partition.0);
         push_source(&mut sql, check.source);
@@ -315,36 +318,36 @@ fn stored<D: Dialect>(columns: &'static str, scope: &Scope, watermarks: &[i64]) 
 }
 
 /// How many rows the page of a statement had, those included that were not read.
-fn listed<R: Columns>(rows: &[R]) -> Driver<usize> {
+fn listed<R: RowColumns>(rows: &[R]) -> Driver<usize> {
     let listed = rows.first().map_or(Ok(0), |row| row.int("listed"))?;
     Ok(usize::try_from(listed).unwrap_or(usize::MAX))
 }
 
 /// A page of at most `wanted` rows.
-fn page<R: Columns>(
+fn page<R: RowColumns>(
     rows: &[R],
-    (level, order): (Level, Option<Order>),
+    (level, order): (QueryLevel, Option<Order>),
     wanted: usize,
 ) -> Driver<Page> {
     let listed = listed(rows)?;
     let read = rows.iter().take(wanted).map(|row| {
         let sorted_by = order.map(|_| row.text("sorted_by")).transpose()?;
-        found(row, level).map(|found| Found { sorted_by, ..found })
+        found(row, level).map(|found| MatchedRow { sorted_by, ..found })
     });
-    let rows = read.collect::<Driver<Vec<Found>>>()?;
+    let rows = read.collect::<Driver<Vec<MatchedRow>>>()?;
     let more = listed > rows.len();
     Ok(Page { rows, more })
 }
 
-fn found<R: Columns>(row: &R, level: Level) -> Driver<Found> {
-    let at_series = level >= Level::Series;
-    let at_instance = level == Level::Instance;
+fn found<R: RowColumns>(row: &R, level: QueryLevel) -> Driver<MatchedRow> {
+    let at_series = level >= QueryLevel::Series;
+    let at_instance = level == QueryLevel::Instance;
     let text = |wanted: bool, column| wanted.then(|| row.text(column)).transpose();
     // Empty when they are too long to be read.
     let attributes = |column| Ok::<_, sqlx::Error>(row.opt_text(column)?.unwrap_or_default());
     let below = |wanted: bool, column| wanted.then(|| attributes(column)).transpose();
     let modalities = row.text("modalities")?;
-    Ok(Found {
+    Ok(MatchedRow {
         study_uid: row.text("study_uid")?,
         series_uid: text(at_series, "series_uid")?,
         instance_uid: text(at_instance, "sop_instance_uid")?,

@@ -10,7 +10,7 @@ use futures_util::stream::BoxStream;
 use sqlx::{Database, Pool, QueryBuilder, Transaction};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::open::{DELETE, INSERT, IndexOptions, WALK};
+use super::open::{DELETE, FULL_SCAN, INSERT, IndexOptions};
 use super::pattern::Pattern;
 use super::readers::Readers;
 use super::tags::TagLock;
@@ -22,7 +22,7 @@ use crate::dicom::query::SortKey;
 pub(super) type Driver<T> = std::result::Result<T, sqlx::Error>;
 
 /// A database the index can live in.
-pub(super) trait Dialect: Database<Row: Columns> {
+pub(super) trait Dialect: Database<Row: RowColumns> {
     /// Whether several servers may work on one database.
     const SHARED: bool;
     /// Expression for a study or series version: above every version given out before.
@@ -64,7 +64,7 @@ pub(super) trait Dialect: Database<Row: Columns> {
         builder: &'c mut QueryBuilder<Self>,
         keep: bool,
     ) -> BoxFuture<'c, Driver<Vec<Self::Row>>>;
-    /// As [`Dialect::rows`]; a statement that runs longer than `time` is given up, and refused as [`Refusal::TooSlow`].
+    /// As [`Dialect::rows`]; a statement that runs longer than `time` is given up, and refused as [`DatabaseRefusal::TooSlow`].
     fn bounded_rows<'c>(
         connection: &'c mut Self::Connection,
         builder: &'c mut QueryBuilder<Self>,
@@ -89,14 +89,14 @@ pub(super) trait Dialect: Database<Row: Columns> {
     /// Takes one side of the lock on the list of query tags, until the transaction ends.
     fn lock_tags(connection: &mut Self::Connection, side: TagLock) -> BoxFuture<'_, Driver<()>>;
     /// Makes this transaction the only one that may append to the feed, until it ends.
-    fn lock_feed(script: &mut Script<Self>);
+    fn lock_feed(script: &mut StatementBatch<Self>);
     /// Returns when every transaction that had taken a feed time before the call has ended.
     fn await_feed(index: &SqlIndex<Self>) -> BoxFuture<'_, Driver<()>>;
 
     /// The transaction was a victim of concurrency and may simply run again.
     fn is_conflict(error: &sqlx::Error) -> bool;
     /// What a refusal of the database means.
-    fn refusal(error: &dyn sqlx::error::DatabaseError) -> Refusal;
+    fn refusal(error: &dyn sqlx::error::DatabaseError) -> DatabaseRefusal;
 
     /// Appends the operator and pattern that the column before it must match.
     fn push_matches(statement: &mut Statement<Self>, pattern: &Pattern);
@@ -107,7 +107,7 @@ pub(super) trait Dialect: Database<Row: Columns> {
 
 /// What a refusal of the database means for the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum DatabaseRefusal {
     /// Later may work.
     Unavailable,
     /// The disk is full or read-only.
@@ -119,7 +119,7 @@ pub(super) enum Refusal {
 }
 
 /// Typed access to the columns of a row, by name.
-pub(super) trait Columns {
+pub(super) trait RowColumns {
     /// An integer that is not null.
     fn int(&self, column: &'static str) -> Driver<i64>;
     /// An integer or null.
@@ -136,10 +136,10 @@ pub(super) trait Columns {
     fn opt_blob(&self, column: &'static str) -> Driver<Option<Vec<u8>>>;
 }
 
-/// Implements [`Columns`] for the row type of a driver.
+/// Implements [`RowColumns`] for the row type of a driver.
 macro_rules! columns {
     ($row:ty) => {
-        impl crate::index::sql::Columns for $row {
+        impl crate::index::sql::RowColumns for $row {
             fn int(&self, column: &'static str) -> crate::index::sql::Driver<i64> {
                 sqlx::Row::try_get(self, column)
             }
@@ -366,9 +366,9 @@ impl<D: Dialect> Statement<D> {
 /// Statements that run one after the other and whose rows nobody needs.
 ///
 /// A call to `SQLite` costs two changes of thread, often more than what it does: there it is one call for all of them.
-pub(super) struct Script<D: Dialect>(Vec<Statement<D>>);
+pub(super) struct StatementBatch<D: Dialect>(Vec<Statement<D>>);
 
-impl<D: Dialect> Script<D> {
+impl<D: Dialect> StatementBatch<D> {
     /// Without statements.
     pub(super) const fn new() -> Self {
         Self(Vec::new())
@@ -404,14 +404,14 @@ pub(super) struct SqlIndex<D: Dialect> {
     /// Patterns that begin with a wildcard have an index.
     pub(super) trigrams: bool,
     /// How long what may take.
-    pub(super) times: Times,
+    pub(super) times: Timeouts,
     /// Searches at the same time: some connections for reading are left for short calls.
     pub(super) searches: Semaphore,
 }
 
 /// How long calls may take.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
+pub(super) struct Timeouts {
     /// The wait for a connection.
     pub(super) wait: Duration,
     /// A call.
@@ -420,7 +420,7 @@ pub(super) struct Times {
     pub(super) search: Duration,
 }
 
-impl Times {
+impl Timeouts {
     pub(super) fn new(options: &IndexOptions) -> Self {
         Self {
             wait: options.acquire_timeout,
@@ -474,7 +474,9 @@ pub(super) fn lost_row() -> sqlx::Error {
 pub(super) fn failed_search<D: Dialect>(what: &'static str) -> impl Fn(sqlx::Error) -> IndexError {
     let other = failed::<D>(what);
     move |source| match &source {
-        sqlx::Error::Database(refused) if D::refusal(refused.as_ref()) == Refusal::TooSlow => {
+        sqlx::Error::Database(refused)
+            if D::refusal(refused.as_ref()) == DatabaseRefusal::TooSlow =>
+        {
             IndexError::TooSlow { what }
         }
         _ => other(source),
@@ -490,9 +492,11 @@ pub(super) fn failed<D: Dialect>(what: &'static str) -> impl Fn(sqlx::Error) -> 
         | sqlx::Error::Io(_)
         | sqlx::Error::Tls(_) => IndexError::Unavailable(source),
         sqlx::Error::Database(refused) => match D::refusal(refused.as_ref()) {
-            Refusal::Unavailable | Refusal::TooSlow => IndexError::Unavailable(source),
-            Refusal::Full => IndexError::Full(source),
-            Refusal::Other => IndexError::Database { what, source },
+            DatabaseRefusal::Unavailable | DatabaseRefusal::TooSlow => {
+                IndexError::Unavailable(source)
+            }
+            DatabaseRefusal::Full => IndexError::Full(source),
+            DatabaseRefusal::Other => IndexError::Database { what, source },
         },
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => IndexError::Corrupt { what },
         _ => IndexError::Database { what, source },
@@ -525,11 +529,11 @@ impl<D: Dialect> SqlIndex<D> {
     ) -> Result<Vec<D::Row>> {
         let read = async {
             let mut connection = self.readers.take().await?;
-            let rows = statement.bounded_rows(&mut connection, WALK).await?;
+            let rows = statement.bounded_rows(&mut connection, FULL_SCAN).await?;
             D::Readers::give_back(connection);
             Ok(rows)
         };
-        within(WALK, read).await.map_err(failed::<D>(what))
+        within(FULL_SCAN, read).await.map_err(failed::<D>(what))
     }
 
     /// A reading connection for a search, once it is its turn.

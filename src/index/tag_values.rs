@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::TagRow;
 use super::rows::{MAX_WORDS, clean, word_suffixes};
 use crate::dicom::matcher::Steps;
-use crate::dicom::members::Element;
-use crate::dicom::{fold, temporal, validate};
+use crate::dicom::members::JsonElement;
+use crate::dicom::{normalize, temporal, validate};
 
 /// First part of a name's word suffixes.
 pub(super) const WORDS: i64 = 16;
@@ -27,13 +27,13 @@ pub(super) struct TagValue {
 
 /// What an instance says of one tag.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum TagFinding {
+pub(super) enum TagOutcome {
     /// Nothing, or an empty value.
     Nothing,
     /// A value.
     Values(Vec<TagValue>),
     /// A value that cannot be indexed, and why.
-    Unfit(String),
+    Invalid(String),
 }
 
 /// Whether values of a VR are searched as numbers.
@@ -45,7 +45,7 @@ pub(super) fn is_number(vr: VR) -> bool {
 }
 
 /// What the instance says of each tag, in their order; the text is looked through once.
-pub(super) fn findings(json: &str, tags: &[TagRow]) -> Vec<TagFinding> {
+pub(super) fn findings(json: &str, tags: &[TagRow]) -> Vec<TagOutcome> {
     if tags.is_empty() {
         return Vec::new();
     }
@@ -56,38 +56,38 @@ pub(super) fn findings(json: &str, tags: &[TagRow]) -> Vec<TagFinding> {
         .map(|step| steps.place(&step))
         .collect();
     let Ok(elements) = steps.find(json) else {
-        let unfit = TagFinding::Unfit("its metadata cannot be read".to_owned());
-        return vec![unfit; tags.len()];
+        let invalid = TagOutcome::Invalid("its metadata cannot be read".to_owned());
+        return vec![invalid; tags.len()];
     };
     let found = places.iter().map(|at| elements.get(*at).copied().flatten());
     tags.iter()
         .zip(found)
-        .map(|(row, element)| element.map_or(TagFinding::Nothing, |found| finding(found, row)))
+        .map(|(row, element)| element.map_or(TagOutcome::Nothing, |found| finding(found, row)))
         .collect()
 }
 
-fn finding(element: Element<'_>, row: &TagRow) -> TagFinding {
+fn finding(element: JsonElement<'_>, row: &TagRow) -> TagOutcome {
     let Some(first) = element.values().next().filter(|json| *json != "null") else {
-        return TagFinding::Nothing;
+        return TagOutcome::Nothing;
     };
     let expected = row.tag.vr.to_string();
     let found = element.vr();
     if found != expected {
-        return TagFinding::Unfit(format!("its VR is {found} and the tag's is {expected}"));
+        return TagOutcome::Invalid(format!("its VR is {found} and the tag's is {expected}"));
     }
     // One value of a VR that is searched, which is no sequence: short, and not nested.
     let Ok(first) = serde_json::from_str::<Value>(first) else {
-        return TagFinding::Nothing;
+        return TagOutcome::Nothing;
     };
     if let Some(problem) =
         written(&first).and_then(|text| validate::indexed(row.tag.vr, row.tag.vr, &[], &[text]))
     {
-        return TagFinding::Unfit(problem.to_string());
+        return TagOutcome::Invalid(problem.to_string());
     }
     match values(row.tag.vr, &first) {
-        Some(values) if values.is_empty() => TagFinding::Nothing,
-        Some(values) => TagFinding::Values(values),
-        None => TagFinding::Unfit(format!("its value is not one of VR {expected}")),
+        Some(values) if values.is_empty() => TagOutcome::Nothing,
+        Some(values) => TagOutcome::Values(values),
+        None => TagOutcome::Invalid(format!("its value is not one of VR {expected}")),
     }
 }
 
@@ -105,13 +105,13 @@ fn written(value: &Value) -> Option<String> {
 
 /// Values of tagged attributes that could not be indexed, and why; `json` is the metadata of an instance.
 #[must_use]
-pub fn unfit(json: &str, tags: &[TagRow]) -> Vec<(Tag, String)> {
+pub fn invalid_values(json: &str, tags: &[TagRow]) -> Vec<(Tag, String)> {
     let findings = findings(json, tags);
-    let unfit = tags.iter().zip(findings);
-    unfit
+    let invalid = tags.iter().zip(findings);
+    invalid
         .filter_map(|(row, finding)| match finding {
-            TagFinding::Unfit(reason) => Some((row.tag.tag, reason)),
-            TagFinding::Nothing | TagFinding::Values(_) => None,
+            TagOutcome::Invalid(reason) => Some((row.tag.tag, reason)),
+            TagOutcome::Nothing | TagOutcome::Values(_) => None,
         })
         .collect()
 }
@@ -141,17 +141,17 @@ fn values(vr: VR, value: &Value) -> Option<Vec<TagValue>> {
         VR::DA | VR::TM | VR::DT => temporal::stored(vr, &text)?,
         _ => text,
     };
-    let folded = clean(&fold::text(&text));
-    Some(vec![text_value(0, text, folded)])
+    let normalized = clean(&normalize::text(&text));
+    Some(vec![text_value(0, text, normalized)])
 }
 
 fn name_values(value: &Value) -> Vec<TagValue> {
     let groups = ["Alphabetic", "Ideographic", "Phonetic"].map(|group| {
         let text = value.get(group).and_then(Value::as_str).unwrap_or("");
-        fold::name(text)
+        normalize::name(text)
             .into_iter()
             .next()
-            .map(|folded| clean(&folded))
+            .map(|normalized| clean(&normalized))
     });
     let mut values = Vec::new();
     let mut suffixes = Vec::new();
@@ -169,10 +169,10 @@ fn name_values(value: &Value) -> Vec<TagValue> {
     values
 }
 
-const fn text_value(part: i64, text: String, folded: String) -> TagValue {
+const fn text_value(part: i64, text: String, normalized: String) -> TagValue {
     TagValue {
         part,
-        text: Some((text, folded)),
+        text: Some((text, normalized)),
         number: None,
     }
 }
@@ -180,7 +180,7 @@ const fn text_value(part: i64, text: String, folded: String) -> TagValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dicom::keys::Level;
+    use crate::dicom::attributes::QueryLevel;
     use crate::dicom::query_tag::QueryTag;
     use crate::index::TagStatus;
 
@@ -192,7 +192,7 @@ mod tests {
                 tag,
                 vr,
                 private_creator: creator.map(str::to_owned),
-                level: Level::Study,
+                level: QueryLevel::Study,
             },
             status: TagStatus::Ready,
             enabled: true,
@@ -201,7 +201,7 @@ mod tests {
         }
     }
 
-    fn one(json: &str, row: &TagRow) -> TagFinding {
+    fn one(json: &str, row: &TagRow) -> TagOutcome {
         findings(json, std::slice::from_ref(row)).remove(0)
     }
 
@@ -209,26 +209,26 @@ mod tests {
     fn values_are_found_by_tag_and_vr() {
         let age = tag(Tag(0x0010, 0x1010), VR::AS, None);
         for (json, expected) in [
-            ("{}", TagFinding::Nothing),
-            (r#"{"00101010":{"vr":"AS"}}"#, TagFinding::Nothing),
+            ("{}", TagOutcome::Nothing),
+            (r#"{"00101010":{"vr":"AS"}}"#, TagOutcome::Nothing),
             (
                 r#"{"00101010":{"vr":"AS","Value":[null]}}"#,
-                TagFinding::Nothing,
+                TagOutcome::Nothing,
             ),
             (
                 r#"{"00101010":{"vr":"AS","Value":["030Y","031Y"]}}"#,
-                TagFinding::Values(vec![text_value(0, "030Y".into(), "030y".into())]),
+                TagOutcome::Values(vec![text_value(0, "030Y".into(), "030y".into())]),
             ),
         ] {
             assert_eq!(one(json, &age), expected, "{json}");
         }
-        let unfit = one(r#"{"00101010":{"vr":"LO","Value":["x"]}}"#, &age);
-        assert!(matches!(unfit, TagFinding::Unfit(_)));
+        let invalid = one(r#"{"00101010":{"vr":"LO","Value":["x"]}}"#, &age);
+        assert!(matches!(invalid, TagOutcome::Invalid(_)));
         let date = tag(Tag(0x0008, 0x0022), VR::DA, None);
-        let unfit = one(r#"{"00080022":{"vr":"DA","Value":["soon"]}}"#, &date);
-        assert!(matches!(unfit, TagFinding::Unfit(_)));
+        let invalid = one(r#"{"00080022":{"vr":"DA","Value":["soon"]}}"#, &date);
+        assert!(matches!(invalid, TagOutcome::Invalid(_)));
         let number = tag(Tag(0x0020, 0x0100), VR::IS, None);
-        let TagFinding::Values(values) = one(r#"{"00200100":{"vr":"IS","Value":[7]}}"#, &number)
+        let TagOutcome::Values(values) = one(r#"{"00200100":{"vr":"IS","Value":[7]}}"#, &number)
         else {
             panic!("a number is a value");
         };
@@ -241,11 +241,11 @@ mod tests {
         let json = r#"{"00090010":{"vr":"LO","Value":["OTHER"]},"00090011":{"vr":"LO","Value":["MAKER"]},"00091001":{"vr":"LO","Value":["no"]},"00091101":{"vr":"LO","Value":["yes"]}}"#;
         assert_eq!(
             one(json, &row),
-            TagFinding::Values(vec![text_value(0, "yes".into(), "yes".into())])
+            TagOutcome::Values(vec![text_value(0, "yes".into(), "yes".into())])
         );
         assert_eq!(
             one(r#"{"00091001":{"vr":"LO","Value":["no"]}}"#, &row),
-            TagFinding::Nothing
+            TagOutcome::Nothing
         );
     }
 
@@ -253,7 +253,7 @@ mod tests {
     fn a_name_has_groups_and_words() {
         let row = tag(Tag(0x0008, 0x1050), VR::PN, None);
         let json = r#"{"00081050":{"vr":"PN","Value":[{"Alphabetic":"Yamada^Tarou","Ideographic":"山田^太郎"}]}}"#;
-        let TagFinding::Values(values) = one(json, &row) else {
+        let TagOutcome::Values(values) = one(json, &row) else {
             panic!("a name is a value");
         };
         let parts: Vec<_> = values

@@ -13,13 +13,14 @@ use dicom_core::VR;
 use super::insert::retrying;
 use super::instances::push_scope;
 use super::operations::{insert_operation, kind_text, update_operation};
-use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed, within};
-use super::tag_values::{TagFinding, TagValue, findings};
+use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, within};
+use super::tag_values::{TagOutcome, TagValue, findings};
 use super::{
-    Audit, IndexError, NoRoom, Operation, OperationKind, OperationStatus, Operations, QueryTags,
-    Result, Room, TagError, TagRow, TagStatus, TagsAdded, from_micros, now_micros,
+    Audit, IndexError, NoWorkMemory, Operation, OperationKind, OperationStatus, Operations,
+    QueryTags, Result, TagIndexError, TagRow, TagStatus, TagsAdded, WorkMemory, from_micros,
+    now_micros,
 };
-use crate::dicom::keys::Level;
+use crate::dicom::attributes::QueryLevel;
 use crate::dicom::metadata;
 use crate::dicom::query_tag::{MAX_TAGS, QueryTag, SUPPORTED};
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
@@ -108,7 +109,7 @@ impl<D: Dialect> QueryTags for SqlIndex<D> {
         id: i64,
         skip: u64,
         limit: u32,
-    ) -> Result<Vec<TagError>> {
+    ) -> Result<Vec<TagIndexError>> {
         let mut sql = Statement::<D>::new(
             "select query_tag_error.study_uid, query_tag_error.series_uid, query_tag_error.sop_instance_uid, \
              query_tag_error.created, query_tag_error.message",
@@ -147,7 +148,7 @@ impl<D: Dialect> QueryTags for SqlIndex<D> {
             .collect()
     }
 
-    async fn index_tags(&self, operation: &str, room: &Room) -> Result<bool> {
+    async fn index_tags(&self, operation: &str, room: &WorkMemory) -> Result<bool> {
         let Some(mut operation) = self.operation(operation).await? else {
             return Ok(false);
         };
@@ -180,7 +181,7 @@ impl<D: Dialect> QueryTags for SqlIndex<D> {
 }
 
 /// A stored instance whose metadata is to be looked at.
-struct Stored {
+struct TaggableInstance {
     watermark: i64,
     uids: [String; 3],
     /// Bytes of its packed metadata.
@@ -188,40 +189,40 @@ struct Stored {
 }
 
 /// What a stored instance says of the tags.
-struct Found {
+struct TagExtraction {
     watermark: i64,
     uids: [String; 3],
-    findings: Vec<TagFinding>,
+    findings: Vec<TagOutcome>,
 }
 
 /// Room for `bytes` bytes; none when there is less than that at all. Blocks.
-fn make_room(room: &Room, bytes: usize) -> Result<Option<Box<dyn Any + Send>>> {
+fn make_room(room: &WorkMemory, bytes: usize) -> Result<Option<Box<dyn Any + Send>>> {
     match room(bytes) {
         Ok(held) => Ok(Some(held)),
-        Err(NoRoom::TooLarge) => Ok(None),
-        Err(NoRoom::Busy) => Err(IndexError::NoMemory),
+        Err(NoWorkMemory::TooLarge) => Ok(None),
+        Err(NoWorkMemory::Busy) => Err(IndexError::NoMemory),
     }
 }
 
 /// What packed metadata says of the tags. Blocks.
-fn look(packed: Option<&[u8]>, tags: &[TagRow], room: &Room) -> Result<Vec<TagFinding>> {
-    let unfit = |reason: &str| vec![TagFinding::Unfit(reason.to_owned()); tags.len()];
+fn look(packed: Option<&[u8]>, tags: &[TagRow], room: &WorkMemory) -> Result<Vec<TagOutcome>> {
+    let invalid = |reason: &str| vec![TagOutcome::Invalid(reason.to_owned()); tags.len()];
     let (unreadable, too_large) = (
         "its metadata cannot be read",
         "its metadata is larger than the memory of the server",
     );
     let Some(packed) = packed else {
-        return Ok(unfit(too_large));
+        return Ok(invalid(too_large));
     };
     let Ok(bytes) = metadata::unpacked_bytes(packed) else {
-        return Ok(unfit(unreadable));
+        return Ok(invalid(unreadable));
     };
     let Some(_held) = make_room(room, bytes)? else {
-        return Ok(unfit(too_large));
+        return Ok(invalid(too_large));
     };
     Ok(match metadata::unpack(packed, MAX_METADATA) {
         Ok(metadata) => findings(&metadata.text, tags),
-        Err(_) => unfit(unreadable),
+        Err(_) => invalid(unreadable),
     })
 }
 
@@ -237,7 +238,12 @@ async fn blocking<T: Send + 'static>(
 
 impl<D: Dialect> SqlIndex<D> {
     /// Unpacks a portion and looks, one instance after the other; off the threads that serve requests.
-    async fn find(&self, portion: Vec<Stored>, tags: &[TagRow], room: &Room) -> Result<Vec<Found>> {
+    async fn find(
+        &self,
+        portion: Vec<TaggableInstance>,
+        tags: &[TagRow],
+        room: &WorkMemory,
+    ) -> Result<Vec<TagExtraction>> {
         let bytes = portion.iter().map(|stored| stored.bytes);
         let bytes = bytes.fold(0_usize, usize::saturating_add);
         let for_packed = room.clone();
@@ -251,7 +257,7 @@ impl<D: Dialect> SqlIndex<D> {
             let _held = held;
             let found = portion.into_iter().map(|stored| {
                 let packed = packed.get(&stored.watermark).map(Vec::as_slice);
-                Ok(Found {
+                Ok(TagExtraction {
                     findings: look(packed, &tags, &room)?,
                     watermark: stored.watermark,
                     uids: stored.uids,
@@ -263,7 +269,7 @@ impl<D: Dialect> SqlIndex<D> {
     }
 
     /// Packed metadata of a portion by watermark.
-    async fn packed(&self, portion: &[Stored]) -> Result<HashMap<i64, Vec<u8>>> {
+    async fn packed(&self, portion: &[TaggableInstance]) -> Result<HashMap<i64, Vec<u8>>> {
         let mut sql = Statement::<D>::new(
             "select instance_content.watermark, instance_content.metadata from instance_content \
              where instance_content.watermark in ",
@@ -338,7 +344,7 @@ impl<D: Dialect> SqlIndex<D> {
     }
 
     /// The next instances, as many as fit a portion.
-    async fn portion(&self, after: i64) -> Result<Vec<Stored>> {
+    async fn portion(&self, after: i64) -> Result<Vec<TaggableInstance>> {
         let mut sql = Statement::<D>::new(
             "select instance.watermark, study.study_uid, series.series_uid, instance.sop_instance_uid, \
              cast(octet_length(instance_content.metadata) as bigint) as bytes from instance \
@@ -372,7 +378,7 @@ impl<D: Dialect> SqlIndex<D> {
     async fn index_portion(
         &self,
         tags: &[TagRow],
-        found: &[Found],
+        found: &[TagExtraction],
         operation: &Operation,
     ) -> Driver<()> {
         let mut transaction = D::begin_write(&self.writers).await?;
@@ -423,8 +429,8 @@ impl<D: Dialect> SqlIndex<D> {
 }
 
 /// Reads a row of [`SqlIndex::portion`].
-fn stored<R: Columns>(row: &R) -> Driver<Stored> {
-    Ok(Stored {
+fn stored<R: RowColumns>(row: &R) -> Driver<TaggableInstance> {
+    Ok(TaggableInstance {
         watermark: row.int("watermark")?,
         uids: [
             row.text("study_uid")?,
@@ -491,14 +497,14 @@ enum RowOf {
 
 impl TagValues {
     /// Takes the values of one instance; instances come in the order of their watermarks.
-    pub(super) fn add(&mut self, tags: &[TagRow], findings: &[TagFinding], place: TagPlace) {
+    pub(super) fn add(&mut self, tags: &[TagRow], findings: &[TagOutcome], place: TagPlace) {
         for (tag, finding) in tags.iter().zip(findings) {
             let row = match tag.tag.level {
-                Level::Study => RowOf::Study(place.study),
-                Level::Series => RowOf::Series(place.series),
-                Level::Instance => RowOf::Instance(place.watermark),
+                QueryLevel::Study => RowOf::Study(place.study),
+                QueryLevel::Series => RowOf::Series(place.series),
+                QueryLevel::Instance => RowOf::Instance(place.watermark),
             };
-            if let TagFinding::Values(values) = finding {
+            if let TagOutcome::Values(values) = finding {
                 self.0.insert((tag.id, row), (place, values.clone()));
             }
         }
@@ -511,7 +517,7 @@ impl TagValues {
         newer: Newer,
     ) -> Driver<()> {
         let keys: Vec<(i64, RowOf)> = self.0.keys().copied().collect();
-        for level in [Level::Study, Level::Series, Level::Instance] {
+        for level in [QueryLevel::Study, QueryLevel::Series, QueryLevel::Instance] {
             let of_level: Vec<(i64, RowOf)> = keys
                 .iter()
                 .copied()
@@ -551,8 +557,8 @@ impl TagValues {
                     .push(", ")
                     .int(place.study)
                     .push(", ");
-                let below_study = (row.level() >= Level::Series).then_some(place.series);
-                let below_series = (row.level() == Level::Instance).then_some(place.watermark);
+                let below_study = (row.level() >= QueryLevel::Series).then_some(place.series);
+                let below_series = (row.level() == QueryLevel::Instance).then_some(place.watermark);
                 sql.opt_int(below_study)
                     .push(", ")
                     .opt_int(below_series)
@@ -580,13 +586,19 @@ impl TagValues {
     async fn leave_newer<D: Dialect>(
         &mut self,
         connection: &mut D::Connection,
-        level: Level,
+        level: QueryLevel,
         keys: &[(i64, RowOf)],
     ) -> Driver<()> {
         let mut sql = Statement::<D>::new(match level {
-            Level::Study => "select tag, study_row as place, source from query_tag_value where ",
-            Level::Series => "select tag, series_row as place, source from query_tag_value where ",
-            Level::Instance => "select tag, watermark as place, source from query_tag_value where ",
+            QueryLevel::Study => {
+                "select tag, study_row as place, source from query_tag_value where "
+            }
+            QueryLevel::Series => {
+                "select tag, series_row as place, source from query_tag_value where "
+            }
+            QueryLevel::Instance => {
+                "select tag, watermark as place, source from query_tag_value where "
+            }
         });
         push_keys(&mut sql, level, keys.iter());
         for row in sql.rows(connection).await? {
@@ -594,9 +606,9 @@ impl TagValues {
             let key = (
                 row.int("tag")?,
                 match level {
-                    Level::Study => RowOf::Study(place),
-                    Level::Series => RowOf::Series(place),
-                    Level::Instance => RowOf::Instance(place),
+                    QueryLevel::Study => RowOf::Study(place),
+                    QueryLevel::Series => RowOf::Series(place),
+                    QueryLevel::Instance => RowOf::Instance(place),
                 },
             );
             let source = row.int("source")?;
@@ -613,11 +625,11 @@ impl TagValues {
 }
 
 impl RowOf {
-    const fn level(self) -> Level {
+    const fn level(self) -> QueryLevel {
         match self {
-            Self::Study(_) => Level::Study,
-            Self::Series(_) => Level::Series,
-            Self::Instance(_) => Level::Instance,
+            Self::Study(_) => QueryLevel::Study,
+            Self::Series(_) => QueryLevel::Series,
+            Self::Instance(_) => QueryLevel::Instance,
         }
     }
 
@@ -631,13 +643,13 @@ impl RowOf {
 /// Appends the condition that a value belongs to one of the keys, all of one level.
 fn push_keys<'k, D: Dialect>(
     sql: &mut Statement<D>,
-    level: Level,
+    level: QueryLevel,
     keys: impl Iterator<Item = &'k (i64, RowOf)>,
 ) {
     sql.push(match level {
-        Level::Study => "series_row is null and (study_row, tag) in (",
-        Level::Series => "watermark is null and (series_row, tag) in (",
-        Level::Instance => "(watermark, tag) in (",
+        QueryLevel::Study => "series_row is null and (study_row, tag) in (",
+        QueryLevel::Series => "watermark is null and (series_row, tag) in (",
+        QueryLevel::Instance => "(watermark, tag) in (",
     });
     sql.values(keys, |sql, (tag, row)| {
         sql.int(row.id()).push(", ").int(*tag);
@@ -648,7 +660,7 @@ fn push_keys<'k, D: Dialect>(
 /// Locks the studies of these instances and finds the rows of those that still exist.
 async fn lock_places<D: Dialect>(
     connection: &mut D::Connection,
-    found: &[Found],
+    found: &[TagExtraction],
 ) -> Driver<HashMap<i64, TagPlace>> {
     let watermarks = || found.iter().map(|found| found.watermark);
     let mut sql = Statement::<D>::new(
@@ -680,22 +692,22 @@ async fn lock_places<D: Dialect>(
 async fn write_errors<D: Dialect>(
     connection: &mut D::Connection,
     (at, tag): (usize, &TagRow),
-    found: &[Found],
+    found: &[TagExtraction],
     places: &HashMap<i64, TagPlace>,
 ) -> Driver<()> {
     fn error<'f>(
-        found: &'f Found,
+        found: &'f TagExtraction,
         at: usize,
         places: &HashMap<i64, TagPlace>,
-    ) -> Option<(&'f Found, i64, &'f str)> {
+    ) -> Option<(&'f TagExtraction, i64, &'f str)> {
         match (found.findings.get(at), places.get(&found.watermark)) {
-            (Some(TagFinding::Unfit(message)), Some(place)) => {
+            (Some(TagOutcome::Invalid(message)), Some(place)) => {
                 Some((found, place.partition, message.as_str()))
             }
             _ => None,
         }
     }
-    let errors: Vec<(&Found, i64, &str)> = found
+    let errors: Vec<(&TagExtraction, i64, &str)> = found
         .iter()
         .filter_map(|found| error(found, at, places))
         .collect();
@@ -734,24 +746,24 @@ fn creator(tag: &QueryTag) -> &str {
     tag.private_creator.as_deref().unwrap_or("")
 }
 
-const fn level_number(level: Level) -> i64 {
+const fn level_number(level: QueryLevel) -> i64 {
     match level {
-        Level::Study => 0,
-        Level::Series => 1,
-        Level::Instance => 2,
+        QueryLevel::Study => 0,
+        QueryLevel::Series => 1,
+        QueryLevel::Instance => 2,
     }
 }
 
 /// Reads the columns of [`COLUMNS`].
-fn tag<R: Columns>(row: &R) -> Result<TagRow> {
+fn tag<R: RowColumns>(row: &R) -> Result<TagRow> {
     read_tag(row).map_err(|_| IndexError::Corrupt {
         what: "a query tag",
     })
 }
 
-type Unreadable = Box<dyn std::error::Error + Send + Sync>;
+type UnreadableMetadata = Box<dyn std::error::Error + Send + Sync>;
 
-fn read_tag<R: Columns>(row: &R) -> std::result::Result<TagRow, Unreadable> {
+fn read_tag<R: RowColumns>(row: &R) -> std::result::Result<TagRow, UnreadableMetadata> {
     let path = row.text("path")?;
     let number = u32::from_str_radix(&path, 16)?;
     let creator = row.text("private_creator")?;
@@ -768,9 +780,9 @@ fn read_tag<R: Columns>(row: &R) -> std::result::Result<TagRow, Unreadable> {
             vr: *vr.ok_or("an unknown VR")?,
             private_creator: Some(creator).filter(|creator| !creator.is_empty()),
             level: match row.int("level")? {
-                0 => Level::Study,
-                1 => Level::Series,
-                2 => Level::Instance,
+                0 => QueryLevel::Study,
+                1 => QueryLevel::Series,
+                2 => QueryLevel::Instance,
                 _ => return Err("an unknown level".into()),
             },
         },
@@ -786,8 +798,8 @@ fn read_tag<R: Columns>(row: &R) -> std::result::Result<TagRow, Unreadable> {
     })
 }
 
-fn tag_error<R: Columns>(row: &R) -> std::result::Result<TagError, Unreadable> {
-    Ok(TagError {
+fn tag_error<R: RowColumns>(row: &R) -> std::result::Result<TagIndexError, UnreadableMetadata> {
+    Ok(TagIndexError {
         name: InstanceName {
             study: StudyUid::parse(&row.text("study_uid")?)?,
             series: SeriesUid::parse(&row.text("series_uid")?)?,

@@ -9,9 +9,9 @@ use super::pattern::Pattern;
 use super::rows::{self, has_norm, name_kind};
 use super::tag_values::is_number;
 use super::{TagRow, TagStatus};
-use crate::dicom::keys::{Column, Key, Level, key};
+use crate::dicom::attributes::{AttributeKey, ColumnSearch, QueryLevel, key};
 use crate::dicom::query::{Case, Condition, Matching};
-use crate::dicom::{fold, temporal};
+use crate::dicom::{normalize, temporal};
 
 /// A column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ const fn column_of(table: &'static str, name: &'static str) -> Col {
 }
 
 /// The folded twin of a column.
-const fn twin(col: Col) -> Col {
+const fn normalized_column(col: Col) -> Col {
     Col {
         suffix: "_norm",
         ..col
@@ -46,7 +46,7 @@ const fn twin(col: Col) -> Col {
 
 /// What a column must be.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Test {
+pub(super) enum ColumnTest {
     /// One of these texts; none of them: never.
     OneOf(Vec<String>),
     /// One of these numbers.
@@ -72,7 +72,7 @@ pub(super) enum Test {
 
 /// How many rows a term is likely to leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Breadth {
+pub(super) enum Selectivity {
     /// A page or so: its index drives the search.
     Narrow,
     /// Any number: worth asking before its index drives the search.
@@ -83,9 +83,9 @@ pub(super) enum Breadth {
 
 /// Where a term looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum TermSource {
     /// In the row of this level itself.
-    Row(Level),
+    Row(QueryLevel),
     /// In the rows of `study_name` of this kind.
     Name(i64),
     /// In the rows of `study_name_word` of this kind.
@@ -97,7 +97,7 @@ pub(super) enum Source {
         /// Its id.
         id: i64,
         /// Whose attribute it is.
-        level: Level,
+        level: QueryLevel,
         /// In the word suffixes of its names instead of the values.
         words: bool,
     },
@@ -105,20 +105,20 @@ pub(super) enum Source {
 
 /// One test in one place.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Check {
+pub(super) struct Predicate {
     /// Where.
-    pub(super) source: Source,
+    pub(super) source: TermSource,
     /// Columns and what they must be, joined by AND.
-    pub(super) tests: Vec<(Col, Test)>,
+    pub(super) tests: Vec<(Col, ColumnTest)>,
 }
 
 /// A condition in normal form.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Term {
+pub(super) struct NormalizedCondition {
     /// How many rows it leaves.
-    pub(super) breadth: Breadth,
+    pub(super) breadth: Selectivity,
     /// Alternatives, joined by OR, each a list of checks joined by AND.
-    pub(super) any: Vec<Vec<Check>>,
+    pub(super) any: Vec<Vec<Predicate>>,
 }
 
 /// How far a search decides a condition by itself, without a look into the JSON.
@@ -134,13 +134,13 @@ pub enum Decision {
 
 /// How far a search at `level` decides this condition by itself, with these query tags.
 #[must_use]
-pub fn decision(condition: &Condition, level: Level, tags: &[TagRow]) -> Decision {
+pub fn decision(condition: &Condition, level: QueryLevel, tags: &[TagRow]) -> Decision {
     if term(condition, level, tags).is_none() {
         return Decision::Open;
     }
     // The rows of names do not say which group each is.
     let by_column = searched_key(condition, level).is_some_and(|key| {
-        let name = matches!(key.column, Some(Column::Name(_)));
+        let name = matches!(key.column, Some(ColumnSearch::Name(_)));
         name && tag_term(condition, level, tags).is_none()
     });
     let in_place = match &condition.matching {
@@ -159,28 +159,32 @@ pub fn decision(condition: &Condition, level: Level, tags: &[TagRow]) -> Decisio
 
 /// Whether a search at `level` decides this condition by itself, with these query tags and without a look into the JSON.
 #[must_use]
-pub fn indexed(condition: &Condition, level: Level, tags: &[TagRow]) -> bool {
+pub fn indexed(condition: &Condition, level: QueryLevel, tags: &[TagRow]) -> bool {
     decision(condition, level, tags) == Decision::Exact
 }
 
 /// The terms of those conditions that have one; a condition that holds always has none to check.
-pub(super) fn terms(conditions: &[Condition], level: Level, tags: &[TagRow]) -> Vec<Term> {
+pub(super) fn terms(
+    conditions: &[Condition],
+    level: QueryLevel,
+    tags: &[TagRow],
+) -> Vec<NormalizedCondition> {
     let terms = conditions
         .iter()
         .filter_map(|condition| term(condition, level, tags));
     terms.filter(|term| !term.any.is_empty()).collect()
 }
 
-const fn table(level: Level) -> &'static str {
+const fn table(level: QueryLevel) -> &'static str {
     match level {
-        Level::Study => "study",
-        Level::Series => "series",
-        Level::Instance => "instance",
+        QueryLevel::Study => "study",
+        QueryLevel::Series => "series",
+        QueryLevel::Instance => "instance",
     }
 }
 
 /// The key a condition names, when it is searchable at `level`.
-fn searched_key(condition: &Condition, level: Level) -> Option<&'static Key> {
+fn searched_key(condition: &Condition, level: QueryLevel) -> Option<&'static AttributeKey> {
     match condition.path.0.as_slice() {
         [step] if step.creator.is_none() => key(step.tag).filter(|key| key.level <= level),
         _ => None,
@@ -188,15 +192,15 @@ fn searched_key(condition: &Condition, level: Level) -> Option<&'static Key> {
 }
 
 /// A term that holds always.
-const fn always() -> Term {
-    Term {
-        breadth: Breadth::Unindexed,
+const fn always() -> NormalizedCondition {
+    NormalizedCondition {
+        breadth: Selectivity::Unindexed,
         any: Vec::new(),
     }
 }
 
 /// The term of a condition; one without alternatives holds always.
-fn term(condition: &Condition, level: Level, tags: &[TagRow]) -> Option<Term> {
+fn term(condition: &Condition, level: QueryLevel, tags: &[TagRow]) -> Option<NormalizedCondition> {
     // A universal key is no key, whatever it is of (PS3.4 §C.2.2.2.3).
     if condition.matching == Matching::Universal {
         return Some(always());
@@ -204,85 +208,100 @@ fn term(condition: &Condition, level: Level, tags: &[TagRow]) -> Option<Term> {
     key_term(condition, level).or_else(|| tag_term(condition, level, tags))
 }
 
-fn key_term(condition: &Condition, level: Level) -> Option<Term> {
+fn key_term(condition: &Condition, level: QueryLevel) -> Option<NormalizedCondition> {
     let key = searched_key(condition, level)?;
     let column = key.column?;
     match (&condition.matching, column) {
         (Matching::Wildcard(text), _) if text.bytes().all(|b| b == b'*') => Some(always()),
-        (matching, Column::Exact(name) | Column::Text(name)) => {
+        (matching, ColumnSearch::Exact(name) | ColumnSearch::Text(name)) => {
             text_term(key, name, matching, condition.case)
         }
-        (matching, Column::Name(name)) => {
+        (matching, ColumnSearch::Name(name)) => {
             let kind = name_kind(name);
             name_term(
-                (Source::Name(kind), NAME),
-                (Source::Word(kind), WORD),
+                (TermSource::Name(kind), NAME),
+                (TermSource::Word(kind), WORD),
                 matching,
             )
         }
-        (matching, Column::Date(name)) => date_term(key, name, matching),
-        (matching, Column::Time(name)) => time_term(key, name, matching),
-        (matching, Column::Number(name)) => {
+        (matching, ColumnSearch::Date(name)) => date_term(key, name, matching),
+        (matching, ColumnSearch::Time(name)) => time_term(key, name, matching),
+        (matching, ColumnSearch::Number(name)) => {
             number_term(column_of(table(key.level), name), key.level, matching)
         }
-        (matching, Column::Computed("modalities")) => modalities_term(matching, condition.case),
-        (matching, Column::Computed(name)) => {
+        (matching, ColumnSearch::Computed("modalities")) => {
+            modalities_term(matching, condition.case)
+        }
+        (matching, ColumnSearch::Computed(name)) => {
             number_term(column_of(table(key.level), name), key.level, matching)
         }
     }
 }
 
 fn row_term(
-    breadth: Breadth,
-    level: Level,
-    any: impl IntoIterator<Item = Vec<(Col, Test)>>,
-) -> Term {
+    breadth: Selectivity,
+    level: QueryLevel,
+    any: impl IntoIterator<Item = Vec<(Col, ColumnTest)>>,
+) -> NormalizedCondition {
     let check = |tests| {
-        vec![Check {
-            source: Source::Row(level),
+        vec![Predicate {
+            source: TermSource::Row(level),
             tests,
         }]
     };
-    Term {
+    NormalizedCondition {
         breadth,
         any: any.into_iter().map(check).collect(),
     }
 }
 
 /// Tests of a text column and its folded twin against whole values.
-fn whole_values(col: Col, norm: bool, values: &[String], case: Case) -> Vec<(Col, Test)> {
+fn whole_values(col: Col, norm: bool, values: &[String], case: Case) -> Vec<(Col, ColumnTest)> {
     let mut tests = Vec::new();
     if norm {
-        let folded = values.iter().map(|value| rows::clean(&fold::text(value)));
-        tests.push((twin(col), Test::OneOf(folded.collect())));
+        let normalized = values
+            .iter()
+            .map(|value| rows::clean(&normalize::text(value)));
+        tests.push((
+            normalized_column(col),
+            ColumnTest::OneOf(normalized.collect()),
+        ));
     }
     if !norm || case == Case::Sensitive {
         let exact = values.iter().map(|value| rows::clean(value));
-        tests.push((col, Test::OneOf(exact.collect())));
+        tests.push((col, ColumnTest::OneOf(exact.collect())));
     }
     tests
 }
 
 /// Tests of a text column and its folded twin against a pattern.
-fn pattern_tests(col: Col, norm: bool, text: &str, case: Case) -> Vec<(Col, Test)> {
+fn pattern_tests(col: Col, norm: bool, text: &str, case: Case) -> Vec<(Col, ColumnTest)> {
     let mut tests = Vec::new();
     if norm {
-        let pattern = Pattern::parse(text, fold::text);
-        tests.push((twin(col), Test::Matches(pattern)));
+        let pattern = Pattern::parse(text, normalize::text);
+        tests.push((normalized_column(col), ColumnTest::Matches(pattern)));
     }
     if !norm || case == Case::Sensitive {
-        tests.push((col, Test::Matches(Pattern::parse(text, str::to_owned))));
+        tests.push((
+            col,
+            ColumnTest::Matches(Pattern::parse(text, str::to_owned)),
+        ));
     }
     tests
 }
 
-fn text_term(key: &Key, name: &'static str, matching: &Matching, case: Case) -> Option<Term> {
+fn text_term(
+    key: &AttributeKey,
+    name: &'static str,
+    matching: &Matching,
+    case: Case,
+) -> Option<NormalizedCondition> {
     let col = column_of(table(key.level), name);
     let norm = has_norm(key);
     let whole = whole_breadth(name);
     let patterned = |text: &str| match text.find(['*', '?']) {
-        Some(0) => Breadth::Unindexed,
-        _ => whole.max(Breadth::Broad),
+        Some(0) => Selectivity::Unindexed,
+        _ => whole.max(Selectivity::Broad),
     };
     match matching {
         Matching::Single(value) => {
@@ -307,62 +326,66 @@ fn text_term(key: &Key, name: &'static str, matching: &Matching, case: Case) -> 
             Some(row_term(breadth, key.level, any))
         }
         Matching::Empty => Some(row_term(
-            Breadth::Unindexed,
+            Selectivity::Unindexed,
             key.level,
-            [vec![(col, Test::Empty)]],
+            [vec![(col, ColumnTest::Empty)]],
         )),
         _ => None,
     }
 }
 
 /// How many rows one value of a text column is likely to have; columns without an index included.
-fn whole_breadth(column: &str) -> Breadth {
+fn whole_breadth(column: &str) -> Selectivity {
     match column {
         "study_uid" | "series_uid" | "sop_instance_uid" | "patient_id" | "accession_number"
-        | "study_id" => Breadth::Narrow,
-        "study_description" | "modality" | "model_name" => Breadth::Broad,
-        _ => Breadth::Unindexed,
+        | "study_id" => Selectivity::Narrow,
+        "study_description" | "modality" | "model_name" => Selectivity::Broad,
+        _ => Selectivity::Unindexed,
     }
 }
 
-fn date_term(key: &Key, name: &'static str, matching: &Matching) -> Option<Term> {
+fn date_term(
+    key: &AttributeKey,
+    name: &'static str,
+    matching: &Matching,
+) -> Option<NormalizedCondition> {
     let col = column_of(table(key.level), name);
     let whole = if matches!(name, "study_date" | "patient_birth_date" | "pps_start_date") {
-        Breadth::Narrow
+        Selectivity::Narrow
     } else {
-        Breadth::Unindexed
+        Selectivity::Unindexed
     };
     let (breadth, test) = match matching {
         Matching::Single(value) => (whole, stored_values(key, std::slice::from_ref(value))),
         Matching::AnyOf(values) => (whole, stored_values(key, values)),
         Matching::Range { from, to } => (
-            whole.max(Breadth::Broad),
-            Test::Range(from.clone(), to.clone()),
+            whole.max(Selectivity::Broad),
+            ColumnTest::Range(from.clone(), to.clone()),
         ),
         Matching::DateTime { time, from, to } => {
-            let time = crate::dicom::keys::key(*time).filter(|k| k.level == key.level)?;
-            let Some(Column::Time(time)) = time.column else {
+            let time = crate::dicom::attributes::key(*time).filter(|k| k.level == key.level)?;
+            let Some(ColumnSearch::Time(time)) = time.column else {
                 return None;
             };
-            let test = Test::Moment {
+            let test = ColumnTest::Moment {
                 time: column_of(table(key.level), time),
                 from: split_moment(from.as_deref())?,
                 to: split_moment(to.as_deref())?,
             };
-            (whole.max(Breadth::Broad), test)
+            (whole.max(Selectivity::Broad), test)
         }
-        Matching::Empty => (Breadth::Unindexed, Test::Empty),
+        Matching::Empty => (Selectivity::Unindexed, ColumnTest::Empty),
         _ => return None,
     };
     Some(row_term(breadth, key.level, [vec![(col, test)]]))
 }
 
 /// Dates or times in the form of their column; what is none equals nothing.
-fn stored_values(key: &Key, values: &[String]) -> Test {
+fn stored_values(key: &AttributeKey, values: &[String]) -> ColumnTest {
     let stored = values
         .iter()
         .filter_map(|value| temporal::stored(key.vr, value));
-    Test::OneOf(stored.collect())
+    ColumnTest::OneOf(stored.collect())
 }
 
 /// Date and time of a bound, `yyyymmddhhmmss.ffffff`; none when it is something else.
@@ -380,29 +403,33 @@ fn split_moment(bound: Option<&str>) -> Option<Option<(String, String)>> {
     }
 }
 
-fn time_term(key: &Key, name: &'static str, matching: &Matching) -> Option<Term> {
+fn time_term(
+    key: &AttributeKey,
+    name: &'static str,
+    matching: &Matching,
+) -> Option<NormalizedCondition> {
     let test = match matching {
         Matching::Single(value) => stored_values(key, std::slice::from_ref(value)),
         Matching::AnyOf(values) => stored_values(key, values),
-        Matching::Range { from, to } => Test::Range(from.clone(), to.clone()),
-        Matching::Empty => Test::Empty,
+        Matching::Range { from, to } => ColumnTest::Range(from.clone(), to.clone()),
+        Matching::Empty => ColumnTest::Empty,
         _ => return None,
     };
     let tests = vec![(column_of(table(key.level), name), test)];
-    Some(row_term(Breadth::Unindexed, key.level, [tests]))
+    Some(row_term(Selectivity::Unindexed, key.level, [tests]))
 }
 
-fn number_term(col: Col, level: Level, matching: &Matching) -> Option<Term> {
+fn number_term(col: Col, level: QueryLevel, matching: &Matching) -> Option<NormalizedCondition> {
     let test = match matching {
-        Matching::Single(value) => Test::Numbers(rows::number(value).into_iter().collect()),
+        Matching::Single(value) => ColumnTest::Numbers(rows::number(value).into_iter().collect()),
         Matching::AnyOf(values) => {
-            Test::Numbers(values.iter().filter_map(|v| rows::number(v)).collect())
+            ColumnTest::Numbers(values.iter().filter_map(|v| rows::number(v)).collect())
         }
-        Matching::Number(value) => Test::Numbers(whole_number(*value).into_iter().collect()),
-        Matching::Empty => Test::Empty,
+        Matching::Number(value) => ColumnTest::Numbers(whole_number(*value).into_iter().collect()),
+        Matching::Empty => ColumnTest::Empty,
         _ => return None,
     };
-    Some(row_term(Breadth::Unindexed, level, [vec![(col, test)]]))
+    Some(row_term(Selectivity::Unindexed, level, [vec![(col, test)]]))
 }
 
 /// The integer a number is; none when it has a fraction or is far outside of IS.
@@ -411,7 +438,7 @@ fn whole_number(value: f64) -> Option<i64> {
     text.parse().ok()
 }
 
-fn modalities_term(matching: &Matching, case: Case) -> Option<Term> {
+fn modalities_term(matching: &Matching, case: Case) -> Option<NormalizedCondition> {
     let col = column_of("series", "modality");
     let any = match matching {
         Matching::Single(value) => vec![whole_values(col, true, std::slice::from_ref(value), case)],
@@ -422,20 +449,20 @@ fn modalities_term(matching: &Matching, case: Case) -> Option<Term> {
             .map(|text| pattern_tests(col, true, text, case))
             .collect(),
         Matching::Empty => {
-            let none = Test::OneOf(vec![String::new()]);
+            let none = ColumnTest::OneOf(vec![String::new()]);
             let tests = vec![(column_of("study", "modalities"), none)];
-            return Some(row_term(Breadth::Unindexed, Level::Study, [tests]));
+            return Some(row_term(Selectivity::Unindexed, QueryLevel::Study, [tests]));
         }
         _ => return None,
     };
     let check = |tests| {
-        vec![Check {
-            source: Source::SeriesOfStudy,
+        vec![Predicate {
+            source: TermSource::SeriesOfStudy,
             tests,
         }]
     };
-    Some(Term {
-        breadth: Breadth::Broad,
+    Some(NormalizedCondition {
+        breadth: Selectivity::Broad,
         any: any.into_iter().map(check).collect(),
     })
 }
@@ -445,92 +472,99 @@ const WORD: Col = column_of("study_name_word", "text");
 
 /// The term of a name, given where its groups and where its word suffixes are.
 fn name_term(
-    (source, name): (Source, Col),
-    (word_source, word): (Source, Col),
+    (source, name): (TermSource, Col),
+    (word_source, word): (TermSource, Col),
     matching: &Matching,
-) -> Option<Term> {
-    let name_check = |test| Check {
+) -> Option<NormalizedCondition> {
+    let name_check = |test| Predicate {
         source,
         tests: vec![(name, test)],
     };
     // The values of a tag say which group each is, and groups are asked for in their place when a `=` is written.
-    let placed = |value: &str, (place, test): (i64, Test)| {
+    let placed = |value: &str, (place, test): (i64, ColumnTest)| {
         let mut check = name_check(test);
-        if matches!(source, Source::Tag { .. }) && value.contains('=') {
-            check.tests.push((PART, Test::Numbers(vec![place])));
+        if matches!(source, TermSource::Tag { .. }) && value.contains('=') {
+            check.tests.push((PART, ColumnTest::Numbers(vec![place])));
         }
         check
     };
-    let whole = |value: &String| -> Vec<Check> {
-        let groups = (0..).zip(fold::groups(value));
+    let whole = |value: &String| -> Vec<Predicate> {
+        let groups = (0..).zip(normalize::groups(value));
         let groups = groups.filter(|(_, group)| !group.is_empty());
         groups
-            .map(|(place, group)| (place, Test::OneOf(vec![rows::clean(&group)])))
+            .map(|(place, group)| (place, ColumnTest::OneOf(vec![rows::clean(&group)])))
             .map(|test| placed(value, test))
             .collect()
     };
-    let patterned = |value: &String| -> Vec<Check> {
+    let patterned = |value: &String| -> Vec<Predicate> {
         let groups = (0..).zip(value.split('=').take(3).map(name_pattern));
         let groups = groups.filter(|(_, pattern)| !pattern.is_anything());
         groups
-            .map(|(place, pattern)| (place, Test::Matches(pattern)))
+            .map(|(place, pattern)| (place, ColumnTest::Matches(pattern)))
             .map(|test| placed(value, test))
             .collect()
     };
     let (breadth, any) = match matching {
-        Matching::Single(value) => (Breadth::Narrow, vec![whole(value)]),
-        Matching::AnyOf(values) => (Breadth::Narrow, values.iter().map(whole).collect()),
-        Matching::Wildcard(text) => (Breadth::Broad, vec![patterned(text)]),
-        Matching::AnyWildcard(texts) => (Breadth::Broad, texts.iter().map(patterned).collect()),
+        Matching::Single(value) => (Selectivity::Narrow, vec![whole(value)]),
+        Matching::AnyOf(values) => (Selectivity::Narrow, values.iter().map(whole).collect()),
+        Matching::Wildcard(text) => (Selectivity::Broad, vec![patterned(text)]),
+        Matching::AnyWildcard(texts) => (Selectivity::Broad, texts.iter().map(patterned).collect()),
         Matching::Words(words) => {
-            let folded: Vec<String> = words.iter().map(|word| fold::text(word)).collect();
-            let words = folded
+            let normalized: Vec<String> = words.iter().map(|word| normalize::text(word)).collect();
+            let words = normalized
                 .iter()
                 .map(String::as_str)
                 .filter(|word| !word.is_empty());
             let pattern = Pattern::words(words.take(rows::MAX_WORDS));
-            let asked = (!pattern.is_anything()).then(|| Check {
+            let asked = (!pattern.is_anything()).then(|| Predicate {
                 source: word_source,
-                tests: vec![(word, Test::Matches(pattern))],
+                tests: vec![(word, ColumnTest::Matches(pattern))],
             });
-            (Breadth::Broad, vec![asked.into_iter().collect()])
+            (Selectivity::Broad, vec![asked.into_iter().collect()])
         }
-        Matching::Empty => (Breadth::Unindexed, vec![vec![name_check(Test::Empty)]]),
+        Matching::Empty => (
+            Selectivity::Unindexed,
+            vec![vec![name_check(ColumnTest::Empty)]],
+        ),
         _ => return None,
     };
     if any.iter().any(Vec::is_empty) {
         // A value of nothing but delimiters asks for nothing.
-        return Some(Term {
+        return Some(NormalizedCondition {
             breadth,
             any: Vec::new(),
         });
     }
-    Some(Term { breadth, any })
+    Some(NormalizedCondition { breadth, any })
 }
 
 /// A pattern over one folded group; delimiters at the end are not part of what is stored.
 fn name_pattern(group: &str) -> Pattern {
     let fold_components = |text: &str| {
-        let parts: Vec<String> = text.split('^').map(fold::text).collect();
+        let parts: Vec<String> = text.split('^').map(normalize::text).collect();
         parts.join("^")
     };
     Pattern::parse(group.trim_end_matches('^'), fold_components)
 }
 
 const TEXT: Col = column_of("query_tag_value", "text");
-const FOLDED: Col = twin(TEXT);
+const NORMALIZED: Col = normalized_column(TEXT);
 const NUMBER: Col = column_of("query_tag_value", "number");
 const PART: Col = column_of("query_tag_value", "part");
 
 /// The term of a condition on the attribute of a tag that is ready.
-fn tag_term(condition: &Condition, level: Level, tags: &[TagRow]) -> Option<Term> {
+fn tag_term(
+    condition: &Condition,
+    level: QueryLevel,
+    tags: &[TagRow],
+) -> Option<NormalizedCondition> {
     let fits = |row: &&TagRow| {
         row.status == TagStatus::Ready
             && row.tag.level <= level
             && row.tag.tag_path() == condition.path
     };
     let row = tags.iter().find(fits)?;
-    let place = |words| Source::Tag {
+    let place = |words| TermSource::Tag {
         id: row.id,
         level: row.tag.level,
         words,
@@ -538,28 +572,35 @@ fn tag_term(condition: &Condition, level: Level, tags: &[TagRow]) -> Option<Term
     let values = |values: &[String]| match row.tag.vr {
         vr if is_number(vr) => {
             let numbers = values.iter().filter_map(|value| value.trim().parse().ok());
-            vec![(NUMBER, Test::Reals(numbers.collect()))]
+            vec![(NUMBER, ColumnTest::Reals(numbers.collect()))]
         }
         VR::DA | VR::TM | VR::DT => {
             let stored = values
                 .iter()
                 .filter_map(|value| temporal::stored(row.tag.vr, value));
-            vec![(FOLDED, Test::OneOf(stored.collect()))]
+            vec![(NORMALIZED, ColumnTest::OneOf(stored.collect()))]
         }
         _ => whole_values(TEXT, true, values, condition.case),
     };
     let text = !is_number(row.tag.vr) && !matches!(row.tag.vr, VR::DA | VR::TM | VR::DT);
-    let tests: Vec<Vec<(Col, Test)>> = match &condition.matching {
+    let tests: Vec<Vec<(Col, ColumnTest)>> = match &condition.matching {
         matching if row.tag.vr == VR::PN => {
-            return name_term((place(false), FOLDED), (place(true), FOLDED), matching);
+            return name_term(
+                (place(false), NORMALIZED),
+                (place(true), NORMALIZED),
+                matching,
+            );
         }
         Matching::Single(value) => vec![values(std::slice::from_ref(value))],
         Matching::AnyOf(list) => vec![values(list)],
         Matching::Number(number) if is_number(row.tag.vr) => {
-            vec![vec![(NUMBER, Test::Reals(vec![*number]))]]
+            vec![vec![(NUMBER, ColumnTest::Reals(vec![*number]))]]
         }
         Matching::Range { from, to } if !text && !is_number(row.tag.vr) => {
-            vec![vec![(FOLDED, Test::Range(from.clone(), to.clone()))]]
+            vec![vec![(
+                NORMALIZED,
+                ColumnTest::Range(from.clone(), to.clone()),
+            )]]
         }
         Matching::Wildcard(pattern) if text => {
             vec![pattern_tests(TEXT, true, pattern, condition.case)]
@@ -568,21 +609,21 @@ fn tag_term(condition: &Condition, level: Level, tags: &[TagRow]) -> Option<Term
             .iter()
             .map(|pattern| pattern_tests(TEXT, true, pattern, condition.case))
             .collect(),
-        Matching::Empty => vec![vec![(TEXT, Test::Empty)]],
+        Matching::Empty => vec![vec![(TEXT, ColumnTest::Empty)]],
         _ => return None,
     };
     let check = |tests| {
-        vec![Check {
+        vec![Predicate {
             source: place(false),
             tests,
         }]
     };
     let absent = condition.matching == Matching::Empty;
-    Some(Term {
+    Some(NormalizedCondition {
         breadth: if absent {
-            Breadth::Unindexed
+            Selectivity::Unindexed
         } else {
-            Breadth::Broad
+            Selectivity::Broad
         },
         any: tests.into_iter().map(check).collect(),
     })

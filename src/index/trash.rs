@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::rows::blob_hash;
-use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed};
+use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed};
 use super::{Discarded, IndexError, Result, Trash, from_micros, now_micros, to_micros};
 
 #[async_trait]
@@ -55,7 +55,7 @@ impl<D: Dialect> Trash for SqlIndex<D> {
         rows.iter().map(discarded::<D>).collect()
     }
 
-    async fn forget(&self, keys: &[String]) -> Result<()> {
+    async fn purge(&self, keys: &[String]) -> Result<()> {
         for chunk in keys.chunks(500) {
             let mut sql = Statement::<D>::new("delete from trash where blob_key in ");
             sql.texts(chunk.iter().map(String::as_str));

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::insert::retrying;
-use super::sql::{Columns, Dialect, Driver, SqlIndex, Statement, failed, within};
+use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, within};
 use super::{IndexError, Result, now_micros, to_micros};
-use crate::dicom::fold;
+use crate::dicom::normalize;
 use crate::dicom::workitem::{Keys, State};
 use crate::scope::{Partition, Scope, Visible};
 
@@ -253,13 +253,13 @@ fn change<D: Dialect>(id: i64, version: i64, new: &NewWorkitem) -> Statement<D> 
 /// Appends the values of state, owner, study, Patient ID, the same folded, and start, each but the first behind its text.
 fn push_columns<D: Dialect>(sql: &mut Statement<D>, new: &NewWorkitem, between: [&'static str; 6]) {
     let keys = &new.keys;
-    let folded = keys.patient.as_deref().map(fold::text);
+    let normalized = keys.patient.as_deref().map(normalize::text);
     let [_, owner, study, patient, norm, start] = between;
     sql.int(code(keys.state));
     sql.push(owner).opt_text(new.owner.as_deref());
     sql.push(study).opt_text(keys.study.as_deref());
     sql.push(patient).opt_text(keys.patient.as_deref());
-    sql.push(norm).opt_text(folded.as_deref());
+    sql.push(norm).opt_text(normalized.as_deref());
     sql.push(start).opt_text(keys.start.as_deref());
 }
 
@@ -303,11 +303,11 @@ pub(super) fn push_scope<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
     sql.push(")");
 }
 
-fn row<R: Columns>(row: &R) -> Result<WorkitemRow> {
+fn row<R: RowColumns>(row: &R) -> Result<WorkitemRow> {
     read_row(row).map_err(|_| IndexError::Corrupt { what: "a workitem" })
 }
 
-fn read_row<R: Columns>(
+fn read_row<R: RowColumns>(
     row: &R,
 ) -> std::result::Result<WorkitemRow, Box<dyn std::error::Error + Send + Sync>> {
     let state = row.int("state")?;

@@ -27,11 +27,11 @@ use crate::config::Config;
 use crate::http::tls::{leaf, provider};
 
 /// Longest time for the whole question.
-const PATIENCE: Duration = Duration::from_secs(8);
+const TIME_LIMIT: Duration = Duration::from_secs(8);
 
 /// What a server says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
+enum HealthReply {
     /// Status 200.
     Well,
     /// Another status.
@@ -46,25 +46,25 @@ enum Said {
 /// When it cannot be reached or says it is not healthy.
 pub async fn health(config: &Config) -> Result<(), StartError> {
     let unhealthy = |reason: String| StartError::Unhealthy(reason);
-    let asked = tokio::time::timeout(PATIENCE, ask(config)).await;
+    let asked = tokio::time::timeout(TIME_LIMIT, ask(config)).await;
     match asked.map_err(|_| unhealthy("the server is silent".to_owned()))? {
-        Ok(Said::Well | Said::NotToYou) => Ok(()),
-        Ok(Said::Unwell) => Err(unhealthy(
+        Ok(HealthReply::Well | HealthReply::NotToYou) => Ok(()),
+        Ok(HealthReply::Unwell) => Err(unhealthy(
             "the server answered that a store cannot be used".to_owned(),
         )),
         Err(error) => Err(unhealthy(error)),
     }
 }
 
-async fn ask(config: &Config) -> Result<Said, String> {
+async fn ask(config: &Config) -> Result<HealthReply, String> {
     let mut address = config.listen;
     if address.ip().is_unspecified() {
         address.set_ip(Ipv4Addr::LOCALHOST.into());
     }
-    let told = |e: io::Error| e.to_string();
-    let stream = TcpStream::connect(address).await.map_err(told)?;
+    let reported = |e: io::Error| e.to_string();
+    let stream = TcpStream::connect(address).await.map_err(reported)?;
     let Some((certificates, _)) = config.tls.pair()? else {
-        return question(stream).await.map_err(told);
+        return question(stream).await.map_err(reported);
     };
     let pinned = Pinned {
         leaf: leaf(&certificates).map_err(|e| chain(&e))?,
@@ -78,29 +78,29 @@ async fn ask(config: &Config) -> Result<Said, String> {
         .with_custom_certificate_verifier(Arc::new(pinned))
         .with_no_client_auth();
     let connector = TlsConnector::from(Arc::new(client));
-    let greeted = connector.connect(ServerName::IpAddress(address.ip().into()), stream);
-    let answered = match greeted.await {
+    let handshaken = connector.connect(ServerName::IpAddress(address.ip().into()), stream);
+    let answered = match handshaken.await {
         Ok(stream) => question(stream).await,
         Err(error) => Err(error),
     };
     answered.or_else(|error| {
         if wants_certificate(&error) {
-            Ok(Said::NotToYou)
+            Ok(HealthReply::NotToYou)
         } else {
-            Err(told(error))
+            Err(reported(error))
         }
     })
 }
 
-async fn question(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<Said> {
+async fn question(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<HealthReply> {
     let text = b"GET /health/check HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     stream.write_all(text).await?;
     stream.flush().await?;
     let mut head = [0; 12];
     stream.read_exact(&mut head).await?;
     Ok(match head.get(9..12) {
-        Some(b"200") => Said::Well,
-        _ => Said::Unwell,
+        Some(b"200") => HealthReply::Well,
+        _ => HealthReply::Unwell,
     })
 }
 

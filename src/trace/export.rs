@@ -96,7 +96,7 @@ pub fn start() -> Result<Exporting, TraceError> {
         .build()
         .map_err(|error| wrong(&error))?;
     let provider = SdkTracerProvider::builder()
-        .with_batch_exporter(Told {
+        .with_batch_exporter(ReportingExporter {
             exporter,
             lost: AtomicU64::new(0),
         })
@@ -136,13 +136,13 @@ fn warn_of_what_is_unknown() {
 
 /// Time the collector has for one answer.
 fn timeout() -> Duration {
-    let told = [
+    let reported = [
         OTEL_EXPORTER_OTLP_TRACES_TIMEOUT,
         OTEL_EXPORTER_OTLP_TIMEOUT,
     ]
     .into_iter()
     .find_map(|name| set(name)?.trim().parse().ok());
-    told.map_or(TIMEOUT, Duration::from_millis)
+    reported.map_or(TIMEOUT, Duration::from_millis)
 }
 
 /// Who sends: the names of the environment before our own.
@@ -211,12 +211,12 @@ async fn ask(
 
 /// An exporter that tells when it begins to fail and when it works again, and nothing in between.
 #[derive(Debug)]
-struct Told<E> {
+struct ReportingExporter<E> {
     exporter: E,
     lost: AtomicU64,
 }
 
-impl<E: SpanExporter> SpanExporter for Told<E> {
+impl<E: SpanExporter> SpanExporter for ReportingExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len() as u64;
         let done = self.exporter.export(batch).await;

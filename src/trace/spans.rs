@@ -28,7 +28,7 @@ pub(super) static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
 /// How many spans of each stage a request has, those left out included.
 #[derive(Debug, Default)]
-struct Taken([AtomicU32; Stage::COUNT]);
+struct SpanCounts([AtomicU32; Stage::COUNT]);
 
 /// The span of a request; none when nobody asked for traces.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl RequestSpan {
                 .with_kind(SpanKind::Server)
                 .with_attributes(attributes)
                 .start_with_context(tracer, &parent);
-            parent.with_span(span).with_value(Taken::default())
+            parent.with_span(span).with_value(SpanCounts::default())
         }))
     }
 
@@ -115,7 +115,7 @@ impl RequestSpan {
         }
         let sent = i64::try_from(sent).unwrap_or(i64::MAX);
         span.set_attribute(KeyValue::new("http.response.body.size", sent));
-        let left_out: u32 = context.get::<Taken>().map_or(0, |taken| {
+        let left_out: u32 = context.get::<SpanCounts>().map_or(0, |taken| {
             let counts = taken.0.iter().map(|count| count.load(Ordering::Relaxed));
             counts.map(|count| count.saturating_sub(MOST)).sum()
         });
@@ -157,7 +157,7 @@ impl Stage {
                 if !context.span().span_context().is_sampled() {
                     return None;
                 }
-                let taken = context.get::<Taken>()?.0.get(self as usize)?;
+                let taken = context.get::<SpanCounts>()?.0.get(self as usize)?;
                 (taken.fetch_add(1, Ordering::Relaxed) < MOST)
                     .then(|| tracer.start_with_context(self.name(), context))
             })

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use stowage::dicom::build::Built;
+use stowage::dicom::testing::BuiltFile;
 
 use crate::support::dicom::Name;
 use crate::support::server::{Server, on_each_index, run};
@@ -42,10 +42,11 @@ fn a_backup_made_as_printed_brings_everything_back() {
             "SQLite"
         };
         let names: Vec<Name> = (1..=4).map(|study| Name::new(study, 1, 1)).collect();
-        let files: Vec<Built> = names.iter().map(|name| name.with_bulk(3000)).collect();
+        let files: Vec<BuiltFile> = names.iter().map(|name| name.with_bulk(3000)).collect();
         let kept = |server: &Server| -> Vec<bool> {
-            let same =
-                |(name, file): (&Name, &Built)| server.stored(name).as_ref() == Some(&file.bytes);
+            let same = |(name, file): (&Name, &BuiltFile)| {
+                server.stored(name).as_ref() == Some(&file.bytes)
+            };
             names.iter().zip(&files).map(same).collect()
         };
         let folder = tempfile::tempdir().unwrap();
@@ -67,9 +68,12 @@ fn a_backup_made_as_printed_brings_everything_back() {
         fs::remove_dir_all(data.join("blobs")).unwrap();
         printed(server, folder.path(), "Restore", "folder");
         printed(server, folder.path(), "Restore", index);
-        let told = server.command(&["fsck", "--digests", "--young-seconds", "0"]);
-        let told = String::from_utf8_lossy(&told.stdout).into_owned();
-        assert!(told.contains("0 problems, 1 blobs without a row"), "{told}");
+        let reported = server.command(&["fsck", "--digests", "--young-seconds", "0"]);
+        let reported = String::from_utf8_lossy(&reported.stdout).into_owned();
+        assert!(
+            reported.contains("0 problems, 1 blobs without a row"),
+            "{reported}"
+        );
         assert!(server.command(&["reindex"]).status.success());
         server.restart();
         assert_eq!(kept(server), [true, true, true, false]);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use dicom_core::{Tag, VR};
 use serde_json::Value;
-use stowage::dicom::build::{Built, Syntax};
+use stowage::dicom::testing::{BuiltFile, Syntax};
 use tokio::runtime::Builder;
 
 use crate::support::dicom::Name;
@@ -95,11 +95,13 @@ impl Cluster {
         let feeds: Vec<_> = self.nodes.iter().map(|node| self.feed(node)).collect();
         assert!(feeds.windows(2).all(|pair| pair[0] == pair[1]), "{feeds:?}");
         assert!(feeds[0].windows(2).all(|pair| pair[0].0 < pair[1].0));
-        let mut told: BTreeMap<(String, String), usize> = BTreeMap::new();
+        let mut reported: BTreeMap<(String, String), usize> = BTreeMap::new();
         for (_, action, instance) in &feeds[0] {
-            *told.entry((action.clone(), instance.clone())).or_default() += 1;
+            *reported
+                .entry((action.clone(), instance.clone()))
+                .or_default() += 1;
         }
-        assert_eq!(told, *expected);
+        assert_eq!(reported, *expected);
     }
 }
 
@@ -146,7 +148,7 @@ fn what_one_node_acknowledged_is_seen_through_every_other_at_once() {
 }
 
 /// Stores, reads, finds, deletes and misses an instance, each through another node.
-fn one_life(cluster: &Cluster, name: &Name, file: &Built, turn: u32) {
+fn one_life(cluster: &Cluster, name: &Name, file: &BuiltFile, turn: u32) {
     cluster.node(turn).store("/dicom-web", [file]).expect(200);
     for other in 0..3 {
         let node = cluster.node(turn + other);
@@ -237,7 +239,7 @@ fn a_rolling_restart_under_load_loses_nothing() {
 }
 
 /// What a client that does not want to lose anything does: it sends again until it has an answer.
-fn store_until_acknowledged(proxy: &Proxy, file: &Built) {
+fn store_until_acknowledged(proxy: &Proxy, file: &BuiltFile) {
     let begun = Instant::now();
     loop {
         let request = Request::new(proxy.address(), "POST", "/dicom-web/studies")
@@ -262,7 +264,7 @@ fn deleted_bytes_leave_the_object_store_and_others_stay() {
         return;
     };
     let names: Vec<Name> = (1..=6).map(|i| Name::new(i % 2 + 1, 1, i)).collect();
-    let files: Vec<Built> = names.iter().map(Name::small).collect();
+    let files: Vec<BuiltFile> = names.iter().map(Name::small).collect();
     cluster.node(0).store("/dicom-web", &files).expect(200);
     assert_eq!(cluster.s3.objects(), 6);
     let study = names[0].study_path();

@@ -32,9 +32,9 @@ fn fsck_finds_a_flipped_bit_and_a_missing_blob_and_mends_what_it_can() {
         flipped[last] ^= 1;
         fs::write(&blobs[0], flipped).unwrap();
         fs::remove_file(&blobs[1]).unwrap();
-        let told = server.command(&["fsck", "--digests", "--young-seconds", "0"]);
-        let text = String::from_utf8_lossy(&told.stdout).into_owned();
-        assert_eq!(told.status.code(), Some(1), "{text}");
+        let reported = server.command(&["fsck", "--digests", "--young-seconds", "0"]);
+        let text = String::from_utf8_lossy(&reported.stdout).into_owned();
+        assert_eq!(reported.status.code(), Some(1), "{text}");
         assert!(text.contains("other bytes than were stored"), "{text}");
         assert!(text.contains("its blob is missing"), "{text}");
         server.command(&["fsck", "--repair", "--young-seconds", "0"]);
@@ -46,9 +46,9 @@ fn fsck_finds_a_flipped_bit_and_a_missing_blob_and_mends_what_it_can() {
             "the row without a blob is gone"
         );
         // The flipped bit is remembered, and told until the bytes are back.
-        let told = server.command(&["fsck", "--young-seconds", "0"]);
-        let text = String::from_utf8_lossy(&told.stdout).into_owned();
-        assert_eq!(told.status.code(), Some(1), "{text}");
+        let reported = server.command(&["fsck", "--young-seconds", "0"]);
+        let text = String::from_utf8_lossy(&reported.stdout).into_owned();
+        assert_eq!(reported.status.code(), Some(1), "{text}");
         assert!(text.contains("other bytes than were stored"), "{text}");
         assert!(text.contains("1 problems"), "{text}");
         fs::write(&blobs[0], sound).unwrap();
@@ -67,10 +67,10 @@ fn the_index_is_rebuilt_from_the_blobs_alone() {
     for file in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
         let _ = fs::remove_file(server.data().join(file));
     }
-    let told = server.command(&["reindex"]);
-    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    let reported = server.command(&["reindex"]);
+    let text = String::from_utf8_lossy(&reported.stdout).into_owned();
     assert!(
-        told.status.success() && text.contains("3 instances added"),
+        reported.status.success() && text.contains("3 instances added"),
         "{text}"
     );
     server.restart();
@@ -89,19 +89,23 @@ fn what_is_exported_is_imported_again_byte_for_byte() {
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().to_str().unwrap();
     let study = names[0].study.to_string();
-    let told = server.command(&["export", "--to", to, &study]);
+    let reported = server.command(&["export", "--to", to, &study]);
     assert!(
-        told.status.success(),
+        reported.status.success(),
         "{}",
-        String::from_utf8_lossy(&told.stderr)
+        String::from_utf8_lossy(&reported.stderr)
     );
     fs::write(folder.path().join("notes.txt"), "no DICOM").unwrap();
     let other = Server::start(None);
     for _ in 0..2 {
         // The second time everything is found identical: an import that was broken off is started again.
-        let told = other.command(&["import", to]);
-        let text = String::from_utf8_lossy(&told.stdout).into_owned();
-        assert_eq!(told.status.code(), Some(1), "one file is refused: {text}");
+        let reported = other.command(&["import", to]);
+        let text = String::from_utf8_lossy(&reported.stdout).into_owned();
+        assert_eq!(
+            reported.status.code(),
+            Some(1),
+            "one file is refused: {text}"
+        );
         assert!(
             text.contains("3 instances stored or found identical, 1 files refused, 0 skipped"),
             "{text}"
@@ -124,9 +128,9 @@ fn a_repair_does_not_take_a_store_that_is_away_for_instances_that_are_lost() {
         for (number, blob) in blobs.iter().enumerate() {
             fs::rename(blob, away.path().join(number.to_string())).unwrap();
         }
-        let told = server.command(&["fsck", "--repair", "--young-seconds", "0"]);
-        let text = String::from_utf8_lossy(&told.stdout).into_owned();
-        assert_eq!(told.status.code(), Some(1), "{text}");
+        let reported = server.command(&["fsck", "--repair", "--young-seconds", "0"]);
+        let text = String::from_utf8_lossy(&reported.stdout).into_owned();
+        assert_eq!(reported.status.code(), Some(1), "{text}");
         assert!(
             text.contains("12 of 12 blobs are missing, and no row was removed"),
             "{text}"
@@ -291,7 +295,7 @@ fn the_index_moves_to_postgres_and_back_and_nobody_sees_a_difference() {
     };
     let mut server = Server::start(None);
     let names = fill(&server);
-    let (stored, before, told) = (bytes(&server, &names), seen(&server), feed(&server));
+    let (stored, before, reported) = (bytes(&server, &names), seen(&server), feed(&server));
     server.terminate();
     server.wait();
     let back = format!("sqlite://{}", server.data().join("back.sqlite").display());
@@ -319,12 +323,19 @@ fn the_index_moves_to_postgres_and_back_and_nobody_sees_a_difference() {
     let more = Name::new(920, 1, 1);
     server.store("/v2", [&more.small()]).expect(200);
     let after = feed(&server);
-    assert_eq!(after[..told.len()], told);
-    let [(sequence, instance)] = &after[told.len()..] else {
+    assert_eq!(after[..reported.len()], reported);
+    let [(sequence, instance)] = &after[reported.len()..] else {
         panic!("{after:?}");
     };
     assert_eq!(instance, &more.instance);
-    assert!(*sequence > told.iter().map(|(sequence, _)| *sequence).max().unwrap());
+    assert!(
+        *sequence
+            > reported
+                .iter()
+                .map(|(sequence, _)| *sequence)
+                .max()
+                .unwrap()
+    );
     assert!(server.fsck().contains("0 problems"));
 }
 
@@ -391,9 +402,9 @@ fn an_import_goes_on_where_its_journal_ends_and_lists_what_it_refused() {
             &refused,
             &path("files"),
         ];
-        let told = other.command(&arguments);
-        let text = String::from_utf8_lossy(&told.stdout).into_owned();
-        assert_eq!(told.status.code(), Some(1), "{text}");
+        let reported = other.command(&arguments);
+        let text = String::from_utf8_lossy(&reported.stdout).into_owned();
+        assert_eq!(reported.status.code(), Some(1), "{text}");
         assert!(text.contains(expected), "{text}");
         let list = fs::read_to_string(&refused).unwrap();
         let mut paths: Vec<&str> = list
@@ -440,14 +451,14 @@ fn every_command_has_a_manual_page_that_names_its_options() {
     assert!(page.status.success(), "{page:?}");
     let page = String::from_utf8_lossy(&page.stdout).into_owned();
     let title = format!(".TH stowage 1  \"stowage {}\"", env!("CARGO_PKG_VERSION"));
-    for told in [
+    for reported in [
         title.as_str(),
         "\\-\\-data\\-dir",
         "STOWAGE_DATA_DIR",
         "stowage\\-move\\-index(1)",
         "Exit codes:",
     ] {
-        assert!(page.contains(told), "{told} in\n{page}");
+        assert!(page.contains(reported), "{reported} in\n{page}");
     }
     let written = server.command(&["man", "--to", folder.to_str().unwrap()]);
     assert!(written.status.success() && written.stdout.is_empty());
@@ -493,13 +504,13 @@ fn shells_get_completions_and_help_tells_the_exit_codes() {
         .status();
     assert!(checked.unwrap().success());
     let help = said(&["--help"]);
-    for told in [
+    for reported in [
         "Exit codes:",
         "Examples:",
         "STOWAGE_DATA_DIR",
         "Limits:",
         "Access:",
     ] {
-        assert!(help.contains(told), "{told} in\n{help}");
+        assert!(help.contains(reported), "{reported} in\n{help}");
     }
 }

@@ -9,7 +9,7 @@ use dicom_core::{Tag, VR};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
-use stowage::dicom::build::{Built, Syntax};
+use stowage::dicom::testing::{BuiltFile, Syntax};
 
 use crate::support::dicom::{Name, noise};
 use crate::support::server::{Server, on_each_index};
@@ -17,7 +17,7 @@ use crate::support::server::{Server, on_each_index};
 const MODALITIES: [&str; 3] = ["CT", "MR", "US"];
 
 /// An instance of a series whose number decides its modality; `version` decides the bytes.
-fn file(name: &Name, series: u32, version: u32) -> Built {
+fn file(name: &Name, series: u32, version: u32) -> BuiltFile {
     let modality = MODALITIES[usize::try_from(series % 3).unwrap()];
     let seed = format!("{} {version}", name.instance);
     let data_set = name
@@ -32,7 +32,7 @@ fn of_many_stores_of_one_instance_one_wins_and_the_others_are_told() {
     on_each_index(|server| {
         for round in 0..6 {
             let name = Name::new(100 + round, 1, 1);
-            let files: Vec<Built> = (0..8).map(|v| file(&name, 1, v)).collect();
+            let files: Vec<BuiltFile> = (0..8).map(|v| file(&name, 1, v)).collect();
             let statuses: Vec<u16> = thread::scope(|scope| {
                 let server = &*server;
                 let stores: Vec<_> = files
@@ -69,7 +69,7 @@ fn readers_see_a_whole_instance_or_none_while_it_is_deleted_and_stored_again() {
         let names: Vec<Name> = (1..=3)
             .map(|instance| Name::new(300, 1, instance))
             .collect();
-        let files: Vec<Built> = names.iter().map(|name| file(name, 1, 0)).collect();
+        let files: Vec<BuiltFile> = names.iter().map(|name| file(name, 1, 0)).collect();
         let stop = AtomicBool::new(false);
         let (seen, missed) = (AtomicU32::new(0), AtomicU32::new(0));
         thread::scope(|scope| {
@@ -252,13 +252,13 @@ impl Client {
             .collect();
         assert_eq!(row["00201206"]["Value"][0], series.len(), "{row}");
         assert_eq!(row["00201208"]["Value"][0], mine.len(), "{row}");
-        let told = row["00080061"]["Value"].as_array().cloned();
-        let told: Vec<String> = told
+        let reported = row["00080061"]["Value"].as_array().cloned();
+        let reported: Vec<String> = reported
             .unwrap_or_default()
             .iter()
             .filter_map(|m| m.as_str().map(str::to_owned))
             .collect();
-        assert_eq!(told, modalities.into_iter().collect::<Vec<_>>());
+        assert_eq!(reported, modalities.into_iter().collect::<Vec<_>>());
     }
 }
 

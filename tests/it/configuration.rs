@@ -34,18 +34,18 @@ fn flags_and_defaults_on_the_configuration_page_are_those_of_the_program() {
         let flag = argument.get_long().expect("every setting is a flag");
         let expected = format!("STOWAGE_{}", flag.to_uppercase().replace('-', "_"));
         assert_eq!(variable, expected, "--{flag}");
-        let told = page.lines().find_map(|line| {
+        let reported = page.lines().find_map(|line| {
             line.strip_prefix(&format!("| `{variable}` | "))?
                 .split(" |")
                 .next()
         });
-        let told = told.unwrap_or_else(|| panic!("{variable} has no row"));
+        let reported = reported.unwrap_or_else(|| panic!("{variable} has no row"));
         match default(argument) {
-            Some(default) => assert_eq!(plain(told), default, "the default of {variable}"),
+            Some(default) => assert_eq!(plain(reported), default, "the default of {variable}"),
             // What is told in words is worked out when the server starts.
             None => assert!(
-                !is_code(told),
-                "{variable} has no default, the page says {told}"
+                !is_code(reported),
+                "{variable} has no default, the page says {reported}"
             ),
         }
         compared += 1;
@@ -87,13 +87,13 @@ fn default(argument: &Arg) -> Option<String> {
     Some(first.to_str().expect("a text").to_owned())
 }
 
-fn is_code(told: &str) -> bool {
-    told.starts_with('`') && told.ends_with('`')
+fn is_code(reported: &str) -> bool {
+    reported.starts_with('`') && reported.ends_with('`')
 }
 
 /// A default as the program writes it: without quotes, sizes in bytes.
-fn plain(told: &str) -> String {
-    let size = told.split_once(' ').and_then(|(number, unit)| {
+fn plain(reported: &str) -> String {
+    let size = reported.split_once(' ').and_then(|(number, unit)| {
         let shift = match unit {
             "MiB" => 20,
             "GiB" => 30,
@@ -102,7 +102,7 @@ fn plain(told: &str) -> String {
         };
         Some((number.parse::<u64>().ok()? << shift).to_string())
     });
-    size.unwrap_or_else(|| told.trim_matches('`').to_owned())
+    size.unwrap_or_else(|| reported.trim_matches('`').to_owned())
 }
 
 /// Every setting of the program.

@@ -137,7 +137,7 @@ impl Source {
     }
 }
 
-/// All files below `src/` and `tests/it/`; `src/dicom/walk/tests.rs` counts as `dicom::walk`, `tests/it/stow.rs` as `stow`.
+/// All files below `src/` and `tests/it/`; `src/dicom/parse/tests.rs` counts as `dicom::walk`, `tests/it/stow.rs` as `stow`.
 fn sources() -> Vec<Source> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     ["src", "tests/it"]

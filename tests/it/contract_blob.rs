@@ -98,7 +98,7 @@ const KEY: &str = "ab/1.2.3/1.2.4/1.2.5.0000.dcm";
 async fn keep(blobs: &Blobs, key: &str, bytes: &Bytes) {
     let payload = Payload::Memory(bytes.clone());
     blobs.store(key, payload).await.unwrap();
-    blobs.settle([key].into_iter()).await.unwrap();
+    blobs.sync_dirs([key].into_iter()).await.unwrap();
 }
 
 async fn spool(blobs: &Blobs, bytes: &Bytes) -> Payload {
@@ -175,7 +175,7 @@ async fn a_spooled_blob_is_what_was_spooled(store: &Store) {
         let key = format!("ab/1.2/1.3/{number}.0.dcm");
         let payload = spool(blobs, &whole).await;
         blobs.store(&key, payload).await.unwrap();
-        blobs.settle([key.as_str()].into_iter()).await.unwrap();
+        blobs.sync_dirs([key.as_str()].into_iter()).await.unwrap();
         assert_eq!(blobs.length(&key).await.unwrap(), length as u64);
         let digest = blobs.digest(&key, 0, length as u64).await.unwrap();
         assert_eq!(digest, *blake3::hash(&whole).as_bytes(), "{length} bytes");
@@ -381,20 +381,20 @@ mod trouble {
         };
         let mut no_bucket = good.clone();
         no_bucket.blob_url = Some(format!("s3://other?endpoint={}", s3.endpoint()));
-        let told = message(no_bucket).await;
+        let reported = message(no_bucket).await;
         assert!(
-            told.contains("other") && told.contains("does not exist"),
-            "{told}"
+            reported.contains("other") && reported.contains("does not exist"),
+            "{reported}"
         );
         let mut stranger = good.clone();
         let wrong = folder.path().join("wrong");
         let text = "aws_access_key_id = nobody\naws_secret_access_key = hush\n";
         std::fs::write(&wrong, text).unwrap();
         stranger.s3_credentials_file = Some(wrong);
-        let told = message(stranger).await;
+        let reported = message(stranger).await;
         assert!(
-            told.contains("credentials") && !told.contains("hush"),
-            "{told}"
+            reported.contains("credentials") && !reported.contains("hush"),
+            "{reported}"
         );
     }
 

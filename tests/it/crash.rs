@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use stowage::dicom::build::Built;
+use stowage::dicom::testing::BuiltFile;
 
 use crate::support::dicom::Name;
 use crate::support::multipart;
@@ -15,7 +15,7 @@ use crate::support::server::{Server, on_each_index, wait_until};
 const UPLOADS: u32 = 100;
 
 /// The instances of one upload: small ones in one request, some larger, few that go through the spool.
-fn upload(round: u32, number: u32) -> Vec<(Name, Built)> {
+fn upload(round: u32, number: u32) -> Vec<(Name, BuiltFile)> {
     let study = 4000 + round * 1000 + number % 10;
     let name = |instance| Name::new(study, number, instance);
     let file = |instance, length| {
@@ -37,7 +37,7 @@ fn a_crash_in_the_middle_of_uploads_loses_nothing_that_was_acknowledged() {
         let mut acknowledged: BTreeSet<Name> = BTreeSet::new();
         // Killed early, in the middle and late.
         for (round, answers) in (0..).zip([1, 30, 70]) {
-            let uploads: Vec<Vec<(Name, Built)>> =
+            let uploads: Vec<Vec<(Name, BuiltFile)>> =
                 (0..UPLOADS).map(|number| upload(round, number)).collect();
             let answered = AtomicUsize::new(0);
             let stored = Mutex::new(Vec::new());
@@ -99,7 +99,7 @@ fn a_crash_in_the_middle_of_uploads_loses_nothing_that_was_acknowledged() {
 
 /// The feed tells of each stored instance once, and of no other.
 fn check_feed(server: &Server, instances: usize) {
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     let mut offset = 0;
     loop {
         let target = format!("/v2/changefeed?offset={offset}&limit=200&includeMetadata=false");
@@ -114,11 +114,11 @@ fn check_feed(server: &Server, instances: usize) {
                 (&entry["action"], &entry["state"]),
                 (&"Create".into(), &"Current".into())
             );
-            let fresh = told.insert(entry["sopInstanceUid"].as_str().map(str::to_owned));
+            let fresh = reported.insert(entry["sopInstanceUid"].as_str().map(str::to_owned));
             assert!(fresh, "{entry} twice");
         }
     }
-    assert_eq!(told.len(), instances);
+    assert_eq!(reported.len(), instances);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_crash_in_the_middle_of_deletes_brings_nothing_back() {
         let names: Vec<Name> = (0..60)
             .map(|number| Name::new(5000 + number, 1, 1))
             .collect();
-        let files: Vec<Built> = names.iter().map(|name| name.with_bulk(3000)).collect();
+        let files: Vec<BuiltFile> = names.iter().map(|name| name.with_bulk(3000)).collect();
         server.store("/v2", &files).expect(200);
         let deleted = Mutex::new(BTreeSet::new());
         thread::scope(|scope| {

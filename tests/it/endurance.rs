@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use dicom_core::{Tag, VR};
-use stowage::dicom::build::{Built, Syntax};
+use stowage::dicom::testing::{BuiltFile, Syntax};
 
 use crate::support::dicom::{Name, noise};
 use crate::support::server::{Server, on_postgres_with, wait_until};
@@ -27,7 +27,7 @@ fn length() -> Duration {
     Duration::from_secs_f64(minutes * 60.0)
 }
 
-fn file(name: &Name) -> Built {
+fn file(name: &Name) -> BuiltFile {
     let data_set = name.image(64, 64, 8, 4).bytes(
         Tag(0x7FE0, 0x0010),
         VR::OB,

@@ -17,8 +17,8 @@ use dicom_core::{Tag, VR};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use stowage::dicom::build::{Lengths, Syntax};
-use stowage::dicom::codec::{self, EncodeOptions, Frame};
+use stowage::dicom::codec::{self, DecodedFrame, EncodeOptions};
+use stowage::dicom::testing::{Lengths, Syntax};
 
 use crate::support::dicom::Name;
 use crate::support::multipart;
@@ -343,7 +343,7 @@ fn codestreams(target: &str) -> Vec<(String, Vec<u8>)> {
             let data = (0..length)
                 .map(|i| u8::try_from(i * 7 % 16).unwrap())
                 .collect();
-            let frame = Frame { shape, data };
+            let frame = DecodedFrame { shape, data };
             if let Ok(encoded) = codec::encode(syntax, &frame, &EncodeOptions::default()) {
                 let name = format!("{}-{choice}", syntax.rsplit('.').next().unwrap_or(""));
                 found.push((name, [&[choice], encoded.bytes.as_slice()].concat()));

@@ -158,7 +158,7 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
         "metadata::unpack(",
         &[
             ("archive/texts.rs", "in the lane for text"),
-            ("archive/subject.rs", "in the lane for text"),
+            ("archive/services/render/source.rs", "in the lane for text"),
             ("index/tags.rs", "on the blocking pool"),
             (
                 "index/rows.rs",
@@ -175,10 +175,10 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
             ),
             ("http/ui/share.rs", "bodies of 16 KiB at most"),
             (
-                "archive/retrieve.rs",
+                "archive/services/retrieve.rs",
                 "the bulk table, which the limits of a file bound",
             ),
-            ("archive/scrub.rs", "results of an operation"),
+            ("archive/jobs/scrub.rs", "results of an operation"),
             ("index/operations.rs", "resources of an operation"),
             (
                 "index/instances.rs",

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::thread;
 
 use dicom_core::{Tag, VR};
-use stowage::dicom::build::{DataSet, Syntax};
+use stowage::dicom::testing::{DataSet, Syntax};
 
 use crate::support::dicom::{Name, noise};
 use crate::support::http::{Answer, connect};
@@ -287,7 +287,7 @@ fn metadata_of_large_headers_is_streamed() {
         let items = (0..70).map(item).collect();
         let data_set = name.data_set().items(
             Tag(0x0040, 0xA730),
-            stowage::dicom::build::Lengths::Undefined,
+            stowage::dicom::testing::Lengths::Undefined,
             items,
         );
         let file = name.file(&data_set, Syntax::ExplicitLittle);

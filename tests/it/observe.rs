@@ -2,7 +2,7 @@
 
 use dicom_core::{Tag, VR};
 use serde_json::Value;
-use stowage::dicom::build::{DataSet, Syntax};
+use stowage::dicom::testing::{DataSet, Syntax};
 
 use crate::support::dicom::{Name, noise};
 use crate::support::server::{Server, wait_until};
@@ -71,10 +71,10 @@ fn requests_are_counted_by_route_and_nothing_of_a_url_is_told() {
         .lines()
         .filter_map(|line| line.rsplit_once(' ').map(|(name, _)| name))
         .collect();
-    for told in ["901", "1.2.3", "Doe", "nothing"] {
+    for reported in ["901", "1.2.3", "Doe", "nothing"] {
         assert!(
-            names.iter().all(|name| !name.contains(told)),
-            "{told} in\n{text}"
+            names.iter().all(|name| !name.contains(reported)),
+            "{reported} in\n{text}"
         );
     }
 }
@@ -221,11 +221,11 @@ fn the_log_names_requests_and_holds_neither_patients_nor_tokens() {
     for secret in ["Quince", "PID-4711", signature, SECRET.1] {
         assert!(!log.contains(secret), "{secret} is in\n{log}");
     }
-    let told: Vec<Value> = log
+    let reported: Vec<Value> = log
         .lines()
         .map(|line| serde_json::from_str(line).expect("each line is JSON"))
         .collect();
-    let answered: Vec<&Value> = told
+    let answered: Vec<&Value> = reported
         .iter()
         .filter(|line| line["target"] == "stowage::request")
         .collect();

@@ -9,7 +9,7 @@ mod viewers;
 
 use dicom_core::{Tag, VR};
 use serde_json::Value;
-use stowage::dicom::build::{Built, DataSet, Syntax};
+use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 
 use crate::support::dicom::Name;
 use crate::support::http::Response;
@@ -121,7 +121,7 @@ impl Sample {
         Name::new(study, series, instance)
     }
 
-    fn file(&self) -> Built {
+    fn file(&self) -> BuiltFile {
         let name = self.name();
         let data_set = name.data_set().set(
             DataSet::new()
@@ -149,7 +149,7 @@ impl Sample {
 
 /// Stores [`SAMPLES`].
 fn store_samples(server: &Server) {
-    let files: Vec<Built> = SAMPLES.iter().map(Sample::file).collect();
+    let files: Vec<BuiltFile> = SAMPLES.iter().map(Sample::file).collect();
     server.store("/dicom-web", &files).expect(200);
 }
 

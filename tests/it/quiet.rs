@@ -67,10 +67,10 @@ fn commands_in_a_mistyped_folder_find_no_archive_and_make_none() {
         &["reindex"],
         &["export", "--to", to.to_str().unwrap(), &study],
     ] {
-        let told = said(&server.command(arguments));
+        let reported = said(&server.command(arguments));
         assert!(
-            told.contains(&format!("archive in {}", data.display())),
-            "{told}"
+            reported.contains(&format!("archive in {}", data.display())),
+            "{reported}"
         );
     }
     assert!(
@@ -141,10 +141,13 @@ fn a_folder_that_may_not_be_entered_is_named() {
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o000);
     fs::set_permissions(&closed, permissions).unwrap();
     let server = Server::start(None);
-    let told = server.command(&["import", folder.path().to_str().unwrap()]);
+    let reported = server.command(&["import", folder.path().to_str().unwrap()]);
     let code = if is_root { 0 } else { 1 };
-    assert_eq!(told.status.code(), Some(code), "{}", said(&told));
-    assert_eq!(said(&told).contains("closed: cannot be entered"), !is_root);
+    assert_eq!(reported.status.code(), Some(code), "{}", said(&reported));
+    assert_eq!(
+        said(&reported).contains("closed: cannot be entered"),
+        !is_root
+    );
 }
 
 #[test]
@@ -204,10 +207,10 @@ fn every_size_and_time_takes_units_and_says_so_when_it_is_wrong() {
     assert!(refused.status >= 400, "{}", refused.status);
     let wrong = server.command_with(&[("STOWAGE_SPOOL_BYTES", "many")], &["fsck"]);
     assert_eq!(wrong.status.code(), Some(2));
-    let told = said(&wrong);
+    let reported = said(&wrong);
     assert!(
-        told.contains("spool-bytes") && told.contains("64MiB"),
-        "{told}"
+        reported.contains("spool-bytes") && reported.contains("64MiB"),
+        "{reported}"
     );
 }
 
@@ -236,10 +239,10 @@ fn an_error_of_the_start_is_told_once() {
         ),
     ] {
         let output = server.command_with(settings, &[]);
-        let told = said(&output);
-        assert_eq!(output.status.code(), Some(3), "{told}");
-        let times = told.matches(part).count();
-        assert_eq!(times, 1, "{part} in {told}");
+        let reported = said(&output);
+        assert_eq!(output.status.code(), Some(3), "{reported}");
+        let times = reported.matches(part).count();
+        assert_eq!(times, 1, "{part} in {reported}");
     }
 }
 

@@ -7,8 +7,8 @@ use std::thread;
 use dicom_core::{Tag, VR};
 use serde_json::Value;
 use sqlx::Connection;
-use stowage::dicom::build::{Built, DataSet, Lengths, Syntax};
-use stowage::dicom::limits::Limits;
+use stowage::dicom::limits::ParseLimits;
+use stowage::dicom::testing::{BuiltFile, DataSet, Lengths, Syntax};
 
 use crate::support::dicom::Name;
 use crate::support::http::{Response, connect};
@@ -20,7 +20,7 @@ const BUDGET: (&str, &str) = ("STOWAGE_MEMORY_BYTES", "268435456");
 const XML: &str = "multipart/related; type=\"application/dicom+xml\"";
 
 /// An instance with so many empty private attributes.
-fn wide(name: &Name, attributes: u32) -> Built {
+fn wide(name: &Name, attributes: u32) -> BuiltFile {
     let mut data_set = name.data_set();
     for number in 0..attributes {
         let (group, element) = (0x0009 + number / 0xE000 * 2, 0x1000 + number % 0xE000);
@@ -34,7 +34,7 @@ fn wide(name: &Name, attributes: u32) -> Built {
 }
 
 /// An instance with a sequence of so many empty items.
-fn many(name: &Name, items: usize) -> Built {
+fn many(name: &Name, items: usize) -> BuiltFile {
     let items = vec![DataSet::new(); items];
     let data_set = name
         .data_set()
@@ -43,7 +43,7 @@ fn many(name: &Name, items: usize) -> Built {
 }
 
 /// An instance with sequences inside each other.
-fn deep(name: &Name, depth: usize) -> Built {
+fn deep(name: &Name, depth: usize) -> BuiltFile {
     let mut inner = DataSet::new().text(Tag(0x0008, 0x1155), VR::UI, "1.2.3");
     for _ in 1..depth {
         inner = DataSet::new().items(Tag(0x0008, 0x1140), Lengths::Undefined, vec![inner]);
@@ -180,7 +180,7 @@ fn structure_does_not_become_memory() {
 fn what_may_be_stored_deep_can_be_read() {
     on_each_index(|server| {
         let name = Name::new(7020, 1, 1);
-        let depth = Limits::default().depth;
+        let depth = ParseLimits::default().depth;
         server
             .store("/dicom-web", [&deep(&name, depth)])
             .expect(200);
@@ -286,25 +286,25 @@ fn what_cannot_be_read_is_left_out_with_a_warning() {
         // The feed tells of both all the same.
         let feed = server.get("/v2/changefeed").expect(200);
         let entries = feed.json();
-        let told = |at: usize| !entries[at]["metadata"].is_null();
-        assert_eq!((told(0), told(1)), (true, false), "{entries}");
+        let reported = |at: usize| !entries[at]["metadata"].is_null();
+        assert_eq!((reported(0), reported(1)), (true, false), "{entries}");
         assert!(is_warned(&feed));
         server
             .get(&format!("/dicom-web{}/metadata", bad.path()))
             .expect(500);
         assert!(metric(server, "stowage_unreadable_metadata_total") >= 6);
         let log = server.log();
-        let told = log
+        let reported = log
             .matches("metadata of an instance cannot be read and is left out")
             .count();
-        assert_eq!(told, 1, "{log}");
+        assert_eq!(reported, 1, "{log}");
     });
 }
 
 #[test]
 fn a_scan_ends_when_its_client_leaves() {
     let server = Server::start(None);
-    let files: Vec<Built> = (1..=300)
+    let files: Vec<BuiltFile> = (1..=300)
         .map(|number| wide(&Name::new(7040, 1, number), 6_000))
         .collect();
     for files in files.chunks(50) {
@@ -429,7 +429,7 @@ fn long_attributes_are_in_the_metadata_and_not_in_every_result() {
 fn pages_of_results_are_whole_however_long_the_rows_are() {
     on_each_index(|server| {
         // More than is read at a time in all, and rows of very different length.
-        let files: Vec<Built> = (1..=120)
+        let files: Vec<BuiltFile> = (1..=120)
             .map(|number| {
                 let name = Name::new(7100 + number, 1, 1);
                 let length = if number % 3 == 0 { 10_000 } else { 10 };

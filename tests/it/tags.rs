@@ -2,7 +2,7 @@
 
 use dicom_core::{Tag, VR};
 use serde_json::{Value, json};
-use stowage::dicom::build::{Built, DataSet, Syntax};
+use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 
 use crate::support::dicom::Name;
 use crate::support::http::Response;
@@ -11,7 +11,7 @@ use crate::support::server::{Server, on_each_index, wait_until};
 const ROOTS: [&str; 3] = ["/dicom-web", "/v1", "/v2"];
 
 /// An instance with a Patient's Age, an Institution Name and a private number.
-fn file(study: u32, age: &str, institution: &str) -> Built {
+fn file(study: u32, age: &str, institution: &str) -> BuiltFile {
     let name = Name::new(study, 1, 1);
     let data_set = name.data_set().set(
         DataSet::new()
@@ -76,9 +76,9 @@ fn finished(server: &Server, target: &str) -> Value {
 fn add(server: &Server, root: &str, body: &Value) -> Value {
     let answer = post(server, root, body).expect(202);
     let url = answer.header("location").expect("a location").to_owned();
-    let told = answer.json();
-    assert_eq!(told["href"], json!(url));
-    let id = told["id"].as_str().expect("an id");
+    let reported = answer.json();
+    assert_eq!(reported["href"], json!(url));
+    let id = reported["id"].as_str().expect("an id");
     assert_eq!(url, format!("{}{root}/operations/{id}", server.url()));
     finished(server, &format!("{root}/operations/{id}"))
 }
@@ -92,7 +92,7 @@ fn studies(server: &Server, root: &str, query: &str) -> Vec<u32> {
 #[test]
 fn a_tag_makes_what_was_stored_before_and_after_searchable() {
     on_each_index(|server| {
-        let before: Vec<Built> = (1..=5)
+        let before: Vec<BuiltFile> = (1..=5)
             .map(|n| file(n, if n < 3 { "030Y" } else { "040Y" }, "Spital Süd"))
             .collect();
         server.store("/dicom-web", &before).expect(200);
@@ -310,7 +310,7 @@ fn a_request_to_add_tags_is_refused_with_the_reason() {
 #[test]
 fn a_second_request_waits_for_the_operation_of_the_first() {
     on_each_index(|server| {
-        let files: Vec<Built> = (0..400).map(|n| file(2000 + n, "030Y", "A")).collect();
+        let files: Vec<BuiltFile> = (0..400).map(|n| file(2000 + n, "030Y", "A")).collect();
         for files in files.chunks(100) {
             server.store("/dicom-web", files).expect(200);
         }
@@ -465,7 +465,7 @@ fn under_v1_an_instance_whose_tagged_value_cannot_be_indexed_is_refused() {
 #[test]
 fn indexing_survives_a_crash() {
     on_each_index(|server| {
-        let files: Vec<Built> = (0..600)
+        let files: Vec<BuiltFile> = (0..600)
             .map(|n| file(3000 + n, if n % 3 == 0 { "030Y" } else { "040Y" }, "A"))
             .collect();
         for files in files.chunks(100) {

@@ -2,7 +2,7 @@
 
 use dicom_core::{Tag, VR};
 use serde_json::Value;
-use stowage::dicom::build::{DataSet, Syntax};
+use stowage::dicom::testing::{DataSet, Syntax};
 
 use crate::support::collector::{Collector, Mood, Span};
 use crate::support::dicom::{Name, noise};
@@ -155,10 +155,10 @@ fn requests_are_spans_of_the_callers_trace_and_tell_nothing_of_patients() {
     let strange = only(&spans, "HTTP /dicom-web/studies");
     assert_eq!(strange.attributes["http.request.method"], "_OTHER");
 
-    let told = String::from_utf8_lossy(&collector.bytes()).into_owned();
-    assert!(told.contains("store walk"));
+    let reported = String::from_utf8_lossy(&collector.bytes()).into_owned();
+    assert!(reported.contains("store walk"));
     for secret in ["Quince", "QUINCE", "PID-4711", "90778", "1.2.840"] {
-        assert!(!told.contains(secret), "{secret} was sent: {spans:#?}");
+        assert!(!reported.contains(secret), "{secret} was sent: {spans:#?}");
     }
     let log = server.log();
     let line = lines(&log, "store-1")[0];

@@ -115,14 +115,14 @@ fn the_scrub_finds_damage_and_says_how_far_it_is() {
         let line = log.lines().find(|line| line.contains("problems=1"));
         let operation = line.and_then(|line| line.split("operation=").nth(1));
         let id = operation.and_then(|rest| rest.split(['"', ' ']).find(|word| word.len() == 32));
-        let told = server
+        let reported = server
             .get(&format!("/v2/operations/{}", id.expect("an id")))
             .expect(200)
             .json();
-        assert_eq!(told["type"], "scrub");
-        assert_eq!(told["percentComplete"], 100);
-        assert_eq!(told["results"]["problems"], 1);
-        assert_eq!(told["results"]["instances"], 2);
+        assert_eq!(reported["type"], "scrub");
+        assert_eq!(reported["percentComplete"], 100);
+        assert_eq!(reported["results"]["problems"], 1);
+        assert_eq!(reported["results"]["instances"], 2);
     });
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use stowage::http::ui::{Needs, UI_ROUTES};
+use stowage::http::ui::{UI_ROUTES, UiAudience};
 
 use crate::support::dicom::Name;
 use crate::support::http::Response;
@@ -149,10 +149,10 @@ fn every_answer_of_the_page_is_for_whom_its_row_says() {
         // An empty body is a bad request of whoever may send one.
         let good = if route.method == "POST" { 400 } else { 200 };
         let (stranger, reads, some) = match route.needs {
-            Needs::Nobody => (good, good, good),
-            Needs::Caller => (401, good, good),
-            Needs::Export => (401, 403, good),
-            Needs::Everything => (401, good, 403),
+            UiAudience::Nobody => (good, good, good),
+            UiAudience::Caller => (401, good, good),
+            UiAudience::Export => (401, 403, good),
+            UiAudience::Everything => (401, good, 403),
         };
         send(route.method, route.path, None).expect(stranger);
         send(route.method, route.path, Some("Bearer nonsense")).expect(stranger);
@@ -184,9 +184,9 @@ fn every_answer_of_the_page_is_for_whom_its_row_says() {
         ("STOWAGE_JWT_AUDIENCE", "stowage"),
         ("STOWAGE_UI_CLIENT_ID", "page"),
     ]);
-    let told = issuer.get("/ui/config").expect(200).json();
-    assert_eq!(told["signIn"]["kind"], "oidc");
-    assert_eq!(told["signIn"]["clientId"], "page");
+    let reported = issuer.get("/ui/config").expect(200).json();
+    assert_eq!(reported["signIn"]["kind"], "oidc");
+    assert_eq!(reported["signIn"]["clientId"], "page");
     let page = issuer.get("/ui/").expect(200);
     let policy = page
         .header("content-security-policy")

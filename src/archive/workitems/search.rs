@@ -9,18 +9,19 @@ use std::time::Instant;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 
+use super::super::Archive;
 use super::super::error::{ArchiveError, Result};
 use super::super::lanes::Lane;
-use super::super::paging::Remaining;
-use super::super::texts::{Part, corrupt, unpacked_text};
-use super::super::{Archive, search::Written};
+use super::super::services::search::WrittenRow;
+use super::super::services::search::paging::Remaining;
+use super::super::texts::{TextPart, corrupt, unpacked_text};
 use super::WorkitemResult;
 use crate::dicom::matcher::{Matcher, Projection};
 use crate::dicom::members::Malformed;
 use crate::dicom::merge::MergedJson;
 use crate::dicom::query::{Condition, Include, Matching, PathStep, Query, TagPath};
 use crate::dicom::workitem::{DEFAULTS, STATE, State};
-use crate::dicom::{fold, query::Case};
+use crate::dicom::{normalize, query::Case};
 use crate::index::{FoundWorkitem, WorkitemFilter};
 use crate::memory::Purpose;
 use crate::scope::Scope;
@@ -37,7 +38,7 @@ const MATCH_BYTES: usize = 64;
 /// What a search for workitems answers.
 pub struct WorkitemAnswer {
     /// Matching workitems, newest first; the first one was read.
-    pub parts: BoxStream<'static, Result<Part>>,
+    pub parts: BoxStream<'static, Result<TextPart>>,
     /// Whether there are none.
     pub empty: bool,
     /// Results behind the last one.
@@ -54,7 +55,7 @@ impl std::fmt::Debug for WorkitemAnswer {
 
 /// Writes a workitem that was found.
 pub type WriteWorkitem =
-    Arc<dyn Fn(MergedJson) -> std::result::Result<Written, Malformed> + Send + Sync>;
+    Arc<dyn Fn(MergedJson) -> std::result::Result<WrittenRow, Malformed> + Send + Sync>;
 
 impl Archive {
     /// Runs a search; `write` says how a workitem is written.
@@ -81,7 +82,9 @@ impl Archive {
         };
         self.scan_workitems(scope, query, &mut scan).await?;
         if scan.behind > 0 && limit.is_none() {
-            return Err(super::super::paging::too_many(self.limits.max_results).into());
+            return Err(
+                super::super::services::search::paging::too_many(self.limits.max_results).into(),
+            );
         }
         let remaining = match scan.behind {
             0 => Remaining::Nothing,
@@ -152,7 +155,7 @@ impl Archive {
             let read = self.read_workitems(&portion).await?;
             let matcher = Arc::clone(matcher);
             let matching = self.lanes().run(Lane::Text, move || {
-                let Texts { packed, _held } = read;
+                let WorkitemTexts { packed, _held } = read;
                 let matches = |row: &FoundWorkitem| {
                     let Some(packed) = packed.get(&row.id) else {
                         return Ok(false);
@@ -174,7 +177,7 @@ impl Archive {
     }
 
     /// Reads packed data sets, with memory for what is made of them.
-    async fn read_workitems(&self, portion: &[FoundWorkitem]) -> Result<Texts> {
+    async fn read_workitems(&self, portion: &[FoundWorkitem]) -> Result<WorkitemTexts> {
         let bytes = portion
             .iter()
             .map(needed)
@@ -183,7 +186,7 @@ impl Archive {
         let ids: Vec<i64> = portion.iter().map(|row| row.id).collect();
         let contents = self.index.workitem_contents(&ids).await?;
         let packed = contents.into_iter().map(|(id, _, content)| (id, content));
-        Ok(Texts {
+        Ok(WorkitemTexts {
             packed: packed.collect(),
             _held: held,
         })
@@ -195,7 +198,7 @@ impl Archive {
         found: Vec<FoundWorkitem>,
         query: &Query,
         write: WriteWorkitem,
-    ) -> BoxStream<'static, Result<Part>> {
+    ) -> BoxStream<'static, Result<TextPart>> {
         let archive = self.clone();
         let shown = Arc::new(Shown::of(query));
         let parts =
@@ -226,7 +229,7 @@ impl Archive {
 }
 
 /// Packed data sets by their number, with the memory that reading them takes.
-struct Texts {
+struct WorkitemTexts {
     packed: BTreeMap<i64, Vec<u8>>,
     _held: crate::memory::Reservation,
 }
@@ -313,7 +316,7 @@ fn narrowed(conditions: &[Condition]) -> Option<(WorkitemFilter, Vec<Condition>)
                 continue;
             }
             (Some(PATIENT), Some(list), _) => {
-                filter.patients = Some(list.iter().map(|id| fold::text(id)).collect());
+                filter.patients = Some(list.iter().map(|id| normalize::text(id)).collect());
             }
             (Some(STUDY), Some(list), _) => filter.studies = Some(list.to_vec()),
             (Some(START), _, Matching::Range { from, to }) => {
@@ -355,8 +358,8 @@ impl Shown {
         if self.everything {
             return MergedJson::new(BTreeMap::new(), Some(text));
         }
-        let mut told = BTreeMap::new();
-        self.paths.copy(&text, &mut told)?;
-        MergedJson::new(told, None)
+        let mut reported = BTreeMap::new();
+        self.paths.copy(&text, &mut reported)?;
+        MergedJson::new(reported, None)
     }
 }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::auth::Action;
-use crate::auth::Pace;
+use crate::auth::RefreshPace;
 use crate::auth::token::make_token;
 use crate::config::{Secret, TokenArgs};
 
@@ -163,8 +163,8 @@ fn key_file(text: &str) -> (tempfile::NamedTempFile, AuthConfig) {
 async fn reason(verifier: &Verifier, token: &str) -> Option<TokenError> {
     match verifier.admit(token).await {
         Ok(_) => None,
-        Err(Refusal::Unauthenticated { reason, .. }) => Some(reason),
-        Err(Refusal::KeysUnavailable) => panic!("the keys are there"),
+        Err(AuthRefusal::Unauthenticated { reason, .. }) => Some(reason),
+        Err(AuthRefusal::KeysUnavailable) => panic!("the keys are there"),
     }
 }
 
@@ -377,8 +377,8 @@ fn configurations_that_cannot_tell_tokens_apart_do_not_start() {
 fn the_challenge_is_the_one_of_the_contract() {
     let verifier = Verifier::new(secret_config()).unwrap();
     let challenge = |reason| match verifier.refuse(reason) {
-        Refusal::Unauthenticated { challenge, .. } => challenge,
-        Refusal::KeysUnavailable => String::new(),
+        AuthRefusal::Unauthenticated { challenge, .. } => challenge,
+        AuthRefusal::KeysUnavailable => String::new(),
     };
     let base = format!(
         "Bearer authorization_uri=\"{ISSUER}\", resource_id=\"stowage\", realm=\"stowage\""
@@ -394,7 +394,8 @@ fn the_challenge_is_the_one_of_the_contract() {
         ..secret_config()
     };
     let verifier = Verifier::new(odd).unwrap();
-    let Refusal::Unauthenticated { challenge, .. } = verifier.refuse(TokenError::Missing) else {
+    let AuthRefusal::Unauthenticated { challenge, .. } = verifier.refuse(TokenError::Missing)
+    else {
         panic!()
     };
     assert_eq!(
@@ -449,9 +450,9 @@ async fn made_tokens_are_admitted() {
 
 #[test]
 fn remembered_tokens_are_bounded_and_forgotten() {
-    let mut seen = Seen::default();
+    let mut seen = TokenCache::default();
     let caller = Arc::new(Caller::unrestricted());
-    let entry = |until| Entry {
+    let entry = |until| TokenEntry {
         caller: Arc::clone(&caller),
         generation: 1,
         until,
@@ -514,7 +515,7 @@ impl Issuer {
         *self.set.write().unwrap() = json!({ "keys": keys }).to_string();
     }
 
-    fn config(&self, pace: Pace) -> AuthConfig {
+    fn config(&self, pace: RefreshPace) -> AuthConfig {
         AuthConfig {
             issuer: Some(self.url.clone()),
             pace,
@@ -531,7 +532,7 @@ impl Issuer {
     }
 }
 
-const EAGER: Pace = Pace {
+const EAGER: RefreshPace = RefreshPace {
     refresh: Duration::from_secs(600),
     greatest: Duration::from_secs(3600),
     retry: Duration::ZERO,
@@ -586,7 +587,7 @@ async fn keys_are_discovered_and_rotation_is_followed() {
 async fn unknown_keys_cause_one_fetch_per_pause() {
     let signer = Signer::ec(Algorithm::ES256);
     let issuer = Issuer::start(&[signer.jwk("k")]).await;
-    let pace = Pace {
+    let pace = RefreshPace {
         retry: Duration::from_secs(3600),
         ..EAGER
     };
@@ -619,9 +620,9 @@ async fn unknown_keys_cause_one_fetch_per_pause() {
 async fn requests_that_wait_for_the_first_keys_share_one_fetch() {
     let signer = Signer::ec(Algorithm::ES256);
     let issuer = Issuer::start(&[signer.jwk("k")]).await;
-    let pace = Pace {
+    let pace = RefreshPace {
         first: Duration::from_secs(5),
-        ..Pace::default()
+        ..RefreshPace::default()
     };
     let verifier = Arc::new(Verifier::new(issuer.config(pace)).unwrap());
     let token = signer.sign(Some("k"), &issuer.claims());
@@ -635,7 +636,7 @@ async fn requests_that_wait_for_the_first_keys_share_one_fetch() {
 async fn old_keys_are_believed_only_after_a_look_for_newer_ones() {
     let (old, new) = (Signer::ec(Algorithm::ES256), Signer::ed());
     let issuer = Issuer::start(&[old.jwk("old")]).await;
-    let pace = Pace {
+    let pace = RefreshPace {
         // As after a quiet night: the keys are old whenever they are asked for.
         refresh: Duration::ZERO,
         ..EAGER
@@ -662,7 +663,7 @@ async fn keys_that_cannot_be_fetched_again_are_believed_for_a_time() {
     let signer = Signer::ed();
     for (greatest, expected) in [(Duration::from_secs(3600), true), (Duration::ZERO, false)] {
         let issuer = Issuer::start(&[signer.jwk("k")]).await;
-        let pace = Pace {
+        let pace = RefreshPace {
             refresh: Duration::ZERO,
             greatest,
             ..EAGER
@@ -676,7 +677,7 @@ async fn keys_that_cannot_be_fetched_again_are_believed_for_a_time() {
         let admitted = verifier.admit(&token).await;
         assert_eq!(admitted.is_ok(), expected, "{admitted:?}");
         if !expected {
-            assert_eq!(admitted.unwrap_err(), Refusal::KeysUnavailable);
+            assert_eq!(admitted.unwrap_err(), AuthRefusal::KeysUnavailable);
         }
     }
 }
@@ -685,7 +686,7 @@ async fn keys_that_cannot_be_fetched_again_are_believed_for_a_time() {
 async fn keys_are_fetched_by_a_timer_without_any_request() {
     let signer = Signer::ed();
     let issuer = Issuer::start(&[signer.jwk("k")]).await;
-    let pace = Pace {
+    let pace = RefreshPace {
         refresh: Duration::ZERO,
         ..EAGER
     };
@@ -759,7 +760,7 @@ async fn without_keys_nothing_is_said_about_tokens() {
         let verifier = Verifier::new(config.clone()).unwrap();
         assert_eq!(
             verifier.admit(&token).await.unwrap_err(),
-            Refusal::KeysUnavailable,
+            AuthRefusal::KeysUnavailable,
             "{config:?}"
         );
     }

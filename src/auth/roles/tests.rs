@@ -7,15 +7,15 @@ fn grants(table: &RoleTable, claims: &Value) -> Grants {
 }
 
 /// The allowed actions by first letters, `:` and the limit.
-fn told(table: &RoleTable, claims: &Value) -> String {
+fn described(table: &RoleTable, claims: &Value) -> String {
     let grants = grants(table, claims);
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for action in Action::ALL {
         match grants.visible(action) {
             None => {}
-            Some(Visible::All) => told.push(action.as_str().to_owned()),
+            Some(Visible::All) => reported.push(action.as_str().to_owned()),
             Some(Visible::Only { patients, studies }) => {
-                told.push(format!(
+                reported.push(format!(
                     "{}:{}/{}",
                     action.as_str(),
                     patients.join("+"),
@@ -24,7 +24,7 @@ fn told(table: &RoleTable, claims: &Value) -> String {
             }
         }
     }
-    told.join(" ")
+    reported.join(" ")
 }
 
 const ALL: &str = "read write delete manageExtendedQueryTags export";
@@ -45,7 +45,7 @@ fn shipped_roles_allow_what_they_say() {
         (json!({"roles": null}), ""),
         (json!({}), ""),
     ] {
-        assert_eq!(told(&table, &claims), expected, "{claims}");
+        assert_eq!(described(&table, &claims), expected, "{claims}");
     }
 }
 
@@ -56,20 +56,20 @@ fn roles_are_found_at_a_path() {
         ..RoleTable::default()
     };
     assert_eq!(
-        told(&keycloak, &json!({"realm_access": {"roles": ["reader"]}})),
+        described(&keycloak, &json!({"realm_access": {"roles": ["reader"]}})),
         "read"
     );
     assert_eq!(
-        told(&keycloak, &json!({"realm_access.roles": ["admin"]})),
+        described(&keycloak, &json!({"realm_access.roles": ["admin"]})),
         ALL
     );
-    assert_eq!(told(&keycloak, &json!({"realm_access": "reader"})), "");
+    assert_eq!(described(&keycloak, &json!({"realm_access": "reader"})), "");
     let url = RoleTable {
         roles_claim: "https://x.example/roles".to_owned(),
         ..RoleTable::default()
     };
     assert_eq!(
-        told(&url, &json!({"https://x.example/roles": ["reader"]})),
+        described(&url, &json!({"https://x.example/roles": ["reader"]})),
         "read"
     );
 }
@@ -98,17 +98,21 @@ fn oauth_scopes_grant_actions() {
         ("patient/ImagingStudy.read", ""),
         ("dicom.READ", ""),
     ] {
-        assert_eq!(told(&table, &json!({"scope": scope})), expected, "{scope}");
+        assert_eq!(
+            described(&table, &json!({"scope": scope})),
+            expected,
+            "{scope}"
+        );
     }
     assert_eq!(
-        told(&table, &json!({"scp": ["dicom.read", "dicom.write"]})),
+        described(&table, &json!({"scp": ["dicom.read", "dicom.write"]})),
         "read write"
     );
     let launch = json!({"scope": "patient/ImagingStudy.read", "patient": "P1"});
-    assert_eq!(told(&table, &launch), "read:P1/");
+    assert_eq!(described(&table, &launch), "read:P1/");
     let both =
         json!({"scope": "patient/ImagingStudy.cruds system/ImagingStudy.read", "patient": "P1"});
-    assert_eq!(told(&table, &both), "read write:P1/ delete:P1/");
+    assert_eq!(described(&table, &both), "read write:P1/ delete:P1/");
 }
 
 #[test]
@@ -144,7 +148,7 @@ fn claims_limit_every_action_and_unreadable_limits_leave_nothing() {
             "read:/",
         ),
     ] {
-        assert_eq!(told(&table, &claims), expected, "{claims}");
+        assert_eq!(described(&table, &claims), expected, "{claims}");
     }
 }
 
@@ -160,29 +164,29 @@ fn roles_of_a_file_replace_the_shipped_ones() {
         )
         .unwrap();
     assert_eq!(
-        told(&table, &json!({"roles": ["all-but-delete"]})),
+        described(&table, &json!({"roles": ["all-but-delete"]})),
         "read write manageExtendedQueryTags"
     );
     assert_eq!(
-        told(&table, &json!({"roles": ["research"]})),
+        described(&table, &json!({"roles": ["research"]})),
         "read:A/1/1.2.3"
     );
     assert_eq!(
-        told(&table, &json!({"roles": ["research", "ward"]})),
+        described(&table, &json!({"roles": ["research", "ward"]})),
         "read:A/1+B/1.2.3 write:B/"
     );
     assert_eq!(
-        told(&table, &json!({"roles": ["research", "all-but-delete"]})),
+        described(&table, &json!({"roles": ["research", "all-but-delete"]})),
         "read write manageExtendedQueryTags"
     );
-    assert_eq!(told(&table, &json!({"roles": ["globalAdmin"]})), "");
+    assert_eq!(described(&table, &json!({"roles": ["globalAdmin"]})), "");
     assert_eq!(
-        told(&table, &json!({"scope": "pacs dicom.read"})),
+        described(&table, &json!({"scope": "pacs dicom.read"})),
         "read export"
     );
     let limited =
         json!({"roles": ["research"], "dicom_studies": ["1.2.3", "9"], "dicom_patients": ["Z"]});
-    assert_eq!(told(&table, &limited), "read:/1.2.3");
+    assert_eq!(described(&table, &limited), "read:/1.2.3");
     for bad in [
         "",
         "[]",
@@ -203,9 +207,9 @@ fn a_token_that_names_nothing_gets_the_default_role() {
         default_role: Some("reader".to_owned()),
         ..RoleTable::default()
     };
-    assert_eq!(told(&table, &json!({"sub": "x"})), "read");
-    assert_eq!(told(&table, &json!({"roles": ["unknown"]})), "");
-    assert_eq!(told(&table, &json!({"scope": "openid"})), "");
+    assert_eq!(described(&table, &json!({"sub": "x"})), "read");
+    assert_eq!(described(&table, &json!({"roles": ["unknown"]})), "");
+    assert_eq!(described(&table, &json!({"scope": "openid"})), "");
 }
 
 #[test]
@@ -215,7 +219,7 @@ fn a_limit_behind_a_path_that_cannot_be_read_leaves_nothing() {
         studies_claim: "other.deep.studies".to_owned(),
         ..RoleTable::default()
     };
-    let of = |ext: Value| told(&table, &json!({"roles": ["reader"], "ext": ext}));
+    let of = |ext: Value| described(&table, &json!({"roles": ["reader"], "ext": ext}));
     assert_eq!(of(json!({"patients": ["A", "B"]})), "read:A+B/");
     assert_eq!(of(json!({"patients": "A"})), "read:A/");
     for unreadable in [
@@ -231,11 +235,11 @@ fn a_limit_behind_a_path_that_cannot_be_read_leaves_nothing() {
         assert_eq!(of(unreadable.clone()), "read:/", "{unreadable}");
     }
     let studies = json!({"roles": ["reader"], "other": {"deep": null}});
-    assert_eq!(told(&table, &studies), "read:/");
+    assert_eq!(described(&table, &studies), "read:/");
     let plain = json!({"roles": ["reader"], "ext.patients": null});
-    assert_eq!(told(&table, &plain), "read:/");
+    assert_eq!(described(&table, &plain), "read:/");
     assert_eq!(
-        told(&table, &json!({"roles": ["reader"], "extra": 1})),
+        described(&table, &json!({"roles": ["reader"], "extra": 1})),
         "read"
     );
 }
@@ -266,7 +270,7 @@ fn where_limits_are_required_a_token_without_one_sees_nothing() {
         ),
         (json!({"roles": ["trial"]}), "read:T/"),
     ] {
-        assert_eq!(told(&table, &claims), expected, "{claims}");
+        assert_eq!(described(&table, &claims), expected, "{claims}");
     }
 }
 
@@ -302,6 +306,6 @@ fn roles_add_up_and_the_patient_of_a_launch_limits_them() {
             "read",
         ),
     ] {
-        assert_eq!(told(&table, &claims), expected, "{claims}");
+        assert_eq!(described(&table, &claims), expected, "{claims}");
     }
 }

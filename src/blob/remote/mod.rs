@@ -42,7 +42,7 @@ pub(super) struct Bucket {
     /// Parts that may be read ahead, of all streams together.
     ahead: Arc<Semaphore>,
     /// Room for parts of uploads.
-    uploads: Arc<upload::Room>,
+    uploads: Arc<upload::UploadMemory>,
 }
 
 impl Bucket {
@@ -53,7 +53,7 @@ impl Bucket {
             store: connect::client(url, storage)?,
             prefix: Arc::from(url.prefix.as_str()),
             ahead: Arc::new(Semaphore::new(buffer / 2 / read_ahead::PART)),
-            uploads: Arc::new(upload::Room::new(buffer / 2)),
+            uploads: Arc::new(upload::UploadMemory::new(buffer / 2)),
         };
         let wrong = |reason: &str| {
             Err(BlobError::config(format!(

@@ -25,10 +25,10 @@ pub(super) struct ReadAhead {
     key: Arc<str>,
     next: u64,
     end: u64,
-    parts: VecDeque<Part>,
+    parts: VecDeque<RangePart>,
 }
 
-struct Part {
+struct RangePart {
     // A task of its own: a reader that pauses must not stall a request until it times out.
     task: AbortOnDropHandle<Result<Bytes>>,
     _room: Option<OwnedSemaphorePermit>,
@@ -71,7 +71,7 @@ impl ReadAhead {
                 .min(PART);
             let (bucket, key, offset) = (self.bucket.clone(), self.key.clone(), self.next);
             let task = tokio::spawn(async move { bucket.read(&key, offset, length).await });
-            self.parts.push_back(Part {
+            self.parts.push_back(RangePart {
                 task: AbortOnDropHandle::new(task),
                 _room: room,
             });

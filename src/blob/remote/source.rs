@@ -29,12 +29,12 @@ pub(super) struct RemoteSource {
     key: Arc<str>,
     offset: u64,
     length: u64,
-    held: Mutex<Held>,
+    held: Mutex<ChunkBuffer>,
     runtime: Handle,
 }
 
 #[derive(Debug)]
-struct Held {
+struct ChunkBuffer {
     /// Pieces by their offset in the range, oldest first.
     pieces: VecDeque<(u64, Bytes)>,
     /// Where the last read ended, and how large it was.
@@ -42,7 +42,7 @@ struct Held {
     size: usize,
 }
 
-impl Held {
+impl ChunkBuffer {
     /// Copies what a piece has of the bytes at `offset`.
     fn copy(&self, offset: u64, buf: &mut [u8]) -> Option<usize> {
         self.pieces.iter().rev().find_map(|(start, piece)| {
@@ -78,7 +78,7 @@ impl RemoteSource {
     pub(super) async fn open(bucket: Bucket, key: &str, offset: u64, length: u64) -> Result<Self> {
         let first = usize::try_from(length).unwrap_or(FIRST).min(FIRST);
         let piece = bucket.read(key, offset, first).await?;
-        let mut held = Held {
+        let mut held = ChunkBuffer {
             pieces: VecDeque::new(),
             end: 0,
             size: 0,

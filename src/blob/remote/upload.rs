@@ -27,12 +27,12 @@ const AT_ONCE: usize = 4;
 
 /// Memory for parts that are under way, shared by all uploads.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct UploadMemory {
     units: Arc<Semaphore>,
     all: usize,
 }
 
-impl Room {
+impl UploadMemory {
     /// Room for `bytes`, and for one part of the usual size at least.
     pub(super) fn new(bytes: usize) -> Self {
         let all = (bytes / UNIT).clamp(16, Semaphore::MAX_PERMITS);

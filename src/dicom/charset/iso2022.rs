@@ -8,14 +8,14 @@ use dicom_core::VR;
 use encoding_rs::Encoding;
 
 use super::splits;
-use super::terms::{Term, by_registration};
+use super::terms::{CharsetTerm, by_registration};
 
 pub(super) const ESC: u8 = 0x1B;
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
 /// The two code elements in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct State {
+pub(super) struct ShiftState {
     /// Bytes below 0x80.
     pub(super) g0: Set,
     /// Bytes from 0x80 on.
@@ -44,7 +44,7 @@ pub(super) enum Set {
 }
 
 /// Decodes text with escape sequences; the code elements return to `start` at each delimiter (PS3.5 §6.1.2.5.3).
-pub(super) fn decode_iso2022(start: State, vr: VR, bytes: &[u8]) -> String {
+pub(super) fn decode_iso2022(start: ShiftState, vr: VR, bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     let mut state = start;
     let mut rest = bytes;
@@ -74,8 +74,8 @@ pub(super) fn decode_iso2022(start: State, vr: VR, bytes: &[u8]) -> String {
 /// One character of G0, or a control character; returns what follows it.
 fn lower<'a>(
     out: &mut String,
-    state: &mut State,
-    start: State,
+    state: &mut ShiftState,
+    start: ShiftState,
     vr: VR,
     byte: u8,
     tail: &'a [u8],
@@ -243,7 +243,7 @@ fn set_96(last: u8) -> Option<Set> {
         _ => return None,
     };
     match by_registration(number) {
-        Some(Term::G1(set)) => Some(set),
+        Some(CharsetTerm::G1(set)) => Some(set),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use super::iso2022::Set;
 
 /// What one term asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Term {
+pub(super) enum CharsetTerm {
     Default,
     Whole(&'static Encoding),
     G0(Set),
@@ -19,7 +19,7 @@ pub(super) enum Term {
 }
 
 /// The meaning of one term; none when nobody knows it.
-pub(super) fn term(bytes: &[u8]) -> (Option<Term>, Option<CharsetProblem>) {
+pub(super) fn term(bytes: &[u8]) -> (Option<CharsetTerm>, Option<CharsetProblem>) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return (None, Some(CharsetProblem::Unknown));
     };
@@ -29,7 +29,7 @@ pub(super) fn term(bytes: &[u8]) -> (Option<Term>, Option<CharsetProblem>) {
         return (None, Some(CharsetProblem::Unknown));
     }
     if text.is_empty() {
-        return (Some(Term::Default), None);
+        return (Some(CharsetTerm::Default), None);
     }
     let plain: String = text
         .chars()
@@ -38,11 +38,11 @@ pub(super) fn term(bytes: &[u8]) -> (Option<Term>, Option<CharsetProblem>) {
         .collect();
     let registered = |digits: &str| digits.parse().ok().and_then(by_registration);
     let found = match plain.as_str() {
-        "UTF8" | "UNICODE" => Some(Term::Whole(encoding_rs::UTF_8)),
-        "GB18030" => Some(Term::Whole(encoding_rs::GB18030)),
-        "GBK" | "ISO2022GBK" | "CP936" => Some(Term::Whole(encoding_rs::GBK)),
-        "ISO2022JP" | "ISO2022KR" => Some(Term::ByEscape),
-        "ASCII" | "USASCII" => Some(Term::Default),
+        "UTF8" | "UNICODE" => Some(CharsetTerm::Whole(encoding_rs::UTF_8)),
+        "GB18030" => Some(CharsetTerm::Whole(encoding_rs::GB18030)),
+        "GBK" | "ISO2022GBK" | "CP936" => Some(CharsetTerm::Whole(encoding_rs::GBK)),
+        "ISO2022JP" | "ISO2022KR" => Some(CharsetTerm::ByEscape),
+        "ASCII" | "USASCII" => Some(CharsetTerm::Default),
         other => None
             .or_else(|| other.strip_prefix("ISO2022IR").and_then(registered))
             .or_else(|| other.strip_prefix("ISOIR").and_then(registered))
@@ -77,15 +77,15 @@ fn is_defined(text: &str) -> bool {
 }
 
 /// By number in the ISO registry of coded character sets.
-pub(super) fn by_registration(number: u16) -> Option<Term> {
+pub(super) fn by_registration(number: u16) -> Option<CharsetTerm> {
     Some(match number {
-        6 => Term::Default,
-        13 => Term::JisX0201,
-        14 => Term::G0(Set::JisRoman),
-        58 => Term::G1(Set::Gb2312),
-        87 | 159 => Term::ByEscape,
-        149 => Term::G1(Set::KsX1001),
-        192 => Term::Whole(encoding_rs::UTF_8),
+        6 => CharsetTerm::Default,
+        13 => CharsetTerm::JisX0201,
+        14 => CharsetTerm::G0(Set::JisRoman),
+        58 => CharsetTerm::G1(Set::Gb2312),
+        87 | 159 => CharsetTerm::ByEscape,
+        149 => CharsetTerm::G1(Set::KsX1001),
+        192 => CharsetTerm::Whole(encoding_rs::UTF_8),
         100 => high(encoding_rs::WINDOWS_1252),
         101 => high(encoding_rs::ISO_8859_2),
         109 => high(encoding_rs::ISO_8859_3),
@@ -102,7 +102,7 @@ pub(super) fn by_registration(number: u16) -> Option<Term> {
 }
 
 /// By part of ISO 8859, a frequent way to misspell the defined terms.
-fn by_part(part: &str) -> Option<Term> {
+fn by_part(part: &str) -> Option<CharsetTerm> {
     let number = match part {
         "1" => 100,
         "2" => 101,
@@ -121,14 +121,14 @@ fn by_part(part: &str) -> Option<Term> {
 }
 
 /// By a label of the Encoding Standard (`windows-1251`, `Shift_JIS`), which some devices write.
-fn by_label(text: &str) -> Option<Term> {
+fn by_label(text: &str) -> Option<CharsetTerm> {
     let encoding = Encoding::for_label_no_replacement(text.as_bytes())
         .or_else(|| Encoding::for_label_no_replacement(text.replace(['_', ' '], "-").as_bytes()))?;
     // Separators are single ASCII bytes, so an encoding that is no superset of ASCII cannot be meant.
     (encoding.is_ascii_compatible() && encoding != encoding_rs::X_USER_DEFINED)
-        .then_some(Term::Whole(encoding))
+        .then_some(CharsetTerm::Whole(encoding))
 }
 
-fn high(encoding: &'static Encoding) -> Term {
-    Term::G1(Set::High(encoding))
+fn high(encoding: &'static Encoding) -> CharsetTerm {
+    CharsetTerm::G1(Set::High(encoding))
 }

@@ -77,24 +77,29 @@ pub enum Coding {
 }
 
 /// What is known of one transfer syntax.
-struct Entry {
+struct CodingEntry {
     coding: Coding,
     uid: &'static str,
     media_type: &'static str,
-    kind: Kind,
+    kind: CodingKind,
 }
 
 /// Coarse nature of a transfer syntax.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum CodingKind {
     Native,
     Lossless,
     Lossy,
     Video,
 }
 
-const fn entry(coding: Coding, uid: &'static str, media_type: &'static str, kind: Kind) -> Entry {
-    Entry {
+const fn entry(
+    coding: Coding,
+    uid: &'static str,
+    media_type: &'static str,
+    kind: CodingKind,
+) -> CodingEntry {
+    CodingEntry {
         coding,
         uid,
         media_type,
@@ -104,40 +109,40 @@ const fn entry(coding: Coding, uid: &'static str, media_type: &'static str, kind
 
 /// PS3.6 table A-1 with the media types of PS3.18 tables 8.7.3-2 to 8.7.3-5.
 #[rustfmt::skip]
-const TABLE: &[Entry] = &[
-    entry(Coding::ImplicitLittleEndian, "1.2.840.10008.1.2", "application/octet-stream", Kind::Native),
-    entry(Coding::ExplicitLittleEndian, "1.2.840.10008.1.2.1", "application/octet-stream", Kind::Native),
-    entry(Coding::EncapsulatedUncompressed, "1.2.840.10008.1.2.1.98", "application/octet-stream", Kind::Native),
-    entry(Coding::DeflatedDataSet, "1.2.840.10008.1.2.1.99", "application/octet-stream", Kind::Native),
-    entry(Coding::ExplicitBigEndian, "1.2.840.10008.1.2.2", "application/octet-stream", Kind::Native),
-    entry(Coding::DeflatedFrame, "1.2.840.10008.1.2.8.1", "application/x-deflate", Kind::Lossless),
-    entry(Coding::Rle, "1.2.840.10008.1.2.5", "image/dicom-rle", Kind::Lossless),
-    entry(Coding::JpegBaseline, "1.2.840.10008.1.2.4.50", "image/jpeg", Kind::Lossy),
-    entry(Coding::JpegExtended, "1.2.840.10008.1.2.4.51", "image/jpeg", Kind::Lossy),
-    entry(Coding::JpegProgressive, "1.2.840.10008.1.2.4.55", "image/jpeg", Kind::Lossy),
-    entry(Coding::JpegLossless, "1.2.840.10008.1.2.4.57", "image/jpeg", Kind::Lossless),
-    entry(Coding::JpegLosslessFirstOrder, "1.2.840.10008.1.2.4.70", "image/jpeg", Kind::Lossless),
-    entry(Coding::JpegLsLossless, "1.2.840.10008.1.2.4.80", "image/jls", Kind::Lossless),
-    entry(Coding::JpegLsNearLossless, "1.2.840.10008.1.2.4.81", "image/jls", Kind::Lossy),
-    entry(Coding::Jpeg2000Lossless, "1.2.840.10008.1.2.4.90", "image/jp2", Kind::Lossless),
-    entry(Coding::Jpeg2000, "1.2.840.10008.1.2.4.91", "image/jp2", Kind::Lossy),
-    entry(Coding::Jpeg2000MultiLossless, "1.2.840.10008.1.2.4.92", "image/jpx", Kind::Lossless),
-    entry(Coding::Jpeg2000Multi, "1.2.840.10008.1.2.4.93", "image/jpx", Kind::Lossy),
-    entry(Coding::Htj2kLossless, "1.2.840.10008.1.2.4.201", "image/jphc", Kind::Lossless),
-    entry(Coding::Htj2kLosslessRpcl, "1.2.840.10008.1.2.4.202", "image/jphc", Kind::Lossless),
-    entry(Coding::Htj2k, "1.2.840.10008.1.2.4.203", "image/jphc", Kind::Lossy),
-    entry(Coding::JpegXlLossless, "1.2.840.10008.1.2.4.110", "image/jxl", Kind::Lossless),
-    entry(Coding::JpegXlRecompression, "1.2.840.10008.1.2.4.111", "image/jxl", Kind::Lossy),
-    entry(Coding::JpegXl, "1.2.840.10008.1.2.4.112", "image/jxl", Kind::Lossy),
-    entry(Coding::Mpeg2Main, "1.2.840.10008.1.2.4.100", "video/mpeg", Kind::Video),
-    entry(Coding::Mpeg2High, "1.2.840.10008.1.2.4.101", "video/mpeg", Kind::Video),
-    entry(Coding::Mpeg4High, "1.2.840.10008.1.2.4.102", "video/mp4", Kind::Video),
-    entry(Coding::Mpeg4BluRay, "1.2.840.10008.1.2.4.103", "video/mp4", Kind::Video),
-    entry(Coding::Mpeg4High2d, "1.2.840.10008.1.2.4.104", "video/mp4", Kind::Video),
-    entry(Coding::Mpeg4High3d, "1.2.840.10008.1.2.4.105", "video/mp4", Kind::Video),
-    entry(Coding::Mpeg4Stereo, "1.2.840.10008.1.2.4.106", "video/mp4", Kind::Video),
-    entry(Coding::HevcMain, "1.2.840.10008.1.2.4.107", "video/H265", Kind::Video),
-    entry(Coding::HevcMain10, "1.2.840.10008.1.2.4.108", "video/H265", Kind::Video),
+const TABLE: &[CodingEntry] = &[
+    entry(Coding::ImplicitLittleEndian, "1.2.840.10008.1.2", "application/octet-stream", CodingKind::Native),
+    entry(Coding::ExplicitLittleEndian, "1.2.840.10008.1.2.1", "application/octet-stream", CodingKind::Native),
+    entry(Coding::EncapsulatedUncompressed, "1.2.840.10008.1.2.1.98", "application/octet-stream", CodingKind::Native),
+    entry(Coding::DeflatedDataSet, "1.2.840.10008.1.2.1.99", "application/octet-stream", CodingKind::Native),
+    entry(Coding::ExplicitBigEndian, "1.2.840.10008.1.2.2", "application/octet-stream", CodingKind::Native),
+    entry(Coding::DeflatedFrame, "1.2.840.10008.1.2.8.1", "application/x-deflate", CodingKind::Lossless),
+    entry(Coding::Rle, "1.2.840.10008.1.2.5", "image/dicom-rle", CodingKind::Lossless),
+    entry(Coding::JpegBaseline, "1.2.840.10008.1.2.4.50", "image/jpeg", CodingKind::Lossy),
+    entry(Coding::JpegExtended, "1.2.840.10008.1.2.4.51", "image/jpeg", CodingKind::Lossy),
+    entry(Coding::JpegProgressive, "1.2.840.10008.1.2.4.55", "image/jpeg", CodingKind::Lossy),
+    entry(Coding::JpegLossless, "1.2.840.10008.1.2.4.57", "image/jpeg", CodingKind::Lossless),
+    entry(Coding::JpegLosslessFirstOrder, "1.2.840.10008.1.2.4.70", "image/jpeg", CodingKind::Lossless),
+    entry(Coding::JpegLsLossless, "1.2.840.10008.1.2.4.80", "image/jls", CodingKind::Lossless),
+    entry(Coding::JpegLsNearLossless, "1.2.840.10008.1.2.4.81", "image/jls", CodingKind::Lossy),
+    entry(Coding::Jpeg2000Lossless, "1.2.840.10008.1.2.4.90", "image/jp2", CodingKind::Lossless),
+    entry(Coding::Jpeg2000, "1.2.840.10008.1.2.4.91", "image/jp2", CodingKind::Lossy),
+    entry(Coding::Jpeg2000MultiLossless, "1.2.840.10008.1.2.4.92", "image/jpx", CodingKind::Lossless),
+    entry(Coding::Jpeg2000Multi, "1.2.840.10008.1.2.4.93", "image/jpx", CodingKind::Lossy),
+    entry(Coding::Htj2kLossless, "1.2.840.10008.1.2.4.201", "image/jphc", CodingKind::Lossless),
+    entry(Coding::Htj2kLosslessRpcl, "1.2.840.10008.1.2.4.202", "image/jphc", CodingKind::Lossless),
+    entry(Coding::Htj2k, "1.2.840.10008.1.2.4.203", "image/jphc", CodingKind::Lossy),
+    entry(Coding::JpegXlLossless, "1.2.840.10008.1.2.4.110", "image/jxl", CodingKind::Lossless),
+    entry(Coding::JpegXlRecompression, "1.2.840.10008.1.2.4.111", "image/jxl", CodingKind::Lossy),
+    entry(Coding::JpegXl, "1.2.840.10008.1.2.4.112", "image/jxl", CodingKind::Lossy),
+    entry(Coding::Mpeg2Main, "1.2.840.10008.1.2.4.100", "video/mpeg", CodingKind::Video),
+    entry(Coding::Mpeg2High, "1.2.840.10008.1.2.4.101", "video/mpeg", CodingKind::Video),
+    entry(Coding::Mpeg4High, "1.2.840.10008.1.2.4.102", "video/mp4", CodingKind::Video),
+    entry(Coding::Mpeg4BluRay, "1.2.840.10008.1.2.4.103", "video/mp4", CodingKind::Video),
+    entry(Coding::Mpeg4High2d, "1.2.840.10008.1.2.4.104", "video/mp4", CodingKind::Video),
+    entry(Coding::Mpeg4High3d, "1.2.840.10008.1.2.4.105", "video/mp4", CodingKind::Video),
+    entry(Coding::Mpeg4Stereo, "1.2.840.10008.1.2.4.106", "video/mp4", CodingKind::Video),
+    entry(Coding::HevcMain, "1.2.840.10008.1.2.4.107", "video/H265", CodingKind::Video),
+    entry(Coding::HevcMain10, "1.2.840.10008.1.2.4.108", "video/H265", CodingKind::Video),
 ];
 
 impl Coding {
@@ -155,7 +160,7 @@ impl Coding {
         TABLE.iter().map(|entry| entry.coding)
     }
 
-    fn entry(self) -> &'static Entry {
+    fn entry(self) -> &'static CodingEntry {
         // Every variant has its row (tested), so the fallback is never taken.
         TABLE
             .iter()
@@ -175,19 +180,19 @@ impl Coding {
 
     /// Whether frames are plain samples, without compression of each frame.
     pub fn is_native(self) -> bool {
-        self.entry().kind == Kind::Native
+        self.entry().kind == CodingKind::Native
     }
 
     /// Whether the coding is a video: passed through, never decoded here.
     pub fn is_video(self) -> bool {
-        self.entry().kind == Kind::Video
+        self.entry().kind == CodingKind::Video
     }
 
     /// Whether pixel data in this syntax may have lost information.
     ///
     /// `.91`, `.203` and `.112` may hold lossless streams too; the header says which.
     pub fn is_lossy_syntax(self) -> bool {
-        matches!(self.entry().kind, Kind::Lossy | Kind::Video)
+        matches!(self.entry().kind, CodingKind::Lossy | CodingKind::Video)
     }
 
     /// The term for Lossy Image Compression Method (0028,2114), if any.

@@ -3,7 +3,7 @@
 //! The equations are those of PS3.3 §C.7.6.3.1.2, in 16-bit fixed point with rounding.
 
 use super::error::CodecError;
-use super::shape::{Frame, Photometric};
+use super::shape::{DecodedFrame, Photometric};
 
 /// Fractional bits of the coefficients.
 const FRACTION: u32 = 16;
@@ -59,7 +59,7 @@ impl Matrix {
 ///
 /// # Errors
 /// [`CodecError::InvalidShape`] when samples are not unsigned 8 or 16-bit.
-pub fn ybr_to_rgb(frame: Frame) -> Result<Frame, CodecError> {
+pub fn ybr_to_rgb(frame: DecodedFrame) -> Result<DecodedFrame, CodecError> {
     let matrix = match frame.shape.photometric {
         Photometric::YbrFull | Photometric::YbrFull422 => &FULL,
         Photometric::YbrPartial420 | Photometric::YbrPartial422 => &PARTIAL,
@@ -68,7 +68,7 @@ pub fn ybr_to_rgb(frame: Frame) -> Result<Frame, CodecError> {
     convert(frame, matrix)
 }
 
-fn convert(mut frame: Frame, matrix: &Matrix) -> Result<Frame, CodecError> {
+fn convert(mut frame: DecodedFrame, matrix: &Matrix) -> Result<DecodedFrame, CodecError> {
     let bits = u32::from(frame.shape.bits_stored);
     if frame.shape.samples != 3 || frame.shape.signed {
         return Err(CodecError::InvalidShape {
@@ -107,7 +107,7 @@ mod tests {
     use super::super::shape::FrameShape;
     use super::*;
 
-    fn frame(photometric: Photometric, bits: u16, data: Vec<u8>) -> Frame {
+    fn frame(photometric: Photometric, bits: u16, data: Vec<u8>) -> DecodedFrame {
         let shape = FrameShape {
             rows: 1,
             columns: u32::try_from(data.len()).unwrap() / (3 * u32::from(bits / 8)),
@@ -120,7 +120,7 @@ mod tests {
             planar: false,
             photometric,
         };
-        Frame { shape, data }
+        DecodedFrame { shape, data }
     }
 
     #[test]

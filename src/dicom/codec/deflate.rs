@@ -11,7 +11,7 @@ use flate2::read::{DeflateDecoder, DeflateEncoder};
 use super::coding::Coding;
 use super::error::CodecError;
 use super::native::{self, ByteOrder};
-use super::shape::{Frame, FrameShape, Limits};
+use super::shape::{DecodedFrame, FrameLimits, FrameShape};
 use super::{EncodeOptions, Encoded, FrameCodec};
 
 pub(super) struct Deflate;
@@ -33,7 +33,7 @@ impl FrameCodec for Deflate {
         Some(false)
     }
 
-    fn told(&self, _codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError> {
+    fn declared(&self, _codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError> {
         Ok(*shape)
     }
 
@@ -41,8 +41,8 @@ impl FrameCodec for Deflate {
         &self,
         codestream: &[u8],
         shape: &FrameShape,
-        limits: &Limits,
-    ) -> Result<Frame, CodecError> {
+        limits: &FrameLimits,
+    ) -> Result<DecodedFrame, CodecError> {
         // A subsampled frame is shorter than its canonical form, never longer.
         let length = shape.checked_len(limits)?;
         let mut native = Vec::with_capacity(
@@ -63,7 +63,11 @@ impl FrameCodec for Deflate {
         native::native_to_canonical(&native, shape, ByteOrder::Little)
     }
 
-    fn encode(&self, frame: &Frame, _options: &EncodeOptions) -> Result<Encoded, CodecError> {
+    fn encode(
+        &self,
+        frame: &DecodedFrame,
+        _options: &EncodeOptions,
+    ) -> Result<Encoded, CodecError> {
         let mut bytes = Vec::new();
         DeflateEncoder::new(frame.data.as_slice(), Compression::default())
             .read_to_end(&mut bytes)
@@ -104,13 +108,15 @@ mod tests {
         if shape.bits_allocated == 1 {
             data[3] = 1;
         }
-        let frame = Frame::new(shape, data).unwrap();
+        let frame = DecodedFrame::new(shape, data).unwrap();
         let mut bytes = Deflate
             .encode(&frame, &EncodeOptions::default())
             .unwrap()
             .bytes;
         bytes.push(0);
-        let decoded = Deflate.decode(&bytes, &shape, &Limits::default()).unwrap();
+        let decoded = Deflate
+            .decode(&bytes, &shape, &FrameLimits::default())
+            .unwrap();
         assert_eq!(decoded, frame);
     }
 
@@ -129,7 +135,7 @@ mod tests {
             photometric: Photometric::Rgb,
             ..shape(8)
         };
-        let planes = Frame {
+        let planes = DecodedFrame {
             shape: stored,
             data: [[1_u8; 25], [2; 25], [3; 25]].concat(),
         };
@@ -137,13 +143,15 @@ mod tests {
             .encode(&planes, &EncodeOptions::default())
             .unwrap()
             .bytes;
-        let decoded = Deflate.decode(&bytes, &stored, &Limits::default()).unwrap();
+        let decoded = Deflate
+            .decode(&bytes, &stored, &FrameLimits::default())
+            .unwrap();
         assert_eq!(decoded.data, [1, 2, 3].repeat(25));
     }
 
     #[test]
     fn a_bomb_is_cut_at_the_frame_length() {
-        let bomb = Frame {
+        let bomb = DecodedFrame {
             shape: shape(8),
             data: vec![0; 1 << 20],
         };
@@ -151,7 +159,7 @@ mod tests {
             .encode(&bomb, &EncodeOptions::default())
             .unwrap()
             .bytes;
-        let result = Deflate.decode(&bytes, &shape(8), &Limits::default());
+        let result = Deflate.decode(&bytes, &shape(8), &FrameLimits::default());
         assert!(matches!(
             result,
             Err(CodecError::FrameLength {

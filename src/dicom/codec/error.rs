@@ -5,7 +5,7 @@
 use super::coding::Coding;
 
 /// The error of a codec library, kept as the source of a [`CodecError`].
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub type LibraryError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a frame could not be decoded or encoded.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ pub enum CodecError {
         reason: &'static str,
         /// The report of the codec library.
         #[source]
-        source: Option<BoxError>,
+        source: Option<LibraryError>,
     },
     /// The encoder refused or produced something that does not decode to the frame.
     #[error("encoding as {coding} failed: {reason}; choose another transfer syntax")]
@@ -87,7 +87,7 @@ pub enum CodecError {
         reason: &'static str,
         /// The report of the codec library.
         #[source]
-        source: Option<BoxError>,
+        source: Option<LibraryError>,
     },
     /// A codec library panicked; the panic was caught.
     #[error("the codec for {coding} stopped with an internal error")]
@@ -111,7 +111,7 @@ impl CodecError {
     pub(super) fn library(
         coding: Coding,
         reason: &'static str,
-        source: impl Into<BoxError>,
+        source: impl Into<LibraryError>,
     ) -> Self {
         Self::Codestream {
             coding,
@@ -121,7 +121,11 @@ impl CodecError {
     }
 
     /// A failed encoding as a codec library reported it.
-    pub(super) fn encoder(coding: Coding, reason: &'static str, source: Option<BoxError>) -> Self {
+    pub(super) fn encoder(
+        coding: Coding,
+        reason: &'static str,
+        source: Option<LibraryError>,
+    ) -> Self {
         Self::Encoder {
             coding,
             reason,

@@ -12,7 +12,7 @@ use super::color;
 use super::error::CodecError;
 use super::jpeg_header::{JpegHeader, with_adobe_transform, without_color_claim};
 use super::samples;
-use super::shape::{Frame, FrameShape, Limits, Photometric};
+use super::shape::{DecodedFrame, FrameLimits, FrameShape, Photometric};
 use super::{
     EncodeOptions, Encoded, FrameCodec, JpegColor, gray_or_color, interleaved_shape, length,
     lossy_gray_or_color,
@@ -89,18 +89,18 @@ impl FrameCodec for Jpeg {
         Some(!header.is_lossless())
     }
 
-    fn told(&self, codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError> {
-        shape.told(&self.header(codestream)?.told())
+    fn declared(&self, codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError> {
+        shape.declared(&self.header(codestream)?.declared())
     }
 
     fn decode(
         &self,
         codestream: &[u8],
         shape: &FrameShape,
-        limits: &Limits,
-    ) -> Result<Frame, CodecError> {
+        limits: &FrameLimits,
+    ) -> Result<DecodedFrame, CodecError> {
         let header = self.header(codestream)?;
-        let shape = shape.told(&header.told())?;
+        let shape = shape.declared(&header.declared())?;
         shape.checked_len(limits)?;
         self.decodable(&shape)
             .map_err(|reason| self.error(reason))?;
@@ -122,7 +122,7 @@ impl FrameCodec for Jpeg {
         }
     }
 
-    fn encode(&self, frame: &Frame, options: &EncodeOptions) -> Result<Encoded, CodecError> {
+    fn encode(&self, frame: &DecodedFrame, options: &EncodeOptions) -> Result<Encoded, CodecError> {
         match self.0 {
             Coding::JpegBaseline => self.encode_baseline(frame, options),
             Coding::JpegExtended => self.encode_extended(frame, options),
@@ -151,14 +151,14 @@ impl Jpeg {
         stream: &[u8],
         shape: &FrameShape,
         decoded: &FrameShape,
-    ) -> Result<Frame, CodecError> {
+    ) -> Result<DecodedFrame, CodecError> {
         let limits = Self::limits(shape);
         let image = Decoder::new_with_limits(stream, limits)
             .and_then(|decoder| decoder.decode_image())
             .map_err(|error| CodecError::library(self.0, "the JPEG decoder stopped", error))?;
         self.check_count(image.data.len(), shape)?;
         if shape.bits_allocated == 8 && shape.bits_stored == 8 && !shape.signed {
-            return Frame::new(*decoded, image.data);
+            return DecodedFrame::new(*decoded, image.data);
         }
         recolored(samples::whole(&image.data, 8, shape)?, decoded.photometric)
     }
@@ -168,7 +168,7 @@ impl Jpeg {
         stream: &[u8],
         shape: &FrameShape,
         decoded: &FrameShape,
-    ) -> Result<Frame, CodecError> {
+    ) -> Result<DecodedFrame, CodecError> {
         let image = precision::decompress_12bit_with_limits(stream, &Self::limits(shape))
             .map_err(|error| CodecError::library(self.0, "the JPEG decoder stopped", error))?;
         self.check_count(image.data.len(), shape)?;
@@ -188,7 +188,7 @@ impl Jpeg {
         stream: &[u8],
         header: &JpegHeader,
         shape: &FrameShape,
-    ) -> Result<Frame, CodecError> {
+    ) -> Result<DecodedFrame, CodecError> {
         if header.components.iter().any(|c| c.sampling != 0x11) {
             return Err(self.error("subsampled lossless frames are not supported"));
         }
@@ -215,7 +215,7 @@ impl Jpeg {
 
     fn encode_baseline(
         &self,
-        frame: &Frame,
+        frame: &DecodedFrame,
         options: &EncodeOptions,
     ) -> Result<Encoded, CodecError> {
         let (columns, rows) = (length(frame.shape.columns), length(frame.shape.rows));
@@ -246,7 +246,7 @@ impl Jpeg {
 
     fn encode_extended(
         &self,
-        frame: &Frame,
+        frame: &DecodedFrame,
         options: &EncodeOptions,
     ) -> Result<Encoded, CodecError> {
         let samples: Vec<i16> = samples::patterns(frame, 12)
@@ -265,7 +265,7 @@ impl Jpeg {
         Ok(Encoded::lossy(bytes, frame.shape, frame))
     }
 
-    fn encode_lossless(&self, frame: &Frame) -> Result<Encoded, CodecError> {
+    fn encode_lossless(&self, frame: &DecodedFrame) -> Result<Encoded, CodecError> {
         // The narrowest precision of the format is two bits.
         let precision = frame.shape.bits_stored.max(2);
         let bytes = precision::compress_lossless_arbitrary(
@@ -288,7 +288,10 @@ impl Jpeg {
 }
 
 /// The frame under another Photometric Interpretation.
-fn recolored(mut frame: Frame, photometric: Photometric) -> Result<Frame, CodecError> {
+fn recolored(
+    mut frame: DecodedFrame,
+    photometric: Photometric,
+) -> Result<DecodedFrame, CodecError> {
     frame.shape.photometric = photometric;
-    Frame::new(frame.shape, frame.data)
+    DecodedFrame::new(frame.shape, frame.data)
 }

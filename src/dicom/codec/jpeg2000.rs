@@ -13,9 +13,9 @@ use openjp2::{
 use super::coding::Coding;
 use super::error::CodecError;
 use super::jpeg2000_header::{Jpeg2000Header, bare_codestream};
-use super::jpeg2000_stream::{Writer, reader};
+use super::jpeg2000_stream::{StreamWriter, reader};
 use super::samples;
-use super::shape::{Frame, FrameShape, Limits, Photometric};
+use super::shape::{DecodedFrame, FrameLimits, FrameShape, Photometric};
 use super::{
     EncodeOptions, Encoded, FrameCodec, bits_gray_or_color, interleaved_shape, length,
     lossy_gray_or_color,
@@ -60,20 +60,20 @@ impl FrameCodec for Jpeg2000 {
         header.irreversible.then_some(true)
     }
 
-    fn told(&self, codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError> {
+    fn declared(&self, codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError> {
         let header = Jpeg2000Header::read(bare_codestream(codestream), self.0)?;
-        shape.told(&header.told())
+        shape.declared(&header.declared())
     }
 
     fn decode(
         &self,
         codestream: &[u8],
         shape: &FrameShape,
-        limits: &Limits,
-    ) -> Result<Frame, CodecError> {
+        limits: &FrameLimits,
+    ) -> Result<DecodedFrame, CodecError> {
         let codestream = bare_codestream(codestream);
         let header = Jpeg2000Header::read(codestream, self.0)?;
-        let shape = shape.told(&header.told())?;
+        let shape = shape.declared(&header.declared())?;
         shape.checked_len(limits)?;
         let limit = BOOKKEEPING_BYTES.saturating_add(shape.frame_bytes().saturating_mul(16));
         if header.bookkeeping > limit {
@@ -86,7 +86,7 @@ impl FrameCodec for Jpeg2000 {
         self.collect(&image, &header, &shape)
     }
 
-    fn encode(&self, frame: &Frame, options: &EncodeOptions) -> Result<Encoded, CodecError> {
+    fn encode(&self, frame: &DecodedFrame, options: &EncodeOptions) -> Result<Encoded, CodecError> {
         let lossy = self.0 == Coding::Jpeg2000;
         let shape = &frame.shape;
         let transform = shape.samples == 3 && shape.photometric == Photometric::Rgb;
@@ -101,7 +101,7 @@ impl FrameCodec for Jpeg2000 {
         }
         let mut codec = Codec::new_encoder(OPJ_CODEC_J2K)
             .ok_or_else(|| refused("there is no JPEG 2000 encoder"))?;
-        let mut writer = Writer::new();
+        let mut writer = StreamWriter::new();
         let written = codec.setup_encoder(&mut parameters, &mut image) != 0
             && codec.start_compress(&mut image, writer.stream()) != 0
             && codec.encode(writer.stream()) != 0
@@ -152,7 +152,7 @@ impl Jpeg2000 {
         image: &opj_image,
         header: &Jpeg2000Header,
         shape: &FrameShape,
-    ) -> Result<Frame, CodecError> {
+    ) -> Result<DecodedFrame, CodecError> {
         let pixels = length(shape.rows).saturating_mul(length(shape.columns));
         let components = image.comps().unwrap_or_default();
         let missing = || self.error("a component is missing");
@@ -189,7 +189,7 @@ impl Jpeg2000 {
     }
 
     /// The frame as component planes of the library.
-    fn image(&self, frame: &Frame, precision: u16) -> Result<Box<opj_image>, CodecError> {
+    fn image(&self, frame: &DecodedFrame, precision: u16) -> Result<Box<opj_image>, CodecError> {
         let refused = || CodecError::encoder(self.0, "the frame does not fit into memory", None);
         let shape = &frame.shape;
         let component = opj_image_comptparm {
@@ -294,7 +294,7 @@ fn parameters(shape: &FrameShape) -> opj_cparameters_t {
     clippy::cast_precision_loss,
     reason = "a rate is a wish, its last digits do not matter"
 )]
-fn rate(frame: &Frame, precision: u16, ratio: f32) -> f32 {
+fn rate(frame: &DecodedFrame, precision: u16, ratio: f32) -> f32 {
     let bytes = frame.data.len() as f32;
     let ratio = if ratio.is_finite() { ratio } else { 1.0 };
     let ratio = ratio.min(bytes / MIN_LOSSY_BYTES).max(1.0);

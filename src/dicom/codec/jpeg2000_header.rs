@@ -5,7 +5,7 @@
 
 use super::coding::Coding;
 use super::error::CodecError;
-use super::shape::Told;
+use super::shape::CodestreamShape;
 
 const SOC: u16 = 0xff4f;
 const CAP: u16 = 0xff50;
@@ -78,7 +78,7 @@ pub(super) fn codestream_place(head: &[u8], length: u64) -> Option<(u64, u64)> {
             }
             size => (8, u64::from(size)),
         };
-        // A box that is shorter than its header would never end the walk.
+        // A box that is shorter than its header would never end the parser.
         let size = size.max(8).min(rest);
         if kind == *b"jp2c" {
             return Some((at + skip, size.checked_sub(skip)?));
@@ -89,9 +89,9 @@ pub(super) fn codestream_place(head: &[u8], length: u64) -> Option<(u64, u64)> {
 }
 
 /// Reads big endian numbers off the front of a segment.
-struct Fields<'a>(&'a [u8]);
+struct SegmentReader<'a>(&'a [u8]);
 
-impl Fields<'_> {
+impl SegmentReader<'_> {
     fn u8(&mut self) -> Option<u8> {
         let (&value, rest) = self.0.split_first()?;
         self.0 = rest;
@@ -127,8 +127,8 @@ struct Size {
 
 impl Jpeg2000Header {
     /// What the stream says of the picture.
-    pub(super) fn told(&self) -> Told {
-        Told {
+    pub(super) fn declared(&self) -> CodestreamShape {
+        CodestreamShape {
             rows: self.rows,
             columns: self.columns,
             components: self.components,
@@ -138,8 +138,8 @@ impl Jpeg2000Header {
 
     pub(super) fn read(codestream: &[u8], coding: Coding) -> Result<Self, CodecError> {
         let error = |reason| CodecError::codestream(coding, reason);
-        let mut segments = Segments::new(codestream);
-        if Fields(codestream).u16() != Some(SOC) {
+        let mut segments = Jpeg2000Segments::new(codestream);
+        if SegmentReader(codestream).u16() != Some(SOC) {
             return Err(error("it does not start with a codestream"));
         }
         let Some((SIZ, content)) = segments.next() else {
@@ -183,7 +183,7 @@ impl Jpeg2000Header {
 
 fn size(content: &[u8]) -> Result<Size, &'static str> {
     let cut = "the size segment is cut short";
-    let mut fields = Fields(content);
+    let mut fields = SegmentReader(content);
     fields.u16().ok_or(cut)?;
     let mut next = || fields.u32().ok_or(cut);
     let (x1, y1, x0, y0) = (next()?, next()?, next()?, next()?);
@@ -240,7 +240,7 @@ struct Style {
 }
 
 fn default_style(content: &[u8]) -> Option<Style> {
-    let mut fields = Fields(content);
+    let mut fields = SegmentReader(content);
     let style = fields.u8()?;
     fields.u8()?;
     let layers = u64::from(fields.u16()?);
@@ -249,7 +249,7 @@ fn default_style(content: &[u8]) -> Option<Style> {
 }
 
 fn component_style(content: &[u8], components: u32) -> Option<Style> {
-    let mut fields = Fields(content);
+    let mut fields = SegmentReader(content);
     fields.u8()?;
     if components > 256 {
         fields.u8()?;
@@ -258,7 +258,7 @@ fn component_style(content: &[u8], components: u32) -> Option<Style> {
     decomposition(fields, style, 1)
 }
 
-fn decomposition(mut fields: Fields<'_>, style: u8, layers: u64) -> Option<Style> {
+fn decomposition(mut fields: SegmentReader<'_>, style: u8, layers: u64) -> Option<Style> {
     let levels = fields.u8()?;
     let width = u32::from(fields.u8()? & 0xf) + 2;
     let height = u32::from(fields.u8()? & 0xf) + 2;
@@ -317,14 +317,14 @@ impl Style {
 }
 
 /// The marker segments of the main header and of every tile-part header.
-struct Segments<'a> {
+struct Jpeg2000Segments<'a> {
     bytes: &'a [u8],
     at: usize,
     /// Where the tile-part being read ends.
     part_end: Option<usize>,
 }
 
-impl<'a> Segments<'a> {
+impl<'a> Jpeg2000Segments<'a> {
     fn new(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
@@ -334,26 +334,26 @@ impl<'a> Segments<'a> {
     }
 }
 
-impl<'a> Iterator for Segments<'a> {
+impl<'a> Iterator for Jpeg2000Segments<'a> {
     type Item = (u16, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let marker = Fields(self.bytes.get(self.at..)?).u16()?;
+            let marker = SegmentReader(self.bytes.get(self.at..)?).u16()?;
             match marker {
                 EOC => return None,
                 SOD => {
-                    // Each tile-part starts behind the last one, so the walk always moves on.
+                    // Each tile-part starts behind the last one, so the parser always moves on.
                     self.at = self.part_end.take().filter(|&end| end > self.at)?;
                     continue;
                 }
                 _ => {}
             }
-            let mut fields = Fields(self.bytes.get(self.at + 2..)?);
+            let mut fields = SegmentReader(self.bytes.get(self.at + 2..)?);
             let length = usize::from(fields.u16()?);
             let content = self.bytes.get(self.at + 4..self.at + 2 + length)?;
             if marker == SOT {
-                let part = Fields(content.get(2..)?).u32()?;
+                let part = SegmentReader(content.get(2..)?).u32()?;
                 self.part_end = usize::try_from(part)
                     .ok()
                     .and_then(|part| self.at.checked_add(part));

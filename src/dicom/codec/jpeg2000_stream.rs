@@ -98,12 +98,12 @@ pub(super) fn reader(bytes: Vec<u8>) -> Stream {
 }
 
 /// A stream that collects what is written to it.
-pub(super) struct Writer {
+pub(super) struct StreamWriter {
     stream: Stream,
     memory: Rc<Memory>,
 }
 
-impl Writer {
+impl StreamWriter {
     pub(super) fn new() -> Self {
         let memory = Rc::new(Memory::default());
         let mut stream = Stream::new_custom(BUFFER_BYTES, false);
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_writer_collects_and_overwrites() {
-        let mut writer = Writer::new();
+        let mut writer = StreamWriter::new();
         writer.stream().write(&[1; 100_000]).unwrap();
         writer.stream().seek(10).unwrap();
         writer.stream().write(&[2, 2]).unwrap();

@@ -5,7 +5,7 @@
 
 use super::coding::Coding;
 use super::error::CodecError;
-use super::shape::Told;
+use super::shape::CodestreamShape;
 
 /// Start of image.
 const SOI: [u8; 2] = [0xff, 0xd8];
@@ -40,20 +40,20 @@ pub(super) struct Component {
 }
 
 /// One marker segment: the marker's low byte, where it starts, and its content.
-struct Segment<'a> {
+struct JpegSegment<'a> {
     marker: u8,
     start: usize,
     content: &'a [u8],
 }
 
 /// Walks the segments; entropy-coded data are skipped.
-struct Segments<'a> {
+struct JpegSegments<'a> {
     bytes: &'a [u8],
     at: usize,
     ended: bool,
 }
 
-impl<'a> Segments<'a> {
+impl<'a> JpegSegments<'a> {
     fn new(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
@@ -73,10 +73,10 @@ impl<'a> Segments<'a> {
     }
 }
 
-impl<'a> Iterator for Segments<'a> {
-    type Item = Segment<'a>;
+impl<'a> Iterator for JpegSegments<'a> {
+    type Item = JpegSegment<'a>;
 
-    fn next(&mut self) -> Option<Segment<'a>> {
+    fn next(&mut self) -> Option<JpegSegment<'a>> {
         if self.ended {
             return None;
         }
@@ -87,10 +87,10 @@ impl<'a> Iterator for Segments<'a> {
         }
         let [high, low] = *self.bytes.get(start + 2..)?.first_chunk()?;
         let length = usize::from(u16::from_be_bytes([high, low]));
-        // A segment that is cut short or too small ends the walk; decoders judge it themselves.
+        // A segment that is cut short or too small ends the parser; decoders judge it themselves.
         let content = self.bytes.get(start + 4..start + 2 + length)?;
         self.at = start + 2 + length;
-        Some(Segment {
+        Some(JpegSegment {
             marker,
             start,
             content,
@@ -112,7 +112,7 @@ impl JpegHeader {
         }
         let mut header: Option<Self> = None;
         let (mut jfif, mut adobe, mut scanning, mut selection) = (false, None, false, 0);
-        for segment in Segments::new(codestream) {
+        for segment in JpegSegments::new(codestream) {
             match segment.marker {
                 marker if is_frame(marker) => {
                     if header.is_some() {
@@ -150,8 +150,8 @@ impl JpegHeader {
     }
 
     /// What the frame header says of the picture.
-    pub(super) fn told(&self) -> Told {
-        Told {
+    pub(super) fn declared(&self) -> CodestreamShape {
+        CodestreamShape {
             rows: u32::from(self.rows),
             columns: u32::from(self.columns),
             components: u32::try_from(self.components.len()).unwrap_or(u32::MAX),
@@ -215,7 +215,7 @@ pub(super) fn with_adobe_transform(codestream: &[u8], transform: u8) -> Vec<u8> 
     stream.extend_from_slice(b"Adobe\0\x64\0\0\0\0");
     stream.push(transform);
     let mut kept = SOI.len();
-    for segment in Segments::new(codestream).take_while(|segment| segment.marker != SOS) {
+    for segment in JpegSegments::new(codestream).take_while(|segment| segment.marker != SOS) {
         if matches!(segment.marker, APP0 | APP14) {
             stream.extend_from_slice(codestream.get(kept..segment.start).unwrap_or_default());
             kept = segment.start + 4 + segment.content.len();
@@ -229,7 +229,7 @@ pub(super) fn with_adobe_transform(codestream: &[u8], transform: u8) -> Vec<u8> 
 pub(super) fn without_color_claim(codestream: &[u8]) -> Vec<u8> {
     let mut stream = codestream.to_vec();
     let mut adobe = None;
-    for segment in Segments::new(codestream) {
+    for segment in JpegSegments::new(codestream) {
         let content = segment.start + 4;
         match segment.marker {
             marker if is_frame(marker) => renumber(&mut stream, content + 6, 3),

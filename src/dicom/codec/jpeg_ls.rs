@@ -6,7 +6,7 @@ use super::coding::Coding;
 use super::error::CodecError;
 use super::jpegls::{self, EncodeParams, Interleave};
 use super::samples;
-use super::shape::{Frame, FrameShape, Limits, Told};
+use super::shape::{CodestreamShape, DecodedFrame, FrameLimits, FrameShape};
 use super::{
     EncodeOptions, Encoded, FrameCodec, gray_or_color, interleaved_shape, lossy_gray_or_color,
 };
@@ -26,8 +26,8 @@ impl JpegLs {
     }
 }
 
-fn told(info: jpegls::Info) -> Told {
-    Told {
+fn declared(info: jpegls::Info) -> CodestreamShape {
+    CodestreamShape {
         rows: info.rows,
         columns: info.columns,
         components: u32::from(info.components),
@@ -65,18 +65,18 @@ impl FrameCodec for JpegLs {
             .map(|info| info.near != 0)
     }
 
-    fn told(&self, codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError> {
-        shape.told(&told(self.info(codestream)?))
+    fn declared(&self, codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError> {
+        shape.declared(&declared(self.info(codestream)?))
     }
 
     fn decode(
         &self,
         codestream: &[u8],
         shape: &FrameShape,
-        limits: &Limits,
-    ) -> Result<Frame, CodecError> {
+        limits: &FrameLimits,
+    ) -> Result<DecodedFrame, CodecError> {
         let info = self.info(codestream)?;
-        let shape = shape.told(&told(info))?;
+        let shape = shape.declared(&declared(info))?;
         shape.checked_len(limits)?;
         let photometric = interleaved_shape(&shape).photometric;
         let shape = FrameShape {
@@ -94,7 +94,7 @@ impl FrameCodec for JpegLs {
         samples::whole(&patterns, precision, &shape)
     }
 
-    fn encode(&self, frame: &Frame, options: &EncodeOptions) -> Result<Encoded, CodecError> {
+    fn encode(&self, frame: &DecodedFrame, options: &EncodeOptions) -> Result<Encoded, CodecError> {
         let shape = frame.shape;
         let near = match self.0 {
             Coding::JpegLsLossless => 0,

@@ -15,7 +15,7 @@ use zune_jpegxl::JxlSimpleEncoder;
 use super::coding::Coding;
 use super::error::CodecError;
 use super::samples;
-use super::shape::{Frame, FrameShape, Limits, Photometric, Told};
+use super::shape::{CodestreamShape, DecodedFrame, FrameLimits, FrameShape, Photometric};
 use super::{EncodeOptions, Encoded, FrameCodec, gray_or_color, interleaved_shape, length};
 
 /// Samples of hidden channels and frames the decoder may hold, for each sample of the picture.
@@ -68,19 +68,19 @@ impl FrameCodec for JpegXl {
         None
     }
 
-    fn told(&self, codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError> {
+    fn declared(&self, codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError> {
         let (decoder, _) = self.open(codestream, None)?;
-        Ok(self.told_by(&decoder, shape)?.0)
+        Ok(self.declared_by(&decoder, shape)?.0)
     }
 
     fn decode(
         &self,
         codestream: &[u8],
         shape: &FrameShape,
-        limits: &Limits,
-    ) -> Result<Frame, CodecError> {
+        limits: &FrameLimits,
+    ) -> Result<DecodedFrame, CodecError> {
         let (mut decoder, input) = self.open(codestream, Some(limits))?;
-        let (shape, precision) = self.told_by(&decoder, shape)?;
+        let (shape, precision) = self.declared_by(&decoder, shape)?;
         shape.checked_len(limits)?;
         let shape = FrameShape {
             photometric: self.decoded_shape(&shape).photometric,
@@ -95,7 +95,11 @@ impl FrameCodec for JpegXl {
         samples::whole(&patterns, precision, &shape)
     }
 
-    fn encode(&self, frame: &Frame, _options: &EncodeOptions) -> Result<Encoded, CodecError> {
+    fn encode(
+        &self,
+        frame: &DecodedFrame,
+        _options: &EncodeOptions,
+    ) -> Result<Encoded, CodecError> {
         let shape = frame.shape;
         // The encoder knows 8 and 16 bits; the precision in between is written into its header afterwards.
         let wide = shape.bits_stored != 8;
@@ -132,7 +136,7 @@ impl FrameCodec for JpegXl {
                 None,
             ));
         }
-        let limits = Limits {
+        let limits = FrameLimits {
             // The decoder counts at least sixteen columns.
             max_frame_bytes: shape.frame_bytes().max(u64::from(shape.rows) * 16),
         };
@@ -154,7 +158,7 @@ impl FrameCodec for JpegXl {
 
 impl JpegXl {
     /// What the first bytes of a stream say of its picture, and whether its colors are those it was made from.
-    pub(super) fn look(&self, head: &[u8]) -> Option<(Told, bool)> {
+    pub(super) fn look(&self, head: &[u8]) -> Option<(CodestreamShape, bool)> {
         let read = || {
             let (decoder, _) = self.open(head, None)?;
             let (Some(info), Some(profile)) =
@@ -171,13 +175,13 @@ impl JpegXl {
                 profile,
                 JxlColorProfile::Simple(JxlColorEncoding::GrayscaleColorSpace { .. })
             );
-            let told = Told {
+            let declared = CodestreamShape {
                 rows: u32::try_from(rows).unwrap_or(u32::MAX),
                 columns: u32::try_from(columns).unwrap_or(u32::MAX),
                 components: if gray { 1 } else { 3 },
                 precision,
             };
-            Ok((told, info.uses_original_profile))
+            Ok((declared, info.uses_original_profile))
         };
         super::guarded(self.0, read).ok()
     }
@@ -188,7 +192,7 @@ impl JpegXl {
     fn open<'a>(
         &self,
         codestream: &'a [u8],
-        limits: Option<&Limits>,
+        limits: Option<&FrameLimits>,
     ) -> Result<(JxlDecoder, &'a [u8]), CodecError> {
         let mut options = JxlDecoderOptions::default();
         options.sample_limit = limits.map(|limits| {
@@ -205,7 +209,7 @@ impl JpegXl {
     }
 
     /// The shape with what the header of the stream says, and the precision of the samples.
-    fn told_by(
+    fn declared_by(
         &self,
         decoder: &JxlDecoder,
         shape: &FrameShape,
@@ -219,13 +223,13 @@ impl JpegXl {
             return Err(self.error("samples have more than 16 bits"));
         }
         let (columns, rows) = info.size;
-        let told = shape.told(&Told {
+        let declared = shape.declared(&CodestreamShape {
             rows: u32::try_from(rows).unwrap_or(u32::MAX),
             columns: u32::try_from(columns).unwrap_or(u32::MAX),
             components: components(profile, shape),
             precision,
         })?;
-        Ok((told, precision))
+        Ok((declared, precision))
     }
 
     /// Decodes the first frame into samples of one byte, or of two where the precision needs them.

@@ -31,12 +31,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use coding::Coding;
 pub use color::ybr_to_rgb;
-pub use error::{BoxError, CodecError};
+pub use error::{CodecError, LibraryError};
 pub use native::{
     ByteOrder, expand_bits, native_frame, native_frame_span, native_to_canonical, unpack_bits,
 };
-pub use recognize::{Recognized, codestream_in_boxes, recognize};
-pub use shape::{Frame, FrameShape, Limits, Photometric};
+pub use recognize::{RecognizedCodestream, codestream_in_boxes, recognize};
+pub use shape::{DecodedFrame, FrameLimits, FrameShape, Photometric};
 
 /// How much color a JPEG baseline frame keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -96,7 +96,7 @@ impl Encoded {
         clippy::cast_precision_loss,
         reason = "a ratio of byte counts; frames are far below 2^52 bytes"
     )]
-    fn lossy(bytes: Vec<u8>, shape: FrameShape, frame: &Frame) -> Self {
+    fn lossy(bytes: Vec<u8>, shape: FrameShape, frame: &DecodedFrame) -> Self {
         let ratio = frame.data.len() as f64 / bytes.len().max(1) as f64;
         Self {
             bytes,
@@ -125,18 +125,18 @@ trait FrameCodec: Sync {
     fn is_lossy(&self, codestream: &[u8]) -> Option<bool>;
 
     /// The header's shape with what the codestream says of its picture, read before anything is decoded.
-    fn told(&self, codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError>;
+    fn declared(&self, codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError>;
 
     /// Decodes one codestream.
     fn decode(
         &self,
         codestream: &[u8],
         shape: &FrameShape,
-        limits: &Limits,
-    ) -> Result<Frame, CodecError>;
+        limits: &FrameLimits,
+    ) -> Result<DecodedFrame, CodecError>;
 
     /// Encodes one canonical frame.
-    fn encode(&self, frame: &Frame, options: &EncodeOptions) -> Result<Encoded, CodecError>;
+    fn encode(&self, frame: &DecodedFrame, options: &EncodeOptions) -> Result<Encoded, CodecError>;
 }
 
 /// The shape of pixels as a codestream holds them: whole pixels, never subsampled.
@@ -251,7 +251,7 @@ pub fn decoded_shape(transfer_syntax: &str, shape: &FrameShape) -> Option<FrameS
 ///
 /// # Errors
 /// As [`decode`], for what stands in the headers of the stream.
-pub fn told_shape(
+pub fn codestream_shape(
     transfer_syntax: &str,
     codestream: &[u8],
     shape: &FrameShape,
@@ -262,7 +262,7 @@ pub fn told_shape(
         return Ok(native::canonical_shape(shape));
     };
     guarded(coding, || {
-        Ok(codec.decoded_shape(&codec.told(codestream, shape)?))
+        Ok(codec.decoded_shape(&codec.declared(codestream, shape)?))
     })
 }
 
@@ -282,7 +282,7 @@ pub fn stream_is_lossy(transfer_syntax: &str, codestream: &[u8]) -> Option<bool>
 
 /// Decodes one frame; `codestream` is exactly the bytes of its fragments.
 ///
-/// Gives samples in canonical form (see [`Frame`]) and the shape that describes them. Where codestream and header
+/// Gives samples in canonical form (see [`DecodedFrame`]) and the shape that describes them. Where codestream and header
 /// disagree on rows, columns, components or bits the codestream decides (PS3.5 §8.2), so the shape of the frame may differ
 /// from [`decoded_shape`]; of the sign the header decides, for not every stream has one. `YBR_RCT` and
 /// `YBR_ICT` become RGB, so does every three-sample frame of a lossy JPEG or JPEG XL syntax;
@@ -297,8 +297,8 @@ pub fn decode(
     transfer_syntax: &str,
     codestream: &[u8],
     shape: &FrameShape,
-    limits: &Limits,
-) -> Result<Frame, CodecError> {
+    limits: &FrameLimits,
+) -> Result<DecodedFrame, CodecError> {
     let coding = known(transfer_syntax)?;
     check_decodable(coding, shape)?;
     shape.checked_len(limits)?;
@@ -321,7 +321,7 @@ pub fn decode(
 /// [`CodecError`]: the syntax cannot hold the frame, or the encoder refused it.
 pub fn encode(
     transfer_syntax: &str,
-    frame: &Frame,
+    frame: &DecodedFrame,
     options: &EncodeOptions,
 ) -> Result<Encoded, CodecError> {
     let coding = known(transfer_syntax)?;

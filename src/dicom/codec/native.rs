@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::color;
 use super::error::CodecError;
 use super::samples;
-use super::shape::{Frame, FrameShape, Photometric};
+use super::shape::{DecodedFrame, FrameShape, Photometric};
 
 /// Order of the bytes of native pixel data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub fn native_frame(
     shape: &FrameShape,
     frame: u64,
     order: ByteOrder,
-) -> Result<Frame, CodecError> {
+) -> Result<DecodedFrame, CodecError> {
     shape.check()?;
     let overflow = CodecError::InvalidShape {
         reason: "the frame lies beyond any pixel data",
@@ -80,7 +80,7 @@ pub fn native_frame(
     let bytes = bytes.get(offset / 8..).unwrap_or_default();
     if shape.bits_allocated == 1 {
         let data = unpack_bits(bytes, offset % 8, shape)?;
-        return Frame::new(canonical_shape(shape), data);
+        return DecodedFrame::new(canonical_shape(shape), data);
     }
     native_to_canonical(bytes, shape, if words { ByteOrder::Little } else { order })
 }
@@ -96,7 +96,7 @@ pub fn native_to_canonical(
     bytes: &[u8],
     shape: &FrameShape,
     order: ByteOrder,
-) -> Result<Frame, CodecError> {
+) -> Result<DecodedFrame, CodecError> {
     shape.check()?;
     let canonical = canonical_shape(shape);
     let found = bytes.len() as u64;
@@ -126,7 +126,7 @@ pub fn native_to_canonical(
     } else {
         stored.to_vec()
     };
-    samples::settle(&mut data, shape);
+    samples::clear_unused_bits(&mut data, shape);
     if matches!(
         shape.photometric,
         Photometric::YbrPartial420 | Photometric::YbrPartial422
@@ -135,12 +135,12 @@ pub fn native_to_canonical(
             photometric: shape.photometric,
             ..canonical
         };
-        return color::ybr_to_rgb(Frame {
+        return color::ybr_to_rgb(DecodedFrame {
             shape: partial,
             data,
         });
     }
-    Frame::new(canonical, data)
+    DecodedFrame::new(canonical, data)
 }
 
 /// The shape of the canonical frame that [`native_to_canonical`] makes.
@@ -246,7 +246,7 @@ pub fn unpack_bits(
 /// The pixels of a packed single-bit frame, one byte each, 0 or 1.
 ///
 /// Frames with whole bytes per sample are returned as they are.
-pub fn expand_bits(frame: &Frame) -> Vec<u8> {
+pub fn expand_bits(frame: &DecodedFrame) -> Vec<u8> {
     if frame.shape.bits_allocated != 1 {
         return frame.data.clone();
     }

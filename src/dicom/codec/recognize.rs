@@ -11,7 +11,7 @@ use super::shape::{FrameShape, Photometric};
 
 /// A codestream by its own bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Recognized {
+pub struct RecognizedCodestream {
     /// The transfer syntax.
     pub coding: Coding,
     /// The attributes of its picture; samples are interleaved.
@@ -20,7 +20,7 @@ pub struct Recognized {
     pub lossy: Option<bool>,
 }
 
-impl Recognized {
+impl RecognizedCodestream {
     /// Whether the bytes may stand under another transfer syntax than the narrowest one.
     #[must_use]
     pub fn fits(&self, coding: Coding) -> bool {
@@ -48,7 +48,7 @@ impl Recognized {
 ///
 /// # Errors
 /// Why no transfer syntax can hold it; also when it is no codestream at all.
-pub fn recognize(head: &[u8]) -> Result<Recognized, &'static str> {
+pub fn recognize(head: &[u8]) -> Result<RecognizedCodestream, &'static str> {
     match head {
         [0xff, 0xd8, 0xff, ..] => jpeg(head),
         [0xff, 0x4f, 0xff, 0x51, ..] => jpeg_2000(head),
@@ -103,10 +103,10 @@ fn shape(
     })
 }
 
-fn jpeg(head: &[u8]) -> Result<Recognized, &'static str> {
+fn jpeg(head: &[u8]) -> Result<RecognizedCodestream, &'static str> {
     if let Ok(info) = jpegls::read_info(head) {
         let near = info.near != 0;
-        return Ok(Recognized {
+        return Ok(RecognizedCodestream {
             coding: if near {
                 Coding::JpegLsNearLossless
             } else {
@@ -131,8 +131,13 @@ fn jpeg(head: &[u8]) -> Result<Recognized, &'static str> {
         (0xc3, _) => Coding::JpegLossless,
         _ => return Err("hierarchical and arithmetic JPEG have no transfer syntax"),
     };
-    let told = header.told();
-    let mut shape = shape(told.rows, told.columns, told.components, told.precision)?;
+    let declared = header.declared();
+    let mut shape = shape(
+        declared.rows,
+        declared.columns,
+        declared.components,
+        declared.precision,
+    )?;
     let rgb = match header.is_rgb() {
         Some(rgb) => rgb,
         // Lossless streams are coded as they are; without a mark the others are YCbCr (T.871).
@@ -149,14 +154,14 @@ fn jpeg(head: &[u8]) -> Result<Recognized, &'static str> {
             Photometric::YbrFull
         };
     }
-    Ok(Recognized {
+    Ok(RecognizedCodestream {
         coding,
         shape,
         lossy: Some(!header.is_lossless()),
     })
 }
 
-fn jpeg_2000(codestream: &[u8]) -> Result<Recognized, &'static str> {
+fn jpeg_2000(codestream: &[u8]) -> Result<RecognizedCodestream, &'static str> {
     let header = Jpeg2000Header::read(codestream, Coding::Jpeg2000)
         .map_err(|_| "the JPEG 2000 header cannot be read")?;
     let coding = match (header.high_throughput, header.irreversible) {
@@ -165,8 +170,13 @@ fn jpeg_2000(codestream: &[u8]) -> Result<Recognized, &'static str> {
         (true, false) => Coding::Htj2kLossless,
         (true, true) => Coding::Htj2k,
     };
-    let told = header.told();
-    let mut shape = shape(told.rows, told.columns, told.components, told.precision)?;
+    let declared = header.declared();
+    let mut shape = shape(
+        declared.rows,
+        declared.columns,
+        declared.components,
+        declared.precision,
+    )?;
     shape.signed = header.signed;
     shape.photometric = match shape.samples {
         3 if header.transformed && header.irreversible => Photometric::YbrIct,
@@ -174,27 +184,32 @@ fn jpeg_2000(codestream: &[u8]) -> Result<Recognized, &'static str> {
         3 if header.subsampled => Photometric::YbrFull422,
         _ => shape.photometric,
     };
-    Ok(Recognized {
+    Ok(RecognizedCodestream {
         coding,
         shape,
         lossy: Some(header.irreversible),
     })
 }
 
-fn jpeg_xl(head: &[u8]) -> Result<Recognized, &'static str> {
+fn jpeg_xl(head: &[u8]) -> Result<RecognizedCodestream, &'static str> {
     let unread = "the JPEG XL header cannot be read";
     let recompressed = head.windows(4).any(|kind| kind == b"jbrd");
-    let (told, original) = JpegXl(Coding::JpegXl).look(head).ok_or(unread)?;
+    let (declared, original) = JpegXl(Coding::JpegXl).look(head).ok_or(unread)?;
     let coding = match (recompressed, original) {
         (true, _) => Coding::JpegXlRecompression,
         (false, true) => Coding::JpegXlLossless,
         (false, false) => Coding::JpegXl,
     };
-    let mut shape = shape(told.rows, told.columns, told.components, told.precision)?;
+    let mut shape = shape(
+        declared.rows,
+        declared.columns,
+        declared.components,
+        declared.precision,
+    )?;
     if coding == Coding::JpegXl && shape.samples == 3 {
         shape.photometric = Photometric::Xyb;
     }
-    Ok(Recognized {
+    Ok(RecognizedCodestream {
         coding,
         shape,
         lossy: (coding != Coding::JpegXlLossless).then_some(true),

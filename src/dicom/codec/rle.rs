@@ -5,7 +5,7 @@
 
 use super::coding::Coding;
 use super::error::CodecError;
-use super::shape::{Frame, FrameShape, Limits};
+use super::shape::{DecodedFrame, FrameLimits, FrameShape};
 use super::{EncodeOptions, Encoded, FrameCodec, interleaved_shape, samples};
 
 /// The header: the segment count and fifteen offsets.
@@ -31,7 +31,7 @@ impl FrameCodec for Rle {
         Some(false)
     }
 
-    fn told(&self, _codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError> {
+    fn declared(&self, _codestream: &[u8], shape: &FrameShape) -> Result<FrameShape, CodecError> {
         Ok(*shape)
     }
 
@@ -39,8 +39,8 @@ impl FrameCodec for Rle {
         &self,
         codestream: &[u8],
         shape: &FrameShape,
-        limits: &Limits,
-    ) -> Result<Frame, CodecError> {
+        limits: &FrameLimits,
+    ) -> Result<DecodedFrame, CodecError> {
         let length = shape.checked_len(limits)?;
         let planes = planes_of(shape);
         let offsets = segment_offsets(codestream, planes)?;
@@ -69,11 +69,15 @@ impl FrameCodec for Rle {
                 }
             }
         }
-        samples::settle(&mut data, shape);
-        Frame::new(interleaved_shape(shape), data)
+        samples::clear_unused_bits(&mut data, shape);
+        DecodedFrame::new(interleaved_shape(shape), data)
     }
 
-    fn encode(&self, frame: &Frame, _options: &EncodeOptions) -> Result<Encoded, CodecError> {
+    fn encode(
+        &self,
+        frame: &DecodedFrame,
+        _options: &EncodeOptions,
+    ) -> Result<Encoded, CodecError> {
         let shape = frame.shape;
         let expanded: Vec<u8>;
         // Single bits are one byte for each pixel in here.
@@ -154,7 +158,7 @@ fn short() -> CodecError {
 /// Single bits: a byte for each pixel, or the packed frame, whichever the segment holds.
 ///
 /// Writers differ; a segment with room for all pixels is not packed.
-fn single_bits(segment: &[u8], shape: &FrameShape) -> Result<Frame, CodecError> {
+fn single_bits(segment: &[u8], shape: &FrameShape) -> Result<DecodedFrame, CodecError> {
     let pixels = usize::try_from(shape.sample_count()).unwrap_or(usize::MAX);
     // As long as the bytes can be, whatever the header says.
     let mut bytes = vec![0; pixels.min(segment.len().saturating_mul(MAX_PACKET))];
@@ -168,7 +172,7 @@ fn single_bits(segment: &[u8], shape: &FrameShape) -> Result<Frame, CodecError> 
     }
     bytes.truncate(packed);
     let bits = super::native::unpack_bits(&bytes, 0, shape)?;
-    Frame::new(interleaved_shape(shape), bits)
+    DecodedFrame::new(interleaved_shape(shape), bits)
 }
 
 /// Fills a plane from a segment and tells how far it got; what follows a full plane is padding.
@@ -279,7 +283,7 @@ mod tests {
     }
 
     fn decode(bytes: &[u8], shape: &FrameShape) -> Result<Vec<u8>, CodecError> {
-        Rle.decode(bytes, shape, &Limits::default())
+        Rle.decode(bytes, shape, &FrameLimits::default())
             .map(|frame| frame.data)
     }
 
@@ -349,7 +353,7 @@ mod tests {
             rows: 2,
             ..gray(3, 8)
         };
-        let frame = Frame::new(shape, vec![9; 6]).unwrap();
+        let frame = DecodedFrame::new(shape, vec![9; 6]).unwrap();
         let encoded = Rle.encode(&frame, &EncodeOptions::default()).unwrap();
         assert_eq!(encoded.bytes[HEADER_BYTES..], [0xfe, 9, 0xfe, 9]);
         assert!(encoded.lossy.is_none());
@@ -365,7 +369,7 @@ mod tests {
         }
         for split in [1, data.len() / 2, data.len()] {
             let shape = gray(u32::try_from(split).unwrap(), 8);
-            let frame = Frame::new(shape, data[..split].to_vec()).unwrap();
+            let frame = DecodedFrame::new(shape, data[..split].to_vec()).unwrap();
             let encoded = Rle.encode(&frame, &EncodeOptions::default()).unwrap();
             assert_eq!(encoded.bytes.len() % 2, 0);
             assert_eq!(decode(&encoded.bytes, &shape).unwrap(), frame.data);

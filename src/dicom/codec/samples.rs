@@ -3,7 +3,7 @@
 //! Every codec adapter meets the DICOM rules on width and sign here, and only here.
 
 use super::error::CodecError;
-use super::shape::{Frame, FrameShape};
+use super::shape::{DecodedFrame, FrameShape};
 
 /// Writes planes of samples as canonical bytes, one pixel after the other.
 ///
@@ -63,7 +63,7 @@ pub(super) fn whole<T>(
     samples: &[T],
     precision: u32,
     shape: &FrameShape,
-) -> Result<Frame, CodecError>
+) -> Result<DecodedFrame, CodecError>
 where
     T: Copy + Into<i64>,
 {
@@ -80,7 +80,7 @@ pub(super) fn frame<T>(
     planes: &[&[T]],
     precision: u32,
     shape: &FrameShape,
-) -> Result<Frame, CodecError>
+) -> Result<DecodedFrame, CodecError>
 where
     T: Copy + Into<i64>,
 {
@@ -112,7 +112,7 @@ where
         let lowered: Vec<&[i64]> = lowered.iter().map(Vec::as_slice).collect();
         planes_to_bytes(&lowered, precision, &canonical)
     };
-    Frame::new(canonical, data)
+    DecodedFrame::new(canonical, data)
 }
 
 /// Whether all samples of `precision` bits are values, or bare patterns, of `stored` bits.
@@ -139,7 +139,11 @@ where
 }
 
 /// Packs single bits that a codestream holds as whole samples: zero, and one other value.
-fn single_bits<T>(planes: &[&[T]], precision: u32, shape: &FrameShape) -> Result<Frame, CodecError>
+fn single_bits<T>(
+    planes: &[&[T]],
+    precision: u32,
+    shape: &FrameShape,
+) -> Result<DecodedFrame, CodecError>
 where
     T: Copy + Into<i64>,
 {
@@ -155,9 +159,9 @@ where
             bits_stored: u16::try_from(precision.min(8)).unwrap_or(8),
             ..*shape
         };
-        return Frame::new(wide, planes_to_bytes(planes, precision, &wide));
+        return DecodedFrame::new(wide, planes_to_bytes(planes, precision, &wide));
     }
-    Frame::new(
+    DecodedFrame::new(
         *shape,
         pack(samples.iter().map(|&sample| sample.into() != 0)),
     )
@@ -177,17 +181,17 @@ pub(super) fn pack(bits: impl ExactSizeIterator<Item = bool>) -> Vec<u8> {
 /// Turns cells of native pixel data into values: the stored bits under High Bit, extended by their sign (PS3.5 §8.1.1).
 ///
 /// Bits of the cell outside of them (old overlay planes, an extension that a writer left out) do not count.
-pub(super) fn settle(cells: &mut [u8], shape: &FrameShape) {
+pub(super) fn clear_unused_bits(cells: &mut [u8], shape: &FrameShape) {
     match shape.bits_allocated {
-        8 => settle_cells::<1>(cells, shape),
-        16 => settle_cells::<2>(cells, shape),
-        32 => settle_cells::<4>(cells, shape),
-        64 => settle_cells::<8>(cells, shape),
+        8 => clear_unused_bits_of::<1>(cells, shape),
+        16 => clear_unused_bits_of::<2>(cells, shape),
+        32 => clear_unused_bits_of::<4>(cells, shape),
+        64 => clear_unused_bits_of::<8>(cells, shape),
         _ => {}
     }
 }
 
-fn settle_cells<const WIDTH: usize>(cells: &mut [u8], shape: &FrameShape) {
+fn clear_unused_bits_of<const WIDTH: usize>(cells: &mut [u8], shape: &FrameShape) {
     let stored = u32::from(shape.bits_stored.clamp(1, 64));
     if shape.bits_stored == shape.bits_allocated {
         return;
@@ -213,7 +217,7 @@ fn settle_cells<const WIDTH: usize>(cells: &mut [u8], shape: &FrameShape) {
 }
 
 /// The samples at one place of the pixels of a frame of at most 16 bits, as values with their sign.
-pub(super) fn plane(frame: &Frame, index: usize) -> Box<dyn Iterator<Item = i32> + '_> {
+pub(super) fn plane(frame: &DecodedFrame, index: usize) -> Box<dyn Iterator<Item = i32> + '_> {
     let width = frame.shape.sample_bytes();
     if width == 0 {
         return Box::new(bits(frame).map(i32::from));
@@ -235,7 +239,7 @@ pub(super) fn plane(frame: &Frame, index: usize) -> Box<dyn Iterator<Item = i32>
 }
 
 /// The pixels of a packed single-bit frame, 0 or 1 each.
-pub(super) fn bits(frame: &Frame) -> impl Iterator<Item = u8> + '_ {
+pub(super) fn bits(frame: &DecodedFrame) -> impl Iterator<Item = u8> + '_ {
     let pixels = usize::try_from(frame.shape.sample_count()).unwrap_or(usize::MAX);
     let bytes = frame.data.iter();
     bytes
@@ -244,7 +248,7 @@ pub(super) fn bits(frame: &Frame) -> impl Iterator<Item = u8> + '_ {
 }
 
 /// The samples of an 8 or 16-bit frame as bit patterns of `precision` bits.
-pub(super) fn patterns(frame: &Frame, precision: u16) -> Vec<u16> {
+pub(super) fn patterns(frame: &DecodedFrame, precision: u16) -> Vec<u16> {
     let mask = u16::MAX >> (16 - precision.clamp(1, 16));
     if frame.shape.bits_allocated == 8 {
         frame
@@ -320,9 +324,9 @@ mod tests {
         assert_eq!(bytes, expected);
     }
 
-    fn settled(shape: FrameShape, cells: [u16; 4]) -> Vec<u16> {
+    fn cleared(shape: FrameShape, cells: [u16; 4]) -> Vec<u16> {
         let mut bytes: Vec<u8> = cells.iter().flat_map(|cell| cell.to_le_bytes()).collect();
-        settle(&mut bytes, &shape);
+        clear_unused_bits(&mut bytes, &shape);
         let (cells, _) = bytes.as_chunks::<2>();
         cells.iter().map(|&cell| u16::from_le_bytes(cell)).collect()
     }
@@ -331,11 +335,11 @@ mod tests {
     fn bits_beside_the_sample_do_not_count() {
         let cells = [0x0800, 0xf7ff, 0x1001, 0xffff];
         assert_eq!(
-            settled(shape(16, 12, false), cells),
+            cleared(shape(16, 12, false), cells),
             [0x0800, 0x07ff, 0x0001, 0x0fff]
         );
         assert_eq!(
-            settled(shape(16, 12, true), cells),
+            cleared(shape(16, 12, true), cells),
             [0xf800, 0x07ff, 0x0001, 0xffff]
         );
         let high = FrameShape {
@@ -343,10 +347,10 @@ mod tests {
             ..shape(16, 12, true)
         };
         assert_eq!(
-            settled(high, [0x8000, 0x7fff, 0x0010, 0xfff0]),
+            cleared(high, [0x8000, 0x7fff, 0x0010, 0xfff0]),
             [0xf800, 0x07ff, 0x0001, 0xffff]
         );
-        assert_eq!(settled(shape(16, 16, false), cells), cells);
+        assert_eq!(cleared(shape(16, 16, false), cells), cells);
     }
 
     fn of_wide_stream(samples: &[i32], shape: &FrameShape) -> (u16, Vec<i32>) {
@@ -412,7 +416,7 @@ mod tests {
             ..shape(16, 12, true)
         };
         let bytes = planes_to_bytes(&[&[1_i32, -1], &[2, -2], &[3, 0xfff]], 12, &color);
-        let frame = Frame::new(color, bytes).unwrap();
+        let frame = DecodedFrame::new(color, bytes).unwrap();
         assert_eq!(plane(&frame, 0).collect::<Vec<_>>(), [1, -1]);
         assert_eq!(plane(&frame, 1).collect::<Vec<_>>(), [2, -2]);
         assert_eq!(plane(&frame, 2).collect::<Vec<_>>(), [3, -1]);

@@ -1,6 +1,6 @@
 //! What the header says of one frame, and a frame in canonical form.
 //!
-//! Invariant of [`Frame`]: the data are little endian, interleaved by pixel, and exactly as long as
+//! Invariant of [`DecodedFrame`]: the data are little endian, interleaved by pixel, and exactly as long as
 //! the shape says.
 
 use super::error::CodecError;
@@ -171,7 +171,7 @@ impl FrameShape {
     ///
     /// # Errors
     /// [`CodecError::Mismatch`] when the stream has a number of components that no pixel has.
-    pub(super) fn told(&self, stream: &Told) -> Result<Self, CodecError> {
+    pub(super) fn declared(&self, stream: &CodestreamShape) -> Result<Self, CodecError> {
         let samples = u16::try_from(stream.components).unwrap_or(u16::MAX);
         let precision = u16::try_from(stream.precision).unwrap_or(u16::MAX);
         if !matches!(samples, 1 | 3 | 4) {
@@ -207,7 +207,7 @@ impl FrameShape {
         } else {
             (self.bits_allocated, self.bits_stored, self.low_bit)
         };
-        let told = Self {
+        let declared = Self {
             rows: stream.rows,
             columns: stream.columns,
             samples,
@@ -218,8 +218,8 @@ impl FrameShape {
             planar: self.planar && samples > 1,
             ..*self
         };
-        told.check()?;
-        Ok(told)
+        declared.check()?;
+        Ok(declared)
     }
 
     /// What a decoded frame is that this shape, made of the header alone, did not promise; nothing when they agree.
@@ -278,7 +278,7 @@ impl FrameShape {
     ///
     /// # Errors
     /// [`CodecError::InvalidShape`] or [`CodecError::TooLarge`].
-    pub(super) fn checked_len(&self, limits: &Limits) -> Result<usize, CodecError> {
+    pub(super) fn checked_len(&self, limits: &FrameLimits) -> Result<usize, CodecError> {
         self.check()?;
         let bytes = self.frame_bytes();
         if bytes > limits.max_frame_bytes {
@@ -296,7 +296,7 @@ impl FrameShape {
 
 /// What a codestream says of the picture in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct CodestreamShape {
     pub rows: u32,
     pub columns: u32,
     pub components: u32,
@@ -309,12 +309,12 @@ pub(super) struct Told {
 /// Codecs need working memory besides the frame: measured, up to five times the frame, with JPEG 2000
 /// about eight bytes for each sample, with lossless JPEG of color images ten times when encoding.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct FrameLimits {
     /// Largest decoded frame, in bytes; larger ones are refused before anything is allocated.
     pub max_frame_bytes: u64,
 }
 
-impl Default for Limits {
+impl Default for FrameLimits {
     fn default() -> Self {
         Self {
             max_frame_bytes: 512 << 20,
@@ -327,14 +327,14 @@ impl Default for Limits {
 /// Each sample is a value of Bits Stored bits, extended to Bits Allocated by its sign; what the stored form had in
 /// other bits is gone (PS3.5 §8.1.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frame {
+pub struct DecodedFrame {
     /// The attributes that describe `data`; `planar` is false.
     pub shape: FrameShape,
     /// The samples.
     pub data: Vec<u8>,
 }
 
-impl Frame {
+impl DecodedFrame {
     /// Takes samples that are in canonical form.
     ///
     /// # Errors
@@ -409,7 +409,7 @@ mod tests {
         };
         assert_eq!(huge.frame_bytes(), u64::MAX);
         assert!(matches!(
-            huge.checked_len(&Limits::default()),
+            huge.checked_len(&FrameLimits::default()),
             Err(CodecError::TooLarge { .. })
         ));
     }
@@ -451,12 +451,12 @@ mod tests {
 
     #[test]
     fn a_frame_is_as_long_as_its_shape() {
-        assert!(Frame::new(gray(), vec![0; 30]).is_ok());
-        assert!(Frame::new(gray(), vec![0; 31]).is_err());
+        assert!(DecodedFrame::new(gray(), vec![0; 30]).is_ok());
+        assert!(DecodedFrame::new(gray(), vec![0; 31]).is_err());
         let planar = FrameShape {
             planar: true,
             ..gray()
         };
-        assert!(Frame::new(planar, vec![0; 30]).is_err());
+        assert!(DecodedFrame::new(planar, vec![0; 30]).is_err());
     }
 }

@@ -45,7 +45,7 @@ fn rgb(rows: u32, columns: u32, bits: u16) -> FrameShape {
 
 /// How the samples of a test picture run.
 #[derive(Clone, Copy, PartialEq)]
-enum Content {
+enum TestContent {
     /// A slow ramp over half of the range, alike in all components.
     Smooth,
     /// Every value as likely as any other.
@@ -55,7 +55,7 @@ enum Content {
 }
 
 /// A picture with values in the range of Bits Stored.
-fn picture(shape: FrameShape, content: Content) -> Frame {
+fn picture(shape: FrameShape, content: TestContent) -> DecodedFrame {
     let range = 1_u64 << shape.bits_stored;
     let low = if shape.signed {
         -((range / 2) as i64)
@@ -69,33 +69,33 @@ fn picture(shape: FrameShape, content: Content) -> Frame {
             for sample in 0..u64::from(shape.samples) {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 let value = match content {
-                    Content::Smooth => {
+                    TestContent::Smooth => {
                         let span = u64::from(shape.rows + shape.columns + 8);
                         range / 4 + (row + column + 4 * sample) * (range / 2) / span
                     }
-                    Content::Noise => (seed >> 33) % range,
-                    Content::Extreme => (row + column + sample) % 2 * (range - 1),
+                    TestContent::Noise => (seed >> 33) % range,
+                    TestContent::Extreme => (row + column + sample) % 2 * (range - 1),
                 };
                 let bytes = (low + i64::try_from(value).unwrap()).to_le_bytes();
                 data.extend_from_slice(&bytes[..usize::from(shape.bits_allocated / 8)]);
             }
         }
     }
-    Frame::new(shape, data).unwrap()
+    DecodedFrame::new(shape, data).unwrap()
 }
 
-fn encoded(syntax: &str, frame: &Frame) -> Encoded {
+fn encoded(syntax: &str, frame: &DecodedFrame) -> Encoded {
     encode(syntax, frame, &EncodeOptions::default())
         .unwrap_or_else(|error| panic!("{syntax} {:?}: {error:?}", frame.shape))
 }
 
-fn decoded(syntax: &str, bytes: &[u8], shape: &FrameShape) -> Frame {
-    decode(syntax, bytes, shape, &Limits::default())
+fn decoded(syntax: &str, bytes: &[u8], shape: &FrameShape) -> DecodedFrame {
+    decode(syntax, bytes, shape, &FrameLimits::default())
         .unwrap_or_else(|error| panic!("{syntax} {shape:?}: {error:?}"))
 }
 
 /// The largest difference of two frames of 8 or 16 bits.
-fn largest_difference(a: &Frame, b: &Frame) -> u32 {
+fn largest_difference(a: &DecodedFrame, b: &DecodedFrame) -> u32 {
     assert_eq!(a.data.len(), b.data.len());
     let places = 0..usize::from(a.shape.samples);
     let pairs = places.flat_map(|place| samples::plane(a, place).zip(samples::plane(b, place)));

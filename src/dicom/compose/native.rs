@@ -16,30 +16,30 @@ use crate::dicom::limits;
 const DEPTH: usize = 2 * limits::DEPTH + 8;
 
 /// What is being read, innermost last.
-enum Open {
+enum OpenNode {
     /// `NativeDicomModel` or `Item` with its place.
-    DataSet(Place, Map<String, Value>),
+    DataSet(ValueNumber, Map<String, Value>),
     /// `DicomAttribute`: its name, its VR and what it holds.
-    Attribute(String, String, Content),
+    Attribute(String, String, NativeContent),
     /// A `PersonName` and its place.
-    Name(Place, Map<String, Value>),
+    Name(ValueNumber, Map<String, Value>),
     /// One of the groups of a name.
     Group(&'static str, [String; 5]),
     /// A component of a group: `FamilyName` and so on.
     Component(usize, String),
     /// `Value` with its place, or `InlineBinary`.
-    Text(Place, String),
+    Text(ValueNumber, String),
     /// Something else; skipped.
     Other,
 }
 
 /// The place of a value among those of its attribute, from 1; none for the next one (PS3.19 §A.1.6).
-type Place = Option<usize>;
+type ValueNumber = Option<usize>;
 
 /// Highest number of a value that is told from a damaged one.
 const MOST_VALUES: usize = 65_536;
 
-enum Content {
+enum NativeContent {
     Values(Vec<Value>),
     Inline(String),
     Bulk(String),
@@ -66,7 +66,7 @@ pub(super) fn read(text: &[u8]) -> Result<Map<String, Value>, ComposeError> {
     let text = decoded(text)?;
     let mut reader = Reader::from_reader(text.as_bytes());
     reader.config_mut().expand_empty_elements = true;
-    let mut open: Vec<Open> = Vec::new();
+    let mut open: Vec<OpenNode> = Vec::new();
     loop {
         match reader.read_event().map_err(broken)? {
             // Empty elements come as a start and an end.
@@ -82,7 +82,7 @@ pub(super) fn read(text: &[u8]) -> Result<Map<String, Value>, ComposeError> {
                     return Err(broken("an element ends that did not begin"));
                 };
                 match (ended, open.last_mut()) {
-                    (Open::DataSet(_, model), None) => return Ok(model),
+                    (OpenNode::DataSet(_, model), None) => return Ok(model),
                     (_, None) => return Err(broken("it is no NativeDicomModel")),
                     (ended, Some(parent)) => end(ended, parent)?,
                 }
@@ -110,39 +110,43 @@ pub(super) fn read(text: &[u8]) -> Result<Map<String, Value>, ComposeError> {
     }
 }
 
-fn begin(start: &BytesStart<'_>, open: &mut [Open]) -> Result<Open, ComposeError> {
+fn begin(start: &BytesStart<'_>, open: &mut [OpenNode]) -> Result<OpenNode, ComposeError> {
     let local = start.local_name();
     let name = std::str::from_utf8(local.as_ref()).map_err(broken)?;
     let known = |names: &[&'static str]| names.iter().find(|n| **n == name).copied();
     let place = place(start)?;
     let begun = match (open.last_mut(), name) {
-        (None, "NativeDicomModel") => Open::DataSet(None, Map::new()),
+        (None, "NativeDicomModel") => OpenNode::DataSet(None, Map::new()),
         (None, _) => return Err(broken("its root is not NativeDicomModel")),
-        (Some(Open::DataSet(..)), "DicomAttribute") => {
+        (Some(OpenNode::DataSet(..)), "DicomAttribute") => {
             let tag = attribute(start, "tag")?.ok_or_else(|| broken("an attribute has no tag"))?;
             let vr = attribute(start, "vr")?.unwrap_or_default();
-            Open::Attribute(tag.to_ascii_uppercase(), vr, Content::Values(Vec::new()))
+            OpenNode::Attribute(
+                tag.to_ascii_uppercase(),
+                vr,
+                NativeContent::Values(Vec::new()),
+            )
         }
-        (Some(Open::Attribute(..)), "Item") => Open::DataSet(place, Map::new()),
-        (Some(Open::Attribute(..)), "PersonName") => Open::Name(place, Map::new()),
-        (Some(Open::Attribute(..)), "Value") => Open::Text(place, String::new()),
-        (Some(Open::Attribute(_, _, content)), "InlineBinary") => {
-            *content = Content::Inline(String::new());
-            Open::Text(None, String::new())
+        (Some(OpenNode::Attribute(..)), "Item") => OpenNode::DataSet(place, Map::new()),
+        (Some(OpenNode::Attribute(..)), "PersonName") => OpenNode::Name(place, Map::new()),
+        (Some(OpenNode::Attribute(..)), "Value") => OpenNode::Text(place, String::new()),
+        (Some(OpenNode::Attribute(_, _, content)), "InlineBinary") => {
+            *content = NativeContent::Inline(String::new());
+            OpenNode::Text(None, String::new())
         }
-        (Some(Open::Attribute(_, _, content)), "BulkData") => {
+        (Some(OpenNode::Attribute(_, _, content)), "BulkData") => {
             let uri = attribute(start, "uri")?.or(attribute(start, "uuid")?);
-            *content = Content::Bulk(uri.unwrap_or_default());
-            Open::Other
+            *content = NativeContent::Bulk(uri.unwrap_or_default());
+            OpenNode::Other
         }
-        (Some(Open::Name(..)), _) => {
-            known(&GROUPS).map_or(Open::Other, |group| Open::Group(group, Default::default()))
-        }
-        (Some(Open::Group(..)), _) => {
+        (Some(OpenNode::Name(..)), _) => known(&GROUPS).map_or(OpenNode::Other, |group| {
+            OpenNode::Group(group, Default::default())
+        }),
+        (Some(OpenNode::Group(..)), _) => {
             let at = COMPONENTS.iter().position(|component| *component == name);
-            at.map_or(Open::Other, |at| Open::Component(at, String::new()))
+            at.map_or(OpenNode::Other, |at| OpenNode::Component(at, String::new()))
         }
-        (Some(_), _) => Open::Other,
+        (Some(_), _) => OpenNode::Other,
     };
     Ok(begun)
 }
@@ -158,43 +162,48 @@ fn attribute(start: &BytesStart<'_>, name: &str) -> Result<Option<String>, Compo
 }
 
 /// Adds text to what is read; blanks between elements belong to nothing.
-fn add(open: &mut [Open], text: &str) {
-    if let Some(Open::Text(_, value) | Open::Component(_, value)) = open.last_mut() {
+fn add(open: &mut [OpenNode], text: &str) {
+    if let Some(OpenNode::Text(_, value) | OpenNode::Component(_, value)) = open.last_mut() {
         value.push_str(text);
     }
 }
 
 /// Puts what has ended into what it lies in.
-fn end(ended: Open, parent: &mut Open) -> Result<(), ComposeError> {
+fn end(ended: OpenNode, parent: &mut OpenNode) -> Result<(), ComposeError> {
     match (ended, parent) {
-        (Open::DataSet(place, item), Open::Attribute(_, _, Content::Values(values))) => {
+        (
+            OpenNode::DataSet(place, item),
+            OpenNode::Attribute(_, _, NativeContent::Values(values)),
+        ) => {
             put(values, place, Value::Object(item))?;
         }
-        (Open::Name(place, name), Open::Attribute(_, _, Content::Values(values))) => {
+        (OpenNode::Name(place, name), OpenNode::Attribute(_, _, NativeContent::Values(values))) => {
             put(values, place, Value::Object(name))?;
         }
-        (Open::Text(place, text), Open::Attribute(_, _, Content::Values(values))) => {
+        (OpenNode::Text(place, text), OpenNode::Attribute(_, _, NativeContent::Values(values))) => {
             put(values, place, value_of(text))?;
         }
-        (Open::Text(_, text), Open::Attribute(_, _, Content::Inline(inline))) => {
+        (OpenNode::Text(_, text), OpenNode::Attribute(_, _, NativeContent::Inline(inline))) => {
             *inline = text.split_ascii_whitespace().collect();
         }
-        (Open::Attribute(tag, vr, content), Open::DataSet(_, data_set)) => {
+        (OpenNode::Attribute(tag, vr, content), OpenNode::DataSet(_, data_set)) => {
             let mut element = Map::from_iter([("vr".to_owned(), Value::String(vr))]);
             match content {
-                Content::Values(values) if values.is_empty() => None,
-                Content::Values(values) => element.insert("Value".to_owned(), values.into()),
-                Content::Inline(text) => element.insert("InlineBinary".to_owned(), text.into()),
-                Content::Bulk(uri) => element.insert("BulkDataURI".to_owned(), uri.into()),
+                NativeContent::Values(values) if values.is_empty() => None,
+                NativeContent::Values(values) => element.insert("Value".to_owned(), values.into()),
+                NativeContent::Inline(text) => {
+                    element.insert("InlineBinary".to_owned(), text.into())
+                }
+                NativeContent::Bulk(uri) => element.insert("BulkDataURI".to_owned(), uri.into()),
             };
             data_set.insert(tag, Value::Object(element));
         }
-        (Open::Group(group, components), Open::Name(_, name)) => {
+        (OpenNode::Group(group, components), OpenNode::Name(_, name)) => {
             let joined = components.join("^");
             let group_text = joined.trim_end_matches('^').to_owned();
             name.insert(group.to_owned(), Value::String(group_text));
         }
-        (Open::Component(at, text), Open::Group(_, components)) => {
+        (OpenNode::Component(at, text), OpenNode::Group(_, components)) => {
             if let Some(component) = components.get_mut(at) {
                 *component = text;
             }
@@ -205,7 +214,7 @@ fn end(ended: Open, parent: &mut Open) -> Result<(), ComposeError> {
 }
 
 /// Puts a value in its place; those before it that are not there are empty.
-fn put(values: &mut Vec<Value>, place: Place, value: Value) -> Result<(), ComposeError> {
+fn put(values: &mut Vec<Value>, place: ValueNumber, value: Value) -> Result<(), ComposeError> {
     let Some(number) = place else {
         values.push(value);
         return Ok(());
@@ -226,7 +235,7 @@ fn put(values: &mut Vec<Value>, place: Place, value: Value) -> Result<(), Compos
 }
 
 /// The attribute `number` of a value, an item or a name.
-fn place(start: &BytesStart<'_>) -> Result<Place, ComposeError> {
+fn place(start: &BytesStart<'_>) -> Result<ValueNumber, ComposeError> {
     let Some(text) = attribute(start, "number")? else {
         return Ok(None);
     };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Content;
+use super::PartContent;
 
 /// What is known of a bulk data part.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct BulkPart {
     /// Bytes.
     pub length: u64,
     /// What it is by its bytes.
-    pub content: Content,
+    pub content: PartContent,
 }
 
 /// The bulk data parts of a request by their Content-Location.

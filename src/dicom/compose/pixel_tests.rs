@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::tests::{data_set, file, metadata, walked};
+use super::tests::{data_set, file, metadata, parsed};
 use super::*;
-use crate::dicom::codec::{self, EncodeOptions, Frame, FrameShape, Photometric};
+use crate::dicom::codec::{self, DecodedFrame, EncodeOptions, FrameShape, Photometric};
 
 const RLE: &str = "1.2.840.10008.1.2.5";
 const BASELINE: &str = "1.2.840.10008.1.2.4.50";
@@ -45,7 +45,7 @@ fn coded(syntax: &str, samples: u16, bits: u16) -> Vec<u8> {
             value[..usize::from(shape.bits_allocated / 8)].to_vec()
         })
         .collect();
-    let frame = Frame::new(shape, data).unwrap();
+    let frame = DecodedFrame::new(shape, data).unwrap();
     let made = codec::encode(syntax, &frame, &EncodeOptions::default());
     made.unwrap().bytes
 }
@@ -192,7 +192,7 @@ fn the_bytes_name_the_transfer_syntax_and_the_header() {
     ] {
         let parts: [(&str, &str, &[u8]); 2] =
             [("pixels", media, &bytes), ("pixels", media, &bytes)];
-        let made = walked(&file(&silent(), &parts).unwrap());
+        let made = parsed(&file(&silent(), &parts).unwrap());
         assert_eq!(made.layout.transfer_syntax, syntax, "{media}");
         assert_eq!(made.frames.count(), 2, "{syntax}");
         let pixel = made.pixel.clone().unwrap();
@@ -229,7 +229,7 @@ fn pictures_become_native_pixels() {
         (png::ColorType::Rgba, 4, 3, "RGB"),
     ] {
         let bytes = png(color, stored);
-        let made = walked(&file(&silent(), &[("pixels", "image/png", &bytes)]).unwrap());
+        let made = parsed(&file(&silent(), &[("pixels", "image/png", &bytes)]).unwrap());
         assert_eq!(made.layout.transfer_syntax, media::syntax::EXPLICIT_LE);
         let pixel = made.pixel.clone().unwrap();
         assert_eq!((pixel.rows, pixel.columns, pixel.bits_stored), (9, 16, 8));
@@ -295,7 +295,7 @@ fn a_label_that_the_bytes_contradict_is_refused() {
             "00280100": { "vr": "US", "Value": [8] },
         }));
         image.insert("00280002".to_owned(), json!({ "vr": "US", "Value": [1] }));
-        let made = walked(&file(&image, &[("pixels", media, bytes)]).unwrap());
+        let made = parsed(&file(&image, &[("pixels", media, bytes)]).unwrap());
         assert_eq!(made.layout.transfer_syntax, syntax, "{media}");
     }
 }
@@ -320,14 +320,14 @@ fn metadata_that_the_bytes_contradict_is_refused() {
         let text = refused.err().map(|error| error.to_string());
         // Seven bits in a stream of eight: a stream may hold whole cells.
         let fits = key == "00280101" && image[key]["Value"][0] == 7;
-        let told = text.is_some_and(|text| text.contains(key) && text.contains("says"));
-        assert!(told != fits, "{key}");
+        let reported = text.is_some_and(|text| text.contains(key) && text.contains("says"));
+        assert!(reported != fits, "{key}");
     }
     let same = with(json!({
         "00280010": us(9), "00280011": { "vr": "US", "Value": ["16"] }, "00280002": us(1),
         "00280004": { "vr": "CS", "Value": ["MONOCHROME1"] }, "00280100": us(16), "00280101": us(8),
     }));
-    let made = walked(&file(&same, &[("pixels", "image/jpeg", &bytes)]).unwrap());
+    let made = parsed(&file(&same, &[("pixels", "image/jpeg", &bytes)]).unwrap());
     assert_eq!(made.pixel.unwrap().photometric, "MONOCHROME1");
     let (one, other) = (coded(J2K, 1, 8), coded(J2K, 3, 8));
     let parts: [(&str, &str, &[u8]); 2] = [
@@ -355,11 +355,11 @@ fn a_lone_part_becomes_the_pixels_or_the_document() {
             "1.2.840.10008.1.2.4.100",
         ),
     ] {
-        let made = walked(&file(&nothing, &[("", media, &bytes)]).unwrap());
+        let made = parsed(&file(&nothing, &[("", media, &bytes)]).unwrap());
         assert_eq!(made.layout.transfer_syntax, syntax, "{media}");
         assert!(metadata(&made).contains_key("7FE00010"), "{media}");
     }
-    let made = walked(&file(&nothing, &[("", "application/pdf", b"%PDF-1.7 ")]).unwrap());
+    let made = parsed(&file(&nothing, &[("", "application/pdf", b"%PDF-1.7 ")]).unwrap());
     let header = metadata(&made);
     assert_eq!(header["00420012"]["Value"][0], "application/pdf");
     assert!(header.contains_key("00420011"));
@@ -396,7 +396,7 @@ fn video_is_known_by_its_bytes() {
             "1.2.840.10008.1.2.4.104",
         ),
     ] {
-        let made = walked(&file(&silent(), &[("pixels", media, bytes)]).unwrap());
+        let made = parsed(&file(&silent(), &[("pixels", media, bytes)]).unwrap());
         assert_eq!(made.layout.transfer_syntax, syntax, "{media}");
     }
     for (media, bytes) in [

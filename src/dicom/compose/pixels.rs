@@ -7,22 +7,22 @@ use dicom_core::{Tag, VR};
 use serde_json::{Map, Value, json};
 
 use super::sniff::{is_rle, video};
-use super::{BulkPart, ComposeError, Composer, PIXEL_DATA, Piece, Problem};
-use crate::dicom::codec::{self, Coding, FrameShape, Recognized};
+use super::{BulkPart, ComposeError, ComposeProblem, Composer, FilePiece, PIXEL_DATA};
+use crate::dicom::codec::{self, Coding, FrameShape, RecognizedCodestream};
 use crate::dicom::header::{ITEM, SEQUENCE_END, UNDEFINED};
-use crate::dicom::picture::Picture;
+use crate::dicom::picture::PictureInfo;
 use crate::dicom::{media, tag};
 
 /// What a part holds by its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Content {
+pub enum PartContent {
     /// Nobody looked, or nothing is known of such bytes.
     #[default]
     Unknown,
     /// A codestream, and where it lies in the part.
-    Stream(Recognized, (u64, u64)),
+    Stream(RecognizedCodestream, (u64, u64)),
     /// A picture that is decoded when the file is written.
-    Picture(Picture),
+    Picture(PictureInfo),
     /// A video stream.
     Video(Coding),
     /// A frame of RLE segments.
@@ -35,7 +35,7 @@ pub enum Content {
 
 /// Pixel data as it goes into the file.
 #[derive(Debug, Default)]
-pub(super) struct Pixels {
+pub(super) struct ComposedPixels {
     /// Transfer syntax of the file, when codestreams name one.
     pub(super) coding: Option<Coding>,
     /// The parts are decoded to native frames.
@@ -59,26 +59,26 @@ impl BulkPart {
         self.content = self.looked(head);
     }
 
-    fn looked(&self, head: &[u8]) -> Content {
-        if let Some(picture) = Picture::look(head) {
-            return picture.map_or_else(Content::Unfit, Content::Picture);
+    fn looked(&self, head: &[u8]) -> PartContent {
+        if let Some(picture) = PictureInfo::look(head) {
+            return picture.map_or_else(PartContent::Unfit, PartContent::Picture);
         }
         if head.starts_with(b"%PDF-") {
-            return Content::Pdf;
+            return PartContent::Pdf;
         }
         if let Some(coding) = video(head) {
-            return Content::Video(coding);
+            return PartContent::Video(coding);
         }
         match codec::recognize(head) {
             Ok(stream) => {
                 let place = codec::codestream_in_boxes(head, self.length);
-                Content::Stream(stream, place.unwrap_or((0, self.length)))
+                PartContent::Stream(stream, place.unwrap_or((0, self.length)))
             }
-            Err(_) if is_rle(head, self.length) => Content::Rle,
+            Err(_) if is_rle(head, self.length) => PartContent::Rle,
             Err(_) if self.media.starts_with("image/") => {
-                Content::Unfit("has a part that is not the picture its media type names")
+                PartContent::Unfit("has a part that is not the picture its media type names")
             }
-            Err(_) => Content::Unknown,
+            Err(_) => PartContent::Unknown,
         }
     }
 
@@ -88,42 +88,45 @@ impl BulkPart {
     }
 
     /// The transfer syntax the part is labeled with.
-    fn labeled(&self) -> Result<Option<Coding>, Problem> {
+    fn labeled(&self) -> Result<Option<Coding>, ComposeProblem> {
         let Some(uid) = self.transfer_syntax.as_deref() else {
             return Ok(None);
         };
-        Coding::from_uid(uid).map(Some).ok_or(Problem::Pixels(
-            "has a part in a transfer syntax that is not known here",
-        ))
+        Coding::from_uid(uid)
+            .map(Some)
+            .ok_or(ComposeProblem::Pixels(
+                "has a part in a transfer syntax that is not known here",
+            ))
     }
 
     /// The transfer syntax of the part as a frame of the pixel data; none for native samples and pictures.
-    fn coding(&self) -> Result<Option<Coding>, Problem> {
-        const OTHER: Problem =
-            Problem::Pixels("has a part whose bytes are not in the transfer syntax it names");
-        const LABEL: Problem =
-            Problem::Pixels("has a part whose bytes are not of the media type it names");
+    fn coding(&self) -> Result<Option<Coding>, ComposeProblem> {
+        const OTHER: ComposeProblem = ComposeProblem::Pixels(
+            "has a part whose bytes are not in the transfer syntax it names",
+        );
+        const LABEL: ComposeProblem =
+            ComposeProblem::Pixels("has a part whose bytes are not of the media type it names");
         let labeled = self.labeled()?.filter(|coding| {
             // Octets in a native syntax are samples, in the default one as well as in none.
             !coding.is_native()
         });
         let named_native = self.labeled()?.is_some_and(Coding::is_native);
         match &self.content {
-            Content::Stream(stream, _) => match labeled {
+            PartContent::Stream(stream, _) => match labeled {
                 _ if named_native => Err(OTHER),
                 Some(coding) if stream.fits(coding) => Ok(Some(coding)),
                 Some(_) => Err(OTHER),
                 None if self.may_hold(stream.coding) => Ok(Some(stream.coding)),
                 None => Err(LABEL),
             },
-            Content::Picture(_) if labeled.is_some() => Err(OTHER),
-            Content::Picture(picture) => match self.media.as_str() {
+            PartContent::Picture(_) if labeled.is_some() => Err(OTHER),
+            PartContent::Picture(picture) => match self.media.as_str() {
                 media if media == picture.media_type() => Ok(None),
                 "image/x-ms-bmp" if picture.media_type() == "image/bmp" => Ok(None),
                 _ if self.location.is_empty() => Ok(None),
                 _ => Err(LABEL),
             },
-            Content::Video(coding) => match labeled {
+            PartContent::Video(coding) => match labeled {
                 Some(labeled) if labeled.is_video() => Ok(Some(labeled)),
                 Some(_) => Err(OTHER),
                 None if self.media.starts_with("video/") || self.location.is_empty() => {
@@ -131,15 +134,15 @@ impl BulkPart {
                 }
                 None => Err(LABEL),
             },
-            Content::Rle if labeled.is_none_or(|coding| coding == Coding::Rle) => {
+            PartContent::Rle if labeled.is_none_or(|coding| coding == Coding::Rle) => {
                 if self.may_hold(Coding::Rle) {
                     Ok(Some(Coding::Rle))
                 } else {
                     Err(LABEL)
                 }
             }
-            Content::Unfit(reason) => Err(Problem::Pixels(reason)),
-            Content::Rle | Content::Pdf | Content::Unknown => {
+            PartContent::Unfit(reason) => Err(ComposeProblem::Pixels(reason)),
+            PartContent::Rle | PartContent::Pdf | PartContent::Unknown => {
                 match (labeled, self.media.as_str()) {
                     // A deflated frame tells nothing of itself.
                     (Some(Coding::DeflatedFrame), _) | (None, "application/x-deflate") => {
@@ -147,7 +150,7 @@ impl BulkPart {
                     }
                     (Some(_), _) => Err(OTHER),
                     (None, media::OCTETS) => Ok(None),
-                    (None, _) => Err(Problem::Pixels(
+                    (None, _) => Err(ComposeProblem::Pixels(
                         "has a part of a media type that is no pixel data; send application/octet-stream, a codestream that DICOM \
                      knows, PNG, GIF or BMP",
                     )),
@@ -188,16 +191,16 @@ impl BulkPart {
 ///
 /// # Errors
 /// [`ComposeError::Attribute`] of the pixel data, or of an attribute that says something else than the bytes.
-pub(super) fn judged(
+pub(super) fn validated(
     data_set: &Map<String, Value>,
     parts: &[&BulkPart],
-) -> Result<Pixels, ComposeError> {
+) -> Result<ComposedPixels, ComposeError> {
     let failed = |problem| ComposeError::Attribute {
         path: tag::hex(PIXEL_DATA),
         problem,
     };
     let Some(first) = parts.first() else {
-        return Ok(Pixels::default());
+        return Ok(ComposedPixels::default());
     };
     let coding = first.coding().map_err(failed)?;
     for part in parts {
@@ -205,19 +208,19 @@ pub(super) fn judged(
             && shape_of(part).map(size) == shape_of(first).map(size);
         if !alike {
             let reason = "has parts of different kinds or sizes; send frames that are alike";
-            return Err(failed(Problem::Pixels(reason)));
+            return Err(failed(ComposeProblem::Pixels(reason)));
         }
     }
-    let mut pixels = Pixels {
+    let mut pixels = ComposedPixels {
         coding,
-        pictures: matches!(first.content, Content::Picture(_)),
+        pictures: matches!(first.content, PartContent::Picture(_)),
         derived: Vec::new(),
     };
     if let Some(shape) = shape_of(first) {
-        let header = Header(data_set);
+        let header = PixelHeader(data_set);
         header.describe(&shape, parts.len(), &mut pixels.derived)?;
         let lossy = parts.iter().any(|part| {
-            matches!(&part.content, Content::Stream(stream, _) if stream.lossy == Some(true))
+            matches!(&part.content, PartContent::Stream(stream, _) if stream.lossy == Some(true))
         });
         if lossy {
             let bytes: u64 = parts.iter().map(|part| part.length).sum();
@@ -235,8 +238,8 @@ fn size(shape: FrameShape) -> (u32, u32, u16, u16) {
 /// The attributes of the picture in a part, as far as its bytes tell them.
 fn shape_of(part: &BulkPart) -> Option<FrameShape> {
     match &part.content {
-        Content::Stream(stream, _) => Some(stream.shape),
-        Content::Picture(picture) => Some(FrameShape {
+        PartContent::Stream(stream, _) => Some(stream.shape),
+        PartContent::Picture(picture) => Some(FrameShape {
             rows: picture.rows,
             columns: picture.columns,
             samples: picture.samples,
@@ -266,9 +269,9 @@ fn ratio(shape: &FrameShape, frames: usize, bytes: u64) -> String {
 }
 
 /// What the metadata says.
-struct Header<'a>(&'a Map<String, Value>);
+struct PixelHeader<'a>(&'a Map<String, Value>);
 
-impl Header<'_> {
+impl PixelHeader<'_> {
     /// The first value as text; none when there is none.
     fn text(&self, wanted: Tag) -> Option<String> {
         match self.0.get(&tag::hex(wanted))?.get("Value")?.get(0)? {
@@ -293,7 +296,7 @@ impl Header<'_> {
         const STREAM: &str = "says something else than the bytes of the pixel data";
         let contradicted = |tag: Tag| ComposeError::Attribute {
             path: tag::hex(tag),
-            problem: Problem::Pixels(STREAM),
+            problem: ComposeProblem::Pixels(STREAM),
         };
         let mut same = |tag: Tag, vr: &str, value: u64| match self.text(tag) {
             None if vr == "IS" => {
@@ -371,7 +374,7 @@ impl Header<'_> {
             Some(_) => {
                 return Err(ComposeError::Attribute {
                     path: tag::hex(flag),
-                    problem: Problem::Pixels(
+                    problem: ComposeProblem::Pixels(
                         "says that nothing was lost, but the pixel data is compressed with loss",
                     ),
                 });
@@ -405,11 +408,11 @@ pub(super) fn lone(
         problem,
     };
     if TAKEN.iter().any(|key| data_set.contains_key(*key)) {
-        return Err(failed(Problem::NoPart));
+        return Err(failed(ComposeProblem::NoPart));
     }
     let here = json!({ "vr": "OB", "BulkDataURI": "" });
     match part.content {
-        Content::Pdf => {
+        PartContent::Pdf => {
             let mut elements = vec![(Tag(0x0042, 0x0011), here)];
             if !data_set.contains_key("00420012") {
                 let kind = json!({ "vr": "LO", "Value": ["application/pdf"] });
@@ -417,11 +420,11 @@ pub(super) fn lone(
             }
             Ok(elements)
         }
-        Content::Stream(..) | Content::Picture(_) | Content::Video(_) => {
+        PartContent::Stream(..) | PartContent::Picture(_) | PartContent::Video(_) => {
             Ok(vec![(PIXEL_DATA, here)])
         }
-        Content::Unfit(reason) => Err(failed(Problem::Pixels(reason))),
-        Content::Rle | Content::Unknown => Err(failed(Problem::Pixels(
+        PartContent::Unfit(reason) => Err(failed(ComposeProblem::Pixels(reason))),
+        PartContent::Rle | PartContent::Unknown => Err(failed(ComposeProblem::Pixels(
             "is a part that is neither a picture, a video nor a PDF; give it a Content-Location and refer to it",
         ))),
     }
@@ -442,14 +445,14 @@ impl Composer<'_> {
         for number in numbers {
             let part = self.bulk.part(*number);
             let (offset, length) = match part.map(|part| (&part.content, part.length)) {
-                Some((Content::Stream(_, place), _)) => *place,
+                Some((PartContent::Stream(_, place), _)) => *place,
                 Some((_, length)) => (0, length),
                 None => (0, 0),
             };
             let padded = self.checked(length.saturating_add(length % 2))?;
             self.delimiter(ITEM, padded);
             self.cut();
-            self.pieces.push(Piece::Part {
+            self.pieces.push(FilePiece::Part {
                 number: *number,
                 offset,
                 length,
@@ -466,7 +469,7 @@ impl Composer<'_> {
     pub(super) fn pictures(&mut self, tag: Tag, numbers: &[usize]) -> Result<(), ComposeError> {
         let mut pictures = Vec::with_capacity(numbers.len());
         for number in numbers {
-            if let Some(Content::Picture(picture)) =
+            if let Some(PartContent::Picture(picture)) =
                 self.bulk.part(*number).map(|part| &part.content)
             {
                 pictures.push((*number, *picture));
@@ -482,7 +485,7 @@ impl Composer<'_> {
         self.header(tag, if wide { VR::OW } else { VR::OB }, length);
         self.cut();
         for (number, picture) in pictures {
-            self.pieces.push(Piece::Picture(number, picture));
+            self.pieces.push(FilePiece::Picture(number, picture));
         }
         if total % 2 == 1 {
             self.bytes.push(0);

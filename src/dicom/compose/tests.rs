@@ -1,12 +1,12 @@
 use super::*;
-use crate::dicom::build::{DataSet, Lengths, Syntax};
 use crate::dicom::instance::Instance;
-use crate::dicom::walk::{WalkOptions, walk};
+use crate::dicom::parse::{ParseOptions, parse};
+use crate::dicom::testing::{DataSet, Lengths, Syntax};
 use proptest::prelude::*;
 use serde_json::json;
 
-pub(super) fn walked(bytes: &[u8]) -> Instance {
-    walk(&bytes, &WalkOptions::default()).unwrap()
+pub(super) fn parsed(bytes: &[u8]) -> Instance {
+    parse(&bytes, &ParseOptions::default()).unwrap()
 }
 
 pub(super) fn metadata(instance: &Instance) -> Map<String, Value> {
@@ -44,7 +44,7 @@ pub(super) fn file(
             media: media.to_owned(),
             transfer_syntax: syntax,
             length: bytes.len() as u64,
-            content: Content::default(),
+            content: PartContent::default(),
         };
         if part.wants_look() {
             part.look(bytes);
@@ -55,9 +55,9 @@ pub(super) fn file(
     let mut file = Vec::new();
     for piece in pieces {
         match piece {
-            Piece::Bytes(bytes) => file.extend(bytes),
-            Piece::Bulk(number) => file.extend(parts[number].2),
-            Piece::Part {
+            FilePiece::Bytes(bytes) => file.extend(bytes),
+            FilePiece::Bulk(number) => file.extend(parts[number].2),
+            FilePiece::Part {
                 number,
                 offset,
                 length,
@@ -66,7 +66,7 @@ pub(super) fn file(
                 let bytes = &parts[number].2[place];
                 file.extend(&bytes[..usize::try_from(length).unwrap()]);
             }
-            Piece::Picture(number, picture) => {
+            FilePiece::Picture(number, picture) => {
                 file.extend(picture.pixels(parts[number].2).unwrap());
             }
         }
@@ -120,19 +120,19 @@ fn rich() -> DataSet {
 
 #[test]
 fn what_the_walk_writes_is_read_back() {
-    let stored = walked(&rich().file(Syntax::ExplicitLittle).bytes);
+    let stored = parsed(&rich().file(Syntax::ExplicitLittle).bytes);
     let json = metadata(&stored);
     let made = file(&json, &[]).unwrap();
-    assert_eq!(metadata(&walked(&made)), json);
+    assert_eq!(metadata(&parsed(&made)), json);
 }
 
 #[test]
 fn a_native_model_is_read_like_json() {
-    let json = metadata(&walked(&rich().file(Syntax::ExplicitLittle).bytes));
+    let json = metadata(&parsed(&rich().file(Syntax::ExplicitLittle).bytes));
     let text = crate::dicom::xml::write(&json, "");
-    let model = Metadata::Xml(text.into_bytes()).read().unwrap();
+    let model = SentMetadata::Xml(text.into_bytes()).read().unwrap();
     let made = file(&model, &[]).unwrap();
-    assert_eq!(metadata(&walked(&made)), json);
+    assert_eq!(metadata(&parsed(&made)), json);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn bulk_data_is_found_by_its_location_relative_or_absolute() {
         ("./c", "application/octet-stream", &[0, 0, 128, 63]),
         ("/a/b", "application/pdf", b"%PDF-"),
     ];
-    let made = walked(&file(&json, &parts).unwrap());
+    let made = parsed(&file(&json, &parts).unwrap());
     let text = metadata(&made);
     assert_eq!(text["00420011"]["InlineBinary"], "JVBERi0A");
     assert_eq!(text["00660016"]["InlineBinary"], "AACAPw==");
@@ -154,7 +154,7 @@ fn bulk_data_is_found_by_its_location_relative_or_absolute() {
 
 #[test]
 fn what_cannot_be_encoded_is_refused_by_name() {
-    for (attributes, told) in [
+    for (attributes, reported) in [
         (json!({ "x": {} }), "the attribute x is not named"),
         (json!({ "00100010": {} }), "00100010 has no vr"),
         (
@@ -188,17 +188,17 @@ fn what_cannot_be_encoded_is_refused_by_name() {
         (json!({ "00080018": { "vr": "UI" } }), "no SOPInstanceUID"),
     ] {
         let refused = refusal(attributes);
-        assert!(refused.contains(told), "{refused}");
+        assert!(refused.contains(reported), "{refused}");
     }
 }
 
 #[test]
 fn metadata_that_is_none_is_refused() {
     for text in ["", "[1", "7", "[{}", "\"x\""] {
-        assert!(Metadata::split(text.as_bytes(), 9).is_err(), "{text}");
+        assert!(SentMetadata::split(text.as_bytes(), 9).is_err(), "{text}");
     }
     let deep = format!("[{}1{}]", "[".repeat(100_000), "]".repeat(100_000));
-    for metadata in Metadata::split(deep.as_bytes(), 9).unwrap_or_default() {
+    for metadata in SentMetadata::split(deep.as_bytes(), 9).unwrap_or_default() {
         assert!(metadata.read().is_err());
     }
     for text in [
@@ -210,7 +210,7 @@ fn metadata_that_is_none_is_refused() {
         "<NativeDicomModel><DicomAttribute tag=\"00100020\" vr=\"LO\"><Value>&e;</Value></DicomAttribute></NativeDicomModel>",
         &"<NativeDicomModel><DicomAttribute tag=\"00400275\" vr=\"SQ\"><Item>".repeat(100_000),
     ] {
-        let metadata = Metadata::Xml(text.as_bytes().to_vec());
+        let metadata = SentMetadata::Xml(text.as_bytes().to_vec());
         assert!(metadata.read().is_err(), "{text:.100}");
     }
 }
@@ -223,13 +223,13 @@ proptest! {
     ) {
         let attributes = data_set(json!({ tag: { "vr": vr, "Value": [value] } }));
         if let Ok(made) = file(&attributes, &[]) {
-            let _ = walk(&made.as_slice(), &WalkOptions::default());
+            let _ = parse(&made.as_slice(), &ParseOptions::default());
         }
     }
 
     #[test]
     fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = Metadata::split(&bytes, 9);
-        let _ = Metadata::Xml(bytes).read();
+        let _ = SentMetadata::split(&bytes, 9);
+        let _ = SentMetadata::Xml(bytes).read();
     }
 }

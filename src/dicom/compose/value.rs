@@ -5,20 +5,20 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use dicom_core::VR;
 use serde_json::Value;
 
-use super::{Problem, tag};
+use super::{ComposeProblem, tag};
 use crate::dicom::validate::{self, ValueProblem};
 
 /// The bytes of `InlineBinary`.
-pub(super) fn inline(text: &Value) -> Result<Vec<u8>, Problem> {
+pub(super) fn inline(text: &Value) -> Result<Vec<u8>, ComposeProblem> {
     // PS3.18 has a string; some writers put it into a list.
     let text = text.as_str().or_else(|| text.get(0)?.as_str());
     BASE64
-        .decode(text.ok_or(Problem::Base64)?)
-        .map_err(|_| Problem::Base64)
+        .decode(text.ok_or(ComposeProblem::Base64)?)
+        .map_err(|_| ComposeProblem::Base64)
 }
 
 /// The bytes of `Value`, not padded.
-pub(super) fn encode(vr: VR, values: &[Value]) -> Result<Vec<u8>, Problem> {
+pub(super) fn encode(vr: VR, values: &[Value]) -> Result<Vec<u8>, ComposeProblem> {
     match vr {
         VR::US => numbers(values, |v| unsigned(v, u16::MAX.into()), 2),
         VR::UL => numbers(values, |v| unsigned(v, u32::MAX.into()), 4),
@@ -45,14 +45,14 @@ pub(super) fn encode(vr: VR, values: &[Value]) -> Result<Vec<u8>, Problem> {
         VR::DS => joined(vr, values, decimal),
         VR::IS => joined(vr, values, integer),
         VR::LT | VR::ST | VR::UT | VR::UR if values.len() > 1 => {
-            Err(Problem::Rule(ValueProblem::Multiplicity))
+            Err(ComposeProblem::Rule(ValueProblem::Multiplicity))
         }
         VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN | VR::SQ => {
             // Binary values are InlineBinary or BulkDataURI; nothing but emptiness is left.
             if values.is_empty() {
                 Ok(Vec::new())
             } else {
-                Err(Problem::Value)
+                Err(ComposeProblem::Value)
             }
         }
         _ => joined(vr, values, plain),
@@ -64,16 +64,16 @@ fn joined(
     vr: VR,
     values: &[Value],
     text: fn(&Value) -> Option<String>,
-) -> Result<Vec<u8>, Problem> {
+) -> Result<Vec<u8>, ComposeProblem> {
     let mut out = Vec::new();
     for (number, value) in values.iter().enumerate() {
         if number > 0 {
             out.push(b'\\');
         }
         if !value.is_null() {
-            let text = text(value).ok_or(Problem::Value)?;
+            let text = text(value).ok_or(ComposeProblem::Value)?;
             if let Some(problem) = validate::written(vr, &text) {
-                return Err(Problem::Rule(problem));
+                return Err(ComposeProblem::Rule(problem));
             }
             out.extend(text.into_bytes());
         }
@@ -165,10 +165,10 @@ fn numbers(
     values: &[Value],
     number: impl Fn(&Value) -> Option<[u8; 8]>,
     width: usize,
-) -> Result<Vec<u8>, Problem> {
+) -> Result<Vec<u8>, ComposeProblem> {
     let mut out = Vec::with_capacity(values.len() * width);
     for value in values {
-        let bytes = number(value).ok_or(Problem::Value)?;
+        let bytes = number(value).ok_or(ComposeProblem::Value)?;
         out.extend(bytes.iter().take(width));
     }
     Ok(out)

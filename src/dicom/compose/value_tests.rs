@@ -3,11 +3,11 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::tests::{data_set, file, metadata, walked};
+use super::tests::{data_set, file, metadata, parsed};
 use super::value::{encode, shortest};
 use super::*;
 
-fn text(vr: VR, values: &Value) -> Result<String, Problem> {
+fn text(vr: VR, values: &Value) -> Result<String, ComposeProblem> {
     encode(vr, values.as_array().unwrap()).map(|bytes| String::from_utf8(bytes).unwrap())
 }
 
@@ -200,7 +200,7 @@ fn model(attributes: &str) -> String {
 }
 
 fn read(text: &[u8]) -> Result<Map<String, Value>, ComposeError> {
-    Metadata::Xml(text.to_vec()).read()
+    SentMetadata::Xml(text.to_vec()).read()
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn numbered_values_of_xml_are_in_their_places() {
         json["00081070"]["Value"],
         json!([null, { "Alphabetic": "B" }])
     );
-    let made = metadata(&walked(&file(&json, &[]).unwrap()));
+    let made = metadata(&parsed(&file(&json, &[]).unwrap()));
     assert_eq!(made["00080008"]["Value"], json!(["A", null, "C"]));
     for number in ["0", "-1", "x", "99999999999", "70000"] {
         let bad = format!(

@@ -4,8 +4,8 @@
 
 use dicom_core::Tag;
 
-use super::{Encapsulated, FrameTable, ITEM_HEADER, Kind, narrow};
-use crate::dicom::instance::Finding;
+use super::{Encapsulated, FrameTable, FrameTableKind, ITEM_HEADER, narrow};
+use crate::dicom::instance::ValidationIssue;
 
 /// Whether bytes are the start of a codestream that can be told from the middle of one.
 ///
@@ -21,7 +21,7 @@ pub(crate) fn starts_codestream(bytes: &[u8]) -> bool {
     }
 }
 
-/// What the walk knows of encapsulated pixel data when it is through.
+/// What the parser knows of encapsulated pixel data when it is through.
 #[derive(Debug, Default)]
 pub(crate) struct Fragments {
     /// First byte of the first fragment's value.
@@ -40,7 +40,7 @@ pub(crate) struct Fragments {
 
 impl Fragments {
     /// Builds the table, and says what had to be overruled or guessed.
-    pub(crate) fn into_table(mut self, findings: &mut Vec<Finding>) -> FrameTable {
+    pub(crate) fn into_table(mut self, findings: &mut Vec<ValidationIssue>) -> FrameTable {
         let declared = usize::try_from(self.declared.unwrap_or(1)).unwrap_or(usize::MAX);
         while self.lengths.len() > declared && self.lengths.last() == Some(&0) {
             self.lengths.pop();
@@ -52,7 +52,7 @@ impl Fragments {
         let starts = self.frame_starts(declared, findings);
         let count = starts.as_ref().map_or(self.lengths.len(), Vec::len);
         if count != declared && !self.video {
-            findings.push(Finding {
+            findings.push(ValidationIssue {
                 tag: Tag(0x0028, 0x0008),
                 comment: "DICOM100: (0028,0008) - does not agree with the number of frames in the pixel data".to_owned(),
             });
@@ -62,7 +62,7 @@ impl Fragments {
             starts.push(fragments);
             starts
         });
-        FrameTable(Kind::Encapsulated(Encapsulated::new(
+        FrameTable(FrameTableKind::Encapsulated(Encapsulated::new(
             self.offset,
             self.lengths,
             starts,
@@ -70,7 +70,11 @@ impl Fragments {
     }
 
     /// Index of the first fragment of each frame; none when each fragment is a frame.
-    fn frame_starts(&self, declared: usize, findings: &mut Vec<Finding>) -> Option<Vec<u32>> {
+    fn frame_starts(
+        &self,
+        declared: usize,
+        findings: &mut Vec<ValidationIssue>,
+    ) -> Option<Vec<u32>> {
         let count = self.lengths.len();
         if self.video || count == 1 {
             return (count > 1).then(|| vec![0]);
@@ -141,8 +145,8 @@ impl Fragments {
     fn lengths_agree(&self, starts: &[u32], lengths: &[u64]) -> bool {
         lengths.len() == starts.len()
             && starts.len() == self.lengths.len()
-            && lengths.iter().zip(&self.lengths).all(|(told, real)| {
-                *told == u64::from(*real) || told.checked_add(1) == Some(u64::from(*real))
+            && lengths.iter().zip(&self.lengths).all(|(reported, real)| {
+                *reported == u64::from(*real) || reported.checked_add(1) == Some(u64::from(*real))
             })
     }
 }
@@ -152,8 +156,8 @@ fn shorten(starts: Vec<u32>, fragments: usize) -> Option<Vec<u32>> {
     (starts.len() != fragments).then_some(starts)
 }
 
-fn finding(reason: &str) -> Finding {
-    Finding {
+fn finding(reason: &str) -> ValidationIssue {
+    ValidationIssue {
         tag: Tag(0x7FE0, 0x0010),
         comment: format!("DICOM100: (7FE0,0010) - {reason}"),
     }

@@ -3,7 +3,8 @@
 //! Invariant: a [`PackedFrames`] has columns of exactly the announced lengths, so that a look-up cannot leave them.
 
 use super::{
-    ByteRange, Encapsulated, FrameSlices, FrameTable, Kind, Native, STRIDE, narrow, slices,
+    ByteRange, Encapsulated, FrameSlices, FrameTable, FrameTableKind, Native, STRIDE, narrow,
+    slices,
 };
 
 const KIND_NONE: u8 = 0;
@@ -12,17 +13,17 @@ const KIND_ENCAPSULATED: u8 = 2;
 
 /// A frame table in its packed form: finds a frame without unpacking the others.
 #[derive(Debug, Clone, Copy)]
-pub struct PackedFrames<'a>(Packed<'a>);
+pub struct PackedFrames<'a>(FramePacking<'a>);
 
 #[derive(Debug, Clone, Copy)]
-enum Packed<'a> {
+enum FramePacking<'a> {
     None,
     Native(Native),
-    Encapsulated(Columns<'a>),
+    Encapsulated(PackedColumns<'a>),
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Columns<'a> {
+struct PackedColumns<'a> {
     width: usize,
     offset: u64,
     fragments: usize,
@@ -38,7 +39,7 @@ impl<'a> PackedFrames<'a> {
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
         let (&kind, rest) = bytes.split_first()?;
         Some(Self(match kind {
-            KIND_NONE if rest.is_empty() => Packed::None,
+            KIND_NONE if rest.is_empty() => FramePacking::None,
             KIND_NATIVE => {
                 let (&swap, rest) = rest.split_first()?;
                 let (offset, rest) = take_u64(rest)?;
@@ -48,8 +49,8 @@ impl<'a> PackedFrames<'a> {
                 let table =
                     FrameTable::native(ByteRange { offset, length }, frame_bits, count, swap);
                 match table.0 {
-                    Kind::Native(native) if native.count == count && rest.is_empty() => {
-                        Packed::Native(native)
+                    FrameTableKind::Native(native) if native.count == count && rest.is_empty() => {
+                        FramePacking::Native(native)
                     }
                     _ => return None,
                 }
@@ -68,7 +69,7 @@ impl<'a> PackedFrames<'a> {
                 if rest.len() != usize::try_from(starts).ok()?.checked_mul(4)? {
                     return None;
                 }
-                Packed::Encapsulated(Columns {
+                FramePacking::Encapsulated(PackedColumns {
                     width,
                     offset,
                     fragments,
@@ -85,10 +86,14 @@ impl<'a> PackedFrames<'a> {
     #[must_use]
     pub fn count(&self) -> u32 {
         match &self.0 {
-            Packed::None => 0,
-            Packed::Native(native) => native.count,
-            Packed::Encapsulated(columns) if columns.starts.is_empty() => narrow(columns.fragments),
-            Packed::Encapsulated(columns) => narrow((columns.starts.len() / 4).saturating_sub(1)),
+            FramePacking::None => 0,
+            FramePacking::Native(native) => native.count,
+            FramePacking::Encapsulated(columns) if columns.starts.is_empty() => {
+                narrow(columns.fragments)
+            }
+            FramePacking::Encapsulated(columns) => {
+                narrow((columns.starts.len() / 4).saturating_sub(1))
+            }
         }
     }
 
@@ -97,9 +102,9 @@ impl<'a> PackedFrames<'a> {
     pub fn frame(&self, number: u32) -> Option<FrameSlices> {
         let index = usize::try_from(number.checked_sub(1)?).ok()?;
         match &self.0 {
-            Packed::None => None,
-            Packed::Native(native) => native.frame(number),
-            Packed::Encapsulated(columns) => {
+            FramePacking::None => None,
+            FramePacking::Native(native) => native.frame(number),
+            FramePacking::Encapsulated(columns) => {
                 let next = index.checked_add(1)?;
                 let fragments = if columns.starts.is_empty() {
                     index..next
@@ -112,7 +117,7 @@ impl<'a> PackedFrames<'a> {
     }
 }
 
-impl Columns<'_> {
+impl PackedColumns<'_> {
     fn length(&self, index: usize) -> Option<u32> {
         let at = index.checked_mul(self.width)?;
         let bytes = self.lengths.get(at..at.checked_add(self.width)?)?;
@@ -169,8 +174,8 @@ impl FrameTable {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match &self.0 {
-            Kind::None => out.push(KIND_NONE),
-            Kind::Native(native) => {
+            FrameTableKind::None => out.push(KIND_NONE),
+            FrameTableKind::Native(native) => {
                 out.push(KIND_NATIVE);
                 out.push(native.swap);
                 out.extend(native.offset.to_le_bytes());
@@ -178,7 +183,7 @@ impl FrameTable {
                 out.extend(native.frame_bits.to_le_bytes());
                 out.extend(native.count.to_le_bytes());
             }
-            Kind::Encapsulated(table) => table.pack(&mut out),
+            FrameTableKind::Encapsulated(table) => table.pack(&mut out),
         }
         out
     }
@@ -188,9 +193,9 @@ impl FrameTable {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let packed = PackedFrames::new(bytes)?;
         Some(Self(match packed.0 {
-            Packed::None => Kind::None,
-            Packed::Native(native) => Kind::Native(native),
-            Packed::Encapsulated(columns) => Kind::Encapsulated(columns.unpack()?),
+            FramePacking::None => FrameTableKind::None,
+            FramePacking::Native(native) => FrameTableKind::Native(native),
+            FramePacking::Encapsulated(columns) => FrameTableKind::Encapsulated(columns.unpack()?),
         }))
     }
 }

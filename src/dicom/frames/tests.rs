@@ -1,19 +1,19 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::dicom::build::{Built, DataSet, Syntax};
 use crate::dicom::instance::Instance;
-use crate::dicom::walk::{WalkOptions, walk};
+use crate::dicom::parse::{ParseOptions, parse};
+use crate::dicom::testing::{BuiltFile, DataSet, Syntax};
 use dicom_core::{Tag, VR};
 
 const JPEG: Syntax = Syntax::Other("1.2.840.10008.1.2.4.50");
 
-fn walked(built: &Built) -> Instance {
-    walk(&built.bytes, &WalkOptions::default()).unwrap()
+fn parsed(built: &BuiltFile) -> Instance {
+    parse(&built.bytes, &ParseOptions::default()).unwrap()
 }
 
 /// The bytes of each frame, checked to be the same through the packed form.
-fn frames(built: &Built, table: &FrameTable) -> Vec<Vec<u8>> {
+fn frames(built: &BuiltFile, table: &FrameTable) -> Vec<Vec<u8>> {
     let bytes = table.to_bytes();
     assert_eq!(FrameTable::from_bytes(&bytes).as_ref(), Some(table));
     let packed = PackedFrames::new(&bytes).unwrap();
@@ -58,7 +58,7 @@ fn file(
     table: &[u32],
     fragments: &[Vec<u8>],
     extended: Option<(Vec<u64>, Vec<u64>)>,
-) -> Built {
+) -> BuiltFile {
     let parts: Vec<&[u8]> = fragments.iter().map(Vec::as_slice).collect();
     let mut data = DataSet::image(8, 8, 8, declared);
     if let Some((offsets, lengths)) = extended {
@@ -89,7 +89,7 @@ fn four_layouts_give_the_same_frames() {
         (file(3, &[], &pieces, None), 1),
     ];
     for (case, (built, findings)) in layouts.iter().enumerate() {
-        let instance = walked(built);
+        let instance = parsed(built);
         assert_eq!(frames(built, &instance.frames), want, "{case}");
         assert_eq!(
             instance.findings.len(),
@@ -106,7 +106,7 @@ fn one_frame_may_have_many_fragments() {
     let pieces: Vec<Vec<u8>> = want[2].chunks(4).map(<[u8]>::to_vec).collect();
     for table in [&[][..], &[0]] {
         let built = file(1, table, &pieces, None);
-        let instance = walked(&built);
+        let instance = parsed(&built);
         assert_eq!(frames(&built, &instance.frames), [want[2].clone()]);
         assert!(instance.findings.is_empty());
     }
@@ -122,20 +122,20 @@ fn tables_that_contradict_the_fragments_are_overruled() {
     let backwards: Vec<u32> = offsets.iter().rev().copied().collect();
     for table in [off_by_two, absolute, repeated, only_first, backwards] {
         let built = file(3, &table, &whole, None);
-        let instance = walked(&built);
+        let instance = parsed(&built);
         assert_eq!(frames(&built, &instance.frames), want, "{table:?}");
         assert_eq!(instance.findings.len(), 1, "{table:?}");
         assert_eq!(instance.findings[0].tag, Tag(0x7FE0, 0x0010));
     }
     let (_, pieces, _) = cut(6);
     let built = file(3, &[0], &pieces, None);
-    assert_eq!(frames(&built, &walked(&built).frames), want);
+    assert_eq!(frames(&built, &parsed(&built).frames), want);
     let wrong_lengths = (
         offsets.iter().map(|o| u64::from(*o)).collect(),
         vec![1, 2, 3],
     );
     let built = file(3, &[], &whole, Some(wrong_lengths));
-    let instance = walked(&built);
+    let instance = parsed(&built);
     assert_eq!(frames(&built, &instance.frames), want);
     assert_eq!(instance.findings.len(), 1);
 }
@@ -144,7 +144,7 @@ fn tables_that_contradict_the_fragments_are_overruled() {
 fn an_extended_table_may_leave_out_the_pad_byte() {
     let fragments = vec![vec![0xFF, 0xD8, 1, 0], vec![0xFF, 0xD8, 2, 2]];
     let built = file(2, &[], &fragments, Some((vec![0, 12], vec![3, 4])));
-    let instance = walked(&built);
+    let instance = parsed(&built);
     assert!(instance.findings.is_empty());
     assert_eq!(frames(&built, &instance.frames), fragments);
 }
@@ -155,7 +155,7 @@ fn a_wrong_number_of_frames_gives_way_to_the_pixel_data() {
     for declared in [1, 2, 5] {
         for table in [&[][..], &offsets] {
             let built = file(declared, table, &whole, None);
-            let instance = walked(&built);
+            let instance = parsed(&built);
             assert_eq!(
                 frames(&built, &instance.frames),
                 want,
@@ -177,7 +177,7 @@ fn the_fragments_of_a_video_are_one_stream() {
     let parts: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
     let data = DataSet::image(8, 8, 8, 300).fragments(&[], &parts);
     let built = data.file(Syntax::Other("1.2.840.10008.1.2.4.102"));
-    let instance = walked(&built);
+    let instance = parsed(&built);
     assert_eq!(frames(&built, &instance.frames), [pieces.concat()]);
     assert!(instance.findings.is_empty());
 }
@@ -185,7 +185,7 @@ fn the_fragments_of_a_video_are_one_stream() {
 #[test]
 fn pixel_data_without_fragments_has_no_frames() {
     let built = file(1, &[], &[], None);
-    let instance = walked(&built);
+    let instance = parsed(&built);
     assert_eq!(instance.frames, FrameTable::none());
     assert_eq!(instance.findings.len(), 1);
 }
@@ -199,7 +199,7 @@ fn native_frames_follow_by_arithmetic() {
     );
     for syntax in [Syntax::ImplicitLittle, Syntax::ExplicitLittle] {
         let built = data.file(syntax);
-        let table = walked(&built).frames;
+        let table = parsed(&built).frames;
         let want: Vec<Vec<u8>> = (0..48)
             .collect::<Vec<u8>>()
             .chunks(12)
@@ -223,7 +223,7 @@ fn only_complete_native_frames_count() {
     ] {
         let data =
             DataSet::image(2, 3, 16, declared).bytes(Tag(0x7FE0, 0x0010), VR::OW, pixels(bytes));
-        let instance = walked(&data.file(Syntax::ExplicitLittle));
+        let instance = parsed(&data.file(Syntax::ExplicitLittle));
         assert_eq!(instance.frames.count(), count, "{declared} {bytes}");
         assert_eq!(instance.findings.len(), findings, "{declared} {bytes}");
     }
@@ -231,7 +231,7 @@ fn only_complete_native_frames_count() {
     let data = DataSet::image(2, 3, 16, 1)
         .set(DataSet::new().text(Tag(0x0028, 0x0008), VR::IS, "1A"))
         .bytes(Tag(0x7FE0, 0x0010), VR::OW, pixels(36));
-    assert_eq!(walked(&data.file(Syntax::ExplicitLittle)).frames.count(), 3);
+    assert_eq!(parsed(&data.file(Syntax::ExplicitLittle)).frames.count(), 3);
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn single_bit_frames_start_between_bytes() {
     let data = DataSet::image(3, 3, 1, 5).bytes(Tag(0x7FE0, 0x0010), VR::OB, vec![0xA5; 6]);
     let built = data.file(Syntax::ExplicitLittle);
     let base = built.place("7FE00010").unwrap().offset;
-    let table = walked(&built).frames;
+    let table = parsed(&built).frames;
     assert_eq!(table.count(), 5);
     let packed = table.to_bytes();
     for (number, first, length, skip) in [
@@ -264,12 +264,12 @@ fn single_bit_frames_start_between_bytes() {
         );
     }
     let aligned = DataSet::image(4, 4, 1, 2).bytes(Tag(0x7FE0, 0x0010), VR::OB, vec![0xA5; 4]);
-    let table = walked(&aligned.file(Syntax::ExplicitLittle)).frames;
+    let table = parsed(&aligned.file(Syntax::ExplicitLittle)).frames;
     assert_eq!(table.frame(2).unwrap().bits, None);
 }
 
 /// Swaps a frame's range and cuts its bits out, as a server does.
-fn read_native(built: &Built, slices: &FrameSlices) -> Vec<u8> {
+fn read_native(built: &BuiltFile, slices: &FrameSlices) -> Vec<u8> {
     let [range] = slices.ranges[..] else {
         panic!("{slices:?}")
     };
@@ -295,7 +295,7 @@ fn big_endian_frames_are_read_in_whole_words() {
             pixels[..bytes].to_vec(),
         );
         let built = data.file(Syntax::ExplicitBig);
-        let table = walked(&built).frames;
+        let table = parsed(&built).frames;
         assert_eq!(table.count(), frames);
         let size = usize::from(rows * bits / 8);
         for (number, want) in (1..).zip(pixels[..bytes].chunks_exact(size)) {
@@ -311,7 +311,7 @@ fn big_endian_frames_are_read_in_whole_words() {
     let bytes =
         DataSet::image(3, 1, 8, 15).bytes(Tag(0x7FE0, 0x0010), VR::OB, pixels[..45].to_vec());
     assert_eq!(
-        walked(&bytes.file(Syntax::ExplicitBig))
+        parsed(&bytes.file(Syntax::ExplicitBig))
             .frames
             .frame(2)
             .unwrap()
@@ -319,7 +319,7 @@ fn big_endian_frames_are_read_in_whole_words() {
         1
     );
     let single_bits = DataSet::image(3, 3, 1, 5).bytes(Tag(0x7FE0, 0x0010), VR::OW, vec![0xA5; 6]);
-    let slices = walked(&single_bits.file(Syntax::ExplicitBig))
+    let slices = parsed(&single_bits.file(Syntax::ExplicitBig))
         .frames
         .frame(3)
         .unwrap();
@@ -327,7 +327,7 @@ fn big_endian_frames_are_read_in_whole_words() {
         (slices.ranges[0].length, slices.bits),
         (2, Some(BitRange { skip: 2, length: 9 }))
     );
-    let slices = walked(&single_bits.file(Syntax::ExplicitBig))
+    let slices = parsed(&single_bits.file(Syntax::ExplicitBig))
         .frames
         .frame(2)
         .unwrap();
@@ -337,7 +337,7 @@ fn big_endian_frames_are_read_in_whole_words() {
     );
     let doubles = DataSet::image(2, 2, 16, 1).bytes(Tag(0x7FE0, 0x0009), VR::OD, vec![0; 32]);
     assert_eq!(
-        walked(&doubles.file(Syntax::ExplicitBig))
+        parsed(&doubles.file(Syntax::ExplicitBig))
             .frames
             .frame(1)
             .unwrap()
@@ -352,7 +352,7 @@ fn float_pixel_data_and_subsampled_color_have_frames_too() {
         let data = DataSet::image(2, 2, 16, 3)
             .without(Tag(0x0028, 0x0100))
             .bytes(Tag(0x7FE0, tag), vr, vec![0; 12 * bytes]);
-        let instance = walked(&data.file(Syntax::ExplicitLittle));
+        let instance = parsed(&data.file(Syntax::ExplicitLittle));
         assert_eq!(instance.frames.count(), 3);
         assert_eq!(instance.frames.frame(3).unwrap().len(), 4 * bytes as u64);
         assert_eq!(
@@ -369,7 +369,7 @@ fn float_pixel_data_and_subsampled_color_have_frames_too() {
         .clone()
         .bytes(Tag(0x7FE0, 0x0010), VR::OB, vec![0; 16]);
     assert_eq!(
-        walked(&halved.file(Syntax::ExplicitLittle))
+        parsed(&halved.file(Syntax::ExplicitLittle))
             .frames
             .frame(2)
             .unwrap()
@@ -378,7 +378,7 @@ fn float_pixel_data_and_subsampled_color_have_frames_too() {
     );
     let full = color.bytes(Tag(0x7FE0, 0x0010), VR::OB, vec![0; 24]);
     assert_eq!(
-        walked(&full.file(Syntax::ExplicitLittle))
+        parsed(&full.file(Syntax::ExplicitLittle))
             .frames
             .frame(2)
             .unwrap()
@@ -415,7 +415,7 @@ fn a_large_table_is_compact_and_quick_to_look_into() {
 #[test]
 fn bytes_that_are_no_table_are_refused() {
     let (_, pieces, offsets) = cut(6);
-    let table = walked(&file(3, &offsets, &pieces, None)).frames;
+    let table = parsed(&file(3, &offsets, &pieces, None)).frames;
     for table in [
         table,
         FrameTable::native(

@@ -5,8 +5,8 @@ use std::collections::btree_map::Entry;
 
 use dicom_core::Tag;
 
-use super::steps::{Place, Steps};
-use crate::dicom::members::{Element, Malformed};
+use super::steps::{ElementPosition, Steps};
+use crate::dicom::members::{JsonElement, Malformed};
 use crate::dicom::query::{PathStep, TagPath};
 use crate::dicom::tag;
 
@@ -19,10 +19,10 @@ pub struct Projection {
 }
 
 /// What is copied of an attribute.
-enum Part<'t, 'p> {
-    Whole(Element<'t>),
+enum ProjectedPart<'t, 'p> {
+    Whole(JsonElement<'t>),
     /// A sequence, its items reduced.
-    Reduced(Element<'t>, &'p Projection),
+    Reduced(JsonElement<'t>, &'p Projection),
 }
 
 impl Projection {
@@ -80,11 +80,11 @@ impl Projection {
     fn parts_of<'t, 'p>(
         &'p self,
         data_set: &'t str,
-    ) -> Result<BTreeMap<Tag, Part<'t, 'p>>, Malformed> {
+    ) -> Result<BTreeMap<Tag, ProjectedPart<'t, 'p>>, Malformed> {
         let found = self.steps.find_with_creators(data_set)?;
         let mut parts = BTreeMap::new();
         for (found, (whole, inner)) in found.into_iter().zip(&self.parts) {
-            let Some(Place {
+            let Some(ElementPosition {
                 tag,
                 element,
                 creator,
@@ -93,14 +93,14 @@ impl Projection {
                 continue;
             };
             let part = if *whole {
-                Part::Whole(element)
+                ProjectedPart::Whole(element)
             } else if element.vr() == "SQ" {
-                Part::Reduced(element, inner)
+                ProjectedPart::Reduced(element, inner)
             } else {
                 continue;
             };
             if let Some((tag, element)) = creator {
-                parts.entry(tag).or_insert(Part::Whole(element));
+                parts.entry(tag).or_insert(ProjectedPart::Whole(element));
             }
             parts.entry(tag).or_insert(part);
         }
@@ -120,7 +120,7 @@ impl Projection {
     }
 }
 
-impl Part<'_, '_> {
+impl ProjectedPart<'_, '_> {
     /// Calls itself once for each step of a path.
     fn write(&self, out: &mut String) -> Result<(), Malformed> {
         match self {

@@ -3,7 +3,7 @@
 use dicom_core::Tag;
 
 use super::unpadded;
-use crate::dicom::members::{self, Element, Malformed};
+use crate::dicom::members::{self, JsonElement, Malformed};
 use crate::dicom::query::PathStep;
 use crate::dicom::tag;
 
@@ -43,7 +43,7 @@ impl Steps {
     ///
     /// # Errors
     /// [`Malformed`] when the text is no DICOM JSON up to the last of them.
-    pub fn find<'t>(&self, data_set: &'t str) -> Result<Vec<Option<Element<'t>>>, Malformed> {
+    pub fn find<'t>(&self, data_set: &'t str) -> Result<Vec<Option<JsonElement<'t>>>, Malformed> {
         let found = self.find_with_creators(data_set)?;
         Ok(found
             .into_iter()
@@ -55,10 +55,10 @@ impl Steps {
     pub(super) fn find_with_creators<'t>(
         &self,
         data_set: &'t str,
-    ) -> Result<Vec<Option<Place<'t>>>, Malformed> {
-        let mut found: Vec<Option<Place<'t>>> = vec![None; self.steps.len()];
+    ) -> Result<Vec<Option<ElementPosition<'t>>>, Malformed> {
+        let mut found: Vec<Option<ElementPosition<'t>>> = vec![None; self.steps.len()];
         // Blocks of creators that are asked for: the tag an attribute has there, and its place.
-        let mut blocks: Vec<(Tag, usize, (Tag, Element<'t>))> = Vec::new();
+        let mut blocks: Vec<(Tag, usize, (Tag, JsonElement<'t>))> = Vec::new();
         for member in members::members(data_set) {
             let (tag, element) = member?;
             if Some(tag) > self.last {
@@ -99,25 +99,25 @@ impl Steps {
 
 /// An element of a data set.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'t> {
+pub(super) struct ElementPosition<'t> {
     /// Its tag.
     pub(super) tag: Tag,
     /// It itself.
-    pub(super) element: Element<'t>,
+    pub(super) element: JsonElement<'t>,
     /// The creator element that reserves its block, when it was named by creator.
-    pub(super) creator: Option<(Tag, Element<'t>)>,
+    pub(super) creator: Option<(Tag, JsonElement<'t>)>,
 }
 
 /// The first of several elements with the same tag counts.
 fn set<'t>(
-    found: &mut [Option<Place<'t>>],
+    found: &mut [Option<ElementPosition<'t>>],
     at: usize,
     tag: Tag,
-    element: Element<'t>,
-    creator: Option<(Tag, Element<'t>)>,
+    element: JsonElement<'t>,
+    creator: Option<(Tag, JsonElement<'t>)>,
 ) {
     if let Some(slot) = found.get_mut(at) {
-        slot.get_or_insert(Place {
+        slot.get_or_insert(ElementPosition {
             tag,
             element,
             creator,
@@ -126,7 +126,7 @@ fn set<'t>(
 }
 
 /// Whether a creator element names the creator of a step.
-fn is_owner(element: Element<'_>, step: &PathStep) -> bool {
+fn is_owner(element: JsonElement<'_>, step: &PathStep) -> bool {
     let name = element.values().find_map(members::string);
     let wanted = step.creator.as_deref().map(unpadded);
     name.is_some_and(|name| Some(unpadded(&name)) == wanted)

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::dicom::keys::Level;
+use crate::dicom::attributes::QueryLevel;
 use crate::dicom::query::{Include, TagPath};
-use crate::dicom::query_parse::{Dialect, Resource, parse};
+use crate::dicom::query_parse::{QueryDialect, QueryResource, parse};
 use crate::dicom::tag;
 
 fn data_set() -> Value {
@@ -48,12 +48,12 @@ fn found(text: &str) -> bool {
         .map(|part| part.split_once('=').unwrap())
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let resource = Resource {
-        level: Level::Instance,
+    let resource = QueryResource {
+        level: QueryLevel::Instance,
         study: None,
         series: None,
     };
-    let parsed = parse(&parameters, resource, Dialect::Standard, &[]).unwrap();
+    let parsed = parse(&parameters, resource, QueryDialect::Standard, &[]).unwrap();
     assert!(!parsed.query.conditions.is_empty(), "{text}");
     Matcher::new(&parsed.query.conditions)
         .matches(&data_set().to_string())
@@ -200,12 +200,12 @@ fn projected(fields: &str, before: Value) -> Value {
         .map(|field| field.split_once('=').unwrap_or(("includefield", field)))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let resource = Resource {
-        level: Level::Instance,
+    let resource = QueryResource {
+        level: QueryLevel::Instance,
         study: None,
         series: None,
     };
-    let parsed = parse(&parameters, resource, Dialect::Standard, &[]).unwrap();
+    let parsed = parse(&parameters, resource, QueryDialect::Standard, &[]).unwrap();
     let Include::Fields(paths) = parsed.query.include else {
         panic!("fields")
     };
@@ -326,12 +326,12 @@ fn keys_of_one_sequence_match_in_one_item() {
             .map(|part| part.split_once('=').unwrap())
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        let resource = Resource {
-            level: Level::Instance,
+        let resource = QueryResource {
+            level: QueryLevel::Instance,
             study: None,
             series: None,
         };
-        let parsed = parse(&parameters, resource, Dialect::Standard, &[]).unwrap();
+        let parsed = parse(&parameters, resource, QueryDialect::Standard, &[]).unwrap();
         let matcher = Matcher::new(&parsed.query.conditions);
         matcher.matches(&data_set.to_string()).unwrap()
     };
@@ -422,14 +422,14 @@ proptest! {
         stored in "\\PC{0,12}|[0-9.:^=]{0,12}",
         wanted in "\\PC{0,12}|[0-9.:^=*?]{0,12}",
         vr in proptest::sample::select(vec![VR::PN, VR::LO, VR::DA, VR::TM, VR::DT, VR::IS, VR::UI, VR::UN]),
-        folded in any::<bool>(),
+        normalized in any::<bool>(),
     ) {
         let data_set = json!({"00100020": {"vr": vr.to_string(), "Value": [stored.clone(), {"Alphabetic": stored.clone()}, 1.5]}});
-        let case = if folded { Case::Folded } else { Case::Sensitive };
+        let case = if normalized { Case::Folded } else { Case::Sensitive };
         for matching in [
             Matching::Single(wanted.clone()),
             Matching::AnyWildcard(vec![wanted.clone(), "*".to_owned()]),
-            Matching::Words(fold::words(&wanted)),
+            Matching::Words(crate::dicom::normalize::words(&wanted)),
             Matching::Range { from: Some(wanted.clone()), to: None },
             Matching::Empty,
         ] {

@@ -2,14 +2,14 @@
 
 use dicom_core::{Tag, VR};
 
-use super::super::keys::{self, Level};
+use super::super::attributes::{self, QueryLevel};
 use super::super::query::TagPath;
 use super::super::query_tag::QueryTag;
 use super::super::tag;
-use super::{ParameterName, QueryWarning, Reader, Reason};
+use super::{ParameterName, QueryReader, QueryWarning, Reason};
 
 /// What an attribute is to this search.
-pub(super) enum Role {
+pub(super) enum AttributeRole {
     /// A key with an index, or one whose values the index returns anyway.
     Key(TagPath, VR),
     /// To be looked for in stored JSON.
@@ -18,28 +18,28 @@ pub(super) enum Role {
     LeftOut(fn(ParameterName) -> QueryWarning),
 }
 
-impl<'a> Reader<'a> {
+impl<'a> QueryReader<'a> {
     /// The keys of the DICOM service: attributes with a column and extended query tags, where the resource has them.
-    pub(super) fn service_role(&self, path: &TagPath) -> Result<Role, Reason> {
+    pub(super) fn service_role(&self, path: &TagPath) -> Result<AttributeRole, Reason> {
         let first = path.0.first().ok_or(Reason::NotSearchable)?;
         if let Some(tag) = self.query_tag(path) {
             return if self.searched_here(tag.level) {
-                Ok(Role::Key(tag.tag_path(), tag.vr))
+                Ok(AttributeRole::Key(tag.tag_path(), tag.vr))
             } else {
                 Err(Reason::NotSearchable)
             };
         }
-        let key = keys::key(first.tag).filter(|key| self.searched_here(key.level));
+        let key = attributes::key(first.tag).filter(|key| self.searched_here(key.level));
         match key {
             Some(key) if path.0.len() == 1 && key.column.is_some() => {
-                Ok(Role::Key(path.clone(), key.vr))
+                Ok(AttributeRole::Key(path.clone(), key.vr))
             }
-            Some(_) if path.0.len() > 1 => Ok(Role::Stored(path.clone(), leaf_vr(path))),
+            Some(_) if path.0.len() > 1 => Ok(AttributeRole::Stored(path.clone(), leaf_vr(path))),
             _ => Err(Reason::NotSearchable),
         }
     }
 
-    pub(super) fn standard_role(&self, path: &TagPath) -> Role {
+    pub(super) fn standard_role(&self, path: &TagPath) -> AttributeRole {
         /// Attributes that a search never matches, or that no stored object has.
         const NOT_MATCHED: &[Tag] = &[
             Tag(0x0008, 0x0005),
@@ -59,27 +59,27 @@ impl<'a> Reader<'a> {
         const MODALITIES: Tag = Tag(0x0008, 0x0061);
         if let Some(tag) = self.query_tag(path) {
             return if tag.level <= self.resource.level {
-                Role::Key(tag.tag_path(), tag.vr)
+                AttributeRole::Key(tag.tag_path(), tag.vr)
             } else {
-                Role::LeftOut(QueryWarning::LowerLevel)
+                AttributeRole::LeftOut(QueryWarning::LowerLevel)
             };
         }
         let Some(first) = path.0.first() else {
-            return Role::LeftOut(QueryWarning::NotMatched);
+            return AttributeRole::LeftOut(QueryWarning::NotMatched);
         };
         let single = path.0.len() == 1;
-        match keys::key(first.tag) {
+        match attributes::key(first.tag) {
             _ if single && NOT_MATCHED.contains(&first.tag) => {
-                Role::LeftOut(QueryWarning::NotMatched)
+                AttributeRole::LeftOut(QueryWarning::NotMatched)
             }
             Some(key) if key.level > self.resource.level && key.tag == MODALITY => {
-                Role::Key(TagPath::from(MODALITIES), VR::CS)
+                AttributeRole::Key(TagPath::from(MODALITIES), VR::CS)
             }
             Some(key) if key.level > self.resource.level && key.column.is_some() => {
-                Role::LeftOut(QueryWarning::LowerLevel)
+                AttributeRole::LeftOut(QueryWarning::LowerLevel)
             }
-            Some(key) if single && key.column.is_some() => Role::Key(path.clone(), key.vr),
-            _ => Role::Stored(path.clone(), leaf_vr(path)),
+            Some(key) if single && key.column.is_some() => AttributeRole::Key(path.clone(), key.vr),
+            _ => AttributeRole::Stored(path.clone(), leaf_vr(path)),
         }
     }
 
@@ -91,11 +91,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether the DICOM service searches attributes of a level at this resource: not below it, nor named in the path.
-    fn searched_here(&self, level: Level) -> bool {
+    fn searched_here(&self, level: QueryLevel) -> bool {
         let named = match level {
-            Level::Study => self.resource.study.is_some(),
-            Level::Series => self.resource.series.is_some(),
-            Level::Instance => false,
+            QueryLevel::Study => self.resource.study.is_some(),
+            QueryLevel::Series => self.resource.series.is_some(),
+            QueryLevel::Instance => false,
         };
         level <= self.resource.level && !named
     }

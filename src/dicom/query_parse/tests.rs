@@ -6,8 +6,8 @@ use super::*;
 use crate::dicom::query::PathStep;
 use crate::dicom::temporal::TemporalError;
 
-fn resource(level: Level) -> Resource {
-    Resource {
+fn resource(level: QueryLevel) -> QueryResource {
+    QueryResource {
         level,
         study: None,
         series: None,
@@ -24,22 +24,22 @@ fn pairs(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-fn standard(level: Level, text: &str) -> Result<ParsedQuery, QueryProblem> {
-    parse(&pairs(text), resource(level), Dialect::Standard, &[])
+fn standard(level: QueryLevel, text: &str) -> Result<ParsedQuery, QueryProblem> {
+    parse(&pairs(text), resource(level), QueryDialect::Standard, &[])
 }
 
-fn service(level: Level, text: &str) -> Result<ParsedQuery, QueryProblem> {
-    parse(&pairs(text), resource(level), Dialect::Service, &[])
+fn service(level: QueryLevel, text: &str) -> Result<ParsedQuery, QueryProblem> {
+    parse(&pairs(text), resource(level), QueryDialect::Service, &[])
 }
 
 /// The only matching of a standard search of instances.
 fn matched(text: &str) -> Matching {
-    let parsed = standard(Level::Instance, text).unwrap();
+    let parsed = standard(QueryLevel::Instance, text).unwrap();
     assert_eq!(parsed.query.conditions.len(), 1, "{text}");
     parsed.query.conditions[0].matching.clone()
 }
 
-fn refused(dialect: Dialect, level: Level, text: &str) -> Reason {
+fn refused(dialect: QueryDialect, level: QueryLevel, text: &str) -> Reason {
     parse(&pairs(text), resource(level), dialect, &[])
         .expect_err(text)
         .reason
@@ -172,7 +172,7 @@ fn every_representation_matches_as_documented() {
     for (text, expected) in cases {
         if text.starts_with("RetrieveAETitle") {
             assert!(
-                standard(Level::Instance, text)
+                standard(QueryLevel::Instance, text)
                     .unwrap()
                     .query
                     .conditions
@@ -225,14 +225,14 @@ fn values_that_fit_no_representation_are_refused() {
         ("fuzzymatching=true&FuzzyMatching=false", Reason::Twice),
     ] {
         assert_eq!(
-            refused(Dialect::Standard, Level::Instance, text),
+            refused(QueryDialect::Standard, QueryLevel::Instance, text),
             reason,
             "{text}"
         );
     }
     let pattern = format!("PatientID={}*", "a".repeat(MAX_PATTERN));
     assert_eq!(
-        refused(Dialect::Standard, Level::Study, &pattern),
+        refused(QueryDialect::Standard, QueryLevel::Study, &pattern),
         Reason::LongPattern
     );
 }
@@ -261,8 +261,8 @@ fn fuzzy_names_become_words() {
         assert_eq!(matched(text), expected, "{text}");
     }
     let reason = refused(
-        Dialect::Service,
-        Level::Study,
+        QueryDialect::Service,
+        QueryLevel::Study,
         "fuzzymatching=true&PatientName=\"Doe\" x",
     );
     assert_eq!(reason, Reason::Quote);
@@ -270,17 +270,21 @@ fn fuzzy_names_become_words() {
 
 #[test]
 fn ids_in_every_spelling_give_the_same_search() {
-    let expected = standard(Level::Study, "StudyDate=20200101").unwrap();
+    let expected = standard(QueryLevel::Study, "StudyDate=20200101").unwrap();
     for text in [
         "00080020=20200101",
         "0008,0020=20200101",
         " StudyDate =20200101",
     ] {
-        assert_eq!(standard(Level::Study, text).unwrap(), expected, "{text}");
+        assert_eq!(
+            standard(QueryLevel::Study, text).unwrap(),
+            expected,
+            "{text}"
+        );
     }
-    let dotted = standard(Level::Series, "00400275.00400009=x").unwrap();
+    let dotted = standard(QueryLevel::Series, "00400275.00400009=x").unwrap();
     let named = standard(
-        Level::Series,
+        QueryLevel::Series,
         "RequestAttributesSequence.ScheduledProcedureStepID=x",
     )
     .unwrap();
@@ -300,13 +304,13 @@ fn limits_follow_the_dialect() {
         ),
         ("limit=10&limit=10", Some(10), 0),
     ] {
-        let query = standard(Level::Study, text).unwrap().query;
+        let query = standard(QueryLevel::Study, text).unwrap().query;
         assert_eq!((query.limit, query.offset), (limit, offset), "{text}");
     }
-    let query = service(Level::Study, "").unwrap().query;
+    let query = service(QueryLevel::Study, "").unwrap().query;
     assert_eq!((query.limit, query.offset), (Some(100), 0));
     assert_eq!(
-        service(Level::Study, "Limit=200&Offset=7")
+        service(QueryLevel::Study, "Limit=200&Offset=7")
             .unwrap()
             .query
             .limit,
@@ -321,14 +325,14 @@ fn limits_follow_the_dialect() {
         "limit=",
     ] {
         assert_eq!(
-            refused(Dialect::Service, Level::Study, text),
+            refused(QueryDialect::Service, QueryLevel::Study, text),
             Reason::Limit(MAX_LIMIT),
             "{text}"
         );
     }
     for text in ["offset=-1", "offset=a", "offset=9223372036854775808"] {
         assert_eq!(
-            refused(Dialect::Service, Level::Study, text),
+            refused(QueryDialect::Service, QueryLevel::Study, text),
             Reason::NotCount,
             "{text}"
         );
@@ -355,12 +359,12 @@ fn a_warning_names_what_was_probably_meant() {
             "The includefield nothing at all is not a known attribute and was ignored.",
         ),
     ] {
-        let parsed = standard(Level::Study, text).unwrap();
+        let parsed = standard(QueryLevel::Study, text).unwrap();
         let warnings: Vec<String> = parsed.warnings.iter().map(ToString::to_string).collect();
         assert_eq!(warnings, [expected], "{text}");
     }
     let many: Vec<String> = (0..5000).map(|at| format!("PatientNam{at}=x")).collect();
-    let parsed = standard(Level::Study, &many.join("&")).unwrap();
+    let parsed = standard(QueryLevel::Study, &many.join("&")).unwrap();
     assert_eq!(parsed.warnings.len(), MAX_WARNINGS);
 }
 
@@ -373,7 +377,7 @@ fn unknown_parameters_follow_the_dialect() {
         "PatientName.Foo=x",
         "PatientID.StudyID=x",
     ] {
-        let parsed = standard(Level::Study, text).unwrap();
+        let parsed = standard(QueryLevel::Study, text).unwrap();
         assert!(parsed.query.conditions.is_empty(), "{text}");
         assert!(
             matches!(parsed.warnings.as_slice(), [QueryWarning::Unknown(..)]),
@@ -381,26 +385,26 @@ fn unknown_parameters_follow_the_dialect() {
         );
         assert!(
             matches!(
-                refused(Dialect::Service, Level::Study, text),
+                refused(QueryDialect::Service, QueryLevel::Study, text),
                 Reason::Unknown(_)
             ),
             "{text}"
         );
     }
-    for dialect in [Dialect::Standard, Dialect::Service] {
+    for dialect in [QueryDialect::Standard, QueryDialect::Service] {
         let parsed = parse(
             &pairs("accept=application/json&charset=utf-8"),
-            resource(Level::Study),
+            resource(QueryLevel::Study),
             dialect,
             &[],
         )
         .unwrap();
         assert!(parsed.warnings.is_empty() && parsed.query.conditions.is_empty());
     }
-    let parsed = standard(Level::Study, "fuzzymatching=1").unwrap();
+    let parsed = standard(QueryLevel::Study, "fuzzymatching=1").unwrap();
     assert_eq!(parsed.warnings.len(), 1);
     assert_eq!(
-        refused(Dialect::Service, Level::Study, "fuzzymatching=1"),
+        refused(QueryDialect::Service, QueryLevel::Study, "fuzzymatching=1"),
         Reason::NotBoolean
     );
 }
@@ -410,12 +414,12 @@ fn the_service_searches_keys_of_the_resource() {
     let study = StudyUid::parse("1.2").unwrap();
     let series = SeriesUid::parse("1.3").unwrap();
     let at = |level, study: Option<&StudyUid>, series: Option<&SeriesUid>, text: &str| {
-        let resource = Resource {
+        let resource = QueryResource {
             level,
             study: study.cloned(),
             series: series.cloned(),
         };
-        parse(&pairs(text), resource, Dialect::Service, &[]).map_err(|p| p.reason)
+        parse(&pairs(text), resource, QueryDialect::Service, &[]).map_err(|p| p.reason)
     };
     let refused = Err(Reason::NotSearchable);
     for text in [
@@ -426,16 +430,16 @@ fn the_service_searches_keys_of_the_resource() {
         "StudyID=x",
         "PatientBirthDate=20200101",
     ] {
-        for level in [Level::Study, Level::Series, Level::Instance] {
+        for level in [QueryLevel::Study, QueryLevel::Series, QueryLevel::Instance] {
             assert!(at(level, None, None, text).is_ok(), "{text}");
         }
         assert_eq!(
-            at(Level::Series, Some(&study), None, text),
+            at(QueryLevel::Series, Some(&study), None, text),
             refused,
             "{text}"
         );
         assert_eq!(
-            at(Level::Instance, Some(&study), None, text),
+            at(QueryLevel::Instance, Some(&study), None, text),
             refused,
             "{text}"
         );
@@ -447,26 +451,26 @@ fn the_service_searches_keys_of_the_resource() {
         "SeriesNumber=1",
         "RequestAttributesSequence.RequestedProcedureID=x",
     ] {
-        assert_eq!(at(Level::Study, None, None, text), refused, "{text}");
-        assert!(at(Level::Series, None, None, text).is_ok(), "{text}");
+        assert_eq!(at(QueryLevel::Study, None, None, text), refused, "{text}");
+        assert!(at(QueryLevel::Series, None, None, text).is_ok(), "{text}");
         assert!(
-            at(Level::Series, Some(&study), None, text).is_ok(),
+            at(QueryLevel::Series, Some(&study), None, text).is_ok(),
             "{text}"
         );
         assert!(
-            at(Level::Instance, Some(&study), None, text).is_ok(),
+            at(QueryLevel::Instance, Some(&study), None, text).is_ok(),
             "{text}"
         );
         assert_eq!(
-            at(Level::Instance, Some(&study), Some(&series), text),
+            at(QueryLevel::Instance, Some(&study), Some(&series), text),
             refused,
             "{text}"
         );
     }
     for text in ["SOPInstanceUID=1.4", "SOPClassUID=1.4", "InstanceNumber=1"] {
-        assert_eq!(at(Level::Series, None, None, text), refused, "{text}");
+        assert_eq!(at(QueryLevel::Series, None, None, text), refused, "{text}");
         assert!(
-            at(Level::Instance, Some(&study), Some(&series), text).is_ok(),
+            at(QueryLevel::Instance, Some(&study), Some(&series), text).is_ok(),
             "{text}"
         );
     }
@@ -477,7 +481,11 @@ fn the_service_searches_keys_of_the_resource() {
         "RequestAttributesSequence=",
         "OtherPatientIDsSequence.PatientID=x",
     ] {
-        assert_eq!(at(Level::Instance, None, None, text), refused, "{text}");
+        assert_eq!(
+            at(QueryLevel::Instance, None, None, text),
+            refused,
+            "{text}"
+        );
     }
 }
 
@@ -485,14 +493,14 @@ fn the_service_searches_keys_of_the_resource() {
 fn the_service_refuses_an_attribute_twice() {
     for text in ["PatientID=a&PatientID=b", "PatientID=a&00100020=a"] {
         assert_eq!(
-            refused(Dialect::Service, Level::Study, text),
+            refused(QueryDialect::Service, QueryLevel::Study, text),
             Reason::Duplicate,
             "{text}"
         );
     }
     // In the standard's dialect all must hold.
     let both = standard(
-        Level::Study,
+        QueryLevel::Study,
         "ModalitiesInStudy=CT&ModalitiesInStudy=MR&ModalitiesInStudy=CT",
     )
     .unwrap();
@@ -509,22 +517,22 @@ fn the_service_refuses_an_attribute_twice() {
 fn case_counts_only_in_the_standard_and_not_in_names() {
     let case = |parsed: ParsedQuery| parsed.query.conditions[0].case;
     assert_eq!(
-        case(standard(Level::Study, "PatientID=x").unwrap()),
+        case(standard(QueryLevel::Study, "PatientID=x").unwrap()),
         Case::Sensitive
     );
     assert_eq!(
-        case(standard(Level::Study, "PatientName=x").unwrap()),
+        case(standard(QueryLevel::Study, "PatientName=x").unwrap()),
         Case::Folded
     );
     assert_eq!(
-        case(service(Level::Study, "PatientID=x").unwrap()),
+        case(service(QueryLevel::Study, "PatientID=x").unwrap()),
         Case::Folded
     );
 }
 
 #[test]
 fn the_standard_searches_any_attribute() {
-    let parsed = standard(Level::Study, "InstitutionName=x&StudyDate=20200101").unwrap();
+    let parsed = standard(QueryLevel::Study, "InstitutionName=x&StudyDate=20200101").unwrap();
     assert_eq!(parsed.query.conditions.len(), 2);
     assert_eq!(
         parsed.warnings[0].to_string(),
@@ -532,18 +540,18 @@ fn the_standard_searches_any_attribute() {
     );
     // Asking for everything costs nothing.
     assert!(
-        standard(Level::Study, "InstitutionName=")
+        standard(QueryLevel::Study, "InstitutionName=")
             .unwrap()
             .warnings
             .is_empty()
     );
-    let parsed = standard(Level::Study, "Modality=CT,MR").unwrap();
+    let parsed = standard(QueryLevel::Study, "Modality=CT,MR").unwrap();
     assert_eq!(
         parsed.query.conditions[0].path,
         TagPath::from(Tag(0x0008, 0x0061))
     );
     assert!(parsed.warnings.is_empty());
-    let parsed = standard(Level::Study, "SeriesNumber=1&SOPInstanceUID=1.2").unwrap();
+    let parsed = standard(QueryLevel::Study, "SeriesNumber=1&SOPInstanceUID=1.2").unwrap();
     assert!(parsed.query.conditions.is_empty());
     assert!(
         parsed
@@ -552,7 +560,7 @@ fn the_standard_searches_any_attribute() {
             .all(|w| matches!(w, QueryWarning::LowerLevel(_)))
     );
     let parsed = standard(
-        Level::Study,
+        QueryLevel::Study,
         "SpecificCharacterSet=x&TimezoneOffsetFromUTC=+0100",
     )
     .unwrap();
@@ -565,7 +573,7 @@ fn the_standard_searches_any_attribute() {
     );
 }
 
-fn query_tag(path: &str, vr: VR, creator: Option<&str>, level: Level) -> QueryTag {
+fn query_tag(path: &str, vr: VR, creator: Option<&str>, level: QueryLevel) -> QueryTag {
     QueryTag {
         path: path.to_owned(),
         tag: tag::parse(path).unwrap(),
@@ -578,18 +586,18 @@ fn query_tag(path: &str, vr: VR, creator: Option<&str>, level: Level) -> QueryTa
 #[test]
 fn extended_query_tags_are_keys() {
     let tags = [
-        query_tag("00080080", VR::LO, None, Level::Series),
+        query_tag("00080080", VR::LO, None, QueryLevel::Series),
         query_tag(
             "00191008",
             VR::IS,
             Some("SIEMENS MR HEADER"),
-            Level::Instance,
+            QueryLevel::Instance,
         ),
     ];
-    for dialect in [Dialect::Service, Dialect::Standard] {
+    for dialect in [QueryDialect::Service, QueryDialect::Standard] {
         let parsed = parse(
             &pairs("InstitutionName=x"),
-            resource(Level::Series),
+            resource(QueryLevel::Series),
             dialect,
             &tags,
         )
@@ -597,7 +605,7 @@ fn extended_query_tags_are_keys() {
         assert!(parsed.warnings.is_empty());
         let parsed = parse(
             &pairs("00191008=7"),
-            resource(Level::Instance),
+            resource(QueryLevel::Instance),
             dialect,
             &tags,
         )
@@ -610,21 +618,21 @@ fn extended_query_tags_are_keys() {
         assert_eq!(condition.path, tags[1].tag_path());
         // By its creator, in any block.
         let text = "00190011=SIEMENS MR HEADER&00191108=7";
-        let parsed = parse(&pairs(text), resource(Level::Instance), dialect, &tags).unwrap();
+        let parsed = parse(&pairs(text), resource(QueryLevel::Instance), dialect, &tags).unwrap();
         assert_eq!(parsed.query.conditions[0].path, tags[1].tag_path());
         assert!(parsed.warnings.is_empty());
     }
     let at_study = parse(
         &pairs("00080080=x"),
-        resource(Level::Study),
-        Dialect::Service,
+        resource(QueryLevel::Study),
+        QueryDialect::Service,
         &tags,
     );
     assert_eq!(at_study.unwrap_err().reason, Reason::NotSearchable);
     let at_study = parse(
         &pairs("00080080=x"),
-        resource(Level::Study),
-        Dialect::Standard,
+        resource(QueryLevel::Study),
+        QueryDialect::Standard,
         &tags,
     )
     .unwrap();
@@ -637,7 +645,7 @@ fn extended_query_tags_are_keys() {
 #[test]
 fn private_attributes_are_named_with_their_creator() {
     let text = "00190010=SIEMENS MR HEADER&00191008=IMAGE&includefield=0019100C&00190012=OTHER";
-    let parsed = standard(Level::Instance, text).unwrap();
+    let parsed = standard(QueryLevel::Instance, text).unwrap();
     let step = |tag: Tag| PathStep {
         tag,
         creator: Some("SIEMENS MR HEADER".to_owned()),
@@ -661,13 +669,13 @@ fn private_attributes_are_named_with_their_creator() {
         Include::Fields(vec![TagPath(vec![step(Tag(0x0019, 0x000C))])])
     );
     let nested = "00081140.00190010=ACME&00081140.00191008=1";
-    let parsed = standard(Level::Instance, nested).unwrap();
+    let parsed = standard(QueryLevel::Instance, nested).unwrap();
     assert_eq!(
         parsed.query.conditions[0].path.0[1].creator.as_deref(),
         Some("ACME")
     );
     let elsewhere = "00190010=ACME&00081140.00191008=1";
-    let parsed = standard(Level::Instance, elsewhere).unwrap();
+    let parsed = standard(QueryLevel::Instance, elsewhere).unwrap();
     assert!(
         parsed
             .query
@@ -679,7 +687,7 @@ fn private_attributes_are_named_with_their_creator() {
 
 #[test]
 fn fields_are_included_in_every_form() {
-    let fields = |text: &str| match standard(Level::Series, text).unwrap().query.include {
+    let fields = |text: &str| match standard(QueryLevel::Series, text).unwrap().query.include {
         Include::Fields(paths) => paths.iter().map(ToString::to_string).collect::<Vec<_>>(),
         Include::All => vec!["all".to_owned()],
     };
@@ -702,16 +710,16 @@ fn fields_are_included_in_every_form() {
         ["NumberOfStudyRelatedInstances"]
     );
     assert!(matches!(
-        refused(Dialect::Service, Level::Study, "includefield=foo"),
+        refused(QueryDialect::Service, QueryLevel::Study, "includefield=foo"),
         Reason::UnknownInclude(_)
     ));
-    assert!(service(Level::Study, "includefield=all,PatientID,Rows").is_ok());
+    assert!(service(QueryLevel::Study, "includefield=all,PatientID,Rows").is_ok());
 }
 
 #[test]
 fn ranges_of_dates_and_times_are_one_range_of_moments() {
     let moments = |text: &str| {
-        let conditions = standard(Level::Study, text).unwrap().query.conditions;
+        let conditions = standard(QueryLevel::Study, text).unwrap().query.conditions;
         match conditions.as_slice() {
             [
                 Condition {
@@ -755,7 +763,7 @@ fn ranges_of_dates_and_times_are_one_range_of_moments() {
         "StudyTime=18-06&SeriesDate=20200101-20200103",
     ] {
         assert_eq!(
-            refused(Dialect::Standard, Level::Study, text),
+            refused(QueryDialect::Standard, QueryLevel::Study, text),
             reversed,
             "{text}"
         );
@@ -769,14 +777,20 @@ fn ranges_of_dates_and_times_are_one_range_of_moments() {
 
 #[test]
 fn problems_name_parameter_and_reason() {
-    let problem = service(Level::Study, "limit=0").unwrap_err();
+    let problem = service(QueryLevel::Study, "limit=0").unwrap_err();
     assert_eq!(
         problem.to_string(),
         "The query parameter 'limit' is invalid. The value must be an integer between 1 and 200."
     );
     let name = format!("{}\r\nX: <é\"{}", "a".repeat(10), "b".repeat(5000));
     let parameters = [(name, "secret".to_owned())];
-    let problem = parse(&parameters, resource(Level::Study), Dialect::Service, &[]).unwrap_err();
+    let problem = parse(
+        &parameters,
+        resource(QueryLevel::Study),
+        QueryDialect::Service,
+        &[],
+    )
+    .unwrap_err();
     let text = problem.to_string();
     assert!(
         text.is_ascii()
@@ -784,7 +798,13 @@ fn problems_name_parameter_and_reason() {
             && !text.contains(['\r', '\n', '"'])
             && !text.contains("secret")
     );
-    let parsed = parse(&parameters, resource(Level::Study), Dialect::Standard, &[]).unwrap();
+    let parsed = parse(
+        &parameters,
+        resource(QueryLevel::Study),
+        QueryDialect::Standard,
+        &[],
+    )
+    .unwrap();
     let text = parsed.warnings[0].to_string();
     assert!(
         text.is_ascii()
@@ -796,8 +816,8 @@ fn problems_name_parameter_and_reason() {
 
 #[test]
 fn a_hostile_search_is_bounded() {
-    for dialect in [Dialect::Service, Dialect::Standard] {
-        let reason = |text: &str| refused(dialect, Level::Instance, text);
+    for dialect in [QueryDialect::Service, QueryDialect::Standard] {
+        let reason = |text: &str| refused(dialect, QueryLevel::Instance, text);
         assert_eq!(
             reason(&"includefield=00100020&".repeat(10_000)),
             Reason::TooManyIncludes
@@ -829,26 +849,30 @@ fn a_hostile_search_is_bounded() {
         .map(|e| format!("0009{e:04X}=x"))
         .collect::<Vec<_>>();
     assert_eq!(
-        refused(Dialect::Standard, Level::Study, &tags.join("&")),
+        refused(QueryDialect::Standard, QueryLevel::Study, &tags.join("&")),
         Reason::TooManyConditions
     );
     let unknown = (0..10_000).map(|n| format!("foo{n}=x")).collect::<Vec<_>>();
     assert_eq!(
-        standard(Level::Study, &unknown.join("&"))
+        standard(QueryLevel::Study, &unknown.join("&"))
             .unwrap()
             .warnings
             .len(),
         MAX_WARNINGS
     );
     let listed = standard(
-        Level::Study,
+        QueryLevel::Study,
         &format!("StudyInstanceUID={}", vec!["1.2.3"; 10_000].join(",")),
     )
     .unwrap();
     assert_eq!(listed.query.conditions[0].matching, single("1.2.3"));
     let sql = "PatientID='; drop table study; --&PatientName=%' or '1'='1&StudyDescription=$1 \u{202e}\u{0301}";
     assert_eq!(
-        standard(Level::Study, sql).unwrap().query.conditions.len(),
+        standard(QueryLevel::Study, sql)
+            .unwrap()
+            .query
+            .conditions
+            .len(),
         3
     );
 }
@@ -859,7 +883,7 @@ fn what_viewers_send_is_understood() {
     let text = "limit=101&offset=0&fuzzymatching=true&includefield=00081030,00080060,00080090,00100030\
         &PatientName=*smith*&00100020=*12*&AccessionNumber=*7*&StudyDescription=*thorax*&ModalitiesInStudy=CT,MR\
         &StudyDate=19700102-20240131";
-    let parsed = standard(Level::Study, text).unwrap();
+    let parsed = standard(QueryLevel::Study, text).unwrap();
     assert!(parsed.warnings.is_empty());
     assert_eq!(parsed.query.conditions.len(), 6);
     assert_eq!(parsed.query.limit, Some(101));
@@ -869,7 +893,7 @@ fn what_viewers_send_is_understood() {
     let text =
         "PatientID=*&includefield=all&includefield=00081030&limit=5&offset=5&fuzzymatching=false";
     assert_eq!(
-        standard(Level::Study, text).unwrap().query.include,
+        standard(QueryLevel::Study, text).unwrap().query.include,
         Include::All
     );
 }
@@ -889,9 +913,9 @@ proptest! {
             prop_oneof!["[0-9.,\\\\*?\"-]{0,20}", ".{0,30}", proptest::sample::select(vec!["true", "all", "20200101-", "1.2"]).prop_map(str::to_owned)],
         ), 0..8),
         service in any::<bool>(),
-        level in proptest::sample::select(vec![Level::Study, Level::Series, Level::Instance]),
+        level in proptest::sample::select(vec![QueryLevel::Study, QueryLevel::Series, QueryLevel::Instance]),
     ) {
-        let dialect = if service { Dialect::Service } else { Dialect::Standard };
+        let dialect = if service { QueryDialect::Service } else { QueryDialect::Standard };
         match parse(&parameters, resource(level), dialect, &[]) {
             Ok(parsed) => {
                 prop_assert!(parsed.query.conditions.len() <= parameters.len());

@@ -27,9 +27,9 @@ use dicom_core::VR;
 use super::super::query::Matching;
 use super::super::temporal::{self, TemporalError};
 use super::super::uid::check_uid;
-use super::super::{fold, tag, wildcard};
+use super::super::{normalize, tag, wildcard};
 use super::problem::Reason;
-use super::{Dialect, MAX_LIST, MAX_PATTERN, MAX_VALUE};
+use super::{MAX_LIST, MAX_PATTERN, MAX_VALUE, QueryDialect};
 
 /// The switches of a search; none where the client did not say.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,7 +47,7 @@ pub(super) fn matching(
     vr: VR,
     value: &str,
     switches: Switches,
-    dialect: Dialect,
+    dialect: QueryDialect,
 ) -> Result<Matching, Reason> {
     let value = value.trim_end_matches(['\0', ' ']).trim_start_matches(' ');
     let lines = matches!(vr, VR::LT | VR::ST | VR::UT);
@@ -115,7 +115,7 @@ fn split<'a>(value: &'a str, separators: &[char]) -> Result<Vec<&'a str>, Reason
     Ok(parts)
 }
 
-fn one(vr: VR, value: &str, switches: Switches, dialect: Dialect) -> Result<Matching, Reason> {
+fn one(vr: VR, value: &str, switches: Switches, dialect: QueryDialect) -> Result<Matching, Reason> {
     match vr {
         VR::PN if switches.fuzzy == Some(true) && !wildcard::is_pattern(value) => {
             words(value, dialect)
@@ -248,11 +248,11 @@ fn number(value: &str) -> Result<String, Reason> {
     }
 }
 
-fn words(value: &str, dialect: Dialect) -> Result<Matching, Reason> {
-    if dialect == Dialect::Service && value.contains('"') {
+fn words(value: &str, dialect: QueryDialect) -> Result<Matching, Reason> {
+    if dialect == QueryDialect::Service && value.contains('"') {
         return Err(Reason::Quote);
     }
-    let words = fold::words(&fold::text(&value.replace('"', " ")));
+    let words = normalize::words(&normalize::text(&value.replace('"', " ")));
     Ok(if words.is_empty() {
         Matching::Universal
     } else {

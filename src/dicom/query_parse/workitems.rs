@@ -1,9 +1,12 @@
 //! Searches for workitems: the parameters are those of every search, the keys those of PS3.4 Table CC.2.5-3.
 
-use super::super::keys::Level;
+use super::super::attributes::QueryLevel;
 use super::super::workitem;
-use super::role::{Role, leaf_vr};
-use super::{Dialect, Named, ParsedQuery, QueryProblem, QueryWarning, Reader, Reason, Resource};
+use super::role::{AttributeRole, leaf_vr};
+use super::{
+    Named, ParsedQuery, QueryDialect, QueryProblem, QueryReader, QueryResource, QueryWarning,
+    Reason,
+};
 
 /// Reads the decoded parameters of a search for workitems; `most` is the highest limit of the DICOM service.
 ///
@@ -13,27 +16,27 @@ use super::{Dialect, Named, ParsedQuery, QueryProblem, QueryWarning, Reader, Rea
 /// As [`super::parse`].
 pub fn parse_workitems(
     parameters: &[(String, String)],
-    dialect: Dialect,
+    dialect: QueryDialect,
     most: u64,
 ) -> Result<ParsedQuery, QueryProblem> {
-    let resource = Resource {
-        level: Level::Instance,
+    let resource = QueryResource {
+        level: QueryLevel::Instance,
         study: None,
         series: None,
     };
-    let reader = Reader {
+    let reader = QueryReader {
         workitems: true,
         most,
-        ..Reader::new(resource, dialect, &[])
+        ..QueryReader::new(resource, dialect, &[])
     };
     reader.read(parameters)
 }
 
-impl<'a> Reader<'a> {
-    pub(super) fn workitem_role(&self, named: &Named<'a>) -> Result<Role, Reason> {
+impl<'a> QueryReader<'a> {
+    pub(super) fn workitem_role(&self, named: &Named<'a>) -> Result<AttributeRole, Reason> {
         let path = &named.path;
         let first = path.0.first().ok_or(Reason::NotSearchable)?;
-        if self.dialect == Dialect::Service {
+        if self.dialect == QueryDialect::Service {
             if !workitem::is_key(first.tag) {
                 return Err(Reason::NotSearchable);
             }
@@ -43,8 +46,8 @@ impl<'a> Reader<'a> {
         }
         // Who has claimed a workitem is nobody's business.
         if first.tag == workitem::TRANSACTION || first.tag == workitem::CHARACTER_SET {
-            return Ok(Role::LeftOut(QueryWarning::NotMatched));
+            return Ok(AttributeRole::LeftOut(QueryWarning::NotMatched));
         }
-        Ok(Role::Key(path.clone(), leaf_vr(path)))
+        Ok(AttributeRole::Key(path.clone(), leaf_vr(path)))
     }
 }

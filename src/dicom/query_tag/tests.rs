@@ -20,11 +20,11 @@ fn entries_become_tags() {
     assert_eq!(
         seen,
         [
-            ("00100040", VR::CS, Level::Study),
-            ("00180022", VR::CS, Level::Series),
-            ("00191008", VR::LO, Level::Instance),
-            ("00280106", VR::SS, Level::Instance),
-            ("00190010", VR::LO, Level::Instance),
+            ("00100040", VR::CS, QueryLevel::Study),
+            ("00180022", VR::CS, QueryLevel::Series),
+            ("00191008", VR::LO, QueryLevel::Instance),
+            ("00280106", VR::SS, QueryLevel::Instance),
+            ("00190010", VR::LO, QueryLevel::Instance),
         ]
     );
     assert_eq!(tags[0].tag_path(), TagPath::from(Tag(0x0010, 0x0040)));

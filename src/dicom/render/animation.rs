@@ -3,8 +3,8 @@
 use gif::{DisposalMethod, Encoder, Repeat};
 
 use super::{
-    Format, Image, Photometric, RenderAttributes, RenderError, Request, SampleKind, Samples, draw,
-    encode::failed, icc, quantize::quantize,
+    Image, ImageFormat, RenderAttributes, RenderError, Request, SampleKind, SamplePhotometric,
+    Samples, draw, encode::failed, icc, quantize::quantize,
 };
 
 /// Most bytes of one animation.
@@ -15,7 +15,7 @@ const MIN_DELAY: u32 = 2;
 
 /// One decoded frame that owns its samples; see [`Samples`] for the fields.
 #[derive(Debug, Clone)]
-pub struct Frame {
+pub struct AnimationFrame {
     /// Rows.
     pub rows: u32,
     /// Columns.
@@ -27,14 +27,14 @@ pub struct Frame {
     /// Bits stored.
     pub bits_stored: u16,
     /// What the samples mean.
-    pub photometric: Photometric,
+    pub photometric: SamplePhotometric,
     /// Little endian samples, interleaved.
     pub data: Vec<u8>,
     /// Attributes of this frame.
     pub attributes: RenderAttributes,
 }
 
-impl Frame {
+impl AnimationFrame {
     /// The frame's samples.
     pub fn samples(&self) -> Samples<'_> {
         Samples {
@@ -57,7 +57,7 @@ impl Frame {
 /// # Errors
 /// The first error of the iterator or of [`Animation`].
 pub fn render_animation<E: From<RenderError>>(
-    frames: impl Iterator<Item = Result<Frame, E>>,
+    frames: impl Iterator<Item = Result<AnimationFrame, E>>,
     request: Request,
     frame_time_ms: f64,
 ) -> Result<Vec<u8>, E> {
@@ -136,7 +136,7 @@ impl Animation {
         };
         let width = u16::try_from(image.width).map_err(|_| too_large())?;
         let height = u16::try_from(image.height).map_err(|_| too_large())?;
-        let wrap = |error: gif::EncodingError| failed(Format::Gif)(Box::new(error));
+        let wrap = |error: gif::EncodingError| failed(ImageFormat::Gif)(Box::new(error));
         let encoder = match &mut self.encoder {
             Some(encoder) => encoder,
             None => {
@@ -185,7 +185,7 @@ impl Animation {
         let encoder = self.encoder.ok_or(RenderError::NoFrames)?;
         encoder
             .into_inner()
-            .map_err(|error| failed(Format::Gif)(Box::new(error)))
+            .map_err(|error| failed(ImageFormat::Gif)(Box::new(error)))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use font8x8::{BASIC_FONTS, GREEK_FONTS, HIRAGANA_FONTS, LATIN_FONTS, UnicodeFonts};
 
-use super::{Image, RenderAttributes, geometry::Plan, presentation::Graphic};
+use super::{Image, RenderAttributes, geometry::CropPlan, presentation::Graphic};
 
 /// Width and height of a character before it is enlarged.
 const CELL: i64 = 8;
@@ -34,7 +34,7 @@ pub(super) fn technique(image: &mut Image, attributes: &RenderAttributes) {
 }
 
 /// Draws the graphics of a presentation state.
-pub(super) fn graphics(image: &mut Image, plan: &Plan, graphics: &[Graphic]) {
+pub(super) fn graphics(image: &mut Image, plan: &CropPlan, graphics: &[Graphic]) {
     let scale = text_scale(image);
     let size = (f64::from(image.width), f64::from(image.height));
     let place = |&(x, y): &(f64, f64), in_pixels: bool| {

@@ -10,7 +10,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use dicom_core::Tag;
 
 use super::lut::LutData;
-use crate::dicom::members::{self, Element, Members, Values, members};
+use crate::dicom::members::{self, JsonElement, Members, Values, members};
 use crate::dicom::tag;
 
 /// Longest value fetched or decoded for one attribute, in bytes.
@@ -26,7 +26,7 @@ pub(super) type Bulk<'a> = &'a dyn Fn(&str) -> Option<Vec<u8>>;
 pub(super) struct Dataset<'a> {
     text: &'a str,
     /// In the order of the text.
-    elements: Arc<[(Tag, Element<'a>)]>,
+    elements: Arc<[(Tag, JsonElement<'a>)]>,
     path: String,
 }
 
@@ -48,7 +48,7 @@ impl<'a> Dataset<'a> {
         })
     }
 
-    fn element(&self, tag: &str) -> Option<Element<'a>> {
+    fn element(&self, tag: &str) -> Option<JsonElement<'a>> {
         let wanted = tag::from_hex(tag)?;
         let mut elements = self.elements.iter();
         elements.find_map(|(tag, element)| (*tag == wanted).then_some(*element))
@@ -57,7 +57,7 @@ impl<'a> Dataset<'a> {
     /// The values of an attribute, none if absent.
     fn values(&self, tag: &str) -> Values<'a> {
         self.element(tag)
-            .unwrap_or_else(|| Element::new(""))
+            .unwrap_or_else(|| JsonElement::new(""))
             .values()
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use libjpeg_turbo_rs::{Encoder as JpegEncoder, PixelFormat, Subsampling};
 
-use super::{Animation, Format, Image, RenderError, Request};
+use super::{Animation, Image, ImageFormat, RenderError, Request};
 
 /// Quality from which chrominance keeps its full resolution.
 const FULL_CHROMA: u8 = 90;
@@ -12,20 +12,20 @@ const FULL_CHROMA: u8 = 90;
 /// Encodes a picture; `profile` goes into JPEG APP2 or PNG iCCP.
 pub(super) fn encode(
     image: &Image,
-    format: Format,
+    format: ImageFormat,
     quality: u8,
     profile: Option<&[u8]>,
 ) -> Result<Vec<u8>, RenderError> {
     match format {
-        Format::Jpeg => jpeg(image, quality, profile),
-        Format::Png => png(image, profile),
-        Format::Gif => gif(image),
+        ImageFormat::Jpeg => jpeg(image, quality, profile),
+        ImageFormat::Png => png(image, profile),
+        ImageFormat::Gif => gif(image),
     }
 }
 
 /// The error of an encoder.
 pub(super) fn failed(
-    format: Format,
+    format: ImageFormat,
 ) -> impl Fn(Box<dyn std::error::Error + Send + Sync>) -> RenderError {
     move |source| RenderError::Encode {
         format: format.media_type(),
@@ -50,11 +50,11 @@ fn jpeg(image: &Image, quality: u8, profile: Option<&[u8]>) -> Result<Vec<u8>, R
     }
     encoder
         .encode()
-        .map_err(|error| failed(Format::Jpeg)(Box::new(error)))
+        .map_err(|error| failed(ImageFormat::Jpeg)(Box::new(error)))
 }
 
 fn png(image: &Image, profile: Option<&[u8]>) -> Result<Vec<u8>, RenderError> {
-    let wrap = |error: png::EncodingError| failed(Format::Png)(Box::new(error));
+    let wrap = |error: png::EncodingError| failed(ImageFormat::Png)(Box::new(error));
     let mut info = png::Info::with_size(image.width, image.height);
     info.bit_depth = png::BitDepth::Eight;
     info.color_type = if image.channels == 1 {

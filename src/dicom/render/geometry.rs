@@ -14,18 +14,18 @@ const MAX_MAGNIFICATION: f64 = 64.0;
 
 /// A stretch of one axis of the frame, in pixels from its first edge.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Span {
+pub(super) struct AxisSpan {
     pub(super) start: f64,
     pub(super) length: f64,
 }
 
 /// How the picture is cut out of the frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Plan {
+pub(super) struct CropPlan {
     /// Columns of the frame that are shown.
-    pub(super) columns: Span,
+    pub(super) columns: AxisSpan,
     /// Rows of the frame that are shown.
-    pub(super) rows: Span,
+    pub(super) rows: AxisSpan,
     /// Size of the picture before `transpose`, at least 1 × 1.
     pub(super) width: u32,
     pub(super) height: u32,
@@ -36,10 +36,10 @@ pub(super) struct Plan {
     pub(super) transpose: bool,
 }
 
-impl Plan {
+impl CropPlan {
     /// Where a point of the frame lies in the picture, both in pixels from the edge.
     pub(super) fn place(&self, column: f64, row: f64) -> (f64, f64) {
-        let along = |at: f64, span: Span, size: u32, flip: bool| {
+        let along = |at: f64, span: AxisSpan, size: u32, flip: bool| {
             let fraction = (at - span.start) / span.length;
             (if flip { 1.0 - fraction } else { fraction }) * f64::from(size)
         };
@@ -54,7 +54,7 @@ pub(super) fn plan(
     samples: &Samples<'_>,
     attributes: &RenderAttributes,
     request: &Request,
-) -> Result<Plan, RenderError> {
+) -> Result<CropPlan, RenderError> {
     let frame = [f64::from(samples.columns), f64::from(samples.rows)];
     let presentation = request.presentation.as_ref();
     let area = presentation.and_then(|presentation| presentation.area);
@@ -69,13 +69,13 @@ pub(super) fn plan(
         let shown = axes.map(|axis| spans[axis].length);
         let (region, mirrored) = region_spans(viewport.region, shown)?;
         for (viewer, axis) in axes.into_iter().enumerate() {
-            let Span { start, length } = region[viewer];
+            let AxisSpan { start, length } = region[viewer];
             let from_start = if flips[axis] {
                 shown[viewer] - start - length
             } else {
                 start
             };
-            spans[axis] = Span {
+            spans[axis] = AxisSpan {
                 start: spans[axis].start + from_start,
                 length,
             };
@@ -101,7 +101,7 @@ pub(super) fn plan(
     };
     let size = limited(size).map(whole);
     let [width, height] = if transpose { [size[1], size[0]] } else { size };
-    Ok(Plan {
+    Ok(CropPlan {
         columns: spans[0],
         rows: spans[1],
         width,
@@ -113,13 +113,13 @@ pub(super) fn plan(
 }
 
 /// The displayed area, cut to the frame.
-fn shown_area(frame: [f64; 2], area: Option<Area>) -> Result<[Span; 2], RenderError> {
+fn shown_area(frame: [f64; 2], area: Option<Area>) -> Result<[AxisSpan; 2], RenderError> {
     let Some(area) = area else {
-        return Ok(frame.map(|length| Span { start: 0.0, length }));
+        return Ok(frame.map(|length| AxisSpan { start: 0.0, length }));
     };
     let cut = |start: f64, length: f64, limit: f64| {
         let first = start.max(0.0);
-        Span {
+        AxisSpan {
             start: first,
             length: (start + length).min(limit) - first,
         }
@@ -151,7 +151,10 @@ fn orientation(presentation: &Presentation) -> (bool, [bool; 2]) {
 }
 
 /// The source region across and down, and whether it is mirrored.
-fn region_spans(region: Region, shown: [f64; 2]) -> Result<([Span; 2], [bool; 2]), RenderError> {
+fn region_spans(
+    region: Region,
+    shown: [f64; 2],
+) -> Result<([AxisSpan; 2], [bool; 2]), RenderError> {
     let (starts, ends, mirrored) = match region {
         Region::Full => ([0.0; 2], shown, [false; 2]),
         Region::Pixels {
@@ -181,7 +184,7 @@ fn region_spans(region: Region, shown: [f64; 2]) -> Result<([Span; 2], [bool; 2]
     };
     let span = |axis: usize| {
         let start = starts[axis].max(0.0);
-        Span {
+        AxisSpan {
             start,
             length: ends[axis].min(shown[axis]) - start,
         }

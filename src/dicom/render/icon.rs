@@ -1,6 +1,6 @@
 //! Neutral pictures for what has no pixels: reports, documents, video, waveforms.
 
-use super::{DEFAULT_QUALITY, Format, Image, MAX_VIEWPORT, RenderError, annotate, encode};
+use super::{DEFAULT_QUALITY, Image, ImageFormat, MAX_VIEWPORT, RenderError, annotate, encode};
 
 /// What an icon stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ const GRID: f64 = 32.0;
 pub fn icon(
     kind: IconKind,
     viewport: Option<(u32, u32)>,
-    format: Format,
+    format: ImageFormat,
 ) -> Result<Vec<u8>, RenderError> {
     let (width, height) = viewport.unwrap_or((super::DEFAULT_THUMBNAIL, super::DEFAULT_THUMBNAIL));
     let side = width.min(height).clamp(1, MAX_VIEWPORT);

@@ -3,7 +3,7 @@
 //! Up to 16 bits the whole pipeline is one table, filled once per frame.
 
 use super::{
-    Photometric, RenderAttributes, RenderError, Request, SampleKind, Samples,
+    RenderAttributes, RenderError, Request, SampleKind, SamplePhotometric, Samples,
     color::Ybr,
     gray::{Display, Grayscale},
     lut::Modality,
@@ -49,7 +49,7 @@ impl Map {
         range: Option<(f64, f64)>,
     ) -> Result<(Self, Option<(f64, f64)>), RenderError> {
         match (samples.samples, samples.photometric) {
-            (1, Photometric::PaletteColor) => {
+            (1, SamplePhotometric::PaletteColor) => {
                 let palette = attributes.palette.as_ref().ok_or(RenderError::Palette)?;
                 Ok((palette_map(samples, palette)?, None))
             }
@@ -62,17 +62,17 @@ impl Map {
     }
 }
 
-fn color_map(samples: &Samples<'_>, photometric: Photometric) -> Result<Map, RenderError> {
+fn color_map(samples: &Samples<'_>, photometric: SamplePhotometric) -> Result<Map, RenderError> {
     let ybr = match photometric {
-        Photometric::YbrFull | Photometric::YbrFull422 => Some(Ybr::Full),
-        Photometric::YbrPartial422 | Photometric::YbrPartial420 => Some(Ybr::Partial),
+        SamplePhotometric::YbrFull | SamplePhotometric::YbrFull422 => Some(Ybr::Full),
+        SamplePhotometric::YbrPartial422 | SamplePhotometric::YbrPartial420 => Some(Ybr::Partial),
         // A monochrome term on three samples is a slip of the writer.
-        Photometric::Rgb
-        | Photometric::YbrIct
-        | Photometric::YbrRct
-        | Photometric::PaletteColor
-        | Photometric::Monochrome1
-        | Photometric::Monochrome2 => None,
+        SamplePhotometric::Rgb
+        | SamplePhotometric::YbrIct
+        | SamplePhotometric::YbrRct
+        | SamplePhotometric::PaletteColor
+        | SamplePhotometric::Monochrome1
+        | SamplePhotometric::Monochrome2 => None,
     };
     match (samples.kind, ybr) {
         (SampleKind::U8, Some(ybr)) if samples.is_native_422() => Ok(Map::Ybr422(ybr)),
@@ -111,7 +111,7 @@ fn gray_map(
 ) -> Result<(Map, Option<(f64, f64)>), RenderError> {
     let presentation = request.presentation.as_ref();
     let modality = presentation.map_or(&attributes.modality, |p| &p.modality);
-    let inverse = samples.photometric == Photometric::Monochrome1;
+    let inverse = samples.photometric == SamplePhotometric::Monochrome1;
     let display = match presentation.map_or(&attributes.presentation_lut, |p| &p.presentation_lut) {
         PresentationLut::Lut(lut) => Display::Lut(lut.clone()),
         PresentationLut::Inverse => Display::Inverse,

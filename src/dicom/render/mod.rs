@@ -34,7 +34,7 @@ mod tests;
 pub mod text;
 mod voi;
 
-pub use animation::{Animation, Frame, render_animation};
+pub use animation::{Animation, AnimationFrame, render_animation};
 pub use attributes::RenderAttributes;
 pub use icon::{IconKind, icon};
 pub use lut::{Lut, Modality};
@@ -45,7 +45,7 @@ pub use parameters::{
     parse_thumbnail_viewport, parse_viewport, parse_window,
 };
 pub use presentation::{Area, Graphic, Presentation, PresentationLut};
-pub use samples::{Photometric, SampleKind, Samples};
+pub use samples::{SampleKind, SamplePhotometric, Samples};
 pub use shutter::{Shutter, ShutterShape};
 pub use voi::{Window, WindowFunction};
 
@@ -226,7 +226,7 @@ impl Default for Request {
 
 /// Media type of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Format {
+pub enum ImageFormat {
     /// Baseline JPEG.
     Jpeg,
     /// PNG, 8 bit.
@@ -235,7 +235,7 @@ pub enum Format {
     Gif,
 }
 
-impl Format {
+impl ImageFormat {
     /// The media type, as it stands in `Content-Type`.
     pub fn media_type(self) -> &'static str {
         match self {
@@ -265,7 +265,7 @@ pub fn render(
     samples: &Samples<'_>,
     attributes: &RenderAttributes,
     request: &Request,
-    format: Format,
+    format: ImageFormat,
 ) -> Result<Vec<u8>, RenderError> {
     let (image, _) = draw(samples, attributes, request, None)?;
     let (image, profile) = icc::apply(image, attributes.icc.as_deref(), request.icc);
@@ -302,7 +302,7 @@ pub fn thumbnail(
     samples: &Samples<'_>,
     attributes: &RenderAttributes,
     viewport: Option<(u32, u32)>,
-    format: Format,
+    format: ImageFormat,
 ) -> Result<Vec<u8>, RenderError> {
     let (width, height) = viewport.unwrap_or((DEFAULT_THUMBNAIL, DEFAULT_THUMBNAIL));
     let request = Request {
@@ -326,7 +326,7 @@ fn draw(
     request: &Request,
     range: Option<(f64, f64)>,
 ) -> Result<(Image, Option<(f64, f64)>), RenderError> {
-    let rows = rows::Rows::new(samples, attributes, request, range)?;
+    let rows = rows::DisplayRows::new(samples, attributes, request, range)?;
     let plan = geometry::plan(samples, attributes, request)?;
     let mut image = resample::draw(&rows, &plan);
     if let Some(presentation) = &request.presentation {

@@ -46,13 +46,13 @@ fn exact(pixels: &[[u8; 3]]) -> Option<Indexed> {
 
 /// One cell of the histogram: how many pixels, and the sum of their colors.
 #[derive(Clone, Copy, Default)]
-struct Cell {
+struct HistogramCell {
     count: u64,
     sums: [u64; 3],
 }
 
 fn median_cut(pixels: &[[u8; 3]]) -> Indexed {
-    let mut cells = vec![Cell::default(); CELLS];
+    let mut cells = vec![HistogramCell::default(); CELLS];
     for pixel in pixels {
         if let Some(cell) = cells.get_mut(cell_of(pixel)) {
             cell.count += 1;
@@ -111,7 +111,7 @@ fn extent(members: &[usize], channel: usize) -> usize {
 }
 
 /// What splitting a box is worth: its pixels times its longest side, 0 for one cell.
-fn weight(cells: &[Cell], members: &[usize]) -> u64 {
+fn weight(cells: &[HistogramCell], members: &[usize]) -> u64 {
     let pixels: u64 = members
         .iter()
         .filter_map(|&index| cells.get(index))
@@ -125,7 +125,7 @@ fn weight(cells: &[Cell], members: &[usize]) -> u64 {
 }
 
 /// Two non-empty halves, by pixels, along the longest side.
-fn split(cells: &[Cell], mut members: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
+fn split(cells: &[HistogramCell], mut members: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
     let longest = (0..3)
         .max_by_key(|&channel| extent(&members, channel))
         .unwrap_or(0);
@@ -142,8 +142,8 @@ fn split(cells: &[Cell], mut members: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
     (members, high)
 }
 
-fn mean(cells: &[Cell], members: &[usize]) -> [u8; 3] {
-    let mut total = Cell::default();
+fn mean(cells: &[HistogramCell], members: &[usize]) -> [u8; 3] {
+    let mut total = HistogramCell::default();
     for cell in members.iter().filter_map(|&index| cells.get(index)) {
         total.count += cell.count;
         for (sum, value) in total.sums.iter_mut().zip(cell.sums) {

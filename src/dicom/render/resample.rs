@@ -7,12 +7,12 @@ use std::ops::Range;
 
 use super::{
     Image,
-    geometry::{Plan, Span},
-    rows::Rows,
+    geometry::{AxisSpan, CropPlan},
+    rows::DisplayRows,
 };
 
 /// Draws the picture of a plan.
-pub(super) fn draw(rows: &Rows<'_>, plan: &Plan) -> Image {
+pub(super) fn draw(rows: &DisplayRows<'_>, plan: &CropPlan) -> Image {
     let copied = is_whole(plan.columns, plan.width) && is_whole(plan.rows, plan.height);
     let image = if copied {
         copy(rows, plan)
@@ -27,11 +27,11 @@ pub(super) fn draw(rows: &Rows<'_>, plan: &Plan) -> Image {
 }
 
 /// Whether a span begins on a pixel and keeps its length.
-fn is_whole(span: Span, size: u32) -> bool {
+fn is_whole(span: AxisSpan, size: u32) -> bool {
     span.start.fract() == 0.0 && span.length == f64::from(size)
 }
 
-fn blank(plan: &Plan, channels: usize) -> Image {
+fn blank(plan: &CropPlan, channels: usize) -> Image {
     let pixels = plan.width as usize * plan.height as usize;
     Image {
         width: plan.width,
@@ -41,7 +41,7 @@ fn blank(plan: &Plan, channels: usize) -> Image {
     }
 }
 
-fn copy(rows: &Rows<'_>, plan: &Plan) -> Image {
+fn copy(rows: &DisplayRows<'_>, plan: &CropPlan) -> Image {
     let channels = rows.channels();
     let mut image = blank(plan, channels);
     let columns = pixels_of(plan.columns);
@@ -80,20 +80,20 @@ fn mirror(line: &mut [u8], channels: usize) {
     clippy::cast_sign_loss,
     reason = "spans lie inside a frame, whose sides are u32"
 )]
-fn pixels_of(span: Span) -> Range<u32> {
+fn pixels_of(span: AxisSpan) -> Range<u32> {
     let first = span.start.floor() as u32;
     // Rounding in the plan may leave the end a hair past a pixel edge.
     let end = (span.start + span.length - 1e-9).ceil() as u32;
     first..end.max(first + 1)
 }
 
-fn scale(rows: &Rows<'_>, plan: &Plan) -> Image {
+fn scale(rows: &DisplayRows<'_>, plan: &CropPlan) -> Image {
     let channels = rows.channels();
     let mut image = blank(plan, channels);
     let across = Weights::new(plan.columns, plan.width);
     let down = Weights::new(plan.rows, plan.height);
     let stride = plan.width as usize * channels;
-    let mut window = Window {
+    let mut window = RowWindow {
         rows,
         across: &across,
         source: vec![0; across.pixels.len() * channels],
@@ -128,14 +128,14 @@ fn scale(rows: &Rows<'_>, plan: &Plan) -> Image {
 }
 
 /// The last two rows, scaled across.
-struct Window<'a> {
-    rows: &'a Rows<'a>,
+struct RowWindow<'a> {
+    rows: &'a DisplayRows<'a>,
     across: &'a Weights,
     source: Vec<u8>,
     held: [(Option<u32>, Vec<f32>); 2],
 }
 
-impl Window<'_> {
+impl RowWindow<'_> {
     fn row(&mut self, row: u32) -> &[f32] {
         let slot = usize::from(row % 2 == 1);
         if self.held[slot].0 != Some(row) {
@@ -165,7 +165,7 @@ struct Weights {
 }
 
 impl Weights {
-    fn new(span: Span, size: u32) -> Self {
+    fn new(span: AxisSpan, size: u32) -> Self {
         let pixels = pixels_of(span);
         let step = span.length / f64::from(size);
         let per_pixel = if step > 1.0 { ceil(step) + 1 } else { 2 };

@@ -1,6 +1,6 @@
 //! One frame as rows of 8-bit gray or RGB pixels, made when they are asked for.
 //!
-//! The lengths of the sample data are checked once in [`Rows::new`]; after that
+//! The lengths of the sample data are checked once in [`DisplayRows::new`]; after that
 //! any row inside the frame can be read.
 
 use std::ops::Range;
@@ -12,7 +12,7 @@ use super::{
 
 /// A frame that yields its rows as they are to be displayed.
 #[derive(Debug)]
-pub(super) struct Rows<'a> {
+pub(super) struct DisplayRows<'a> {
     samples: Samples<'a>,
     map: Map,
     range: Option<(f64, f64)>,
@@ -20,7 +20,7 @@ pub(super) struct Rows<'a> {
     overlays: Vec<&'a Overlay>,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> DisplayRows<'a> {
     /// Chooses the pipeline of a frame and checks its length.
     pub(super) fn new(
         samples: &Samples<'a>,

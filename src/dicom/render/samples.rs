@@ -63,7 +63,7 @@ impl SampleKind {
 
 /// Photometric Interpretation (0028,0004), PS3.3 §C.7.6.3.1.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Photometric {
+pub enum SamplePhotometric {
     /// Lowest value is white.
     Monochrome1,
     /// Lowest value is black.
@@ -86,7 +86,7 @@ pub enum Photometric {
     YbrRct,
 }
 
-impl Photometric {
+impl SamplePhotometric {
     /// Reads the attribute's value; `None` for a term with no rule here.
     pub fn parse(value: &str) -> Option<Self> {
         Some(match value.trim_matches([' ', '\0']) {
@@ -123,7 +123,7 @@ pub struct Samples<'a> {
     /// Bits Stored (0028,0101); higher bits are ignored.
     pub bits_stored: u16,
     /// What the samples mean, after decoding.
-    pub photometric: Photometric,
+    pub photometric: SamplePhotometric,
     /// Little endian samples, rows top to bottom.
     pub data: &'a [u8],
 }
@@ -168,7 +168,7 @@ impl Samples<'_> {
         let pixels = u64::from(self.rows) * u64::from(self.columns);
         matches!(
             self.photometric,
-            Photometric::YbrFull422 | Photometric::YbrPartial422
+            SamplePhotometric::YbrFull422 | SamplePhotometric::YbrPartial422
         ) && self.samples == 3
             && self.kind == SampleKind::U8
             && self.columns.is_multiple_of(2)

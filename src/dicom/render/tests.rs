@@ -23,7 +23,7 @@ use super::*;
 
 /// A decoded picture: width, height, bytes per pixel, bytes.
 #[derive(Debug, PartialEq)]
-struct Picture {
+struct DecodedPicture {
     width: u32,
     height: u32,
     channels: usize,
@@ -31,7 +31,7 @@ struct Picture {
     profile: Option<Vec<u8>>,
 }
 
-fn read_png(bytes: &[u8]) -> Picture {
+fn read_png(bytes: &[u8]) -> DecodedPicture {
     let decoder = png::Decoder::new(std::io::Cursor::new(bytes));
     let mut reader = decoder.read_info().unwrap();
     let mut data = vec![0; reader.output_buffer_size().unwrap()];
@@ -46,7 +46,7 @@ fn read_png(bytes: &[u8]) -> Picture {
         .icc_profile
         .as_ref()
         .map(|profile| profile.to_vec());
-    Picture {
+    DecodedPicture {
         width: info.width,
         height: info.height,
         channels,
@@ -55,14 +55,14 @@ fn read_png(bytes: &[u8]) -> Picture {
     }
 }
 
-fn read_jpeg(bytes: &[u8]) -> Picture {
+fn read_jpeg(bytes: &[u8]) -> DecodedPicture {
     let image = libjpeg_turbo_rs::decompress(bytes).unwrap();
     let (width, height) = (
         u32::try_from(image.width).unwrap(),
         u32::try_from(image.height).unwrap(),
     );
     let channels = image.data.len() / (image.width * image.height);
-    Picture {
+    DecodedPicture {
         width,
         height,
         channels,
@@ -71,8 +71,12 @@ fn read_jpeg(bytes: &[u8]) -> Picture {
     }
 }
 
-fn png_of(samples: &Samples<'_>, attributes: &RenderAttributes, request: &Request) -> Picture {
-    read_png(&render(samples, attributes, request, Format::Png).unwrap())
+fn png_of(
+    samples: &Samples<'_>,
+    attributes: &RenderAttributes,
+    request: &Request,
+) -> DecodedPicture {
+    read_png(&render(samples, attributes, request, ImageFormat::Png).unwrap())
 }
 
 /// Peak signal to noise ratio in dB against a reference that need not be rounded.
@@ -84,9 +88,9 @@ fn psnr(reference: &[f64], actual: &[u8]) -> f64 {
 }
 
 /// Pseudo-random numbers, the same in every run.
-struct Random(u64);
+struct PseudoRandom(u64);
 
-impl Random {
+impl PseudoRandom {
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -107,13 +111,13 @@ fn samples(rows: u32, columns: u32, kind: SampleKind, data: &[u8]) -> Samples<'_
         samples: 1,
         kind,
         bits_stored,
-        photometric: Photometric::Monochrome2,
+        photometric: SamplePhotometric::Monochrome2,
         data,
     }
 }
 
 fn rgb(rows: u32, columns: u32, data: &[u8]) -> Samples<'_> {
-    let photometric = Photometric::Rgb;
+    let photometric = SamplePhotometric::Rgb;
     Samples {
         samples: 3,
         photometric,
@@ -123,7 +127,7 @@ fn rgb(rows: u32, columns: u32, data: &[u8]) -> Samples<'_> {
 
 /// Signed 16-bit values with structure and noise, as little endian bytes.
 fn ct(rows: u32, columns: u32) -> (Vec<i16>, Vec<u8>) {
-    let mut random = Random(7);
+    let mut random = PseudoRandom(7);
     let values: Vec<i16> = (0..rows * columns)
         .map(|i| {
             let (x, y) = (f64::from(i % columns), f64::from(i / columns));

@@ -1,15 +1,15 @@
 //! Text representations: structured reports and, for the rest, the header.
 //!
-//! Content trees are walked with a stack of our own and every limit is counted,
+//! Content trees are parsed with a stack of our own and every limit is counted,
 //! so no report is too deep or too large. All text is escaped for HTML.
 
 mod report;
 mod write;
 
 use super::dataset::Dataset;
-use crate::dicom::members::{self, Element, Members, Values};
+use crate::dicom::members::{self, JsonElement, Members, Values};
 use crate::dicom::tag;
-use write::Writer;
+use write::DocumentWriter;
 
 /// Elements listed of one header.
 const MAX_ELEMENTS: usize = 20_000;
@@ -36,9 +36,9 @@ const HEADER: [(&str, &str); 10] = [
 /// stays.
 pub fn render_sr(metadata: &str) -> (String, String) {
     let Some(root) = Dataset::root(metadata) else {
-        return Writer::new("Report").finish();
+        return DocumentWriter::new("Report").finish();
     };
-    let mut writer = Writer::new(&report::title(&root));
+    let mut writer = DocumentWriter::new(&report::title(&root));
     header(&root, &mut writer);
     report::content(&root, &mut writer);
     writer.finish()
@@ -50,28 +50,28 @@ pub fn render_sr(metadata: &str) -> (String, String) {
 /// values are left out.
 pub fn render_header(metadata: &str, name: &dyn Fn(&str) -> Option<String>) -> (String, String) {
     let Some(root) = Dataset::root(metadata) else {
-        return Writer::new("Instance").finish();
+        return DocumentWriter::new("Instance").finish();
     };
-    let mut writer = Writer::new("Instance");
+    let mut writer = DocumentWriter::new("Instance");
     let mut left = MAX_ELEMENTS;
-    let mut stack = vec![Level::Elements(root.members())];
+    let mut stack = vec![ListingLevel::Elements(root.members())];
     writer.open_list();
     while let Some(level) = stack.last_mut() {
         let below = match level {
             _ if left == 0 => None,
-            Level::Elements(elements) => {
+            ListingLevel::Elements(elements) => {
                 elements.next().and_then(Result::ok).map(|(tag, element)| {
                     let tag = tag::hex(tag);
                     let label =
                         name(&tag).map_or_else(|| tag.clone(), |name| format!("{tag} {name}"));
                     writer.item(&label, &value_text(element));
-                    (element.vr() == "SQ").then(|| Level::Items(element.values(), 0))
+                    (element.vr() == "SQ").then(|| ListingLevel::Items(element.values(), 0))
                 })
             }
-            Level::Items(items, index) => items.next().map(|item| {
+            ListingLevel::Items(items, index) => items.next().map(|item| {
                 *index += 1;
                 writer.item(&format!("Item {index}"), "");
-                Some(Level::Elements(members::members(item)))
+                Some(ListingLevel::Elements(members::members(item)))
             }),
         };
         left = left.saturating_sub(1);
@@ -91,13 +91,13 @@ pub fn render_header(metadata: &str, name: &dyn Fn(&str) -> Option<String>) -> (
 }
 
 /// One level of a data set being listed.
-enum Level<'a> {
+enum ListingLevel<'a> {
     Elements(Members<'a>),
     /// The items, and how many were listed.
     Items(Values<'a>, usize),
 }
 
-fn header(root: &Dataset<'_>, writer: &mut Writer) {
+fn header(root: &Dataset<'_>, writer: &mut DocumentWriter) {
     for (label, tag) in HEADER {
         let value: Vec<_> = root.texts(tag).map(|text| text.replace('^', " ")).collect();
         if !value.is_empty() {
@@ -106,7 +106,7 @@ fn header(root: &Dataset<'_>, writer: &mut Writer) {
     }
 }
 
-fn value_text(element: Element<'_>) -> String {
+fn value_text(element: JsonElement<'_>) -> String {
     if element.vr() == "SQ" {
         return String::new();
     }

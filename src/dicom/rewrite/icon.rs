@@ -7,13 +7,13 @@ use std::ops::Range;
 
 use dicom_core::{Tag, VR};
 
-use super::{Edits, Planner, Segment};
+use super::{Edits, FileSegment, Planner};
 use crate::dicom::codec::{self, FrameShape, Photometric};
-use crate::dicom::error::WalkError;
-use crate::dicom::explicit;
+use crate::dicom::error::ParseError;
+use crate::dicom::explicit_vr;
 use crate::dicom::header::UNDEFINED;
-use crate::dicom::instance::Layout;
-use crate::dicom::scan::{Element, Event};
+use crate::dicom::instance::FileLayout;
+use crate::dicom::scan::{Element, ScanEvent};
 use crate::dicom::{media, tag};
 
 const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
@@ -44,7 +44,7 @@ const WANTED: [Tag; 10] = [
 const MOST_BYTES: u64 = 4 << 20;
 
 /// The transfer syntax of codestreams that cannot stay; none when they can.
-pub(super) fn foreign(layout: &Layout, edits: &Edits) -> Option<String> {
+pub(super) fn foreign(layout: &FileLayout, edits: &Edits) -> Option<String> {
     let stored = &layout.transfer_syntax;
     (!media::is_native(stored) && *stored != edits.transfer_syntax).then(|| stored.clone())
 }
@@ -58,22 +58,22 @@ pub(super) struct Mark {
 
 /// A level around the element at hand.
 #[derive(Debug)]
-pub(super) enum Open {
+pub(super) enum OpenLevel {
     /// A sequence, and where its header begins.
     Sequence(Tag, Mark),
     /// An item with what it says of its pixels.
-    Item(Item),
+    Item(IconItem),
 }
 
 /// What an item says of its pixels.
 #[derive(Debug)]
-pub(super) struct Item {
+pub(super) struct IconItem {
     /// Segments there were when the item began: as long as there are no more, the places hold.
     segments: usize,
     elements: Vec<(Tag, Range<usize>, Vec<u8>)>,
 }
 
-impl Item {
+impl IconItem {
     fn text(&self, wanted: Tag) -> Option<&str> {
         let (.., value) = self.elements.iter().find(|(tag, ..)| *tag == wanted)?;
         std::str::from_utf8(value).ok().map(str::trim)
@@ -122,7 +122,7 @@ impl Planner<'_, '_> {
     }
 
     pub(super) fn open_item(&mut self) {
-        self.levels.push(Open::Item(Item {
+        self.levels.push(OpenLevel::Item(IconItem {
             segments: self.segments.len(),
             elements: Vec::new(),
         }));
@@ -131,7 +131,7 @@ impl Planner<'_, '_> {
     /// Takes notice of an element whose bytes begin at `start` of those not yet made a segment.
     pub(super) fn note_pixels(&mut self, tag: Tag, start: usize, value: &[u8]) {
         let place = start..self.small.len();
-        if let Some(Open::Item(item)) = self.levels.last_mut()
+        if let Some(OpenLevel::Item(item)) = self.levels.last_mut()
             && WANTED.contains(&tag)
         {
             item.elements.push((tag, place, value.to_vec()));
@@ -139,20 +139,20 @@ impl Planner<'_, '_> {
     }
 
     /// Decodes the codestream of an icon in place of its fragments, or leaves its sequence out.
-    pub(super) fn icon(&mut self, element: &Element, syntax: &str) -> Result<(), WalkError> {
+    pub(super) fn icon(&mut self, element: &Element, syntax: &str) -> Result<(), ParseError> {
         let mut codestream = Vec::new();
         let (mut table, mut fits) = (true, true);
         loop {
             match self.scanner.next()? {
-                Event::Fragment { .. } if std::mem::take(&mut table) => {}
-                Event::Fragment { offset, length } => {
+                ScanEvent::Fragment { .. } if std::mem::take(&mut table) => {}
+                ScanEvent::Fragment { offset, length } => {
                     let length = u64::from(length);
                     fits &= (codestream.len() as u64).saturating_add(length) <= MOST_BYTES;
                     if fits {
                         codestream.extend_from_slice(&self.scanner.bytes(offset, length)?);
                     }
                 }
-                Event::FragmentsEnd { .. } | Event::End { .. } => break,
+                ScanEvent::FragmentsEnd { .. } | ScanEvent::End { .. } => break,
                 _ => {}
             }
         }
@@ -173,7 +173,7 @@ impl Planner<'_, '_> {
         syntax: &str,
         codestream: &[u8],
     ) -> Result<(), &'static str> {
-        let Some(Open::Item(item)) = self.levels.pop() else {
+        let Some(OpenLevel::Item(item)) = self.levels.pop() else {
             return Err("it is not in an item");
         };
         if item.segments != self.segments.len() {
@@ -183,7 +183,7 @@ impl Planner<'_, '_> {
             return Err("it has several frames");
         }
         let shape = item.shape().ok_or("its attributes describe no picture")?;
-        let limits = codec::Limits {
+        let limits = codec::FrameLimits {
             max_frame_bytes: MOST_BYTES,
         };
         let frame = codec::decode(syntax, codestream, &shape, &limits)
@@ -201,7 +201,7 @@ impl Planner<'_, '_> {
     }
 
     /// Makes the attributes of an item say what its decoded pixels are; from the last one, so that places hold.
-    fn describe(&mut self, item: &Item, shape: &FrameShape) {
+    fn describe(&mut self, item: &IconItem, shape: &FrameShape) {
         let side = |side: u32| u16::try_from(side).unwrap_or(u16::MAX);
         let colors = shape.samples > 1;
         let wanted = [
@@ -224,7 +224,7 @@ impl Planner<'_, '_> {
         self.put(item, SAMPLES, Some((VR::US, samples)));
     }
 
-    fn put(&mut self, item: &Item, wanted: Tag, value: Option<(VR, Vec<u8>)>) {
+    fn put(&mut self, item: &IconItem, wanted: Tag, value: Option<(VR, Vec<u8>)>) {
         let place = item.elements.iter().find(|(tag, ..)| *tag == wanted);
         let place = match place {
             Some((_, place, _)) => place.clone(),
@@ -241,10 +241,10 @@ impl Planner<'_, '_> {
         let mut bytes = Vec::new();
         if let Some((vr, mut value)) = value {
             if !value.len().is_multiple_of(2) {
-                value.push(explicit::padding(vr));
+                value.push(explicit_vr::padding(vr));
             }
             let length = u32::try_from(value.len()).unwrap_or(UNDEFINED);
-            explicit::head(&mut bytes, wanted, vr, length);
+            explicit_vr::head(&mut bytes, wanted, vr, length);
             bytes.extend(value);
         }
         if place.end <= self.small.len() {
@@ -253,15 +253,15 @@ impl Planner<'_, '_> {
     }
 
     /// Goes back to before the innermost sequence and skips the rest of it.
-    fn leave_out(&mut self, reason: &str) -> Result<(), WalkError> {
+    fn leave_out(&mut self, reason: &str) -> Result<(), ParseError> {
         while let Some(level) = self.levels.pop() {
-            let Open::Sequence(sequence, mark) = level else {
+            let OpenLevel::Sequence(sequence, mark) = level else {
                 continue;
             };
             if self.segments.len() > mark.segments {
                 self.segments.truncate(mark.segments.saturating_add(1));
                 self.small = match self.segments.pop() {
-                    Some(Segment::Bytes(bytes)) => bytes,
+                    Some(FileSegment::Bytes(bytes)) => bytes,
                     _ => Vec::new(),
                 };
             }

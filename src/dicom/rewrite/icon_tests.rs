@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::*;
-use crate::dicom::build::{DataSet, Lengths, Syntax};
-use crate::dicom::codec::{self, EncodeOptions, Frame, FrameShape, Photometric};
-use crate::dicom::walk::{WalkOptions, walk};
+use crate::dicom::codec::{self, DecodedFrame, EncodeOptions, FrameShape, Photometric};
+use crate::dicom::parse::{ParseOptions, parse};
+use crate::dicom::testing::{DataSet, Lengths, Syntax};
 
 const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 const JPEG_LS: &str = "1.2.840.10008.1.2.4.80";
@@ -38,7 +38,7 @@ fn pixels(samples: u16, seed: u8) -> Vec<u8> {
 }
 
 fn coded(syntax: &str, samples: u16, seed: u8) -> codec::Encoded {
-    let frame = Frame::new(shape(samples), pixels(samples, seed)).unwrap();
+    let frame = DecodedFrame::new(shape(samples), pixels(samples, seed)).unwrap();
     codec::encode(syntax, &frame, &EncodeOptions::default()).unwrap()
 }
 
@@ -88,8 +88,8 @@ fn file(depth: u32, icon: DataSet, main: &[u8], syntax: &'static str) -> Vec<u8>
 }
 
 fn planned(bytes: &[u8], edits: &Edits) -> Planned {
-    let layout = walk(&bytes, &WalkOptions::default()).unwrap().layout;
-    plan(&bytes, &layout, edits, Limits::default()).unwrap()
+    let layout = parse(&bytes, &ParseOptions::default()).unwrap().layout;
+    plan(&bytes, &layout, edits, ParseLimits::default()).unwrap()
 }
 
 fn written(bytes: &[u8], planned: &Planned) -> Vec<u8> {
@@ -113,11 +113,11 @@ fn native() -> Edits {
 }
 
 fn metadata(bytes: &[u8]) -> Value {
-    let options = WalkOptions {
+    let options = ParseOptions {
         inline_threshold: 1 << 20,
-        ..WalkOptions::default()
+        ..ParseOptions::default()
     };
-    let instance = walk(&bytes, &options).unwrap();
+    let instance = parse(&bytes, &options).unwrap();
     serde_json::from_str(&instance.metadata.text).unwrap()
 }
 

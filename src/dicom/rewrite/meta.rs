@@ -7,7 +7,7 @@ use std::io;
 use dicom_core::Tag;
 use dicom_object::FileMetaTableBuilder;
 
-use crate::dicom::error::WalkError;
+use crate::dicom::error::ParseError;
 use crate::dicom::identifiers::Identifiers;
 
 /// Who writes the meta group: a UID of the project's own, made from a random UUID (PS3.5 §B.2).
@@ -15,13 +15,13 @@ pub const IMPLEMENTATION_CLASS: &str = "2.25.24051843457422078538974774262103132
 /// Implementation Version Name (0002,0013).
 pub const IMPLEMENTATION_VERSION: &str = concat!("STOWAGE_", env!("CARGO_PKG_VERSION"));
 
-/// Preamble, prefix and meta group of a new file with the identifiers of the walked one.
+/// Preamble, prefix and meta group of a new file with the identifiers of the parsed one.
 pub(super) fn meta_group(
     identifiers: &Identifiers,
     transfer_syntax: &str,
-) -> Result<Vec<u8>, WalkError> {
+) -> Result<Vec<u8>, ParseError> {
     let needed = |tag, value: &'_ Option<String>| {
-        value.clone().ok_or_else(|| WalkError::Missing {
+        value.clone().ok_or_else(|| ParseError::Missing {
             tag,
             read: Box::new(identifiers.clone()),
         })

@@ -10,7 +10,7 @@ use crate::dicom::source::{Source, read_full};
 
 /// A piece of the new file, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Segment {
+pub enum FileSegment {
     /// These bytes.
     Bytes(Vec<u8>),
     /// A run of the source.
@@ -38,7 +38,7 @@ pub enum Segment {
     },
 }
 
-impl Segment {
+impl FileSegment {
     /// Bytes of the piece.
     #[must_use]
     pub fn len(&self) -> u64 {
@@ -59,7 +59,7 @@ impl Segment {
 
 /// Bytes of the planned file.
 #[must_use]
-pub fn total_length(segments: &[Segment]) -> u64 {
+pub fn total_length(segments: &[FileSegment]) -> u64 {
     segments
         .iter()
         .fold(0, |sum: u64, segment| sum.saturating_add(segment.len()))
@@ -74,25 +74,25 @@ pub type FrameWriter<'a> = &'a mut dyn FnMut(RangeInclusive<u32>, &mut dyn Write
 /// When source, frames or output fail; `UnexpectedEof` when the source is shorter than it was.
 pub fn write(
     source: &dyn Source,
-    segments: &[Segment],
+    segments: &[FileSegment],
     frames: FrameWriter<'_>,
     out: &mut dyn Write,
 ) -> io::Result<u64> {
     let mut buffer = vec![0; 64 * 1024];
     for segment in segments {
         match segment {
-            Segment::Bytes(bytes) => out.write_all(bytes)?,
-            Segment::Copy { offset, length } => {
+            FileSegment::Bytes(bytes) => out.write_all(bytes)?,
+            FileSegment::Copy { offset, length } => {
                 copy(source, *offset, *length, 1, &mut buffer, out)?
             }
-            Segment::Swap {
+            FileSegment::Swap {
                 offset,
                 length,
                 width,
             } => {
                 copy(source, *offset, *length, *width, &mut buffer, out)?;
             }
-            Segment::Frames { numbers, .. } => frames(numbers.clone(), out)?,
+            FileSegment::Frames { numbers, .. } => frames(numbers.clone(), out)?,
         }
     }
     Ok(total_length(segments))

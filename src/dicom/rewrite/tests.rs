@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::dicom::build::{self, Built, DataSet, Lengths, Syntax};
 use crate::dicom::inflate::inflate;
 use crate::dicom::instance::Instance;
-use crate::dicom::walk::{WalkOptions, walk};
+use crate::dicom::parse::{ParseOptions, parse};
+use crate::dicom::testing::{self, BuiltFile, DataSet, Lengths, Syntax};
 
 const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 const PIXELS: Tag = Tag(0x7FE0, 0x0010);
@@ -20,8 +20,8 @@ const SYNTAXES: [Syntax; 4] = [
     Syntax::Deflated,
 ];
 
-fn walked(bytes: &[u8]) -> Instance {
-    walk(&bytes, &WalkOptions::default()).unwrap()
+fn parsed(bytes: &[u8]) -> Instance {
+    parse(&bytes, &ParseOptions::default()).unwrap()
 }
 
 fn metadata(instance: &Instance) -> Value {
@@ -29,8 +29,8 @@ fn metadata(instance: &Instance) -> Value {
 }
 
 /// Plans and writes; checks the length. Frames are `number` repeated.
-fn try_rewrite(bytes: &[u8], edits: &Edits) -> Result<Vec<u8>, WalkError> {
-    let layout = walk(&bytes, &WalkOptions::default())?.layout;
+fn try_rewrite(bytes: &[u8], edits: &Edits) -> Result<Vec<u8>, ParseError> {
+    let layout = parse(&bytes, &ParseOptions::default())?.layout;
     let mut inflated = None;
     if layout.deflated {
         inflated = Some(inflate(&bytes, layout.dataset_offset, 1 << 30, None)?);
@@ -39,12 +39,12 @@ fn try_rewrite(bytes: &[u8], edits: &Edits) -> Result<Vec<u8>, WalkError> {
         Some(inflated) => inflated,
         None => &bytes,
     };
-    let segments = plan(source, &layout, edits, Limits::default())?.segments;
+    let segments = plan(source, &layout, edits, ParseLimits::default())?.segments;
     let mut out = Vec::new();
     let lengths: Vec<(RangeInclusive<u32>, u64)> = segments
         .iter()
         .filter_map(|segment| match segment {
-            Segment::Frames { numbers, length } => Some((numbers.clone(), *length)),
+            FileSegment::Frames { numbers, length } => Some((numbers.clone(), *length)),
             _ => None,
         })
         .collect();
@@ -61,7 +61,7 @@ fn try_rewrite(bytes: &[u8], edits: &Edits) -> Result<Vec<u8>, WalkError> {
     Ok(out)
 }
 
-fn rewrite(built: &Built, edits: &Edits) -> Vec<u8> {
+fn rewrite(built: &BuiltFile, edits: &Edits) -> Vec<u8> {
     try_rewrite(&built.bytes, edits).unwrap()
 }
 
@@ -109,7 +109,7 @@ fn every_syntax_becomes_the_same_explicit_file() {
         .map(|syntax| rewrite(&rich().file(*syntax), &Edits::none(EXPLICIT)))
         .collect();
     for (bytes, syntax) in rewritten.iter().zip(SYNTAXES) {
-        let (before, after) = (walked(&rich().file(syntax).bytes), walked(bytes));
+        let (before, after) = (parsed(&rich().file(syntax).bytes), parsed(bytes));
         assert!(after.layout.part10);
         assert_eq!(after.layout.transfer_syntax, EXPLICIT);
         assert!(after.findings.is_empty(), "{:?}", after.findings);
@@ -130,7 +130,7 @@ fn dicom_object_reads_the_new_file() {
         assert_eq!(object.meta().transfer_syntax(), EXPLICIT);
         assert_eq!(
             object.meta().media_storage_sop_instance_uid(),
-            build::INSTANCE
+            testing::INSTANCE
         );
         assert_eq!(
             object.meta().implementation_class_uid(),
@@ -177,19 +177,19 @@ fn large_values_are_planned_as_runs_of_the_source() {
         .bytes(PIXELS, VR::OW, vec![3; 180_000]);
     let count = |syntax| {
         let built = data.file(syntax);
-        let layout = walked(&built.bytes).layout;
+        let layout = parsed(&built.bytes).layout;
         let segments = plan(
             &built.bytes,
             &layout,
             &Edits::none(EXPLICIT),
-            Limits::default(),
+            ParseLimits::default(),
         )
         .unwrap()
         .segments;
         let memory: usize = segments
             .iter()
             .map(|s| {
-                if let Segment::Bytes(bytes) = s {
+                if let FileSegment::Bytes(bytes) = s {
                     bytes.len()
                 } else {
                     0
@@ -200,7 +200,7 @@ fn large_values_are_planned_as_runs_of_the_source() {
         let swaps: Vec<u8> = segments
             .iter()
             .filter_map(|s| {
-                if let Segment::Swap { width, .. } = s {
+                if let FileSegment::Swap { width, .. } = s {
                     Some(*width)
                 } else {
                     None
@@ -209,7 +209,7 @@ fn large_values_are_planned_as_runs_of_the_source() {
             .collect();
         let copies = segments
             .iter()
-            .filter(|s| matches!(s, Segment::Copy { .. }))
+            .filter(|s| matches!(s, FileSegment::Copy { .. }))
             .count();
         (copies, swaps)
     };
@@ -243,7 +243,7 @@ fn thirty_two_bit_cells_with_the_high_word_first_are_recognized() {
             .bytes(PIXELS, VR::OW, stored)
             .file(Syntax::ExplicitBig);
         assert!(rewrite(&built, &Edits::none(EXPLICIT)).ends_with(&little));
-        assert_eq!(walked(&built.bytes).frames.frame(1).unwrap().swap, width);
+        assert_eq!(parsed(&built.bytes).frames.frame(1).unwrap().swap, width);
     }
 }
 
@@ -258,7 +258,7 @@ fn a_value_too_long_for_a_short_vr_goes_out_as_unknown() {
         0x06, 0x30, 0x50, 0x00, b'U', b'N', 0, 0, 0x70, 0x11, 0x01, 0x00,
     ];
     assert!(bytes.windows(12).any(|window| window == header));
-    let instance = walked(&bytes);
+    let instance = parsed(&bytes);
     assert_eq!(metadata(&instance)["30060050"]["vr"], "DS");
     assert_eq!(instance.bulk.last().unwrap().length, 70_000);
 }
@@ -308,7 +308,7 @@ fn top_level_elements_are_set_removed_and_added() {
         pixels: PixelEdit::Keep,
     };
     for syntax in SYNTAXES {
-        let after = walked(&rewrite(&rich().file(syntax), &edits));
+        let after = parsed(&rewrite(&rich().file(syntax), &edits));
         let json = metadata(&after);
         assert!(json.as_object().unwrap().keys().is_sorted() && after.findings.is_empty());
         assert_eq!(json["00282110"], json!({"vr": "CS", "Value": ["01"]}));
@@ -340,7 +340,7 @@ fn native_pixels_replace_fragments_and_their_tables() {
         ..Edits::none(EXPLICIT)
     };
     let bytes = rewrite(&built, &edits);
-    let instance = walked(&bytes);
+    let instance = parsed(&bytes);
     let json = metadata(&instance);
     assert_eq!((json.get("7FE00001"), json.get("7FE00002")), (None, None));
     assert_eq!(json["7FE10010"]["Value"], json!(["BEHIND"]));
@@ -358,7 +358,7 @@ fn native_pixels_replace_fragments_and_their_tables() {
     };
     assert!(matches!(
         try_rewrite(&built.bytes, &too_long),
-        Err(WalkError::Limit {
+        Err(ParseError::Limit {
             limit: Limit::Value,
             ..
         })
@@ -375,7 +375,7 @@ fn encapsulated_frames_replace_native_pixels() {
     };
     for syntax in SYNTAXES {
         let bytes = rewrite(&rich().file(syntax), &edits);
-        let instance = walked(&bytes);
+        let instance = parsed(&bytes);
         assert!(instance.findings.is_empty(), "{:?}", instance.findings);
         assert_eq!(instance.layout.transfer_syntax, "1.2.840.10008.1.2.4.80");
         assert_eq!(instance.frames.count(), 2);
@@ -401,7 +401,7 @@ fn encapsulated_pixels_stay_as_they_are() {
             want.bytes.len() - usize::try_from(want.place("7FE00010#0").unwrap().offset).unwrap();
         if syntax == Syntax::ExplicitBig {
             // The offset table is bytes to the builder, not numbers.
-            assert_eq!(walked(&bytes).frames.count(), 2);
+            assert_eq!(parsed(&bytes).frames.count(), 2);
         } else {
             assert_eq!(
                 bytes[bytes.len() - tail..],
@@ -424,8 +424,8 @@ proptest! {
             let at = 128 + index.index(bytes.len() - 128);
             bytes[at] = value;
         }
-        if let Ok(before) = walk(&bytes, &WalkOptions::default()) {
-            let after = walked(&try_rewrite(&bytes, &Edits::none(EXPLICIT)).unwrap());
+        if let Ok(before) = parse(&bytes, &ParseOptions::default()) {
+            let after = parsed(&try_rewrite(&bytes, &Edits::none(EXPLICIT)).unwrap());
             prop_assert_eq!(after.name, before.name);
         }
     }

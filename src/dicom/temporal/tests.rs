@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn spans(found: Option<Span>) -> Option<(String, String)> {
+fn spans(found: Option<TimeSpan>) -> Option<(String, String)> {
     found.map(|span| (span.first, span.last))
 }
 

@@ -5,9 +5,9 @@
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::super::compose::{BulkParts, Metadata, compose};
+use super::super::compose::{BulkParts, SentMetadata, compose};
 use super::super::{limits, tag};
-use super::{DataSet, LONGEST, PUSH, Problem, SOP_CLASS, SOP_INSTANCE, set};
+use super::{LONGEST, PUSH, Problem, SOP_CLASS, SOP_INSTANCE, WorkitemDataSet, set};
 
 /// How a body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub fn room(body: &[u8], format: Format) -> usize {
             Ok(text) => weight(text),
             Err(_) => body.len(),
         },
-        Format::Xml => Metadata::Xml(body.to_vec()).weight(),
+        Format::Xml => SentMetadata::Xml(body.to_vec()).weight(),
     };
     // It is encoded once, to see whether that can be done, and written anew.
     weight.saturating_mul(2)
@@ -38,7 +38,7 @@ pub fn room(body: &[u8], format: Format) -> usize {
 #[must_use]
 pub fn weight(text: &str) -> usize {
     match RawValue::from_string(text.to_owned()) {
-        Ok(text) => Metadata::Json(text).weight(),
+        Ok(text) => SentMetadata::Json(text).weight(),
         // It will not be read.
         Err(_) => text.len(),
     }
@@ -48,10 +48,10 @@ pub fn weight(text: &str) -> usize {
 ///
 /// # Errors
 /// [`Problem`] for another document than one data set, and for an attribute that cannot be encoded.
-pub fn read(body: &[u8], format: Format) -> Result<DataSet, Problem> {
+pub fn read(body: &[u8], format: Format) -> Result<WorkitemDataSet, Problem> {
     let unreadable = |error: &dyn std::fmt::Display| Problem::Unreadable(error.to_string());
     let mut data_set = match format {
-        Format::Xml => Metadata::Xml(body.to_vec())
+        Format::Xml => SentMetadata::Xml(body.to_vec())
             .read()
             .map_err(|error| unreadable(&error))?,
         Format::Array | Format::Json => {
@@ -60,7 +60,7 @@ pub fn read(body: &[u8], format: Format) -> Result<DataSet, Problem> {
                 let reason = "the body must be a JSON array of one data set";
                 return Err(Problem::Unreadable(reason.to_owned()));
             }
-            let sets = Metadata::split(body, 1).map_err(|error| unreadable(&error))?;
+            let sets = SentMetadata::split(body, 1).map_err(|error| unreadable(&error))?;
             let Some(text) = sets.first() else {
                 let reason = "the body must hold one data set, and the array is empty";
                 return Err(Problem::Unreadable(reason.to_owned()));
@@ -77,9 +77,9 @@ pub fn read(body: &[u8], format: Format) -> Result<DataSet, Problem> {
 ///
 /// # Errors
 /// [`Problem::Unreadable`] when it is damaged.
-pub(super) fn stored(text: &str) -> Result<DataSet, Problem> {
+pub(super) fn stored(text: &str) -> Result<WorkitemDataSet, Problem> {
     let raw = RawValue::from_string(text.to_owned());
-    let read = raw.ok().and_then(|raw| Metadata::Json(raw).read().ok());
+    let read = raw.ok().and_then(|raw| SentMetadata::Json(raw).read().ok());
     read.ok_or_else(|| Problem::Unreadable("the stored workitem is damaged".to_owned()))
 }
 
@@ -87,7 +87,7 @@ pub(super) fn stored(text: &str) -> Result<DataSet, Problem> {
 ///
 /// # Errors
 /// [`Problem::TooLong`] beyond [`LONGEST`].
-pub(super) fn written(item: &DataSet) -> Result<String, Problem> {
+pub(super) fn written(item: &WorkitemDataSet) -> Result<String, Problem> {
     let text = serde_json::to_string(item).unwrap_or_default();
     if text.len() > LONGEST {
         return Err(Problem::TooLong);
@@ -96,7 +96,7 @@ pub(super) fn written(item: &DataSet) -> Result<String, Problem> {
 }
 
 /// Names attributes in upper case and leaves out what belongs to a file and not to a data set.
-fn tidy(data_set: &mut DataSet) -> Result<(), Problem> {
+fn tidy(data_set: &mut WorkitemDataSet) -> Result<(), Problem> {
     let mut open: Vec<(usize, &mut Map<String, Value>)> = vec![(0, data_set)];
     while let Some((depth, item)) = open.pop() {
         if depth > limits::DEPTH {
@@ -132,7 +132,7 @@ fn tidy(data_set: &mut DataSet) -> Result<(), Problem> {
 }
 
 /// Whether every attribute can be encoded.
-fn encodes(data_set: &DataSet) -> Result<(), Problem> {
+fn encodes(data_set: &WorkitemDataSet) -> Result<(), Problem> {
     let mut named = data_set.clone();
     set(&mut named, SOP_CLASS, "UI", PUSH);
     set(&mut named, SOP_INSTANCE, "UI", PUSH);

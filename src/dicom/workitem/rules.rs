@@ -3,11 +3,11 @@
 
 use dicom_core::Tag;
 
-use super::super::query_parse::Dialect;
+use super::super::query_parse::QueryDialect;
 use super::super::tag;
 use super::{
-    CODE_MEANING, DataSet, LABEL, PERFORMED, PRIORITY, PROGRESS, Problem, READINESS, START, STATE,
-    State, TRANSACTION, WORKLIST_LABEL, element, has_value, items, set, text,
+    CODE_MEANING, LABEL, PERFORMED, PRIORITY, PROGRESS, Problem, READINESS, START, STATE, State,
+    TRANSACTION, WORKLIST_LABEL, WorkitemDataSet, element, has_value, items, set, text,
 };
 
 macro_rules! tags {
@@ -42,8 +42,11 @@ pub fn is_key(tag: Tag) -> bool {
 }
 
 /// Checks a new workitem and adds what the server gives; whether that is more than the contract says it gives.
-pub(super) fn check_new(item: &mut DataSet, dialect: Dialect) -> Result<bool, Problem> {
-    let standard = dialect == Dialect::Standard;
+pub(super) fn check_new(
+    item: &mut WorkitemDataSet,
+    dialect: QueryDialect,
+) -> Result<bool, Problem> {
+    let standard = dialect == QueryDialect::Standard;
     let mut modified = false;
     for tag in VALUED {
         if !has_value(item, *tag) {
@@ -92,7 +95,7 @@ pub(super) fn check_new(item: &mut DataSet, dialect: Dialect) -> Result<bool, Pr
 }
 
 /// Checks an update, whatever it is put into.
-pub(super) fn check_changes(changes: &DataSet) -> Result<(), Problem> {
+pub(super) fn check_changes(changes: &WorkitemDataSet) -> Result<(), Problem> {
     for tag in FIXED {
         if element(changes, *tag).is_some() {
             return Err(Problem::Fixed(*tag));
@@ -107,7 +110,7 @@ pub(super) fn check_changes(changes: &DataSet) -> Result<(), Problem> {
 }
 
 /// Codes at the top need their meaning (PS3.3 §8.3).
-fn codes(item: &DataSet) -> Result<(), Problem> {
+fn codes(item: &WorkitemDataSet) -> Result<(), Problem> {
     for (name, _) in item {
         let Some(tag) = tag::from_hex(name) else {
             continue;
@@ -121,7 +124,11 @@ fn codes(item: &DataSet) -> Result<(), Problem> {
 }
 
 /// What is missing for a final state (column "Final State" of Table CC.2.5-3), as a path of attributes.
-pub(super) fn unfinished(item: &DataSet, state: State, dialect: Dialect) -> Option<String> {
+pub(super) fn unfinished(
+    item: &WorkitemDataSet,
+    state: State,
+    dialect: QueryDialect,
+) -> Option<String> {
     let (sequence, wanted): (Tag, &[Tag]) = match state {
         State::Completed => (
             PERFORMED,
@@ -130,13 +137,13 @@ pub(super) fn unfinished(item: &DataSet, state: State, dialect: Dialect) -> Opti
         State::Canceled => (PROGRESS, tags!(0x00404052 0x0074100E)),
         State::Scheduled | State::InProgress => return None,
     };
-    let path = |tag: &Tag| format!("{}.{}", super::told(sequence), super::told(*tag));
+    let path = |tag: &Tag| format!("{}.{}", super::reported(sequence), super::reported(*tag));
     let Some(first) = items(item, sequence).next() else {
-        return Some(super::told(sequence));
+        return Some(super::reported(sequence));
     };
-    let done = |step: &DataSet, tag: Tag| {
+    let done = |step: &WorkitemDataSet, tag: Tag| {
         // A step may have made nothing: the standard takes an empty list of outputs.
-        let output = tag == Tag(0x0040, 0x4033) && dialect == Dialect::Standard;
+        let output = tag == Tag(0x0040, 0x4033) && dialect == QueryDialect::Standard;
         has_value(step, tag) || output && element(step, tag).is_some()
     };
     let missing = wanted.iter().find(|tag| !done(first, **tag));

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::super::query_parse::Dialect;
+use super::super::query_parse::QueryDialect;
 use super::super::tag;
 use super::super::uid::check_uid;
 use super::{
-    CANCELED_AT, DataSet, MODIFIED, PROGRESS, Problem, REASON, REASON_CODES, SOP_INSTANCE, STATE,
-    State, TRANSACTION, digest, moment, rules, set, text,
+    CANCELED_AT, MODIFIED, PROGRESS, Problem, REASON, REASON_CODES, SOP_INSTANCE, STATE, State,
+    TRANSACTION, WorkitemDataSet, digest, moment, rules, set, text,
 };
 
 /// Why a request does not fit the state a workitem is in.
@@ -53,7 +53,7 @@ impl Asked {
     ///
     /// # Errors
     /// [`Problem`] for another state than three, and for what is no UID.
-    pub fn of(body: &DataSet) -> Result<Self, Problem> {
+    pub fn of(body: &WorkitemDataSet) -> Result<Self, Problem> {
         let wrong = Problem::State("IN PROGRESS, COMPLETED or CANCELED");
         let state = text(body, STATE).and_then(State::parse);
         let state = state
@@ -70,7 +70,7 @@ impl Asked {
 ///
 /// # Errors
 /// [`Problem`] when one is no UID, or when they differ.
-pub fn transaction(body: &DataSet, query: Option<&str>) -> Result<Option<String>, Problem> {
+pub fn transaction(body: &WorkitemDataSet, query: Option<&str>) -> Result<Option<String>, Problem> {
     const WHAT: &str = "the Transaction UID (0008,1195)";
     let of_body = text(body, TRANSACTION);
     if let (Some(a), Some(b)) = (of_body, query)
@@ -84,7 +84,7 @@ pub fn transaction(body: &DataSet, query: Option<&str>) -> Result<Option<String>
 }
 
 /// The UID of a new workitem.
-pub(super) fn uid_of(item: &DataSet, query: Option<&str>) -> Result<String, Problem> {
+pub(super) fn uid_of(item: &WorkitemDataSet, query: Option<&str>) -> Result<String, Problem> {
     const WHAT: &str = "the SOP Instance UID (0008,0018)";
     let of_item = text(item, SOP_INSTANCE);
     let query = query.map(str::trim).filter(|uid| !uid.is_empty());
@@ -139,10 +139,10 @@ pub enum Changed {
 /// # Errors
 /// [`Conflict`] when the state it is in does not allow that.
 pub fn change_state(
-    item: &mut DataSet,
+    item: &mut WorkitemDataSet,
     owner: Option<&str>,
     asked: &Asked,
-    dialect: Dialect,
+    dialect: QueryDialect,
     now: OffsetDateTime,
 ) -> Result<Changed, Conflict> {
     let state = text(item, STATE).and_then(State::parse);
@@ -191,7 +191,7 @@ pub struct Reasons {
 impl Reasons {
     /// Reads them out of the body.
     #[must_use]
-    pub fn of(body: &DataSet) -> Self {
+    pub fn of(body: &WorkitemDataSet) -> Self {
         let owned = |tag| text(body, tag).map(str::to_owned);
         let codes = super::values(body, REASON_CODES).iter();
         Self {
@@ -204,8 +204,8 @@ impl Reasons {
 }
 
 /// Cancels a workitem that nobody has begun; why stands in its progress information.
-pub fn cancel(item: &mut DataSet, reasons: &Reasons, now: OffsetDateTime) {
-    let mut progress = DataSet::new();
+pub fn cancel(item: &mut WorkitemDataSet, reasons: &Reasons, now: OffsetDateTime) {
+    let mut progress = WorkitemDataSet::new();
     set(&mut progress, CANCELED_AT, "DT", moment(now));
     let mut codes = reasons.codes.clone();
     if codes.is_empty() {

@@ -1,15 +1,15 @@
 use serde_json::json;
 use time::OffsetDateTime;
 
-use super::super::query_parse::Dialect;
+use super::super::query_parse::QueryDialect;
 use super::*;
 
 fn now() -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH
 }
 
-fn item(state: State, finished: bool) -> DataSet {
-    let mut item = DataSet::new();
+fn item(state: State, finished: bool) -> WorkitemDataSet {
+    let mut item = WorkitemDataSet::new();
     set(&mut item, STATE, "CS", state.as_str());
     if finished {
         let step = json!({
@@ -30,7 +30,7 @@ fn item(state: State, finished: bool) -> DataSet {
 fn the_state_machine_is_that_of_the_standard() {
     use State::{Canceled, Completed, InProgress, Scheduled};
     let (owner, wrong) = ("1.2", "1.3");
-    for dialect in [Dialect::Service, Dialect::Standard] {
+    for dialect in [QueryDialect::Service, QueryDialect::Standard] {
         for from in State::ALL {
             for to in [InProgress, Completed, Canceled] {
                 for transaction in [None, Some(owner), Some(wrong)] {
@@ -70,7 +70,13 @@ fn the_state_machine_is_that_of_the_standard() {
     };
     let mut early = item(InProgress, false);
     let owner = digest(owner);
-    let refused = change_state(&mut early, Some(&owner), &asked, Dialect::Standard, now());
+    let refused = change_state(
+        &mut early,
+        Some(&owner),
+        &asked,
+        QueryDialect::Standard,
+        now(),
+    );
     assert!(
         matches!(refused, Err(Conflict::Unfinished { .. })),
         "{refused:?}"
@@ -90,7 +96,7 @@ fn a_canceled_workitem_has_what_the_final_state_needs() {
         let mut item = item(State::Scheduled, false);
         cancel(&mut item, &reasons, now());
         assert_eq!(
-            rules::unfinished(&item, State::Canceled, Dialect::Service),
+            rules::unfinished(&item, State::Canceled, QueryDialect::Service),
             None
         );
         assert_eq!(text(&item, STATE), Some("CANCELED"));
@@ -102,7 +108,7 @@ fn a_workitem_of_requests_for_several_studies_belongs_to_none_of_them() {
     let of = |studies: &[&str]| {
         let request = |study: &&str| json!({ "0020000D": { "vr": "UI", "Value": [study] } });
         let requests: Vec<Value> = studies.iter().map(request).collect();
-        let mut item = DataSet::new();
+        let mut item = WorkitemDataSet::new();
         item.insert(
             "0040A370".to_owned(),
             json!({ "vr": "SQ", "Value": requests }),

@@ -3,18 +3,22 @@ use http::HeaderValue;
 use super::*;
 
 /// One wish as a line: `multi`/`one`, range, transfer syntax, q.
-fn line(wish: &Wish) -> String {
-    let wrapping = if wish.multipart().is_some() {
+fn line(preference: &AcceptItem) -> String {
+    let wrapping = if preference.multipart().is_some() {
         "multi"
     } else {
         "one"
     };
-    let syntax = match &wish.transfer_syntax {
+    let syntax = match &preference.transfer_syntax {
         None => "-",
-        Some(TransferSyntaxWish::Any) => "*",
-        Some(TransferSyntaxWish::Uid(uid)) => uid.as_str(),
+        Some(RequestedTransferSyntax::Any) => "*",
+        Some(RequestedTransferSyntax::Uid(uid)) => uid.as_str(),
     };
-    format!("{wrapping} {} {syntax} {}", wish.range(), wish.q)
+    format!(
+        "{wrapping} {} {syntax} {}",
+        preference.range(),
+        preference.q
+    )
 }
 
 fn lines(text: &str) -> Vec<String> {
@@ -227,7 +231,7 @@ fn the_query_parameter_outranks_the_header_and_plus_survives_decoding() {
     let mut headers = HeaderMap::new();
     headers.append(ACCEPT, HeaderValue::from_static("image/png;q=0.1"));
     headers.append(ACCEPT, HeaderValue::from_static("*/*"));
-    let found: Vec<_> = wishes(&["image/jpeg;q=0.01", "application/dicom json"], &headers)
+    let found: Vec<_> = accept_items(&["image/jpeg;q=0.01", "application/dicom json"], &headers)
         .iter()
         .map(line)
         .collect();
@@ -244,12 +248,15 @@ fn the_query_parameter_outranks_the_header_and_plus_survives_decoding() {
 
 #[test]
 fn saying_nothing_accepts_anything_and_saying_nonsense_accepts_nothing() {
-    assert_eq!(wishes(&[], &HeaderMap::new()), [Wish::anything()]);
+    assert_eq!(
+        accept_items(&[], &HeaderMap::new()),
+        [AcceptItem::anything()]
+    );
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("  "));
-    assert_eq!(wishes(&[""], &headers), [Wish::anything()]);
+    assert_eq!(accept_items(&[""], &headers), [AcceptItem::anything()]);
     headers.insert(ACCEPT, HeaderValue::from_static("nonsense"));
-    assert!(wishes(&[], &headers).is_empty());
+    assert!(accept_items(&[], &headers).is_empty());
 }
 
 #[test]
@@ -296,7 +303,7 @@ proptest::proptest! {
     #[test]
     fn any_text_is_ranked(text in "[a-z*/;=\", \\\\q.0-9é-]{0,200}") {
         let found = rank(&text);
-        proptest::prop_assert!(found.iter().all(|wish| wish.q > 0 && wish.q <= 1000));
+        proptest::prop_assert!(found.iter().all(|preference| preference.q > 0 && preference.q <= 1000));
         proptest::prop_assert!(found.is_sorted_by(|a, b| a.q >= b.q));
     }
 

@@ -7,12 +7,12 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::{End, Event};
+use super::{AuditEvent, ResponseEnd};
 
 /// A body whose event is written when its last byte is handed over, when it fails, or when it is dropped before.
 pub(super) struct Audited {
     body: Body,
-    event: Option<Event>,
+    event: Option<AuditEvent>,
     /// All its bytes, when that is known before.
     length: Option<u64>,
     sent: u64,
@@ -20,7 +20,7 @@ pub(super) struct Audited {
 
 impl Audited {
     /// Watches a body for an event; `promised` is its length as the head of the answer says it.
-    pub(super) fn new(body: Body, event: Event, promised: Option<u64>) -> Self {
+    pub(super) fn new(body: Body, event: AuditEvent, promised: Option<u64>) -> Self {
         Self {
             length: promised.or_else(|| http_body::Body::size_hint(&body).exact()),
             body,
@@ -29,7 +29,7 @@ impl Audited {
         }
     }
 
-    fn end(&mut self, end: End) {
+    fn end(&mut self, end: ResponseEnd) {
         if let Some(event) = self.event.take() {
             event.write(end, self.sent);
         }
@@ -46,14 +46,14 @@ impl http_body::Body for Audited {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         match &polled {
-            Poll::Ready(None) => self.end(End::Whole),
-            Poll::Ready(Some(Err(_))) => self.end(End::Failed),
+            Poll::Ready(None) => self.end(ResponseEnd::Whole),
+            Poll::Ready(Some(Err(_))) => self.end(ResponseEnd::Failed),
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 self.sent = self.sent.saturating_add(bytes as u64);
                 // Whoever knows the length before does not ask for the end behind the last byte.
                 if self.length == Some(self.sent) {
-                    self.end(End::Whole);
+                    self.end(ResponseEnd::Whole);
                 }
             }
             Poll::Pending => {}
@@ -73,6 +73,10 @@ impl http_body::Body for Audited {
 impl Drop for Audited {
     fn drop(&mut self) {
         let whole = http_body::Body::is_end_stream(&self.body);
-        self.end(if whole { End::Whole } else { End::Gone });
+        self.end(if whole {
+            ResponseEnd::Whole
+        } else {
+            ResponseEnd::Gone
+        });
     }
 }

@@ -19,7 +19,7 @@ const MAX_TRIES: u32 = 1000;
 
 /// Where lines go.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(super) struct AuditOutput {
     file: File,
     /// None for standard output.
     path: Option<PathBuf>,
@@ -31,7 +31,7 @@ pub(super) struct Target {
     done: usize,
 }
 
-impl Target {
+impl AuditOutput {
     /// Appends to a file, which is moved aside before it would have more than `most` bytes.
     pub(super) fn file(path: &Path, most: Option<u64>) -> io::Result<Self> {
         let file = open(path)?;
@@ -151,7 +151,7 @@ mod tests {
     fn a_file_is_moved_aside_before_it_is_too_large_and_no_line_is_lost() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
-        let mut target = Target::file(&path, Some(100)).unwrap();
+        let mut target = AuditOutput::file(&path, Some(100)).unwrap();
         for number in 0..20 {
             target.write(&format!("{number:029}\n")).unwrap();
         }
@@ -172,7 +172,7 @@ mod tests {
     fn a_file_that_somebody_moved_is_opened_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
-        let mut target = Target::file(&path, None).unwrap();
+        let mut target = AuditOutput::file(&path, None).unwrap();
         target.write("one\n").unwrap();
         std::fs::rename(&path, folder.path().join("old")).unwrap();
         target.looked = Instant::now().checked_sub(LOOK).unwrap();
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_device_that_is_full_says_so() {
-        let mut target = Target::file(Path::new("/dev/full"), Some(10)).unwrap();
+        let mut target = AuditOutput::file(Path::new("/dev/full"), Some(10)).unwrap();
         for _ in 0..3 {
             assert!(target.write("a line\n").is_err());
         }

@@ -16,11 +16,11 @@ const QUIET: u8 = 10;
 const MAX_SOURCES: usize = 4096;
 
 /// Whose refusals are counted together: an IPv4 address, or the /64 network of an IPv6 address; none for the rest.
-pub(super) type Source = Option<IpAddr>;
+pub(super) type RefusalSource = Option<IpAddr>;
 
 /// What one address did.
 #[derive(Debug)]
-struct Bucket {
+struct SourceRefusals {
     /// How many are told one by one still.
     single: u8,
     count: u64,
@@ -30,9 +30,9 @@ struct Bucket {
 
 /// What was gathered of one address.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Gathered {
+pub(super) struct RefusalSummary {
     /// Whose refusals they are.
-    pub(super) source: Source,
+    pub(super) source: RefusalSource,
     /// How many.
     pub(super) count: u64,
     /// When the first of them was.
@@ -42,7 +42,7 @@ pub(super) struct Gathered {
 /// The refusals that are not written yet.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    sources: HashMap<Source, Bucket>,
+    sources: HashMap<RefusalSource, SourceRefusals>,
 }
 
 impl Refusals {
@@ -52,7 +52,7 @@ impl Refusals {
         if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&source) {
             source = None;
         }
-        let bucket = self.sources.entry(source).or_insert(Bucket {
+        let bucket = self.sources.entry(source).or_insert(SourceRefusals {
             single: SINGLE,
             count: 0,
             since: now,
@@ -71,11 +71,11 @@ impl Refusals {
     }
 
     /// What was gathered since the last call; addresses that have been quiet are forgotten. To be called once a second.
-    pub(super) fn take(&mut self) -> Vec<Gathered> {
+    pub(super) fn take(&mut self) -> Vec<RefusalSummary> {
         let mut taken = Vec::new();
         self.sources.retain(|source, bucket| {
             if bucket.count > 0 {
-                taken.push(Gathered {
+                taken.push(RefusalSummary {
                     source: *source,
                     count: std::mem::take(&mut bucket.count),
                     since: bucket.since,
@@ -113,7 +113,7 @@ mod tests {
         let gathered = (0..1000).filter(|_| refusals.gather(Some(one), at(5)));
         assert_eq!(gathered.count(), 1000 - usize::from(SINGLE));
         assert!(!refusals.gather(Some(other), at(5)), "another address");
-        let expected = Gathered {
+        let expected = RefusalSummary {
             source: Some(one),
             count: 1000 - u64::from(SINGLE),
             since: at(5),

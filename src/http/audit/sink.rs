@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 
-use super::file::Target;
+use super::file::AuditOutput;
 use super::gather::Refusals;
 use super::gathered_line;
 use crate::config::{AuditSettings, AuditTarget};
-use crate::meter::{Counter, Exposition, Kind};
+use crate::meter::{Counter, Exposition, MetricKind};
 
 /// Most events that stand in line.
 const QUEUE: usize = 4096;
@@ -60,14 +60,14 @@ pub struct Unwritable;
 
 /// What became of the events so far.
 #[derive(Debug, Default)]
-struct State {
+struct SinkState {
     written: Counter,
     lost: Counter,
     gathered: Counter,
     failing: AtomicBool,
 }
 
-impl State {
+impl SinkState {
     fn lose(&self) {
         self.lost.one();
     }
@@ -76,24 +76,24 @@ impl State {
 /// The way to the written events; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct AuditLog {
-    inner: Option<Arc<Inner>>,
+    inner: Option<Arc<AuditLogInner>>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct AuditLogInner {
     queue: mpsc::Sender<String>,
-    state: Arc<State>,
+    state: Arc<SinkState>,
     refusals: Mutex<Refusals>,
     required: bool,
 }
 
 /// The place of one event among those to be written.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct QueuedEvent {
     permit: mpsc::OwnedPermit<String>,
 }
 
-impl Place {
+impl QueuedEvent {
     /// Hands the event on.
     pub(super) fn write(self, line: String) {
         drop(self.permit.send(line));
@@ -109,17 +109,19 @@ impl AuditLog {
         let target = match &settings.target {
             AuditTarget::Off if settings.required => return Err(AuditError::Nowhere),
             AuditTarget::Off => return Ok((Self::default(), AuditEnd(None))),
-            AuditTarget::Stdout => Target::stdout().map_err(AuditError::Thread)?,
+            AuditTarget::Stdout => AuditOutput::stdout().map_err(AuditError::Thread)?,
             AuditTarget::File(path) => {
-                Target::file(path, settings.rotate_bytes).map_err(|source| AuditError::File {
-                    path: path.clone(),
-                    source,
+                AuditOutput::file(path, settings.rotate_bytes).map_err(|source| {
+                    AuditError::File {
+                        path: path.clone(),
+                        source,
+                    }
                 })?
             }
         };
         let (queue, lines) = mpsc::channel(QUEUE);
         let (ended, end) = oneshot::channel();
-        let state = Arc::new(State::default());
+        let state = Arc::new(SinkState::default());
         let seen = Arc::clone(&state);
         std::thread::Builder::new()
             .name("audit".to_owned())
@@ -129,7 +131,7 @@ impl AuditLog {
                 let _ = ended.send(());
             })
             .map_err(AuditError::Thread)?;
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(AuditLogInner {
             queue,
             state,
             refusals: Mutex::default(),
@@ -142,7 +144,7 @@ impl AuditLog {
     /// Whether events that were begun cannot be written now.
     #[must_use]
     pub fn is_failing(&self) -> bool {
-        let failing = |inner: &Arc<Inner>| inner.state.failing.load(Ordering::Relaxed);
+        let failing = |inner: &Arc<AuditLogInner>| inner.state.failing.load(Ordering::Relaxed);
         self.inner.as_ref().is_some_and(failing)
     }
 
@@ -156,7 +158,7 @@ impl AuditLog {
     ///
     /// # Errors
     /// [`Unwritable`] when events are required and cannot be written.
-    pub(super) async fn place(&self) -> Result<Option<Place>, Unwritable> {
+    pub(super) async fn place(&self) -> Result<Option<QueuedEvent>, Unwritable> {
         let Some(inner) = &self.inner else {
             return Ok(None);
         };
@@ -173,7 +175,7 @@ impl AuditLog {
             waited.ok().and_then(Result::ok)
         };
         match permit {
-            Some(permit) => Ok(Some(Place { permit })),
+            Some(permit) => Ok(Some(QueuedEvent { permit })),
             None => {
                 inner.state.lose();
                 if inner.required {
@@ -203,7 +205,7 @@ impl AuditLog {
         let state = &inner.state;
         out.family(
             "stowage_audit_events_total",
-            Kind::Counter,
+            MetricKind::Counter,
             "Audit events: written, lost because they could not be written, or refusals told together with others.",
         );
         for (outcome, counter) in [
@@ -215,11 +217,11 @@ impl AuditLog {
         }
         let help = "Whether audit events cannot be written now.";
         let failing = u64::from(state.failing.load(Ordering::Relaxed));
-        out.single("stowage_audit_failing", Kind::Gauge, help, failing);
+        out.single("stowage_audit_failing", MetricKind::Gauge, help, failing);
     }
 }
 
-impl Inner {
+impl AuditLogInner {
     fn refusals(&self) -> MutexGuard<'_, Refusals> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -234,14 +236,14 @@ impl Inner {
     }
 }
 
-impl Drop for Inner {
+impl Drop for AuditLogInner {
     fn drop(&mut self) {
         self.tell();
     }
 }
 
 /// Writes what was gathered of each address, once a second.
-async fn tell_refusals(inner: Weak<Inner>) {
+async fn tell_refusals(inner: Weak<AuditLogInner>) {
     loop {
         tokio::time::sleep(GATHER).await;
         let Some(inner) = inner.upgrade() else { return };
@@ -264,8 +266,8 @@ impl AuditEnd {
     }
 }
 
-fn append(mut lines: mpsc::Receiver<String>, mut target: Target, state: &State) {
-    let mut told: Option<Instant> = None;
+fn append(mut lines: mpsc::Receiver<String>, mut target: AuditOutput, state: &SinkState) {
+    let mut reported: Option<Instant> = None;
     while let Some(line) = lines.blocking_recv() {
         loop {
             match target.write(&line) {
@@ -273,14 +275,14 @@ fn append(mut lines: mpsc::Receiver<String>, mut target: Target, state: &State) 
                     state.written.one();
                     if state.failing.swap(false, Ordering::Relaxed) {
                         tracing::info!(lost = state.lost.get(), "audit events are written again");
-                        told = None;
+                        reported = None;
                     }
                     break;
                 }
                 Err(error) => {
                     state.failing.store(true, Ordering::Relaxed);
-                    if told.is_none_or(|told| told.elapsed() >= TELL) {
-                        told = Some(Instant::now());
+                    if reported.is_none_or(|reported| reported.elapsed() >= TELL) {
+                        reported = Some(Instant::now());
                         let lost = state.lost.get();
                         tracing::error!(%error, lost, "audit events cannot be written");
                     }

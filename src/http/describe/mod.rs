@@ -3,7 +3,7 @@
 //! Invariant: everything here is made from [`ROUTES`], so it cannot name a resource that is not served nor leave one out.
 
 mod about;
-mod kept;
+mod cache;
 mod openapi;
 mod page;
 mod wadl;
@@ -19,14 +19,14 @@ use axum::http::{HeaderMap, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
-use super::Face;
+use super::ApiState;
 use super::error::HttpError;
 use super::extract::QueryPairs;
 use super::links::Links;
 use super::represent::accepted;
 use super::routes::{ROUTES, Route};
 use about::About;
-pub(super) use kept::Descriptions;
+pub(super) use cache::Descriptions;
 
 /// WADL in XML (PS3.18 Annex H).
 const WADL: &str = "application/vnd.sun.wadl+xml";
@@ -36,14 +36,14 @@ const JSON: &str = "application/json";
 const YAML: &str = "application/yaml";
 
 /// A row of the map with what is to be said of it.
-struct Operation {
+struct RouteOperation {
     /// Unique among all operations: `searchSeriesOfStudy`.
     id: String,
     route: &'static Route,
     about: &'static About,
 }
 
-impl Operation {
+impl RouteOperation {
     /// Names of the varying segments, in their order.
     fn path_parameters(&self) -> impl Iterator<Item = &'static str> {
         self.route.path.split('/').filter_map(path_parameter)
@@ -57,31 +57,32 @@ fn path_parameter(segment: &'static str) -> Option<&'static str> {
 }
 
 /// Every operation of a service, in the order of the map; asking for this list is not one of them (PS3.18 Annex H).
-fn operations() -> Vec<Operation> {
+fn operations() -> Vec<RouteOperation> {
     let mut ids = HashSet::new();
-    let told = ROUTES.iter().filter(|route| route.method != "OPTIONS");
-    told.map(|route| {
-        let about = about::of(route.handler);
-        let mut id = camel_case(about.handler);
-        let levels = ["frames", "instance", "series", "study"];
-        let has = |name: &str| {
-            route
-                .path
-                .split('/')
-                .any(|s| path_parameter(s) == Some(name))
-        };
-        if let Some(level) = levels.into_iter().find(|level| has(level)) {
-            id.push_str("Of");
-            id.push_str(&capitalised(level));
-        }
-        while !ids.insert(id.clone()) {
-            let last = route.path.rsplit('/').next().unwrap_or_default();
-            id.push_str("At");
-            id.push_str(&capitalised(last.trim_matches(['{', '}', '*'])));
-        }
-        Operation { id, route, about }
-    })
-    .collect()
+    let reported = ROUTES.iter().filter(|route| route.method != "OPTIONS");
+    reported
+        .map(|route| {
+            let about = about::of(route.handler);
+            let mut id = camel_case(about.handler);
+            let levels = ["frames", "instance", "series", "study"];
+            let has = |name: &str| {
+                route
+                    .path
+                    .split('/')
+                    .any(|s| path_parameter(s) == Some(name))
+            };
+            if let Some(level) = levels.into_iter().find(|level| has(level)) {
+                id.push_str("Of");
+                id.push_str(&capitalised(level));
+            }
+            while !ids.insert(id.clone()) {
+                let last = route.path.rsplit('/').next().unwrap_or_default();
+                id.push_str("At");
+                id.push_str(&capitalised(last.trim_matches(['{', '}', '*'])));
+            }
+            RouteOperation { id, route, about }
+        })
+        .collect()
 }
 
 fn camel_case(name: &str) -> String {
@@ -105,8 +106,10 @@ pub(super) async fn retrieve_capabilities(
     query: QueryPairs,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    let wishes = accepted(&query, &headers);
-    let wanted = wishes.iter().filter_map(|wish| wish.single());
+    let preferences = accepted(&query, &headers);
+    let wanted = preferences
+        .iter()
+        .filter_map(|preference| preference.single());
     let covered = |range: &super::accept::MediaRange| {
         // Browsers and older clients ask for plain XML.
         let xml = [WADL, "application/xml", "text/xml"];
@@ -127,29 +130,29 @@ pub(super) async fn retrieve_capabilities(
 }
 
 /// Where a root is described; open to everybody, for nothing here tells of what is stored.
-pub(super) fn description_routes() -> Router<Face> {
+pub(super) fn description_routes() -> Router<ApiState> {
     Router::new()
         .route("/api.json", get(api_json))
         .route("/api.yaml", get(api_yaml))
 }
 
-async fn api_json(State(face): State<Face>, links: Links) -> Result<Response, HttpError> {
+async fn api_json(State(api): State<ApiState>, links: Links) -> Result<Response, HttpError> {
     let make = || {
-        let api = openapi::document(face.profile, links.base(), &operations());
+        let api = openapi::document(api.profile, links.base(), &operations());
         format!("{api:#}\n")
     };
     let name = format!("json {}", links.base());
-    let text = face.app.descriptions.get(&name, make).await?;
+    let text = api.app.descriptions.get(&name, make).await?;
     Ok(([(header::CONTENT_TYPE, JSON)], text).into_response())
 }
 
-async fn api_yaml(State(face): State<Face>, links: Links) -> Result<Response, HttpError> {
+async fn api_yaml(State(api): State<ApiState>, links: Links) -> Result<Response, HttpError> {
     let make = || {
-        let api = openapi::document(face.profile, links.base(), &operations());
+        let api = openapi::document(api.profile, links.base(), &operations());
         yaml::written(&api)
     };
     let name = format!("yaml {}", links.base());
-    let text = face.app.descriptions.get(&name, make).await?;
+    let text = api.app.descriptions.get(&name, make).await?;
     Ok(([(header::CONTENT_TYPE, YAML)], text).into_response())
 }
 

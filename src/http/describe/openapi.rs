@@ -2,15 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Operation;
+use super::RouteOperation;
 use super::about::ATTRIBUTES;
 use super::wadl::answered;
 use crate::auth::Action;
-use crate::http::error::Face as ErrorFace;
-use crate::http::profile::Profile;
+use crate::http::error::ErrorFormat as ErrorFace;
+use crate::http::profile::ApiProfile;
 
 /// The document of a root whose URL is `base`.
-pub(super) fn document(profile: &Profile, base: &str, operations: &[Operation]) -> Value {
+pub(super) fn document(profile: &ApiProfile, base: &str, operations: &[RouteOperation]) -> Value {
     let mut paths = Map::new();
     for operation in operations {
         let path = operation.route.path.replace("{*", "{");
@@ -45,7 +45,7 @@ pub(super) fn document(profile: &Profile, base: &str, operations: &[Operation]) 
     })
 }
 
-fn groups(operations: &[Operation]) -> Value {
+fn groups(operations: &[RouteOperation]) -> Value {
     let mut names: Vec<&str> = Vec::new();
     for operation in operations {
         if !names.contains(&operation.about.group) {
@@ -59,7 +59,7 @@ fn groups(operations: &[Operation]) -> Value {
         .collect()
 }
 
-fn described(profile: &Profile, operation: &Operation) -> Value {
+fn described(profile: &ApiProfile, operation: &RouteOperation) -> Value {
     let about = operation.about;
     let mut value = json!({
         "operationId": operation.id,
@@ -86,7 +86,7 @@ pub(super) fn right(action: Action) -> &'static str {
     }
 }
 
-fn parameters(operation: &Operation) -> Value {
+fn parameters(operation: &RouteOperation) -> Value {
     let in_path = operation.path_parameters().map(|name| {
         json!({ "name": name, "in": "path", "required": true, "description": meaning(name), "schema": path_schema(name) })
     });
@@ -126,7 +126,7 @@ fn path_schema(name: &str) -> Value {
     }
 }
 
-fn responses(profile: &Profile, operation: &Operation) -> Value {
+fn responses(profile: &ApiProfile, operation: &RouteOperation) -> Value {
     let mut all = Map::new();
     for (status, meaning) in operation.about.statuses {
         let mut response = json!({ "description": meaning });

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Operation;
+use super::RouteOperation;
 use super::about::ATTRIBUTES;
 use super::openapi::right;
 use super::wadl::escaped;
@@ -19,7 +19,7 @@ td,th{text-align:left;vertical-align:top;padding:.15em .8em .15em 0;font-size:14
 </style></head><body>\n";
 
 /// The page.
-pub(super) fn page(operations: &[Operation]) -> String {
+pub(super) fn page(operations: &[RouteOperation]) -> String {
     let mut out = String::from(HEAD);
     // Writing to a String cannot fail.
     let _ = writeln!(
@@ -51,19 +51,19 @@ pub(super) fn page(operations: &[Operation]) -> String {
 }
 
 /// In the order of the map, groups together.
-fn sorted(operations: &[Operation]) -> Vec<&Operation> {
+fn sorted(operations: &[RouteOperation]) -> Vec<&RouteOperation> {
     let mut groups: Vec<&str> = Vec::new();
     for operation in operations {
         if !groups.contains(&operation.about.group) {
             groups.push(operation.about.group);
         }
     }
-    let mut sorted: Vec<&Operation> = operations.iter().collect();
+    let mut sorted: Vec<&RouteOperation> = operations.iter().collect();
     sorted.sort_by_key(|o| groups.iter().position(|g| *g == o.about.group));
     sorted
 }
 
-fn write_operation(out: &mut String, operation: &Operation) {
+fn write_operation(out: &mut String, operation: &RouteOperation) {
     let about = operation.about;
     let _ = writeln!(
         out,

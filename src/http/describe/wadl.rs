@@ -7,16 +7,16 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::about::ATTRIBUTES;
-use super::{Operation, path_parameter};
+use super::{RouteOperation, path_parameter};
 
 /// A resource: one segment of the paths, with what lies below it.
-struct Resource<'a> {
+struct WadlResource<'a> {
     segment: &'static str,
-    methods: Vec<&'a Operation>,
+    methods: Vec<&'a RouteOperation>,
     children: Vec<Self>,
 }
 
-impl<'a> Resource<'a> {
+impl<'a> WadlResource<'a> {
     fn new(segment: &'static str) -> Self {
         Self {
             segment,
@@ -36,8 +36,8 @@ impl<'a> Resource<'a> {
     }
 }
 
-fn tree(operations: &[Operation]) -> Resource<'_> {
-    let mut root = Resource::new("/");
+fn tree(operations: &[RouteOperation]) -> WadlResource<'_> {
+    let mut root = WadlResource::new("/");
     for operation in operations {
         let mut resource = &mut root;
         for segment in operation.route.path.split('/').filter(|s| !s.is_empty()) {
@@ -49,7 +49,7 @@ fn tree(operations: &[Operation]) -> Resource<'_> {
 }
 
 /// The description in XML.
-pub(super) fn xml(base: &str, operations: &[Operation]) -> String {
+pub(super) fn xml(base: &str, operations: &[RouteOperation]) -> String {
     let mut out = String::from(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<application xmlns=\"http://wadl.dev.java.net/2009/02\">\n",
     );
@@ -68,7 +68,7 @@ pub(super) fn xml(base: &str, operations: &[Operation]) -> String {
     out
 }
 
-fn write_resource(out: &mut String, resource: &Resource<'_>, indent: usize) {
+fn write_resource(out: &mut String, resource: &WadlResource<'_>, indent: usize) {
     let pad = " ".repeat(indent);
     let _ = writeln!(
         out,
@@ -93,7 +93,7 @@ fn segment(segment: &'static str) -> String {
     path_parameter(segment).map_or_else(|| segment.to_owned(), |name| format!("{{{name}}}"))
 }
 
-fn write_methods(out: &mut String, resource: &Resource<'_>, indent: usize) {
+fn write_methods(out: &mut String, resource: &WadlResource<'_>, indent: usize) {
     let pad = " ".repeat(indent);
     for operation in &resource.methods {
         let about = operation.about;
@@ -152,7 +152,9 @@ pub(super) fn answered(status: u16, gives: &'static [&'static str]) -> &'static 
 }
 
 /// Name, style and options of what a request may carry.
-fn parameters(operation: &Operation) -> Vec<(&'static str, &'static str, &'static [&'static str])> {
+fn parameters(
+    operation: &RouteOperation,
+) -> Vec<(&'static str, &'static str, &'static [&'static str])> {
     let mut all: Vec<(&str, &str, &[&str])> = Vec::new();
     if !operation.about.gives.is_empty() {
         all.push(("Accept", "header", operation.about.gives));
@@ -172,7 +174,7 @@ fn parameters(operation: &Operation) -> Vec<(&'static str, &'static str, &'stati
 }
 
 /// The description in JSON.
-pub(super) fn json(base: &str, operations: &[Operation]) -> Value {
+pub(super) fn json(base: &str, operations: &[RouteOperation]) -> Value {
     let root = tree(operations);
     let mut resources: Vec<Value> = Vec::new();
     if !root.methods.is_empty() {
@@ -182,7 +184,7 @@ pub(super) fn json(base: &str, operations: &[Operation]) -> Value {
     json!({ "application": { "resources": { "base": base, "resource": resources } } })
 }
 
-fn resource(this: &Resource<'_>) -> Value {
+fn resource(this: &WadlResource<'_>) -> Value {
     let mut value = json!({ "path": segment(this.segment) });
     if let Some(name) = path_parameter(this.segment) {
         value["param"] = json!([{ "name": name, "style": "template", "required": true }]);
@@ -196,7 +198,7 @@ fn resource(this: &Resource<'_>) -> Value {
     value
 }
 
-fn methods(resource: &Resource<'_>) -> Value {
+fn methods(resource: &WadlResource<'_>) -> Value {
     let media =
         |types: &[&str]| -> Value { types.iter().map(|t| json!({ "mediaType": t })).collect() };
     let all = resource.methods.iter().map(|operation| {

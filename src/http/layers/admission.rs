@@ -18,11 +18,11 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use crate::archive::ArchiveError;
 use crate::auth::Caller;
-use crate::http::error::{HttpError, Slug};
+use crate::http::error::{HttpError, ProblemType};
 use crate::http::links::{LinksConfig, client_address};
-use crate::http::serve::Visitor;
+use crate::http::serve::ConnectionInfo;
 use crate::memory::{MemoryBudget, Purpose, Reservation};
-use crate::shares::{Share, Shares, Subject};
+use crate::shares::{Share, ShareHolder, Shares};
 
 /// Part of the memory budget that answers in memory may take without room for a request.
 const WAITING: usize = 8;
@@ -49,24 +49,30 @@ impl Admission {
         }
     }
 
-    fn subject(&self, request: &Request) -> Subject {
+    fn subject(&self, request: &Request) -> ShareHolder {
         let caller = request.extensions().get::<Arc<Caller>>();
         let named = caller.and_then(|caller| {
             let subject = caller.subject.as_deref()?;
-            Some(Subject::of_token(caller.issuer.as_deref(), subject))
+            Some(ShareHolder::of_token(caller.issuer.as_deref(), subject))
         });
         named.unwrap_or_else(|| address(&self.links, request))
     }
 
     /// Room for one request; whoever lets others wait for long makes way.
-    async fn take(&self, subject: &Subject, visitor: Option<&Visitor>) -> Option<Share> {
-        let connection = visitor.map(Visitor::connection);
-        let make_way = |lack| visitor.is_some_and(|visitor| visitor.make_way(lack, subject));
+    async fn take(
+        &self,
+        subject: &ShareHolder,
+        connection_info: Option<&ConnectionInfo>,
+    ) -> Option<Share> {
+        let connection = connection_info.map(ConnectionInfo::connection);
+        let make_way = |lack| {
+            connection_info.is_some_and(|connection_info| connection_info.make_way(lack, subject))
+        };
         self.room.take(subject, connection, &make_way).await.ok()
     }
 
     /// Counts an answer of so many bytes as memory; none when it must keep its room.
-    fn hold(&self, subject: &Subject, bytes: usize) -> Option<(Share, Reservation)> {
+    fn hold(&self, subject: &ShareHolder, bytes: usize) -> Option<(Share, Reservation)> {
         let share = self.waiting.try_take(subject, None, bytes as u64).ok()?;
         let reserved = self.budget.try_reserve(Purpose::Answers, bytes).ok()?;
         Some((share, reserved))
@@ -74,11 +80,11 @@ impl Admission {
 }
 
 /// Who asks without a token: whoever is at the other end, or behind a proxy that is believed.
-pub(super) fn address(links: &LinksConfig, request: &Request) -> Subject {
+pub(super) fn address(links: &LinksConfig, request: &Request) -> ShareHolder {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     peer.map_or_else(
-        || Subject::named("nobody"),
-        |peer| Subject::of_address(client_address(links, request.headers(), peer.0.ip())),
+        || ShareHolder::named("nobody"),
+        |peer| ShareHolder::of_address(client_address(links, request.headers(), peer.0.ip())),
     )
 }
 
@@ -89,11 +95,11 @@ pub async fn admit(
     next: Next,
 ) -> Response {
     let subject = admission.subject(&request);
-    let visitor = request.extensions().get::<Visitor>().cloned();
-    if let Some(visitor) = &visitor {
-        visitor.is_known_as(&subject);
+    let connection_info = request.extensions().get::<ConnectionInfo>().cloned();
+    if let Some(connection_info) = &connection_info {
+        connection_info.is_known_as(&subject);
     }
-    let Some(place) = admission.take(&subject, visitor.as_ref()).await else {
+    let Some(place) = admission.take(&subject, connection_info.as_ref()).await else {
         let busy = ArchiveError::Busy {
             what: "other requests",
         };
@@ -101,18 +107,18 @@ pub async fn admit(
     };
     request.extensions_mut().insert(subject.clone());
     let response = next.run(request).await;
-    if visitor.is_some_and(|visitor| visitor.was_too_slow()) {
-        let told = "the body came too slowly: send at least as many bytes a second as STOWAGE_LEAST_BYTES_PER_SECOND says";
-        return HttpError::new(Slug::RequestTimeout, told).into_response();
+    if connection_info.is_some_and(|connection_info| connection_info.was_too_slow()) {
+        let reported = "the body came too slowly: send at least as many bytes a second as STOWAGE_LEAST_BYTES_PER_SECOND says";
+        return HttpError::new(ProblemType::RequestTimeout, reported).into_response();
     }
     let (parts, body) = response.into_parts();
-    let body = admission.settle(body, &subject, place).await;
+    let body = admission.buffered(body, &subject, place).await;
     Response::from_parts(parts, body)
 }
 
 impl Admission {
     /// The body with what it counts as: nothing, memory, or room for a request.
-    async fn settle(&self, mut body: Body, subject: &Subject, place: Share) -> Body {
+    async fn buffered(&self, mut body: Body, subject: &ShareHolder, place: Share) -> Body {
         if body.is_end_stream() {
             return body;
         }
@@ -143,13 +149,13 @@ impl Admission {
             && length == Some(data.len() as u64)
             && let Some(held) = self.hold(subject, data.len())
         {
-            return Body::from(Bytes::from_owner(Whole {
+            return Body::from(Bytes::from_owner(BufferedResponse {
                 data: data.clone(),
                 _body: body,
                 _held: held,
             }));
         }
-        Body::new(Admitted {
+        Body::new(AdmittedBody {
             first,
             body,
             _place: place,
@@ -158,28 +164,28 @@ impl Admission {
 }
 
 /// An answer in memory, with what it counts as until the last of its bytes is sent.
-struct Whole {
+struct BufferedResponse {
     data: Bytes,
     /// May hold what was reserved when it was made.
     _body: Body,
     _held: (Share, Reservation),
 }
 
-impl AsRef<[u8]> for Whole {
+impl AsRef<[u8]> for BufferedResponse {
     fn as_ref(&self) -> &[u8] {
         &self.data
     }
 }
 
 /// A body that keeps its request's room until it is gone.
-struct Admitted {
+struct AdmittedBody {
     /// What it was asked for already.
     first: Option<Result<Bytes, axum::Error>>,
     body: Body,
     _place: Share,
 }
 
-impl http_body::Body for Admitted {
+impl http_body::Body for AdmittedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

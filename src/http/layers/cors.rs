@@ -18,7 +18,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use crate::http::error::{HttpError, Slug};
+use crate::http::error::{HttpError, ProblemType};
 use crate::http::links::{Hosts, is_local_origin, is_own_origin};
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -191,7 +191,7 @@ pub async fn cors(State(config): State<Arc<CorsConfig>>, request: Request, next:
     let mut response = if config.refuses(&request) {
         let detail = "Access control is off, so pages of this machine only are answered; name the origin of this page in \
                       STOWAGE_CORS_ORIGINS, or switch access control on.";
-        HttpError::new(Slug::Forbidden, detail).into_response()
+        HttpError::new(ProblemType::Forbidden, detail).into_response()
     } else {
         next.run(request).await
     };

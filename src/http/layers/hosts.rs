@@ -7,7 +7,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::CorsConfig;
-use crate::http::error::{Face, HttpError, Slug, dress};
+use crate::http::error::{ErrorFormat, HttpError, ProblemType, dress};
 use crate::http::links::HostProblem;
 use crate::http::profile::PROFILES;
 
@@ -29,18 +29,18 @@ pub async fn hosts(
             return next.run(request).await;
         }
         Err(HostProblem::Malformed) => HttpError::bad_request(
-            Slug::InvalidRequest,
+            ProblemType::InvalidRequest,
             "The request must have one Host header with a host, and an optional port.",
         ),
         Err(HostProblem::Foreign) => HttpError::new(
-            Slug::MisdirectedRequest,
+            ProblemType::MisdirectedRequest,
             "Access control is off, so this server answers to names of its own machine only; set STOWAGE_PUBLIC_URL to the \
              URL that clients use, or switch access control on.",
         ),
     };
-    let face = PROFILES
+    let api = PROFILES
         .iter()
         .find(|profile| path.starts_with(profile.root))
-        .map_or(Face::Problem, |profile| profile.errors);
-    dress(error.into_response(), face, None)
+        .map_or(ErrorFormat::Problem, |profile| profile.errors);
+    dress(error.into_response(), api, None)
 }

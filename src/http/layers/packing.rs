@@ -14,7 +14,7 @@ use tower_http::compression::predicate::Predicate;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
 use super::admission::address;
-use super::held::Holding;
+use super::guarded::GuardedBody;
 use crate::http::links::LinksConfig;
 use crate::memory::{MemoryBudget, Purpose};
 use crate::shares::Shares;
@@ -48,7 +48,7 @@ impl Packing {
 
 /// An answer that there is no encoder for.
 #[derive(Debug, Clone, Copy)]
-struct AsItIs;
+struct IdentityBody;
 
 /// Reserves the encoder of an answer that would be compressed; belongs right inside of [`compression`].
 pub async fn reserve_encoder(
@@ -66,10 +66,10 @@ pub async fn reserve_encoder(
     let reserved = packing.budget.try_reserve(Purpose::Answers, ENCODER);
     match (share, reserved) {
         (Ok(share), Ok(reserved)) => {
-            response.map(|body| Body::new(Holding::new(body, (share, reserved))))
+            response.map(|body| Body::new(GuardedBody::new(body, (share, reserved))))
         }
         _ => {
-            response.extensions_mut().insert(AsItIs);
+            response.extensions_mut().insert(IdentityBody);
             response
         }
     }
@@ -92,7 +92,7 @@ impl Predicate for TextOnly {
     where
         B: http_body::Body,
     {
-        response.extensions().get::<AsItIs>().is_none() && is_worth_it(response)
+        response.extensions().get::<IdentityBody>().is_none() && is_worth_it(response)
     }
 }
 

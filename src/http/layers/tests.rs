@@ -6,10 +6,10 @@ use axum::routing::{get, options};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
-use super::super::error::Slug;
+use super::super::error::ProblemType;
 use super::*;
 
-fn router(origins: &str, face: Face) -> Router {
+fn router(origins: &str, api: ErrorFormat) -> Router {
     let config = CorsConfig {
         origins: origins.parse().unwrap(),
         ..CorsConfig::default()
@@ -36,9 +36,9 @@ fn router(origins: &str, face: Face) -> Router {
         )
         .route(
             "/refuses",
-            get(|| async { HttpError::bad_request(Slug::InvalidUid, "Wrong.") }),
+            get(|| async { HttpError::bad_request(ProblemType::InvalidUid, "Wrong.") }),
         )
-        .layer(from_fn_with_state(face, errors))
+        .layer(from_fn_with_state(api, errors))
         .layer(nosniff())
         .layer(api_versions())
         .layer(vary_accept())
@@ -53,7 +53,7 @@ async fn send(origins: &str, method: Method, path: &str, headers: &[(&str, &str)
         request = request.header(*name, *value);
     }
     let request = request.body(Body::empty()).unwrap();
-    router(origins, Face::Problem)
+    router(origins, ErrorFormat::Problem)
         .oneshot(request)
         .await
         .unwrap()
@@ -234,13 +234,13 @@ async fn the_request_id_of_the_client_is_kept_when_it_is_harmless() {
 
 #[tokio::test]
 async fn errors_have_the_face_of_their_root() {
-    for (face, expected) in [
-        (Face::Problem, "application/problem+json"),
-        (Face::Text, "text/plain; charset=utf-8"),
+    for (api, expected) in [
+        (ErrorFormat::Problem, "application/problem+json"),
+        (ErrorFormat::Text, "text/plain; charset=utf-8"),
     ] {
         for (path, status) in [("/refuses", 400), ("/unknown", 404), ("/fails", 500)] {
             let request = Request::builder().uri(path).body(Body::empty()).unwrap();
-            let response = router("*", face).oneshot(request).await.unwrap();
+            let response = router("*", api).oneshot(request).await.unwrap();
             assert_eq!(response.status().as_u16(), status);
             assert_eq!(header(&response, "content-type"), expected, "{path}");
         }
@@ -249,7 +249,7 @@ async fn errors_have_the_face_of_their_root() {
             .uri("/json")
             .body(Body::empty())
             .unwrap();
-        let response = router("*", face).oneshot(request).await.unwrap();
+        let response = router("*", api).oneshot(request).await.unwrap();
         assert_eq!(header(&response, "allow"), "GET,HEAD");
         assert_eq!(header(&response, "content-type"), expected);
     }

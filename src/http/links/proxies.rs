@@ -139,7 +139,7 @@ pub(super) fn is_trusted(networks: &[Network], address: IpAddr) -> bool {
 
 /// What the proxies say; nothing of it is checked yet.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct ForwardedHeaders {
     pub(super) scheme: Option<String>,
     pub(super) host: Option<String>,
     pub(super) port: Option<u16>,
@@ -147,13 +147,13 @@ pub(super) struct Said {
 }
 
 /// Reads `Forwarded` (RFC 7239), or without one `X-Forwarded-*`.
-pub(super) fn said(config: &LinksConfig, headers: &HeaderMap) -> Said {
+pub(super) fn said(config: &LinksConfig, headers: &HeaderMap) -> ForwardedHeaders {
     let networks = &config.trusted_proxies;
     let forwarded = all(config, headers, "forwarded");
     if forwarded.is_empty() {
         return x_forwarded(config, headers);
     }
-    let mut said = Said::default();
+    let mut said = ForwardedHeaders::default();
     for element in forwarded.iter().rev() {
         // Each proxy's element describes the request it received; the nearest to the client counts.
         let item = parse_item(&format!(";{element}"));
@@ -194,7 +194,7 @@ pub(super) fn client(config: &LinksConfig, headers: &HeaderMap) -> Option<IpAddr
     client
 }
 
-fn x_forwarded(config: &LinksConfig, headers: &HeaderMap) -> Said {
+fn x_forwarded(config: &LinksConfig, headers: &HeaderMap) -> ForwardedHeaders {
     let networks = &config.trusted_proxies;
     let through = all(config, headers, "x-forwarded-for");
     let addresses = through.iter().rev().map(|text| node_address(text));
@@ -208,7 +208,7 @@ fn x_forwarded(config: &LinksConfig, headers: &HeaderMap) -> Said {
         let at = values.len().saturating_sub(hops);
         (at < values.len()).then(|| values.swap_remove(at))
     };
-    Said {
+    ForwardedHeaders {
         scheme: credible("x-forwarded-proto"),
         host: credible("x-forwarded-host"),
         port: credible("x-forwarded-port")

@@ -13,7 +13,7 @@ use futures_util::Stream;
 use futures_util::stream::BoxStream;
 use memchr::memmem::Finder;
 
-use super::{BURST, BoxError, Limits, MAX_PART_HEADERS, MAX_PREAMBLE, MultipartError};
+use super::{BURST, BodyError, BodyLimits, MAX_PART_HEADERS, MAX_PREAMBLE, MultipartError};
 
 /// Most bytes read after the closing delimiter.
 const MAX_EPILOGUE: usize = 64 * 1024;
@@ -53,7 +53,7 @@ impl Valve {
 
 /// See the module.
 pub(super) struct Guard {
-    body: BoxStream<'static, Result<Bytes, BoxError>>,
+    body: BoxStream<'static, Result<Bytes, BodyError>>,
     valve: Arc<Valve>,
     framing: Framing,
     /// Bytes handed on since the valve was opened.
@@ -63,10 +63,10 @@ pub(super) struct Guard {
 impl Guard {
     /// Reads `boundary` from `body`, writes `marker` in its place.
     pub(super) fn new(
-        body: BoxStream<'static, Result<Bytes, BoxError>>,
+        body: BoxStream<'static, Result<Bytes, BodyError>>,
         boundary: &str,
         marker: &str,
-        limits: Limits,
+        limits: BodyLimits,
         valve: Arc<Valve>,
     ) -> Self {
         Self {
@@ -91,12 +91,12 @@ impl Stream for Guard {
                 this.burst = 0;
             }
             match this.framing.step() {
-                Ok(Step::Piece(piece)) => {
+                Ok(GuardStep::Piece(piece)) => {
                     this.burst = this.burst.saturating_add(piece.len());
                     return Poll::Ready(Some(Ok(piece)));
                 }
-                Ok(Step::Done) => return Poll::Ready(None),
-                Ok(Step::NeedsInput) => {}
+                Ok(GuardStep::Done) => return Poll::Ready(None),
+                Ok(GuardStep::NeedsInput) => {}
                 Err(error) => {
                     // multer drops what it holds as soon as it sees an error, so it must have asked for more.
                     let asked = this.valve.pass();
@@ -105,7 +105,7 @@ impl Stream for Guard {
                     } else {
                         (None, Some(error))
                     };
-                    this.framing.state = State::Failed(later);
+                    this.framing.state = GuardState::Failed(later);
                     return now.map_or(Poll::Pending, |error| Poll::Ready(Some(Err(error))));
                 }
             }
@@ -120,7 +120,7 @@ impl Stream for Guard {
                 }
                 Poll::Ready(Some(Ok(chunk))) => this.framing.feed(chunk),
                 // Everything that counts has arrived.
-                Poll::Ready(Some(Err(_))) if matches!(this.framing.state, State::Closed) => {
+                Poll::Ready(Some(Err(_))) if matches!(this.framing.state, GuardState::Closed) => {
                     this.framing.ended = true
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -133,7 +133,7 @@ impl Stream for Guard {
 }
 
 /// What comes out of one step.
-enum Step {
+enum GuardStep {
     /// Bytes for multer.
     Piece(Bytes),
     /// The body has to give more first.
@@ -144,7 +144,7 @@ enum Step {
 
 /// Where in the body the next byte belongs.
 #[derive(Debug)]
-enum State {
+enum GuardState {
     /// Before the first delimiter line.
     Preamble,
     /// In the header lines of a part.
@@ -168,7 +168,7 @@ enum LineEnd {
 
 /// What stands behind a boundary.
 #[derive(Debug, PartialEq, Eq)]
-enum Behind {
+enum AfterBoundary {
     /// Another part follows after this many bytes.
     Part(usize),
     /// The closing two hyphens.
@@ -187,8 +187,8 @@ struct Framing {
     line_end: LineEnd,
     /// CR LF, two hyphens, our own boundary.
     marker: Bytes,
-    limits: Limits,
-    state: State,
+    limits: BodyLimits,
+    state: GuardState,
     input: Bytes,
     ended: bool,
     /// The line being collected, in preamble and headers.
@@ -204,7 +204,7 @@ struct Framing {
 }
 
 impl Framing {
-    fn new(boundary: &str, marker: &str, limits: Limits) -> Self {
+    fn new(boundary: &str, marker: &str, limits: BodyLimits) -> Self {
         let delimiter = format!("\r\n--{boundary}").into_bytes();
         let without_cr = delimiter.get(1..).unwrap_or_default();
         Self {
@@ -214,7 +214,7 @@ impl Framing {
             line_end: LineEnd::Crlf,
             marker: Bytes::from(format!("\r\n--{marker}")),
             limits,
-            state: State::Preamble,
+            state: GuardState::Preamble,
             input: Bytes::new(),
             ended: false,
             line: Vec::new(),
@@ -231,10 +231,11 @@ impl Framing {
     fn feed(&mut self, chunk: Bytes) {
         let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         self.body_bytes = self.body_bytes.saturating_add(length);
-        if self.body_bytes > self.limits.body && !matches!(self.state, State::Closed | State::Done)
+        if self.body_bytes > self.limits.body
+            && !matches!(self.state, GuardState::Closed | GuardState::Done)
         {
             let limit = self.limits.body;
-            self.state = State::Failed(Some(MultipartError::BodyTooLarge { limit }));
+            self.state = GuardState::Failed(Some(MultipartError::BodyTooLarge { limit }));
         } else if self.input.is_empty() {
             self.input = chunk;
         } else {
@@ -245,26 +246,26 @@ impl Framing {
         }
     }
 
-    fn step(&mut self) -> Result<Step, MultipartError> {
+    fn step(&mut self) -> Result<GuardStep, MultipartError> {
         match &mut self.state {
-            State::Preamble => self.preamble(),
-            State::Headers => self.headers(),
-            State::Data { first } => {
+            GuardState::Preamble => self.preamble(),
+            GuardState::Headers => self.headers(),
+            GuardState::Data { first } => {
                 let first = *first;
                 self.data(first)
             }
             // What follows is read, up to a cap, so that the connection can be used again.
-            State::Closed if !self.ended && self.epilogue < MAX_EPILOGUE => {
+            GuardState::Closed if !self.ended && self.epilogue < MAX_EPILOGUE => {
                 self.epilogue = self.epilogue.saturating_add(self.input.len());
                 self.input = Bytes::new();
-                Ok(Step::NeedsInput)
+                Ok(GuardStep::NeedsInput)
             }
-            State::Closed => {
-                self.state = State::Done;
-                Ok(Step::Piece(Bytes::from_static(b"--\r\n")))
+            GuardState::Closed => {
+                self.state = GuardState::Done;
+                Ok(GuardStep::Piece(Bytes::from_static(b"--\r\n")))
             }
-            State::Done => Ok(Step::Done),
-            State::Failed(error) => Err(error.take().unwrap_or(MultipartError::GivenUp)),
+            GuardState::Done => Ok(GuardStep::Done),
+            GuardState::Failed(error) => Err(error.take().unwrap_or(MultipartError::GivenUp)),
         }
     }
 
@@ -287,7 +288,7 @@ impl Framing {
         end.is_some()
     }
 
-    fn preamble(&mut self) -> Result<Step, MultipartError> {
+    fn preamble(&mut self) -> Result<GuardStep, MultipartError> {
         loop {
             let room = MAX_PREAMBLE
                 .saturating_add(self.delimiter.len())
@@ -299,15 +300,15 @@ impl Framing {
             }
             let complete = self.collect_line();
             if !complete && !self.ended {
-                return Ok(Step::NeedsInput);
+                return Ok(GuardStep::NeedsInput);
             }
             let line = std::mem::take(&mut self.line);
             let (text, line_end) = trim_line_end(&line);
             let dashes = self.delimiter.get(2..).unwrap_or_default();
             match text.strip_prefix(dashes) {
                 Some(rest) if rest.starts_with(b"--") => {
-                    self.state = State::Closed;
-                    return Ok(Step::Piece(self.marker.clone()));
+                    self.state = GuardState::Closed;
+                    return Ok(GuardStep::Piece(self.marker.clone()));
                 }
                 Some(rest) if complete && rest.iter().all(|byte| is_blank(*byte)) => {
                     self.line_end = line_end;
@@ -317,31 +318,31 @@ impl Framing {
                 Some(_) => return Err(MultipartError::Truncated { part: 1 }),
                 // A body without a single byte has no part; that is not for this layer to judge.
                 None if self.seen == 0 => {
-                    self.state = State::Closed;
-                    return Ok(Step::Piece(self.marker.clone()));
+                    self.state = GuardState::Closed;
+                    return Ok(GuardStep::Piece(self.marker.clone()));
                 }
                 None => return Err(MultipartError::BoundaryNotFound),
             }
         }
     }
 
-    fn start_part(&mut self) -> Step {
+    fn start_part(&mut self) -> GuardStep {
         if self.part >= self.limits.parts {
             let limit = self.limits.parts;
-            self.state = State::Failed(Some(MultipartError::TooManyParts { limit }));
+            self.state = GuardState::Failed(Some(MultipartError::TooManyParts { limit }));
             // The part before is complete all the same.
-            return Step::Piece(self.marker.clone());
+            return GuardStep::Piece(self.marker.clone());
         }
         self.part = self.part.saturating_add(1);
         self.part_bytes = 0;
         self.seen = 0;
         self.line.clear();
         self.block.clear();
-        self.state = State::Headers;
-        Step::Piece(self.marker.clone())
+        self.state = GuardState::Headers;
+        GuardStep::Piece(self.marker.clone())
     }
 
-    fn headers(&mut self) -> Result<Step, MultipartError> {
+    fn headers(&mut self) -> Result<GuardStep, MultipartError> {
         let part = self.part;
         loop {
             let room = MAX_PART_HEADERS.saturating_sub(self.seen);
@@ -358,8 +359,8 @@ impl Framing {
                 None if self.block.is_empty() => return Err(MultipartError::NoHeaders { part }),
                 None => {
                     self.block.extend_from_slice(b"\r\n\r\n");
-                    self.state = State::Data { first: true };
-                    return Ok(Step::Piece(self.block.split().freeze()));
+                    self.state = GuardState::Data { first: true };
+                    return Ok(GuardStep::Piece(self.block.split().freeze()));
                 }
                 // A folded line continues the one before it (RFC 5322 §2.2.3).
                 Some(byte) if is_blank(*byte) && !self.block.is_empty() => {
@@ -373,7 +374,7 @@ impl Framing {
         }
     }
 
-    fn data(&mut self, first: bool) -> Result<Step, MultipartError> {
+    fn data(&mut self, first: bool) -> Result<GuardStep, MultipartError> {
         let truncated = MultipartError::Truncated { part: self.part };
         if first {
             let dashes = self.delimiter.get(2..).unwrap_or_default();
@@ -382,14 +383,14 @@ impl Framing {
             }
             if let Some(rest) = self.input.strip_prefix(dashes) {
                 match behind_boundary(rest, self.line_end) {
-                    Behind::Unknown => return self.more_or(truncated),
-                    Behind::Data => {}
-                    found @ (Behind::Part(_) | Behind::Close) => {
+                    AfterBoundary::Unknown => return self.more_or(truncated),
+                    AfterBoundary::Data => {}
+                    found @ (AfterBoundary::Part(_) | AfterBoundary::Close) => {
                         return self.delimited(0, dashes.len(), &found);
                     }
                 }
             }
-            self.state = State::Data { first: false };
+            self.state = GuardState::Data { first: false };
         }
         let finder = match self.line_end {
             LineEnd::Crlf => &self.crlf,
@@ -407,11 +408,11 @@ impl Framing {
                     .get(at.saturating_add(length)..)
                     .unwrap_or_default();
                 match behind_boundary(rest, self.line_end) {
-                    found @ (Behind::Part(_) | Behind::Close) => {
+                    found @ (AfterBoundary::Part(_) | AfterBoundary::Close) => {
                         return self.delimited(at, length, &found);
                     }
-                    Behind::Data => at.saturating_add(1),
-                    Behind::Unknown => at,
+                    AfterBoundary::Data => at.saturating_add(1),
+                    AfterBoundary::Unknown => at,
                 }
             }
             None => window.len().saturating_sub(begun(window, finder.needle())),
@@ -427,27 +428,27 @@ impl Framing {
         &mut self,
         at: usize,
         length: usize,
-        found: &Behind,
-    ) -> Result<Step, MultipartError> {
+        found: &AfterBoundary,
+    ) -> Result<GuardStep, MultipartError> {
         if at > 0 {
             return self.pass_data(at);
         }
         match found {
-            Behind::Part(skip) => {
+            AfterBoundary::Part(skip) => {
                 drop(
                     self.input
                         .split_to(length.saturating_add(*skip).min(self.input.len())),
                 );
                 Ok(self.start_part())
             }
-            Behind::Close | Behind::Data | Behind::Unknown => {
-                self.state = State::Closed;
-                Ok(Step::Piece(self.marker.clone()))
+            AfterBoundary::Close | AfterBoundary::Data | AfterBoundary::Unknown => {
+                self.state = GuardState::Closed;
+                Ok(GuardStep::Piece(self.marker.clone()))
             }
         }
     }
 
-    fn pass_data(&mut self, length: usize) -> Result<Step, MultipartError> {
+    fn pass_data(&mut self, length: usize) -> Result<GuardStep, MultipartError> {
         let piece = self.input.split_to(length.min(self.input.len()));
         let bytes = u64::try_from(piece.len()).unwrap_or(u64::MAX);
         self.part_bytes = self.part_bytes.saturating_add(bytes);
@@ -455,14 +456,14 @@ impl Framing {
             let (part, limit) = (self.part, self.limits.part);
             return Err(MultipartError::PartTooLarge { part, limit });
         }
-        Ok(Step::Piece(piece))
+        Ok(GuardStep::Piece(piece))
     }
 
-    fn more_or(&self, error: MultipartError) -> Result<Step, MultipartError> {
+    fn more_or(&self, error: MultipartError) -> Result<GuardStep, MultipartError> {
         if self.ended {
             Err(error)
         } else {
-            Ok(Step::NeedsInput)
+            Ok(GuardStep::NeedsInput)
         }
     }
 }
@@ -480,20 +481,20 @@ fn begun(data: &[u8], delimiter: &[u8]) -> usize {
 }
 
 /// Tells a delimiter from data that merely begins like one (RFC 2046 §5.1.1).
-fn behind_boundary(rest: &[u8], line_end: LineEnd) -> Behind {
+fn behind_boundary(rest: &[u8], line_end: LineEnd) -> AfterBoundary {
     if rest.starts_with(b"--") {
-        return Behind::Close;
+        return AfterBoundary::Close;
     }
     let padding = rest.iter().take_while(|byte| is_blank(**byte)).count();
     if padding > MAX_PADDING {
-        return Behind::Data;
+        return AfterBoundary::Data;
     }
     match rest.get(padding..).unwrap_or_default() {
-        [] | [b'\r'] => Behind::Unknown,
-        [b'-'] if padding == 0 => Behind::Unknown,
-        [b'\r', b'\n', ..] => Behind::Part(padding.saturating_add(2)),
-        [b'\n', ..] if line_end == LineEnd::Lf => Behind::Part(padding.saturating_add(1)),
-        _ => Behind::Data,
+        [] | [b'\r'] => AfterBoundary::Unknown,
+        [b'-'] if padding == 0 => AfterBoundary::Unknown,
+        [b'\r', b'\n', ..] => AfterBoundary::Part(padding.saturating_add(2)),
+        [b'\n', ..] if line_end == LineEnd::Lf => AfterBoundary::Part(padding.saturating_add(1)),
+        _ => AfterBoundary::Data,
     }
 }
 

@@ -4,12 +4,12 @@ use futures_util::stream;
 
 use super::*;
 
-const OPEN: Limits = Limits::NONE;
+const OPEN: BodyLimits = BodyLimits::NONE;
 
-type Read = Vec<(String, Vec<u8>)>;
+type ReadParts = Vec<(String, Vec<u8>)>;
 
 /// Reads everything there is: the complete parts, and the error that ended it.
-async fn read(mut parts: Parts) -> (Read, Option<MultipartError>) {
+async fn read(mut parts: Parts) -> (ReadParts, Option<MultipartError>) {
     let mut found = Vec::new();
     loop {
         let mut part = match parts.next().await {
@@ -36,7 +36,7 @@ async fn read(mut parts: Parts) -> (Read, Option<MultipartError>) {
 fn chunked(
     body: &[u8],
     size: usize,
-) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static {
+) -> impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static {
     let chunks: Vec<_> = body
         .chunks(size.max(1))
         .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
@@ -45,7 +45,7 @@ fn chunked(
 }
 
 /// The same result whatever the chunks are.
-async fn read_all(body: &[u8], boundary: &str) -> Read {
+async fn read_all(body: &[u8], boundary: &str) -> ReadParts {
     let mut results = Vec::new();
     for size in [1, 2, 3, 7, 64, body.len()] {
         let (found, error) = read(Parts::new(chunked(body, size), boundary, OPEN)).await;
@@ -56,7 +56,7 @@ async fn read_all(body: &[u8], boundary: &str) -> Read {
     results.pop().unwrap()
 }
 
-async fn error_of(body: &[u8], limits: Limits) -> (Read, MultipartError) {
+async fn error_of(body: &[u8], limits: BodyLimits) -> (ReadParts, MultipartError) {
     let mut first = None;
     for size in [1, 5, body.len()] {
         let (found, error) = read(Parts::new(chunked(body, size), "B", limits)).await;
@@ -212,7 +212,7 @@ async fn a_broken_connection_is_told_from_a_truncated_body() {
         Ok(Bytes::from_static(
             b"--B\r\nContent-Type: a/b\r\n\r\n1\r\n--B\r\nContent-Type: a/b\r\n\r\n2",
         )),
-        Err(BoxError::from("reset")),
+        Err(BodyError::from("reset")),
     ]);
     let (found, error) = read(Parts::new(body, "B", OPEN)).await;
     assert_eq!(found.len(), 1);
@@ -222,7 +222,7 @@ async fn a_broken_connection_is_told_from_a_truncated_body() {
         Ok(Bytes::from_static(
             b"--B\r\nContent-Type: a/b\r\n\r\n1\r\n--B--\r\n",
         )),
-        Err(BoxError::from("reset")),
+        Err(BodyError::from("reset")),
     ]);
     let (found, error) = read(Parts::new(body, "B", OPEN)).await;
     assert_eq!((found.len(), error.is_none()), (1, true));
@@ -241,19 +241,19 @@ async fn after_an_error_nothing_more_is_read() {
 #[tokio::test]
 async fn sizes_and_counts_are_limited() {
     let body = b"--B\r\nContent-Type: application/dicom\r\n\r\n12345\r\n--B\r\nContent-Type: application/dicom\r\n\r\n678901\r\n--B--";
-    let (found, error) = error_of(body, Limits { part: 5, ..OPEN }).await;
+    let (found, error) = error_of(body, BodyLimits { part: 5, ..OPEN }).await;
     assert_eq!(found, [dicom(b"12345")]);
     assert!(matches!(
         error,
         MultipartError::PartTooLarge { part: 2, limit: 5 }
     ));
-    let (found, error) = error_of(body, Limits { parts: 1, ..OPEN }).await;
+    let (found, error) = error_of(body, BodyLimits { parts: 1, ..OPEN }).await;
     assert_eq!(found, [dicom(b"12345")]);
     assert!(matches!(error, MultipartError::TooManyParts { limit: 1 }));
     let (_, error) = read(Parts::new(
         chunked(body, 8),
         "B",
-        Limits { body: 60, ..OPEN },
+        BodyLimits { body: 60, ..OPEN },
     ))
     .await;
     assert!(matches!(
@@ -281,7 +281,7 @@ async fn sizes_and_counts_are_limited() {
 fn endless(
     count: usize,
     pulled: Arc<AtomicUsize>,
-) -> impl Stream<Item = Result<Bytes, BoxError>> + Send {
+) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
     let chunk = Bytes::from(vec![0x0d; 64 * 1024]);
     let opening = Bytes::from_static(b"--B\r\nContent-Type: application/dicom\r\n\r\n");
     let chunks = stream::iter(0..count).map(move |_| {
@@ -312,7 +312,7 @@ async fn a_body_in_one_piece_is_handed_on_in_bursts() {
     body.resize(body.len() + 8 * 1024 * 1024, b'\r');
     body.extend_from_slice(b"\r\n--B--");
     let mut parts = Parts::new(
-        stream::iter([Ok::<_, BoxError>(Bytes::from(body))]),
+        stream::iter([Ok::<_, BodyError>(Bytes::from(body))]),
         "B",
         OPEN,
     );
@@ -347,7 +347,7 @@ async fn a_body_that_pauses_wakes_the_reader() {
         receiver
             .recv()
             .await
-            .map(|bytes| (Ok::<_, BoxError>(bytes), receiver))
+            .map(|bytes| (Ok::<_, BodyError>(bytes), receiver))
     });
     let reader = tokio::spawn(read(Parts::new(body, "B", OPEN)));
     for piece in [

@@ -12,7 +12,7 @@ use futures_util::{Stream, StreamExt, stream};
 use http::HeaderValue;
 use rand::distr::{Alphanumeric, SampleString};
 
-use super::BoxError;
+use super::BodyError;
 
 /// Longest header block of a part, delimiter line included.
 const MAX_BLOCK: usize = 1000;
@@ -29,7 +29,7 @@ pub enum WriteError {
         part: u64,
         /// Why.
         #[source]
-        source: BoxError,
+        source: BodyError,
     },
     /// A part is longer or shorter than the length announced with it.
     #[error("part {part} of the answer has {sent} bytes instead of {announced}")]
@@ -48,7 +48,7 @@ pub enum WriteError {
         part: u64,
         /// Why.
         #[source]
-        source: BoxError,
+        source: BodyError,
     },
 }
 
@@ -70,11 +70,11 @@ pub enum PartBody {
     /// All of them.
     Bytes(Bytes),
     /// In chunks.
-    Stream(BoxStream<'static, Result<Bytes, BoxError>>),
+    Stream(BoxStream<'static, Result<Bytes, BodyError>>),
 }
 
 /// A part of an answer.
-pub struct AnswerPart {
+pub struct ResponsePart {
     /// What stands above the bytes.
     pub head: PartHead,
     /// The bytes.
@@ -83,12 +83,12 @@ pub struct AnswerPart {
 
 /// One multipart answer: its boundary and the media type of its parts.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct MultipartResponse {
     boundary: String,
     root_type: String,
 }
 
-impl Answer {
+impl MultipartResponse {
     /// An answer with a fresh random boundary; `root_type` is the media type of the first part.
     #[must_use]
     pub fn new(root_type: &str) -> Self {
@@ -137,9 +137,9 @@ impl Answer {
     /// The stream ends in a [`WriteError`] when a part or the source fails.
     pub fn body<S>(self, parts: S) -> impl Stream<Item = Result<Bytes, WriteError>> + Send + 'static
     where
-        S: Stream<Item = Result<AnswerPart, BoxError>> + Send + 'static,
+        S: Stream<Item = Result<ResponsePart, BodyError>> + Send + 'static,
     {
-        let writer = Writer {
+        let writer = MultipartWriter {
             answer: self,
             parts: parts.boxed(),
             part: 0,
@@ -180,22 +180,22 @@ impl Answer {
     }
 }
 
-struct Writer {
-    answer: Answer,
-    parts: BoxStream<'static, Result<AnswerPart, BoxError>>,
+struct MultipartWriter {
+    answer: MultipartResponse,
+    parts: BoxStream<'static, Result<ResponsePart, BodyError>>,
     /// Number of the current part.
     part: u64,
-    current: Option<Current>,
+    current: Option<CurrentPart>,
     finished: bool,
 }
 
-struct Current {
+struct CurrentPart {
     body: PartBody,
     announced: Option<u64>,
     sent: u64,
 }
 
-impl Writer {
+impl MultipartWriter {
     async fn next(&mut self) -> Option<Result<Bytes, WriteError>> {
         if self.finished {
             return None;
@@ -225,10 +225,10 @@ impl Writer {
             }
         }
         match self.parts.next().await {
-            Some(Ok(AnswerPart { head, body })) => {
+            Some(Ok(ResponsePart { head, body })) => {
                 let opening = self.answer.opening(&head, self.part == 0);
                 self.part = self.part.saturating_add(1);
-                self.current = Some(Current {
+                self.current = Some(CurrentPart {
                     body,
                     announced: head.length,
                     sent: 0,
@@ -247,8 +247,8 @@ impl Writer {
     }
 }
 
-impl Current {
-    async fn next(&mut self) -> Option<Result<Bytes, BoxError>> {
+impl CurrentPart {
+    async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
         let chunk = match &mut self.body {
             PartBody::Bytes(bytes) if bytes.is_empty() => None,
             PartBody::Bytes(bytes) => Some(Ok(std::mem::take(bytes))),
@@ -290,17 +290,17 @@ mod tests {
         }
     }
 
-    fn part(bytes: &'static [u8]) -> AnswerPart {
+    fn part(bytes: &'static [u8]) -> ResponsePart {
         let chunks = bytes.chunks(3).map(|chunk| Ok(Bytes::from_static(chunk)));
-        AnswerPart {
+        ResponsePart {
             head: head(u64::try_from(bytes.len()).ok()),
             body: PartBody::Stream(stream::iter(chunks).boxed()),
         }
     }
 
     async fn write(
-        answer: Answer,
-        parts: Vec<Result<AnswerPart, BoxError>>,
+        answer: MultipartResponse,
+        parts: Vec<Result<ResponsePart, BodyError>>,
     ) -> Result<String, WriteError> {
         let chunks: Vec<Bytes> = answer.body(stream::iter(parts)).try_collect().await?;
         Ok(String::from_utf8(chunks.concat()).unwrap())
@@ -308,18 +308,18 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_is_written_as_clients_want_it() {
-        let answer = Answer::new("image/jls");
+        let answer = MultipartResponse::new("image/jls");
         let boundary = answer.boundary().to_owned();
         assert!(boundary.len() <= 70);
         assert_eq!(
             answer.content_type(),
             format!("multipart/related; type=\"image/jls\"; boundary={boundary}")
         );
-        let empty = AnswerPart {
+        let empty = ResponsePart {
             head: head(Some(0)),
             body: PartBody::Bytes(Bytes::new()),
         };
-        let whole = AnswerPart {
+        let whole = ResponsePart {
             head: head(Some(2)),
             body: PartBody::Bytes(Bytes::from_static(b"ab")),
         };
@@ -341,7 +341,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_length_is_known_only_when_every_part_is() {
-        let answer = Answer::new("a/b");
+        let answer = MultipartResponse::new("a/b");
         assert_eq!(answer.content_length(&[head(Some(1)), head(None)]), None);
         assert_eq!(answer.content_length(&[head(Some(u64::MAX))]), None);
         let length = answer.content_length(&[]).unwrap();
@@ -351,12 +351,12 @@ mod tests {
     #[tokio::test]
     async fn a_failure_ends_the_stream_without_closing_delimiter() {
         let broken =
-            stream::iter([Ok(Bytes::from_static(b"x")), Err(BoxError::from("gone"))]).boxed();
-        let broken = AnswerPart {
+            stream::iter([Ok(Bytes::from_static(b"x")), Err(BodyError::from("gone"))]).boxed();
+        let broken = ResponsePart {
             head: head(None),
             body: PartBody::Stream(broken),
         };
-        let answer = Answer::new("a/b");
+        let answer = MultipartResponse::new("a/b");
         let closing = format!("--{}--", answer.boundary());
         let parts = vec![Ok(part(b"1")), Ok(broken), Ok(part(b"2"))];
         let chunks: Vec<_> = answer.body(stream::iter(parts)).collect().await;
@@ -371,11 +371,11 @@ mod tests {
                 .any(|chunk| chunk.ends_with(closing.as_bytes()))
         );
 
-        let short = AnswerPart {
+        let short = ResponsePart {
             head: head(Some(9)),
             body: PartBody::Bytes(Bytes::from_static(b"123")),
         };
-        let error = write(Answer::new("a/b"), vec![Ok(short)])
+        let error = write(MultipartResponse::new("a/b"), vec![Ok(short)])
             .await
             .unwrap_err();
         assert!(matches!(
@@ -387,15 +387,18 @@ mod tests {
             }
         ));
 
-        let error = write(Answer::new("a/b"), vec![Err(BoxError::from("no rows"))])
-            .await
-            .unwrap_err();
+        let error = write(
+            MultipartResponse::new("a/b"),
+            vec![Err(BodyError::from("no rows"))],
+        )
+        .await
+        .unwrap_err();
         assert!(matches!(error, WriteError::Source { part: 0, .. }));
     }
 
     #[test]
     fn header_values_cannot_break_out_and_stay_short() {
-        let answer = Answer::new("a/b\"; x=\r\n");
+        let answer = MultipartResponse::new("a/b\"; x=\r\n");
         assert!(
             answer
                 .content_type()

@@ -2,13 +2,13 @@
 
 use std::sync::LazyLock;
 
-use crate::meter::{Counter, Exposition, Kind};
+use crate::meter::{Counter, Exposition, MetricKind};
 
 /// The counts.
-pub(super) static METERS: LazyLock<Meters> = LazyLock::new(Meters::default);
+pub(super) static METERS: LazyLock<ConnectionMeters> = LazyLock::new(ConnectionMeters::default);
 
 #[derive(Debug, Default)]
-pub(super) struct Meters {
+pub(super) struct ConnectionMeters {
     /// Connections that are open.
     pub(super) open: Counter,
     /// Connections that were accepted.
@@ -20,9 +20,9 @@ pub(super) struct Meters {
     /// New connections closed because there was no room.
     pub(super) refused: Counter,
     /// Handshakes that ended well.
-    pub(super) greeted: Counter,
+    pub(super) handshaken: Counter,
     /// Handshakes that did not.
-    pub(super) ungreeted: Counter,
+    pub(super) unshaken: Counter,
     /// Handshakes that took too long.
     pub(super) silent: Counter,
     /// Transfers let go because their client was too slow.
@@ -36,19 +36,19 @@ pub(in crate::http) fn write_meters(out: &mut Exposition) {
     let meters = &*METERS;
     out.single(
         "stowage_connections",
-        Kind::Gauge,
+        MetricKind::Gauge,
         "Connections that are open.",
         meters.open.get(),
     );
     out.single(
         "stowage_connections_total",
-        Kind::Counter,
+        MetricKind::Counter,
         "Connections that were accepted.",
         meters.accepted.get(),
     );
     out.family(
         "stowage_connections_ended_total",
-        Kind::Counter,
+        MetricKind::Counter,
         "Connections that the server ended: idle for too long, idle when others wanted room, or new without room.",
     );
     out.sample(&[("reason", "idle")], meters.idle.get());
@@ -56,15 +56,15 @@ pub(in crate::http) fn write_meters(out: &mut Exposition) {
     out.sample(&[("reason", "refused")], meters.refused.get());
     out.family(
         "stowage_tls_handshakes_total",
-        Kind::Counter,
+        MetricKind::Counter,
         "TLS handshakes by how they ended.",
     );
-    out.sample(&[("outcome", "done")], meters.greeted.get());
-    out.sample(&[("outcome", "failed")], meters.ungreeted.get());
+    out.sample(&[("outcome", "done")], meters.handshaken.get());
+    out.sample(&[("outcome", "failed")], meters.unshaken.get());
     out.sample(&[("outcome", "late")], meters.silent.get());
     out.family(
         "stowage_transfers_ended_total",
-        Kind::Counter,
+        MetricKind::Counter,
         "Bodies let go: their client was too slow, or let others wait who needed the room or memory.",
     );
     out.sample(&[("reason", "slow")], meters.slow.get());

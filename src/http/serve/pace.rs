@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// How slow a client may be.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
+pub struct TransferPace {
     /// Longest pause in which not a byte is sent or taken.
     pub idle: Duration,
     /// How long it may be slower than [`Self::least`] at the beginning.
@@ -15,7 +15,7 @@ pub struct Pace {
     pub least: u64,
 }
 
-impl Pace {
+impl TransferPace {
     /// How long somebody must have been waited for to make way for others.
     pub(super) fn way(&self) -> Duration {
         self.slow.min(self.idle) / 2
@@ -25,12 +25,12 @@ impl Pace {
 /// What is left of a client's time; bytes that move earn more of it.
 #[derive(Debug)]
 pub(super) struct Credit {
-    pace: Pace,
+    pace: TransferPace,
     left: Duration,
 }
 
 impl Credit {
-    pub(super) fn new(pace: Pace) -> Self {
+    pub(super) fn new(pace: TransferPace) -> Self {
         let left = if pace.least == 0 {
             pace.idle
         } else {
@@ -40,13 +40,13 @@ impl Credit {
     }
 
     /// How long the client may be waited for from now on.
-    pub(super) fn patience(&self) -> Duration {
+    pub(super) fn time_limit(&self) -> Duration {
         self.left.min(self.pace.idle)
     }
 
     /// The client was waited for, and then so many bytes moved.
     pub(super) fn moved(&mut self, waited: Duration, bytes: usize) {
-        let Pace { idle, slow, least } = self.pace;
+        let TransferPace { idle, slow, least } = self.pace;
         if least == 0 {
             return;
         }
@@ -61,20 +61,20 @@ impl Credit {
 mod tests {
     use super::*;
 
-    const PACE: Pace = Pace {
+    const PACE: TransferPace = TransferPace {
         idle: Duration::from_secs(60),
         slow: Duration::from_secs(10),
         least: 1000,
     };
 
     /// Seconds until a client is given up that moves `bytes` every `seconds`; none when it lasts for an hour.
-    fn lasts(pace: Pace, seconds: u64, bytes: usize) -> Option<u64> {
+    fn lasts(pace: TransferPace, seconds: u64, bytes: usize) -> Option<u64> {
         let mut credit = Credit::new(pace);
         let mut all = 0;
         while all < 3600 {
-            let patience = credit.patience().as_secs();
-            if patience < seconds {
-                return Some(all + patience);
+            let time_limit = credit.time_limit().as_secs();
+            if time_limit < seconds {
+                return Some(all + time_limit);
             }
             credit.moved(Duration::from_secs(seconds), bytes);
             all += seconds;
@@ -93,15 +93,15 @@ mod tests {
         // Whoever took much may pause for as long as anybody may.
         let mut credit = Credit::new(PACE);
         credit.moved(Duration::ZERO, 1 << 30);
-        assert_eq!(credit.patience(), PACE.idle);
+        assert_eq!(credit.time_limit(), PACE.idle);
     }
 
     #[test]
     fn without_a_least_rate_only_silence_counts() {
-        let pace = Pace { least: 0, ..PACE };
+        let pace = TransferPace { least: 0, ..PACE };
         assert_eq!(lasts(pace, 59, 1), None);
         assert_eq!(lasts(pace, 61, 1), Some(60));
-        let short = Pace {
+        let short = TransferPace {
             idle: Duration::from_secs(1),
             ..PACE
         };

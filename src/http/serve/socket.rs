@@ -8,19 +8,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use super::pace::{Credit, Pace};
+use super::pace::{Credit, TransferPace};
 
 /// A socket whose other end must take what is written: a client that stops reading holds memory and files.
-pub(super) struct Taken {
+pub(super) struct WriteTimeoutStream {
     stream: TcpStream,
     credit: Credit,
     /// Since when nothing can be written, and until when that may last.
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
-impl Taken {
+impl WriteTimeoutStream {
     /// Watches a socket.
-    pub(super) fn new(stream: TcpStream, pace: Pace) -> Self {
+    pub(super) fn new(stream: TcpStream, pace: TransferPace) -> Self {
         Self {
             stream,
             credit: Credit::new(pace),
@@ -41,10 +41,10 @@ impl Taken {
             self.credit.moved(waited.unwrap_or_default(), bytes);
             return wrote;
         }
-        let patience = self.credit.patience();
+        let time_limit = self.credit.time_limit();
         let (_, waiting) = self
             .waiting
-            .get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(patience))));
+            .get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(time_limit))));
         waiting
             .as_mut()
             .poll(cx)
@@ -52,7 +52,7 @@ impl Taken {
     }
 }
 
-impl AsyncRead for Taken {
+impl AsyncRead for WriteTimeoutStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -62,7 +62,7 @@ impl AsyncRead for Taken {
     }
 }
 
-impl AsyncWrite for Taken {
+impl AsyncWrite for WriteTimeoutStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

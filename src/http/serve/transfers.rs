@@ -18,9 +18,9 @@ use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::meters::METERS;
-use super::pace::{Credit, Pace};
+use super::pace::{Credit, TransferPace};
 use crate::memory::MemoryBudget;
-use crate::shares::Subject;
+use crate::shares::ShareHolder;
 
 /// Most bytes of a stream among others that are handed on at once, which are what a slow client must take in time.
 const PIECE: usize = 16 * 1024;
@@ -32,24 +32,24 @@ const AT_ONCE: usize = 64;
 /// All bodies on their way.
 #[derive(Debug)]
 pub(super) struct Transfers {
-    pace: Pace,
+    pace: TransferPace,
     next: AtomicU64,
-    all: Mutex<HashMap<u64, Weak<Transfer>>>,
+    all: Mutex<HashMap<u64, Weak<BodyTransfer>>>,
 }
 
 /// A body on its way.
 #[derive(Debug)]
-pub(super) struct Transfer {
+pub(super) struct BodyTransfer {
     number: u64,
     of: Weak<Transfers>,
     /// Known once the token was looked at.
-    subject: Arc<OnceLock<Subject>>,
+    subject: Arc<OnceLock<ShareHolder>>,
     ended: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<TransferState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct TransferState {
     credit: Credit,
     /// Since when the client is waited for; none while the server is.
     since: Option<Instant>,
@@ -61,8 +61,8 @@ struct State {
     waiting: Option<Waker>,
 }
 
-impl Transfer {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl BodyTransfer {
+    fn lock(&self) -> MutexGuard<'_, TransferState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -74,7 +74,7 @@ impl Transfer {
     fn waits(&self, now: Instant) -> Option<(Duration, bool)> {
         let state = self.lock();
         let waited = now.saturating_duration_since(state.since?);
-        Some((waited, waited >= state.credit.patience()))
+        Some((waited, waited >= state.credit.time_limit()))
     }
 
     fn let_go(&self) {
@@ -92,7 +92,7 @@ impl Transfer {
     }
 }
 
-impl Drop for Transfer {
+impl Drop for BodyTransfer {
     fn drop(&mut self) {
         if let Some(all) = self.of.upgrade() {
             all.lock().remove(&self.number);
@@ -101,7 +101,7 @@ impl Drop for Transfer {
 }
 
 impl Transfers {
-    pub(super) fn new(pace: Pace) -> Arc<Self> {
+    pub(super) fn new(pace: TransferPace) -> Arc<Self> {
         Arc::new(Self {
             pace,
             next: AtomicU64::new(0),
@@ -109,21 +109,21 @@ impl Transfers {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Weak<Transfer>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Weak<BodyTransfer>>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin(
         self: &Arc<Self>,
-        subject: &Arc<OnceLock<Subject>>,
+        subject: &Arc<OnceLock<ShareHolder>>,
         body: Option<Body>,
-    ) -> Arc<Transfer> {
-        let transfer = Arc::new(Transfer {
+    ) -> Arc<BodyTransfer> {
+        let transfer = Arc::new(BodyTransfer {
             number: self.next.fetch_add(1, Ordering::Relaxed),
             of: Arc::downgrade(self),
             subject: Arc::clone(subject),
             ended: AtomicBool::new(false),
-            state: Mutex::new(State {
+            state: Mutex::new(TransferState {
                 credit: Credit::new(self.pace),
                 // Of an answer the client may take the first bytes now; a request body waits until it is asked for.
                 since: body.is_some().then(Instant::now),
@@ -141,8 +141,8 @@ impl Transfers {
     pub(super) fn receive(
         self: &Arc<Self>,
         body: Body,
-        subject: &Arc<OnceLock<Subject>>,
-    ) -> (Body, Arc<Transfer>) {
+        subject: &Arc<OnceLock<ShareHolder>>,
+    ) -> (Body, Arc<BodyTransfer>) {
         let transfer = self.begin(subject, None);
         let received = Received {
             body,
@@ -155,7 +155,7 @@ impl Transfers {
     pub(super) fn send(
         self: &Arc<Self>,
         body: Body,
-        subject: &Arc<OnceLock<Subject>>,
+        subject: &Arc<OnceLock<ShareHolder>>,
         piecewise: bool,
     ) -> Body {
         Body::new(Sent {
@@ -165,10 +165,11 @@ impl Transfers {
     }
 
     /// Those whose client is waited for, the longest wait first, and whether that is too long.
-    fn waiting(&self, subject: Option<&Subject>) -> Vec<(Duration, bool, Arc<Transfer>)> {
-        let all: Vec<Arc<Transfer>> = self.lock().values().filter_map(Weak::upgrade).collect();
+    fn waiting(&self, subject: Option<&ShareHolder>) -> Vec<(Duration, bool, Arc<BodyTransfer>)> {
+        let all: Vec<Arc<BodyTransfer>> = self.lock().values().filter_map(Weak::upgrade).collect();
         let now = Instant::now();
-        let of = |transfer: &Transfer| subject.is_none_or(|s| transfer.subject.get() == Some(s));
+        let of =
+            |transfer: &BodyTransfer| subject.is_none_or(|s| transfer.subject.get() == Some(s));
         let mut waiting: Vec<_> = all
             .into_iter()
             .filter(|transfer| of(transfer))
@@ -182,7 +183,7 @@ impl Transfers {
     }
 
     /// Lets the transfer go that has let the server wait for longest, of one subject or of all; false when nobody has for long.
-    pub(super) fn make_way(&self, subject: Option<&Subject>) -> bool {
+    pub(super) fn make_way(&self, subject: Option<&ShareHolder>) -> bool {
         let waiting = self.waiting(subject);
         let Some((waited, _, transfer)) = waiting.first() else {
             return false;
@@ -223,7 +224,7 @@ fn too_slow() -> axum::Error {
 /// The body of a request.
 struct Received {
     body: Body,
-    transfer: Arc<Transfer>,
+    transfer: Arc<BodyTransfer>,
 }
 
 impl http_body::Body for Received {
@@ -274,7 +275,7 @@ impl Drop for Received {
 
 /// The body of an answer.
 struct Sent {
-    transfer: Arc<Transfer>,
+    transfer: Arc<BodyTransfer>,
     piece: usize,
 }
 
@@ -287,7 +288,7 @@ impl http_body::Body for Sent {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let mut state = self.transfer.lock();
-        let State {
+        let TransferState {
             credit,
             since,
             body,

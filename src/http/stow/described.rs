@@ -6,11 +6,11 @@ use axum::body::Body;
 
 use super::{broken, hopeless, next_in_time, refused_type};
 use crate::archive::ArchiveError;
-use crate::archive::store::{Shelf, StoreRequest};
-use crate::dicom::compose::{LONGEST_METADATA, Metadata};
+use crate::archive::services::store::{BulkDataBuffer, StoreRequest};
+use crate::dicom::compose::{LONGEST_METADATA, SentMetadata};
 use crate::http::content_type::ContentType;
-use crate::http::error::{HttpError, Slug};
-use crate::http::multipart::{Limits, Part, Parts};
+use crate::http::error::{HttpError, ProblemType};
+use crate::http::multipart::{BodyLimits, BodyPart, Parts};
 use crate::memory::Reservation;
 
 /// Longest metadata of a request with the headers of its bulk data, in bytes.
@@ -20,14 +20,14 @@ const EACH: usize = 128;
 
 /// Which metadata the body holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Model {
+pub(super) enum MetadataModel {
     /// One array of data sets in the first part.
     Json,
     /// One Native DICOM Model in each part of that type.
     Xml,
 }
 
-impl Model {
+impl MetadataModel {
     /// The model of a root type, in lower case.
     pub(super) fn of(root_type: &str) -> Option<Self> {
         match root_type {
@@ -52,11 +52,11 @@ pub(super) async fn store(
     request: &mut StoreRequest,
     body: Body,
     boundary: &str,
-    model: Model,
+    model: MetadataModel,
     idle: Duration,
 ) -> Result<Option<String>, HttpError> {
-    let mut parts = Parts::new(body.into_data_stream(), boundary, Limits::NONE);
-    let (mut texts, mut shelf) = (Vec::new(), request.shelf());
+    let mut parts = Parts::new(body.into_data_stream(), boundary, BodyLimits::NONE);
+    let (mut texts, mut bulk_buffer) = (Vec::new(), request.bulk_buffer());
     let mut held = Texts {
         bytes: 0,
         room: request.text_room(),
@@ -75,36 +75,38 @@ pub(super) async fn store(
             let text = text(&mut part, &mut held, idle).await?;
             text.map(|text| texts.push(text))
         } else {
-            begin_bulk(request, &mut shelf, &part, &content_type, &mut held).await?;
-            bulk(request, &mut shelf, &mut part, idle).await?
+            begin_bulk(request, &mut bulk_buffer, &part, &content_type, &mut held).await?;
+            bulk(request, &mut bulk_buffer, &mut part, idle).await?
         };
         if let Err(reason) = taken {
             return Ok(Some(reason));
         }
     }
     let instances = match model {
-        Model::Json => request.split(texts).await.map_err(refused_json)?,
-        Model::Xml => texts.into_iter().map(Metadata::Xml).collect(),
+        MetadataModel::Json => request.split(texts).await.map_err(refused_json)?,
+        MetadataModel::Xml => texts.into_iter().map(SentMetadata::Xml).collect(),
     };
-    if shelf.is_ambiguous(instances.len()) {
+    if bulk_buffer.is_ambiguous(instances.len()) {
         return Err(HttpError::bad_request(
-            Slug::InvalidBody,
+            ProblemType::InvalidBody,
             "each bulk data part needs a Content-Location, the BulkDataURI of its attribute; only the one part of one instance can do without",
         ));
     }
-    request.store_described(instances, shelf).await?;
+    request.store_described(instances, bulk_buffer).await?;
     drop(held);
     Ok(request.is_hopeless().then(hopeless))
 }
 
 fn refused_json(error: ArchiveError) -> HttpError {
     match error {
-        ArchiveError::Invalid { reason } => HttpError::bad_request(Slug::InvalidBody, reason),
+        ArchiveError::Invalid { reason } => {
+            HttpError::bad_request(ProblemType::InvalidBody, reason)
+        }
         error => error.into(),
     }
 }
 
-fn content_type(part: &Part<'_>) -> Result<ContentType, HttpError> {
+fn content_type(part: &BodyPart<'_>) -> Result<ContentType, HttpError> {
     let found = part.headers.content_type().map(ContentType::parse);
     found.and_then(Result::ok).ok_or_else(|| {
         let reason = format!("part {} has no Content-Type that can be read", part.number);
@@ -114,7 +116,7 @@ fn content_type(part: &Part<'_>) -> Result<ContentType, HttpError> {
 
 /// The text of a metadata part, or the reason why the body broke off.
 async fn text(
-    part: &mut Part<'_>,
+    part: &mut BodyPart<'_>,
     held: &mut Texts,
     idle: Duration,
 ) -> Result<Result<Vec<u8>, String>, HttpError> {
@@ -164,8 +166,8 @@ fn too_much() -> HttpError {
 /// Notes what the headers of a bulk data part say.
 async fn begin_bulk(
     request: &mut StoreRequest,
-    shelf: &mut Shelf,
-    part: &Part<'_>,
+    bulk_buffer: &mut BulkDataBuffer,
+    part: &BodyPart<'_>,
     content_type: &ContentType,
     held: &mut Texts,
 ) -> Result<(), HttpError> {
@@ -176,19 +178,19 @@ async fn begin_bulk(
     held.add(location.len() + media.len() + syntax.map_or(0, str::len))
         .await?;
     let (location, media) = (location.to_owned(), media.to_owned());
-    Ok(request.begin_bulk(shelf, location, media, syntax.map(str::to_owned))?)
+    Ok(request.begin_bulk(bulk_buffer, location, media, syntax.map(str::to_owned))?)
 }
 
 /// Takes the bytes of a bulk data part, or says why the body broke off.
 async fn bulk(
     request: &mut StoreRequest,
-    shelf: &mut Shelf,
-    part: &mut Part<'_>,
+    bulk_buffer: &mut BulkDataBuffer,
+    part: &mut BodyPart<'_>,
     idle: Duration,
 ) -> Result<Result<(), String>, HttpError> {
     loop {
         match next_in_time(idle, part.chunk()).await? {
-            Ok(Some(chunk)) => request.write_bulk(shelf, chunk).await?,
+            Ok(Some(chunk)) => request.write_bulk(bulk_buffer, chunk).await?,
             Ok(None) => return Ok(Ok(())),
             Err(error) => return Ok(Err(error.to_string())),
         }

@@ -9,18 +9,18 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::archive::lanes::{Lane, Lanes};
-use crate::archive::store::Outcome;
+use crate::archive::services::store::Outcome;
 use crate::dicom::uid::StudyUid;
 use crate::dicom::xml;
 use crate::http::DICOM_JSON;
-use crate::http::error::{HttpError, Slug};
+use crate::http::error::{HttpError, ProblemType};
 use crate::http::links::Links;
 use crate::http::profile::StoreWarnings;
-use crate::http::represent::{DICOM_XML, Form};
+use crate::http::represent::{DICOM_XML, DataSetFormat};
 use crate::memory::Reservation;
 
 /// What is told of a store.
-pub(super) struct Told {
+pub(super) struct StoreResponse {
     pub(super) links: Links,
     /// Study of the URL.
     pub(super) study: Option<StudyUid>,
@@ -70,18 +70,18 @@ impl List {
 }
 
 /// A text that is being sent, with its memory.
-struct Held {
+struct ReservedText {
     text: String,
     _room: Reservation,
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for ReservedText {
     fn as_ref(&self) -> &[u8] {
         self.text.as_bytes()
     }
 }
 
-impl Told {
+impl StoreResponse {
     /// The answer; `room` is the memory of the outcomes and the text.
     ///
     /// # Errors
@@ -89,15 +89,16 @@ impl Told {
     pub(super) async fn respond(
         self,
         lanes: &Lanes,
-        form: Form,
+        form: DataSetFormat,
         room: Reservation,
     ) -> Result<Response, HttpError> {
         if self.outcomes.is_empty() {
             return Ok(match self.style {
-                StoreWarnings::Reasons => {
-                    HttpError::bad_request(Slug::InvalidBody, "the body holds no part to store")
-                        .into_response()
-                }
+                StoreWarnings::Reasons => HttpError::bad_request(
+                    ProblemType::InvalidBody,
+                    "the body holds no part to store",
+                )
+                .into_response(),
                 StoreWarnings::Silent | StoreWarnings::Told => {
                     StatusCode::NO_CONTENT.into_response()
                 }
@@ -114,10 +115,10 @@ impl Told {
             lanes.run(Lane::Text, move || Ok(self.text(form))).await?
         };
         let media = match form {
-            Form::Json => DICOM_JSON,
-            Form::Xml => DICOM_XML,
+            DataSetFormat::Json => DICOM_JSON,
+            DataSetFormat::Xml => DICOM_XML,
         };
-        let bytes = Bytes::from_owner(Held { text, _room: room });
+        let bytes = Bytes::from_owner(ReservedText { text, _room: room });
         let mut response = (status, bytes).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
@@ -130,7 +131,7 @@ impl Told {
     fn status(&self) -> StatusCode {
         let stored = |outcome: &&Outcome| matches!(outcome, Outcome::Stored { .. });
         let warned = |outcome: &Outcome| match outcome {
-            Outcome::Stored { warning, .. } => told(*warning, self.style).is_some(),
+            Outcome::Stored { warning, .. } => reported_warning(*warning, self.style).is_some(),
             Outcome::Failed { .. } => false,
         };
         let count = self.outcomes.iter().filter(stored).count();
@@ -144,10 +145,10 @@ impl Told {
         }
     }
 
-    fn text(&self, form: Form) -> String {
+    fn text(&self, form: DataSetFormat) -> String {
         match form {
-            Form::Json => self.json(),
-            Form::Xml => xml::write(&self.tree(), ""),
+            DataSetFormat::Json => self.json(),
+            DataSetFormat::Xml => xml::write(&self.tree(), ""),
         }
     }
 
@@ -216,7 +217,7 @@ impl Told {
 }
 
 /// The warning reason as far as this root tells it.
-fn told(warning: Option<u16>, style: StoreWarnings) -> Option<u16> {
+fn reported_warning(warning: Option<u16>, style: StoreWarnings) -> Option<u16> {
     warning.filter(|_| style != StoreWarnings::Silent)
 }
 
@@ -236,7 +237,7 @@ fn success_item(links: &Links, style: StoreWarnings, outcome: &Outcome) -> Value
         "00081155": { "vr": "UI", "Value": [name.instance.as_str()] },
         "00081190": { "vr": "UR", "Value": [url] },
     });
-    if let (Some(object), Some(code)) = (item.as_object_mut(), told(*warning, style)) {
+    if let (Some(object), Some(code)) = (item.as_object_mut(), reported_warning(*warning, style)) {
         object.insert(
             "00081196".to_owned(),
             json!({ "vr": "US", "Value": [code] }),

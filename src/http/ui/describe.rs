@@ -3,7 +3,7 @@
 use axum::Json;
 use serde_json::{Map, Value, json};
 
-use super::{Needs, UI_ROUTES, UiRoute};
+use super::{UI_ROUTES, UiAudience, UiRoute};
 
 /// The description.
 pub(super) async fn document() -> Json<Value> {
@@ -31,13 +31,13 @@ fn operation(route: &UiRoute) -> Value {
     let text = |description: &str| json!({ "description": description });
     let mut responses = json!({ "200": text("as the summary says"), "400": text("a bad request") });
     let (refused, rights) = match route.needs {
-        Needs::Nobody => (None, "Anybody."),
-        Needs::Caller => (Some(["401"].as_slice()), "Whoever has a good token."),
-        Needs::Export => (
+        UiAudience::Nobody => (None, "Anybody."),
+        UiAudience::Caller => (Some(["401"].as_slice()), "Whoever has a good token."),
+        UiAudience::Export => (
             Some(["401", "403", "404"].as_slice()),
             "Whoever may export and read the study.",
         ),
-        Needs::Everything => (
+        UiAudience::Everything => (
             Some(["401", "403"].as_slice()),
             "Whoever may read everything there is.",
         ),
@@ -52,22 +52,23 @@ fn operation(route: &UiRoute) -> Value {
             responses.insert((*status).to_owned(), text(reason));
         }
     }
-    let mut told = json!({ "summary": route.about, "description": rights, "responses": responses });
-    if let Some(told) = told.as_object_mut() {
+    let mut reported =
+        json!({ "summary": route.about, "description": rights, "responses": responses });
+    if let Some(reported) = reported.as_object_mut() {
         if refused.is_some() {
-            told.insert("security".to_owned(), json!([{ "token": [] }]));
+            reported.insert("security".to_owned(), json!([{ "token": [] }]));
         }
         if route.path == "/ui/dictionary" {
             let tags = json!([{ "name": "tags", "in": "query", "required": true, "schema": { "type": "string" } }]);
-            told.insert("parameters".to_owned(), tags);
+            reported.insert("parameters".to_owned(), tags);
         }
         if let Some(body) = body(route.path) {
             let content = json!({ "application/json": { "schema": body } });
             let body = json!({ "required": true, "content": content });
-            told.insert("requestBody".to_owned(), body);
+            reported.insert("requestBody".to_owned(), body);
         }
     }
-    told
+    reported
 }
 
 /// The schema of a body.

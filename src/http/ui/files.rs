@@ -161,11 +161,11 @@ mod tests {
     /// Files of the page at most.
     const MOST: usize = 80;
 
-    fn walk(folder: &Path, names: &mut BTreeSet<String>, root: &Path) {
+    fn list_files(folder: &Path, names: &mut BTreeSet<String>, root: &Path) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                walk(&path, names, root);
+                list_files(&path, names, root);
             } else {
                 names.insert(path.strip_prefix(root).unwrap().display().to_string());
             }
@@ -176,7 +176,7 @@ mod tests {
     fn every_file_of_the_page_is_in_the_binary() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("ui");
         let mut names = BTreeSet::new();
-        walk(&root, &mut names, &root);
+        list_files(&root, &mut names, &root);
         let embedded: BTreeSet<String> = EMBEDDED
             .iter()
             .map(|(name, _)| (*name).to_owned())

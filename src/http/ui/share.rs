@@ -20,7 +20,7 @@ use crate::auth::{Action, Caller};
 use crate::dicom::uid::{StudyUid, Target};
 use crate::http::App;
 use crate::http::audit::{EventKind, Note};
-use crate::http::error::{HttpError, Slug};
+use crate::http::error::{HttpError, ProblemType};
 
 /// Most bytes of a body.
 pub(super) const MOST_BYTES: usize = 16 << 10;
@@ -31,7 +31,7 @@ const SHORTEST: u64 = 60;
 
 /// Who shares, where links can be made at all.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Shares(pub(super) Option<Arc<Sharing>>);
+pub(super) struct SharedLinks(pub(super) Option<Arc<Sharing>>);
 
 /// A link that is asked for.
 #[derive(Debug, Deserialize)]
@@ -51,17 +51,17 @@ struct Opened {
 fn read<T: DeserializeOwned>(body: &Bytes, example: &str) -> Result<T, HttpError> {
     serde_json::from_slice(body).map_err(|_| {
         let reason = format!("The body must be JSON such as {example}.");
-        HttpError::bad_request(Slug::InvalidBody, reason)
+        HttpError::bad_request(ProblemType::InvalidBody, reason)
     })
 }
 
-impl Shares {
+impl SharedLinks {
     fn there(&self) -> Result<&Sharing, HttpError> {
         let reason =
             "Links need access control with STOWAGE_JWT_SECRET, and STOWAGE_UI_LINK_TIME above 0.";
         self.0
             .as_deref()
-            .ok_or_else(|| HttpError::new(Slug::NotFound, reason))
+            .ok_or_else(|| HttpError::new(ProblemType::NotFound, reason))
     }
 }
 
@@ -72,7 +72,7 @@ impl Shares {
 pub(super) async fn make(
     State(app): State<Arc<App>>,
     Extension(settings): Extension<Arc<UiSettings>>,
-    Extension(shares): Extension<Shares>,
+    Extension(shares): Extension<SharedLinks>,
     Extension(caller): Extension<Arc<Caller>>,
     note: Note,
     body: Bytes,
@@ -85,13 +85,16 @@ pub(super) async fn make(
     };
     let asked: Asked = read(&body, r#"{"study": "1.2.3", "seconds": 86400}"#)?;
     let study = StudyUid::parse(&asked.study).map_err(|_| {
-        HttpError::bad_request(Slug::InvalidBody, "study must be a Study Instance UID.")
+        HttpError::bad_request(
+            ProblemType::InvalidBody,
+            "study must be a Study Instance UID.",
+        )
     })?;
     let sharing = shares.there()?;
     let most = settings.config.ui_link_time;
     if !(SHORTEST..=most).contains(&asked.seconds) {
         let reason = format!("seconds must be between {SHORTEST} and {most}.");
-        return Err(HttpError::bad_request(Slug::InvalidBody, reason));
+        return Err(HttpError::bad_request(ProblemType::InvalidBody, reason));
     }
     note.study(study.as_str());
     let target = Target::Study(study.clone());
@@ -108,12 +111,13 @@ pub(super) async fn make(
 /// # Errors
 /// 404 for a code that is none or too old.
 pub(super) async fn open(
-    Extension(shares): Extension<Shares>,
+    Extension(shares): Extension<SharedLinks>,
     body: Bytes,
 ) -> Result<Response, HttpError> {
     let opened: Opened = read(&body, r#"{"code": "…"}"#)?;
     let shared = shares.there()?.open(opened.code.trim());
-    let shared = shared.map_err(|error| HttpError::new(Slug::NotFound, format!("{error}.")))?;
+    let shared =
+        shared.map_err(|error| HttpError::new(ProblemType::NotFound, format!("{error}.")))?;
     Ok(private(json!({
         "token": shared.token,
         "seconds": shared.seconds,

@@ -6,15 +6,15 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 use futures_util::StreamExt;
 
-use super::super::Face;
+use super::super::ApiState;
 use super::super::content_type::{ContentType, ContentTypeError};
-use super::super::error::{HttpError, Slug};
+use super::super::error::{HttpError, ProblemType};
 use super::super::represent::DICOM_XML;
 use super::refused;
 use crate::archive::ArchiveError;
 use crate::archive::lanes::Lane;
-use crate::dicom::query_parse::Dialect;
-use crate::dicom::workitem::{DataSet, Format, read, room};
+use crate::dicom::query_parse::QueryDialect;
+use crate::dicom::workitem::{Format, WorkitemDataSet, read, room};
 use crate::memory::{Purpose, Reservation};
 
 /// Longest body, in bytes.
@@ -23,7 +23,7 @@ const LONGEST: usize = 1 << 20;
 const STEP: usize = 64 << 10;
 
 /// A body that arrived and was not read yet.
-pub(in crate::http) struct Sent {
+pub(in crate::http) struct SentWorkitem {
     bytes: Vec<u8>,
     format: Option<Format>,
     held: Reservation,
@@ -31,22 +31,22 @@ pub(in crate::http) struct Sent {
 
 /// A data set and the memory it takes.
 pub(in crate::http) struct Read {
-    pub(in crate::http) data_set: DataSet,
+    pub(in crate::http) data_set: WorkitemDataSet,
     pub(in crate::http) held: Reservation,
 }
 
-impl Sent {
+impl SentWorkitem {
     /// Receives a body.
     ///
     /// # Errors
     /// 415 for another type than the root takes, 413 for more than 1 MiB.
     pub(in crate::http) async fn of(
-        face: &Face,
+        api: &ApiState,
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Self, HttpError> {
-        let format = format(face, headers)?;
-        Self::receive(face, body, Some(format)).await
+        let format = format(api, headers)?;
+        Self::receive(api, body, Some(format)).await
     }
 
     /// As [`Self::of`], where there may be no body at all.
@@ -54,23 +54,27 @@ impl Sent {
     /// # Errors
     /// As [`Self::of`].
     pub(in crate::http) async fn of_optional(
-        face: &Face,
+        api: &ApiState,
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Self, HttpError> {
         if ContentType::of_request(headers) != Err(ContentTypeError::Missing) {
-            return Self::of(face, headers, body).await;
+            return Self::of(api, headers, body).await;
         }
-        let sent = Self::receive(face, body, None).await?;
+        let sent = Self::receive(api, body, None).await?;
         if sent.bytes.is_empty() {
             Ok(sent)
         } else {
-            Err(unsupported(face))
+            Err(unsupported(api))
         }
     }
 
-    async fn receive(face: &Face, body: Body, format: Option<Format>) -> Result<Self, HttpError> {
-        let archive = &face.app.archive;
+    async fn receive(
+        api: &ApiState,
+        body: Body,
+        format: Option<Format>,
+    ) -> Result<Self, HttpError> {
+        let archive = &api.app.archive;
         let seconds = archive.limits().idle_seconds;
         let idle = Duration::from_secs(seconds);
         let mut held = archive.budget().nothing(Purpose::Text);
@@ -80,14 +84,14 @@ impl Sent {
             let next = tokio::time::timeout(idle, chunks.next()).await;
             let next = next.map_err(|_| {
                 let silence = format!("no byte of the body came for {seconds} seconds");
-                HttpError::new(Slug::RequestTimeout, silence)
+                HttpError::new(ProblemType::RequestTimeout, silence)
             })?;
             let Some(chunk) = next else {
                 break;
             };
             let chunk = chunk.map_err(|_| {
                 let reason = "the body broke off before its end";
-                HttpError::bad_request(Slug::InvalidBody, reason)
+                HttpError::bad_request(ProblemType::InvalidBody, reason)
             })?;
             let length = bytes.len().saturating_add(chunk.len());
             if length > LONGEST {
@@ -110,17 +114,17 @@ impl Sent {
     ///
     /// # Errors
     /// 400 when it is none.
-    pub(in crate::http) async fn read(self, face: &Face) -> Result<Read, HttpError> {
+    pub(in crate::http) async fn read(self, api: &ApiState) -> Result<Read, HttpError> {
         let Self {
             bytes,
             format,
             mut held,
         } = self;
         let Some(format) = format else {
-            let data_set = DataSet::new();
+            let data_set = WorkitemDataSet::new();
             return Ok(Read { data_set, held });
         };
-        let archive = &face.app.archive;
+        let archive = &api.app.archive;
         let before = held.bytes();
         let room = before.saturating_add(room(&bytes, format));
         held.grow_to(room).await.map_err(ArchiveError::from)?;
@@ -129,26 +133,28 @@ impl Sent {
             .run(Lane::Text, move || Ok(read(&bytes, format)));
         let data_set = read
             .await?
-            .map_err(|problem| refused(face, problem.into()))?;
+            .map_err(|problem| refused(api, problem.into()))?;
         Ok(Read { data_set, held })
     }
 }
 
-fn format(face: &Face, headers: &HeaderMap) -> Result<Format, HttpError> {
-    let content_type = ContentType::of_request(headers).map_err(|_| unsupported(face))?;
+fn format(api: &ApiState, headers: &HeaderMap) -> Result<Format, HttpError> {
+    let content_type = ContentType::of_request(headers).map_err(|_| unsupported(api))?;
     let json = content_type.is("application/dicom+json") || content_type.is("application/json");
-    match face.profile.dialect {
-        Dialect::Service if json => Ok(Format::Array),
-        Dialect::Standard if json => Ok(Format::Json),
-        Dialect::Standard if content_type.is(DICOM_XML) => Ok(Format::Xml),
-        _ => Err(unsupported(face)),
+    match api.profile.dialect {
+        QueryDialect::Service if json => Ok(Format::Array),
+        QueryDialect::Standard if json => Ok(Format::Json),
+        QueryDialect::Standard if content_type.is(DICOM_XML) => Ok(Format::Xml),
+        _ => Err(unsupported(api)),
     }
 }
 
-fn unsupported(face: &Face) -> HttpError {
-    HttpError::unsupported_media_type(match face.profile.dialect {
-        Dialect::Service => "The body must be application/dicom+json: an array of one data set.",
-        Dialect::Standard => {
+fn unsupported(api: &ApiState) -> HttpError {
+    HttpError::unsupported_media_type(match api.profile.dialect {
+        QueryDialect::Service => {
+            "The body must be application/dicom+json: an array of one data set."
+        }
+        QueryDialect::Standard => {
             "The body must be application/dicom+json or application/dicom+xml: one data set."
         }
     })

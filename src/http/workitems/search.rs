@@ -6,14 +6,14 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::super::array::{array_body, items};
-use super::super::error::{HttpError, Slug};
-use super::super::extract::Ask;
+use super::super::error::{HttpError, ProblemType};
+use super::super::extract::RetrieveRequest;
 use super::super::links::Links;
 use super::super::profile::NoMatch;
-use super::super::represent::{DICOM_XML, Form, form, many_parts, xml_part_stream};
+use super::super::represent::{DICOM_XML, DataSetFormat, form, many_parts, xml_part_stream};
 use super::super::{DICOM_JSON, qido};
 use super::{NO_STORE, refused, warning};
-use crate::archive::paging::Remaining;
+use crate::archive::services::search::paging::Remaining;
 use crate::archive::workitems::search::WriteWorkitem;
 use crate::auth::Action;
 use crate::dicom::pieces::Pieces;
@@ -24,21 +24,21 @@ use crate::dicom::xml::XmlWriter;
 ///
 /// # Errors
 /// 400 for a bad parameter, 406 when neither JSON nor XML is acceptable, 413 when it would cost too much.
-pub(in crate::http) async fn search_workitems(ask: Ask) -> Result<Response, HttpError> {
+pub(in crate::http) async fn search_workitems(ask: RetrieveRequest) -> Result<Response, HttpError> {
     let scope = ask.access.may(Action::Read)?;
-    let (face, profile) = (&ask.face, ask.face.profile);
-    let form = form(&ask.wishes())?;
-    qido::refuse_markup(face, &ask.query)?;
+    let (api, profile) = (&ask.api, ask.api.profile);
+    let form = form(&ask.preferences())?;
+    qido::refuse_markup(api, &ask.query)?;
     let parameters = ask.query.searched();
     let parsed = parse_workitems(&parameters, profile.dialect, profile.most_workitems)
-        .map_err(|e| HttpError::bad_request(Slug::InvalidQuery, e.to_string()))?;
-    let archive = &face.app.archive;
+        .map_err(|e| HttpError::bad_request(ProblemType::InvalidQuery, e.to_string()))?;
+    let archive = &api.app.archive;
     let write = written(ask.links.clone(), form);
     let answer = archive.search_workitems(&scope, &parsed.query, write).await;
-    let answer = answer.map_err(|error| refused(face, error))?;
+    let answer = answer.map_err(|error| refused(api, error))?;
     let mut response = if answer.empty && profile.no_match == NoMatch::NoContent {
         StatusCode::NO_CONTENT.into_response()
-    } else if form == Form::Xml && !answer.empty {
+    } else if form == DataSetFormat::Xml && !answer.empty {
         many_parts(DICOM_XML, xml_part_stream(archive, answer.parts)).await?
     } else {
         let body = array_body(items(archive, answer.parts)).await?;
@@ -64,12 +64,12 @@ pub(in crate::http) async fn search_workitems(ask: Ask) -> Result<Response, Http
 }
 
 /// Writes a workitem that was found.
-fn written(links: Links, form: Form) -> WriteWorkitem {
+fn written(links: Links, form: DataSetFormat) -> WriteWorkitem {
     Arc::new(move |item| {
         let url = links.resource(["workitems"]);
         let pieces: Box<dyn Pieces> = match form {
-            Form::Json => Box::new(item),
-            Form::Xml => Box::new(XmlWriter::new(item.whole()?, &url)),
+            DataSetFormat::Json => Box::new(item),
+            DataSetFormat::Xml => Box::new(XmlWriter::new(item.whole()?, &url)),
         };
         Ok((url, pieces))
     })

@@ -16,8 +16,8 @@ use super::conditions::push_col;
 use super::open::IndexOptions;
 use super::pattern::Pattern;
 use super::sql::{
-    Dialect, Driver, Refusal, Script, SqlIndex, Statement, Times, columns, driver_methods,
-    searches, within,
+    DatabaseRefusal, Dialect, Driver, SqlIndex, Statement, StatementBatch, Timeouts, columns,
+    driver_methods, searches, within,
 };
 use super::tags::TagLock;
 use super::terms::Col;
@@ -116,7 +116,7 @@ impl Dialect for Postgres {
         })
     }
 
-    fn lock_feed(script: &mut Script<Self>) {
+    fn lock_feed(script: &mut StatementBatch<Self>) {
         let lock = script.then("select pg_advisory_xact_lock(");
         lock.int(FEED_LOCK).push(")");
     }
@@ -136,23 +136,23 @@ impl Dialect for Postgres {
         matches!(code.as_deref(), Some("40001" | "40P01"))
     }
 
-    fn refusal(error: &dyn sqlx::error::DatabaseError) -> Refusal {
+    fn refusal(error: &dyn sqlx::error::DatabaseError) -> DatabaseRefusal {
         let code = error.code();
         match code.as_deref().unwrap_or("") {
             // Disk full; read-only transaction.
-            "53100" | "25006" => Refusal::Full,
+            "53100" | "25006" => DatabaseRefusal::Full,
             // Conflicts that did not go away; lock not available.
-            "40001" | "40P01" | "55P03" => Refusal::Unavailable,
+            "40001" | "40P01" | "55P03" => DatabaseRefusal::Unavailable,
             // Statement timeout.
-            "57014" => Refusal::TooSlow,
+            "57014" => DatabaseRefusal::TooSlow,
             // Connection, resources, shutdown, system.
             code if ["08", "53", "57", "58"]
                 .iter()
                 .any(|class| code.starts_with(class)) =>
             {
-                Refusal::Unavailable
+                DatabaseRefusal::Unavailable
             }
-            _ => Refusal::Other,
+            _ => DatabaseRefusal::Other,
         }
     }
 
@@ -192,7 +192,7 @@ pub(super) async fn open(url: &str, options: &IndexOptions) -> Result<SqlIndex<P
         readers: pool(&connect, readers, options),
         writers: pool(&connect, writers, options),
         trigrams,
-        times: Times::new(options),
+        times: Timeouts::new(options),
         searches: searches(readers),
     })
 }
@@ -208,7 +208,7 @@ fn shares(all: u32) -> (u32, u32) {
 /// A connection whose other end is silent is found out when it comes back and before it is used again, and closed: the
 /// driver would wait for it for ever.
 fn pool(connect: &PgConnectOptions, most: u32, options: &IndexOptions) -> Pool<Postgres> {
-    let times = Times::new(options);
+    let times = Timeouts::new(options);
     let millis = |time: Duration| time.as_millis().max(1).to_string();
     let (call, delete) = (millis(times.call), millis(times.delete()));
     PgPoolOptions::new()

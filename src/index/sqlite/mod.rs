@@ -18,7 +18,8 @@ use super::conditions::push_col;
 use super::open::IndexOptions;
 use super::pattern::Pattern;
 use super::sql::{
-    Dialect, Driver, Refusal, Script, SqlIndex, Statement, Times, columns, driver_methods, searches,
+    DatabaseRefusal, Dialect, Driver, SqlIndex, Statement, StatementBatch, Timeouts, columns,
+    driver_methods, searches,
 };
 use super::tags::TagLock;
 use super::terms::Col;
@@ -36,9 +37,9 @@ const STEPS: i32 = 20_000;
 
 /// Whether a deadline counts; it no longer does when the search that set it is dropped, for the connection lives on.
 #[derive(Default)]
-struct Armed(Arc<AtomicBool>);
+struct DeadlineFlag(Arc<AtomicBool>);
 
-impl Drop for Armed {
+impl Drop for DeadlineFlag {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Relaxed);
     }
@@ -82,7 +83,7 @@ impl Dialect for Sqlite {
     ) -> BoxFuture<'c, Driver<Vec<Self::Row>>> {
         Box::pin(async move {
             let deadline = Instant::now() + time;
-            let armed = Armed::default();
+            let armed = DeadlineFlag::default();
             let watched = armed.0.clone();
             let go_on = move || !watched.load(Ordering::Relaxed) || Instant::now() < deadline;
             armed.0.store(true, Ordering::Relaxed);
@@ -110,7 +111,7 @@ impl Dialect for Sqlite {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn lock_feed(_script: &mut Script<Self>) {
+    fn lock_feed(_script: &mut StatementBatch<Self>) {
         // Whoever writes is alone from the start.
     }
 
@@ -125,15 +126,15 @@ impl Dialect for Sqlite {
             .is_some_and(|code| matches!(code, 5 | 6))
     }
 
-    fn refusal(error: &dyn sqlx::error::DatabaseError) -> Refusal {
+    fn refusal(error: &dyn sqlx::error::DatabaseError) -> DatabaseRefusal {
         match primary_code(error) {
             // BUSY, LOCKED, IOERR, CANTOPEN
-            Some(5 | 6 | 10 | 14) => Refusal::Unavailable,
+            Some(5 | 6 | 10 | 14) => DatabaseRefusal::Unavailable,
             // READONLY, FULL
-            Some(8 | 13) => Refusal::Full,
+            Some(8 | 13) => DatabaseRefusal::Full,
             // INTERRUPT
-            Some(9) => Refusal::TooSlow,
-            _ => Refusal::Other,
+            Some(9) => DatabaseRefusal::TooSlow,
+            _ => DatabaseRefusal::Other,
         }
     }
 
@@ -191,7 +192,7 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
         readers,
         writers,
         trigrams: true,
-        times: Times::new(options),
+        times: Timeouts::new(options),
         searches: searches(limit),
     })
 }

@@ -17,18 +17,18 @@ use crate::index::readers::Readers;
 use crate::index::sql::Driver;
 
 /// A bounded number of connections, opened when they are first needed.
-pub(in crate::index) struct FileReaders(Arc<Shared>);
+pub(in crate::index) struct FileReaders(Arc<SharedReaders>);
 
-struct Shared {
+struct SharedReaders {
     connect: SqliteConnectOptions,
     idle: Mutex<Vec<SqliteConnection>>,
     room: Arc<Semaphore>,
     limit: u32,
     /// How long somebody waits for a connection.
-    patience: Duration,
+    time_limit: Duration,
 }
 
-impl Shared {
+impl SharedReaders {
     fn idle(&self) -> MutexGuard<'_, Vec<SqliteConnection>> {
         // Nothing that happens under this lock can leave the list half changed.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
@@ -38,7 +38,7 @@ impl Shared {
 /// A connection that is in use.
 pub(in crate::index) struct FileReader {
     connection: Option<SqliteConnection>,
-    shared: Arc<Shared>,
+    shared: Arc<SharedReaders>,
     room: Option<OwnedSemaphorePermit>,
 }
 
@@ -47,14 +47,14 @@ impl FileReaders {
     pub(super) async fn open(
         connect: SqliteConnectOptions,
         limit: u32,
-        patience: Duration,
+        time_limit: Duration,
     ) -> Driver<Self> {
-        let shared = Shared {
+        let shared = SharedReaders {
             connect,
             idle: Mutex::default(),
             room: Arc::new(Semaphore::new(limit as usize)),
             limit,
-            patience,
+            time_limit,
         };
         let readers = Self(Arc::new(shared));
         Self::give_back(readers.take().await?);
@@ -69,7 +69,7 @@ impl Readers<Sqlite> for FileReaders {
         Box::pin(async move {
             let shared = &self.0;
             let room = shared.room.clone().acquire_owned();
-            let room = tokio::time::timeout(shared.patience, room).await;
+            let room = tokio::time::timeout(shared.time_limit, room).await;
             let room = room
                 .map_err(|_| sqlx::Error::PoolTimedOut)?
                 .map_err(|_| sqlx::Error::PoolClosed)?;
@@ -149,14 +149,14 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_millis(200);
+    const TIME_LIMIT: Duration = Duration::from_millis(200);
     /// Counts for many seconds.
     const ENDLESS: &str = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 1000000000) \
          select count(*) from n";
 
     async fn readers(limit: u32) -> FileReaders {
         let connect = SqliteConnectOptions::new().in_memory(true);
-        FileReaders::open(connect, limit, PATIENCE).await.unwrap()
+        FileReaders::open(connect, limit, TIME_LIMIT).await.unwrap()
     }
 
     async fn one(reader: &mut FileReader) -> i64 {
@@ -186,7 +186,7 @@ mod tests {
             matches!(refused, Some(sqlx::Error::PoolTimedOut)),
             "{refused:?}"
         );
-        assert!(begun.elapsed() >= PATIENCE);
+        assert!(begun.elapsed() >= TIME_LIMIT);
         FileReaders::give_back(held);
         readers.take().await.unwrap();
     }
@@ -203,7 +203,7 @@ mod tests {
         });
         drop(handle);
         let endless = sqlx::query(ENDLESS).execute(&mut *given_up);
-        assert!(tokio::time::timeout(PATIENCE, endless).await.is_err());
+        assert!(tokio::time::timeout(TIME_LIMIT, endless).await.is_err());
         drop(given_up);
         let mut other = readers.take().await.unwrap();
         assert_eq!(one(&mut other).await, 1);

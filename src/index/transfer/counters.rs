@@ -5,7 +5,7 @@
 use futures_util::future::BoxFuture;
 use sqlx::{Executor, Postgres, Sqlite};
 
-use super::super::sql::{Columns, Dialect, Driver, Statement};
+use super::super::sql::{Dialect, Driver, RowColumns, Statement};
 
 /// Counters of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

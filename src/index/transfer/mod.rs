@@ -16,7 +16,7 @@ use sqlx::{Postgres, Sqlite};
 use super::sql::{Dialect, SqlIndex, Statement, failed};
 use super::{IndexError, IndexOptions, Result, postgres, sqlite};
 use counters::{Counters, Moves};
-use row::Value;
+use row::TransferValue;
 use tables::{TABLES, Table};
 
 pub use row::Sum;
@@ -45,29 +45,29 @@ impl Moved {
 
 /// Whether rows are copied before they are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transfer {
+pub enum TransferMode {
     /// They are copied into an index that must be empty.
     Copy,
     /// They are compared only.
     Compare,
 }
 
-enum Opened {
+enum OpenedIndex {
     Sqlite(SqlIndex<Sqlite>),
     Postgres(SqlIndex<Postgres>),
 }
 
-async fn open(url: &str, options: &IndexOptions) -> Result<Opened> {
+async fn open(url: &str, options: &IndexOptions) -> Result<OpenedIndex> {
     match url.split_once(':') {
         Some(("sqlite", rest)) => {
             let path = rest.strip_prefix("//").unwrap_or(rest);
             let path = path.split_once('?').map_or(path, |(path, _)| path);
-            Ok(Opened::Sqlite(
+            Ok(OpenedIndex::Sqlite(
                 sqlite::open(Path::new(path), options).await?,
             ))
         }
         Some(("postgres" | "postgresql", _)) => {
-            Ok(Opened::Postgres(postgres::open(url, options).await?))
+            Ok(OpenedIndex::Postgres(postgres::open(url, options).await?))
         }
         _ => Err(refused("its URL must begin with sqlite:// or postgres://")),
     }
@@ -89,9 +89,9 @@ fn refused(reason: &str) -> IndexError {
 pub async fn transfer(
     from: &str,
     to: &str,
-    how: Transfer,
+    how: TransferMode,
     options: &IndexOptions,
-    told: &mut (dyn FnMut(&'static str, u64) + Send),
+    reported: &mut (dyn FnMut(&'static str, u64) + Send),
 ) -> Result<Vec<Moved>> {
     if from == to {
         return Err(refused("the index cannot be moved to where it is"));
@@ -102,18 +102,26 @@ pub async fn transfer(
         return Err(refused("there is no file to move it from"));
     }
     match (open(from, options).await?, open(to, options).await?) {
-        (Opened::Sqlite(from), Opened::Sqlite(to)) => run(&from, &to, how, told).await,
-        (Opened::Sqlite(from), Opened::Postgres(to)) => run(&from, &to, how, told).await,
-        (Opened::Postgres(from), Opened::Sqlite(to)) => run(&from, &to, how, told).await,
-        (Opened::Postgres(from), Opened::Postgres(to)) => run(&from, &to, how, told).await,
+        (OpenedIndex::Sqlite(from), OpenedIndex::Sqlite(to)) => {
+            run(&from, &to, how, reported).await
+        }
+        (OpenedIndex::Sqlite(from), OpenedIndex::Postgres(to)) => {
+            run(&from, &to, how, reported).await
+        }
+        (OpenedIndex::Postgres(from), OpenedIndex::Sqlite(to)) => {
+            run(&from, &to, how, reported).await
+        }
+        (OpenedIndex::Postgres(from), OpenedIndex::Postgres(to)) => {
+            run(&from, &to, how, reported).await
+        }
     }
 }
 
 async fn run<S: Moves, T: Moves>(
     from: &SqlIndex<S>,
     to: &SqlIndex<T>,
-    how: Transfer,
-    told: &mut (dyn FnMut(&'static str, u64) + Send),
+    how: TransferMode,
+    reported: &mut (dyn FnMut(&'static str, u64) + Send),
 ) -> Result<Vec<Moved>> {
     let read = failed::<S>("a move out of it");
     let write = failed::<T>("a move into it");
@@ -121,14 +129,14 @@ async fn run<S: Moves, T: Moves>(
     S::hold(&mut source).await.map_err(&read)?;
     let mut target = T::begin_write(&to.writers).await.map_err(&write)?;
     T::hold(&mut target).await.map_err(&write)?;
-    if how == Transfer::Copy {
+    if how == TransferMode::Copy {
         must_be_empty::<T>(&mut target).await?;
     }
     let mut moved = Vec::with_capacity(TABLES.len());
     for table in TABLES {
         let sum = match how {
-            Transfer::Copy => copy::<S, T>(table, &mut source, &mut target, told).await?,
-            Transfer::Compare => sum::<S>(table, &mut source, told).await?,
+            TransferMode::Copy => copy::<S, T>(table, &mut source, &mut target, reported).await?,
+            TransferMode::Compare => sum::<S>(table, &mut source, reported).await?,
         };
         moved.push(Moved {
             table: table.name,
@@ -136,7 +144,7 @@ async fn run<S: Moves, T: Moves>(
             to: sum_of_target::<T>(table, &mut target).await?,
         });
     }
-    if how == Transfer::Copy && moved.iter().all(Moved::agrees) {
+    if how == TransferMode::Copy && moved.iter().all(Moved::agrees) {
         let given: Counters = S::counters(&mut source).await.map_err(&read)?;
         T::raise(&mut target, given).await.map_err(&write)?;
         target.commit().await.map_err(&write)?;
@@ -170,7 +178,7 @@ async fn copy<S: Dialect, T: Dialect>(
     table: &Table,
     source: &mut S::Connection,
     target: &mut T::Connection,
-    told: &mut (dyn FnMut(&'static str, u64) + Send),
+    reported: &mut (dyn FnMut(&'static str, u64) + Send),
 ) -> Result<Sum> {
     let read = failed::<S>(table.name);
     let mut select = Statement::<S>::new(table.select);
@@ -185,21 +193,21 @@ async fn copy<S: Dialect, T: Dialect>(
         gathered.push(row);
         if gathered.len() >= most || bytes >= GATHERED {
             insert::<T>(table, &gathered, target).await?;
-            told(table.name, gathered.len() as u64);
+            reported(table.name, gathered.len() as u64);
             gathered.clear();
             bytes = 0;
         }
     }
     if !gathered.is_empty() {
         insert::<T>(table, &gathered, target).await?;
-        told(table.name, gathered.len() as u64);
+        reported(table.name, gathered.len() as u64);
     }
     Ok(sum)
 }
 
 async fn insert<T: Dialect>(
     table: &Table,
-    rows: &[Vec<Value>],
+    rows: &[Vec<TransferValue>],
     target: &mut T::Connection,
 ) -> Result<()> {
     let mut statement = Statement::<T>::new(table.insert);
@@ -223,7 +231,7 @@ async fn sum_of_target<T: Dialect>(table: &Table, target: &mut T::Connection) ->
 async fn sum<D: Dialect>(
     table: &Table,
     connection: &mut D::Connection,
-    told: &mut (dyn FnMut(&'static str, u64) + Send),
+    reported: &mut (dyn FnMut(&'static str, u64) + Send),
 ) -> Result<Sum> {
     let read = failed::<D>(table.name);
     let mut select = Statement::<D>::new(table.select);
@@ -231,7 +239,7 @@ async fn sum<D: Dialect>(
     let mut sum = Sum::default();
     while let Some(row) = rows.try_next().await.map_err(&read)? {
         sum.add(&row::values(table, &row).map_err(&read)?);
-        told(table.name, 1);
+        reported(table.name, 1);
     }
     Ok(sum)
 }
@@ -241,7 +249,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::super::readers::Readers;
-    use super::super::sql::Columns;
+    use super::super::sql::RowColumns;
     use super::*;
 
     #[tokio::test]

@@ -1,18 +1,18 @@
 //! A row as plain values, and a digest of many rows that does not depend on their order.
 
-use super::super::sql::{Columns, Dialect, Driver, Statement};
-use super::tables::{Kind, Table};
+use super::super::sql::{Dialect, Driver, RowColumns, Statement};
+use super::tables::{ColumnKind, Table};
 
 /// A value of a column.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub(super) enum TransferValue {
     Int(Option<i64>),
     Float(Option<f64>),
     Text(Option<String>),
     Blob(Option<Vec<u8>>),
 }
 
-impl Value {
+impl TransferValue {
     /// What it needs in memory beside itself.
     fn weight(&self) -> usize {
         match self {
@@ -50,21 +50,21 @@ impl Value {
 }
 
 /// Reads a row of a table.
-pub(super) fn values<R: Columns>(table: &Table, row: &R) -> Driver<Vec<Value>> {
-    let value = |column: &super::tables::Column| {
+pub(super) fn values<R: RowColumns>(table: &Table, row: &R) -> Driver<Vec<TransferValue>> {
+    let value = |column: &super::tables::TransferColumn| {
         Ok(match column.kind {
-            Kind::Int => Value::Int(row.opt_int(column.name)?),
-            Kind::Float => Value::Float(row.opt_float(column.name)?),
-            Kind::Text => Value::Text(row.opt_text(column.name)?),
-            Kind::Blob => Value::Blob(row.opt_blob(column.name)?),
+            ColumnKind::Int => TransferValue::Int(row.opt_int(column.name)?),
+            ColumnKind::Float => TransferValue::Float(row.opt_float(column.name)?),
+            ColumnKind::Text => TransferValue::Text(row.opt_text(column.name)?),
+            ColumnKind::Blob => TransferValue::Blob(row.opt_blob(column.name)?),
         })
     };
     table.columns.iter().map(value).collect()
 }
 
 /// What a row needs in memory.
-pub(super) fn weight(row: &[Value]) -> usize {
-    row.iter().map(Value::weight).sum()
+pub(super) fn weight(row: &[TransferValue]) -> usize {
+    row.iter().map(TransferValue::weight).sum()
 }
 
 /// How many rows there are and what they hold: the sum of their digests, which no order changes.
@@ -77,7 +77,7 @@ pub struct Sum {
 
 impl Sum {
     /// Adds a row.
-    pub(super) fn add(&mut self, row: &[Value]) {
+    pub(super) fn add(&mut self, row: &[TransferValue]) {
         let mut hasher = blake3::Hasher::new();
         row.iter().for_each(|value| value.hash(&mut hasher));
         let hash = hasher.finalize();
@@ -94,7 +94,7 @@ impl Sum {
 mod tests {
     use super::*;
 
-    fn sum(rows: &[&[Value]]) -> Sum {
+    fn sum(rows: &[&[TransferValue]]) -> Sum {
         let mut sum = Sum::default();
         rows.iter().for_each(|row| sum.add(row));
         sum
@@ -102,12 +102,15 @@ mod tests {
 
     #[test]
     fn a_sum_depends_on_every_value_and_on_no_order() {
-        let text = |text: &str| Value::Text(Some(text.to_owned()));
+        let text = |text: &str| TransferValue::Text(Some(text.to_owned()));
         let (a, b) = ([text("ab"), text("c")], [text("a"), text("bc")]);
         assert_eq!(sum(&[&a, &b]), sum(&[&b, &a]));
         assert_ne!(sum(&[&a]), sum(&[&b]));
         assert_ne!(sum(&[&a]), sum(&[&a, &a]));
-        assert_ne!(sum(&[&[Value::Text(None)]]), sum(&[&[text("")]]));
-        assert_ne!(sum(&[&[Value::Int(Some(1))]]), sum(&[&[Value::Int(None)]]));
+        assert_ne!(sum(&[&[TransferValue::Text(None)]]), sum(&[&[text("")]]));
+        assert_ne!(
+            sum(&[&[TransferValue::Int(Some(1))]]),
+            sum(&[&[TransferValue::Int(None)]])
+        );
     }
 }

@@ -4,7 +4,7 @@
 
 /// What a column holds; each may be null.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ColumnKind {
     Int,
     Float,
     Text,
@@ -13,16 +13,16 @@ pub(super) enum Kind {
 
 /// A column.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Column {
+pub(super) struct TransferColumn {
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: ColumnKind,
 }
 
 /// A table.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Table {
     pub(super) name: &'static str,
-    pub(super) columns: &'static [Column],
+    pub(super) columns: &'static [TransferColumn],
     /// Reads every row.
     pub(super) select: &'static str,
     /// Reads one row, if there is one.
@@ -37,8 +37,8 @@ macro_rules! tables {
         pub(super) const TABLES: &[Table] = &[$(Table {
             name: stringify!($table),
             columns: &[
-                Column { name: stringify!($first), kind: Kind::$first_kind }
-                $(, Column { name: stringify!($column), kind: Kind::$kind })*
+                TransferColumn { name: stringify!($first), kind: ColumnKind::$first_kind }
+                $(, TransferColumn { name: stringify!($column), kind: ColumnKind::$kind })*
             ],
             select: concat!("select ", stringify!($first) $(, ", ", stringify!($column))*, " from ", stringify!($table)),
             any: concat!("select 1 as one from ", stringify!($table), " limit 1"),

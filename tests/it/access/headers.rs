@@ -1,7 +1,7 @@
 //! Headers that protect, values that cannot end a header line, secrets that are never shown.
 
 use dicom_core::{Tag, VR};
-use stowage::dicom::build::Syntax;
+use stowage::dicom::testing::Syntax;
 use stowage::http::routes::ROUTES;
 
 use crate::support::dicom::Name;
@@ -147,8 +147,11 @@ fn what_a_request_says_is_not_repeated_in_headers() {
             .header(header, value)
             .send();
         assert!(answer.status < 500);
-        for (name, told) in &answer.headers {
-            assert!(!told.contains("evil") && told != value, "{name}: {told}");
+        for (name, reported) in &answer.headers {
+            assert!(
+                !reported.contains("evil") && reported != value,
+                "{name}: {reported}"
+            );
         }
         assert!(!answer.text().contains("evil"), "{header}");
     }

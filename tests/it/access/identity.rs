@@ -8,7 +8,7 @@ use axum::http::Request;
 use jsonwebtoken::Algorithm;
 use serde_json::json;
 use stowage::archive::Archive;
-use stowage::auth::{AuthConfig, Authenticator, Pace};
+use stowage::auth::{AuthConfig, Authenticator, RefreshPace};
 use stowage::blob::Blobs;
 use stowage::config::{AuthMode, Config};
 use stowage::http::audit::AuditLog;
@@ -157,9 +157,9 @@ async fn rotate(issuer: &Issuer, old: &Signer, new: &Signer) {
     let auth = AuthConfig {
         issuer: Some(issuer.url().to_owned()),
         audiences: vec![AUDIENCE.to_owned()],
-        pace: Pace {
+        pace: RefreshPace {
             retry: Duration::ZERO,
-            ..Pace::default()
+            ..RefreshPace::default()
         },
         ..AuthConfig::default()
     };

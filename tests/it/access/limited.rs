@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use dicom_core::{Tag, VR};
 use serde_json::{Value, json};
-use stowage::dicom::build::{Built, DataSet, Syntax};
+use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 use stowage::http::routes::ROUTES;
 
 use crate::support::dicom::{Name, noise};
@@ -74,7 +74,7 @@ fn workitem(name: &Name) -> String {
 }
 
 /// An instance of a study; odd studies belong to P, even ones to Q, the fifth to nobody.
-fn instance(name: &Name, study: u32, number: u32) -> Built {
+fn instance(name: &Name, study: u32, number: u32) -> BuiltFile {
     let patient = match study {
         5 => "",
         odd if odd % 2 == 1 => "P",
@@ -108,7 +108,7 @@ fn instance(name: &Name, study: u32, number: u32) -> Built {
 }
 
 /// The instances of an archive with these studies, in the order in which every archive gets them.
-fn content(studies: &[u32]) -> Vec<Built> {
+fn content(studies: &[u32]) -> Vec<BuiltFile> {
     let mut files = Vec::new();
     for number in 1..=3_u32 {
         for study in [2, 1, 4, 3, 5] {
@@ -127,7 +127,7 @@ fn request(server: &Server, method: &str, target: &str, token: &str) -> Request 
         .header("Authorization", &format!("Bearer {token}"))
 }
 
-fn store(server: &Server, token: &str, target: &str, files: &[Built]) -> Response {
+fn store(server: &Server, token: &str, target: &str, files: &[BuiltFile]) -> Response {
     let files = files.iter().map(|file| file.bytes.as_slice());
     request(server, "POST", target, token)
         .header("Content-Type", &multipart::content_type())
@@ -533,7 +533,7 @@ fn described(server: &Server, token: &str, name: &Name) -> Response {
     let text = |vr: &str, value: &str| json!({ "vr": vr, "Value": [value] });
     let metadata = json!([{
         "00020010": text("UI", Syntax::ExplicitLittle.uid()),
-        "00080016": text("UI", stowage::dicom::build::SOP_CLASS),
+        "00080016": text("UI", stowage::dicom::testing::SOP_CLASS),
         "00080018": text("UI", &name.instance),
         "00100020": text("LO", "Q"),
         "0020000D": text("UI", &name.study),
@@ -559,14 +559,14 @@ fn a_store_outside_is_refused_alike_whether_the_study_exists() {
         fill(server, &[1, 2]);
         for case in cases() {
             let token = limited(&case);
-            let told = |study: u32, known: u32| {
+            let reported = |study: u32, known: u32| {
                 let name = Name::new(study, 7, 7);
                 let answer = store(server, &token, "/v2/studies", &[instance(&name, known, 2)]);
                 let seen = Seen::of(&answer);
                 let body = String::from_utf8_lossy(&seen.body).replace(&name.instance, "I");
                 (seen.status, seen.headers, body)
             };
-            let (existing, absent) = (told(2, 2), told(8, 2));
+            let (existing, absent) = (reported(2, 2), reported(8, 2));
             assert_eq!(existing.0, 409, "{}", existing.2);
             assert_eq!(existing, absent);
             assert_eq!(described(server, &token, &Name::new(2, 7, 8)).status, 409);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use dicom_core::{Tag, VR};
 use stowage::auth::Action;
-use stowage::dicom::build::Syntax;
+use stowage::dicom::testing::Syntax;
 use stowage::http::routes::{ROUTES, Route};
 
 use crate::support::dicom::{Name, noise};
@@ -86,7 +86,7 @@ const ANSWERS: &[(&str, &str, u16, u16)] = &[
 const WORKITEM: &str = "1.2.3.700.50";
 
 /// An image that is stored, so that there is something to be refused.
-fn stored() -> (Name, stowage::dicom::build::Built) {
+fn stored() -> (Name, stowage::dicom::testing::BuiltFile) {
     let name = Name::new(700, 1, 1);
     let pixels = noise("access", 16 * 16);
     let data_set = name

@@ -324,10 +324,10 @@ fn an_event_names_what_was_read_however_it_was_spelt() {
     server.request("DELETE", &delete).send().expect(204);
     let events = read(&folder, asked.len() + 2);
     for (event, (target, uids)) in events.iter().skip(1).zip(&asked) {
-        let told = told(event);
+        let reported = told(event);
         assert!(
-            told.ends_with(&format!(" anonymous {uids}")),
-            "{target}: {told}"
+            reported.ends_with(&format!(" anonymous {uids}")),
+            "{target}: {reported}"
         );
         assert_eq!(event["outcome"], "0", "{target}");
     }
@@ -429,15 +429,15 @@ fn strangers_cannot_fill_the_audit() {
         });
         refusals.sum::<usize>()
     };
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     wait_until("all refusals are told", || {
-        told = read(&folder, 1);
-        counted(&told) >= many
+        reported = read(&folder, 1);
+        counted(&reported) >= many
     });
-    assert_eq!(counted(&told), many);
+    assert_eq!(counted(&reported), many);
     let most = 5 + usize::try_from(begun.elapsed().as_secs()).unwrap();
-    assert!(told.len() <= most, "{} events", told.len());
-    let gathered = told.last().unwrap();
+    assert!(reported.len() <= most, "{} events", reported.len());
+    let gathered = reported.last().unwrap();
     assert_eq!(gathered["type"]["code"], "110114");
     assert_eq!(gathered["outcome"], "8");
     assert_eq!(gathered["agent"][0]["network"]["address"], "127.0.0.1");
@@ -447,7 +447,7 @@ fn strangers_cannot_fill_the_audit() {
         let request = request(&server, "DELETE", "/v2/studies/1.2.3", &reader);
         request.send().expect(403);
     }
-    read(&folder, told.len() + 50);
+    read(&folder, reported.len() + 50);
 }
 
 #[test]

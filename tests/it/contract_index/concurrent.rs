@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use stowage::dicom::keys::Level;
-use stowage::index::{Action, FeedRange, Inserted, NewInstance, State};
+use stowage::dicom::attributes::QueryLevel;
+use stowage::index::{ChangeAction, ChangeState, FeedRange, Inserted, NewInstance};
 use stowage::scope::Scope;
 
 use super::on_each_back_end;
@@ -81,7 +81,7 @@ async fn batches_with_the_same_studies_do_not_starve(index: &TestIndex) {
         done.unwrap();
     }
     assert!(index.counter_errors(10).await.unwrap().is_empty());
-    let page = search(index, &query(Level::Study)).await;
+    let page = search(index, &query(QueryLevel::Study)).await;
     assert!(
         page.rows
             .iter()
@@ -141,12 +141,12 @@ async fn check_feed_against_rows(index: &TestIndex) {
     let mut stored = BTreeSet::new();
     for change in index.changes(&Scope::everything(), &all).await.unwrap() {
         match change.action {
-            Action::Create => assert!(stored.insert(change.name.clone()), "stored twice"),
-            Action::Delete => assert!(stored.remove(&change.name), "deleted but not stored"),
-            Action::Update => panic!("nothing is updated here"),
+            ChangeAction::Create => assert!(stored.insert(change.name.clone()), "stored twice"),
+            ChangeAction::Delete => assert!(stored.remove(&change.name), "deleted but not stored"),
+            ChangeAction::Update => panic!("nothing is updated here"),
         }
-        if change.state == State::Current {
-            assert_eq!(change.action, Action::Create);
+        if change.state == ChangeState::Current {
+            assert_eq!(change.action, ChangeAction::Create);
         }
     }
     let rows = index.all_instances(0, 100_000).await.unwrap();
@@ -179,7 +179,7 @@ async fn random_work_of_several_clients_leaves_exact_rows(index: &TestIndex) {
     );
     check_feed_against_rows(index).await;
     let mut found = BTreeMap::new();
-    for row in search(index, &query(Level::Study)).await.rows {
+    for row in search(index, &query(QueryLevel::Study)).await.rows {
         if row.study_uid != format!("1.2.{SHARED}") {
             found.insert(
                 row.study_uid,

@@ -211,7 +211,7 @@ async fn the_trash_remembers_and_forgets(index: &TestIndex) {
     index.retry_later("b").await.unwrap();
     index.retry_later("b").await.unwrap();
     index
-        .forget(&["a".to_owned(), "nothing".to_owned()])
+        .purge(&["a".to_owned(), "nothing".to_owned()])
         .await
         .unwrap();
     let trash = index.discarded(later, None, 10).await.unwrap();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::Connection;
-use stowage::index::{Action, Change, FeedRange, State};
+use stowage::index::{Change, ChangeAction, ChangeState, FeedRange};
 use stowage::scope::Scope;
 use time::OffsetDateTime;
 
@@ -54,15 +54,15 @@ async fn every_write_has_one_entry_in_order(index: &TestIndex) {
         .await
         .unwrap();
     let changes = read(index, &ALL).await;
-    let told: Vec<_> = changes.iter().map(|c| (c.action, c.name.clone())).collect();
+    let reported: Vec<_> = changes.iter().map(|c| (c.action, c.name.clone())).collect();
     assert_eq!(
-        told,
+        reported,
         [
-            (Action::Create, name(1, 1, 1)),
-            (Action::Create, name(2, 1, 1)),
-            (Action::Create, name(1, 1, 2)),
-            (Action::Delete, name(1, 1, 1)),
-            (Action::Delete, name(1, 1, 2)),
+            (ChangeAction::Create, name(1, 1, 1)),
+            (ChangeAction::Create, name(2, 1, 1)),
+            (ChangeAction::Create, name(1, 1, 2)),
+            (ChangeAction::Delete, name(1, 1, 1)),
+            (ChangeAction::Delete, name(1, 1, 2)),
         ]
     );
     assert!(
@@ -88,13 +88,17 @@ async fn the_state_is_that_of_now(index: &TestIndex) {
             .collect::<Vec<_>>()
     };
     store(index, &[Sample::new(1, 1, 1)]).await;
-    assert_eq!(states().await, [State::Current]);
+    assert_eq!(states().await, [ChangeState::Current]);
     index.delete(&scope, &target(1, None, None)).await.unwrap();
-    assert_eq!(states().await, [State::Deleted, State::Deleted]);
+    assert_eq!(states().await, [ChangeState::Deleted, ChangeState::Deleted]);
     store(index, &[Sample::new(1, 1, 1)]).await;
     assert_eq!(
         states().await,
-        [State::Replaced, State::Replaced, State::Current]
+        [
+            ChangeState::Replaced,
+            ChangeState::Replaced,
+            ChangeState::Current
+        ]
     );
     store(index, &[Sample::new(1, 1, 2)]).await;
     index
@@ -102,11 +106,11 @@ async fn the_state_is_that_of_now(index: &TestIndex) {
         .await
         .unwrap();
     let expected = [
-        State::Deleted,
-        State::Deleted,
-        State::Deleted,
-        State::Current,
-        State::Deleted,
+        ChangeState::Deleted,
+        ChangeState::Deleted,
+        ChangeState::Deleted,
+        ChangeState::Current,
+        ChangeState::Deleted,
     ];
     assert_eq!(states().await, expected);
 }

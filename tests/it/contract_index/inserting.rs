@@ -31,7 +31,7 @@ async fn an_instance_comes_back_as_it_was_inserted(index: &TestIndex) {
     let sample = Sample::new(1, 2, 3)
         .with(0x0008_0060, "CT")
         .with(0x0020_0013, "7");
-    let (new, walked) = (sample.build(), sample.instance());
+    let (new, parsed) = (sample.build(), sample.instance());
     let watermark = store(index, &[sample]).await[0];
     let scope = Scope::everything();
     for wanted in [
@@ -43,10 +43,10 @@ async fn an_instance_comes_back_as_it_was_inserted(index: &TestIndex) {
         assert_eq!(rows.len(), 1);
         let row = &rows[0];
         assert_eq!(row.watermark, watermark);
-        assert_eq!(row.name, walked.name);
-        assert_eq!(row.sop_class, walked.sop_class);
-        assert_eq!(row.layout, walked.layout);
-        assert_eq!(row.pixel, walked.pixel);
+        assert_eq!(row.name, parsed.name);
+        assert_eq!(row.sop_class, parsed.sop_class);
+        assert_eq!(row.layout, parsed.layout);
+        assert_eq!(row.pixel, parsed.pixel);
         assert_eq!(row.place, new.place);
         assert_eq!(row.digest, new.digest);
         let metadata = index.metadata(&scope, &wanted, 0, 10).await.unwrap();
@@ -59,10 +59,10 @@ async fn an_instance_comes_back_as_it_was_inserted(index: &TestIndex) {
         .unwrap()
         .unwrap();
     assert_eq!(content.row.watermark, watermark);
-    assert_eq!(content.frames, walked.frames.to_bytes());
+    assert_eq!(content.frames, parsed.frames.to_bytes());
     let bulk: Vec<stowage::dicom::instance::BulkItem> =
         serde_json::from_slice(&content.bulk).unwrap();
-    assert_eq!(bulk, walked.bulk);
+    assert_eq!(bulk, parsed.bulk);
     for other in [
         target(2, None, None),
         target(1, Some(3), None),
@@ -316,7 +316,7 @@ async fn long_and_odd_values_do_not_fail_a_batch(index: &TestIndex) {
         .enumerate()
     {
         let mut sample = Sample::new(u32::try_from(i).unwrap(), 1, 1);
-        for key in stowage::dicom::keys::KEYS
+        for key in stowage::dicom::attributes::KEYS
             .iter()
             .filter(|key| key.vr != dicom_core::VR::SQ)
         {

@@ -1,8 +1,8 @@
 //! Studies in the order that was asked for: total, page after page, along an index.
 
-use stowage::dicom::keys::Level;
+use stowage::dicom::attributes::QueryLevel;
 use stowage::dicom::query::{Matching, Order, Query, SortKey};
-use stowage::index::{Found, Position};
+use stowage::index::{MatchedRow, Position};
 use stowage::scope::{Scope, Visible};
 
 use super::on_each_back_end;
@@ -24,12 +24,12 @@ const ID: u32 = 0x0010_0020;
 fn ordered(by: SortKey, descending: bool) -> Query {
     Query {
         order: Some(Order { by, descending }),
-        ..query(Level::Study)
+        ..query(QueryLevel::Study)
     }
 }
 
-fn numbers(rows: &[Found]) -> Vec<u32> {
-    let number = |row: &Found| row.study_uid.rsplit('.').next().unwrap().parse().unwrap();
+fn numbers(rows: &[MatchedRow]) -> Vec<u32> {
+    let number = |row: &MatchedRow| row.study_uid.rsplit('.').next().unwrap().parse().unwrap();
     rows.iter().map(number).collect()
 }
 
@@ -69,7 +69,7 @@ async fn studies_come_in_the_order_that_is_asked_for(index: &TestIndex) {
         let positions: Vec<i64> = rows.iter().map(|row| row.position).collect();
         let scope = Scope::everything();
         let order = ordered(by, true).order;
-        let again = index.found(&scope, Level::Study, order, &positions, usize::MAX);
+        let again = index.found(&scope, QueryLevel::Study, order, &positions, usize::MAX);
         assert_eq!(numbers(&again.await.unwrap().rows), descending, "{by:?}");
     }
     // A name that comes later sorts its study too; one that does not come takes nothing away.
@@ -150,7 +150,7 @@ async fn pages_of_an_order_hold_everything_once(index: &TestIndex) {
                     let page = index.search(&scope, &asked, &[], behind, usize::MAX).await;
                     let page = page.unwrap();
                     seen.extend(numbers(&page.rows));
-                    before = page.rows.last().map(Found::place);
+                    before = page.rows.last().map(MatchedRow::place);
                     let behind = before.as_ref();
                     let left = index.count(&scope, &asked, &[], behind, 1000).await;
                     assert_eq!(left.unwrap(), 40 - seen.len() as u64, "{by:?} {descending}");
@@ -205,7 +205,7 @@ async fn an_order_is_read_along_its_index(index: &TestIndex) {
                 ..ordered(by, descending)
             };
             let rows = search(index, &asked).await.rows;
-            let place = rows.last().map(Found::place);
+            let place = rows.last().map(MatchedRow::place);
             for before in [None, place.as_ref()] {
                 let plans = index.plan(&scope, &asked, &[], before).await.unwrap();
                 for plan in plans {

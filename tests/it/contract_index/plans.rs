@@ -6,7 +6,7 @@ mod generate;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stowage::dicom::keys::Level;
+use stowage::dicom::attributes::QueryLevel;
 use stowage::dicom::query::{Condition, Matching, Query};
 use stowage::dicom::uid::{SeriesUid, StudyUid};
 use stowage::index::{Index, IndexError, IndexOptions, NewInstance, open};
@@ -68,7 +68,8 @@ fn shapes(study: &generate::Study, instance: &NewInstance) -> Vec<Shape> {
         },
         ..shape
     };
-    let (studies, series, instances) = (Level::Study, Level::Series, Level::Instance);
+    let (studies, series, instances) =
+        (QueryLevel::Study, QueryLevel::Series, QueryLevel::Instance);
     vec![
         walk(shape("worklist page 1", studies, vec![])),
         walk(shape("all series", series, vec![])),
@@ -177,7 +178,7 @@ async fn a_search_that_takes_too_long_is_given_up(index: &TestIndex) {
     let patterns: Vec<String> = (0..80)
         .map(|n| format!("*no{n}such*description*"))
         .collect();
-    let mut slow = query(Level::Study);
+    let mut slow = query(QueryLevel::Study);
     slow.conditions = vec![condition(0x0008_1030, Matching::AnyWildcard(patterns))];
     let found = index.count(&scope, &slow, &[], None, u64::MAX).await;
     assert_eq!(found.unwrap(), 0);
@@ -189,7 +190,7 @@ async fn a_search_that_takes_too_long_is_given_up(index: &TestIndex) {
     let page = hurried.search(&scope, &slow, &[], None, usize::MAX).await;
     assert!(matches!(page, Err(IndexError::TooSlow { .. })), "{page:?}");
     // What does not walk far has no limit, and the connection is none the worse.
-    let mut quick = query(Level::Study);
+    let mut quick = query(QueryLevel::Study);
     quick.limit = Some(100);
     for _ in 0..3 {
         let page = hurried.search(&scope, &quick, &[], None, usize::MAX).await;

@@ -3,7 +3,7 @@
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use stowage::dicom::keys::Level;
+use stowage::dicom::attributes::QueryLevel;
 use stowage::index::{FeedRange, Inserted};
 use stowage::scope::{Partition, Scope, Visible};
 
@@ -48,7 +48,7 @@ async fn check_of(index: &TestIndex, studies: u32, scope: &Scope, visible: &[u32
         let content = index.content(scope, &name(study, 1, 1)).await.unwrap();
         assert_eq!(content.is_some(), shown);
     }
-    for level in [Level::Study, Level::Series, Level::Instance] {
+    for level in [QueryLevel::Study, QueryLevel::Series, QueryLevel::Instance] {
         let page = index
             .search(scope, &query(level), &[], None, usize::MAX)
             .await

@@ -1,10 +1,10 @@
 //! What a search finds, by way of matching, and in which order.
 
 use dicom_core::{Tag, VR};
-use stowage::dicom::keys::Level;
+use stowage::dicom::attributes::QueryLevel;
 use stowage::dicom::query::{Case, Condition, Matching, PathStep, Query, TagPath};
 use stowage::dicom::uid::{SeriesUid, StudyUid};
-use stowage::index::{Decision, Found, decision, indexed};
+use stowage::index::{Decision, MatchedRow, decision, indexed};
 use stowage::scope::Scope;
 
 use super::on_each_back_end;
@@ -60,7 +60,7 @@ fn words(words: &[&str]) -> Matching {
 }
 
 /// Numbers of the studies found, ascending.
-async fn found(index: &TestIndex, level: Level, conditions: Vec<Condition>) -> Vec<u32> {
+async fn found(index: &TestIndex, level: QueryLevel, conditions: Vec<Condition>) -> Vec<u32> {
     let mut query = query(level);
     // Of names whose groups are asked for in their place the index finds all that have them in any.
     let decided = |c: &Condition| decision(c, level, &[]) != Decision::Open;
@@ -80,7 +80,12 @@ async fn found(index: &TestIndex, level: Level, conditions: Vec<Condition>) -> V
 
 async fn expect(index: &TestIndex, cases: &[(u32, Matching, &[u32])]) {
     for (tag, matching, expected) in cases {
-        let studies = found(index, Level::Study, vec![condition(*tag, matching.clone())]).await;
+        let studies = found(
+            index,
+            QueryLevel::Study,
+            vec![condition(*tag, matching.clone())],
+        )
+        .await;
         assert_eq!(studies, *expected, "{tag:08X} {matching:?}");
     }
 }
@@ -89,7 +94,7 @@ async fn expect_folded(index: &TestIndex, cases: &[(u32, Matching, &[u32])]) {
     for (tag, matching, expected) in cases {
         let mut condition = condition(*tag, matching.clone());
         condition.case = Case::Folded;
-        let studies = found(index, Level::Study, vec![condition]).await;
+        let studies = found(index, QueryLevel::Study, vec![condition]).await;
         assert_eq!(studies, *expected, "{tag:08X} {matching:?}");
     }
 }
@@ -230,7 +235,7 @@ async fn each_way_of_matching_finds_what_it_should(index: &TestIndex) {
         condition(0x0008_0061, single("MR")),
         condition(0x0010_0020, wildcard("P*")),
     ];
-    assert_eq!(found(index, Level::Study, both).await, [2]);
+    assert_eq!(found(index, QueryLevel::Study, both).await, [2]);
 }
 
 async fn names_match_in_every_group(index: &TestIndex) {
@@ -344,95 +349,95 @@ async fn series_and_instances_are_found_by_all_levels(index: &TestIndex) {
         )
         .await;
     }
-    let cases: Vec<(Level, Vec<Condition>, Vec<u32>)> = vec![
-        (Level::Series, vec![], vec![1, 1, 2, 2, 3, 3]),
+    let cases: Vec<(QueryLevel, Vec<Condition>, Vec<u32>)> = vec![
+        (QueryLevel::Series, vec![], vec![1, 1, 2, 2, 3, 3]),
         (
-            Level::Series,
+            QueryLevel::Series,
             vec![condition(0x0010_0020, single("P2"))],
             vec![2, 2],
         ),
         (
-            Level::Series,
+            QueryLevel::Series,
             vec![condition(0x0010_0010, wildcard("name2*"))],
             vec![2, 2],
         ),
         (
-            Level::Series,
+            QueryLevel::Series,
             vec![condition(0x0010_0010, wildcard("*ame2*"))],
             vec![2, 2],
         ),
         (
-            Level::Series,
+            QueryLevel::Series,
             vec![condition(0x0008_0060, single("CT"))],
             vec![1, 2, 3],
         ),
         (
-            Level::Series,
+            QueryLevel::Series,
             vec![condition(0x0008_0061, single("CT"))],
             vec![1, 1, 2, 2, 3, 3],
         ),
         (
-            Level::Series,
+            QueryLevel::Series,
             vec![condition(0x0020_000E, single("1.2.2.1"))],
             vec![2],
         ),
         (
-            Level::Series,
+            QueryLevel::Series,
             vec![condition(0x0020_0011, single("2"))],
             vec![1, 2, 3],
         ),
         (
-            Level::Series,
+            QueryLevel::Series,
             vec![condition(0x0020_0011, Matching::Number(2.0))],
             vec![1, 2, 3],
         ),
         (
-            Level::Series,
+            QueryLevel::Series,
             vec![condition(0x0020_0011, any_of(&["7", "x"]))],
             vec![],
         ),
         (
-            Level::Series,
+            QueryLevel::Series,
             vec![condition(0x0020_0011, Matching::Empty)],
             vec![],
         ),
         (
-            Level::Series,
+            QueryLevel::Series,
             vec![condition(0x0040_0244, range("20240101", ""))],
             vec![1, 1, 2, 2, 3, 3],
         ),
         (
-            Level::Series,
+            QueryLevel::Series,
             vec![condition(0x0008_1090, wildcard("Scanner ?"))],
             vec![1, 1, 2, 2, 3, 3],
         ),
         (
-            Level::Instance,
+            QueryLevel::Instance,
             vec![condition(0x0010_0020, single("P2"))],
             vec![2, 2, 2],
         ),
         (
-            Level::Instance,
+            QueryLevel::Instance,
             vec![condition(0x0008_0018, single("1.2.3.1.2"))],
             vec![3],
         ),
         (
-            Level::Instance,
+            QueryLevel::Instance,
             vec![condition(0x0008_0018, any_of(&["1.2.3.1.2", "1.2.1.2.1"]))],
             vec![1, 3],
         ),
         (
-            Level::Instance,
+            QueryLevel::Instance,
             vec![condition(0x0008_0016, single("1.2.840.10008.5.1.4.1.1.2"))],
             vec![1, 1, 1, 2, 2, 2, 3, 3, 3],
         ),
         (
-            Level::Instance,
+            QueryLevel::Instance,
             vec![condition(0x0020_0013, single("2"))],
             vec![1, 2, 3],
         ),
         (
-            Level::Instance,
+            QueryLevel::Instance,
             vec![
                 condition(0x0008_0060, single("CT")),
                 condition(0x0010_0020, any_of(&["P1", "P3"])),
@@ -447,17 +452,21 @@ async fn series_and_instances_are_found_by_all_levels(index: &TestIndex) {
         assert_eq!(studies, expected, "{level:?} {conditions:?}");
     }
     assert!(
-        !indexed(&condition(0x0008_0060, single("CT")), Level::Study, &[]),
+        !indexed(
+            &condition(0x0008_0060, single("CT")),
+            QueryLevel::Study,
+            &[]
+        ),
         "a series key does not select studies"
     );
     assert!(
-        !indexed(&condition(0x0008_1080, single("x")), Level::Study, &[]),
+        !indexed(&condition(0x0008_1080, single("x")), QueryLevel::Study, &[]),
         "there is no column"
     );
     assert!(
         !indexed(
             &condition(0x0008_0020, wildcard("2024*")),
-            Level::Study,
+            QueryLevel::Study,
             &[]
         ),
         "dates have no wildcards"
@@ -471,7 +480,7 @@ async fn series_and_instances_are_found_by_all_levels(index: &TestIndex) {
         matching: single("P1"),
         case: Case::Sensitive,
     };
-    assert!(!indexed(&private, Level::Study, &[]));
+    assert!(!indexed(&private, QueryLevel::Study, &[]));
 }
 
 async fn paths_narrow_the_search(index: &TestIndex) {
@@ -499,19 +508,19 @@ async fn paths_narrow_the_search(index: &TestIndex) {
             .collect()
     };
     assert_eq!(
-        uids(&with_path(Level::Series, None)).await,
+        uids(&with_path(QueryLevel::Series, None)).await,
         ["1.2.2.2", "1.2.2.1"]
     );
     assert_eq!(
-        uids(&with_path(Level::Instance, None)).await,
+        uids(&with_path(QueryLevel::Instance, None)).await,
         ["1.2.2.2.2", "1.2.2.2.1", "1.2.2.1.2", "1.2.2.1.1"]
     );
-    let mut query = with_path(Level::Instance, Some("1.2.2.1"));
+    let mut query = with_path(QueryLevel::Instance, Some("1.2.2.1"));
     assert_eq!(uids(&query).await, ["1.2.2.1.2", "1.2.2.1.1"]);
     query.conditions.push(condition(0x0020_0013, single("1")));
     assert_eq!(uids(&query).await, ["1.2.2.1.1"]);
     assert!(
-        uids(&with_path(Level::Instance, Some("1.2.3.1")))
+        uids(&with_path(QueryLevel::Instance, Some("1.2.3.1")))
             .await
             .is_empty()
     );
@@ -541,7 +550,7 @@ async fn results_come_newest_first_in_pages(index: &TestIndex) {
                 limit: Some(5),
                 offset: page * 5,
                 conditions: conditions.clone(),
-                ..query(Level::Study)
+                ..query(QueryLevel::Study)
             };
             let found = search(index, &query).await;
             assert_eq!(found.more, page < 4, "page {page}");
@@ -555,22 +564,22 @@ async fn results_come_newest_first_in_pages(index: &TestIndex) {
     }
     let beyond = Query {
         offset: u64::MAX,
-        ..query(Level::Study)
+        ..query(QueryLevel::Study)
     };
     assert!(search(index, &beyond).await.rows.is_empty());
     let unlimited = Query {
         limit: None,
-        ..query(Level::Study)
+        ..query(QueryLevel::Study)
     };
     assert_eq!(search(index, &unlimited).await.rows.len(), 23);
     let exactly = Query {
         limit: Some(23),
-        ..query(Level::Study)
+        ..query(QueryLevel::Study)
     };
     assert!(!search(index, &exactly).await.more);
     let none = Query {
         limit: Some(0),
-        ..query(Level::Study)
+        ..query(QueryLevel::Study)
     };
     let page = search(index, &none).await;
     assert!(page.rows.is_empty() && page.more);
@@ -580,7 +589,7 @@ async fn a_cursor_is_stable_under_inserts(index: &TestIndex) {
     for study in 0..20 {
         store(index, &[Sample::new(study, 1, 1)]).await;
     }
-    for level in [Level::Study, Level::Series, Level::Instance] {
+    for level in [QueryLevel::Study, QueryLevel::Series, QueryLevel::Instance] {
         let query = Query {
             limit: Some(6),
             ..query(level)
@@ -599,7 +608,7 @@ async fn a_cursor_is_stable_under_inserts(index: &TestIndex) {
                 .await
                 .unwrap();
             seen.extend(page.rows.iter().map(|row| row.study_uid.clone()));
-            before = page.rows.last().map(Found::place);
+            before = page.rows.last().map(MatchedRow::place);
             let next = 100 + u32::try_from(seen.len()).unwrap() * 10 + level as u32;
             store(index, &[Sample::new(next, 1, 1)]).await;
             if !page.more {
@@ -625,7 +634,7 @@ async fn counts_stop_at_the_ceiling(index: &TestIndex) {
         let counted = index
             .count(
                 &Scope::everything(),
-                &query(Level::Study),
+                &query(QueryLevel::Study),
                 &[],
                 None,
                 ceiling,
@@ -646,7 +655,7 @@ async fn rows_carry_what_answers_need(index: &TestIndex) {
     let page = index
         .search(
             &Scope::everything(),
-            &query(Level::Instance),
+            &query(QueryLevel::Instance),
             &[],
             None,
             usize::MAX,
@@ -672,7 +681,7 @@ async fn rows_carry_what_answers_need(index: &TestIndex) {
     let page = index
         .search(
             &Scope::everything(),
-            &query(Level::Study),
+            &query(QueryLevel::Study),
             &[],
             None,
             usize::MAX,
@@ -690,7 +699,7 @@ async fn rows_carry_what_answers_need(index: &TestIndex) {
     let page = index
         .search(
             &Scope::everything(),
-            &query(Level::Study),
+            &query(QueryLevel::Study),
             &[],
             None,
             usize::MAX,
@@ -711,7 +720,7 @@ async fn rows_carry_what_answers_need(index: &TestIndex) {
     let sizes = index.metadata_sizes(&scope, &[]).await.unwrap();
     let packed = index.packed_metadata(&scope, &[]).await.unwrap();
     let page = index
-        .found(&scope, Level::Study, None, &[], 1000)
+        .found(&scope, QueryLevel::Study, None, &[], 1000)
         .await
         .unwrap();
     assert!(sizes.is_empty() && packed.is_empty() && page.rows.is_empty());
@@ -724,7 +733,7 @@ async fn a_page_ends_when_its_rows_are_long(index: &TestIndex) {
         .collect();
     store(index, &samples).await;
     let scope = Scope::everything();
-    for level in [Level::Study, Level::Series, Level::Instance] {
+    for level in [QueryLevel::Study, QueryLevel::Series, QueryLevel::Instance] {
         let mut asked = query(level);
         for (limit, bytes, rows, more) in [
             (None, 1, 1, true),
@@ -831,7 +840,7 @@ async fn broad_terms_find_the_same_as_narrow_ones(index: &TestIndex) {
             all.clone().filter(old).filter(|s| s % 3 == 2).collect(),
         ),
     ] {
-        for level in [Level::Study, Level::Series, Level::Instance] {
+        for level in [QueryLevel::Study, QueryLevel::Series, QueryLevel::Instance] {
             for limit in [10, 700, 5000] {
                 let query = Query {
                     limit: Some(limit),
@@ -918,14 +927,16 @@ async fn hostile_values_match_literally(index: &TestIndex) {
                 words(&[nothing, nothing]),
             ] {
                 let condition = condition(tag, matching);
-                if indexed(&condition, Level::Study, &[]) && tag != 0x0010_0010 {
+                if indexed(&condition, QueryLevel::Study, &[]) && tag != 0x0010_0010 {
                     assert!(
-                        found(index, Level::Study, vec![condition]).await.is_empty(),
+                        found(index, QueryLevel::Study, vec![condition])
+                            .await
+                            .is_empty(),
                         "{nothing:.20}"
                     );
-                } else if indexed(&condition, Level::Study, &[]) {
+                } else if indexed(&condition, QueryLevel::Study, &[]) {
                     // Nothing but delimiters asks for nothing; that it is answered is enough.
-                    found(index, Level::Study, vec![condition]).await;
+                    found(index, QueryLevel::Study, vec![condition]).await;
                 }
             }
         }

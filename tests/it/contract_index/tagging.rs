@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dicom_core::{Tag, VR};
-use stowage::dicom::keys::Level;
+use stowage::dicom::attributes::QueryLevel;
 use stowage::dicom::query::{Case, Condition, Matching, Query};
 use stowage::dicom::query_tag::{MAX_TAGS, QueryTag};
 use stowage::index::{
-    Operation, OperationKind, OperationStatus, Room, TagRow, TagStatus, TagsAdded, indexed,
+    Operation, OperationKind, OperationStatus, TagRow, TagStatus, TagsAdded, WorkMemory, indexed,
 };
 use stowage::scope::Scope;
 use time::OffsetDateTime;
@@ -43,7 +43,7 @@ fn operation(id: &str) -> Operation {
     }
 }
 
-fn tag(number: u32, vr: VR, level: Level) -> QueryTag {
+fn tag(number: u32, vr: VR, level: QueryLevel) -> QueryTag {
     QueryTag {
         path: format!("{number:08X}"),
         tag: Tag(
@@ -67,7 +67,12 @@ async fn add(index: &TestIndex, id: &str, tags: &[QueryTag]) -> Vec<TagRow> {
 }
 
 /// Numbers of the studies found by one condition, ascending.
-async fn found(index: &TestIndex, level: Level, tag: &QueryTag, matching: Matching) -> Vec<u32> {
+async fn found(
+    index: &TestIndex,
+    level: QueryLevel,
+    tag: &QueryTag,
+    matching: Matching,
+) -> Vec<u32> {
     let condition = Condition {
         path: tag.tag_path(),
         vr: tag.vr,
@@ -141,7 +146,7 @@ async fn operations_are_remembered(index: &TestIndex) {
 }
 
 async fn a_tag_finds_what_was_stored_before_and_after(index: &TestIndex) {
-    let age = tag(0x0010_1010, VR::AS, Level::Study);
+    let age = tag(0x0010_1010, VR::AS, QueryLevel::Study);
     for study in 0..250 {
         store(
             index,
@@ -184,25 +189,25 @@ async fn a_tag_finds_what_was_stored_before_and_after(index: &TestIndex) {
     store(index, &[Sample::new(301, 1, 1).with(0x0010_1010, "040Y")]).await;
     let expected = [0, 50, 100, 150, 200, 300, 301];
     assert_eq!(
-        found(index, Level::Study, &age, single("040Y")).await,
+        found(index, QueryLevel::Study, &age, single("040Y")).await,
         expected
     );
     assert_eq!(
-        found(index, Level::Series, &age, single("040Y")).await,
+        found(index, QueryLevel::Series, &age, single("040Y")).await,
         expected
     );
     assert_eq!(
-        found(index, Level::Instance, &age, single("040Y")).await,
+        found(index, QueryLevel::Instance, &age, single("040Y")).await,
         expected
     );
 }
 
 async fn each_way_of_matching_works_on_tags(index: &TestIndex) {
-    let age = tag(0x0010_1010, VR::AS, Level::Study);
-    let birth = tag(0x0010_0030, VR::DA, Level::Study);
-    let operator = tag(0x0008_1060, VR::PN, Level::Study);
-    let rows = tag(0x0028_0010, VR::US, Level::Instance);
-    let number = tag(0x0020_0011, VR::IS, Level::Series);
+    let age = tag(0x0010_1010, VR::AS, QueryLevel::Study);
+    let birth = tag(0x0010_0030, VR::DA, QueryLevel::Study);
+    let operator = tag(0x0008_1060, VR::PN, QueryLevel::Study);
+    let rows = tag(0x0028_0010, VR::US, QueryLevel::Instance);
+    let number = tag(0x0020_0011, VR::IS, QueryLevel::Series);
     let sample = |study, instance, values: &[(u32, &str)]| {
         values
             .iter()
@@ -282,16 +287,19 @@ async fn each_way_of_matching_works_on_tags(index: &TestIndex) {
         (&operator, Matching::Empty, vec![3]),
     ] {
         assert_eq!(
-            found(index, Level::Study, tag, matching.clone()).await,
+            found(index, QueryLevel::Study, tag, matching.clone()).await,
             expected,
             "{matching:?}"
         );
     }
     // It has a column as well, and the column answers.
-    assert_eq!(found(index, Level::Study, &birth, range).await, [2]);
-    assert_eq!(found(index, Level::Series, &number, single("4")).await, [1]);
+    assert_eq!(found(index, QueryLevel::Study, &birth, range).await, [2]);
     assert_eq!(
-        found(index, Level::Instance, &number, Matching::Number(5.0)).await,
+        found(index, QueryLevel::Series, &number, single("4")).await,
+        [1]
+    );
+    assert_eq!(
+        found(index, QueryLevel::Instance, &number, Matching::Number(5.0)).await,
         [2]
     );
     let tags = index.tags().await.unwrap();
@@ -302,14 +310,14 @@ async fn each_way_of_matching_works_on_tags(index: &TestIndex) {
         case: Case::Sensitive,
     };
     assert!(
-        !indexed(&of_series, Level::Study, &tags),
+        !indexed(&of_series, QueryLevel::Study, &tags),
         "a series tag does not select studies"
     );
 }
 
 async fn adding_is_refused_with_a_reason(index: &TestIndex) {
-    let age = tag(0x0010_1010, VR::AS, Level::Study);
-    let size = tag(0x0010_2180, VR::SH, Level::Study);
+    let age = tag(0x0010_1010, VR::AS, QueryLevel::Study);
+    let size = tag(0x0010_2180, VR::SH, QueryLevel::Study);
     index
         .add_tags(std::slice::from_ref(&age), &operation("op1"))
         .await
@@ -335,7 +343,7 @@ async fn adding_is_refused_with_a_reason(index: &TestIndex) {
             tag(
                 0x0010_4000 + u32::try_from(i).unwrap(),
                 VR::LO,
-                Level::Study,
+                QueryLevel::Study,
             )
         })
         .collect();
@@ -352,7 +360,7 @@ async fn adding_is_refused_with_a_reason(index: &TestIndex) {
 }
 
 async fn values_that_do_not_fit_are_errors(index: &TestIndex) {
-    let as_text = tag(0x0010_1010, VR::LO, Level::Study);
+    let as_text = tag(0x0010_1010, VR::LO, QueryLevel::Study);
     store(
         index,
         &[
@@ -388,7 +396,7 @@ async fn values_that_do_not_fit_are_errors(index: &TestIndex) {
 }
 
 async fn a_removed_tag_leaves_nothing_behind(index: &TestIndex) {
-    let age = tag(0x0010_1010, VR::AS, Level::Instance);
+    let age = tag(0x0010_1010, VR::AS, QueryLevel::Instance);
     store(index, &[Sample::new(1, 1, 1).with(0x0010_1010, "040Y")]).await;
     let row = add(index, "op", std::slice::from_ref(&age)).await.remove(0);
     assert!(index.remove_tag(row.id).await.unwrap());
@@ -403,16 +411,16 @@ async fn a_removed_tag_leaves_nothing_behind(index: &TestIndex) {
     assert_ne!(anew.id, row.id);
     while index.index_tags("op2", &unlimited()).await.unwrap() {}
     assert_eq!(
-        found(index, Level::Instance, &age, single("040Y")).await,
+        found(index, QueryLevel::Instance, &age, single("040Y")).await,
         [1]
     );
 }
 
 async fn values_follow_their_rows(index: &TestIndex) {
     let scope = Scope::everything();
-    let of_study = tag(0x0010_1010, VR::AS, Level::Study);
-    let of_series = tag(0x0020_0060, VR::CS, Level::Series);
-    let of_instance = tag(0x0010_2180, VR::SH, Level::Instance);
+    let of_study = tag(0x0010_1010, VR::AS, QueryLevel::Study);
+    let of_series = tag(0x0020_0060, VR::CS, QueryLevel::Series);
+    let of_instance = tag(0x0010_2180, VR::SH, QueryLevel::Instance);
     add(
         index,
         "op",
@@ -432,25 +440,25 @@ async fn values_follow_their_rows(index: &TestIndex) {
     .await;
     store(index, &[sample(3, "", "R", "C")]).await;
     assert_eq!(
-        found(index, Level::Study, &of_study, single("002Y")).await,
+        found(index, QueryLevel::Study, &of_study, single("002Y")).await,
         [1]
     );
     assert!(
-        found(index, Level::Study, &of_study, single("001Y"))
+        found(index, QueryLevel::Study, &of_study, single("001Y"))
             .await
             .is_empty()
     );
     assert_eq!(
-        found(index, Level::Series, &of_series, single("R")).await,
+        found(index, QueryLevel::Series, &of_series, single("R")).await,
         [1]
     );
     assert!(
-        found(index, Level::Series, &of_series, single("L"))
+        found(index, QueryLevel::Series, &of_series, single("L"))
             .await
             .is_empty()
     );
     assert_eq!(
-        found(index, Level::Instance, &of_instance, single("A")).await,
+        found(index, QueryLevel::Instance, &of_instance, single("A")).await,
         [1]
     );
     index
@@ -458,25 +466,25 @@ async fn values_follow_their_rows(index: &TestIndex) {
         .await
         .unwrap();
     assert!(
-        found(index, Level::Instance, &of_instance, single("A"))
+        found(index, QueryLevel::Instance, &of_instance, single("A"))
             .await
             .is_empty()
     );
     index.delete(&scope, &target(1, None, None)).await.unwrap();
     assert!(
-        found(index, Level::Study, &of_study, single("002Y"))
+        found(index, QueryLevel::Study, &of_study, single("002Y"))
             .await
             .is_empty()
     );
     store(index, &[sample(1, "001Y", "L", "A")]).await;
     assert_eq!(
-        found(index, Level::Study, &of_study, single("001Y")).await,
+        found(index, QueryLevel::Study, &of_study, single("001Y")).await,
         [1]
     );
 }
 
 async fn a_tag_added_under_load_misses_nothing(index: &TestIndex) {
-    let age = tag(0x0010_1010, VR::AS, Level::Study);
+    let age = tag(0x0010_1010, VR::AS, QueryLevel::Study);
     let stop = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..4_u32)
         .map(|writer| {
@@ -509,7 +517,7 @@ async fn a_tag_added_under_load_misses_nothing(index: &TestIndex) {
     }
     let all = Query {
         limit: None,
-        ..query(Level::Study)
+        ..query(QueryLevel::Study)
     };
     let all = index
         .search(&Scope::everything(), &all, &[], None, usize::MAX)
@@ -524,7 +532,7 @@ async fn a_tag_added_under_load_misses_nothing(index: &TestIndex) {
             matching: single("040Y"),
             case: Case::Sensitive,
         }],
-        ..query(Level::Study)
+        ..query(QueryLevel::Study)
     };
     let found = index
         .search(&Scope::everything(), &by_tag, &tags, None, usize::MAX)
@@ -534,6 +542,6 @@ async fn a_tag_added_under_load_misses_nothing(index: &TestIndex) {
 }
 
 /// Memory without an end.
-fn unlimited() -> Room {
+fn unlimited() -> WorkMemory {
     std::sync::Arc::new(|_| Ok(Box::new(())))
 }

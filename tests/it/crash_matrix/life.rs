@@ -8,7 +8,7 @@ use std::io;
 use std::thread;
 
 use serde_json::{Value, json};
-use stowage::dicom::build::Syntax;
+use stowage::dicom::testing::Syntax;
 
 use crate::support::dicom::{Name, noise};
 use crate::support::http::Response;

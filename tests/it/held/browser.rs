@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use dicom_core::{Tag, VR};
-use stowage::dicom::build::Syntax;
+use stowage::dicom::testing::Syntax;
 
 use crate::support::dicom::Name;
 use crate::support::server::Server;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dicom_core::{Tag, VR};
-use stowage::dicom::build::{Built, Syntax};
+use stowage::dicom::testing::{BuiltFile, Syntax};
 use stowage::http::routes::ROUTES;
 
 use crate::support::dicom::Name;
@@ -13,7 +13,7 @@ use crate::support::signer::{AUDIENCE, ISSUER, SECRET, claims, with, with_secret
 
 const SECRETS: [&str; 3] = ["Hidden^Patient", "HIDDEN-ID", "1.2.3.780"];
 
-fn file(name: &Name, patient: &str, id: &str) -> Built {
+fn file(name: &Name, patient: &str, id: &str) -> BuiltFile {
     let data_set = name
         .image(8, 8, 8, 1)
         .text(Tag(0x0010, 0x0010), VR::PN, patient)

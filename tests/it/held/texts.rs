@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use dicom_core::{Tag, VR};
 use serde_json::Value;
-use stowage::dicom::build::Syntax;
+use stowage::dicom::testing::Syntax;
 
 use crate::support::dicom::Name;
 use crate::support::http::Response;

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use dicom_core::{Tag, VR};
 use flate2::{Compress, Compression, FlushCompress};
-use stowage::dicom::build::{Built, DataSet, Lengths, Syntax};
+use stowage::dicom::testing::{BuiltFile, DataSet, Lengths, Syntax};
 
 use super::Verdict::{Refused, Survived};
 use super::{Siege, Verdict};
@@ -29,7 +29,7 @@ fn store(siege: &mut Siege<'_>, what: &str, verdict: Verdict, bytes: &[u8]) {
 }
 
 /// A data set with sequences, bulk data and pixels.
-fn sound(name: &Name, syntax: Syntax) -> Built {
+fn sound(name: &Name, syntax: Syntax) -> BuiltFile {
     let item = DataSet::new()
         .text(Tag(0x0008, 0x1155), VR::UI, "1.2.3")
         .items(Tag(0x0008, 0x1140), Lengths::Defined, vec![DataSet::new()]);
@@ -61,7 +61,7 @@ fn truncated_files_are_refused_wherever_they_end() {
             let file = sound(&name, syntax);
             for length in (0..file.bytes.len()).step_by(97) {
                 // A file that ends between two elements cannot be told from a whole one.
-                let whole = |place: &stowage::dicom::build::Place| {
+                let whole = |place: &stowage::dicom::testing::ValueLocation| {
                     place.offset + place.length == length as u64
                 };
                 if syntax != Syntax::Deflated && file.places.iter().any(whole) {

@@ -6,7 +6,7 @@ use std::thread;
 use dicom_core::{Tag, VR};
 use flate2::{Compress, Compression, FlushCompress};
 use serde_json::Value;
-use stowage::dicom::build::{DataSet, Syntax};
+use stowage::dicom::testing::{DataSet, Syntax};
 
 use crate::support::dicom::Name;
 use crate::support::http::Response;
@@ -326,7 +326,11 @@ fn structure_is_counted_and_what_is_stored_can_be_read() {
     let mut deepest = DataSet::new().text(Tag(0x0040, 0xA160), VR::UT, "the innermost");
     for _ in 0..40 {
         let tag = Tag(0x0040, 0xA730);
-        deepest = DataSet::new().items(tag, stowage::dicom::build::Lengths::Defined, vec![deepest]);
+        deepest = DataSet::new().items(
+            tag,
+            stowage::dicom::testing::Lengths::Defined,
+            vec![deepest],
+        );
     }
     let deep = name(3).file(&name(3).data_set().set(deepest), Syntax::ExplicitLittle);
     let files = [

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use dicom_core::{Tag, VR};
 use serde_json::{Value, json};
-use stowage::dicom::build::{DataSet, Lengths, Syntax};
+use stowage::dicom::testing::{DataSet, Lengths, Syntax};
 
 use super::{ROOTS, SAMPLES, store_samples};
 use crate::support::dicom::Name;
@@ -209,17 +209,17 @@ fn the_latest_value_of_a_study_wins_and_an_empty_one_never_does() {
             let file = name.file(&data_set, Syntax::ExplicitLittle);
             server.store("/v2", [&file]).expect(200);
         };
-        let told = || {
+        let reported = || {
             let target = "/v2/studies?StudyInstanceUID=1.2.3.610";
             row(server, target)["00081030"]["Value"][0].clone()
         };
         store(1, Some("first"));
-        assert_eq!(told(), "first");
+        assert_eq!(reported(), "first");
         store(2, Some("second"));
-        assert_eq!(told(), "second");
+        assert_eq!(reported(), "second");
         store(3, None);
         store(4, Some(""));
-        assert_eq!(told(), "second");
+        assert_eq!(reported(), "second");
         let found = server.get("/v2/studies?StudyDescription=first").status;
         assert_eq!(found, 204);
     });

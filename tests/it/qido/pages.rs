@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dicom_core::{Tag, VR};
-use stowage::dicom::build::{Built, Syntax};
+use stowage::dicom::testing::{BuiltFile, Syntax};
 
 use super::{ROOTS, numbers};
 use crate::support::dicom::Name;
@@ -13,7 +13,7 @@ use crate::support::server::{Server, on_each_index, on_each_index_with};
 #[test]
 fn pages_hold_everything_once() {
     on_each_index(|server| {
-        let files: Vec<Built> = (0..250)
+        let files: Vec<BuiltFile> = (0..250)
             .map(|n| Name::new(1000 + n, 1, 1).small())
             .collect();
         for batch in files.chunks(50) {
@@ -117,7 +117,7 @@ fn in_order(answer: &Response) -> Vec<u32> {
 }
 
 fn store(server: &Server, numbers: std::ops::Range<u32>) {
-    let files: Vec<Built> = numbers.map(|n| Name::new(n, 1, 1).small()).collect();
+    let files: Vec<BuiltFile> = numbers.map(|n| Name::new(n, 1, 1).small()).collect();
     for batch in files.chunks(50) {
         server.store("/dicom-web", batch).expect(200);
     }
@@ -162,8 +162,12 @@ fn the_link_of_each_page_leads_through_all_of_them() {
                     remaining -= found.len();
                     seen.extend(found);
                     let warning = answer.header("warning").unwrap_or("");
-                    let told = format!("There are {remaining} additional results");
-                    assert_eq!(warning.contains(&told), remaining > 0, "{page}: {warning}");
+                    let reported = format!("There are {remaining} additional results");
+                    assert_eq!(
+                        warning.contains(&reported),
+                        remaining > 0,
+                        "{page}: {warning}"
+                    );
                     target = next(server, &answer);
                     assert_eq!(target.is_some(), remaining > 0, "{page}");
                 }
@@ -199,7 +203,7 @@ fn pages_behind_a_cursor_neither_repeat_nor_skip_while_others_store_and_delete()
 #[test]
 fn the_exact_number_of_results_is_told_on_request() {
     on_each_index(|server| {
-        let files: Vec<Built> = (0..1102).map(|n| Name::new(1, 1, n + 1).small()).collect();
+        let files: Vec<BuiltFile> = (0..1102).map(|n| Name::new(1, 1, n + 1).small()).collect();
         for files in files.chunks(200) {
             server.store("/dicom-web", files).expect(200);
         }
@@ -230,9 +234,9 @@ fn the_exact_number_of_results_is_told_on_request() {
                 );
                 assert_eq!(exact.header("preference-applied"), Some("count=exact"));
                 let warning = exact.header("warning").unwrap_or("");
-                let told = format!("There are {rest} additional results");
+                let reported = format!("There are {rest} additional results");
                 assert_eq!(
-                    warning.contains(&told),
+                    warning.contains(&reported),
                     rest > 0,
                     "{root} {query}: {warning}"
                 );
@@ -275,7 +279,7 @@ fn studies_are_sorted_by_orderby_and_paged_by_links() {
             );
             name.file(&data_set, Syntax::ExplicitLittle)
         };
-        let files: Vec<Built> = (0..12)
+        let files: Vec<BuiltFile> = (0..12)
             .map(|n| {
                 let date = format!("2024{:02}01", 1 + n * 5 % 12);
                 file(n + 101, &date, &format!("Name{}^A", n % 2))
@@ -333,7 +337,7 @@ fn studies_are_sorted_by_orderby_and_paged_by_links() {
 #[test]
 fn a_scan_keeps_the_order_that_is_asked_for() {
     on_each_index(|server| {
-        let files: Vec<Built> = (1..=9)
+        let files: Vec<BuiltFile> = (1..=9)
             .map(|n| {
                 let name = Name::new(n, 1, 1);
                 let data_set = name.data_set();
@@ -408,7 +412,7 @@ fn a_cursor_that_is_none_is_refused() {
 fn what_would_cost_too_much_is_413_with_advice() {
     let settings = [("STOWAGE_MAX_RESULTS", "20"), ("STOWAGE_MAX_SCAN", "10")];
     on_each_index_with(&settings, |server| {
-        let files: Vec<Built> = (1000..1030)
+        let files: Vec<BuiltFile> = (1000..1030)
             .map(|n| {
                 let name = Name::new(n, 1, 1);
                 let age = if n % 2 == 0 { "030Y" } else { "040Y" };

@@ -2,7 +2,7 @@
 
 use dicom_core::{Tag, VR};
 use serde_json::{Value, json};
-use stowage::dicom::build::{Built, DataSet, Lengths, Syntax};
+use stowage::dicom::testing::{BuiltFile, DataSet, Lengths, Syntax};
 
 use super::numbers;
 use crate::support::dicom::Name;
@@ -234,7 +234,7 @@ const REFUSED: &[&str] = &[
     "EncapsulatedDocument=x",
 ];
 
-fn file(study: u32, values: &DataSet) -> Built {
+fn file(study: u32, values: &DataSet) -> BuiltFile {
     let name = Name::new(study, 1, 1);
     let number = study.to_string();
     let request = DataSet::new()
@@ -254,7 +254,7 @@ fn file(study: u32, values: &DataSet) -> Built {
     name.file(&data_set, Syntax::ExplicitLittle)
 }
 
-fn first() -> Built {
+fn first() -> BuiltFile {
     let values = DataSet::new()
         .text(Tag(0x0008, 0x0008), VR::CS, "ORIGINAL\\PRIMARY")
         .text(Tag(0x0008, 0x0020), VR::DA, "20240115")
@@ -291,7 +291,7 @@ fn first() -> Built {
     file(1, &values)
 }
 
-fn second() -> Built {
+fn second() -> BuiltFile {
     let values = DataSet::new()
         .text(Tag(0x0008, 0x0008), VR::CS, "DERIVED\\SECONDARY")
         .text(Tag(0x0008, 0x0020), VR::DA, "20240201")
@@ -368,8 +368,8 @@ fn each_vr_matches_by_the_rule_of_its_row() {
         wait_until("the tags are indexed", || {
             server.get(&operation).status == 200
         });
-        let told = server.get("/v2/extendedquerytags?limit=200").json();
-        for tag in told.as_array().expect("tags") {
+        let reported = server.get("/v2/extendedquerytags?limit=200").json();
+        for tag in reported.as_array().expect("tags") {
             assert_eq!(tag["queryStatus"], "enabled", "{tag}");
         }
         // The same rows again: fast now, and nothing else changed.

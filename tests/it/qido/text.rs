@@ -2,7 +2,7 @@
 
 use dicom_core::{Tag, VR};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use stowage::dicom::build::{Built, DataSet, Syntax};
+use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 use unicode_normalization::UnicodeNormalization;
 
 use super::{ROOTS, studies};
@@ -65,7 +65,7 @@ const NAMES: [(&str, &[&str]); 9] = [
     ),
 ];
 
-fn file(number: u32, name: &str) -> Built {
+fn file(number: u32, name: &str) -> BuiltFile {
     let of = Name::new(number, 1, 1);
     let data_set = of.data_set().set(
         DataSet::new()
@@ -90,7 +90,7 @@ fn names_of_all_scripts_are_found_in_every_group_and_form() {
         // Stored in both forms: composed the first time, decomposed the second.
         let composed = |n: usize| u32::try_from(n).expect("small") + 100;
         let decomposed = |n: usize| u32::try_from(n).expect("small") + 200;
-        let files: Vec<Built> = NAMES
+        let files: Vec<BuiltFile> = NAMES
             .iter()
             .enumerate()
             .flat_map(|(n, (name, _))| {
@@ -218,7 +218,7 @@ fn encoded() -> [(&'static str, Vec<u8>, &'static str); 8] {
 fn names_in_the_character_set_of_their_file_are_found_and_come_back_in_utf_8() {
     on_each_index(|server| {
         let cases = encoded();
-        let files: Vec<Built> = (300..)
+        let files: Vec<BuiltFile> = (300..)
             .zip(&cases)
             .map(|(number, (term, name, _))| {
                 let of = Name::new(number, 1, 1);

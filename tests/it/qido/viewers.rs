@@ -2,8 +2,8 @@
 
 use dicom_core::{Tag, VR};
 use serde_json::Value;
-use stowage::dicom::build::Built;
-use stowage::dicom::build::{DataSet, Syntax};
+use stowage::dicom::testing::BuiltFile;
+use stowage::dicom::testing::{DataSet, Syntax};
 
 use super::{numbers, store_samples, studies};
 use crate::support::dicom::Name;
@@ -12,7 +12,7 @@ use crate::support::server::{Server, on_each_index};
 const OHIF_FIELDS: &str = "includefield=00081030%2C00080060%2C00080090%2C00100030";
 
 /// A patient whose values hold what has a meaning elsewhere.
-fn odd() -> Built {
+fn odd() -> BuiltFile {
     let name = Name::new(700, 1, 1);
     let data_set = name.data_set().set(
         DataSet::new()

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::process::Command;
 
-use stowage::dicom::build::{Built, Syntax};
+use stowage::dicom::testing::{BuiltFile, Syntax};
 
 use crate::support::dicom::Name;
 use crate::support::http::{Answer, connect};
@@ -155,7 +155,7 @@ fn files_come_back_as_they_were_sent_in_every_syntax() {
             Syntax::Other("1.2.840.10008.1.2.4.50"),
             Syntax::Other("1.2.3.4.5.6"),
         ];
-        let files: Vec<(Name, Built)> = (1..)
+        let files: Vec<(Name, BuiltFile)> = (1..)
             .zip(syntaxes)
             .map(|(number, syntax)| {
                 let name = Name::new(6, 1, number);
@@ -183,7 +183,7 @@ fn files_come_back_as_they_were_sent_in_every_syntax() {
 #[test]
 fn a_request_may_hold_thousands_of_instances() {
     on_each_index(|server| {
-        let files: Vec<(Name, Built)> = (0..2000)
+        let files: Vec<(Name, BuiltFile)> = (0..2000)
             .map(|number| {
                 let name = Name::new(7, number / 500, number);
                 let file = name.small();

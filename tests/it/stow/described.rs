@@ -4,7 +4,7 @@ use std::process::Command;
 
 use dicom_core::{Tag, VR};
 use serde_json::{Value, json};
-use stowage::dicom::build::{Built, Lengths, Syntax};
+use stowage::dicom::testing::{BuiltFile, Lengths, Syntax};
 
 use crate::support::dicom::{Name, noise};
 use crate::support::http::Response;
@@ -32,8 +32,8 @@ fn post(server: &Server, target: &str, root: &str, parts: &[Sent]) -> Response {
 }
 
 /// An image with a header of all sorts, values of which some are bulk data, one nested.
-fn file(name: &Name) -> Built {
-    let icon = stowage::dicom::build::DataSet::new()
+fn file(name: &Name) -> BuiltFile {
+    let icon = stowage::dicom::testing::DataSet::new()
         .us(Tag(0x0028, 0x0010), &[64])
         .bytes(Tag(0x7FE0, 0x0010), VR::OW, noise("icon", 70_000));
     let data_set = name
@@ -231,8 +231,8 @@ fn an_instance_that_cannot_be_composed_fails_alone() {
     assert_eq!(failures(&answer), [Some(0xC000)]);
     let failed = &items(&answer.json(), "00081198")[0];
     assert_eq!(failed["00081155"]["Value"][0], bad.instance.as_str());
-    let told = comments(&answer, "00081198");
-    assert!(told[0].contains("7FE00010"), "{told:?}");
+    let reported = comments(&answer, "00081198");
+    assert!(reported[0].contains("7FE00010"), "{reported:?}");
     let found = server.get(&format!("/dicom-web{}/instances", good.study_path()));
     assert_eq!(found.expect(200).json().as_array().map(Vec::len), Some(1));
 
@@ -318,8 +318,8 @@ fn what_metadata_asks_for_is_bounded_like_what_a_request_sends() {
     send(&[instances(9, &document), bulk.clone()]).expect(200);
     send(&[instances(11, &document), bulk.clone()]).expect(413);
     // Parts and instances are counted together, those that fail too.
-    let told = send(&[instances(40, &json!({}))]).expect(400).text();
-    assert!(told.contains("at most"), "{told}");
+    let reported = send(&[instances(40, &json!({}))]).expect(400).text();
+    assert!(reported.contains("at most"), "{reported}");
     let empty = json!([{}]).to_string().into_bytes();
     let empty = ("application/dicom+json".to_owned(), "x".to_owned(), empty);
     send(&vec![empty; 16]).expect(400);

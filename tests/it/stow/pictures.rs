@@ -99,8 +99,8 @@ fn a_png_is_stored_as_its_pixels_whatever_the_metadata_leaves_out() {
             "application/octet-stream; transfer-syntax=*",
         );
         assert_eq!(frame.expect(200).body, pixels());
-        let told = server.get_as(&format!("{target}/metadata"), "application/dicom+json");
-        let told = &told.expect(200).json()[0];
+        let reported = server.get_as(&format!("{target}/metadata"), "application/dicom+json");
+        let reported = &reported.expect(200).json()[0];
         for (key, value) in [
             ("00280002", json!(3)),
             ("00280004", json!("RGB")),
@@ -112,7 +112,7 @@ fn a_png_is_stored_as_its_pixels_whatever_the_metadata_leaves_out() {
             ("00280102", json!(7)),
             ("00280103", json!(0)),
         ] {
-            assert_eq!(told[key]["Value"][0], value, "{key}");
+            assert_eq!(reported[key]["Value"][0], value, "{key}");
         }
         let drawn = server.get_as(&format!("{target}/rendered"), "image/png");
         drawn.expect(200);
@@ -142,8 +142,8 @@ fn what_is_no_pixel_data_is_refused_with_a_reason() {
         let answer = post(&server, &with_pixels(&name), media, "pixels", &bytes);
         let answer = answer.expect(409);
         assert_eq!(failures(&answer).len(), 1, "{media}");
-        let told = comments(&answer, "00081198").join(" ");
-        assert!(told.contains("7FE00010 has"), "{media}: {told}");
+        let reported = comments(&answer, "00081198").join(" ");
+        assert!(reported.contains("7FE00010 has"), "{media}: {reported}");
         server
             .get(&format!("/dicom-web{}", name.path()))
             .expect(404);

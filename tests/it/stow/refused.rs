@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use stowage::dicom::build::Syntax;
+use stowage::dicom::testing::Syntax;
 
 use crate::support::dicom::Name;
 use crate::support::http::{Answer, connect};

@@ -2,7 +2,7 @@
 
 use dicom_core::{Tag, VR};
 use serde_json::json;
-use stowage::dicom::build::{DataSet, SOP_CLASS, Syntax};
+use stowage::dicom::testing::{DataSet, SOP_CLASS, Syntax};
 
 use super::{comments, failures, items};
 use crate::support::dicom::Name;
@@ -197,7 +197,7 @@ fn v1_looks_at_nothing_but_indexed_attributes() {
     let weight = DataSet::new().text(Tag(0x0010, 0x1030), VR::DS, "heavy");
     let nested = name.data_set().set(DataSet::new().items(
         Tag(0x0008, 0x1110),
-        stowage::dicom::build::Lengths::Undefined,
+        stowage::dicom::testing::Lengths::Undefined,
         vec![weight],
     ));
     let file = name.file(&nested, Syntax::ExplicitLittle);

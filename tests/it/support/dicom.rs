@@ -1,7 +1,7 @@
 //! DICOM files for requests: names, data sets and Part 10 files with a true meta group.
 
 use dicom_core::{Tag, VR};
-use stowage::dicom::build::{Built, DataSet, SOP_CLASS, Syntax};
+use stowage::dicom::testing::{BuiltFile, DataSet, SOP_CLASS, Syntax};
 
 /// The UIDs of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,17 +54,17 @@ impl Name {
     }
 
     /// A Part 10 file of the data set; the meta group names this instance.
-    pub(crate) fn file(&self, data_set: &DataSet, syntax: Syntax) -> Built {
+    pub(crate) fn file(&self, data_set: &DataSet, syntax: Syntax) -> BuiltFile {
         data_set.behind(self.head(syntax), syntax)
     }
 
     /// A small file without pixel data.
-    pub(crate) fn small(&self) -> Built {
+    pub(crate) fn small(&self) -> BuiltFile {
         self.file(&self.data_set(), Syntax::ExplicitLittle)
     }
 
     /// A file with `length` bytes of bulk data (0042,0011), different for each name.
-    pub(crate) fn with_bulk(&self, length: usize) -> Built {
+    pub(crate) fn with_bulk(&self, length: usize) -> BuiltFile {
         let data_set =
             self.data_set()
                 .bytes(Tag(0x0042, 0x0011), VR::OB, noise(&self.instance, length));

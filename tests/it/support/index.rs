@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use dicom_core::{Tag, VR};
+use stowage::dicom::attributes::key;
 use stowage::dicom::frames::FrameTable;
 use stowage::dicom::instance::{
-    Attribute, BulkItem, Instance, Layout, Metadata, PixelDescription, PixelElement,
+    Attribute, BulkItem, FileLayout, Instance, Metadata, PixelDescription, PixelElement,
 };
-use stowage::dicom::keys::key;
 use stowage::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
-use stowage::index::{Index, IndexOptions, Inserted, NewInstance, PackedInstance, Place, open};
+use stowage::index::{BlobPlace, Index, IndexOptions, Inserted, NewInstance, PackedInstance, open};
 use stowage::scope::{Partition, Visible};
 use tempfile::TempDir;
 
@@ -160,7 +160,7 @@ impl Sample {
             partition: self.partition,
             visible: self.visible.clone(),
             packed: Arc::new(packed),
-            place: Place {
+            place: BlobPlace {
                 key: self.key(),
                 offset,
                 length: 1350,
@@ -171,11 +171,11 @@ impl Sample {
 
     /// What a walk over it would find.
     pub(crate) fn instance(&self) -> Instance {
-        let (attributes, metadata) = self.walked();
+        let (attributes, metadata) = self.parsed();
         Instance {
             name: self.name.clone(),
             sop_class: "1.2.840.10008.5.1.4.1.1.2".to_owned(),
-            layout: Layout {
+            layout: FileLayout {
                 transfer_syntax: "1.2.840.10008.1.2.1".to_owned(),
                 dataset_offset: 350,
                 deflated: false,
@@ -211,7 +211,7 @@ impl Sample {
         }
     }
 
-    fn walked(&self) -> (Vec<Attribute>, Metadata) {
+    fn parsed(&self) -> (Vec<Attribute>, Metadata) {
         let mut text = String::from("{");
         let mut attributes = Vec::new();
         for (tag, vr, value) in &self.attributes {

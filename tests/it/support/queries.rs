@@ -1,15 +1,15 @@
 //! Queries of the index, in short.
 
 use dicom_core::{Tag, VR};
-use stowage::dicom::keys::{Level, key};
+use stowage::dicom::attributes::{QueryLevel, key};
 use stowage::dicom::query::{Case, Condition, Include, Matching, PathStep, Query, TagPath};
-use stowage::index::{Found, Page};
+use stowage::index::{MatchedRow, Page};
 use stowage::scope::Scope;
 
 use super::index::TestIndex;
 
 /// A query without conditions.
-pub(crate) fn query(level: Level) -> Query {
+pub(crate) fn query(level: QueryLevel) -> Query {
     Query {
         level,
         study: None,
@@ -45,8 +45,8 @@ pub(crate) async fn search(index: &TestIndex, query: &Query) -> Page {
 }
 
 /// Studies whose attributes have these values.
-pub(crate) async fn studies(index: &TestIndex, values: &[(u32, &str)]) -> Vec<Found> {
-    let mut query = query(Level::Study);
+pub(crate) async fn studies(index: &TestIndex, values: &[(u32, &str)]) -> Vec<MatchedRow> {
+    let mut query = query(QueryLevel::Study);
     for (tag, value) in values {
         query
             .conditions

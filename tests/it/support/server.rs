@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use stowage::dicom::build::Built;
+use stowage::dicom::testing::BuiltFile;
 use tempfile::TempDir;
 
 use super::dicom::Name;
@@ -135,7 +135,7 @@ impl Server {
     pub(crate) fn store<'a>(
         &self,
         root: &str,
-        files: impl IntoIterator<Item = &'a Built>,
+        files: impl IntoIterator<Item = &'a BuiltFile>,
     ) -> Response {
         let files = files.into_iter().map(|file| file.bytes.as_slice());
         self.request("POST", &format!("{root}/studies"))

@@ -84,8 +84,9 @@ fn damage_that_a_read_finds_is_remembered_told_once_and_ends_with_the_next_store
         wait_for_damaged(server, 3);
         let log = server.log();
         for name in &names {
-            let told = |line: &&str| line.contains("is damaged") && line.contains(&name.instance);
-            assert_eq!(log.lines().filter(told).count(), 1, "{log}");
+            let reported =
+                |line: &&str| line.contains("is damaged") && line.contains(&name.instance);
+            assert_eq!(log.lines().filter(reported).count(), 1, "{log}");
         }
         // It is remembered by the index, not by the process.
         server.terminate();

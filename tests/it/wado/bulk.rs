@@ -2,7 +2,7 @@
 
 use dicom_core::{Tag, VR};
 use serde_json::Value;
-use stowage::dicom::build::{DataSet, Lengths, Syntax};
+use stowage::dicom::testing::{DataSet, Lengths, Syntax};
 
 use crate::support::dicom::{Name, noise};
 use crate::support::server::{Server, on_each_index};
@@ -146,8 +146,8 @@ fn a_range_of_a_value_is_206_and_outside_of_it_416() {
     ] {
         let answer = ask(range).expect(206);
         assert!(answer.body == document[from..to], "{range}");
-        let told = format!("bytes {from}-{}/1000000", to - 1);
-        assert_eq!(answer.header("content-range"), Some(told.as_str()));
+        let reported = format!("bytes {from}-{}/1000000", to - 1);
+        assert_eq!(answer.header("content-range"), Some(reported.as_str()));
         assert_eq!(
             answer.header("content-length"),
             Some((to - from).to_string().as_str())

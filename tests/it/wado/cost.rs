@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use stowage::dicom::build::{Built, Syntax};
-use stowage::dicom::codec::{self, EncodeOptions, Frame, FrameShape, Photometric};
+use stowage::dicom::codec::{self, DecodedFrame, EncodeOptions, FrameShape, Photometric};
+use stowage::dicom::testing::{BuiltFile, Syntax};
 
 use crate::support::dicom::Name;
 use crate::support::server::Server;
@@ -32,7 +32,7 @@ fn codestream(first: u8) -> Vec<u8> {
     };
     let made = codec::encode(
         JPEG_LS,
-        &Frame::new(shape, samples(first)).expect("a frame of its shape"),
+        &DecodedFrame::new(shape, samples(first)).expect("a frame of its shape"),
         &EncodeOptions::default(),
     );
     made.expect("JPEG-LS takes 8 bits").bytes
@@ -45,7 +45,7 @@ fn samples(first: u8) -> Vec<u8> {
         .collect()
 }
 
-fn file(name: &Name, frames: u32, stream: &[u8]) -> Built {
+fn file(name: &Name, frames: u32, stream: &[u8]) -> BuiltFile {
     let fragments = vec![stream; usize::try_from(frames).expect("few")];
     let data_set = name.image(SIDE, SIDE, 8, frames).fragments(&[], &fragments);
     name.file(&data_set, Syntax::Other(JPEG_LS))
@@ -63,7 +63,7 @@ fn one_of_two_thousand_frames_costs_as_much_as_the_only_one() {
     let small: Vec<Name> = (0..ROUNDS)
         .map(|round| Name::new(700, 2, round + 1))
         .collect();
-    let files: Vec<Built> = small.iter().map(|name| file(name, 1, &stream)).collect();
+    let files: Vec<BuiltFile> = small.iter().map(|name| file(name, 1, &stream)).collect();
     server.store("/dicom-web", &files).expect(200);
     let wanted = samples(3);
     let ask = |name: &Name, number: u32| {

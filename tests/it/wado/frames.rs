@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use dicom_core::{Tag, VR};
 use stowage::archive::rules::Rules;
-use stowage::archive::store::{Outcome, StoreOptions};
+use stowage::archive::services::store::{Outcome, StoreOptions};
 use stowage::archive::{Archive, ArchiveError};
 use stowage::blob::Blobs;
 use stowage::config::Config;
-use stowage::dicom::build::{Built, DataSet, Syntax};
+use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 use stowage::index::IndexOptions;
 use stowage::scope::{Scope, Visible};
 
@@ -57,7 +57,7 @@ fn check_frame(server: &Server, name: &Name, number: usize, wanted: &[u8], synta
     }
 }
 
-fn native(name: &Name, syntax: Syntax, pixels: &[u8], frames: u32) -> Built {
+fn native(name: &Name, syntax: Syntax, pixels: &[u8], frames: u32) -> BuiltFile {
     let data_set = name
         .image(4, 5, 16, frames)
         .bytes(PIXELS, VR::OW, pixels.to_vec());
@@ -388,7 +388,7 @@ fn a_range_of_a_frame_is_206_and_outside_of_it_416() {
             .send()
     };
     let frame = &pixels[40..];
-    for (range, bytes, told) in [
+    for (range, bytes, reported) in [
         ("bytes=0-9", &frame[..10], "bytes 0-9/40"),
         ("bytes=30-", &frame[30..], "bytes 30-39/40"),
         ("bytes=-5", &frame[35..], "bytes 35-39/40"),
@@ -396,7 +396,7 @@ fn a_range_of_a_frame_is_206_and_outside_of_it_416() {
     ] {
         let answer = ask(range).expect(206);
         assert_eq!(answer.body, bytes, "{range}");
-        assert_eq!(answer.header("content-range"), Some(told));
+        assert_eq!(answer.header("content-range"), Some(reported));
     }
     let outside = ask("bytes=40-").expect(416);
     assert_eq!(outside.header("content-range"), Some("bytes */40"));

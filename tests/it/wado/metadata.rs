@@ -2,7 +2,7 @@
 
 use dicom_core::{Tag, VR};
 use serde_json::{Value, json};
-use stowage::dicom::build::{DataSet, Lengths, Syntax};
+use stowage::dicom::testing::{DataSet, Lengths, Syntax};
 
 use crate::support::dicom::{Name, noise};
 use crate::support::server::{Server, on_each_index};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use dicom_core::{Tag, VR};
-use stowage::dicom::build::{Built, DataSet, Lengths, Syntax};
-use stowage::dicom::walk::{WalkOptions, walk};
+use stowage::dicom::parse::{ParseOptions, parse};
+use stowage::dicom::testing::{BuiltFile, DataSet, Lengths, Syntax};
 
 use crate::support::dicom::{Name, noise};
 use crate::support::http::Response;
@@ -51,7 +51,7 @@ fn encapsulated(name: &Name) -> DataSet {
 }
 
 /// One instance in each syntax, with its file.
-fn one_of_each(study: u32) -> Vec<(Name, Syntax, Built)> {
+fn one_of_each(study: u32) -> Vec<(Name, Syntax, BuiltFile)> {
     let syntaxes = [
         Syntax::ImplicitLittle,
         Syntax::ExplicitLittle,
@@ -237,7 +237,7 @@ fn sample_files_are_converted_and_say_the_same() {
             .to_owned();
         let stored = server.get_as(&url, "application/dicom; transfer-syntax=*");
         let stored = stored.expect(200).body;
-        let layout = walk(&bytes, &WalkOptions::default())
+        let layout = parse(&bytes, &ParseOptions::default())
             .expect("a file")
             .layout;
         if layout.part10 {

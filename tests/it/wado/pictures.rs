@@ -1,7 +1,7 @@
 //! Pictures: what is stored in a file decides neither what drawing it costs nor whose picture it is.
 
 use dicom_core::{Tag, VR};
-use stowage::dicom::build::{Built, DataSet, Lengths, Syntax};
+use stowage::dicom::testing::{BuiltFile, DataSet, Lengths, Syntax};
 
 use crate::support::dicom::Name;
 use crate::support::server::Server;
@@ -181,7 +181,7 @@ fn a_viewport_has_a_largest_side() {
 }
 
 /// An image whose presentation state inverts it, and that state.
-fn presented(study: u32) -> (Name, Name, [Built; 2]) {
+fn presented(study: u32) -> (Name, Name, [BuiltFile; 2]) {
     let (image, state) = (Name::new(study, 1, 1), Name::new(study, 2, 1));
     let pixels: Vec<u8> = (0..64).map(|at| at * 4).collect();
     let picture = image.image(8, 8, 8, 1).bytes(PIXELS, VR::OW, pixels);

@@ -1,9 +1,9 @@
 //! Pixel data in odd places and files that are not quite Part 10: the right bytes all the same.
 
 use dicom_core::{Tag, VR};
-use stowage::dicom::build::{DataSet, Lengths, Syntax};
-use stowage::dicom::codec::{self, EncodeOptions, Frame, FrameShape, Photometric};
-use stowage::dicom::walk::{WalkOptions, walk};
+use stowage::dicom::codec::{self, DecodedFrame, EncodeOptions, FrameShape, Photometric};
+use stowage::dicom::parse::{ParseOptions, parse};
+use stowage::dicom::testing::{DataSet, Lengths, Syntax};
 
 use crate::support::dicom::Name;
 use crate::support::server::{Server, on_each_index};
@@ -27,7 +27,7 @@ fn coded(seed: u8) -> Vec<u8> {
         photometric: Photometric::Monochrome2,
     };
     let data = samples(seed);
-    let frame = Frame::new(shape, data).expect("a frame");
+    let frame = DecodedFrame::new(shape, data).expect("a frame");
     let made = codec::encode(JPEG_LS, &frame, &EncodeOptions::default());
     let mut bytes = made.expect("a codestream").bytes;
     bytes.resize(bytes.len().next_multiple_of(2), 0);
@@ -109,8 +109,8 @@ fn icons_of_a_transcoded_instance_are_decoded_or_left_out_with_a_warning() {
         let warning = answer.header("warning").expect("a warning");
         assert!(warning.contains("IconImageSequence (00880200) was left out"));
         assert!(!answer.body.windows(8).any(|w| w == damaged));
-        let walked = walk(&answer.body.as_ref(), &WalkOptions::default());
-        let text = walked.expect("a file").metadata.text;
+        let parsed = parse(&answer.body.as_ref(), &ParseOptions::default());
+        let text = parsed.expect("a file").metadata.text;
         assert!(text.contains("00880200") && text.contains("00081140"));
     }
 }
@@ -134,10 +134,10 @@ fn a_data_set_without_meta_information_is_served_with_it() {
                 for accept in ["application/dicom; transfer-syntax=*", EXPLICIT] {
                     let answer = server.get_as(&target, accept).expect(200);
                     assert_eq!(answer.body[128..132], *b"DICM", "{target} {accept}");
-                    let walked = walk(&answer.body.as_ref(), &WalkOptions::default());
-                    let walked = walked.expect("a Part 10 file");
-                    assert!(walked.layout.part10, "{target} {accept}");
-                    let said = format!("transfer-syntax={}", walked.layout.transfer_syntax);
+                    let parsed = parse(&answer.body.as_ref(), &ParseOptions::default());
+                    let parsed = parsed.expect("a Part 10 file");
+                    assert!(parsed.layout.part10, "{target} {accept}");
+                    let said = format!("transfer-syntax={}", parsed.layout.transfer_syntax);
                     assert!(answer.content_type().ends_with(&said), "{said}");
                     let length = answer.header("content-length").map(str::parse);
                     assert_eq!(length, Some(Ok(answer.body.len())));

@@ -1,7 +1,7 @@
 //! Ranges: what lies before a range is not read, whatever the bytes come from, and what is inflated is inflated once.
 
 use dicom_core::{Tag, VR};
-use stowage::dicom::build::{Built, DataSet, Syntax};
+use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 
 use crate::support::dicom::{Name, noise};
 use crate::support::http::Response;
@@ -28,7 +28,7 @@ fn read_bytes(server: &Server) -> u64 {
     number.expect("a number of bytes")
 }
 
-fn large(name: &Name, syntax: Syntax) -> Built {
+fn large(name: &Name, syntax: Syntax) -> BuiltFile {
     let pixels = noise("pixels", LARGE);
     let data_set = name.image(1024, 512, 16, 24).bytes(PIXELS, VR::OW, pixels);
     name.file(&data_set, syntax)
@@ -61,8 +61,8 @@ fn check_ranges(server: &Server, target: &str, accept: &str) -> Vec<u8> {
             part.body == whole[first..=end],
             "{target} {accept} {first}-{end}"
         );
-        let told = format!("bytes {first}-{end}/{}", whole.len());
-        assert_eq!(part.header("content-range"), Some(told.as_str()));
+        let reported = format!("bytes {first}-{end}/{}", whole.len());
+        assert_eq!(part.header("content-range"), Some(reported.as_str()));
         assert!(
             read < LITTLE,
             "{target} {accept} {first}-{end}: {read} bytes read"

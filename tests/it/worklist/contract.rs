@@ -116,10 +116,14 @@ fn a_request_to_cancel_is_answered_by_the_state() {
 fn what_breaks_the_contract_is_refused_with_the_attribute() {
     let server = Server::start(None);
     let good = workitem(&uid(1), "P1");
-    let refused = |item: &Value, status: u16, told: &str| {
+    let refused = |item: &Value, status: u16, reported: &str| {
         for root in ROOTS {
             let answer = create(&server, root, item).expect(status);
-            assert!(answer.text().contains(told), "{told}: {}", answer.text());
+            assert!(
+                answer.text().contains(reported),
+                "{reported}: {}",
+                answer.text()
+            );
         }
     };
     for tag in ["00741200", "00741204", "00404005", "00404041"] {
@@ -235,8 +239,8 @@ fn an_update_changes_no_identity_and_replaces_sequences_as_a_whole() {
         ("00741200", json!({ "vr": "CS" })),
     ] {
         let refused = send(&server, "POST", &target, &json!({ tag: element })).expect(400);
-        let told = format!("{},{}", &tag[..4], &tag[4..]);
-        assert!(refused.text().contains(&told), "{}", refused.text());
+        let reported = format!("{},{}", &tag[..4], &tag[4..]);
+        assert!(refused.text().contains(&reported), "{}", refused.text());
     }
     let stations = json!({ "00404025": sequence(&[code("A"), code("B")]) });
     send(&server, "POST", &target, &stations).expect(200);

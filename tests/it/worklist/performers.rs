@@ -51,9 +51,9 @@ fn of_several_performers_one_has_a_workitem_and_nothing_it_wrote_is_lost() {
                 panic!("workitem {number} was claimed by {claims:?}");
             };
             let item = read(server, &uid(number));
-            let told = item["00741204"]["Value"][0].as_str().unwrap();
+            let reported = item["00741204"]["Value"][0].as_str().unwrap();
             assert_eq!(
-                told,
+                reported,
                 format!("update {} of {}", claim.updates, claim.performer)
             );
             assert_eq!(state(&item), claim.ended.unwrap());

@@ -190,11 +190,11 @@ fn a_search_that_would_look_at_too_many_is_413_with_advice() {
     for number in 1..=25 {
         create(&server, "/v2", &workitem(&uid(number), "P1")).expect(201);
     }
-    let told = server
+    let reported = server
         .get("/dicom-web/workitems?00741204=Nothing")
         .expect(413)
         .text();
-    assert!(told.contains("ProcedureStepState"), "{told}");
+    assert!(reported.contains("ProcedureStepState"), "{reported}");
     // What columns decide needs no look.
     server
         .get("/dicom-web/workitems?ProcedureStepState=SCHEDULED&limit=3")

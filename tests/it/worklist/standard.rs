@@ -14,10 +14,10 @@ fn what_does_not_fit_the_state_is_409_with_a_warning() {
         create(server, ROOT, &workitem(&uid, "P1")).expect(201);
         let target = format!("{ROOT}/workitems/{uid}");
         let label = json!({ "00741204": { "vr": "LO", "Value": ["x"] } });
-        let warned = |answer: Response, status: u16, told: &str| {
+        let warned = |answer: Response, status: u16, reported: &str| {
             let answer = answer.expect(status);
             let warning = answer.header("warning").unwrap_or_default();
-            assert!(warning.contains(told), "{told}: {warning}");
+            assert!(warning.contains(reported), "{reported}: {warning}");
         };
         let change =
             |state: &str, transaction: &str| change_state(server, ROOT, &uid, state, transaction);

@@ -102,7 +102,7 @@ impl Presets {
 
 /// The numbers of a scan that follow from its presets and tolerance (T.87 §A.2.1).
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Coding {
+pub(super) struct CodingParameters {
     pub(super) near: i32,
     pub(super) maximum: i32,
     pub(super) range: i32,
@@ -114,7 +114,7 @@ pub(super) struct Coding {
     pub(super) escape: u32,
 }
 
-impl Coding {
+impl CodingParameters {
     pub(super) fn new(presets: &Presets, near: u8) -> Self {
         let near = i32::from(near);
         let maximum = i32::from(presets.maximum);

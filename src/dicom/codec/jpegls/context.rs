@@ -1,9 +1,9 @@
 //! The context model of T.87 Annex A, the same for both directions.
 //!
 //! Invariant: in every context 1 ≤ N ≤ 65,536, A ≤ 32,769 × N, −N < B ≤ 0 and −128 ≤ C ≤ 127, whatever
-//! was decoded, because callers pass only errors within the range of [`Coding`]. Hence k ≤ 16.
+//! was decoded, because callers pass only errors within the range of [`CodingParameters`]. Hence k ≤ 16.
 
-use super::coding::Coding;
+use super::coding::CodingParameters;
 
 /// The median edge detector (T.87 §A.4.1).
 #[inline(always)]
@@ -165,16 +165,16 @@ const GRADIENTS: usize = 1 << 17;
 const GRADIENT_ZERO: i32 = 1 << 16;
 
 /// All adaptive state of a scan.
-pub(super) struct Model {
-    pub(super) coding: Coding,
+pub(super) struct ContextModel {
+    pub(super) coding: CodingParameters,
     regular: Box<[Regular; CONTEXTS]>,
     interruptions: [Interruption; 2],
     /// Gradient + 2¹⁶ to its region, −4 to 4.
     regions: Box<[i8; GRADIENTS]>,
 }
 
-impl Model {
-    pub(super) fn new(coding: Coding) -> Self {
+impl ContextModel {
+    pub(super) fn new(coding: CodingParameters) -> Self {
         let regular = Regular {
             a: 0,
             b: 0,
@@ -270,7 +270,7 @@ pub(super) struct RunEnd<'a> {
     pub(super) sign: i32,
 }
 
-fn regions(coding: &Coding) -> Box<[i8; GRADIENTS]> {
+fn regions(coding: &CodingParameters) -> Box<[i8; GRADIENTS]> {
     // Made on the heap; 128 KiB are too much for a caller's stack.
     let mut table: Box<[i8; GRADIENTS]> = vec![0_i8; GRADIENTS]
         .into_boxed_slice()

@@ -4,21 +4,21 @@
 //! line ends with a check that its bits were there, so damaged data costs at most one line.
 
 use super::bits::BitReader;
-use super::coding::{Arithmetic, Coding};
-use super::context::{Model, RunEnd, RunIndex, apply_sign, predict};
-use super::lines::{Layout, LineView, Lines};
-use super::markers::{Frame, Reader, Scan};
-use super::{Error, Image, Interleave};
+use super::coding::{Arithmetic, CodingParameters};
+use super::context::{ContextModel, RunEnd, RunIndex, apply_sign, predict};
+use super::lines::{LineView, Lines, SampleLayout};
+use super::markers::{FrameHeader, MarkerReader, ScanHeader};
+use super::{Error, Interleave, JpegLsImage};
 
 /// Decodes a JPEG-LS stream of one image.
 ///
-/// `max_samples_bytes` bounds the length of [`Image::samples`]. Bytes behind EOI are ignored.
+/// `max_samples_bytes` bounds the length of [`JpegLsImage::samples`]. Bytes behind EOI are ignored.
 ///
 /// # Errors
 /// [`Error::TooLarge`] before anything is allocated, [`Error::Truncated`] when any part of the
 /// stream up to and including EOI is missing, [`Error::Damaged`] and the other variants as named.
-pub fn decode(bytes: &[u8], max_samples_bytes: usize) -> Result<Image, Error> {
-    let mut reader = Reader::new(bytes)?;
+pub fn decode(bytes: &[u8], max_samples_bytes: usize) -> Result<JpegLsImage, Error> {
+    let mut reader = MarkerReader::new(bytes)?;
     let (frame, mut scan) = reader.first_scan()?;
     let mut info = frame.info(scan.near);
     let needed = info.samples_bytes();
@@ -45,17 +45,17 @@ pub fn decode(bytes: &[u8], max_samples_bytes: usize) -> Result<Image, Error> {
         scan = next;
         info.near = info.near.max(scan.near);
     }
-    Ok(Image { info, samples })
+    Ok(JpegLsImage { info, samples })
 }
 
 /// Decodes one scan into its components of `samples`; returns where its data ends.
 fn decode_scan(
     bytes: &[u8],
-    frame: &Frame,
-    scan: &Scan,
+    frame: &FrameHeader,
+    scan: &ScanHeader,
     samples: &mut [u8],
 ) -> Result<usize, Error> {
-    let mut task = Task {
+    let mut task = DecodeTask {
         bits: BitReader::new(bytes, scan.data),
         frame,
         scan,
@@ -69,19 +69,19 @@ fn decode_scan(
     }
 }
 
-struct Task<'a> {
+struct DecodeTask<'a> {
     bits: BitReader<'a>,
-    frame: &'a Frame,
-    scan: &'a Scan,
+    frame: &'a FrameHeader,
+    scan: &'a ScanHeader,
     samples: &'a mut [u8],
 }
 
 /// A code no encoder writes.
 struct BadCode;
 
-impl Task<'_> {
+impl DecodeTask<'_> {
     fn run<const N: usize>(&mut self) -> Result<usize, Error> {
-        let coding = Coding::new(&self.scan.presets, self.scan.near);
+        let coding = CodingParameters::new(&self.scan.presets, self.scan.near);
         match coding.exact() {
             Some(exact) => self.lines::<_, N>(exact, coding),
             None => self.lines::<_, N>(coding.bounded(), coding),
@@ -91,16 +91,16 @@ impl Task<'_> {
     fn lines<A: Arithmetic, const N: usize>(
         &mut self,
         arithmetic: A,
-        coding: Coding,
+        coding: CodingParameters,
     ) -> Result<usize, Error> {
         let width = usize::from(self.frame.columns);
-        let layout = Layout {
+        let layout = SampleLayout {
             components: self.frame.components,
             wide: self.frame.precision > 8,
         };
         let groups: Vec<&[usize]> = self.scan.members().chunks(N).collect();
         let mut planes: Vec<Lines<N>> = groups.iter().map(|_| Lines::new(width)).collect();
-        let mut model = Model::new(coding);
+        let mut model = ContextModel::new(coding);
         let row_bytes = self.samples.len() / usize::from(self.frame.rows);
         let mut restarts = 0;
         let mut left = self.scan.restart_lines;
@@ -136,7 +136,7 @@ impl Task<'_> {
 /// Decodes one line of `N` components that share their run mode.
 fn decode_line<A: Arithmetic, const N: usize>(
     arithmetic: A,
-    model: &mut Model,
+    model: &mut ContextModel,
     bits: &mut BitReader<'_>,
     mut line: LineView<'_, N>,
 ) -> Result<(), BadCode> {
@@ -176,7 +176,7 @@ fn decode_line<A: Arithmetic, const N: usize>(
 #[inline(always)]
 fn decode_stretch<A: Arithmetic, const N: usize>(
     arithmetic: A,
-    model: &mut Model,
+    model: &mut ContextModel,
     bits: &mut BitReader<'_>,
     line: &mut LineView<'_, N>,
     mut x: usize,
@@ -218,12 +218,12 @@ fn decode_stretch<A: Arithmetic, const N: usize>(
 #[inline(always)]
 fn decode_regular<A: Arithmetic>(
     arithmetic: A,
-    model: &mut Model,
+    model: &mut ContextModel,
     bits: &mut BitReader<'_>,
     merged: i32,
     [ra, rb, rc]: [i32; 3],
 ) -> Option<u16> {
-    let Coding {
+    let CodingParameters {
         range,
         reset,
         escape,
@@ -258,13 +258,17 @@ const fn sample(value: i32) -> u16 {
     value as u16
 }
 
-struct Run {
+struct DecodeRun {
     length: usize,
     interrupted: bool,
 }
 
 /// A run of at most `room` pixels (T.87 §A.7.1).
-fn decode_run(bits: &mut BitReader<'_>, run_index: &mut RunIndex, room: usize) -> Option<Run> {
+fn decode_run(
+    bits: &mut BitReader<'_>,
+    run_index: &mut RunIndex,
+    room: usize,
+) -> Option<DecodeRun> {
     let mut length = 0;
     while bits.take_bit() {
         let step = 1 << run_index.bits();
@@ -275,7 +279,7 @@ fn decode_run(bits: &mut BitReader<'_>, run_index: &mut RunIndex, room: usize) -
             length = room;
         }
         if length == room {
-            return Some(Run {
+            return Some(DecodeRun {
                 length,
                 interrupted: false,
             });
@@ -283,7 +287,7 @@ fn decode_run(bits: &mut BitReader<'_>, run_index: &mut RunIndex, room: usize) -
     }
     length += bits.take(run_index.bits()) as usize;
     // The sample that ends a run lies within the line.
-    (length < room).then_some(Run {
+    (length < room).then_some(DecodeRun {
         length,
         interrupted: true,
     })
@@ -292,12 +296,12 @@ fn decode_run(bits: &mut BitReader<'_>, run_index: &mut RunIndex, room: usize) -
 /// The sample that ends a run (T.87 §A.7.2).
 fn decode_interruption<A: Arithmetic, const N: usize>(
     arithmetic: A,
-    model: &mut Model,
+    model: &mut ContextModel,
     bits: &mut BitReader<'_>,
     run_index: RunIndex,
     [ra, rb]: [i32; 2],
 ) -> Option<u16> {
-    let Coding {
+    let CodingParameters {
         range,
         reset,
         error_bits,

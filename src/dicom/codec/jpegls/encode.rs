@@ -4,13 +4,13 @@
 //! reads its streams; the samples it decodes to differ by at most NEAR from the input.
 
 use super::bits::BitWriter;
-use super::coding::{Arithmetic, Coding, Presets, RawPresets, largest_near, maximum_for};
-use super::context::{Model, RunEnd, RunIndex, apply_sign, predict};
-use super::lines::{Layout, LineView, Lines};
+use super::coding::{Arithmetic, CodingParameters, Presets, RawPresets, largest_near, maximum_for};
+use super::context::{ContextModel, RunEnd, RunIndex, apply_sign, predict};
+use super::lines::{LineView, Lines, SampleLayout};
 use super::markers::{EOI, LSE, SOF55, SOI, SOS};
 use super::{EncodeParams, Error, Info, Interleave};
 
-/// Encodes interleaved samples, laid out like [`super::Image::samples`], as a JPEG-LS stream.
+/// Encodes interleaved samples, laid out like [`super::JpegLsImage::samples`], as a JPEG-LS stream.
 ///
 /// # Errors
 /// [`Error::Parameters`] outside the ranges of [`EncodeParams`], [`Error::SampleLength`] and
@@ -44,10 +44,10 @@ pub(super) fn encode_with(
     };
     let mut scan = |first: u8, last: u8| {
         write_scan(&mut bytes, first, last, params.near, interleave);
-        let task = Task {
+        let task = EncodeTask {
             samples,
             width: usize::from(columns),
-            layout: Layout {
+            layout: SampleLayout {
                 components: usize::from(params.components),
                 wide: params.precision > 8,
             },
@@ -55,7 +55,7 @@ pub(super) fn encode_with(
             members: usize::from(first) - 1..usize::from(last),
         };
         let bits = BitWriter::new(std::mem::take(&mut bytes));
-        let coding = Coding::new(&presets, params.near);
+        let coding = CodingParameters::new(&presets, params.near);
         bytes = match (interleave, params.components) {
             (Interleave::Sample, 2) => task.run::<2>(bits, coding),
             (Interleave::Sample, 3) => task.run::<3>(bits, coding),
@@ -152,17 +152,21 @@ fn write_scan(bytes: &mut Vec<u8>, first: u8, last: u8, near: u8, interleave: In
     bytes.extend_from_slice(&[near, mode, 0]);
 }
 
-struct Task<'a> {
+struct EncodeTask<'a> {
     samples: &'a [u8],
     width: usize,
-    layout: Layout,
+    layout: SampleLayout,
     maximum: u16,
     /// Components of this scan.
     members: std::ops::Range<usize>,
 }
 
-impl Task<'_> {
-    fn run<const N: usize>(&self, bits: BitWriter, coding: Coding) -> Result<Vec<u8>, Error> {
+impl EncodeTask<'_> {
+    fn run<const N: usize>(
+        &self,
+        bits: BitWriter,
+        coding: CodingParameters,
+    ) -> Result<Vec<u8>, Error> {
         match coding.exact() {
             Some(exact) => self.lines::<_, N>(exact, bits, coding),
             None => self.lines::<_, N>(coding.bounded(), bits, coding),
@@ -173,7 +177,7 @@ impl Task<'_> {
         &self,
         arithmetic: A,
         mut bits: BitWriter,
-        coding: Coding,
+        coding: CodingParameters,
     ) -> Result<Vec<u8>, Error> {
         let mut planes: Vec<(usize, Lines<N>)> = self
             .members
@@ -181,7 +185,7 @@ impl Task<'_> {
             .step_by(N)
             .map(|first| (first, Lines::new(self.width)))
             .collect();
-        let mut model = Model::new(coding);
+        let mut model = ContextModel::new(coding);
         let row_bytes = self.width * self.layout.components * if self.layout.wide { 2 } else { 1 };
         for (row, samples) in (0_u32..).zip(self.samples.chunks_exact(row_bytes)) {
             for (first, plane) in &mut planes {
@@ -204,7 +208,7 @@ impl Task<'_> {
 /// In near-lossless coding the line is replaced by what the decoder will see.
 fn encode_line<A: Arithmetic, const N: usize>(
     arithmetic: A,
-    model: &mut Model,
+    model: &mut ContextModel,
     bits: &mut BitWriter,
     line: LineView<'_, N>,
 ) {
@@ -269,13 +273,13 @@ fn encode_line<A: Arithmetic, const N: usize>(
 #[inline(always)]
 fn encode_regular<A: Arithmetic>(
     arithmetic: A,
-    model: &mut Model,
+    model: &mut ContextModel,
     bits: &mut BitWriter,
     merged: i32,
     [ra, rb, rc]: [i32; 3],
     value: u16,
 ) -> u16 {
-    let Coding {
+    let CodingParameters {
         reset,
         escape,
         error_bits,
@@ -332,13 +336,13 @@ fn encode_run(bits: &mut BitWriter, run_index: &mut RunIndex, length: usize, int
 /// The sample that ends a run (T.87 §A.7.2); returns what the decoder reconstructs.
 fn encode_interruption<A: Arithmetic, const N: usize>(
     arithmetic: A,
-    model: &mut Model,
+    model: &mut ContextModel,
     bits: &mut BitWriter,
     run_index: RunIndex,
     [ra, rb]: [i32; 2],
     value: u16,
 ) -> u16 {
-    let Coding {
+    let CodingParameters {
         reset, error_bits, ..
     } = model.coding;
     let escape = model.coding.run_escape(run_index);

@@ -7,7 +7,7 @@ use super::context::RunIndex;
 
 /// How samples lie in a row of the interleaved image.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
+pub(super) struct SampleLayout {
     /// Components of the frame.
     pub(super) components: usize,
     /// Whether a sample takes two bytes.
@@ -63,7 +63,7 @@ impl<const N: usize> Lines<N> {
     }
 
     /// Copies the current line to the components `members` of a row.
-    pub(super) fn store(&self, row: &mut [u8], layout: Layout, members: &[usize]) {
+    pub(super) fn store(&self, row: &mut [u8], layout: SampleLayout, members: &[usize]) {
         let line = self.current.get(1..).unwrap_or_default();
         if N == 1 && layout.components == 1 {
             if layout.wide {
@@ -98,7 +98,7 @@ impl<const N: usize> Lines<N> {
     }
 
     /// Fills the current line from `N` components of a row, `first` on; returns the largest sample.
-    pub(super) fn load(&mut self, row: &[u8], layout: Layout, first: usize) -> u16 {
+    pub(super) fn load(&mut self, row: &[u8], layout: SampleLayout, first: usize) -> u16 {
         let line = self.current.get_mut(1..).unwrap_or_default();
         let mut largest = 0;
         if layout.wide {

@@ -1,6 +1,6 @@
 //! Reads the marker segments of a stream: SOI, SOF55, LSE, DRI, SOS, `APPn`, COM, EOI (T.87 Annex C).
 //!
-//! Invariant: a [`Frame`] and a [`Scan`] hold only values the coder can work with; everything else
+//! Invariant: a [`FrameHeader`] and a [`ScanHeader`] hold only values the coder can work with; everything else
 //! was refused here. Every loop advances through the bytes, so headers cost at most one pass.
 
 use super::coding::{Presets, RawPresets};
@@ -20,7 +20,7 @@ const COM: u8 = 0xFE;
 
 /// The frame header (T.87 §C.2.2).
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Frame {
+pub(super) struct FrameHeader {
     pub(super) columns: u16,
     pub(super) rows: u16,
     pub(super) precision: u8,
@@ -30,7 +30,7 @@ pub(super) struct Frame {
     sampled: bool,
 }
 
-impl Frame {
+impl FrameHeader {
     pub(super) fn info(&self, near: u8) -> Info {
         Info {
             columns: u32::from(self.columns),
@@ -45,7 +45,7 @@ impl Frame {
 
 /// A scan header with the parameters in force (T.87 §C.2.3).
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scan {
+pub(super) struct ScanHeader {
     pub(super) near: u8,
     pub(super) interleave: Interleave,
     pub(super) presets: Presets,
@@ -57,7 +57,7 @@ pub(super) struct Scan {
     count: usize,
 }
 
-impl Scan {
+impl ScanHeader {
     /// The frame's indices of the components in this scan, in coding order.
     pub(super) fn members(&self) -> &[usize] {
         self.members.get(..self.count).unwrap_or_default()
@@ -69,23 +69,23 @@ impl Scan {
 /// # Errors
 /// Whatever [`super::decode()`] would refuse in these headers.
 pub fn read_info(bytes: &[u8]) -> Result<Info, Error> {
-    let mut reader = Reader::new(bytes)?;
+    let mut reader = MarkerReader::new(bytes)?;
     let (frame, scan) = reader.first_scan()?;
     Ok(frame.info(scan.near))
 }
 
 /// Walks the segments of a stream, from scan to scan.
-pub(super) struct Reader<'a> {
+pub(super) struct MarkerReader<'a> {
     bytes: &'a [u8],
     position: usize,
-    frame: Option<Frame>,
+    frame: Option<FrameHeader>,
     presets: RawPresets,
     restart_lines: u32,
     /// Components a scan was seen for.
     scanned: [bool; MAX_COMPONENTS],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> MarkerReader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Error> {
         match bytes {
             [0xFF, SOI, ..] => Ok(Self {
@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Frame and first scan; a stream without a scan is an error.
-    pub(super) fn first_scan(&mut self) -> Result<(Frame, Scan), Error> {
+    pub(super) fn first_scan(&mut self) -> Result<(FrameHeader, ScanHeader), Error> {
         match (self.next_scan()?, self.frame) {
             (Some(scan), Some(frame)) => Ok((frame, scan)),
             _ => Err(Error::MissingComponent { component: 0 }),
@@ -117,7 +117,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next scan, or nothing at EOI when every component had its scan.
-    pub(super) fn next_scan(&mut self) -> Result<Option<Scan>, Error> {
+    pub(super) fn next_scan(&mut self) -> Result<Option<ScanHeader>, Error> {
         loop {
             let (marker, offset) = self.next_marker()?;
             match marker {
@@ -171,7 +171,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn next_segment(&mut self, marker: u8, offset: usize) -> Result<Segment<'a>, Error> {
+    fn next_segment(&mut self, marker: u8, offset: usize) -> Result<JpegLsSegment<'a>, Error> {
         let rest = self.bytes.get(self.position..).unwrap_or_default();
         let &[high, low, ..] = rest else {
             return Err(Error::Truncated {
@@ -192,14 +192,14 @@ impl<'a> Reader<'a> {
             });
         };
         self.position += length;
-        Ok(Segment {
+        Ok(JpegLsSegment {
             marker,
             offset,
             content,
         })
     }
 
-    fn read_frame(&mut self, segment: &Segment<'_>) -> Result<(), Error> {
+    fn read_frame(&mut self, segment: &JpegLsSegment<'_>) -> Result<(), Error> {
         let &[precision, y1, y0, x1, x0, count, ref components @ ..] = segment.content else {
             return Err(segment.error("too short"));
         };
@@ -228,7 +228,7 @@ impl<'a> Reader<'a> {
                 feature: "more than 4 components",
             });
         }
-        let mut frame = Frame {
+        let mut frame = FrameHeader {
             columns,
             rows,
             precision,
@@ -254,7 +254,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn read_presets(&mut self, segment: &Segment<'_>) -> Result<(), Error> {
+    fn read_presets(&mut self, segment: &JpegLsSegment<'_>) -> Result<(), Error> {
         match segment.content {
             &[1, m1, m0, a1, a0, b1, b0, c1, c0, r1, r0] => {
                 let word = |high, low| u16::from_be_bytes([high, low]);
@@ -276,7 +276,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn read_restart(&mut self, segment: &Segment<'_>) -> Result<(), Error> {
+    fn read_restart(&mut self, segment: &JpegLsSegment<'_>) -> Result<(), Error> {
         // 2 to 4 bytes, counted in lines (T.87 §C.2.5).
         self.restart_lines = match *segment.content {
             [b, a] => u32::from_be_bytes([0, 0, b, a]),
@@ -287,7 +287,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn read_scan(&mut self, segment: &Segment<'_>) -> Result<Scan, Error> {
+    fn read_scan(&mut self, segment: &JpegLsSegment<'_>) -> Result<ScanHeader, Error> {
         let Some(frame) = self.frame else {
             return Err(segment.error("a scan before the frame header"));
         };
@@ -334,7 +334,7 @@ impl<'a> Reader<'a> {
             }
             *member = self.claim(&frame, identifier, segment)?;
         }
-        Ok(Scan {
+        Ok(ScanHeader {
             near,
             interleave,
             presets,
@@ -350,9 +350,9 @@ impl<'a> Reader<'a> {
     /// Some encoders give all components the same identifier: then each use means the next one.
     fn claim(
         &mut self,
-        frame: &Frame,
+        frame: &FrameHeader,
         identifier: u8,
-        segment: &Segment<'_>,
+        segment: &JpegLsSegment<'_>,
     ) -> Result<usize, Error> {
         let mut candidates = self
             .scanned
@@ -370,13 +370,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-struct Segment<'a> {
+struct JpegLsSegment<'a> {
     marker: u8,
     offset: usize,
     content: &'a [u8],
 }
 
-impl Segment<'_> {
+impl JpegLsSegment<'_> {
     fn error(&self, reason: &'static str) -> Error {
         Error::Segment {
             marker: self.marker,

@@ -43,7 +43,7 @@ pub struct Info {
 }
 
 impl Info {
-    /// Bytes one sample takes in [`Image::samples`]: 1 up to 8 bits of precision, else 2.
+    /// Bytes one sample takes in [`JpegLsImage::samples`]: 1 up to 8 bits of precision, else 2.
     #[must_use]
     pub const fn bytes_per_sample(&self) -> usize {
         if self.precision <= 8 { 1 } else { 2 }
@@ -62,7 +62,7 @@ impl Info {
 
 /// A decoded image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
+pub struct JpegLsImage {
     /// Geometry as the headers gave it.
     pub info: Info,
     /// Unsigned code values, pixel by pixel, the components of a pixel together.

@@ -45,13 +45,13 @@ fn cells(values: &[i64], shape: &FrameShape, beside: Beside) -> Vec<u8> {
 }
 
 /// The canonical frame of the values.
-fn canonical(values: &[i64], shape: &FrameShape) -> Frame {
+fn canonical(values: &[i64], shape: &FrameShape) -> DecodedFrame {
     let width = usize::from(shape.bits_allocated / 8);
     let data = values
         .iter()
         .flat_map(|value| value.to_le_bytes()[..width].to_vec())
         .collect();
-    Frame::new(shape.canonical(shape.photometric), data).unwrap()
+    DecodedFrame::new(shape.canonical(shape.photometric), data).unwrap()
 }
 
 /// Bits Allocated, Bits Stored and the lowest bit of the sample.
@@ -134,13 +134,17 @@ fn the_precision_of_a_codestream_is_bits_stored() {
         let wide = gray(7, 8, 16, 16, shape.signed);
         for syntax in [LOSSLESS, FIRST_ORDER, JPEG_LS, JPEG_2000, JPEG_XL] {
             let made = encoded(syntax, &frame);
-            let told = told_shape(syntax, &made.bytes, &wide).unwrap();
+            let declared = codestream_shape(syntax, &made.bytes, &wide).unwrap();
             let least = match syntax {
                 JPEG_2000 | JPEG_XL => 1,
                 // The narrowest these formats have.
                 _ => 2,
             };
-            assert_eq!(told.bits_stored, shape.bits_stored.max(least), "{syntax}");
+            assert_eq!(
+                declared.bits_stored,
+                shape.bits_stored.max(least),
+                "{syntax}"
+            );
         }
     }
 }
@@ -156,7 +160,7 @@ fn cells_coded_byte_by_byte_are_read_under_high_bit() {
             signed: false,
             ..shape
         };
-        let cells = Frame::new(raw, cells(&values, &shape, Beside::Noise)).unwrap();
+        let cells = DecodedFrame::new(raw, cells(&values, &shape, Beside::Noise)).unwrap();
         for syntax in [RLE, DEFLATED] {
             let bytes = encoded(syntax, &cells).bytes;
             assert_eq!(
@@ -175,7 +179,7 @@ fn single_bits_go_through_jpeg_2000_and_rle() {
         let bits: Vec<bool> = (0..rows * columns)
             .map(|i| i % 3 == 0 || i % 7 == 1)
             .collect();
-        let frame = Frame::new(shape, samples::pack(bits.iter().copied())).unwrap();
+        let frame = DecodedFrame::new(shape, samples::pack(bits.iter().copied())).unwrap();
         for syntax in [JPEG_2000, RLE, DEFLATED] {
             assert!(can_encode(syntax, &shape), "{syntax}");
             let made = encoded(syntax, &frame);
@@ -184,7 +188,7 @@ fn single_bits_go_through_jpeg_2000_and_rle() {
         // One byte for each pixel, as viewers read RLE, and what packs its bits first.
         let bytes = |data: Vec<u8>| {
             let shape = gray(1, u32::try_from(data.len()).unwrap(), 8, 8, false);
-            encoded(RLE, &Frame::new(shape, data).unwrap()).bytes
+            encoded(RLE, &DecodedFrame::new(shape, data).unwrap()).bytes
         };
         let spread = bytes(bits.iter().map(|&bit| u8::from(bit)).collect());
         assert_eq!(decoded(RLE, &spread, &shape), frame);

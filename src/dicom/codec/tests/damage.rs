@@ -3,9 +3,9 @@
 use super::*;
 
 /// A small random generator; the same numbers in every run.
-struct Random(u64);
+struct DamageSource(u64);
 
-impl Random {
+impl DamageSource {
     fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -18,7 +18,7 @@ impl Random {
     }
 }
 
-fn damaged(whole: &[u8], random: &mut Random) -> Vec<u8> {
+fn damaged(whole: &[u8], random: &mut DamageSource) -> Vec<u8> {
     let mut bytes = whole.to_vec();
     let at = random.below(bytes.len());
     let header = random.below(bytes.len().min(90));
@@ -36,14 +36,14 @@ fn damaged(whole: &[u8], random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-fn survives(syntax: &str, bytes: &[u8], shape: &FrameShape, random: &mut Random) {
+fn survives(syntax: &str, bytes: &[u8], shape: &FrameShape, random: &mut DamageSource) {
     for _ in 0..200 {
         let bytes = damaged(bytes, random);
-        if let Ok(frame) = decode(syntax, &bytes, shape, &Limits::default()) {
-            let told = told_shape(syntax, &bytes, shape).unwrap();
+        if let Ok(frame) = decode(syntax, &bytes, shape, &FrameLimits::default()) {
+            let declared = codestream_shape(syntax, &bytes, shape).unwrap();
             let size = |shape: &FrameShape| (shape.rows, shape.columns, shape.samples);
-            assert_eq!(size(&frame.shape), size(&told));
-            assert_eq!(frame.shape.photometric, told.photometric);
+            assert_eq!(size(&frame.shape), size(&declared));
+            assert_eq!(frame.shape.photometric, declared.photometric);
             assert_eq!(frame.data.len() as u64, frame.shape.frame_bytes());
         }
     }
@@ -51,7 +51,7 @@ fn survives(syntax: &str, bytes: &[u8], shape: &FrameShape, random: &mut Random)
 
 #[test]
 fn damaged_codestreams_are_errors_or_pictures() {
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = DamageSource(0x9e37_79b9_7f4a_7c15);
     for syntax in [
         RLE,
         DEFLATED,
@@ -63,12 +63,12 @@ fn damaged_codestreams_are_errors_or_pictures() {
         JPEG_2000_LOSSY,
         JPEG_XL,
     ] {
-        let frame = picture(rgb(11, 13, 8), Content::Noise);
+        let frame = picture(rgb(11, 13, 8), TestContent::Noise);
         let encoded = encoded(syntax, &frame);
         survives(syntax, &encoded.bytes, &encoded.shape, &mut random);
     }
     for syntax in [EXTENDED, FIRST_ORDER, JPEG_LS, JPEG_2000, JPEG_XL, RLE] {
-        let frame = picture(gray(12, 9, 16, 12, false), Content::Smooth);
+        let frame = picture(gray(12, 9, 16, 12, false), TestContent::Smooth);
         let encoded = encoded(syntax, &frame);
         survives(syntax, &encoded.bytes, &encoded.shape, &mut random);
     }
@@ -87,7 +87,7 @@ fn empty_and_foreign_bytes_are_errors() {
             &[0xff; 40],
             b"\x89PNG\r\n\x1a\n and more of it",
         ] {
-            let result = decode(coding.uid(), bytes, &shape, &Limits::default());
+            let result = decode(coding.uid(), bytes, &shape, &FrameLimits::default());
             assert!(
                 result.is_err() || coding.is_native() && bytes.len() == 33,
                 "{coding} {bytes:?}"

@@ -82,11 +82,11 @@ fn ramp(x: i32, y: i32) -> i32 {
     20 + x * 15 + y * 5
 }
 
-fn frame(shape: FrameShape, data: Vec<u8>) -> Frame {
-    Frame::new(shape, data).unwrap()
+fn frame(shape: FrameShape, data: Vec<u8>) -> DecodedFrame {
+    DecodedFrame::new(shape, data).unwrap()
 }
 
-fn twelve_bit() -> Frame {
+fn twelve_bit() -> DecodedFrame {
     let value = |x, y| {
         u16::try_from((x * 331 + y * 97) % 4096)
             .unwrap()
@@ -95,7 +95,7 @@ fn twelve_bit() -> Frame {
     frame(gray(9, 11, 16, 12, false), samples_of(value))
 }
 
-fn smooth() -> Frame {
+fn smooth() -> DecodedFrame {
     frame(
         gray(9, 11, 8, 8, false),
         samples_of(|x, y| [low(ramp(x, y))]),

@@ -38,7 +38,11 @@ fn lossless_syntaxes_give_back_every_bit() {
                 continue;
             }
             assert!(can_encode(syntax, &shape), "{syntax} {shape:?}");
-            for content in [Content::Smooth, Content::Noise, Content::Extreme] {
+            for content in [
+                TestContent::Smooth,
+                TestContent::Noise,
+                TestContent::Extreme,
+            ] {
                 let frame = picture(shape, content);
                 let encoded = encoded(syntax, &frame);
                 assert_eq!(encoded.lossy, None);
@@ -52,7 +56,7 @@ fn lossless_syntaxes_give_back_every_bit() {
 #[test]
 fn wide_samples_and_single_bits_have_lossless_syntaxes() {
     for bits in [32, 64] {
-        let frame = Frame::new(
+        let frame = DecodedFrame::new(
             gray(3, 5, bits, bits, true),
             (0..15 * u8::try_from(bits / 8).unwrap()).collect(),
         );
@@ -63,7 +67,7 @@ fn wide_samples_and_single_bits_have_lossless_syntaxes() {
         }
         assert!(!can_encode(JPEG_2000, &frame.shape));
     }
-    let bits = Frame::new(gray(3, 5, 1, 1, false), vec![0b1010_0110, 0b0101_1001]).unwrap();
+    let bits = DecodedFrame::new(gray(3, 5, 1, 1, false), vec![0b1010_0110, 0b0101_1001]).unwrap();
     let deflated = encoded(DEFLATED, &bits);
     assert_eq!(decoded(DEFLATED, &deflated.bytes, &bits.shape), bits);
     assert!(!can_encode(JPEG_LS, &bits.shape));
@@ -83,7 +87,7 @@ fn lossy_syntaxes_come_close_and_say_their_ratio() {
         (JPEG_2000_LOSSY, rgb(33, 40, 8), 8),
     ];
     for (syntax, shape, limit) in cases {
-        let frame = picture(shape, Content::Smooth);
+        let frame = picture(shape, TestContent::Smooth);
         let encoded = encoded(syntax, &frame);
         let ratio = encoded.lossy.unwrap();
         assert!(ratio > 1.0, "{syntax} {ratio}");
@@ -96,7 +100,7 @@ fn lossy_syntaxes_come_close_and_say_their_ratio() {
 
 #[test]
 fn options_steer_the_lossy_encoders() {
-    let frame = picture(rgb(64, 64, 8), Content::Noise);
+    let frame = picture(rgb(64, 64, 8), TestContent::Noise);
     let size =
         |syntax, options: EncodeOptions| encode(syntax, &frame, &options).unwrap().bytes.len();
     let default = EncodeOptions::default();
@@ -129,7 +133,7 @@ fn options_steer_the_lossy_encoders() {
 
 #[test]
 fn the_header_is_told_what_the_codestream_holds() {
-    let frame = picture(rgb(8, 8, 8), Content::Smooth);
+    let frame = picture(rgb(8, 8, 8), TestContent::Smooth);
     let photometric = |syntax| encoded(syntax, &frame).shape.photometric;
     assert_eq!(photometric(BASELINE), Photometric::YbrFull422);
     assert_eq!(photometric(JPEG_2000), Photometric::YbrRct);
@@ -151,7 +155,7 @@ fn the_decoded_shape_is_known_beforehand() {
         .into_iter()
         .chain([BASELINE, JPEG_2000_LOSSY])
     {
-        let frame = picture(rgb(9, 10, 8), Content::Smooth);
+        let frame = picture(rgb(9, 10, 8), TestContent::Smooth);
         let encoded = encoded(syntax, &frame);
         let shape = decoded_shape(syntax, &encoded.shape).unwrap();
         assert_eq!(decoded(syntax, &encoded.bytes, &encoded.shape).shape, shape);
@@ -169,7 +173,7 @@ fn ybr_stays_ybr_in_lossless_syntaxes() {
         photometric: Photometric::YbrFull,
         ..rgb(6, 5, 8)
     };
-    let frame = picture(shape, Content::Noise);
+    let frame = picture(shape, TestContent::Noise);
     for syntax in [RLE, DEFLATED, LOSSLESS, FIRST_ORDER, JPEG_LS, JPEG_2000] {
         let encoded = encoded(syntax, &frame);
         assert_eq!(encoded.shape.photometric, Photometric::YbrFull);
@@ -189,7 +193,7 @@ fn ybr_stays_ybr_in_lossless_syntaxes() {
 
 #[test]
 fn native_syntaxes_decode_as_they_are_and_are_not_encoded() {
-    let frame = picture(gray(3, 5, 16, 12, true), Content::Noise);
+    let frame = picture(gray(3, 5, 16, 12, true), TestContent::Noise);
     for syntax in [
         "1.2.840.10008.1.2",
         "1.2.840.10008.1.2.1",
@@ -211,20 +215,20 @@ fn the_size_of_a_picture_is_told_whatever_it_is() {
         gray(2, 3000, 16, 12, false),
         rgb(300, 200, 8),
     ] {
-        let frame = picture(shape, Content::Smooth);
+        let frame = picture(shape, TestContent::Smooth);
         // A header that knows neither size nor color.
         let header = gray(1, 1, shape.bits_allocated, shape.bits_stored, false);
         for syntax in [RLE, LOSSLESS, JPEG_LS, JPEG_2000, JPEG_XL] {
             let made = encoded(syntax, &frame).bytes;
-            let told = told_shape(syntax, &made, &frame.shape).unwrap();
-            assert_eq!(told.frame_bytes(), shape.frame_bytes(), "{syntax}");
+            let declared = codestream_shape(syntax, &made, &frame.shape).unwrap();
+            assert_eq!(declared.frame_bytes(), shape.frame_bytes(), "{syntax}");
             if syntax == RLE {
                 // It has no header of its own.
                 continue;
             }
-            let told = told_shape(syntax, &made, &header).unwrap();
+            let declared = codestream_shape(syntax, &made, &header).unwrap();
             assert_eq!(
-                (told.rows, told.columns, told.samples),
+                (declared.rows, declared.columns, declared.samples),
                 (shape.rows, shape.columns, shape.samples),
                 "{syntax}"
             );

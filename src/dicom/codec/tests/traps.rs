@@ -4,15 +4,15 @@ use super::*;
 use libjpeg_turbo_rs::{Encoder, PixelFormat, Subsampling};
 
 /// A red, green and blue patch that no color transform leaves alone.
-fn patches() -> Frame {
+fn patches() -> DecodedFrame {
     let shape = rgb(16, 24, 8);
     let colors = [[200, 30, 30], [30, 200, 30], [30, 30, 200]];
     let data = (0..16 * 24).flat_map(|i| colors[i % 24 / 8]).collect();
-    Frame::new(shape, data).unwrap()
+    DecodedFrame::new(shape, data).unwrap()
 }
 
 /// Components coded as they are, with ids 1, 2, 3 and neither JFIF nor Adobe segment.
-fn raw_components(frame: &Frame) -> Vec<u8> {
+fn raw_components(frame: &DecodedFrame) -> Vec<u8> {
     let bytes = Encoder::new(&frame.data, 24, 16, PixelFormat::Rgb)
         .quality(95)
         .subsampling(Subsampling::S444)
@@ -40,7 +40,7 @@ fn unmarked_components_labeled_ybr_are_transformed() {
     };
     // The patch 76, 85, 255 is red when read as YBR.
     let data = [76, 85, 255].repeat(16 * 24);
-    let frame = Frame::new(rgb(16, 24, 8), data).unwrap();
+    let frame = DecodedFrame::new(rgb(16, 24, 8), data).unwrap();
     let again = decoded(BASELINE, &raw_components(&frame), &ybr);
     assert_eq!(again.shape.photometric, Photometric::Rgb);
     assert!(again.data[0] > 245 && again.data[1] < 10 && again.data[2] < 10);
@@ -66,7 +66,7 @@ fn a_jfif_marker_overrules_a_header_that_says_rgb() {
 
 #[test]
 fn subsampled_and_progressive_jpeg_decode() {
-    let frame = picture(rgb(35, 33, 8), Content::Smooth);
+    let frame = picture(rgb(35, 33, 8), TestContent::Smooth);
     for subsampling in [Subsampling::S422, Subsampling::S420] {
         for progressive in [false, true] {
             let bytes = Encoder::new(&frame.data, 33, 35, PixelFormat::Rgb)
@@ -91,7 +91,7 @@ fn signed_or_wide_samples_are_never_offered_as_baseline_jpeg() {
     assert!(!can_encode(BASELINE, &gray(8, 8, 8, 8, true)));
     assert!(!can_encode(EXTENDED, &gray(8, 8, 16, 16, false)));
     assert!(can_encode(BASELINE, &gray(8, 8, 8, 8, false)));
-    let ct = picture(gray(8, 8, 16, 16, true), Content::Smooth);
+    let ct = picture(gray(8, 8, 16, 16, true), TestContent::Smooth);
     let refused = encode(BASELINE, &ct, &EncodeOptions::default());
     assert!(matches!(refused, Err(CodecError::CannotEncode { .. })));
 }
@@ -106,7 +106,7 @@ fn palette_indices_are_never_approximated() {
         assert!(!can_encode(syntax, &palette), "{syntax}");
     }
     for syntax in [RLE, FIRST_ORDER, JPEG_LS, JPEG_2000, JPEG_XL] {
-        let frame = picture(palette, Content::Noise);
+        let frame = picture(palette, TestContent::Noise);
         let encoded = encoded(syntax, &frame);
         assert_eq!(decoded(syntax, &encoded.bytes, &encoded.shape), frame);
     }
@@ -115,9 +115,9 @@ fn palette_indices_are_never_approximated() {
 #[test]
 fn the_sign_of_the_header_rules_over_that_of_the_codestream() {
     // The same 13-bit patterns, once called signed and once unsigned by the codestream.
-    let signed = picture(gray(9, 7, 16, 13, true), Content::Noise);
+    let signed = picture(gray(9, 7, 16, 13, true), TestContent::Noise);
     let patterns = samples::patterns(&signed, 13);
-    let unsigned = Frame::new(
+    let unsigned = DecodedFrame::new(
         gray(9, 7, 16, 13, false),
         patterns.iter().flat_map(|p| p.to_le_bytes()).collect(),
     )
@@ -140,7 +140,7 @@ fn the_sign_of_the_header_rules_over_that_of_the_codestream() {
 
 #[test]
 fn padding_after_the_codestream_is_ignored() {
-    let frame = picture(gray(9, 7, 8, 8, false), Content::Noise);
+    let frame = picture(gray(9, 7, 8, 8, false), TestContent::Noise);
     for syntax in [
         RLE,
         DEFLATED,
@@ -163,14 +163,14 @@ fn padding_after_the_codestream_is_ignored() {
 
 #[test]
 fn a_missing_end_marker_is_forgiven_and_missing_data_are_not() {
-    let frame = picture(gray(16, 16, 16, 12, false), Content::Noise);
+    let frame = picture(gray(16, 16, 16, 12, false), TestContent::Noise);
     for syntax in [JPEG_2000, FIRST_ORDER] {
         let bytes = encoded(syntax, &frame).bytes;
         assert!(bytes.ends_with(&[0xff, 0xd9]));
         let open = &bytes[..bytes.len() - 2];
         assert_eq!(decoded(syntax, open, &frame.shape), frame, "{syntax}");
         let cut = &bytes[..bytes.len() - 60];
-        let result = decode(syntax, cut, &frame.shape, &Limits::default());
+        let result = decode(syntax, cut, &frame.shape, &FrameLimits::default());
         assert!(
             matches!(result, Err(CodecError::Codestream { .. })),
             "{syntax}"
@@ -183,7 +183,7 @@ const DELIMITER: [u8; 8] = [0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0];
 
 #[test]
 fn a_sequence_delimiter_inside_a_codestream_is_only_data() {
-    let frame = Frame::new(gray(5, 8, 8, 8, false), DELIMITER.repeat(5)).unwrap();
+    let frame = DecodedFrame::new(gray(5, 8, 8, 8, false), DELIMITER.repeat(5)).unwrap();
     let rle = encoded(RLE, &frame);
     assert!(rle.bytes.windows(4).any(|w| w == &DELIMITER[..4]));
     assert_eq!(decoded(RLE, &rle.bytes, &rle.shape), frame);
@@ -202,7 +202,7 @@ fn a_sequence_delimiter_inside_a_codestream_is_only_data() {
 
 #[test]
 fn samples_narrower_than_bits_allocated_are_widened() {
-    let narrow = picture(gray(6, 5, 8, 8, false), Content::Noise);
+    let narrow = picture(gray(6, 5, 8, 8, false), TestContent::Noise);
     let wide = gray(6, 5, 16, 8, false);
     for syntax in [FIRST_ORDER, JPEG_LS, JPEG_2000] {
         let bytes = encoded(syntax, &narrow).bytes;
@@ -214,7 +214,7 @@ fn samples_narrower_than_bits_allocated_are_widened() {
 
 #[test]
 fn a_codestream_that_contradicts_its_syntax_is_decoded_and_tells() {
-    let frame = picture(gray(16, 16, 8, 8, false), Content::Smooth);
+    let frame = picture(gray(16, 16, 8, 8, false), TestContent::Smooth);
     let jpeg = encoded(BASELINE, &frame).bytes;
     let near = encoded(JPEG_LS_NEAR, &frame).bytes;
     let irreversible = encoded(JPEG_2000_LOSSY, &frame).bytes;
@@ -274,7 +274,7 @@ fn a_native_frame_still_labeled_with_a_codestream_transform_is_rgb() {
 
 #[test]
 fn the_codestream_decides_over_rows_columns_components_and_bits() {
-    let frame = picture(gray(9, 7, 16, 12, false), Content::Noise);
+    let frame = picture(gray(9, 7, 16, 12, false), TestContent::Noise);
     for syntax in [FIRST_ORDER, JPEG_LS, JPEG_2000, JPEG_XL, EXTENDED] {
         let bytes = encoded(syntax, &frame).bytes;
         let right = decoded(syntax, &bytes, &frame.shape);
@@ -308,14 +308,14 @@ fn the_codestream_decides_over_rows_columns_components_and_bits() {
         ];
         for shape in wrong {
             assert_eq!(decoded(syntax, &bytes, &shape), right, "{syntax} {shape:?}");
-            let told = told_shape(syntax, &bytes, &shape).unwrap();
+            let declared = codestream_shape(syntax, &bytes, &shape).unwrap();
             assert_eq!(
-                told.frame_bytes(),
+                declared.frame_bytes(),
                 right.shape.frame_bytes(),
                 "{syntax} {shape:?}"
             );
         }
-        let limits = Limits {
+        let limits = FrameLimits {
             max_frame_bytes: 125,
         };
         let small = gray(1, 1, 16, 12, false);
@@ -329,7 +329,7 @@ fn the_codestream_decides_over_rows_columns_components_and_bits() {
 
 #[test]
 fn subsampled_jpeg_labeled_rgb_without_a_mark_is_ybr() {
-    let frame = picture(rgb(32, 32, 8), Content::Smooth);
+    let frame = picture(rgb(32, 32, 8), TestContent::Smooth);
     let of = |subsampling| {
         let bytes = Encoder::new(&frame.data, 32, 32, PixelFormat::Rgb)
             .quality(95)
@@ -377,7 +377,7 @@ fn subsampled_jpeg_2000(rows: u32, columns: u32, planes: &[(Vec<i32>, u32, u32)]
     parameters.cp_disto_alloc = 1;
     parameters.numresolution = 2;
     let mut codec = Codec::new_encoder(OPJ_CODEC_J2K).unwrap();
-    let mut writer = jpeg2000_stream::Writer::new();
+    let mut writer = jpeg2000_stream::StreamWriter::new();
     assert!(
         codec.setup_encoder(&mut parameters, &mut image) != 0
             && codec.start_compress(&mut image, writer.stream()) != 0
@@ -432,8 +432,8 @@ fn subsampled_jpeg_2000_is_spread_over_its_pixels() {
 
 #[test]
 fn frames_above_the_limit_are_refused_before_anything_else() {
-    let frame = picture(gray(9, 7, 16, 12, false), Content::Noise);
-    let limits = Limits {
+    let frame = picture(gray(9, 7, 16, 12, false), TestContent::Noise);
+    let limits = FrameLimits {
         max_frame_bytes: 125,
     };
     for syntax in [
@@ -458,7 +458,7 @@ fn frames_above_the_limit_are_refused_before_anything_else() {
         );
     }
     let huge = gray(u32::MAX, u32::MAX, 64, 64, false);
-    let result = decode(RLE, &[0; 64], &huge, &Limits::default());
+    let result = decode(RLE, &[0; 64], &huge, &FrameLimits::default());
     assert!(matches!(result, Err(CodecError::TooLarge { .. })));
 }
 
@@ -482,14 +482,19 @@ fn only_canonical_shapes_are_offered_for_encoding() {
 #[test]
 fn unknown_and_video_syntaxes_are_named() {
     let shape = gray(2, 2, 8, 8, false);
-    let unknown = decode("1.2.3", &[], &shape, &Limits::default());
+    let unknown = decode("1.2.3", &[], &shape, &FrameLimits::default());
     assert!(matches!(
         unknown,
         Err(CodecError::UnknownTransferSyntax { .. })
     ));
-    let video = decode("1.2.840.10008.1.2.4.102", &[], &shape, &Limits::default());
+    let video = decode(
+        "1.2.840.10008.1.2.4.102",
+        &[],
+        &shape,
+        &FrameLimits::default(),
+    );
     assert!(matches!(video, Err(CodecError::CannotDecode { .. })));
-    let frame = picture(shape, Content::Noise);
+    let frame = picture(shape, TestContent::Noise);
     let high_throughput = encode("1.2.840.10008.1.2.4.201", &frame, &EncodeOptions::default());
     assert!(matches!(
         high_throughput,

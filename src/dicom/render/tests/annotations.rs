@@ -1,6 +1,6 @@
 use super::*;
 
-fn annotated(known: Vec<Annotation>) -> Picture {
+fn annotated(known: Vec<Annotation>) -> DecodedPicture {
     let attributes = RenderAttributes {
         patient: vec![String::from("Doe Jane"), String::from("Δ é 山")],
         technique: vec![String::from("CT")],
@@ -18,7 +18,7 @@ fn annotated(known: Vec<Annotation>) -> Picture {
     )
 }
 
-fn changed_rows(picture: &Picture) -> Vec<usize> {
+fn changed_rows(picture: &DecodedPicture) -> Vec<usize> {
     let rows = picture.data.chunks(300).enumerate();
     rows.filter(|(_, row)| row.iter().any(|&level| level != 60))
         .map(|(y, _)| y)

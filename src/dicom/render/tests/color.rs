@@ -4,7 +4,7 @@ use super::*;
 
 fn palette_frame(kind: SampleKind, data: &[u8], columns: u32) -> Samples<'_> {
     Samples {
-        photometric: Photometric::PaletteColor,
+        photometric: SamplePhotometric::PaletteColor,
         ..samples(1, columns, kind, data)
     }
 }
@@ -142,7 +142,7 @@ fn damaged_palettes_are_refused() {
             &frame,
             &attributes(metadata),
             &Request::default(),
-            Format::Png,
+            ImageFormat::Png,
         );
         assert!(matches!(error, Err(RenderError::Palette)), "{error:?}");
     };
@@ -204,9 +204,9 @@ fn wide_rgb_keeps_its_high_bits() {
 }
 
 /// The inverse of the matrices of PS3.3 §C.7.6.3.1.2, solved here once more.
-fn reference_rgb(photometric: Photometric, [y, cb, cr]: [u8; 3]) -> [f64; 3] {
+fn reference_rgb(photometric: SamplePhotometric, [y, cb, cr]: [u8; 3]) -> [f64; 3] {
     let (y, cb, cr) = (f64::from(y), f64::from(cb) - 128.0, f64::from(cr) - 128.0);
-    let rgb = if photometric == Photometric::YbrPartial422 {
+    let rgb = if photometric == SamplePhotometric::YbrPartial422 {
         let y = (y - 16.0) / (0.2568 + 0.5041 + 0.0979);
         [
             y + cr / 0.4392 * 0.701,
@@ -225,12 +225,12 @@ fn reference_rgb(photometric: Photometric, [y, cb, cr]: [u8; 3]) -> [f64; 3] {
 
 #[test]
 fn luminance_and_chrominance_become_rgb() {
-    let mut random = Random(3);
+    let mut random = PseudoRandom(3);
     let data: Vec<u8> = (0..3 * 1000).map(|_| random.below(256) as u8).collect();
     for photometric in [
-        Photometric::YbrFull,
-        Photometric::YbrFull422,
-        Photometric::YbrPartial422,
+        SamplePhotometric::YbrFull,
+        SamplePhotometric::YbrFull422,
+        SamplePhotometric::YbrPartial422,
     ] {
         let frame = Samples {
             photometric,
@@ -253,7 +253,7 @@ fn luminance_and_chrominance_become_rgb() {
 fn native_422_shares_chrominance_between_two_pixels() {
     let data = [50, 200, 90, 240, 10, 30, 128, 128];
     let frame = Samples {
-        photometric: Photometric::YbrFull422,
+        photometric: SamplePhotometric::YbrFull422,
         ..rgb(2, 2, &data)
     };
     let picture = png_of(&frame, &RenderAttributes::default(), &Request::default());
@@ -264,20 +264,20 @@ fn native_422_shares_chrominance_between_two_pixels() {
         [30, 128, 128],
     ];
     for (pixel, actual) in pixels.iter().zip(picture.data.chunks(3)) {
-        let reference = reference_rgb(Photometric::YbrFull, *pixel);
+        let reference = reference_rgb(SamplePhotometric::YbrFull, *pixel);
         for (reference, &actual) in reference.iter().zip(actual) {
             assert!((reference - f64::from(actual)).abs() <= 1.0);
         }
     }
     // A crop that begins on the second pixel of a pair still finds its chrominance.
     let picture = png_of(&frame, &RenderAttributes::default(), &viewport(",,1,0,1,1"));
-    let reference = reference_rgb(Photometric::YbrFull, [200, 90, 240]);
+    let reference = reference_rgb(SamplePhotometric::YbrFull, [200, 90, 240]);
     assert!((reference[0] - f64::from(picture.data[0])).abs() <= 1.0);
 }
 
 #[test]
 fn jpeg_2000_color_terms_mean_rgb_after_decoding() {
-    for photometric in [Photometric::YbrRct, Photometric::YbrIct] {
+    for photometric in [SamplePhotometric::YbrRct, SamplePhotometric::YbrIct] {
         let frame = Samples {
             photometric,
             ..rgb(1, 1, &[9, 8, 7])
@@ -287,7 +287,7 @@ fn jpeg_2000_color_terms_mean_rgb_after_decoding() {
     }
 }
 
-fn with_profile(icc: IccRequest, profile: Option<&ColorProfile>) -> (Picture, Vec<u8>) {
+fn with_profile(icc: IccRequest, profile: Option<&ColorProfile>) -> (DecodedPicture, Vec<u8>) {
     let data = [200, 30, 60].repeat(64);
     let attributes = RenderAttributes {
         icc: profile.map(|profile| profile.encode().unwrap()),
@@ -298,7 +298,7 @@ fn with_profile(icc: IccRequest, profile: Option<&ColorProfile>) -> (Picture, Ve
         ..Request::default()
     };
     let frame = rgb(8, 8, &data);
-    let jpeg = render(&frame, &attributes, &request, Format::Jpeg).unwrap();
+    let jpeg = render(&frame, &attributes, &request, ImageFormat::Jpeg).unwrap();
     (png_of(&frame, &attributes, &request), jpeg)
 }
 

@@ -7,7 +7,7 @@ fn numbered(rows: u32, columns: u32) -> Vec<u8> {
         .collect()
 }
 
-fn shown(rows: u32, columns: u32, data: &[u8], request: &Request) -> Picture {
+fn shown(rows: u32, columns: u32, data: &[u8], request: &Request) -> DecodedPicture {
     png_of(
         &samples(rows, columns, SampleKind::U8, data),
         &RenderAttributes::default(),
@@ -89,7 +89,12 @@ fn region_outside_the_image_is_an_error() {
     let frame_data = numbered(8, 8);
     let frame = samples(8, 8, SampleKind::U8, &frame_data);
     let request = viewport("10,10,8,0,2,2");
-    let error = render(&frame, &RenderAttributes::default(), &request, Format::Png);
+    let error = render(
+        &frame,
+        &RenderAttributes::default(),
+        &request,
+        ImageFormat::Png,
+    );
     assert!(matches!(
         error,
         Err(RenderError::EmptyRegion {
@@ -139,7 +144,7 @@ fn enlarging_interpolates_and_does_not_reach_past_the_crop() {
 
 #[test]
 fn any_scale_agrees_with_a_slow_reference() {
-    let mut random = Random(11);
+    let mut random = PseudoRandom(11);
     let data: Vec<u8> = (0..60 * 47).map(|_| random.below(256) as u8).collect();
     let at = |x: f64, y: f64| {
         // Area under the box of one output pixel, by fine sampling.
@@ -197,7 +202,7 @@ fn frames_larger_than_the_cap_are_scaled_down() {
     let frame = samples(16, 70_000, SampleKind::Bits1 { first_bit: 0 }, &data);
     let picture = png_of(&frame, &RenderAttributes::default(), &Request::default());
     assert_eq!((picture.width, picture.height), (MAX_SIDE, 14));
-    for format in [Format::Jpeg, Format::Gif] {
+    for format in [ImageFormat::Jpeg, ImageFormat::Gif] {
         let attributes = RenderAttributes::default();
         assert!(render(&frame, &attributes, &Request::default(), format).is_ok());
     }

@@ -11,7 +11,7 @@ fn linear(x: f64, c: f64, w: f64) -> f64 {
 }
 
 /// Checks a rendered picture against a reference to within one level and 45 dB.
-fn assert_close(reference: &[f64], picture: &Picture) {
+fn assert_close(reference: &[f64], picture: &DecodedPicture) {
     for (index, (&reference, &actual)) in reference.iter().zip(&picture.data).enumerate() {
         let error = (reference - f64::from(actual)).abs();
         assert!(
@@ -108,7 +108,7 @@ fn window_of_width_one_is_a_threshold() {
 fn monochrome1_is_inverted() {
     let (values, bytes) = ct(32, 32);
     let mut frame = samples(32, 32, SampleKind::I16, &bytes);
-    frame.photometric = Photometric::Monochrome1;
+    frame.photometric = SamplePhotometric::Monochrome1;
     let picture = png_of(
         &frame,
         &RenderAttributes::default(),
@@ -124,7 +124,7 @@ fn monochrome1_is_inverted() {
 #[test]
 fn monochrome1_and_inverse_shape_invert_once() {
     let mut frame = samples(1, 3, SampleKind::U8, &[0, 100, 255]);
-    frame.photometric = Photometric::Monochrome1;
+    frame.photometric = SamplePhotometric::Monochrome1;
     let metadata = instance(&[("20500020", "CS", json!(["INVERSE"]))]);
     let picture = png_of(&frame, &attributes(&metadata), &Request::default());
     assert_eq!(picture.data, [255, 155, 0]);
@@ -184,7 +184,7 @@ fn frame_without_voi_uses_its_own_range_and_padding_is_black() {
         &picture,
     );
 
-    frame.photometric = Photometric::Monochrome1;
+    frame.photometric = SamplePhotometric::Monochrome1;
     let picture = png_of(&frame, &attributes(&metadata), &Request::default());
     assert_eq!(
         (picture.data[0], picture.data[1], picture.data[4]),
@@ -375,7 +375,7 @@ fn packed_bits_start_inside_a_byte() {
     let mut frame = samples(3, 5, SampleKind::Bits1 { first_bit: 3 }, &data);
     let picture = png_of(&frame, &RenderAttributes::default(), &Request::default());
     assert_eq!(picture.data, bits.map(|bit| bit * 255));
-    frame.photometric = Photometric::Monochrome1;
+    frame.photometric = SamplePhotometric::Monochrome1;
     let picture = png_of(&frame, &RenderAttributes::default(), &Request::default());
     assert_eq!(picture.data, bits.map(|bit| 255 - bit * 255));
 }

@@ -47,7 +47,7 @@ const TAGS: [(&str, &str); 44] = [
     ("00089205", "CS"),
 ];
 
-fn value(random: &mut Random) -> Value {
+fn value(random: &mut PseudoRandom) -> Value {
     match random.below(14) {
         0 => json!(random.below(65_536)),
         1 => json!(random.next() as i64 - (1 << 40)),
@@ -73,7 +73,7 @@ fn value(random: &mut Random) -> Value {
     }
 }
 
-fn element(random: &mut Random, vr: &str) -> Value {
+fn element(random: &mut PseudoRandom, vr: &str) -> Value {
     let binary = ["", "AAAA", "AQIDBAUGBwgJCgsM", "////////", "!"][random.below(5) as usize];
     match random.below(6) {
         0 => json!({ "vr": vr }),
@@ -87,7 +87,7 @@ fn element(random: &mut Random, vr: &str) -> Value {
     }
 }
 
-fn data_set(random: &mut Random, depth: u32) -> Value {
+fn data_set(random: &mut PseudoRandom, depth: u32) -> Value {
     let mut set = json!({});
     for _ in 0..random.below(20) {
         let (tag, vr) = TAGS[random.below(TAGS.len() as u64) as usize];
@@ -104,7 +104,7 @@ fn data_set(random: &mut Random, depth: u32) -> Value {
 
 #[test]
 fn random_attributes_give_a_picture_or_an_error() {
-    let mut random = Random(99);
+    let mut random = PseudoRandom(99);
     let data: Vec<u8> = (0..400).map(|_| random.below(256) as u8).collect();
     let kinds = [
         SampleKind::U8,
@@ -119,12 +119,12 @@ fn random_attributes_give_a_picture_or_an_error() {
         SampleKind::Bits1 { first_bit: 200 },
     ];
     let photometrics = [
-        Photometric::Monochrome1,
-        Photometric::Monochrome2,
-        Photometric::PaletteColor,
-        Photometric::Rgb,
-        Photometric::YbrFull422,
-        Photometric::YbrPartial420,
+        SamplePhotometric::Monochrome1,
+        SamplePhotometric::Monochrome2,
+        SamplePhotometric::PaletteColor,
+        SamplePhotometric::Rgb,
+        SamplePhotometric::YbrFull422,
+        SamplePhotometric::YbrPartial420,
     ];
     let mut pictures = 0;
     for round in 0..3000_u32 {
@@ -165,7 +165,7 @@ fn random_attributes_give_a_picture_or_an_error() {
             }),
             ..Request::default()
         };
-        if let Ok(bytes) = render(&frame, &attributes, &request, Format::Png) {
+        if let Ok(bytes) = render(&frame, &attributes, &request, ImageFormat::Png) {
             let picture = read_png(&bytes);
             assert!(u64::from(picture.width) * u64::from(picture.height) <= MAX_PIXELS);
             pictures += 1;
@@ -178,7 +178,7 @@ fn random_attributes_give_a_picture_or_an_error() {
 fn short_and_empty_frames_are_errors() {
     let attributes = RenderAttributes::default();
     let try_render = |frame: &Samples<'_>| {
-        render(frame, &attributes, &Request::default(), Format::Png).unwrap_err()
+        render(frame, &attributes, &Request::default(), ImageFormat::Png).unwrap_err()
     };
     let short = try_render(&samples(2, 2, SampleKind::U16, &[0; 7]));
     assert!(matches!(
@@ -240,7 +240,7 @@ fn windows_built_by_hand_cannot_be_impossible() {
 #[test]
 fn damaged_color_profiles_are_passed_over() {
     let profile = moxcms::ColorProfile::new_adobe_rgb().encode().unwrap();
-    let mut random = Random(5);
+    let mut random = PseudoRandom(5);
     let data = [10, 200, 30].repeat(16);
     for round in 0..2000 {
         let mut damaged = profile.clone();
@@ -270,7 +270,7 @@ fn damaged_color_profiles_are_passed_over() {
 
 #[test]
 fn giant_graphics_and_shutters_cost_little() {
-    let mut random = Random(21);
+    let mut random = PseudoRandom(21);
     let mut far = || (random.below(1 << 40) as f64 - 1e11) * [1.0, 1e25][random.below(2) as usize];
     let points: Vec<f64> = (0..40_000).map(|_| far()).collect();
     let object = json!({

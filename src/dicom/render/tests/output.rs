@@ -7,7 +7,13 @@ fn ct_jpeg(quality: u8) -> (Vec<u8>, Vec<u8>) {
         quality,
         ..window(100.0, 1500.0, WindowFunction::Linear)
     };
-    let jpeg = render(&frame, &RenderAttributes::default(), &request, Format::Jpeg).unwrap();
+    let jpeg = render(
+        &frame,
+        &RenderAttributes::default(),
+        &request,
+        ImageFormat::Jpeg,
+    )
+    .unwrap();
     (
         jpeg,
         png_of(&frame, &RenderAttributes::default(), &request).data,
@@ -52,7 +58,13 @@ fn jpeg_of_color_decodes_to_the_same_colors() {
             quality,
             ..Request::default()
         };
-        let jpeg = render(&frame, &RenderAttributes::default(), &request, Format::Jpeg).unwrap();
+        let jpeg = render(
+            &frame,
+            &RenderAttributes::default(),
+            &request,
+            ImageFormat::Jpeg,
+        )
+        .unwrap();
         let picture = read_jpeg(&jpeg);
         let reference: Vec<_> = data.iter().map(|&v| f64::from(v)).collect();
         assert!(psnr(&reference, &picture.data) > 35.0);
@@ -84,7 +96,7 @@ fn gif_of_gray_is_exact() {
         &frame,
         &RenderAttributes::default(),
         &Request::default(),
-        Format::Gif,
+        ImageFormat::Gif,
     )
     .unwrap();
     let frames = read_gif(&gif);
@@ -100,7 +112,7 @@ fn gif_of_few_colors_is_exact_and_of_many_is_close() {
         &rgb(16, 16, &few),
         &RenderAttributes::default(),
         &Request::default(),
-        Format::Gif,
+        ImageFormat::Gif,
     );
     assert_eq!(read_gif(&gif.unwrap())[0].3, few);
 
@@ -117,21 +129,21 @@ fn gif_of_few_colors_is_exact_and_of_many_is_close() {
         &rgb(128, 128, &many),
         &RenderAttributes::default(),
         &Request::default(),
-        Format::Gif,
+        ImageFormat::Gif,
     );
     let reference: Vec<_> = many.iter().map(|&v| f64::from(v)).collect();
     let decibel = psnr(&reference, &read_gif(&gif.unwrap())[0].3);
     assert!(decibel > 30.0, "{decibel}");
 }
 
-fn frame_of(level: u16, rows: u32) -> Frame {
-    Frame {
+fn frame_of(level: u16, rows: u32) -> AnimationFrame {
+    AnimationFrame {
         rows,
         columns: 2,
         samples: 1,
         kind: SampleKind::U16,
         bits_stored: 16,
-        photometric: Photometric::Monochrome2,
+        photometric: SamplePhotometric::Monochrome2,
         data: words(&vec![level; rows as usize * 2]),
         attributes: RenderAttributes::default(),
     }
@@ -139,7 +151,7 @@ fn frame_of(level: u16, rows: u32) -> Frame {
 
 #[test]
 fn animation_has_every_frame_and_its_time() {
-    let first = Frame {
+    let first = AnimationFrame {
         data: words(&[0, 1000]),
         ..frame_of(0, 1)
     };
@@ -198,7 +210,13 @@ fn thumbnails_fit_their_box() {
         (Some((64, 256)), (64, 43)),
         (Some((1, 1)), (1, 1)),
     ] {
-        let bytes = thumbnail(&frame, &RenderAttributes::default(), asked, Format::Jpeg).unwrap();
+        let bytes = thumbnail(
+            &frame,
+            &RenderAttributes::default(),
+            asked,
+            ImageFormat::Jpeg,
+        )
+        .unwrap();
         let picture = read_jpeg(&bytes);
         assert_eq!((picture.width, picture.height), size);
     }
@@ -210,7 +228,7 @@ fn every_kind_has_its_own_icon() {
     let mut seen: Vec<Vec<u8>> = Vec::new();
     for kind in [Report, Document, Video, Waveform, Contour, Image, Unknown] {
         for viewport in [None, Some((256, 300)), Some((1, 1)), Some((5, 900))] {
-            let picture = read_png(&icon(kind, viewport, Format::Png).unwrap());
+            let picture = read_png(&icon(kind, viewport, ImageFormat::Png).unwrap());
             let (width, height) = viewport.unwrap_or((128, 128));
             assert_eq!(
                 (picture.width, picture.height),
@@ -223,7 +241,7 @@ fn every_kind_has_its_own_icon() {
         }
     }
     assert_eq!(
-        read_jpeg(&icon(Report, Some((u32::MAX, 20)), Format::Jpeg).unwrap()).width,
+        read_jpeg(&icon(Report, Some((u32::MAX, 20)), ImageFormat::Jpeg).unwrap()).width,
         20
     );
 }

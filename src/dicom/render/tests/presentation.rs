@@ -112,7 +112,7 @@ fn presentation_state_equals_window_and_crop_by_parameters() {
 #[test]
 fn presentation_lut_shape_replaces_the_photometric_polarity() {
     let mut frame = samples(1, 2, SampleKind::U8, &[0, 200]);
-    frame.photometric = Photometric::Monochrome1;
+    frame.photometric = SamplePhotometric::Monochrome1;
     let identity = state(&instance(&[("20500020", "CS", json!(["IDENTITY"]))]));
     assert_eq!(
         png_of(&frame, &RenderAttributes::default(), &identity).data,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Dataset, write::Writer};
+use super::{Dataset, write::DocumentWriter};
 
 /// Content items written of one report.
 const MAX_ITEMS: usize = 100_000;
@@ -17,7 +17,7 @@ pub(super) fn title(root: &Dataset<'_>) -> String {
 }
 
 /// Writes the content tree.
-pub(super) fn content(root: &Dataset<'_>, writer: &mut Writer) {
+pub(super) fn content(root: &Dataset<'_>, writer: &mut DocumentWriter) {
     let mut left = MAX_ITEMS;
     let children = |item: &Dataset<'_>| item.item("0040A730", 0).is_some();
     if !children(root) {

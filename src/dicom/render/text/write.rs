@@ -6,7 +6,7 @@ const MAX_DOCUMENT: usize = 16 * 1024 * 1024;
 const MAX_INDENT: usize = 32;
 
 /// A document in the making.
-pub(super) struct Writer {
+pub(super) struct DocumentWriter {
     html: String,
     plain: String,
     /// For each open list, whether it has an open entry.
@@ -15,7 +15,7 @@ pub(super) struct Writer {
     full: bool,
 }
 
-impl Writer {
+impl DocumentWriter {
     /// A document with its title.
     pub(super) fn new(title: &str) -> Self {
         let escaped = escape(title);

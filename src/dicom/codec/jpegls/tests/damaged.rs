@@ -1,6 +1,6 @@
 //! Hostile bytes: an error or an image of the announced size, never a panic.
 
-use super::super::context::Model;
+use super::super::context::ContextModel;
 use super::*;
 
 const IMAGES: [EncodeParams; 8] = [
@@ -44,7 +44,7 @@ fn data_that_ends_before_the_image_is_reported_as_truncated() {
 }
 
 /// One to four changes: bits, bytes of interest, cuts, insertions, repeated parts.
-fn mutate(stream: &[u8], numbers: &mut Numbers) -> Vec<u8> {
+fn mutate(stream: &[u8], numbers: &mut TestNumbers) -> Vec<u8> {
     let mut bytes = stream.to_vec();
     for _ in 0..=numbers.below(4) {
         let at = numbers.below(bytes.len());
@@ -69,7 +69,7 @@ fn mutate(stream: &[u8], numbers: &mut Numbers) -> Vec<u8> {
 
 #[test]
 fn mutated_streams_never_panic() {
-    let mut numbers = Numbers(0x2545_F491);
+    let mut numbers = TestNumbers(0x2545_F491);
     let mut refused = 0;
     for params in &IMAGES {
         let stream = encode(&pattern(params), params).unwrap();
@@ -87,7 +87,7 @@ fn mutated_streams_never_panic() {
 
 #[test]
 fn random_data_behind_good_headers_never_panics() {
-    let mut numbers = Numbers(99);
+    let mut numbers = TestNumbers(99);
     for params in &IMAGES {
         let stream = encode(&pattern(params), params).unwrap();
         let (head, scan, data) = split(&stream);
@@ -136,8 +136,8 @@ fn contexts_keep_their_bounds_under_the_largest_errors() {
         thresholds: [0; 3],
         reset: u16::MAX,
     };
-    let coding = coding::Coding::new(&presets.resolve(16, 0).unwrap(), 0);
-    let mut model = Model::new(coding);
+    let coding = coding::CodingParameters::new(&presets.resolve(16, 0).unwrap(), 0);
+    let mut model = ContextModel::new(coding);
     for round in 0..300_000 {
         let error = if round % 3 == 0 { 32_768 } else { -32_768 };
         let (context, _) = model.regular(1);

@@ -44,9 +44,9 @@ fn info(params: &EncodeParams) -> Info {
 }
 
 /// A fixed sequence of numbers without visible order.
-struct Numbers(u32);
+struct TestNumbers(u32);
 
-impl Numbers {
+impl TestNumbers {
     fn next(&mut self) -> u32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 17;
@@ -83,7 +83,7 @@ fn samples(params: &EncodeParams, mut value: impl FnMut(u32, u32, u32, u32) -> u
 
 /// Slopes, noise and flat parts, so that every mode of the coder has its turn.
 fn pattern(params: &EncodeParams) -> Vec<u8> {
-    let mut numbers = Numbers(0x9E37_79B9);
+    let mut numbers = TestNumbers(0x9E37_79B9);
     samples(params, |x, y, c, largest| {
         let noise = numbers.next();
         if (y / 2) % 3 == 2 || x % 7 > 4 {

@@ -19,8 +19,8 @@ const MODES: [(u8, Interleave); 10] = [
 ];
 
 fn contents(params: &EncodeParams) -> Vec<Vec<u8>> {
-    let mut numbers = Numbers(1);
-    let mut impulses = Numbers(2);
+    let mut numbers = TestNumbers(1);
+    let mut impulses = TestNumbers(2);
     vec![
         pattern(params),
         samples(params, |_, _, _, _| numbers.next()),
@@ -105,7 +105,7 @@ fn other_coding_parameters_round_trip() {
         let bound = u32::from(if maximum == 0 { 255 } else { maximum }) + 1;
         for (components, interleave) in MODES {
             let params = image(31, 19, components, precision, near, interleave);
-            let mut numbers = Numbers(7);
+            let mut numbers = TestNumbers(7);
             let original = samples(&params, |x, y, _, _| {
                 let value = if x % 9 > 5 {
                     x / 9 + y / 4

@@ -1,0 +1,45 @@
+//! Memory of what is made for answers: reserved before it is made, and held until it was sent.
+
+use bytes::Bytes;
+
+use super::Archive;
+use super::error::Result;
+use crate::memory::{NoMemory, Purpose, Reservation};
+
+/// Bytes with the memory they take.
+struct ReservedBuffer {
+    bytes: Vec<u8>,
+    _memory: Reservation,
+}
+
+impl AsRef<[u8]> for ReservedBuffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Bytes whose memory is reserved until the last of them was dropped; what is reserved beyond them is given back.
+pub(super) fn reserved(bytes: Vec<u8>, mut memory: Reservation) -> Bytes {
+    memory.shrink_to(bytes.capacity());
+    Bytes::from_owner(ReservedBuffer {
+        bytes,
+        _memory: memory,
+    })
+}
+
+impl Archive {
+    /// Reserves memory; frames that are only kept for those who ask next make room.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Memory`](super::ArchiveError::Memory) when there can be no room, or is none in time.
+    pub(super) async fn reserve(&self, purpose: Purpose, bytes: usize) -> Result<Reservation> {
+        match self.budget.try_reserve(purpose, bytes) {
+            Err(NoMemory::Busy) => {
+                self.maker.invalidate_all().await;
+                self.sources.invalidate_all().await;
+                Ok(self.budget.reserve(purpose, bytes).await?)
+            }
+            reserved => Ok(reserved?),
+        }
+    }
+}

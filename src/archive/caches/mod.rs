@@ -1,0 +1,7 @@
+//! What is kept for the requests that come next; everything here can be thrown away at any time.
+
+pub mod frames;
+pub(super) mod instances;
+pub(super) mod notices;
+pub(super) mod sources;
+pub(super) mod versions;

@@ -1,0 +1,523 @@
+//! Checks and repair: `fsck` compares index and blobs both ways, `reindex` rebuilds rows from blobs.
+//!
+//! Invariant: nothing is removed that a row names, and a repair goes through the same transactions as a request.
+
+pub(in crate::archive) mod sorter;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use time::OffsetDateTime;
+
+use super::check::sorter::{Sorted, Sorter};
+use crate::archive::error::{ArchiveError, Result};
+use crate::archive::rules::Rules;
+use crate::archive::{Archive, describe};
+use crate::blob::{BlobError, Blobs};
+use crate::dicom::error::ParseError;
+use crate::dicom::parse::{ParseOptions, parse};
+use crate::dicom::uid::Target;
+use crate::fault;
+use crate::index::{BlobPlace, Damage, Inserted, InstanceRow, NewInstance, PackedInstance};
+use crate::scope::{Partition, Scope, Visible};
+
+/// Rows or keys handled at a time.
+const BATCH: u32 = 500;
+/// Blobs looked at together.
+const AT_ONCE: usize = 8;
+
+/// What a check looks at and may do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// Read every blob and compare its digest.
+    pub digests: bool,
+    /// Mend what can be mended: rows without blob go, blobs without row go onto the trash.
+    pub repair: bool,
+    /// Mend also when so many blobs are missing that the store itself seems to be away.
+    pub force: bool,
+    /// Blobs younger than this many seconds are left alone: their request may still be running.
+    pub young_seconds: u64,
+}
+
+/// Missing blobs up to which a repair needs no force; above it, up to a tenth of all.
+const FEW: u64 = 10;
+
+/// What a check tells while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckProgress<'a> {
+    /// How many rows are done.
+    Rows(u64),
+    /// One sentence about a thing that is wrong; UIDs and keys only.
+    Problem(&'a str),
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckReport {
+    /// Rows looked at.
+    pub instances: u64,
+    /// Blobs looked at.
+    pub blobs: u64,
+    /// Blobs that are too young to be looked for a row.
+    pub young: u64,
+    /// Things that are wrong.
+    pub problems: u64,
+    /// Blobs that no row needs: harmless, they only take room.
+    pub orphans: u64,
+    /// Things mended.
+    pub repaired: u64,
+}
+
+impl CheckReport {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.problems == 0
+    }
+
+    fn problem(&mut self, reported: ReportProgress<'_>, problem: &str) {
+        self.problems += 1;
+        reported(CheckProgress::Problem(problem));
+    }
+}
+
+/// Hears what a check tells.
+type ReportProgress<'t> = &'t (dyn Fn(CheckProgress<'_>) + Sync);
+
+/// What a rebuild tells while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RebuildProgress<'a> {
+    /// How many blobs are done, of how many.
+    Blobs(u64, u64),
+    /// A blob that cannot be read: key and reason.
+    Refused(&'a str, &'a str),
+}
+
+/// What a rebuild did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReindexReport {
+    /// Blobs looked at.
+    pub blobs: u64,
+    /// Instances that got a row.
+    pub added: u64,
+    /// Instances that had one.
+    pub known: u64,
+    /// Blobs that cannot be read.
+    pub refused: u64,
+}
+
+impl Archive {
+    /// Compares index and blob store both ways; damage that is found is remembered, and forgotten where there is none.
+    ///
+    /// # Errors
+    /// When either store cannot be read at all.
+    pub async fn check_stores(
+        &self,
+        options: CheckOptions,
+        reported: &(dyn Fn(CheckProgress<'_>) + Sync),
+    ) -> Result<CheckReport> {
+        let mut report = CheckReport::default();
+        let missing = self.check_rows(options, &mut report, reported).await?;
+        if options.repair && missing > 0 {
+            self.remove_rows(missing, options, &mut report, reported)
+                .await?;
+        }
+        self.check_blobs(options, &mut report).await?;
+        for problem in self.index.counter_errors(100).await? {
+            report.problem(reported, &problem);
+        }
+        Ok(report)
+    }
+
+    /// Looks at the blob of each row; returns how many have none.
+    async fn check_rows(
+        &self,
+        options: CheckOptions,
+        report: &mut CheckReport,
+        reported: ReportProgress<'_>,
+    ) -> Result<u64> {
+        let mut after = 0;
+        let mut missing = 0;
+        loop {
+            let rows = self.index.all_instances(after, BATCH).await?;
+            let Some(last) = rows.last() else {
+                return Ok(missing);
+            };
+            after = last.watermark;
+            report.instances += rows.len() as u64;
+            let watermarks: Vec<i64> = rows.iter().map(|row| row.watermark).collect();
+            let damaged = self.index.damaged_among(&watermarks).await?;
+            let mut checks = stream::iter(rows)
+                .map(|row| {
+                    let digest = options.digests || damaged.contains(&row.watermark);
+                    async move {
+                        let digest = digest.then_some(row.digest);
+                        let found = check_blob(&self.blobs, &row.place, digest).await;
+                        (row, found)
+                    }
+                })
+                .buffered(AT_ONCE);
+            let mut whole = Vec::new();
+            while let Some((row, found)) = checks.next().await {
+                let Some(found) = found else {
+                    whole.extend(Some(row.watermark).filter(|one| damaged.contains(one)));
+                    continue;
+                };
+                // Deleted and swept, or mended, since the row was read: nothing is wrong.
+                if !self.is_stored(&row).await? {
+                    continue;
+                }
+                let problem = found.problem();
+                let target = Target::Instance(row.name.clone());
+                report.problem(reported, &format!("{}: {problem}", describe(&target)));
+                if let Fault::Damage(problem) = found {
+                    self.index.note_damage(row.watermark, problem).await?;
+                }
+                missing += u64::from(problem == MISSING);
+            }
+            drop(checks);
+            self.clear_damage(&whole).await?;
+            reported(CheckProgress::Rows(report.instances));
+        }
+    }
+
+    /// Whether this version of an instance is still the stored one, with the same blob.
+    pub(in crate::archive) async fn is_stored(&self, row: &InstanceRow) -> Result<bool> {
+        let found = self.index.all_instances(row.watermark - 1, 1).await?;
+        Ok(found
+            .first()
+            .is_some_and(|now| now.watermark == row.watermark && now.place == row.place))
+    }
+
+    /// Deletes rows whose blob is missing; but not many at once, for then it is the store that is missing.
+    async fn remove_rows(
+        &self,
+        missing: u64,
+        options: CheckOptions,
+        report: &mut CheckReport,
+        reported: ReportProgress<'_>,
+    ) -> Result<()> {
+        if !options.force && missing > FEW && missing.saturating_mul(10) > report.instances {
+            let problem = format!(
+                "{missing} of {} blobs are missing, and no row was removed: check that the blob store is the right one \
+                 and complete; `--force` removes the rows",
+                report.instances
+            );
+            report.problem(reported, &problem);
+            return Ok(());
+        }
+        let mut after = 0;
+        loop {
+            let damages = self.index.damages(after, BATCH).await?;
+            let Some(last) = damages.last() else {
+                return Ok(());
+            };
+            after = last.row.watermark;
+            for Damage { row, problem } in damages {
+                let is_missing = || check_blob(&self.blobs, &row.place, None);
+                if problem != MISSING
+                    || is_missing()
+                        .await
+                        .is_none_or(|now| now.problem() != MISSING)
+                    || !self.is_stored(&row).await?
+                {
+                    continue;
+                }
+                let target = Target::Instance(row.name);
+                report.repaired += self.index.delete(&Scope::everything(), &target).await?;
+                // Should the blob come back, it is not to be swept: it is all there is of the instance.
+                self.index.purge(&[row.place.key]).await?;
+            }
+        }
+    }
+
+    async fn check_blobs(&self, options: CheckOptions, report: &mut CheckReport) -> Result<()> {
+        let young =
+            OffsetDateTime::now_utc() - std::time::Duration::from_secs(options.young_seconds);
+        let too_young = Arc::new(AtomicU64::new(0));
+        let mut batches = self
+            .blobs
+            .list_old(Some(young.into()), &too_young)
+            .try_chunks(BATCH as usize);
+        while let Some(batch) = batches.try_next().await.map_err(|e| e.1)? {
+            report.blobs += batch.len() as u64;
+            let known = self.index.known_keys(&batch).await?;
+            let orphans: Vec<String> = batch
+                .iter()
+                .zip(known)
+                .filter(|(_, known)| !known)
+                .map(|(k, _)| k.clone())
+                .collect();
+            report.orphans += orphans.len() as u64;
+            if options.repair && !orphans.is_empty() {
+                self.index.discard(&orphans).await?;
+                report.repaired += orphans.len() as u64;
+            }
+        }
+        report.young = too_young.load(Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Gives every blob that no row names its row, oldest first. Of several blobs of one instance the newest that can be
+    /// read counts: an older one was deleted.
+    ///
+    /// # Errors
+    /// When either store cannot be used; a blob that cannot be read is reported and left.
+    pub async fn reindex(
+        &self,
+        reported: &(dyn Fn(RebuildProgress<'_>) + Sync),
+    ) -> Result<ReindexReport> {
+        let mut report = ReindexReport::default();
+        let mut keys = self.in_order(&mut report.blobs).await?;
+        fault::point("reindex.listed");
+        let mut done = 0;
+        loop {
+            let (rest, batch) = keys.batch(BATCH as usize).await?;
+            keys = rest;
+            if batch.is_empty() {
+                return Ok(report);
+            }
+            let batch: Vec<String> = batch.iter().map(|line| key_of(line).to_owned()).collect();
+            let known = self.index.known_keys(&batch).await?;
+            let mut new = Vec::new();
+            for (key, known) in batch.iter().zip(known) {
+                if known {
+                    report.known += 1;
+                    continue;
+                }
+                match self.read_again(key).await? {
+                    Ok(instance) => new.push(instance),
+                    Err(reason) => {
+                        report.refused += 1;
+                        reported(RebuildProgress::Refused(key, &reason));
+                    }
+                }
+            }
+            fault::point("reindex.read");
+            for inserted in self.index.insert(&new).await? {
+                match inserted {
+                    Inserted::Stored { .. } => report.added += 1,
+                    Inserted::Exists { .. } | Inserted::Outside => report.known += 1,
+                }
+            }
+            fault::point("reindex.inserted");
+            done += batch.len() as u64;
+            reported(RebuildProgress::Blobs(done, report.blobs));
+        }
+    }
+
+    /// Lines that end with the key of each blob: the newest of each instance by age, oldest first, then all others, newest
+    /// first; counts them.
+    async fn in_order(&self, count: &mut u64) -> Result<Sorted> {
+        let mut by_instance = Sorter::new(self.blobs.clone());
+        let mut listed = self.blobs.list(None);
+        while let Some(key) = listed.try_next().await? {
+            *count += 1;
+            by_instance.push(instance_line(&key)).await?;
+        }
+        let mut lines = by_instance.sorted().await?;
+        let mut by_age = Sorter::new(self.blobs.clone());
+        let mut held: Option<String> = None;
+        loop {
+            let (rest, batch) = lines.batch(BATCH as usize).await?;
+            lines = rest;
+            let is_last = batch.is_empty();
+            for line in batch {
+                if let Some(before) = held.replace(line) {
+                    let newest = held.as_deref().map(group_of) != Some(group_of(&before));
+                    by_age.push(age_line(key_of(&before), newest)).await?;
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        if let Some(last) = held {
+            by_age.push(age_line(key_of(&last), true)).await?;
+        }
+        by_age.sorted().await
+    }
+}
+
+const MISSING: &str = "its blob is missing";
+const SHORT: &str = "its blob is too short";
+const OTHER: &str = "its blob holds other bytes than were stored";
+const UNREADABLE: &str = "its blob cannot be read";
+
+fn serial(key: &str) -> &str {
+    key.rsplit('.').nth(1).unwrap_or_default()
+}
+
+/// The part of a key that names the instance.
+fn instance_of(key: &str) -> &str {
+    let mut parts = key.rsplitn(3, '.');
+    parts.nth(2).unwrap_or(key)
+}
+
+/// A line that sorts by instance, then by age: the serial behind the instance UID starts with the time.
+fn instance_line(key: &str) -> String {
+    format!("{}\t{}\t{key}", instance_of(key), serial(key))
+}
+
+/// The instance of such a line.
+fn group_of(line: &str) -> &str {
+    line.split('\t').next().unwrap_or_default()
+}
+
+/// A line that sorts by age: forwards for the newest blob of an instance, behind those backwards for the others.
+fn age_line(key: &str, newest: bool) -> String {
+    use std::fmt::Write as _;
+    let serial = serial(key);
+    if newest {
+        return format!("0{serial}\t{key}");
+    }
+    let mut line = "1".to_owned();
+    for byte in serial.bytes() {
+        // A text grows in memory only.
+        let _ = write!(line, "{:02x}", u8::MAX - byte);
+    }
+    format!("{line}\t{key}")
+}
+
+/// The key a line ends with; one that holds a tab is no key of ours.
+fn key_of(line: &str) -> &str {
+    line.rsplit('\t').next().unwrap_or_default()
+}
+
+/// Why the blob of a row is not as it was stored.
+#[derive(Debug)]
+pub(in crate::archive) enum Fault {
+    /// It is not there as it was stored, and will not be by itself.
+    Damage(&'static str),
+    /// The store does not answer, which says nothing about the blob.
+    Away(BlobError),
+}
+
+impl Fault {
+    /// What is wrong.
+    pub(in crate::archive) fn problem(&self) -> &'static str {
+        match self {
+            Self::Damage(problem) => problem,
+            Self::Away(_) => UNREADABLE,
+        }
+    }
+
+    /// What an error on reading means.
+    pub(in crate::archive) fn of(error: BlobError) -> Self {
+        match error {
+            BlobError::Missing { .. } => Self::Damage(MISSING),
+            BlobError::Short { .. } => Self::Damage(SHORT),
+            BlobError::Damaged { .. } => Self::Damage(OTHER),
+            BlobError::Io { .. } => Self::Damage(UNREADABLE),
+            BlobError::Full { .. } | BlobError::Unavailable { .. } | BlobError::Config { .. } => {
+                Self::Away(error)
+            }
+        }
+    }
+
+    /// None when a digest is the one that was taken at the store.
+    pub(in crate::archive) fn of_digest(found: &[u8; 32], stored: &[u8; 32]) -> Option<Self> {
+        (found != stored).then_some(Self::Damage(OTHER))
+    }
+}
+
+/// What is wrong with the blob of a row: by its length, and by its digest where one is given.
+pub(in crate::archive) async fn check_blob(
+    blobs: &Blobs,
+    place: &BlobPlace,
+    digest: Option<[u8; 32]>,
+) -> Option<Fault> {
+    match blobs.length(&place.key).await {
+        Ok(length) if length < place.offset.saturating_add(place.length) => {
+            return Some(Fault::Damage(SHORT));
+        }
+        Ok(_) => {}
+        Err(error) => return Some(Fault::of(error)),
+    }
+    let digest = digest?;
+    match blobs.digest(&place.key, place.offset, place.length).await {
+        Ok(found) => Fault::of_digest(&found, &digest),
+        Err(error) => Some(Fault::of(error)),
+    }
+}
+
+impl Archive {
+    /// Walks a stored blob as if it had just arrived; the inner error says why it cannot be an instance.
+    async fn read_again(&self, key: &str) -> Result<std::result::Result<NewInstance, String>> {
+        match self.parse_blob(key).await {
+            // That says nothing about the blob: going on would refuse all that follow, too.
+            Err(error @ ArchiveError::Blob(BlobError::Unavailable { .. })) => Err(error),
+            Err(error) => Ok(Err(match std::error::Error::source(&error) {
+                Some(cause) => format!("{error}: {cause}"),
+                None => error.to_string(),
+            })),
+            Ok(new) => Ok(Ok(new)),
+        }
+    }
+
+    async fn parse_blob(&self, key: &str) -> Result<NewInstance> {
+        let length = self.blobs.length(key).await?;
+        let source = self.blobs.open_source(key, 0, length).await?;
+        let (archive, tags) = (self.clone(), self.tags_at_hand().await);
+        let parsed = self.work(move || {
+            let options = ParseOptions {
+                // It is stored already, by the settings of its time.
+                plain_preambles: false,
+                ..archive.parse_options(Rules::Standard)
+            };
+            let instance = parse(&*source, &options)?;
+            PackedInstance::new(&instance, &tags, None)
+                .map_err(|error| ArchiveError::from(ParseError::from(error)))
+        });
+        let packed = parsed.await?;
+        let digest = self.blobs.digest(key, 0, length).await?;
+        let place = BlobPlace {
+            key: key.to_owned(),
+            offset: 0,
+            length,
+        };
+        Ok(NewInstance {
+            partition: Partition::DEFAULT,
+            visible: Visible::All,
+            packed: Arc::new(packed),
+            place,
+            digest,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_blobs_of_an_instance_the_newest_comes_first() {
+        let keys = [
+            "aa/1/2/1.5.01.dcm",
+            "aa/1/2/1.6.02.dcm",
+            "aa/1/2/1.5.03.dcm",
+            "aa/1/2/1.7.04.dcm",
+            "aa/1/2/1.5.05.dcm",
+        ];
+        let mut lines = keys.map(instance_line);
+        lines.sort_unstable();
+        let newest =
+            |at: usize| lines.get(at + 1).map(|l| group_of(l)) != Some(group_of(&lines[at]));
+        let mut aged: Vec<String> = (0..lines.len())
+            .map(|at| age_line(key_of(&lines[at]), newest(at)))
+            .collect();
+        aged.sort_unstable();
+        let keys: Vec<&str> = aged.iter().map(|line| key_of(line)).collect();
+        assert_eq!(
+            keys,
+            [
+                "aa/1/2/1.6.02.dcm",
+                "aa/1/2/1.7.04.dcm",
+                "aa/1/2/1.5.05.dcm",
+                "aa/1/2/1.5.03.dcm",
+                "aa/1/2/1.5.01.dcm",
+            ]
+        );
+    }
+}

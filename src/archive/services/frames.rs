@@ -1,0 +1,296 @@
+//! Frames and bulk values of one instance: ranged reads, never the object.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+
+use super::retrieve::{OpenInstance, lost_bytes};
+use crate::archive::Archive;
+use crate::archive::bitpack::native_length;
+use crate::archive::content::{Base, Content, Frames, Representation};
+use crate::archive::error::{ArchiveError, Result};
+use dicom_core::VR;
+
+use crate::dicom::codec::FrameShape;
+use crate::dicom::endian::swap_width;
+use crate::dicom::frames::{BitRange, ByteRange, FrameSlices};
+use crate::dicom::instance::BulkItem;
+use crate::dicom::items::item_values;
+use crate::dicom::media::{self, RepresentationPlan, syntax};
+use crate::dicom::rewrite::FileSegment;
+use crate::index::InstanceRow;
+
+/// A value served by URI.
+#[derive(Debug, Clone)]
+pub struct BulkValue {
+    item: BulkItem,
+    /// Media type of the value itself.
+    pub media: String,
+    /// Transfer syntax of the bytes as they are sent.
+    pub syntax: String,
+}
+
+impl BulkValue {
+    /// Whether it is an encapsulated document, whose media type stands in (0042,0012).
+    #[must_use]
+    pub fn is_document(&self) -> bool {
+        self.item.path == "00420011"
+    }
+
+    /// Ends the value where its document does: what follows is padding (0042,0015).
+    pub fn end_at(&mut self, length: u64) {
+        self.item.length = self.item.length.min(length);
+    }
+
+    /// Whether it is pixel data that is negotiated frame by frame; a video is one stream.
+    #[must_use]
+    pub fn has_frames(&self) -> bool {
+        self.item.path == "7FE00010" && !self.media.starts_with("video/")
+    }
+
+    /// Transfer syntax to be named with `media`; a document has none.
+    #[must_use]
+    pub fn syntax_as(&self, media: &str) -> Option<&str> {
+        let pixels =
+            media.starts_with("image/") || media.starts_with("video/") || media == media::OCTETS;
+        pixels.then_some(self.syntax.as_str())
+    }
+}
+
+impl Archive {
+    /// One frame as planned; `number` counts from 1.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] past the last frame.
+    pub async fn frame(
+        &self,
+        instance: &OpenInstance,
+        number: u32,
+        plan: &RepresentationPlan,
+    ) -> Result<Representation> {
+        let slices = instance
+            .frame(number)
+            .ok_or_else(|| ArchiveError::not_found(format!("frame {number}")))?;
+        Ok(match plan {
+            RepresentationPlan::Stored => self.slices(instance, &slices),
+            RepresentationPlan::Native
+                if media::is_native(&instance.row.layout.transfer_syntax) =>
+            {
+                self.native_slices(instance, &slices)
+            }
+            RepresentationPlan::Native => {
+                let samples = self.samples(instance, number).await?;
+                Representation::whole(samples.into_bytes())
+            }
+            RepresentationPlan::Encode(uid) => {
+                Representation::whole(self.encoded(instance, number, uid).await?.0)
+            }
+        })
+    }
+
+    /// The stored bytes of slices; bits that do not fill their bytes are cut out in any case.
+    pub(in crate::archive) fn slices(
+        &self,
+        instance: &OpenInstance,
+        slices: &FrameSlices,
+    ) -> Representation {
+        let ranges = slices.ranges.clone().into_iter();
+        let stored = self.ranges(&instance.row, ranges, slices.len());
+        match slices.bits {
+            Some(bits) if slices.swap < 2 => self.shifted(stored, bits),
+            _ => stored,
+        }
+    }
+
+    /// The bytes of native slices in little endian.
+    pub(in crate::archive) fn native_slices(
+        &self,
+        instance: &OpenInstance,
+        slices: &FrameSlices,
+    ) -> Representation {
+        let little = self.slices(instance, slices).swapped(slices.swap);
+        match slices.bits {
+            Some(bits) if slices.swap >= 2 => self.shifted(little, bits),
+            _ => little,
+        }
+    }
+
+    /// The value a `BulkDataURI` names; `path` is what follows `bulkdata/`.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when no metadata names it.
+    pub fn bulk(&self, instance: &OpenInstance, path: &str) -> Result<BulkValue> {
+        let wanted = path.trim_matches('/').to_ascii_uppercase();
+        let found = instance.bulk.iter().find(|item| item.path == wanted);
+        let item = found.ok_or_else(|| ArchiveError::not_found("the bulk data"))?;
+        Ok(self.bulk_value(instance, item))
+    }
+
+    /// A value that is there.
+    #[must_use]
+    pub fn bulk_value(&self, instance: &OpenInstance, item: &BulkItem) -> BulkValue {
+        let item = item.clone();
+        let stored = &instance.row.layout.transfer_syntax;
+        let encapsulated = item.encapsulated;
+        let media = if encapsulated {
+            media::frame_media(stored)
+        } else {
+            media::OCTETS
+        };
+        let syntax = if encapsulated {
+            stored.clone()
+        } else {
+            syntax::EXPLICIT_LE.to_owned()
+        };
+        BulkValue {
+            item,
+            media: media.to_owned(),
+            syntax,
+        }
+    }
+
+    /// All frames as samples in Explicit VR Little Endian, one after the other; decoded as they are sent.
+    ///
+    /// # Errors
+    /// When the first frame cannot be decoded.
+    pub async fn all_samples(&self, instance: &Arc<OpenInstance>) -> Result<Representation> {
+        let first = self.samples(instance, 1).await?.shape;
+        let frames = instance.frame_count();
+        let all = FileSegment::Frames {
+            numbers: 1..=frames,
+            length: native_length(&first, frames),
+        };
+        let nothing = Base::Open(Arc::new(Bytes::new()));
+        let made = self.decoded_frames(instance, first);
+        Ok(self.rewritten(nothing, vec![all], Some(made)))
+    }
+
+    /// Makes the native value of all frames, piece by piece, each of the shape of the first.
+    pub(in crate::archive) fn decoded_frames(
+        &self,
+        instance: &Arc<OpenInstance>,
+        first: FrameShape,
+    ) -> Frames {
+        let (archive, instance) = (self.clone(), instance.clone());
+        let frames = instance.frame_count();
+        let alike = first.bits_allocated != 1 || first.sample_count().is_multiple_of(8);
+        let make = Arc::new(move |number| {
+            let (archive, instance) = (archive.clone(), instance.clone());
+            async move {
+                archive
+                    .native_piece(&instance, number, &first, frames)
+                    .await
+            }
+            .boxed()
+        });
+        Frames { make, alike }
+    }
+
+    /// The bytes of a value in little endian; of encapsulated pixel data all frames, one after the other.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Blob`] when the bytes are not there.
+    pub async fn bulk_content(
+        &self,
+        instance: &OpenInstance,
+        value: &BulkValue,
+    ) -> Result<Representation> {
+        if value.item.encapsulated && value.item.path != "7FE00010" {
+            let ranges = self.nested_fragments(&instance.row, &value.item).await?;
+            let length = ranges.iter().map(|range| range.length).sum();
+            return Ok(self.ranges(&instance.row, ranges.into_iter(), length));
+        }
+        if value.item.encapsulated {
+            let (ranges, length) = instance.all_frames();
+            return Ok(self.ranges(&instance.row, ranges, length));
+        }
+        let range = ByteRange {
+            offset: value.item.offset,
+            length: value.item.length,
+        };
+        let stored = self.ranges(&instance.row, std::iter::once(range), range.length);
+        let big = instance.row.layout.transfer_syntax == syntax::EXPLICIT_BE;
+        let pixels = instance
+            .frame(1)
+            .filter(|_| value.item.path.starts_with("7FE0"));
+        let width = match pixels {
+            _ if !big => 1,
+            Some(frame) => frame.swap,
+            None => value.item.vr.parse::<VR>().map_or(1, swap_width),
+        };
+        Ok(stored.swapped(width))
+    }
+
+    /// The fragments of an encapsulated value below the top level, an icon for example, without its offset table: no frame
+    /// table has them.
+    async fn nested_fragments(&self, row: &InstanceRow, item: &BulkItem) -> Result<Vec<ByteRange>> {
+        let (start, end) = (item.offset, item.offset.saturating_add(item.length));
+        let fragments = self.looked_through(row, move |source| {
+            item_values(source, start, end, MOST_FRAGMENTS).map_err(lost_bytes)
+        });
+        // The first item is the offset table (PS3.5 §A.4).
+        let (mut fragments, _) = fragments.await?;
+        if !fragments.is_empty() {
+            fragments.remove(0);
+        }
+        Ok(fragments)
+    }
+}
+
+/// Most fragments of an encapsulated value below the top level; icons have one.
+const MOST_FRAGMENTS: usize = 65_536;
+
+/// Reads everything; the caller knows that it is small.
+pub(in crate::archive) async fn collect(content: Content) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(usize::try_from(content.length).unwrap_or(0));
+    let mut chunks = content.chunks;
+    while let Some(chunk) = chunks.next().await {
+        bytes.extend_from_slice(&chunk?);
+    }
+    Ok(bytes)
+}
+
+/// Moves bits down so that the frame starts at the first bit, and clears what is not its own (PS3.5 §8.1.1).
+pub(in crate::archive) fn shift(packed: &[u8], bits: BitRange) -> Vec<u8> {
+    let length = usize::try_from(bits.length.div_ceil(8)).unwrap_or(0);
+    let packed = packed.get(usize::from(bits.skip / 8)..).unwrap_or_default();
+    let skip = u32::from(bits.skip % 8);
+    let byte = |at: usize| u16::from(packed.get(at).copied().unwrap_or(0));
+    let mut out: Vec<u8> = (0..length)
+        .map(|i| {
+            let both = byte(i) | (byte(i + 1) << 8);
+            u8::try_from((both >> skip) & 0xFF).unwrap_or(0)
+        })
+        .collect();
+    let used = u32::try_from(bits.length % 8).unwrap_or(0);
+    if let Some(last) = out.last_mut().filter(|_| used > 0) {
+        *last &= (1_u8 << used) - 1;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_moved_to_the_start_of_a_byte() {
+        // Frame of 10 bits behind one of 6: bits 6..16 of the stream.
+        let packed = [0b1100_0000, 0b1010_1011];
+        assert_eq!(
+            shift(
+                &packed,
+                BitRange {
+                    skip: 6,
+                    length: 10
+                }
+            ),
+            [0b1010_1111, 0b0000_0010]
+        );
+        assert_eq!(
+            shift(&packed, BitRange { skip: 0, length: 9 }),
+            [0b1100_0000, 0b0000_0001]
+        );
+    }
+}

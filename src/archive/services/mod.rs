@@ -1,0 +1,14 @@
+//! What can be asked of an archive: one file per service, each an `impl` of [`Archive`](super::Archive).
+
+pub mod check;
+pub(super) mod export;
+pub mod feed;
+pub mod frames;
+pub mod import;
+pub mod metadata;
+pub mod render;
+pub mod retrieve;
+pub mod search;
+pub mod store;
+pub mod tags;
+pub mod transcode;

@@ -1,0 +1,386 @@
+//! Extended query tags and the operations behind them: attributes made searchable while the server runs.
+//!
+//! Indexing what was stored before is an operation that one server at a time works on, by a lease; when it is gone, any
+//! other on the same index goes on where it was.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
+use tokio::sync::RwLock;
+
+use crate::archive::Archive;
+use crate::archive::error::{ArchiveError, Result};
+use crate::dicom::query_tag::QueryTag;
+use crate::index::{
+    Index, Operation, OperationKind, OperationStatus, TagIndexError, TagRow, TagStatus, TagsAdded,
+};
+use crate::scope::{Scope, Visible};
+use crate::tasks::{Need, Watch};
+
+/// How long a server may not know of a tag that another one added.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long a node that is gone keeps others from going on with an operation; a portion takes far less.
+const LEASE: Duration = Duration::from_secs(5);
+/// Wait before an operation that failed, or that another node has, is taken up again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// Tags as last read, and whether they are being read in the background.
+#[derive(Debug, Default)]
+pub(in crate::archive) struct TagCache(RwLock<Option<(Instant, Arc<Vec<TagRow>>)>>, AtomicBool);
+
+/// What became of a wish to add tags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AddOutcome {
+    /// They are being indexed by this operation.
+    Started(String),
+    /// One of them is there already.
+    Exists(String),
+    /// There would be too many.
+    TooMany,
+    /// Others are being indexed by this operation.
+    Running(String),
+}
+
+/// What became of a wish to remove a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RemoveOutcome {
+    /// It is gone.
+    Removed,
+    /// It is being indexed and cannot be removed now.
+    Adding,
+}
+
+impl Archive {
+    /// All tags, in the order they were added.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn query_tags(&self) -> Result<Arc<Vec<TagRow>>> {
+        if let Some((read, tags)) = &*self.tags.0.read().await
+            && read.elapsed() < FRESH
+        {
+            return Ok(tags.clone());
+        }
+        let tags = Arc::new(self.index.tags().await?);
+        *self.tags.0.write().await = Some((Instant::now(), tags.clone()));
+        Ok(tags)
+    }
+
+    /// All tags as a caller may see them: of errors, those of the caller's studies are counted.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn visible_query_tags(&self, scope: &Scope) -> Result<Vec<TagRow>> {
+        let mut tags = self.query_tags().await?.to_vec();
+        self.count_visible(scope, &mut tags).await?;
+        Ok(tags)
+    }
+
+    /// The tag of a path as a caller may see it.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when there is none.
+    pub async fn visible_query_tag(&self, scope: &Scope, path: &str) -> Result<TagRow> {
+        let mut tag = self.query_tag(path).await?;
+        self.count_visible(scope, std::slice::from_mut(&mut tag))
+            .await?;
+        Ok(tag)
+    }
+
+    async fn count_visible(&self, scope: &Scope, tags: &mut [TagRow]) -> Result<()> {
+        if scope.visible == Visible::All || tags.iter().all(|tag| tag.errors == 0) {
+            return Ok(());
+        }
+        let counts = self.index.tag_error_counts(scope).await?;
+        for tag in tags {
+            tag.errors = counts.get(&tag.id).copied().unwrap_or(0);
+        }
+        Ok(())
+    }
+
+    /// Tags that searches may use.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn ready_tags(&self) -> Result<Vec<TagRow>> {
+        let usable = |t: &&TagRow| t.status == TagStatus::Ready && t.enabled;
+        Ok(self
+            .query_tags()
+            .await?
+            .iter()
+            .filter(usable)
+            .cloned()
+            .collect())
+    }
+
+    /// All tags as last read, without waiting for the index: they are read again in the background when that was long ago.
+    pub(in crate::archive) async fn tags_at_hand(&self) -> Arc<Vec<TagRow>> {
+        let (known, fresh) = match &*self.tags.0.read().await {
+            Some((read, tags)) => (tags.clone(), read.elapsed() < FRESH),
+            None => (Arc::default(), false),
+        };
+        if !fresh && !self.tags.1.swap(true, Ordering::Relaxed) {
+            let archive = self.clone();
+            tokio::spawn(async move {
+                // Whoever needs them to be right asks himself, and is told.
+                drop(archive.query_tags().await);
+                archive.tags.1.store(false, Ordering::Relaxed);
+            });
+        }
+        known
+    }
+
+    /// The tag of a path.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when there is none.
+    pub async fn query_tag(&self, path: &str) -> Result<TagRow> {
+        self.invalidate_tags().await;
+        let tags = self.query_tags().await?;
+        let found = tags.iter().find(|t| t.tag.path.eq_ignore_ascii_case(path));
+        found
+            .cloned()
+            .ok_or_else(|| ArchiveError::not_found(format!("the extended query tag {path}")))
+    }
+
+    async fn invalidate_tags(&self) {
+        *self.tags.0.write().await = None;
+    }
+
+    /// Adds tags and begins to index what was stored before.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn add_query_tags(&self, tags: &[QueryTag]) -> Result<AddOutcome> {
+        let now = OffsetDateTime::now_utc();
+        let id = format!("{:032x}", rand::random::<u128>());
+        let operation = Operation {
+            id: id.clone(),
+            kind: OperationKind::Reindex,
+            status: OperationStatus::NotStarted,
+            created: now,
+            updated: now,
+            percent: 0,
+            position: 0,
+            resources: tags
+                .iter()
+                .map(|t| format!("extendedquerytags/{}", t.path))
+                .collect(),
+            results: None,
+        };
+        let added = self.index.add_tags(tags, &operation).await?;
+        self.invalidate_tags().await;
+        Ok(match added {
+            TagsAdded::Added => {
+                self.index_in_background(id.clone());
+                AddOutcome::Started(id)
+            }
+            TagsAdded::Exists { path } => AddOutcome::Exists(path),
+            TagsAdded::TooMany => AddOutcome::TooMany,
+            TagsAdded::Running { operation } => AddOutcome::Running(operation),
+        })
+    }
+
+    /// Takes up what an earlier process left unfinished.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn resume_operations(&self) -> Result<()> {
+        for operation in self
+            .index
+            .unfinished_operations(OperationKind::Reindex)
+            .await?
+        {
+            self.index_in_background(operation.id);
+        }
+        for tag in self.query_tags().await?.iter() {
+            if tag.status == TagStatus::Deleting {
+                self.remove_in_background(tag.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Indexes what was stored before, unless this process does already.
+    fn index_in_background(&self, operation: String) {
+        let Some(watched) = Watched::begin(self, operation) else {
+            return;
+        };
+        let (archive, watched) = (self.clone(), Arc::new(watched));
+        self.tasks
+            .supervise("tag indexing", Need::May, move |watch| {
+                let (archive, watched) = (archive.clone(), watched.clone());
+                async move {
+                    index_tags(&archive, &watched.operation, &watch).await;
+                    Ok(())
+                }
+            });
+    }
+
+    /// Ends a removal that an earlier process began, unless this process does already.
+    fn remove_in_background(&self, id: i64) {
+        let Some(watched) = Watched::begin(self, format!("removal of tag {id}")) else {
+            return;
+        };
+        let (index, watched) = (self.index.clone(), Arc::new(watched));
+        self.tasks.supervise("tag removal", Need::May, move |_| {
+            let (index, watched) = (index.clone(), watched.clone());
+            async move {
+                index.remove_tag(id).await?;
+                drop(watched);
+                Ok(())
+            }
+        });
+    }
+
+    /// Allows or forbids searches by a tag.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when there is none.
+    pub async fn enable_query_tag(&self, path: &str, enabled: bool) -> Result<()> {
+        let row = self.query_tag(path).await?;
+        self.index.enable_tag(row.id, enabled).await?;
+        Ok(())
+    }
+
+    /// Removes a tag with its values.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when there is none.
+    pub async fn remove_query_tag(&self, path: &str) -> Result<RemoveOutcome> {
+        let row = self.query_tag(path).await?;
+        if row.status == TagStatus::Adding {
+            return Ok(RemoveOutcome::Adding);
+        }
+        let index = self.index.clone();
+        // In a task of its own: a client that loses patience must not leave it half done.
+        let removal = tokio::spawn(async move { index.remove_tag(row.id).await }).await;
+        self.invalidate_tags().await;
+        let lost = |_| ArchiveError::Lost {
+            what: "a removal of a query tag",
+        };
+        removal.map_err(lost)??;
+        Ok(RemoveOutcome::Removed)
+    }
+
+    /// Instances of the caller's studies whose value of a tag could not be indexed.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when there is no such tag.
+    pub async fn query_tag_errors(
+        &self,
+        scope: &Scope,
+        path: &str,
+        skip: u64,
+        limit: u32,
+    ) -> Result<Vec<TagIndexError>> {
+        let row = self.query_tag(path).await?;
+        Ok(self.index.tag_errors(scope, row.id, skip, limit).await?)
+    }
+
+    /// A long-running operation.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when there is none of this id.
+    pub async fn operation(&self, id: &str) -> Result<Operation> {
+        let plain: String = id
+            .chars()
+            .filter(|c| *c != '-')
+            .collect::<String>()
+            .to_ascii_lowercase();
+        self.index
+            .operation(&plain)
+            .await?
+            .ok_or_else(|| ArchiveError::not_found("the operation"))
+    }
+}
+
+/// A piece of work that this process does, which it must not begin a second time.
+struct Watched {
+    all: Arc<Mutex<HashSet<String>>>,
+    operation: String,
+}
+
+impl Watched {
+    fn begin(archive: &Archive, operation: String) -> Option<Self> {
+        let all = archive.watched.clone();
+        let is_new = lock(&all).insert(operation.clone());
+        is_new.then_some(Self { all, operation })
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        lock(&self.all).remove(&self.operation);
+    }
+}
+
+fn lock(watched: &Mutex<HashSet<String>>) -> MutexGuard<'_, HashSet<String>> {
+    watched.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Indexes portion after portion until the operation is done, while no other node does; a failure is waited out, for the
+/// index keeps the position.
+async fn index_tags(archive: &Archive, operation: &str, watch: &Watch) {
+    let lease = format!("operation {operation}");
+    loop {
+        match index_portion(archive, &lease, operation).await {
+            Ok(OperationProgress::More) => watch.well(),
+            Ok(OperationProgress::Done) => break,
+            Ok(OperationProgress::Elsewhere) => tokio::time::sleep(AGAIN).await,
+            Err(error) => {
+                watch.failed(&error);
+                tracing::warn!(
+                    operation,
+                    error = &error as &dyn std::error::Error,
+                    "indexing of query tags will go on"
+                );
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+    watch.well();
+    if let Err(error) = archive.index.give_back_lease(&lease, &archive.node).await {
+        tracing::debug!(%error, "the lease ends by itself");
+    }
+    archive.invalidate_tags().await;
+    tracing::info!(operation, "extended query tags are indexed");
+}
+
+/// How far an operation is.
+enum OperationProgress {
+    More,
+    Done,
+    /// Another node works on it.
+    Elsewhere,
+}
+
+async fn index_portion(
+    archive: &Archive,
+    lease: &str,
+    operation: &str,
+) -> Result<OperationProgress> {
+    let index: &Arc<dyn Index> = &archive.index;
+    if !index.take_lease(lease, &archive.node, LEASE).await? {
+        let now = index.operation(operation).await?.map(|o| o.status);
+        return Ok(match now {
+            Some(OperationStatus::NotStarted | OperationStatus::Running) => {
+                OperationProgress::Elsewhere
+            }
+            _ => OperationProgress::Done,
+        });
+    }
+    Ok(
+        if index
+            .index_tags(operation, &archive.background_room())
+            .await?
+        {
+            OperationProgress::More
+        } else {
+            OperationProgress::Done
+        },
+    )
+}
