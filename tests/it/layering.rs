@@ -2,6 +2,8 @@
 //!
 //! Rules as in `docs/architecture.md`. Read is the source text without comments, so a link in a doc comment is no import.
 
+mod names;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
