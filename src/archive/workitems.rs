@@ -16,7 +16,7 @@ use crate::dicom::instance::Metadata;
 use crate::dicom::metadata::pack;
 use crate::dicom::query_parse::QueryDialect;
 use crate::dicom::workitem::{
-    self, Asked, Changed, Conflict, Keys, Problem, Reasons, State, WorkitemDataSet,
+    self, Changed, Conflict, Keys, Problem, Reasons, State, StateRequest, WorkitemDataSet,
 };
 use crate::index::{IndexError, NewWorkitem, WorkitemRow};
 use crate::memory::{Purpose, Reservation};
@@ -191,7 +191,7 @@ impl Archive {
         &self,
         scope: &Scope,
         uid: &str,
-        asked: Asked,
+        asked: StateRequest,
         dialect: QueryDialect,
         held: Reservation,
     ) -> WorkitemResult<Changed> {

@@ -18,7 +18,7 @@ use super::tag;
 pub use read::{Format, read, room, weight};
 pub use rules::{DEFAULTS, is_key};
 pub use step::{
-    Asked, Changed, Conflict, Reasons, cancel, change_state, check_update, transaction,
+    Changed, Conflict, Reasons, StateRequest, cancel, change_state, check_update, transaction,
 };
 
 /// A data set in the DICOM JSON Model.

@@ -20,7 +20,7 @@ use crate::archive::workitems::{Cancellation, WorkitemError};
 use crate::auth::Action;
 use crate::dicom::pieces::Pieces;
 use crate::dicom::query_parse::QueryDialect;
-use crate::dicom::workitem::{self, Asked, Changed, Conflict, Problem, Reasons};
+use crate::dicom::workitem::{self, Changed, Conflict, Problem, Reasons, StateRequest};
 use crate::dicom::xml::XmlWriter;
 use body::SentWorkitem;
 
@@ -175,7 +175,7 @@ pub(super) async fn change_workitem_state(
     let sent = SentWorkitem::of(api, &ask.headers, body).await?;
     let uid = ask.path.workitem()?;
     let sent = sent.read(api).await?;
-    let asked = Asked::of(&sent.data_set).map_err(|problem| refused(api, problem.into()))?;
+    let asked = StateRequest::of(&sent.data_set).map_err(|problem| refused(api, problem.into()))?;
     let (state, dialect) = (asked.state, api.profile.dialect);
     let archive = &api.app.archive;
     let changed = archive.change_workitem_state(&scope, uid.as_str(), asked, dialect, sent.held);

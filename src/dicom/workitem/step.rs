@@ -41,14 +41,14 @@ pub enum Conflict {
 
 /// What a request to change the state asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct StateRequest {
     /// The state.
     pub state: State,
     /// The Transaction UID.
     pub transaction: Option<String>,
 }
 
-impl Asked {
+impl StateRequest {
     /// Reads it out of the body.
     ///
     /// # Errors
@@ -141,7 +141,7 @@ pub enum Changed {
 pub fn change_state(
     item: &mut WorkitemDataSet,
     owner: Option<&str>,
-    asked: &Asked,
+    asked: &StateRequest,
     dialect: QueryDialect,
     now: OffsetDateTime,
 ) -> Result<Changed, Conflict> {

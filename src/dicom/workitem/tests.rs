@@ -36,7 +36,7 @@ fn the_state_machine_is_that_of_the_standard() {
                 for transaction in [None, Some(owner), Some(wrong)] {
                     let mut item = item(from, true);
                     let digest = (from != Scheduled).then(|| digest(owner));
-                    let asked = Asked {
+                    let asked = StateRequest {
                         state: to,
                         transaction: transaction.map(str::to_owned),
                     };
@@ -64,7 +64,7 @@ fn the_state_machine_is_that_of_the_standard() {
             }
         }
     }
-    let asked = Asked {
+    let asked = StateRequest {
         state: Completed,
         transaction: Some(owner.to_owned()),
     };

@@ -36,7 +36,7 @@ pub(super) struct SharedLinks(pub(super) Option<Arc<Sharing>>);
 /// A link that is asked for.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+struct LinkRequest {
     study: String,
     seconds: u64,
 }
@@ -83,7 +83,7 @@ pub(super) async fn make(
     let [Some(export), Some(reading)] = scopes else {
         return Err(denied());
     };
-    let asked: Asked = read(&body, r#"{"study": "1.2.3", "seconds": 86400}"#)?;
+    let asked: LinkRequest = read(&body, r#"{"study": "1.2.3", "seconds": 86400}"#)?;
     let study = StudyUid::parse(&asked.study).map_err(|_| {
         HttpError::bad_request(
             ProblemType::InvalidBody,
