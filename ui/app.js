@@ -6,7 +6,7 @@ import { applyTheme, pref, setPref } from './lib/prefs.js'
 import { current, go, note, to } from './lib/router.js'
 import { announce, failed, mountMessages } from './lib/dialog.js'
 import { showKeys, useKeys } from './lib/keys.js'
-import { askJson, hasToken, me, signInNeeded, useToken } from './net/api.js'
+import { askJson, hasToken, me, openIn, signInNeeded, useToken } from './net/api.js'
 import { uploads } from './net/uploads.js'
 
 /** Screens by their first word; each is loaded when it is first shown. */
@@ -29,6 +29,7 @@ async function start() {
   applyTheme()
   await loadTexts()
   config = await askJson('ui/config', { quiet: true })
+  openIn.set(config.openIn ?? [])
   mountMessages()
   frame()
   signInNeeded.follow((times) => times > 0 && signIn())

@@ -3,7 +3,7 @@
 //! A browser that is missing is a failure: `tests/run` installs it.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use crate::clients::{repository, run};
@@ -37,8 +37,52 @@ fn the_viewer_shows_the_pixels_that_the_server_renders_and_goes_by_keys_too() {
 }
 
 #[test]
+fn three_planes_of_a_volume_show_its_samples_where_they_lie() {
+    story(&Server::start(None), "mpr.py", &[]);
+}
+
+#[test]
+fn the_page_costs_no_more_than_its_budgets() {
+    story(&Server::start(None), "budgets.py", &[]);
+}
+
+#[test]
 fn files_and_folders_are_uploaded_through_trouble_and_refusals_are_told() {
     story(&Server::start(None), "upload.py", &[]);
+}
+
+/// A program that runs beside a story, ended with it.
+struct Beside(Child);
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn people_sign_in_at_an_issuer_by_a_code_with_pkce() {
+    let (name, secret) = SECRET;
+    let mut issuer = Command::new(python::interpreter())
+        .arg(repository("tests/ui/issuer.py"))
+        .arg(secret)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the issuer starts");
+    let printed = BufReader::new(issuer.stdout.take().expect("its output"));
+    let _issuer = Beside(issuer);
+    let url = printed.lines().next().and_then(Result::ok);
+    let url = url.expect("its address");
+    let server = Server::with(&[
+        (name, secret),
+        ("STOWAGE_JWT_ISSUER", &url),
+        ("STOWAGE_JWT_AUDIENCE", "stowage"),
+        ("STOWAGE_UI_CLIENT_ID", "page"),
+    ]);
+    story(&server, "oidc.py", &[url]);
+    assert!(!server.log().contains("eyJ"), "{}", server.log());
 }
 
 /// Files of the upload during which the server is killed.

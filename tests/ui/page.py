@@ -88,8 +88,8 @@ def browser(*arguments):
 
 
 @contextlib.contextmanager
-def screen(started, width=1280, height=800, theme="light", **options):
-    """A page whose every error and violation of its policy fails the story."""
+def screen(started, width=1280, height=800, theme="light", allowed=(), **options):
+    """A page whose every error and violation of its policy fails the story; so does a request elsewhere than allowed."""
     context = started.new_context(viewport={"width": width, "height": height}, color_scheme=theme, locale="en-US", accept_downloads=True, **options)
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
@@ -101,7 +101,7 @@ def screen(started, width=1280, height=800, theme="light", **options):
     page.add_init_script("addEventListener('securitypolicyviolation', (e) => console.error('policy', e.violatedDirective, e.blockedURI))")
     yield page
     assert not page.wrong, page.wrong
-    strange = [url for url in page.asked if not url.startswith((URL, "blob:", "data:"))]
+    strange = [url for url in page.asked if not url.startswith((URL, "blob:", "data:", *allowed))]
     assert not strange, strange
     context.close()
 

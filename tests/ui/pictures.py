@@ -1,4 +1,7 @@
-"""Draws `docs/images/viewer.png`, the picture of the README, against a running server: `python pictures.py URL FOLDER`."""
+"""Draws `docs/images/*.png`, the pictures of the README and of the page about the web page: `python pictures.py URL FOLDER`.
+
+The server must be empty. Every person is made up, and every picture is drawn here.
+"""
 
 import sys
 
@@ -24,13 +27,45 @@ def phantom(count=40, edge=512):
         yield file((hu + 1024).astype(np.uint16), StudyInstanceUID=study, SeriesInstanceUID=series, InstanceNumber=z + 1, **about, **place, BitsStored=12, HighBit=11, RescaleIntercept=-1024, RescaleSlope=1, WindowCenter=40, WindowWidth=400)
 
 
+PEOPLE = [
+    ("Phantom^Paula", "PH-1", "Thorax", "CT", "20261104"),
+    ("Muster^Erika", "PH-2", "Knee left", "MR", "20261106"),
+    ("Yamada^Tarou=山田^太郎", "PH-3", "Abdomen", "US", "20261109"),
+    ("Dupont^Jeanne", "PH-4", "Hand, two views", "DX", "20261112"),
+    ("Example^Sam", "PH-5", "Skull", "CT", "20261118"),
+]
+
+
+def picture(page, name, colours=48):
+    target = f"{sys.argv[2]}/{name}.png"
+    page.screenshot(path=target)
+    Image.open(target).convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(target, optimize=True)
+
+
+others = []
+for at, (name, number, study, modality, date) in enumerate(PEOPLE[1:]):
+    y, x = np.mgrid[0:128, 0:128]
+    shape = (2000 * (np.hypot(x - 64, y - 64) < 40 + 4 * at) + 500 * np.sin(x / (5 + at))).clip(0).astype(np.uint16)
+    others.append(file(shape, PatientName=name, PatientID=number, StudyDescription=study, Modality=modality, StudyDate=date, AccessionNumber=f"ACC-{at + 2}", WindowCenter=1200, WindowWidth=2600)[0])
 files = list(phantom())
+store(others)
 store(data for data, _ in files)
 ds = files[0][1]
-with browser() as started, screen(started, width=1000, height=640) as page:
-    go(page, f"view/{ds.StudyInstanceUID}/{ds.SeriesInstanceUID}")
-    page.locator(".strip img").first.wait_for()
-    page.wait_for_function("() => document.querySelector('.viewport').viewport.drawn > 0")
-    target = f"{sys.argv[2]}/viewer.png"
-    page.screenshot(path=target)
-Image.open(target).convert("RGB").quantize(48, dither=Image.Dither.NONE).save(target, optimize=True)
+with browser() as started:
+    with screen(started, width=1000, height=460) as page:
+        go(page, "studies?order=-StudyDate")
+        page.locator("table.studies tbody tr").nth(4).wait_for()
+        picture(page, "studies", 24)
+    with screen(started, width=1000, height=560) as page:
+        go(page, f"study/{ds.StudyInstanceUID}")
+        page.locator(".card img").first.wait_for()
+        picture(page, "study", 32)
+    with screen(started, width=1000, height=640) as page:
+        go(page, f"view/{ds.StudyInstanceUID}/{ds.SeriesInstanceUID}")
+        page.locator(".strip img").first.wait_for()
+        page.wait_for_function("() => document.querySelector('.viewport').viewport.drawn > 0")
+        picture(page, "viewer")
+        page.keyboard.press("m")
+        page.locator(".pane").nth(2).wait_for()
+        page.wait_for_function("() => [...document.querySelectorAll('.viewport')].every((one) => one.viewport.drawn > 1 && !one.viewport.hurries)")
+        picture(page, "planes")

@@ -3,8 +3,9 @@
 import io
 import zipfile
 
+import pydicom
 from page import ROOT, URL, browser, check, check_all, expect, file, go, noise, screen, store
-from pydicom.uid import generate_uid
+from pydicom.uid import ImplicitVRLittleEndian, generate_uid
 
 HOSTILE = '<img src=x onerror=alert(1)>\u202e"><script>alert(2)</script>'
 
@@ -211,6 +212,47 @@ def hostile(started, ds):
         assert "onerror" not in page.title() or page.locator("title").inner_text() == page.title()
 
 
+def endless(started):
+    """Texts of 100 kB, markup among them: shown as their beginning, and nothing is in the way of anything."""
+    text = HOSTILE * 1_800
+    assert len(text) > 100_000
+    _, ds = file(noise(), PatientID="ENDLESS")
+    # Explicit VR has no room for such lengths.
+    for name in ["PatientName", "StudyDescription", "SeriesDescription", "AccessionNumber", "ReferringPhysicianName"]:
+        setattr(ds, name, text)
+    ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    out = io.BytesIO()
+    pydicom.dcmwrite(out, ds, enforce_file_format=True)
+    store([out.getvalue()])
+    with screen(started) as page:
+        page.on("dialog", lambda _: page.wrong.append("a script of the study ran"))
+        places = [("studies?PatientID=ENDLESS", "table.studies tbody tr"), (f"study/{ds.StudyInstanceUID}", ".card"), (f"view/{ds.StudyInstanceUID}/{ds.SeriesInstanceUID}", ".corner.bl div"), (f"tags/{ds.StudyInstanceUID}/{ds.SeriesInstanceUID}/{ds.SOPInstanceUID}", "table.tags tbody tr")]
+        for route, ready in places:
+            go(page, route)
+            page.locator(ready).first.wait_for()
+            assert page.locator("main img[src=x], main script").count() == 0, route
+            check(page, f"endless {route}")
+            assert len(page.title()) < 500 and page.evaluate("document.querySelector('main').scrollHeight") < 40 * 800, route
+        go(page, f"study/{ds.StudyInstanceUID}")
+        page.get_by_role("button", name="Delete").click()
+        assert page.get_by_role("dialog").bounding_box()["height"] < 800
+
+
+def forced_colours(started, ds):
+    """Where somebody sets all colours, what is chosen and where one is can still be seen."""
+    with screen(started) as page:
+        page.emulate_media(forced_colors="active")
+        go(page, "studies")
+        current = page.locator("nav a[aria-current]")
+        expect(current).to_be_visible()
+        assert page.evaluate("matchMedia('(forced-colors: active)').matches")
+        assert current.evaluate("(one) => getComputedStyle(one).outlineStyle") == "solid"
+        go(page, f"view/{ds.StudyInstanceUID}/{ds.SeriesInstanceUID}")
+        pressed = page.locator(".tools [aria-pressed=true]").first
+        expect(pressed).to_be_visible()
+        assert pressed.evaluate("(one) => getComputedStyle(one).outlineStyle") == "solid"
+
+
 def study(started, ds):
     with screen(started) as page:
         go(page, f"study/{ds.StudyInstanceUID}")
@@ -274,6 +316,8 @@ with browser() as started:
     compared(started, *pair)
     by_keys(started, gone)
     hostile(started, bad)
+    endless(started)
+    forced_colours(started, some)
     study(started, some)
     administration(started)
     check_all(

@@ -48,9 +48,15 @@ export function fill(element, ...children) {
   return element
 }
 
-/** A text from a study: isolated, so that its direction cannot reorder what stands beside it. */
-export function told(text) {
-  return h('bdi', null, text)
+/** Letters of a text from a study that are shown where it is one of many things. */
+const MOST = 300
+
+/** The beginning of a text that may be of any length. */
+export const cut = (text, most = MOST) => (text.length > most ? `${text.slice(0, most)}…` : text)
+
+/** A text from a study: isolated, so that its direction cannot reorder what stands beside it, and not endless. */
+export function told(text, most = MOST) {
+  return h('bdi', null, cut(text, most))
 }
 
 const PATHS = {
@@ -80,6 +86,8 @@ const PATHS = {
   pause: 'M8 4v16M16 4v16',
   full: 'M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5M9 9h6v6H9z',
   close: 'M5 5l14 14M19 5L5 19',
+  cross: 'M12 2v7M12 15v7M2 12h7M15 12h7',
+  cube: 'M12 3l8 4.5v9L12 21l-8-4.5v-9zM12 12l8-4.5M12 12v9M12 12L4 7.5',
   link: 'M10 14a4 4 0 006 0l4-4a4 4 0 00-6-6l-1 1M14 10a4 4 0 00-6 0l-4 4a4 4 0 006 6l1-1',
   camera: 'M4 8h4l2-3h4l2 3h4v11H4zM12 10a3.5 3.5 0 100 7 3.5 3.5 0 000-7',
   left: 'M15 5l-7 7 7 7',

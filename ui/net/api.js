@@ -16,6 +16,8 @@ const LONGEST_WAIT = 20_000
 
 /** Who is signed in: what `/ui/me` answered, `null` before. */
 export const me = signal(null)
+/** Other viewers that a study can be opened in, as `/ui/config` names them. */
+export const openIn = signal([])
 /** Called when the server wants to know who asks. */
 export const signInNeeded = signal(0)
 

@@ -6,11 +6,11 @@ import { marksOf, probeText, removeLast, setPoint } from './measure.js'
 import { TOOLS, changeWindow } from './tools.js'
 
 /** Keys of the tools, in their order. */
-const LETTERS = ['w', 's', 'p', 'z', 'b', 'l', 'a']
+const LETTERS = ['w', 's', 'p', 'z', 'b', 'l', 'a', 'c']
 const MEASURES = ['probe', 'length', 'angle']
 
 /**
- * @param {{ viewport: () => import('./viewport.js').Viewport | null, tool: () => string, choose: (name: string) => void, cine: () => void, full: () => void, link: () => void, snapshot: () => void, presets: () => object[] }} of
+ * @param {{ viewport: () => import('./viewport.js').Viewport | null, tool: () => string, choose: (name: string) => void, cine: () => void, full: () => void, link: () => void, mpr: () => void, snapshot: () => void, presets: () => object[] }} of
  * @returns {import('../lib/keys.js').Key[]}
  */
 export function viewerKeys(of) {
@@ -65,6 +65,7 @@ export function viewerKeys(of) {
     key(['Backspace', 'Delete'], 'key.remove', (one) => marksOf(one).length && removeLast(one)),
     key('u', 'viewer.full', () => of.full()),
     key('k', 'viewer.link', () => of.link()),
+    key('m', 'viewer.mpr', () => of.mpr()),
     key('x', 'viewer.snapshot', () => of.snapshot()),
   ]
 }

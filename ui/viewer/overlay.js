@@ -48,6 +48,7 @@ export function drawOver(viewport) {
   const { attributes } = viewport.shown
   drawLetters(pen, viewport, attributes, scale)
   drawScale(pen, viewport, attributes, scale)
+  if (viewport.cross) drawCross(pen, viewport, scale)
   for (const mark of marksOf(viewport)) drawMark(pen, viewport, mark, scale)
   if (viewport.cursor) drawCursor(pen, viewport, scale)
 }
@@ -121,6 +122,22 @@ function drawMark(pen, viewport, mark, scale) {
   pen.textBaseline = 'top'
   const words = markText(viewport, mark)
   if (words) write(pen, words, last.x + 8 * scale, last.y + 6 * scale, '#8fe3ff')
+}
+
+/** Two lines through the picture, open where they meet. */
+function drawCross(pen, viewport, scale) {
+  const { x, y } = viewport.toCanvas(viewport.cross())
+  const gap = 12 * scale
+  const { width, height } = pen.canvas
+  pen.lineWidth = scale
+  pen.strokeStyle = '#8fe3ff'
+  pen.beginPath()
+  for (const [x1, y1, x2, y2] of [[0, y, x - gap, y], [x + gap, y, width, y], [x, 0, x, y - gap], [x, y + gap, x, height]]) {
+    pen.moveTo(x1, y1)
+    pen.lineTo(x2, y2)
+  }
+  pen.stroke()
+  pen.lineWidth = 1.5 * scale
 }
 
 function drawCursor(pen, viewport, scale) {

@@ -6,12 +6,17 @@
 
 import { kindOf, samples } from '../dicom/pixels.js'
 import { lutWindow, voiLut } from '../dicom/window.js'
-import { number } from '../dicom/json.js'
+import { number, text } from '../dicom/json.js'
 import { DICOM, ask, wait } from '../net/api.js'
+import { parts } from '../net/parts.js'
 import { path } from '../net/qido.js'
 
 /** Samples as they are, whatever they were stored as. */
 const SAMPLES = 'application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1'
+/** The same for a whole series in one answer, a part for each instance; frames from which that pays, and those next to what is looked at that come before. */
+const SERIES = 'multipart/related; type="application/octet-stream"; transfer-syntax=1.2.840.10008.1.2.1'
+const MANY = 25
+const NEAR = 6
 /** Requests at the same time beside the one that is looked at. */
 const REQUESTS = 6
 /** Milliseconds that samples may take before a small picture is asked for too, and bytes from which it pays. */
@@ -22,6 +27,14 @@ const MODEST = 512 << 20
 const MOST = 1 << 30
 
 /** @typedef {{ kind: string, rows: number, columns: number, data?: any, bitmap?: ImageBitmap, bytes: number }} Image */
+
+/** Bytes of the samples of an instance of one frame; no number where they cannot be read from a series in one answer. */
+function sizeOf({ attributes }) {
+  const allocated = number(attributes, '00280100')
+  const isPlain = kindOf(attributes) === 'gray' ? [8, 16, 32].includes(allocated) && !attributes['7FE00008'] : kindOf(attributes) === 'rgb' && text(attributes, '00280004') !== 'YBR_FULL_422'
+  const frames = number(attributes, '00280008') ?? 1
+  return isPlain && frames === 1 ? (number(attributes, '00280010') * number(attributes, '00280011') * (number(attributes, '00280002') ?? 1) * allocated) / 8 : Number.NaN
+}
 
 export class Store {
   /** @param {number} [cap] bytes */
@@ -34,9 +47,13 @@ export class Store {
     /** Tables of instances, by their UID. */
     this.tables = new Map()
     this.wanted = new Map()
+    /** Series that come in one answer, by who wants them. @type {Map<object, { frames: object[], end: AbortController, done: Promise<void> }>} */
+    this.streams = new Map()
     this.running = 0
     this.ended = new AbortController()
     this.listeners = new Set()
+    /** Series that were asked for in one answer already. */
+    this.tried = new WeakSet()
     /** Milliseconds that the last samples took which somebody waited for. */
     this.took = 0
   }
@@ -66,6 +83,8 @@ export class Store {
     if (there) return Promise.resolve(there)
     const key = Store.key(frame)
     let loading = this.loading.get(key)
+    const stream = !urgent && !loading && [...this.streams.values()].find(({ frames }) => frames.includes(frame))
+    if (stream) return stream.done.then(() => this.load(frame))
     if (!loading) {
       loading = this.fetched(frame, urgent)
         .then((image) => this.keep(key, image))
@@ -153,6 +172,10 @@ export class Store {
    * @param {object} owner
    */
   want(owner, frames, index, direction) {
+    if (this.streams.has(owner) && this.streams.get(owner).frames !== frames) {
+      this.streams.get(owner).end.abort()
+      this.streams.delete(owner)
+    }
     if (!frames.length) return void this.wanted.delete(owner)
     const order = []
     for (let step = 1; step < frames.length; step += 1) {
@@ -164,7 +187,49 @@ export class Store {
     const rest = new Set(frames)
     for (const frame of order) rest.delete(frame)
     this.wanted.set(owner, [...order, ...rest])
+    this.stream(owner, frames)
     this.work()
+  }
+
+  /** Fetches a series in one answer where it has many frames and room; what does not come is asked for one by one. */
+  stream(owner, frames) {
+    if (this.streams.has(owner) || this.tried.has(frames)) return
+    this.tried.add(frames)
+    const missing = frames.filter((frame) => !this.has(frame)).length
+    const bytes = new Map(frames.map((frame) => [frame.instance, sizeOf(frame)]))
+    const total = [...bytes.values()].reduce((sum, size) => sum + size, 0)
+    const fits = total <= (this.cap / Math.max(1, this.wanted.size)) * 0.8
+    if (missing < MANY || missing < frames.length / 2 || bytes.size !== frames.length || !fits || Number.isNaN(total)) return
+    const end = new AbortController()
+    const done = this.streamed(frames, bytes, AbortSignal.any([end.signal, this.ended.signal]))
+      .catch(() => {})
+      .then(() => {
+        if (this.streams.get(owner)?.end === end) this.streams.delete(owner)
+        this.work()
+      })
+    this.streams.set(owner, { frames, end, done })
+  }
+
+  async streamed(frames, bytes, signal) {
+    const [{ study, series }] = frames
+    const places = new Map(frames.map((frame) => [frame.instance, frame]))
+    const named = (head) => /\/instances\/([0-9.]+)/.exec(head)?.[1]
+    const size = (head) => {
+      const found = bytes.get(named(head))
+      // Something was stored since the metadata was read: what is known comes one by one.
+      if (found === undefined) throw new Error('unknown')
+      return found
+    }
+    const answer = await ask(`${DICOM}/${path(study, series)}/pixeldata`, { accept: SERIES, signal, priority: 'low' })
+    for await (const { head, body } of parts(answer, size)) {
+      const frame = places.get(named(head))
+      const lut = await this.table(frame)
+      const key = Store.key(frame)
+      if (signal.aborted) return
+      if (this.held.has(key)) continue
+      const image = samples(body, frame.attributes)
+      this.keep(key, { ...image, lut, bytes: image.data.byteLength })
+    }
   }
 
   work() {
@@ -184,10 +249,10 @@ export class Store {
   /** The next frame that is not here; none when no more would fit. */
   next() {
     const share = this.cap / Math.max(1, this.wanted.size)
-    for (const frames of this.wanted.values()) {
+    for (const [owner, frames] of this.wanted) {
       let planned = 0
       const each = this.each()
-      for (const frame of frames) {
+      for (const frame of this.streams.has(owner) ? frames.slice(0, NEAR) : frames) {
         planned += each
         if (planned > share * 0.8) break
         if (!this.has(frame) && !this.loading.has(Store.key(frame))) return frame

@@ -3,7 +3,7 @@
 import { marksOf, movePoint, setPoint } from './measure.js'
 
 /** The tools, in the order of their buttons. */
-export const TOOLS = ['window', 'scroll', 'pan', 'zoom', 'probe', 'length', 'angle']
+export const TOOLS = ['window', 'scroll', 'pan', 'zoom', 'probe', 'length', 'angle', 'cross']
 /** Turn of the wheel in pixels for one slice. */
 const NOTCH = 40
 
@@ -37,6 +37,7 @@ export function usePointer(viewport, tool) {
     }
     if (held.size > 1) return
     carry = 0
+    if (by === 'cross') return void viewport.oncross?.(viewport.toImage(point))
     if (by === 'probe' || by === 'length' || by === 'angle') {
       const place = viewport.toImage(point)
       // A length is drawn by one drag; an angle by a drag and a click.
@@ -65,6 +66,7 @@ export function usePointer(viewport, tool) {
     const scale = devicePixelRatio || 1
     if (by === 'window') changeWindow(viewport, dx / scale, dy / scale)
     else if (by === 'pan') viewport.panBy(dx, dy)
+    else if (by === 'cross') viewport.oncross?.(viewport.toImage(point))
     else if (by === 'zoom') viewport.zoomBy(Math.exp(-dy / scale / 150))
     else if (by === 'scroll') {
       carry += dy / scale

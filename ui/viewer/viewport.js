@@ -1,6 +1,6 @@
 /** One picture on the screen: which frame, how it lies, which window; corner texts and what is drawn over it. */
 
-import { fill, h, told } from '../lib/h.js'
+import { cut, fill, h, told } from '../lib/h.js'
 import { t } from '../lib/i18n.js'
 import { aspect } from '../dicom/geometry.js'
 import { text } from '../dicom/json.js'
@@ -42,6 +42,9 @@ export class Viewport {
     this.smoothed = true
     this.marks = new Map()
     this.cursor = null
+    /** Where a cross stands, for what shows several planes; and who is told where it shall stand. */
+    this.cross = null
+    this.oncross = null
     this.pending = false
     this.hurries = false
     this.last = 0
@@ -269,9 +272,9 @@ export class Viewport {
   /** Tells the corners, and in words what is seen. */
   tell() {
     const texts = corners(this)
-    for (const [index, lines] of texts.entries()) fill(this.corners[index], lines.filter(Boolean).map((line) => h('div', null, told(line))))
+    for (const [index, lines] of texts.entries()) fill(this.corners[index], lines.filter(Boolean).map((line) => h('div', null, told(line, 120))))
     const window = this.hasWindow && this.window ? t('viewer.window', { center: Math.round(this.window.center), width: Math.round(this.window.width) }) : ''
-    const words = [this.about?.title ?? '', t('viewer.position', { index: this.index + 1, all: this.frames.length }), window].filter(Boolean).join(', ')
+    const words = [cut(this.about?.title ?? ''), t('viewer.position', { index: this.index + 1, all: this.frames.length }), window].filter(Boolean).join(', ')
     this.element.setAttribute('aria-label', words)
     this.slider.setAttribute('aria-valuetext', t('viewer.position', { index: this.index + 1, all: this.frames.length }))
     this.changed(this)

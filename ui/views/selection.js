@@ -1,6 +1,6 @@
 /** What can be done with several studies at once: all of them as ZIP files, or deleted after it was said what goes. */
 
-import { fill, h, icon, told } from '../lib/h.js'
+import { cut, fill, h, icon, told } from '../lib/h.js'
 import { t } from '../lib/i18n.js'
 import { date } from '../lib/format.js'
 import { announce, dialog, failed, message } from '../lib/dialog.js'
@@ -116,7 +116,7 @@ export function selection(changed) {
       clear()
     },
     box(set) {
-      const input = h('input', { type: 'checkbox', 'aria-label': t('selection.this', { name: text(set, '00100010') || t('unnamed') }), onchange: () => (mark(input, set, input.checked), draw()) })
+      const input = h('input', { type: 'checkbox', 'aria-label': t('selection.this', { name: cut(text(set, '00100010')) || t('unnamed') }), onchange: () => (mark(input, set, input.checked), draw()) })
       boxes.push([input, set])
       return input
     },

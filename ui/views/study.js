@@ -1,13 +1,13 @@
 /** One study: who and what, its series with their pictures, what can be done with it. */
 
-import { fill, h, icon, told } from '../lib/h.js'
+import { cut, fill, h, icon, told } from '../lib/h.js'
 import { t } from '../lib/i18n.js'
 import { date, time } from '../lib/format.js'
 import { announce, copy, dialog, failed, message } from '../lib/dialog.js'
 import { go, to } from '../lib/router.js'
 import { first, number, text, values } from '../dicom/json.js'
 import { metadata, ofPatient, path, remove, series, study as readStudy, thumbnail } from '../net/qido.js'
-import { me } from '../net/api.js'
+import { me, openIn } from '../net/api.js'
 import { download } from '../net/download.js'
 import { share } from './share.js'
 
@@ -31,8 +31,8 @@ export function show(root, { rest: [study] }) {
     }
     const name = text(set, '00100010') || t('unnamed')
     fill(heading, told(name))
-    document.title = `${name} – Stowage`
-    announce(name)
+    document.title = `${cut(name)} – Stowage`
+    announce(cut(name))
     fill(facts, factRows(set))
     fill(actions, actionButtons(set, rows))
     const pictures = rows.map((row) => card(row))
@@ -64,6 +64,7 @@ export function show(root, { rest: [study] }) {
       view && h('a', { class: 'button primary', href: to('view', [study, text(view, '0020000E')]) }, icon('eye'), t('view')),
       h('button', { type: 'button', onclick: (event) => zip(event.currentTarget) }, icon('download'), t('zip')),
       h('button', { type: 'button', onclick: () => share(study) }, icon('share'), t('share')),
+      openIn.get().map(({ name, url }) => h('a', { class: 'button', href: url.replaceAll('{study}', encodeURIComponent(study)), target: '_blank', rel: 'noopener' }, t('study.open', { viewer: name }))),
       may('delete') && h('button', { type: 'button', class: 'danger', onclick: () => erase(set, rows.length, images) }, icon('trash'), t('delete')),
     ]
   }

@@ -128,10 +128,10 @@ function shown(row) {
   row.searched = `${row.tag} ${row.tag ? shownTag(row.tag) : ''} ${keyword} ${label} ${row.value} ${row.beside ?? ''}`.toLowerCase()
   const value = row.link
     ? h('button', { type: 'button', class: 'quiet', onclick: () => bulk(row.link, `${row.tag}.bin`) }, icon('download'), t('tags.bulk'))
-    : [told(row.value.length > LONG ? `${row.value.slice(0, LONG)}…` : row.value), row.tag && row.value && row.vr !== 'SQ' && h('button', { type: 'button', class: 'quiet small', 'aria-label': t('copy.what', { what: label || row.tag }), onclick: () => copy(row.value) }, icon('copy'))]
+    : [told(row.value, LONG), row.tag && row.value && row.vr !== 'SQ' && h('button', { type: 'button', class: 'quiet small', 'aria-label': t('copy.what', { what: label || row.tag }), onclick: () => copy(row.value) }, icon('copy'))]
   const cell = h('th', { scope: 'row' }, row.tag ? shownTag(row.tag) : '')
   cell.style.paddingInlineStart = `${0.5 + row.depth}rem`
-  return h('tr', { class: [!row.tag && 'item', row.differs && 'differs'].filter(Boolean).join(' ') || null }, cell, h('td', null, label), h('td', null, row.vr), h('td', { class: 'value' }, value), row.beside !== undefined && h('td', { class: 'value' }, told(row.beside.length > LONG ? `${row.beside.slice(0, LONG)}…` : row.beside)))
+  return h('tr', { class: [!row.tag && 'item', row.differs && 'differs'].filter(Boolean).join(' ') || null }, cell, h('td', null, label), h('td', null, row.vr), h('td', { class: 'value' }, value), row.beside !== undefined && h('td', { class: 'value' }, told(row.beside, LONG)))
 }
 
 /** The link names the server as programs see it; its path below the root is what counts here. */

@@ -1,9 +1,9 @@
 /** The viewer: series beside pictures, tools above them. */
 
-import { fill, h, icon, told } from '../lib/h.js'
+import { cut, fill, h, icon, told } from '../lib/h.js'
 import { t } from '../lib/i18n.js'
 import { date } from '../lib/format.js'
-import { announce, failed } from '../lib/dialog.js'
+import { announce, failed, message } from '../lib/dialog.js'
 import { note, to } from '../lib/router.js'
 import { number, text } from '../dicom/json.js'
 import { framesOf } from '../dicom/geometry.js'
@@ -17,7 +17,6 @@ import { TOOLS, usePointer } from '../viewer/tools.js'
 import { viewerKeys } from '../viewer/commands.js'
 import { cine } from '../viewer/cine.js'
 import { follow } from '../viewer/linked.js'
-import { snapshot } from '../viewer/snapshot.js'
 import { saveBlob } from '../net/download.js'
 import { useKeys } from '../lib/keys.js'
 
@@ -26,6 +25,10 @@ const plain = ({ center, width, shape }) => ({ center, width, shape: shape === '
 
 /** Layouts: rows × columns. */
 const LAYOUTS = ['1×1', '1×2', '2×1', '2×2']
+/** Three planes: a large one and two beside it. */
+const THREE = '"a b" minmax(0, 1fr) "a c" minmax(0, 1fr) / minmax(0, 1fr) minmax(0, 1fr)'
+/** Millimetres of slabs; 0 is a single cut. */
+const SLABS = [0, 5, 10, 20, 40]
 
 /** Shows the screen. */
 export function show(root, { rest: [study, wanted] }) {
@@ -41,6 +44,8 @@ export function show(root, { rest: [study, wanted] }) {
   let active = 0
   let tool = 'window'
   let isLinked = true
+  /** The planes of a volume, while they are shown. @type {import('../viewer/mpr.js').Planes | null} */
+  let planes = null
   const cache = new Map()
   const films = cine(() => current()?.viewport, told => fill(play, icon(told ? 'pause' : 'play')) && play.setAttribute('aria-pressed', String(told)))
 
@@ -55,6 +60,8 @@ export function show(root, { rest: [study, wanted] }) {
   const width = windowField('viewer.width', (value, window) => ({ ...plain(window), width: value }))
   const center = windowField('viewer.center', (value, window) => ({ ...plain(window), center: value }))
   const presets = h('select', { 'aria-label': t('viewer.presets'), onchange: chosen })
+  const mpr = h('button', { type: 'button', 'aria-pressed': 'false', title: t('viewer.mpr'), 'aria-label': t('viewer.mpr'), onclick: () => togglePlanes().catch(failed) }, icon('cube'))
+  const slab = h('select', { 'aria-label': t('mpr.slab'), hidden: true, onchange: () => planes?.setSlab(Number(slab.value)) }, SLABS.map((mm) => h('option', { value: String(mm) }, mm ? t('mpr.mm', { mm: String(mm) }) : t('mpr.thin'))))
   const link = h('button', { type: 'button', 'aria-pressed': 'true', title: t('viewer.link'), 'aria-label': t('viewer.link'), onclick: linkOrNot }, icon('link'))
   const layouts = h('select', { 'aria-label': t('viewer.layout'), onchange: () => lay(layouts.value) }, LAYOUTS.map((name) => h('option', { value: name }, name)))
   const bar = h(
@@ -65,7 +72,7 @@ export function show(root, { rest: [study, wanted] }) {
     h('span', { class: 'group' }, h('label', null, 'W ', width), h('label', null, 'L ', center), presets),
     h('span', { class: 'group' }, press('viewer.fit', 'fit', on((one) => one.fit())), press('viewer.rotate', 'rotate', on((one) => one.turn())), press('viewer.fliph', 'fliph', on((one) => one.mirror(true))), press('viewer.flipv', 'flipv', on((one) => one.mirror(false))), press('viewer.invert', 'invert', on((one) => one.invert())), press('viewer.reset', 'reset', on((one) => one.reset()))),
     h('span', { class: 'group' }, play, rate),
-    h('span', { class: 'group' }, layouts, link, press('viewer.snapshot', 'camera', savePicture), press('tags', 'tags', openTags), press('viewer.full', 'full', fullScreen)),
+    h('span', { class: 'group' }, layouts, link, mpr, slab, press('viewer.snapshot', 'camera', savePicture), press('tags', 'tags', openTags), press('viewer.full', 'full', fullScreen)),
   )
   const element = h('div', { class: 'viewer' }, heading, bar, h('div', { class: 'body' }, strip, grid))
   fill(root, element)
@@ -116,7 +123,11 @@ export function show(root, { rest: [study, wanted] }) {
   function savePicture() {
     const one = viewport()
     if (!one?.image) return
-    snapshot(one).then((blob) => saveBlob(blob, `${one.frame.instance}-${one.frame.frame}.png`), failed)
+    // What few people need is loaded when they do.
+    import('../viewer/snapshot.js')
+      .then(({ snapshot }) => snapshot(one))
+      .then((blob) => saveBlob(blob, `${one.frame.instance}-${one.frame.frame}.png`))
+      .catch(failed)
   }
 
   /** Takes the other pictures along when the active one went to another slice. */
@@ -130,8 +141,9 @@ export function show(root, { rest: [study, wanted] }) {
 
   /** Writes what is so into the fields. */
   function changed(one) {
+    planes?.changed(one)
     if (one !== viewport()) return
-    lead(one)
+    if (!planes) lead(one)
     const shown = (value) => String(Math.round(value * 100) / 100)
     const off = !one.hasWindow
     for (const [field, value] of [[width, one.window?.width], [center, one.window?.center]]) {
@@ -168,15 +180,21 @@ export function show(root, { rest: [study, wanted] }) {
 
   /** Makes as many panes as the layout has; what is shown stays. */
   function lay(name) {
+    closePlanes()
     const [rows, columns] = name.split('×').map(Number)
-    grid.style.gridTemplate = `repeat(${rows}, minmax(0, 1fr)) / repeat(${columns}, minmax(0, 1fr))`
-    while (panes.length > rows * columns) {
+    layouts.value = name
+    arrange(rows * columns, `repeat(${rows}, minmax(0, 1fr)) / repeat(${columns}, minmax(0, 1fr))`)
+  }
+
+  function arrange(count, template) {
+    grid.style.gridTemplate = template
+    while (panes.length > count) {
       const pane = panes.pop()
       pane.end.abort()
       pane.viewport?.end()
       pane.place.remove()
     }
-    while (panes.length < rows * columns) {
+    while (panes.length < count) {
       const index = panes.length
       const place = h('div', { class: 'pane', onfocusin: () => activate(index), onpointerdown: () => activate(index) })
       panes.push({ place, viewport: null, series: '', end: new AbortController() })
@@ -184,6 +202,66 @@ export function show(root, { rest: [study, wanted] }) {
       if (index > 0) fill(place, h('p', { class: 'state' }, t('viewer.choose')))
     }
     activate(Math.min(active, panes.length - 1))
+  }
+
+  /** Shows three planes of the volume that the series is, or the series again. */
+  async function togglePlanes() {
+    if (planes) {
+      const { series: uid } = panes[0]
+      lay('1×1')
+      return open(uid, 0)
+    }
+    const one = viewport()
+    const [{ volumeOf }, { Planes }] = await Promise.all([import('../viewer/volume.js'), import('../viewer/mpr.js')])
+    const volume = one && volumeOf(one.frames, store)
+    if (!volume) return message(t('mpr.none'))
+    const { about } = one
+    const { series: uid } = current()
+    films.stop()
+    announce(t('mpr.loading', { done: 0, all: volume.count }))
+    mpr.disabled = true
+    const own = current()
+    try {
+      await volume.load((done) => viewport() === one && fill(one.note, t('mpr.loading', { done, all: volume.count })))
+    } finally {
+      mpr.disabled = false
+      fill(one.note)
+    }
+    if (signal.aborted || viewport() !== one || own !== current()) return volume.end()
+    arrange(3, THREE)
+    const shown = panes.map((pane, index) => {
+      pane.end.abort()
+      pane.viewport?.end()
+      pane.viewport = new Viewport(volume.source, changed)
+      pane.series = uid
+      pane.place.style.gridArea = 'abc'[index]
+      usePointer(pane.viewport, () => tool)
+      fill(pane.place, pane.viewport.element)
+      return pane.viewport
+    })
+    planes = new Planes(volume, shown)
+    for (const [index, plane] of Object.keys(volume.cuts).entries()) await shown[index].show(volume.cuts[plane], { ...about, title: t(`mpr.${plane}`) })
+    mpr.setAttribute('aria-pressed', 'true')
+    slab.hidden = false
+    choose('cross')
+    activate(0)
+    shown[0].element.focus({ preventScroll: true })
+  }
+
+  function closePlanes() {
+    if (!planes) return
+    planes.end()
+    planes = null
+    for (const pane of panes) {
+      pane.viewport?.end()
+      pane.viewport = null
+      pane.place.style.gridArea = ''
+      fill(pane.place)
+    }
+    mpr.setAttribute('aria-pressed', 'false')
+    slab.hidden = true
+    slab.value = '0'
+    if (tool === 'cross') choose('window')
   }
 
   function activate(index) {
@@ -208,6 +286,10 @@ export function show(root, { rest: [study, wanted] }) {
   }
 
   async function open(uid, index = active) {
+    if (planes) {
+      lay('1×1')
+      index = 0
+    }
     const pane = panes[index]
     pane.series = uid
     pane.end.abort()
@@ -223,7 +305,7 @@ export function show(root, { rest: [study, wanted] }) {
     const patient = text(set, '00100010') || t('unnamed')
     const about = { patient, id: text(set, '00100020'), born: date(text(set, '00100030')), sex: text(set, '00100040'), study: text(set, '00081030'), title: [text(set, '00200011'), text(set, '0008103E') || text(set, '00080060')].filter(Boolean).join(' · ') }
     fill(heading, t('viewer'), ': ', told(patient))
-    document.title = `${patient} – Stowage`
+    document.title = `${cut(patient)} – Stowage`
     const kind = kindOf(first.attributes)
     pane.frame = first
     if (['gray', 'rgb', 'picture'].includes(kind)) {
@@ -281,11 +363,12 @@ export function show(root, { rest: [study, wanted] }) {
     const place = panes[0]?.place ?? grid
     fill(place, h('p', { class: 'state', role: 'alert' }, error.message))
   })
-  const endKeys = useKeys(t('viewer'), grid, viewerKeys({ viewport, link: linkOrNot, snapshot: savePicture, tool: () => tool, choose, cine: () => films.toggle(), full: fullScreen, presets: () => offered(viewport()) }))
+  const endKeys = useKeys(t('viewer'), grid, viewerKeys({ viewport, link: linkOrNot, mpr: () => togglePlanes().catch(failed), snapshot: savePicture, tool: () => tool, choose, cine: () => films.toggle(), full: fullScreen, presets: () => offered(viewport()) }))
   return () => {
     endKeys()
     films.stop()
     leaving.abort()
+    planes?.end()
     for (const pane of panes) {
       pane.end.abort()
       pane.viewport?.end()
