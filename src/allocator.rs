@@ -139,20 +139,24 @@ mod tests {
         );
     }
 
+    fn byte_at(at: usize) -> u8 {
+        u8::try_from(at % 251).unwrap()
+    }
+
     #[test]
     fn blocks_keep_their_bytes_on_the_way_between_small_and_large() {
         let mut bytes: Vec<u8> = Vec::new();
         let sizes = [100, LARGE - 1, LARGE, LARGE + 1, 5 * LARGE, 9 * LARGE + 7];
         for size in sizes {
             while bytes.len() < size {
-                bytes.push((bytes.len() % 251) as u8);
+                bytes.push(byte_at(bytes.len()));
             }
             bytes.shrink_to_fit();
             assert!(
                 bytes
                     .iter()
                     .enumerate()
-                    .all(|(at, byte)| *byte == (at % 251) as u8)
+                    .all(|(at, byte)| *byte == byte_at(at))
             );
         }
         for size in sizes.into_iter().rev() {
@@ -162,7 +166,7 @@ mod tests {
                 bytes
                     .iter()
                     .enumerate()
-                    .all(|(at, byte)| *byte == (at % 251) as u8)
+                    .all(|(at, byte)| *byte == byte_at(at))
             );
         }
         assert!(vec![0_u8; 3 * LARGE].iter().all(|byte| *byte == 0));

@@ -472,6 +472,14 @@ pub fn default_bytes() -> usize {
     all.map_or(LEAST, |bytes| (bytes / 4).max(LEAST))
 }
 
+/// The budget that is set, or the default.
+#[must_use]
+pub fn budget_bytes(set: Option<u64>) -> usize {
+    set.map_or_else(default_bytes, |bytes| {
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    })
+}
+
 /// Memory of the machine, in bytes.
 fn machine_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;

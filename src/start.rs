@@ -26,6 +26,7 @@ use crate::http::serve::{ConnectionContext, ServeTimeouts, Stopped, TransferPace
 use crate::http::tls::{Tls, TlsFiles};
 use crate::http::ui::UiSettings;
 use crate::index::{self, IndexError, IndexOptions, Moved, TransferMode};
+use crate::memory;
 use crate::tasks::Need;
 use crate::trace;
 
@@ -120,7 +121,7 @@ pub(crate) async fn open(config: &Config, needs: StoreNeeds) -> Result<Archive, 
         ))
     })?;
     let blobs = Blobs::connect(&config.storage).await?;
-    let options = IndexOptions {
+    let mut options = IndexOptions {
         max_connections: config.storage.database_connections,
         sqlite_cache_bytes: config.storage.sqlite_cache_bytes,
         search_time: config.limits.search_time(),
@@ -128,8 +129,13 @@ pub(crate) async fn open(config: &Config, needs: StoreNeeds) -> Result<Archive, 
         call_time: Duration::from_secs(config.storage.database_call_seconds.max(1)),
         ..IndexOptions::default()
     };
+    let pages = options.keep_within(memory::budget_bytes(config.limits.memory_bytes));
     let index = index::open(&url, &options).await?;
-    Ok(Archive::new(index, blobs, config.limits.clone()))
+    let archive = Archive::new(index, blobs, config.limits.clone());
+    if url.starts_with("sqlite:") {
+        archive.count_cache(pages);
+    }
+    Ok(archive)
 }
 
 /// Makes the data folder, when it is not there, for its owner alone.

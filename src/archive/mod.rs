@@ -110,11 +110,19 @@ impl std::fmt::Debug for Archive {
 }
 
 impl Archive {
+    /// Counts a cache of so many bytes that lives as long as the process, as that of the index.
+    pub(crate) fn count_cache(&self, bytes: usize) {
+        let mut cache = self.budget.nothing(Purpose::Caches);
+        // A small part of the budget, of which nothing else but caches was reserved yet.
+        if cache.try_grow_to(bytes).is_ok() {
+            std::mem::forget(cache);
+        }
+    }
+
     /// Joins the stores; starts the task that commits.
     #[must_use]
     pub fn new(index: Arc<dyn Index>, blobs: Blobs, mut limits: Limits) -> Self {
-        let bytes = limits.memory_bytes.map(usize::try_from);
-        let bytes = bytes.map_or_else(memory::default_bytes, |bytes| bytes.unwrap_or(usize::MAX));
+        let bytes = memory::budget_bytes(limits.memory_bytes);
         let budget = MemoryBudget::new(bytes);
         // Each cache keeps an eighth of the budget at most, so that small budgets have room for requests too.
         let share = bytes as u64 / 8;

@@ -22,6 +22,8 @@ pub struct IndexOptions {
     pub sqlite_readers: u32,
     /// Bytes of pages that the connection that writes an `SQLite` file keeps; those that read keep a quarter each.
     pub sqlite_cache_bytes: u64,
+    /// Bytes of an `SQLite` file that are mapped into memory, at most.
+    pub sqlite_mapped_bytes: u64,
     /// How long a call waits for a connection before it is [`IndexError::Unavailable`].
     pub acquire_timeout: Duration,
     /// How long a call may take before it is [`IndexError::Unavailable`]; an insert may take twice, a delete
@@ -31,12 +33,24 @@ pub struct IndexOptions {
     pub search_time: Duration,
 }
 
+impl IndexOptions {
+    /// Holds the caches of an `SQLite` file to a part of `memory` bytes; what they take at most, in bytes.
+    pub fn keep_within(&mut self, memory: usize) -> usize {
+        let memory = memory as u64;
+        self.sqlite_cache_bytes = self.sqlite_cache_bytes.min(memory / 32);
+        self.sqlite_mapped_bytes = self.sqlite_mapped_bytes.min(memory / 8);
+        let readers = u64::from(self.sqlite_readers.max(1)) * (self.sqlite_cache_bytes / 4);
+        usize::try_from(self.sqlite_cache_bytes + readers).unwrap_or(usize::MAX)
+    }
+}
+
 impl Default for IndexOptions {
     fn default() -> Self {
         Self {
             max_connections: 16,
             sqlite_readers: 6,
             sqlite_cache_bytes: 64 << 20,
+            sqlite_mapped_bytes: 256 << 20,
             acquire_timeout: Duration::from_secs(5),
             call_time: Duration::from_secs(30),
             search_time: Duration::from_secs(20),

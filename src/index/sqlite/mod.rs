@@ -167,7 +167,7 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(options.acquire_timeout)
         .pragma("temp_store", "memory")
-        .pragma("mmap_size", "268435456")
+        .pragma("mmap_size", options.sqlite_mapped_bytes.to_string())
         .pragma("journal_size_limit", "67108864")
         .pragma("wal_autocheckpoint", "4000")
         .disable_statement_logging();
