@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::NewInstance;
+use super::rows::NewInstance;
 use super::sql::{Dialect, Driver, RowColumns, Statement};
 use crate::scope::Visible;
 

@@ -5,11 +5,12 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 
 use super::instances::{all_instances, instance_row};
-use super::open::FULL_SCAN;
-use super::readers::Readers;
+use super::model::{InstanceRow, PoolState, Result};
+use super::options::FULL_SCAN;
 use super::rows::blob_hash;
+use super::sql::Readers;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, within};
-use super::{Audit, InstanceRow, PoolState, Result};
+use super::traits::Audit;
 
 /// Studies whose maintained columns differ from what lies below them.
 const STUDY_ERRORS: &str = "\

@@ -2,7 +2,6 @@
 //!
 //! Invariant: column names come from the key table and from here, values are bound.
 
-use super::lookup::Conjunct;
 use super::pattern::behind;
 use super::sql::{Dialect, Statement};
 use super::tag_values::WORDS;
@@ -234,4 +233,13 @@ fn push_moment<D: Dialect>(
         }
     }
     sql.push(")");
+}
+
+/// How a term takes part in a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Conjunct {
+    /// Its index finds the rows.
+    Drives,
+    /// It is tested on rows found otherwise, and its index must not tempt the planner.
+    Tests,
 }

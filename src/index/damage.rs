@@ -6,11 +6,12 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 
-use super::insert::retrying;
 use super::instances::{COLUMNS, TABLES, instance_row};
+use super::model::{BlobPlace, Damage, InstanceRow, Result, now_micros};
+use super::retry::retrying;
 use super::rows::blob_hash;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, within};
-use super::{BlobPlace, Damage, Damages, InstanceRow, Result, now_micros};
+use super::traits::Damages;
 use crate::fault;
 
 #[async_trait]

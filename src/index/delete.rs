@@ -2,10 +2,11 @@
 //!
 //! Invariant: the locks are those of an insert, in the same order: the study's row, then the feed.
 
-use super::insert::{action_code, retrying, study_modalities};
-use super::instances::push_scope;
+use super::insert::{action_code, study_modalities};
+use super::model::{ChangeAction, Result, now_micros};
+use super::retry::retrying;
+use super::scoping::push_scope;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, StatementBatch, within};
-use super::{ChangeAction, Result, now_micros};
 use crate::dicom::uid::Target;
 use crate::fault;
 use crate::scope::Scope;

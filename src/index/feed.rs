@@ -6,12 +6,11 @@
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use super::instances::push_visible;
+use super::error::IndexError;
+use super::model::{Change, ChangeAction, ChangeState, FeedRange, Result, from_micros, to_micros};
+use super::scoping::push_visible;
 use super::sql::{Dialect, RowColumns, SqlIndex, Statement, failed, within};
-use super::{
-    Change, ChangeAction, ChangeFeed, ChangeState, FeedRange, IndexError, Result, from_micros,
-    to_micros,
-};
+use super::traits::ChangeFeed;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
 use crate::scope::{Scope, Visible};
 

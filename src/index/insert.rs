@@ -4,53 +4,25 @@
 //! and the feed is locked last; so writers wait for each other in one order only.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 use super::admission::{self, AdmissionCandidate};
 use super::attributes::Attributes;
+use super::model::{BlobPlace, ChangeAction, Inserted, Result, StoredBlob, TagRow, now_micros};
+use super::retry::retrying;
+use super::rows::NewInstance;
 use super::rows::{
     ColumnValue, LevelValues, PendingInstance, column_name, has_norm, name_kind, stored_keys,
-    word_suffixes,
 };
+use super::sql::TagLock;
 use super::sql::{
     Dialect, Driver, RowColumns, SqlIndex, Statement, StatementBatch, lost_row, within,
 };
 use super::tag_values::TagOutcome;
-use super::tags::{self, Newer, TagLock, TagPlace, TagValues};
-use super::{
-    BlobPlace, ChangeAction, Inserted, NewInstance, Result, StoredBlob, TagRow, now_micros,
-};
+use super::tags;
+use super::tags::{Newer, TagPlace, TagValues};
+use super::words::word_suffixes;
 use crate::dicom::attributes::QueryLevel;
 use crate::fault;
-
-/// How often a transaction that met a deadlock runs again.
-pub(super) const ATTEMPTS: u32 = 8;
-
-/// Runs a write until it no longer is a victim of concurrency.
-macro_rules! retrying {
-    ($dialect:ty, $what:literal, $attempt:expr) => {{
-        let mut attempt = 0;
-        loop {
-            match $attempt.await {
-                Err(error)
-                    if attempt < $crate::index::insert::ATTEMPTS
-                        && <$dialect>::is_conflict(&error) =>
-                {
-                    attempt += 1;
-                    $crate::index::insert::pause(attempt).await;
-                }
-                result => break result.map_err($crate::index::sql::failed::<$dialect>($what)),
-            }
-        }
-    }};
-}
-pub(super) use retrying;
-
-/// Waits a random while, longer with each attempt, so that two victims do not meet again.
-pub(super) async fn pause(attempt: u32) {
-    let most = 5_u64 << attempt.min(6);
-    tokio::time::sleep(Duration::from_millis(rand::random_range(1..=most))).await;
-}
 
 /// Inserts a batch.
 pub(super) async fn insert<D: Dialect>(

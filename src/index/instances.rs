@@ -2,15 +2,16 @@
 
 use async_trait::async_trait;
 
+use super::delete;
+use super::error::IndexError;
 use super::insert::{digest, insert};
+use super::model::{BlobPlace, ContentRow, InstanceRow, MetadataRow, Result, Version};
+use super::rows::NewInstance;
+use super::scoping::push_scope;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed};
-use super::{
-    BlobPlace, ContentRow, IndexError, InstanceRow, Instances, MetadataRow, NewInstance, Result,
-    Version, delete,
-};
-use crate::dicom::normalize;
+use super::traits::Instances;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
-use crate::scope::{Scope, Visible};
+use crate::scope::Scope;
 
 /// Columns of an [`InstanceRow`].
 pub(super) const COLUMNS: &str = "select instance.watermark, study.study_uid, series.series_uid, instance.sop_instance_uid, \
@@ -25,7 +26,7 @@ const CONTENT: &str = " join instance_content on instance_content.watermark = in
 
 #[async_trait]
 impl<D: Dialect> Instances for SqlIndex<D> {
-    async fn insert(&self, batch: &[NewInstance]) -> Result<Vec<super::Inserted>> {
+    async fn insert(&self, batch: &[NewInstance]) -> Result<Vec<super::model::Inserted>> {
         insert(self, batch).await
     }
 
@@ -133,34 +134,6 @@ fn push_page<D: Dialect>(sql: &mut Statement<D>, after: i64, limit: u32) {
     sql.push(" and instance.watermark > ").int(after);
     sql.push(" order by instance.watermark")
         .limit(i64::from(limit));
-}
-
-/// Appends the conditions of the scope on `study`.
-pub(super) fn push_scope<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
-    sql.push(" and study.partition = ").int(scope.partition.0);
-    push_visible(sql, scope);
-}
-
-/// Appends what limits `study` to those the caller may see.
-pub(super) fn push_visible<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
-    let Visible::Only { patients, studies } = &scope.visible else {
-        return;
-    };
-    sql.push(" and (1 = 0");
-    if !studies.is_empty() {
-        sql.push(" or study.study_uid in ")
-            .texts(studies.iter().map(String::as_str));
-    }
-    if !patients.is_empty() {
-        // The folded twin has the index, the text itself decides.
-        let normalized: Vec<String> = patients.iter().map(|id| normalize::text(id)).collect();
-        sql.push(" or (study.patient_id_norm in ")
-            .texts(normalized.iter().map(String::as_str));
-        sql.push(" and study.patient_id in ")
-            .texts(patients.iter().map(String::as_str))
-            .push(")");
-    }
-    sql.push(")");
 }
 
 /// Reads the columns of [`COLUMNS`].

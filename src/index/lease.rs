@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::model::Result;
 use super::sql::{Dialect, SqlIndex, Statement};
-use super::{Leases, Result};
+use super::traits::Leases;
 
 #[async_trait]
 impl<D: Dialect> Leases for SqlIndex<D> {

@@ -2,11 +2,11 @@
 //!
 //! Invariant: whatever the way, the statement finds the same rows in the same order.
 
-use super::conditions::push_check;
-use super::instances::{push_scope, push_visible};
+use super::conditions::{Conjunct, push_check};
+use super::model::{MAX_ROW_BYTES, Position, TagRow};
+use super::scoping::{push_scope, push_visible};
 use super::sql::{Dialect, Statement};
 use super::terms::{ColumnTest, NormalizedCondition, Predicate, Selectivity, TermSource, terms};
-use super::{MAX_ROW_BYTES, Position, TagRow};
 use crate::dicom::attributes::QueryLevel;
 use crate::dicom::query::{Order, Query};
 use crate::scope::{Scope, Visible};
@@ -20,15 +20,6 @@ pub(super) enum AccessPath {
     Window(i64),
     /// Through indexes: that of one broad term, or those of the narrow terms and of the path. The matches are sorted.
     Index(Option<usize>),
-}
-
-/// How a term takes part in a statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Conjunct {
-    /// Its index finds the rows.
-    Drives,
-    /// It is tested on rows found otherwise, and its index must not tempt the planner.
-    Tests,
 }
 
 /// One search, ready to be written as SQL.

@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 
-use super::sql::{Dialect, RowColumns, SqlIndex, Statement};
-use super::{
-    IndexError, Operation, OperationKind, OperationStatus, Operations, Result, from_micros,
-    now_micros, to_micros,
+use super::error::IndexError;
+use super::model::{
+    Operation, OperationKind, OperationStatus, Result, from_micros, now_micros, to_micros,
 };
+use super::sql::{Dialect, RowColumns, SqlIndex, Statement};
+use super::traits::Operations;
 
 const COLUMNS: &str = "select id, kind, status, created, updated, percent, position, resources, results from operation";
 

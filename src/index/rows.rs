@@ -8,21 +8,17 @@ use std::sync::{Arc, LazyLock};
 use dicom_dictionary_std::tags::PATIENT_ID;
 
 use super::attributes::Attributes;
+use super::error::IndexError;
+use super::model::{BlobPlace, Result, TagRow};
 use super::tag_values::{TagOutcome, findings};
-use super::{IndexError, NewInstance, Result, TagRow};
+use super::words::{MAX_WORDS, clean};
 use crate::dicom::attributes::{AttributeKey, ColumnSearch, KEYS, QueryLevel};
 use crate::dicom::instance::{Attribute, BulkItem, Instance};
 use crate::dicom::parse_memory::{GrantMemory, NoParseMemory};
 use crate::dicom::query_tag::QueryTag;
 use crate::dicom::uid::InstanceName;
 use crate::dicom::{metadata, normalize, temporal};
-use crate::scope::Partition;
-
-/// Longest searched text in characters: Postgres refuses index entries of 2,700 bytes, and four columns may meet.
-pub(super) const MAX_TEXT: usize = 400;
-
-/// Most words of a name group that are indexed.
-pub(super) const MAX_WORDS: usize = 16;
+use crate::scope::{Partition, Visible};
 
 /// Keys of one level that have a column of their own, in the order of [`LevelValues::cells`].
 ///
@@ -363,28 +359,6 @@ pub(super) fn blob_hash(key: &str) -> i64 {
     i64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// The suffixes of a folded name group that start at a word, with numbered marks behind the words.
-pub(super) fn word_suffixes(group: &str) -> Vec<String> {
-    let mut words = normalize::words(group);
-    words.truncate(MAX_WORDS);
-    (0..words.len())
-        .filter_map(|start| words.get(start..))
-        .map(join_words)
-        .collect()
-}
-
-/// Joins words, with the mark of its position before each but the first.
-fn join_words(words: &[String]) -> String {
-    let mut joined = String::new();
-    for (mark, word) in (0_u8..=u8::MAX).zip(words) {
-        if mark > 0 {
-            joined.push(char::from(mark));
-        }
-        joined.push_str(word);
-    }
-    joined
-}
-
 fn name(key: &AttributeKey, column: &str, attribute: &Attribute) -> Name {
     let normalized = attribute
         .values
@@ -423,19 +397,30 @@ fn cell(key: &AttributeKey, attribute: Option<&Attribute>) -> ColumnValue {
     }
 }
 
-/// Bounds a text and drops its NULs.
-pub(super) fn clean(text: &str) -> String {
-    text.chars().filter(|c| *c != '\0').take(MAX_TEXT).collect()
-}
-
 /// An IS value as a number.
 pub(super) fn number(text: &str) -> Option<i64> {
     let text = text.trim();
     text.strip_prefix('+').unwrap_or(text).parse().ok()
 }
 
+/// An instance whose blob is durable and that wants a row.
+#[derive(Debug, Clone)]
+pub struct NewInstance {
+    /// Partition it is stored in.
+    pub partition: Partition,
+    /// Which studies its sender may store into.
+    pub visible: Visible,
+    /// What its rows hold.
+    pub packed: Arc<PackedInstance>,
+    /// Where its bytes are.
+    pub place: BlobPlace,
+    /// BLAKE3 of its bytes.
+    pub digest: [u8; 32],
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::words::{MAX_TEXT, word_suffixes};
     use super::*;
 
     #[test]

@@ -12,12 +12,13 @@
 use async_trait::async_trait;
 
 use super::conditions::{push_source, push_test};
-use super::instances::push_scope;
 use super::lookup::{AccessPath, Lookup, clamp, of_positions};
-use super::readers::Readers;
+use super::model::{MatchedRow, Page, Position, Result, TagRow};
+use super::scoping::push_scope;
+use super::sql::Readers;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, failed_search, within};
 use super::terms::{NormalizedCondition, Predicate, Selectivity, TermSource};
-use super::{MatchedRow, Page, Position, Result, Search, TagRow};
+use super::traits::Search;
 use crate::dicom::attributes::QueryLevel;
 use crate::dicom::query::{Order, Query};
 use crate::scope::{Scope, Visible};

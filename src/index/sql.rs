@@ -3,6 +3,7 @@
 //! Invariant: SQL text enters a [`Statement`] only as `&'static str`; every value is bound.
 
 use std::io;
+use std::ops::DerefMut;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -10,12 +11,11 @@ use futures_util::stream::BoxStream;
 use sqlx::{Database, Pool, QueryBuilder, Transaction};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::open::{DELETE, FULL_SCAN, INSERT, IndexOptions};
+use super::error::IndexError;
+use super::model::{PoolState, Result};
+use super::options::{DELETE, FULL_SCAN, INSERT, IndexOptions};
 use super::pattern::Pattern;
-use super::readers::Readers;
-use super::tags::TagLock;
 use super::terms::Col;
-use super::{IndexError, Result};
 use crate::dicom::query::SortKey;
 
 /// Result of a call to the driver.
@@ -594,4 +594,29 @@ impl<D: Dialect> SqlIndex<D> {
             .await
             .map_err(failed::<D>(what))
     }
+}
+
+/// Which side of the lock on the list of tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TagLock {
+    /// The list is read and must not change before the transaction ends.
+    Shared,
+    /// The list is about to grow.
+    Exclusive,
+}
+
+/// A bounded number of connections that only read.
+pub(super) trait Readers<D: Dialect>: Send + Sync {
+    /// One of them, for as long as it is needed.
+    type Reader: DerefMut<Target = D::Connection> + Send;
+
+    /// Takes one, or waits for one.
+    fn take(&self) -> BoxFuture<'_, Driver<Self::Reader>>;
+
+    /// Gives one back whose statements have all come to their end. One that is dropped instead is looked at before it is
+    /// used again.
+    fn give_back(reader: Self::Reader);
+
+    /// How many there are.
+    fn state(&self, name: &'static str) -> PoolState;
 }

@@ -5,8 +5,8 @@
 use dicom_core::{Tag, VR};
 use serde_json::Value;
 
-use super::TagRow;
-use super::rows::{MAX_WORDS, clean, word_suffixes};
+use super::model::TagRow;
+use super::words::{MAX_WORDS, clean, word_suffixes};
 use crate::dicom::matcher::Steps;
 use crate::dicom::members::JsonElement;
 use crate::dicom::{normalize, temporal, validate};
@@ -179,10 +179,10 @@ const fn text_value(part: i64, text: String, normalized: String) -> TagValue {
 
 #[cfg(test)]
 mod tests {
+    use super::super::model::TagStatus;
     use super::*;
     use crate::dicom::attributes::QueryLevel;
     use crate::dicom::query_tag::QueryTag;
-    use crate::index::TagStatus;
 
     fn tag(tag: Tag, vr: VR, creator: Option<&str>) -> TagRow {
         TagRow {

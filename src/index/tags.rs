@@ -10,16 +10,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use async_trait::async_trait;
 use dicom_core::VR;
 
-use super::insert::retrying;
-use super::instances::push_scope;
-use super::operations::{insert_operation, kind_text, update_operation};
-use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, within};
-use super::tag_values::{TagOutcome, TagValue, findings};
-use super::{
-    Audit, IndexError, NoWorkMemory, Operation, OperationKind, OperationStatus, Operations,
-    QueryTags, Result, TagIndexError, TagRow, TagStatus, TagsAdded, WorkMemory, from_micros,
-    now_micros,
+use super::error::IndexError;
+use super::model::{
+    NoWorkMemory, Operation, OperationKind, OperationStatus, Result, TagIndexError, TagRow,
+    TagStatus, TagsAdded, WorkMemory, from_micros, now_micros,
 };
+use super::operations::{insert_operation, kind_text, update_operation};
+use super::retry::retrying;
+use super::scoping::push_scope;
+use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, TagLock, failed, within};
+use super::tag_values::{TagOutcome, TagValue, findings};
+use super::traits::{Audit, Operations, QueryTags};
 use crate::dicom::attributes::QueryLevel;
 use crate::dicom::metadata;
 use crate::dicom::query_tag::{MAX_TAGS, QueryTag, SUPPORTED};
@@ -439,15 +440,6 @@ fn stored<R: RowColumns>(row: &R) -> Driver<TaggableInstance> {
         ],
         bytes: usize::try_from(row.int("bytes")?).unwrap_or(usize::MAX),
     })
-}
-
-/// Which side of the lock on the list of tags.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TagLock {
-    /// The list is read and must not change before the transaction ends.
-    Shared,
-    /// The list is about to grow.
-    Exclusive,
 }
 
 /// The tags whose values an insert brings along.

@@ -5,10 +5,11 @@
 
 use dicom_core::VR;
 
+use super::model::{TagRow, TagStatus};
 use super::pattern::Pattern;
 use super::rows::{self, has_norm, name_kind};
 use super::tag_values::is_number;
-use super::{TagRow, TagStatus};
+use super::words;
 use crate::dicom::attributes::{AttributeKey, ColumnSearch, QueryLevel, key};
 use crate::dicom::query::{Case, Condition, Matching};
 use crate::dicom::{normalize, temporal};
@@ -261,14 +262,14 @@ fn whole_values(col: Col, norm: bool, values: &[String], case: Case) -> Vec<(Col
     if norm {
         let normalized = values
             .iter()
-            .map(|value| rows::clean(&normalize::text(value)));
+            .map(|value| words::clean(&normalize::text(value)));
         tests.push((
             normalized_column(col),
             ColumnTest::OneOf(normalized.collect()),
         ));
     }
     if !norm || case == Case::Sensitive {
-        let exact = values.iter().map(|value| rows::clean(value));
+        let exact = values.iter().map(|value| words::clean(value));
         tests.push((col, ColumnTest::OneOf(exact.collect())));
     }
     tests
@@ -492,7 +493,7 @@ fn name_term(
         let groups = (0..).zip(normalize::groups(value));
         let groups = groups.filter(|(_, group)| !group.is_empty());
         groups
-            .map(|(place, group)| (place, ColumnTest::OneOf(vec![rows::clean(&group)])))
+            .map(|(place, group)| (place, ColumnTest::OneOf(vec![words::clean(&group)])))
             .map(|test| placed(value, test))
             .collect()
     };
@@ -515,7 +516,7 @@ fn name_term(
                 .iter()
                 .map(String::as_str)
                 .filter(|word| !word.is_empty());
-            let pattern = Pattern::words(words.take(rows::MAX_WORDS));
+            let pattern = Pattern::words(words.take(words::MAX_WORDS));
             let asked = (!pattern.is_anything()).then(|| Predicate {
                 source: word_source,
                 tests: vec![(word, ColumnTest::Matches(pattern))],

@@ -3,9 +3,11 @@
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
+use super::error::IndexError;
+use super::model::{Discarded, Result, from_micros, now_micros, to_micros};
 use super::rows::blob_hash;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed};
-use super::{Discarded, IndexError, Result, Trash, from_micros, now_micros, to_micros};
+use super::traits::Trash;
 
 #[async_trait]
 impl<D: Dialect> Trash for SqlIndex<D> {

@@ -6,106 +6,16 @@
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use super::insert::retrying;
+use super::error::IndexError;
+use super::model::{
+    FoundWorkitem, NewWorkitem, Result, WorkitemFilter, WorkitemRow, now_micros, to_micros,
+};
+use super::retry::retrying;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, within};
-use super::{IndexError, Result, now_micros, to_micros};
+use super::traits::Workitems;
 use crate::dicom::normalize;
-use crate::dicom::workitem::{Keys, State};
+use crate::dicom::workitem::State;
 use crate::scope::{Partition, Scope, Visible};
-
-/// A workitem that is to be stored, or what is to become of one.
-#[derive(Debug, Clone)]
-pub struct NewWorkitem {
-    /// What it is found by.
-    pub keys: Keys,
-    /// Digest of the Transaction UID it is claimed with.
-    pub owner: Option<String>,
-    /// Memory that reading its data set takes, in bytes.
-    pub weight: usize,
-    /// Its data set, packed.
-    pub content: Vec<u8>,
-}
-
-/// What is known of a workitem without reading its data set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WorkitemRow {
-    /// Names it in calls.
-    pub id: i64,
-    /// Its SOP Instance UID.
-    pub uid: String,
-    /// The version that this is.
-    pub version: i64,
-    /// Its state.
-    pub state: State,
-    /// Digest of the Transaction UID it is claimed with.
-    pub owner: Option<String>,
-    /// Memory that reading its data set takes, in bytes.
-    pub weight: usize,
-    /// Bytes of the packed data set.
-    pub packed: usize,
-}
-
-/// A workitem that a search looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FoundWorkitem {
-    /// Names it in calls; the newest has the highest.
-    pub id: i64,
-    /// Memory that reading its data set takes, in bytes.
-    pub weight: usize,
-    /// Bytes of the packed data set.
-    pub packed: usize,
-}
-
-/// What narrows a search by columns; nothing for any.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct WorkitemFilter {
-    /// One of these states.
-    pub states: Option<Vec<State>>,
-    /// One of these studies.
-    pub studies: Option<Vec<String>>,
-    /// One of these Patient IDs, folded.
-    pub patients: Option<Vec<String>>,
-    /// Start at this moment or later.
-    pub from: Option<String>,
-    /// Start at this moment or earlier.
-    pub to: Option<String>,
-}
-
-/// Workitems.
-#[async_trait]
-pub trait Workitems: Send + Sync {
-    /// Stores a workitem; false when its UID is taken.
-    async fn insert_workitem(
-        &self,
-        partition: Partition,
-        uid: &str,
-        new: &NewWorkitem,
-    ) -> Result<bool>;
-
-    /// The workitem of a UID, as far as the caller may see it.
-    async fn workitem(&self, scope: &Scope, uid: &str) -> Result<Option<WorkitemRow>>;
-
-    /// Packed data sets of workitems, with their version at that time; those that are gone are left out.
-    async fn workitem_contents(&self, ids: &[i64]) -> Result<Vec<(i64, i64, Vec<u8>)>>;
-
-    /// Changes a workitem; false when it has another version by now, or is gone.
-    async fn replace_workitem(&self, id: i64, version: i64, new: &NewWorkitem) -> Result<bool>;
-
-    /// Workitems that the caller may see and that the filter lets through, newest first, those before `before`.
-    async fn find_workitems(
-        &self,
-        scope: &Scope,
-        filter: &WorkitemFilter,
-        before: i64,
-        limit: u32,
-    ) -> Result<Vec<FoundWorkitem>>;
-
-    /// Deletes workitems that are finished since before a moment, at most `limit`; returns how many.
-    async fn delete_finished_workitems(&self, before: OffsetDateTime, limit: u32) -> Result<u64>;
-
-    /// How many workitems there are in each state, in the order of [`State::ALL`].
-    async fn count_workitems(&self) -> Result<[u64; 4]>;
-}
 
 const ROW: &str = "select workitem.id, workitem.uid, workitem.version, workitem.state, workitem.owner, workitem.weight, \
      cast(length(workitem.content) as bigint) as packed from workitem";

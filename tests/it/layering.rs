@@ -2,6 +2,7 @@
 //!
 //! Rules as in `docs/architecture.md`. Read is the source text without comments, so a link in a doc comment is no import.
 
+mod circles;
 mod names;
 
 use std::collections::BTreeSet;

@@ -13,15 +13,15 @@ use sqlx::{
 };
 
 use super::conditions::push_col;
-use super::open::IndexOptions;
+use super::error::IndexError;
+use super::model::Result;
+use super::options::IndexOptions;
 use super::pattern::Pattern;
 use super::sql::{
-    DatabaseRefusal, Dialect, Driver, SqlIndex, Statement, StatementBatch, Timeouts, columns,
-    driver_methods, searches, within,
+    DatabaseRefusal, Dialect, Driver, SqlIndex, Statement, StatementBatch, TagLock, Timeouts,
+    columns, driver_methods, searches, within,
 };
-use super::tags::TagLock;
 use super::terms::Col;
-use super::{IndexError, Result};
 use crate::dicom::query::SortKey;
 
 /// Key of the advisory lock on the feed.

@@ -15,16 +15,17 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Pool, QueryBuilder, Sqlite, SqliteConnection, Transaction};
 
 use super::conditions::push_col;
-use super::open::IndexOptions;
+use super::error::IndexError;
+use super::model::Result;
+use super::options::IndexOptions;
 use super::pattern::Pattern;
 use super::sql::{
-    DatabaseRefusal, Dialect, Driver, SqlIndex, Statement, StatementBatch, Timeouts, columns,
-    driver_methods, searches,
+    DatabaseRefusal, Dialect, Driver, SqlIndex, Statement, StatementBatch, TagLock, Timeouts,
+    columns, driver_methods, searches,
 };
-use super::tags::TagLock;
 use super::terms::Col;
-use super::{IndexError, Result};
 use crate::dicom::query::SortKey;
+
 use readers::FileReaders;
 
 mod readers;
@@ -287,7 +288,7 @@ fn unopened(path: &Path, source: &sqlx::Error) -> IndexError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::Trash;
+    use crate::index::traits::Trash;
 
     async fn opened(folder: &tempfile::TempDir) -> SqlIndex<Sqlite> {
         let path = folder.path().join("index.sqlite");

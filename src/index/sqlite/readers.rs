@@ -12,9 +12,9 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::index::PoolState;
-use crate::index::readers::Readers;
+use crate::index::model::PoolState;
 use crate::index::sql::Driver;
+use crate::index::sql::Readers;
 
 /// A bounded number of connections, opened when they are first needed.
 pub(in crate::index) struct FileReaders(Arc<SharedReaders>);

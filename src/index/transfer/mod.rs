@@ -13,8 +13,11 @@ use std::path::Path;
 use futures_util::TryStreamExt;
 use sqlx::{Postgres, Sqlite};
 
+use super::error::IndexError;
+use super::model::Result;
+use super::options::IndexOptions;
 use super::sql::{Dialect, SqlIndex, Statement, failed};
-use super::{IndexError, IndexOptions, Result, postgres, sqlite};
+use super::{postgres, sqlite};
 use counters::{Counters, Moves};
 use row::TransferValue;
 use tables::{TABLES, Table};
@@ -248,9 +251,9 @@ async fn sum<D: Dialect>(
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::readers::Readers;
     use super::super::sql::RowColumns;
     use super::*;
+    use crate::index::sql::Readers;
 
     #[tokio::test]
     async fn every_column_of_every_table_is_moved() {

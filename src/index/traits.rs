@@ -1,0 +1,330 @@
+//! What an index can do, a trait per topic; `SqlIndex` implements them all (ADR 7).
+
+use std::collections::{BTreeMap, HashSet};
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use super::model::{
+    BlobPlace, Change, ContentRow, Damage, Discarded, FeedRange, FoundWorkitem, Inserted,
+    InstanceRow, MetadataRow, NewWorkitem, Operation, OperationKind, Page, PoolState, Position,
+    Result, TagIndexError, TagRow, TagsAdded, Version, WorkMemory, WorkitemFilter, WorkitemRow,
+};
+use super::rows::NewInstance;
+use crate::dicom::attributes::QueryLevel;
+use crate::dicom::query::{Order, Query};
+use crate::dicom::query_tag::QueryTag;
+use crate::dicom::uid::{InstanceName, Target};
+use crate::scope::{Partition, Scope};
+
+/// Inserts, look-ups and deletes of instances.
+#[async_trait]
+pub trait Instances: Send + Sync {
+    /// Inserts a batch in one transaction with its feed entries; results come in the order of the batch.
+    ///
+    /// The same instance twice in a batch: the first is stored, the second exists. Study and series attributes: the
+    /// latest non-null value wins. Retries by itself when the transaction met a deadlock.
+    async fn insert(&self, batch: &[NewInstance]) -> Result<Vec<Inserted>>;
+
+    /// Version of a target; none when it does not exist in the scope.
+    async fn version(&self, scope: &Scope, target: &Target) -> Result<Option<Version>>;
+
+    /// Instances of a target, ascending by watermark, those above `after`, at most `limit`.
+    async fn instances(
+        &self,
+        scope: &Scope,
+        target: &Target,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<InstanceRow>>;
+
+    /// Like [`Self::instances`], with metadata.
+    async fn metadata(
+        &self,
+        scope: &Scope,
+        target: &Target,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<MetadataRow>>;
+
+    /// Frame and bulk tables of one instance.
+    async fn content(&self, scope: &Scope, name: &InstanceName) -> Result<Option<ContentRow>>;
+
+    /// Removes all instances of the target in one transaction: rows out, feed entries in, blob keys on the trash.
+    /// Returns how many were removed; 0 means the target does not exist.
+    async fn delete(&self, scope: &Scope, target: &Target) -> Result<u64>;
+}
+
+/// Search.
+#[async_trait]
+pub trait Search: Send + Sync {
+    /// Rows that match all conditions which have a column or one of `tags` that is ready; see [`indexed`]. `before`
+    /// continues behind a [`MatchedRow::place`]. A page ends with the row whose attributes pass `most_bytes`, all rows counted.
+    async fn search(
+        &self,
+        scope: &Scope,
+        query: &Query,
+        tags: &[TagRow],
+        before: Option<&Position>,
+        most_bytes: usize,
+    ) -> Result<Page>;
+
+    /// Rows by their positions at a level, in this order of the level's rows, as far as they are still there; the page may
+    /// end early too.
+    async fn found(
+        &self,
+        scope: &Scope,
+        level: QueryLevel,
+        order: Option<Order>,
+        positions: &[i64],
+        most_bytes: usize,
+    ) -> Result<Page>;
+
+    /// Bytes of the packed metadata of instances by their watermarks, of those that are still there.
+    async fn metadata_sizes(&self, scope: &Scope, watermarks: &[i64]) -> Result<Vec<(i64, usize)>>;
+
+    /// Packed metadata of instances by their watermarks, of those that are still there: all of it, so ask for its size
+    /// first.
+    async fn packed_metadata(
+        &self,
+        scope: &Scope,
+        watermarks: &[i64],
+    ) -> Result<Vec<(i64, Vec<u8>)>>;
+
+    /// How many rows match, all of them or those behind a [`MatchedRow::place`], counted no further than `ceiling`. Limit
+    /// and offset of the query do not count.
+    async fn count(
+        &self,
+        scope: &Scope,
+        query: &Query,
+        tags: &[TagRow],
+        before: Option<&Position>,
+        ceiling: u64,
+    ) -> Result<u64>;
+
+    /// How the database would run a search: the plan of each statement, in its words.
+    async fn plan(
+        &self,
+        scope: &Scope,
+        query: &Query,
+        tags: &[TagRow],
+        before: Option<&Position>,
+    ) -> Result<Vec<String>>;
+}
+
+/// The change feed. A reader that follows it sees every change once and in order: no entry becomes visible behind one
+/// that was served, neither by sequence nor by time.
+#[async_trait]
+pub trait ChangeFeed: Send + Sync {
+    /// Entries of a range in order.
+    async fn changes(&self, scope: &Scope, range: &FeedRange) -> Result<Vec<Change>>;
+
+    /// The newest entry.
+    async fn latest_change(&self, scope: &Scope) -> Result<Option<Change>>;
+}
+
+/// Blobs to remove.
+#[async_trait]
+pub trait Trash: Send + Sync {
+    /// Puts keys on the trash: blobs written for instances that got no row.
+    async fn discard(&self, keys: &[String]) -> Result<()>;
+
+    /// Keys discarded before `before` that no row names, oldest first, those behind `after`, at most `limit`.
+    async fn discarded(
+        &self,
+        before: OffsetDateTime,
+        after: Option<&Discarded>,
+        limit: u32,
+    ) -> Result<Vec<Discarded>>;
+
+    /// Forgets keys whose blobs are gone.
+    async fn purge(&self, keys: &[String]) -> Result<()>;
+
+    /// Notes a failed attempt.
+    async fn retry_later(&self, key: &str) -> Result<()>;
+}
+
+/// Damaged instances.
+#[async_trait]
+pub trait Damages: Send + Sync {
+    /// Notes that the bytes of an instance are damaged; true when that, or the kind of damage, is news.
+    async fn note_damage(&self, watermark: i64, problem: &str) -> Result<bool>;
+
+    /// Forgets damage of instances that are whole again; returns how many were damaged.
+    async fn clear_damage(&self, watermarks: &[i64]) -> Result<u64>;
+
+    /// Damaged instances, ascending by watermark, those above `after`, at most `limit`.
+    async fn damages(&self, after: i64, limit: u32) -> Result<Vec<Damage>>;
+
+    /// Which of these are damaged.
+    async fn damaged_among(&self, watermarks: &[i64]) -> Result<HashSet<i64>>;
+
+    /// How many are damaged.
+    async fn count_damaged(&self) -> Result<u64>;
+
+    /// Instances whose bytes lie in a blob.
+    async fn instances_of_blob(&self, key: &str) -> Result<Vec<InstanceRow>>;
+
+    /// Lets an instance have its bytes in another blob, which holds the same ones, if they are in `old` until now; what is
+    /// left of that goes onto the trash, and the damage is forgotten. False when it has another blob, or is gone.
+    async fn replace_blob(&self, watermark: i64, old: &str, new: &BlobPlace) -> Result<bool>;
+}
+
+/// Work that one node at a time does for all.
+#[async_trait]
+pub trait Leases: Send + Sync {
+    /// Takes the lease `name` for `length`, or keeps it for so long again; false while another holder has it.
+    async fn take_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        length: std::time::Duration,
+    ) -> Result<bool>;
+
+    /// Gives a lease back; one that another holder has is left alone.
+    async fn give_back_lease(&self, name: &str, holder: &str) -> Result<()>;
+}
+
+/// Whole-index walks for `fsck`.
+#[async_trait]
+pub trait Audit: Send + Sync {
+    /// Every instance of every partition, ascending by watermark, those above `after`, at most `limit`.
+    async fn all_instances(&self, after: i64, limit: u32) -> Result<Vec<InstanceRow>>;
+
+    /// Highest watermark that is stored; 0 without instances.
+    async fn newest_watermark(&self) -> Result<i64>;
+
+    /// Which of these keys are used by an instance row or lie on the trash.
+    async fn known_keys(&self, keys: &[String]) -> Result<Vec<bool>>;
+
+    /// Studies and series whose maintained counters or modalities are wrong, as sentences without patient data.
+    async fn counter_errors(&self, limit: u32) -> Result<Vec<String>>;
+
+    /// Refreshes what the database knows of its data in order to plan; for now and then, and after a large import.
+    async fn analyze(&self) -> Result<()>;
+
+    /// The database answers.
+    async fn ping(&self) -> Result<()>;
+
+    /// How its connections are used now.
+    fn pools(&self) -> Vec<PoolState>;
+
+    /// Whether other servers may write to it.
+    fn is_shared(&self) -> bool;
+}
+
+/// Long-running operations.
+#[async_trait]
+pub trait Operations: Send + Sync {
+    /// Writes down an operation.
+    async fn begin_operation(&self, operation: &Operation) -> Result<()>;
+
+    /// The operation of an id.
+    async fn operation(&self, id: &str) -> Result<Option<Operation>>;
+
+    /// Those not started or running, oldest first: what a restarted server takes up again.
+    async fn unfinished_operations(&self, kind: OperationKind) -> Result<Vec<Operation>>;
+
+    /// Writes status, progress, position, resources and results; false when there is no such operation.
+    async fn save_operation(&self, operation: &Operation) -> Result<bool>;
+}
+
+/// Extended query tags: attributes made searchable while the server runs.
+#[async_trait]
+pub trait QueryTags: Send + Sync {
+    /// Adds tags and begins the operation that indexes them, in one transaction.
+    ///
+    /// Every insert that begins after this has returned brings its values along; whatever was stored before is visible to
+    /// [`Self::index_tags`].
+    async fn add_tags(&self, tags: &[QueryTag], operation: &Operation) -> Result<TagsAdded>;
+
+    /// All tags in the order they were added.
+    async fn tags(&self) -> Result<Vec<TagRow>>;
+
+    /// Allows or forbids searches by a tag; false when there is none.
+    async fn enable_tag(&self, id: i64, enabled: bool) -> Result<bool>;
+
+    /// Removes a tag with its values, in portions; a second call takes up what a first one left. False when there is none.
+    async fn remove_tag(&self, id: i64) -> Result<bool>;
+
+    /// Instances of the scope whose value of a tag could not be indexed, by time.
+    async fn tag_errors(
+        &self,
+        scope: &Scope,
+        id: i64,
+        skip: u64,
+        limit: u32,
+    ) -> Result<Vec<TagIndexError>>;
+
+    /// How many [`Self::tag_errors`] each tag has in the scope, by the tag's id; tags without errors are left out.
+    async fn tag_error_counts(&self, scope: &Scope) -> Result<BTreeMap<i64, i64>>;
+
+    /// Indexes a portion of what was stored before the tags of an operation were added; true when there is more to do.
+    /// At the end the tags are ready and the operation is completed.
+    async fn index_tags(&self, operation: &str, room: &WorkMemory) -> Result<bool>;
+}
+
+/// The whole index.
+pub trait Index:
+    Instances
+    + Search
+    + ChangeFeed
+    + Trash
+    + Audit
+    + Damages
+    + Leases
+    + Operations
+    + QueryTags
+    + Workitems
+{
+}
+
+impl<T> Index for T where
+    T: Instances
+        + Search
+        + ChangeFeed
+        + Trash
+        + Audit
+        + Damages
+        + Leases
+        + Operations
+        + QueryTags
+        + Workitems
+{
+}
+
+/// Workitems.
+#[async_trait]
+pub trait Workitems: Send + Sync {
+    /// Stores a workitem; false when its UID is taken.
+    async fn insert_workitem(
+        &self,
+        partition: Partition,
+        uid: &str,
+        new: &NewWorkitem,
+    ) -> Result<bool>;
+
+    /// The workitem of a UID, as far as the caller may see it.
+    async fn workitem(&self, scope: &Scope, uid: &str) -> Result<Option<WorkitemRow>>;
+
+    /// Packed data sets of workitems, with their version at that time; those that are gone are left out.
+    async fn workitem_contents(&self, ids: &[i64]) -> Result<Vec<(i64, i64, Vec<u8>)>>;
+
+    /// Changes a workitem; false when it has another version by now, or is gone.
+    async fn replace_workitem(&self, id: i64, version: i64, new: &NewWorkitem) -> Result<bool>;
+
+    /// Workitems that the caller may see and that the filter lets through, newest first, those before `before`.
+    async fn find_workitems(
+        &self,
+        scope: &Scope,
+        filter: &WorkitemFilter,
+        before: i64,
+        limit: u32,
+    ) -> Result<Vec<FoundWorkitem>>;
+
+    /// Deletes workitems that are finished since before a moment, at most `limit`; returns how many.
+    async fn delete_finished_workitems(&self, before: OffsetDateTime, limit: u32) -> Result<u64>;
+
+    /// How many workitems there are in each state, in the order of [`State::ALL`].
+    async fn count_workitems(&self) -> Result<[u64; 4]>;
+}
