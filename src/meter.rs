@@ -166,11 +166,6 @@ impl Exposition {
         self.line("", labels, None, format_args!("{value}"));
     }
 
-    /// A sample that is no whole number.
-    pub fn sample_float(&mut self, labels: Labels<'_>, value: f64) {
-        self.line("", labels, None, format_args!("{value}"));
-    }
-
     /// The samples of a histogram.
     pub fn histogram(&mut self, labels: Labels<'_>, histogram: &Histogram) {
         let mut sum = 0;

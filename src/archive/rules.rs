@@ -4,8 +4,8 @@ use dicom_core::{Tag, VR};
 
 use super::services::store::reason;
 use crate::config::{Limits, Preambles};
+use crate::dicom::codec::transfer_syntax::IMPLICIT_LE;
 use crate::dicom::instance::{Attribute, Instance};
-use crate::dicom::media::syntax::IMPLICIT_LE;
 use crate::dicom::parse::{ElementHeader, ParseOptions};
 use crate::dicom::{attributes, query_tag, validate};
 

@@ -12,11 +12,11 @@ use serde_json::{Map, Value};
 use super::codec::Coding;
 use super::explicit_vr::{self, padding};
 use super::header::{ITEM, ITEM_END, SEQUENCE_END, UNDEFINED};
-use super::media;
 use super::picture::PictureInfo;
 use super::rewrite::named_group;
 use super::tag;
 use super::validate::ValueProblem;
+use crate::dicom::codec::transfer_syntax;
 
 mod native;
 mod parts;
@@ -277,7 +277,7 @@ pub fn compose(
     derived.append(&mut pixels.derived);
     let syntax = pixels
         .coding
-        .map_or(media::syntax::EXPLICIT_LE, Coding::uid);
+        .map_or(transfer_syntax::EXPLICIT_LE, Coding::uid);
     let meta = named_group(&class, &instance, syntax)
         .map_err(|error| ComposeError::NotADataSet(error.to_string()))?;
     let mut composer = Composer {
@@ -475,7 +475,9 @@ impl<'a> Composer<'a> {
                 // Nobody could tell in which transfer syntax it is: that of the file is the main pixel data's.
                 let samples = numbers.iter().all(|number| {
                     let part = bulk.part(*number);
-                    part.is_some_and(|part| part.media == media::OCTETS && part.is_native())
+                    part.is_some_and(|part| {
+                        part.media == transfer_syntax::OCTETS && part.is_native()
+                    })
                 });
                 if !samples {
                     return Err(self.failure(ComposeProblem::NotPixels));

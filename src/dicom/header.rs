@@ -10,6 +10,7 @@ use dicom_encoding::decode::explicit_be::ExplicitVRBigEndianDecoder;
 use dicom_encoding::decode::explicit_le::ExplicitVRLittleEndianDecoder;
 use dicom_encoding::decode::implicit_le::ImplicitVRLittleEndianDecoder;
 
+use super::codec::transfer_syntax::{EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, is_deflated};
 use super::error::{ParseError, ParseProblem};
 use super::source::SourceWindow;
 
@@ -24,22 +25,13 @@ pub enum Encoding {
     ExplicitBig,
 }
 
-/// Implicit VR Little Endian.
-pub const IMPLICIT_LITTLE: &str = "1.2.840.10008.1.2";
-/// Explicit VR Little Endian.
-pub const EXPLICIT_LITTLE: &str = "1.2.840.10008.1.2.1";
-/// Explicit VR Big Endian.
-pub const EXPLICIT_BIG: &str = "1.2.840.10008.1.2.2";
-/// Deflated Explicit VR Little Endian.
-pub const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
-
 impl Encoding {
     /// The encoding a transfer syntax demands; every unknown one is Explicit VR Little Endian (PS3.5 §A.4).
     #[must_use]
     pub fn of(transfer_syntax: &str) -> Self {
         match transfer_syntax {
-            IMPLICIT_LITTLE => Self::ImplicitLittle,
-            EXPLICIT_BIG => Self::ExplicitBig,
+            IMPLICIT_LE => Self::ImplicitLittle,
+            EXPLICIT_BE => Self::ExplicitBig,
             _ => Self::ExplicitLittle,
         }
     }
@@ -48,20 +40,11 @@ impl Encoding {
     #[must_use]
     pub fn transfer_syntax(self) -> &'static str {
         match self {
-            Self::ImplicitLittle => IMPLICIT_LITTLE,
-            Self::ExplicitLittle => EXPLICIT_LITTLE,
-            Self::ExplicitBig => EXPLICIT_BIG,
+            Self::ImplicitLittle => IMPLICIT_LE,
+            Self::ExplicitLittle => EXPLICIT_LE,
+            Self::ExplicitBig => EXPLICIT_BE,
         }
     }
-}
-
-/// Whether the whole data set of this transfer syntax is deflated (PS3.5 §A.5, PS3.5 §A.7, §A.4.12).
-#[must_use]
-pub fn is_deflated(transfer_syntax: &str) -> bool {
-    matches!(
-        transfer_syntax,
-        DEFLATED | "1.2.840.10008.1.2.4.95" | "1.2.840.10008.1.2.4.205"
-    )
 }
 
 /// The header of an element or item as it stands in the file.

@@ -2,71 +2,11 @@
 //!
 //! Pure tables and functions: what is stored and what is wished for go in, a plan comes out.
 
+use super::codec::transfer_syntax::{
+    DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, OCTETS, frame_media, is_native,
+    with_frame_media,
+};
 use super::instance::{FileLayout, PixelDescription};
-
-/// Transfer syntax UIDs that the code has to tell apart.
-pub mod syntax {
-    /// Implicit VR Little Endian.
-    pub const IMPLICIT_LE: &str = "1.2.840.10008.1.2";
-    /// Explicit VR Little Endian.
-    pub const EXPLICIT_LE: &str = "1.2.840.10008.1.2.1";
-    /// Deflated Explicit VR Little Endian.
-    pub const DEFLATED_LE: &str = "1.2.840.10008.1.2.1.99";
-    /// Explicit VR Big Endian.
-    pub const EXPLICIT_BE: &str = "1.2.840.10008.1.2.2";
-    /// Encapsulated Uncompressed Explicit VR Little Endian.
-    pub const ENCAPSULATED_LE: &str = "1.2.840.10008.1.2.1.98";
-}
-
-/// Whether pixel data lies in a transfer syntax as plain samples.
-#[must_use]
-pub fn is_native(transfer_syntax: &str) -> bool {
-    use syntax::{DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE};
-    matches!(
-        transfer_syntax,
-        IMPLICIT_LE | EXPLICIT_LE | DEFLATED_LE | EXPLICIT_BE
-    )
-}
-
-/// Media types of frames by transfer syntax: (syntax, media type, whether it is the type's default);
-/// PS3.18 Tables 8.7.3-2 to 8.7.3-5.
-const FRAME_MEDIA: &[(&str, &str, bool)] = &[
-    ("1.2.840.10008.1.2.4.70", "image/jpeg", true),
-    ("1.2.840.10008.1.2.4.50", "image/jpeg", false),
-    ("1.2.840.10008.1.2.4.51", "image/jpeg", false),
-    ("1.2.840.10008.1.2.4.55", "image/jpeg", false),
-    ("1.2.840.10008.1.2.4.57", "image/jpeg", false),
-    ("1.2.840.10008.1.2.5", "image/dicom-rle", true),
-    ("1.2.840.10008.1.2.4.80", "image/jls", true),
-    ("1.2.840.10008.1.2.4.81", "image/jls", false),
-    ("1.2.840.10008.1.2.4.90", "image/jp2", true),
-    ("1.2.840.10008.1.2.4.91", "image/jp2", false),
-    ("1.2.840.10008.1.2.4.92", "image/jpx", true),
-    ("1.2.840.10008.1.2.4.93", "image/jpx", false),
-    ("1.2.840.10008.1.2.4.201", "image/jphc", true),
-    ("1.2.840.10008.1.2.4.202", "image/jphc", false),
-    ("1.2.840.10008.1.2.4.203", "image/jphc", false),
-    ("1.2.840.10008.1.2.4.110", "image/jxl", true),
-    ("1.2.840.10008.1.2.4.111", "image/jxl", false),
-    ("1.2.840.10008.1.2.4.112", "image/jxl", false),
-    ("1.2.840.10008.1.2.4.100", "video/mpeg", true),
-    ("1.2.840.10008.1.2.4.100.1", "video/mpeg", false),
-    ("1.2.840.10008.1.2.4.101", "video/mpeg", false),
-    ("1.2.840.10008.1.2.4.101.1", "video/mpeg", false),
-    ("1.2.840.10008.1.2.4.102", "video/mp4", true),
-    ("1.2.840.10008.1.2.4.102.1", "video/mp4", false),
-    ("1.2.840.10008.1.2.4.103", "video/mp4", false),
-    ("1.2.840.10008.1.2.4.103.1", "video/mp4", false),
-    ("1.2.840.10008.1.2.4.104", "video/mp4", false),
-    ("1.2.840.10008.1.2.4.104.1", "video/mp4", false),
-    ("1.2.840.10008.1.2.4.105", "video/mp4", false),
-    ("1.2.840.10008.1.2.4.105.1", "video/mp4", false),
-    ("1.2.840.10008.1.2.4.106", "video/mp4", false),
-    ("1.2.840.10008.1.2.4.106.1", "video/mp4", false),
-    ("1.2.840.10008.1.2.4.107", "video/h265", true),
-    ("1.2.840.10008.1.2.4.108", "video/h265", false),
-    ("1.2.840.10008.1.2.8.1", "application/x-deflate", true),
-];
 
 /// Other names under which clients ask for a media type.
 const ALIASES: &[(&str, &str)] = &[
@@ -77,27 +17,6 @@ const ALIASES: &[(&str, &str)] = &[
     ("image/jph", "image/jphc"),
 ];
 
-/// Media type of frames in a transfer syntax.
-#[must_use]
-pub fn frame_media(transfer_syntax: &str) -> &'static str {
-    FRAME_MEDIA
-        .iter()
-        .find(|(ts, ..)| *ts == transfer_syntax)
-        .map_or(OCTETS, |(_, media, _)| media)
-}
-
-/// Default transfer syntax of a media type of frames; none for other types.
-#[must_use]
-pub fn default_syntax(media: &str) -> Option<&'static str> {
-    let (kind, subtype) = canonical(media.split_once('/')?);
-    FRAME_MEDIA
-        .iter()
-        .find(|(_, name, default)| *default && name.split_once('/') == Some((kind, subtype)))
-        .map(|(uid, ..)| *uid)
-}
-
-/// Uncompressed bulk data.
-pub const OCTETS: &str = "application/octet-stream";
 /// Part 10 files.
 pub const DICOM: &str = "application/dicom";
 
@@ -154,7 +73,7 @@ impl RepresentationPlan {
     pub fn syntax<'a>(&'a self, layout: &'a FileLayout) -> &'a str {
         match self {
             Self::Stored => &layout.transfer_syntax,
-            Self::Native => syntax::EXPLICIT_LE,
+            Self::Native => EXPLICIT_LE,
             Self::Encode(uid) => uid,
         }
     }
@@ -167,7 +86,6 @@ pub fn plan_instance(
     preference: TransferSyntaxPreference<'_>,
     codecs: &dyn Codecs,
 ) -> Option<RepresentationPlan> {
-    use syntax::{DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE};
     let held = stored.syntax();
     match preference {
         // What does not name its transfer syntax itself is not a Part 10 file anybody could read.
@@ -251,9 +169,7 @@ pub fn plan_frames(
     let (plan, media) = plan_any_order(stored, preference, codecs)?;
     // Samples and values go over the web in little endian only, whatever was asked (PS3.18 §8.7.3.5.2).
     let plan = match plan {
-        RepresentationPlan::Stored if stored.syntax() == syntax::EXPLICIT_BE => {
-            RepresentationPlan::Native
-        }
+        RepresentationPlan::Stored if stored.syntax() == EXPLICIT_BE => RepresentationPlan::Native,
         plan => plan,
     };
     Some((plan, media))
@@ -303,15 +219,12 @@ fn plan_any_order(
         }
         TransferSyntaxPreference::Stored
         | TransferSyntaxPreference::StoredForTheWeb
-        | TransferSyntaxPreference::Default => {
-            let defaults = FRAME_MEDIA
-                .iter()
-                .filter(|(_, media, default)| *default && covers(media));
-            defaults.into_iter().find_map(|(uid, media, _)| {
-                let plan = plan_instance(stored, TransferSyntaxPreference::Uid(uid), codecs)?;
-                Some((plan, *media))
-            })
-        }
+        | TransferSyntaxPreference::Default => with_frame_media()
+            .filter(|row| row.is_default && covers(row.media_type))
+            .find_map(|row| {
+                let preference = TransferSyntaxPreference::Uid(row.uid);
+                Some((plan_instance(stored, preference, codecs)?, row.media_type))
+            }),
     }
 }
 
@@ -335,9 +248,9 @@ fn covers(range: (&str, &str), media: &str) -> bool {
 #[must_use]
 pub fn available(stored: StoredPixels<'_>, codecs: &dyn Codecs) -> Vec<String> {
     let mut list = vec![stored.syntax().to_owned()];
-    let candidates = [syntax::EXPLICIT_LE, syntax::DEFLATED_LE]
+    let candidates = [EXPLICIT_LE, DEFLATED_LE]
         .into_iter()
-        .chain(FRAME_MEDIA.iter().map(|(ts, ..)| *ts));
+        .chain(with_frame_media().map(|row| row.uid));
     for uid in candidates {
         if uid != stored.syntax()
             && plan_instance(stored, TransferSyntaxPreference::Uid(uid), codecs).is_some()

@@ -80,12 +80,6 @@ impl FileSource {
         let length = file.metadata()?.len();
         Ok(Self { file, length })
     }
-
-    /// Gives the file back.
-    #[must_use]
-    pub fn into_file(self) -> File {
-        self.file
-    }
 }
 
 impl Source for FileSource {

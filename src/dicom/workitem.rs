@@ -1,7 +1,7 @@
 //! Workitems: Unified Procedure Steps as data sets, and what may become of them (PS3.4 Annex CC, PS3.18 chapter 11).
 //!
 //! Invariants: a workitem never holds its Transaction UID, which is kept apart and told to nobody; a data set that leaves
-//! [`read`] can be encoded, is no deeper than [`limits::DEPTH`] and has its attributes by their tags in upper case.
+//! [`read`] can be encoded, is no deeper than [`DEPTH`](super::limits::DEPTH) and has its attributes by their tags in upper case.
 
 mod read;
 mod rules;

@@ -23,7 +23,8 @@ use crate::archive::services::frames::BulkValue;
 use crate::archive::services::retrieve::{InstanceRows, OpenInstance};
 use crate::archive::{Archive, ArchiveError};
 use crate::auth::Action;
-use crate::dicom::media::{self, FramePreference, OCTETS, RepresentationPlan};
+use crate::dicom::codec::transfer_syntax::{self, OCTETS};
+use crate::dicom::media::{FramePreference, RepresentationPlan};
 use crate::dicom::uid::InstanceName;
 use crate::scope::Scope;
 
@@ -143,7 +144,7 @@ fn choose_frames(
     let layout = &instance.row.layout;
     let whole = matches!(plan, RepresentationPlan::Stored) && form.wrap == BulkWrapping::Single
         || !matches!(plan, RepresentationPlan::Encode(_))
-            && media::is_native(&layout.transfer_syntax);
+            && transfer_syntax::is_native(&layout.transfer_syntax);
     if form.wrap == BulkWrapping::Single
         && matches!(plan, RepresentationPlan::Encode(_))
         && instance.frame_count() > 1

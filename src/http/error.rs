@@ -207,12 +207,6 @@ impl HttpError {
         )
     }
 
-    /// 401; the caller adds the challenge with [`Self::with_header`].
-    #[must_use]
-    pub fn unauthenticated() -> Self {
-        Self::bare(ProblemType::Unauthenticated)
-    }
-
     /// 403, in the words of the contract and with the right that is missing, such as `delete`.
     #[must_use]
     pub fn forbidden(right: &str) -> Self {

@@ -92,10 +92,10 @@ const ACCEPTED: &[&str] = &[
 
 pub(super) fn frame_types(available: &[String]) -> Vec<String> {
     let typed = |ts: &String| {
-        let media = if crate::dicom::media::is_native(ts) {
-            crate::dicom::media::OCTETS
+        let media = if crate::dicom::codec::transfer_syntax::is_native(ts) {
+            crate::dicom::codec::transfer_syntax::OCTETS
         } else {
-            crate::dicom::media::frame_media(ts)
+            crate::dicom::codec::transfer_syntax::frame_media(ts)
         };
         format!("multipart/related; type=\"{media}\"; transfer-syntax={ts}")
     };

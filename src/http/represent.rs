@@ -18,7 +18,7 @@ use super::wado::{OwnedTransferSyntaxPreference, header_value};
 use crate::archive::services::retrieve::Content;
 use crate::archive::texts::TextPart;
 use crate::archive::{Archive, ArchiveError, Version};
-use crate::dicom::media::syntax::EXPLICIT_LE;
+use crate::dicom::codec::transfer_syntax::EXPLICIT_LE;
 
 /// The transfer syntax a wish names or implies.
 pub(super) fn syntax_preference(

@@ -36,7 +36,7 @@ pub struct StoredBlob {
     pub damaged: bool,
 }
 
-/// What became of a [`NewInstance`].
+/// What became of a [`NewInstance`](super::NewInstance).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inserted {
     /// A row names the instance's blob under this watermark: it was inserted now, or by an earlier try whose answer was lost.

@@ -58,8 +58,8 @@ pub trait Instances: Send + Sync {
 /// Search.
 #[async_trait]
 pub trait Search: Send + Sync {
-    /// Rows that match all conditions which have a column or one of `tags` that is ready; see [`indexed`]. `before`
-    /// continues behind a [`MatchedRow::place`]. A page ends with the row whose attributes pass `most_bytes`, all rows counted.
+    /// Rows that match all conditions which have a column or one of `tags` that is ready; see [`indexed`](super::indexed). `before`
+    /// continues behind the place of a row that was found. A page ends with the row whose attributes pass `most_bytes`, all rows counted.
     async fn search(
         &self,
         scope: &Scope,
@@ -91,7 +91,7 @@ pub trait Search: Send + Sync {
         watermarks: &[i64],
     ) -> Result<Vec<(i64, Vec<u8>)>>;
 
-    /// How many rows match, all of them or those behind a [`MatchedRow::place`], counted no further than `ceiling`. Limit
+    /// How many rows match, all of them or those behind a place, counted no further than `ceiling`. Limit
     /// and offset of the query do not count.
     async fn count(
         &self,
@@ -325,6 +325,6 @@ pub trait Workitems: Send + Sync {
     /// Deletes workitems that are finished since before a moment, at most `limit`; returns how many.
     async fn delete_finished_workitems(&self, before: OffsetDateTime, limit: u32) -> Result<u64>;
 
-    /// How many workitems there are in each state, in the order of [`State::ALL`].
+    /// How many workitems there are in each state, in the order of [`State::ALL`](crate::dicom::workitem::State::ALL).
     async fn count_workitems(&self) -> Result<[u64; 4]>;
 }

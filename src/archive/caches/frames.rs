@@ -18,9 +18,10 @@ use crate::archive::queue::{FairQueue, QueuePlace};
 use crate::archive::services::frames::collect;
 use crate::archive::services::retrieve::OpenInstance;
 use crate::config::Limits;
+use crate::dicom::codec::transfer_syntax;
 use crate::dicom::codec::{self, ByteOrder, CodecError, EncodeOptions, FrameShape, Photometric};
 use crate::dicom::instance::{PixelDescription, PixelElement};
-use crate::dicom::media::{self, Codecs};
+use crate::dicom::media::Codecs;
 use crate::memory::Purpose;
 use crate::meter::Counter;
 use crate::trace::Stage;
@@ -286,7 +287,7 @@ impl Archive {
         if slices.len() > limits.max_frame_bytes {
             return Err(too_large(number));
         }
-        let native = media::is_native(&syntax);
+        let native = transfer_syntax::is_native(&syntax);
         let decoded = sample_shape(&syntax, pixel).unwrap_or(shape);
         if decoded.frame_bytes() > limits.max_frame_bytes {
             return Err(too_large(number));

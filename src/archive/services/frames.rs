@@ -10,6 +10,7 @@ use crate::archive::Archive;
 use crate::archive::bitpack::native_length;
 use crate::archive::content::{Base, Content, Frames, Representation};
 use crate::archive::error::{ArchiveError, Result};
+use crate::dicom::codec::transfer_syntax;
 use dicom_core::VR;
 
 use crate::dicom::codec::FrameShape;
@@ -17,7 +18,7 @@ use crate::dicom::endian::swap_width;
 use crate::dicom::frames::{BitRange, ByteRange, FrameSlices};
 use crate::dicom::instance::BulkItem;
 use crate::dicom::items::item_values;
-use crate::dicom::media::{self, RepresentationPlan, syntax};
+use crate::dicom::media::RepresentationPlan;
 use crate::dicom::rewrite::FileSegment;
 use crate::index::InstanceRow;
 
@@ -52,8 +53,9 @@ impl BulkValue {
     /// Transfer syntax to be named with `media`; a document has none.
     #[must_use]
     pub fn syntax_as(&self, media: &str) -> Option<&str> {
-        let pixels =
-            media.starts_with("image/") || media.starts_with("video/") || media == media::OCTETS;
+        let pixels = media.starts_with("image/")
+            || media.starts_with("video/")
+            || media == transfer_syntax::OCTETS;
         pixels.then_some(self.syntax.as_str())
     }
 }
@@ -75,7 +77,7 @@ impl Archive {
         Ok(match plan {
             RepresentationPlan::Stored => self.slices(instance, &slices),
             RepresentationPlan::Native
-                if media::is_native(&instance.row.layout.transfer_syntax) =>
+                if transfer_syntax::is_native(&instance.row.layout.transfer_syntax) =>
             {
                 self.native_slices(instance, &slices)
             }
@@ -134,14 +136,14 @@ impl Archive {
         let stored = &instance.row.layout.transfer_syntax;
         let encapsulated = item.encapsulated;
         let media = if encapsulated {
-            media::frame_media(stored)
+            transfer_syntax::frame_media(stored)
         } else {
-            media::OCTETS
+            transfer_syntax::OCTETS
         };
         let syntax = if encapsulated {
             stored.clone()
         } else {
-            syntax::EXPLICIT_LE.to_owned()
+            transfer_syntax::EXPLICIT_LE.to_owned()
         };
         BulkValue {
             item,
@@ -210,7 +212,7 @@ impl Archive {
             length: value.item.length,
         };
         let stored = self.ranges(&instance.row, std::iter::once(range), range.length);
-        let big = instance.row.layout.transfer_syntax == syntax::EXPLICIT_BE;
+        let big = instance.row.layout.transfer_syntax == transfer_syntax::EXPLICIT_BE;
         let pixels = instance
             .frame(1)
             .filter(|_| value.item.path.starts_with("7FE0"));

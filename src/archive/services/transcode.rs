@@ -23,9 +23,10 @@ use crate::archive::caches::sources::SpooledSource;
 use crate::archive::content::{Base, FrameMaker, Frames, Representation};
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::lanes::Lane;
+use crate::dicom::codec::transfer_syntax;
 use crate::dicom::codec::{self, Coding, FrameShape};
 use crate::dicom::instance::PixelDescription;
-use crate::dicom::media::{self, RepresentationPlan, syntax};
+use crate::dicom::media::RepresentationPlan;
 use crate::dicom::rewrite::{self, Edit, Edits, FileSegment, PixelEdit, total_length};
 use crate::dicom::source::Source;
 use crate::index::InstanceRow;
@@ -43,7 +44,7 @@ impl Archive {
         row: &InstanceRow,
         plan: &RepresentationPlan,
     ) -> Result<Representation> {
-        let native = media::is_native(&row.layout.transfer_syntax);
+        let native = transfer_syntax::is_native(&row.layout.transfer_syntax);
         match plan {
             RepresentationPlan::Stored if row.layout.part10 => Ok(self.stored_file(row)),
             RepresentationPlan::Stored => self.completed(row),
@@ -52,7 +53,7 @@ impl Archive {
                 self.decoded_instance(self.open(scope, &row.name).await?)
                     .await
             }
-            RepresentationPlan::Encode(uid) if uid == syntax::DEFLATED_LE => {
+            RepresentationPlan::Encode(uid) if uid == transfer_syntax::DEFLATED_LE => {
                 self.deflated_instance(row).await
             }
             RepresentationPlan::Encode(uid) => {
@@ -90,7 +91,7 @@ impl Archive {
             VR::OB
         };
         let edits = Edits {
-            transfer_syntax: syntax::EXPLICIT_LE.to_owned(),
+            transfer_syntax: transfer_syntax::EXPLICIT_LE.to_owned(),
             elements: self.described(&instance, &pixel, &shape).await?,
             pixels: PixelEdit::Native { vr, frames, length },
         };
@@ -221,7 +222,9 @@ impl Archive {
 
     /// An uncompressed instance, deflated (PS3.5 §A.5); written to the spool first, for its length.
     async fn deflated_instance(&self, row: &InstanceRow) -> Result<Representation> {
-        let (segments, base) = self.planned(row, Edits::none(syntax::DEFLATED_LE)).await?;
+        let (segments, base) = self
+            .planned(row, Edits::none(transfer_syntax::DEFLATED_LE))
+            .await?;
         // Deflating makes what cannot be deflated longer by a few bytes in each block.
         let most = total_length(&segments);
         let mut room = self.spool_room(most.saturating_add(most / 1000)).await?;

@@ -8,10 +8,10 @@ use std::io::Read;
 use flate2::Compression;
 use flate2::read::{DeflateDecoder, DeflateEncoder};
 
-use super::coding::Coding;
 use super::error::CodecError;
 use super::native::{self, ByteOrder};
 use super::shape::{DecodedFrame, FrameLimits, FrameShape};
+use super::transfer_syntax::Coding;
 use super::{EncodeOptions, Encoded, FrameCodec};
 
 pub(super) struct Deflate;

@@ -2,7 +2,7 @@
 //!
 //! Messages name transfer syntaxes, sizes and positions, never pixel values, so they may be logged.
 
-use super::coding::Coding;
+use super::transfer_syntax::Coding;
 
 /// The error of a codec library, kept as the source of a [`CodecError`].
 pub type LibraryError = Box<dyn std::error::Error + Send + Sync>;

@@ -7,12 +7,12 @@ use libjpeg_turbo_rs::api::precision;
 use libjpeg_turbo_rs::common::types::DecodeLimits;
 use libjpeg_turbo_rs::{Decoder, Encoder, PixelFormat, Subsampling};
 
-use super::coding::Coding;
 use super::color;
 use super::error::CodecError;
 use super::jpeg_header::{JpegHeader, with_adobe_transform, without_color_claim};
 use super::samples;
 use super::shape::{DecodedFrame, FrameLimits, FrameShape, Photometric};
+use super::transfer_syntax::Coding;
 use super::{
     EncodeOptions, Encoded, FrameCodec, JpegColor, gray_or_color, interleaved_shape, length,
     lossy_gray_or_color,

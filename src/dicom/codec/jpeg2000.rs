@@ -10,12 +10,12 @@ use openjp2::{
     Codec, OPJ_CLRSPC_GRAY, OPJ_CLRSPC_SRGB, OPJ_CODEC_J2K, opj_image, opj_image_comptparm,
 };
 
-use super::coding::Coding;
 use super::error::CodecError;
 use super::jpeg2000_header::{Jpeg2000Header, bare_codestream};
 use super::jpeg2000_stream::{StreamWriter, reader};
 use super::samples;
 use super::shape::{DecodedFrame, FrameLimits, FrameShape, Photometric};
+use super::transfer_syntax::Coding;
 use super::{
     EncodeOptions, Encoded, FrameCodec, bits_gray_or_color, interleaved_shape, length,
     lossy_gray_or_color,

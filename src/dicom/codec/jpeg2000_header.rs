@@ -3,9 +3,9 @@
 //! Gives size, components and precision, and an upper estimate of what decoding would allocate beyond
 //! the samples: damaged or hostile headers ask for millions of tiny tiles and precincts.
 
-use super::coding::Coding;
 use super::error::CodecError;
 use super::shape::CodestreamShape;
+use super::transfer_syntax::Coding;
 
 const SOC: u16 = 0xff4f;
 const CAP: u16 = 0xff50;

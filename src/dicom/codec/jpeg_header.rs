@@ -3,9 +3,9 @@
 //! Gives size, precision and components of the one frame header, and the marks that decide color.
 //! Reading is linear and never leaves the bytes.
 
-use super::coding::Coding;
 use super::error::CodecError;
 use super::shape::CodestreamShape;
+use super::transfer_syntax::Coding;
 
 /// Start of image.
 const SOI: [u8; 2] = [0xff, 0xd8];

@@ -2,11 +2,11 @@
 //!
 //! JPEG-LS knows nothing of sign: samples are bit patterns, extended by the header.
 
-use super::coding::Coding;
 use super::error::CodecError;
 use super::jpegls::{self, EncodeParams, Interleave};
 use super::samples;
 use super::shape::{CodestreamShape, DecodedFrame, FrameLimits, FrameShape};
+use super::transfer_syntax::Coding;
 use super::{
     EncodeOptions, Encoded, FrameCodec, gray_or_color, interleaved_shape, lossy_gray_or_color,
 };

@@ -12,10 +12,10 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::EncoderOptions;
 use zune_jpegxl::JxlSimpleEncoder;
 
-use super::coding::Coding;
 use super::error::CodecError;
 use super::samples;
 use super::shape::{CodestreamShape, DecodedFrame, FrameLimits, FrameShape, Photometric};
+use super::transfer_syntax::Coding;
 use super::{EncodeOptions, Encoded, FrameCodec, gray_or_color, interleaved_shape, length};
 
 /// Samples of hidden channels and frames the decoder may hold, for each sample of the picture.

@@ -7,7 +7,6 @@
 //! A codec cannot be interrupted, and its working memory is a small multiple of the frame, so callers
 //! bound the number of frames in work, not only their size.
 
-mod coding;
 mod color;
 mod deflate;
 mod error;
@@ -26,10 +25,10 @@ mod samples;
 mod shape;
 #[cfg(test)]
 mod tests;
+pub mod transfer_syntax;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub use coding::Coding;
 pub use color::ybr_to_rgb;
 pub use error::{CodecError, LibraryError};
 pub use native::{
@@ -37,6 +36,7 @@ pub use native::{
 };
 pub use recognize::{RecognizedCodestream, codestream_in_boxes, recognize};
 pub use shape::{DecodedFrame, FrameLimits, FrameShape, Photometric};
+pub use transfer_syntax::Coding;
 
 /// How much color a JPEG baseline frame keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,12 +2,12 @@
 //!
 //! Names, labels and media types do not count here. Invariant: the first bytes are enough, and nothing is decoded.
 
-use super::coding::Coding;
 use super::jpeg_header::JpegHeader;
 use super::jpeg_xl::JpegXl;
 use super::jpeg2000_header::{self, Jpeg2000Header};
 use super::jpegls;
 use super::shape::{FrameShape, Photometric};
+use super::transfer_syntax::Coding;
 
 /// A codestream by its own bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 //! A frame is a header of sixteen 32-bit words and one segment per byte plane, most significant byte
 //! first. Reading stays inside the frame's bytes, and a plane never grows past its length.
 
-use super::coding::Coding;
 use super::error::CodecError;
 use super::shape::{DecodedFrame, FrameLimits, FrameShape};
+use super::transfer_syntax::Coding;
 use super::{EncodeOptions, Encoded, FrameCodec, interleaved_shape, samples};
 
 /// The header: the segment count and fifteen offsets.

@@ -52,11 +52,6 @@ impl BulkParts {
         self.parts.get(number)
     }
 
-    /// All parts, to be looked at.
-    pub fn parts_mut(&mut self) -> &mut [BulkPart] {
-        &mut self.parts
-    }
-
     pub(super) fn find(&self, uri: &str) -> &[usize] {
         self.by_location
             .get(path_of(uri))

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::tests::{data_set, file, metadata, parsed};
 use super::*;
+use crate::dicom::codec::transfer_syntax;
 use crate::dicom::codec::{self, DecodedFrame, EncodeOptions, FrameShape, Photometric};
 
 const RLE: &str = "1.2.840.10008.1.2.5";
@@ -230,7 +231,7 @@ fn pictures_become_native_pixels() {
     ] {
         let bytes = png(color, stored);
         let made = parsed(&file(&silent(), &[("pixels", "image/png", &bytes)]).unwrap());
-        assert_eq!(made.layout.transfer_syntax, media::syntax::EXPLICIT_LE);
+        assert_eq!(made.layout.transfer_syntax, transfer_syntax::EXPLICIT_LE);
         let pixel = made.pixel.clone().unwrap();
         assert_eq!((pixel.rows, pixel.columns, pixel.bits_stored), (9, 16, 8));
         assert_eq!(
@@ -343,7 +344,7 @@ fn a_lone_part_becomes_the_pixels_or_the_document() {
     let png = png(png::ColorType::Grayscale, 1);
     for (media, bytes, syntax) in [
         ("image/jpeg", coded(BASELINE, 3, 8), BASELINE),
-        ("image/png", png, media::syntax::EXPLICIT_LE),
+        ("image/png", png, transfer_syntax::EXPLICIT_LE),
         (
             "video/mp4",
             b"\0\0\0\x18ftypisom\0\0avc1".to_vec(),

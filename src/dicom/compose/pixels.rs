@@ -8,10 +8,11 @@ use serde_json::{Map, Value, json};
 
 use super::sniff::{is_rle, video};
 use super::{BulkPart, ComposeError, ComposeProblem, Composer, FilePiece, PIXEL_DATA};
+use crate::dicom::codec::transfer_syntax;
 use crate::dicom::codec::{self, Coding, FrameShape, RecognizedCodestream};
 use crate::dicom::header::{ITEM, SEQUENCE_END, UNDEFINED};
 use crate::dicom::picture::PictureInfo;
-use crate::dicom::{media, tag};
+use crate::dicom::tag;
 
 /// What a part holds by its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,7 +52,9 @@ impl BulkPart {
     /// Whether its bytes are to be looked at: samples as they are, and texts, tell nothing of themselves.
     #[must_use]
     pub fn wants_look(&self) -> bool {
-        self.media != media::OCTETS || self.transfer_syntax.is_some() || self.location.is_empty()
+        self.media != transfer_syntax::OCTETS
+            || self.transfer_syntax.is_some()
+            || self.location.is_empty()
     }
 
     /// Takes what the part is from its first [`HEAD`] bytes.
@@ -84,7 +87,9 @@ impl BulkPart {
 
     /// Whether its bytes are plain values by its label.
     pub(super) fn is_native(&self) -> bool {
-        self.transfer_syntax.as_deref().is_none_or(media::is_native)
+        self.transfer_syntax
+            .as_deref()
+            .is_none_or(transfer_syntax::is_native)
     }
 
     /// The transfer syntax the part is labeled with.
@@ -149,7 +154,7 @@ impl BulkPart {
                         Ok(Some(Coding::DeflatedFrame))
                     }
                     (Some(_), _) => Err(OTHER),
-                    (None, media::OCTETS) => Ok(None),
+                    (None, transfer_syntax::OCTETS) => Ok(None),
                     (None, _) => Err(ComposeProblem::Pixels(
                         "has a part of a media type that is no pixel data; send application/octet-stream, a codestream that DICOM \
                      knows, PNG, GIF or BMP",

@@ -1,4 +1,5 @@
 use super::*;
+use crate::dicom::codec::transfer_syntax;
 use crate::dicom::instance::Instance;
 use crate::dicom::parse::{ParseOptions, parse};
 use crate::dicom::testing::{DataSet, Lengths, Syntax};
@@ -149,7 +150,7 @@ fn bulk_data_is_found_by_its_location_relative_or_absolute() {
     let text = metadata(&made);
     assert_eq!(text["00420011"]["InlineBinary"], "JVBERi0A");
     assert_eq!(text["00660016"]["InlineBinary"], "AACAPw==");
-    assert_eq!(made.layout.transfer_syntax, media::syntax::EXPLICIT_LE);
+    assert_eq!(made.layout.transfer_syntax, transfer_syntax::EXPLICIT_LE);
 }
 
 #[test]

@@ -4,11 +4,11 @@
 
 use dicom_core::Tag;
 
-use super::pixels::{is_native, is_video};
 use super::{Origin, Parser, finding};
+use crate::dicom::codec::transfer_syntax::{is_deflated, is_native, is_video};
 use crate::dicom::error::{Limit, ParseError};
 use crate::dicom::frames::FrameTable;
-use crate::dicom::header::{self, RecognizedEncoding};
+use crate::dicom::header::RecognizedEncoding;
 use crate::dicom::instance::{FileLayout, Instance, PixelElement, ValidationIssue};
 use crate::dicom::json;
 
@@ -101,11 +101,7 @@ impl Origin {
         findings: &mut Vec<ValidationIssue>,
     ) -> FileLayout {
         let RecognizedEncoding { encoding, agrees } = self.recognized;
-        let deflated = self
-            .opening
-            .label
-            .as_deref()
-            .is_some_and(header::is_deflated);
+        let deflated = self.opening.label.as_deref().is_some_and(is_deflated);
         let agrees = agrees && deflated == self.deflated;
         if !agrees {
             findings.push(finding(

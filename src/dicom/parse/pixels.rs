@@ -6,10 +6,10 @@ use dicom_core::{Tag, VR};
 
 use super::finding;
 use crate::dicom::charset::Charset;
+use crate::dicom::codec::transfer_syntax::{EXPLICIT_LE, is_native};
 use crate::dicom::endian::pixel_swap_width;
 use crate::dicom::error::ParseError;
 use crate::dicom::frames::{ByteRange, FrameTable};
-use crate::dicom::header;
 use crate::dicom::instance::{FileLayout, PixelDescription, PixelElement, ValidationIssue};
 use crate::dicom::json;
 use crate::dicom::scan::Scanner;
@@ -39,19 +39,6 @@ impl NativePixels {
             Ok(bytes.into_owned())
         })
     }
-}
-
-/// Transfer syntaxes whose pixel data is never encapsulated.
-pub(super) fn is_native(transfer_syntax: &str) -> bool {
-    matches!(
-        transfer_syntax,
-        header::IMPLICIT_LITTLE | header::EXPLICIT_LITTLE | header::EXPLICIT_BIG | header::DEFLATED
-    )
-}
-
-/// Video: the fragments are cut anywhere, frames cannot be told apart (PS3.5 §8.2.5 to §8.2.9).
-pub(super) fn is_video(transfer_syntax: &str) -> bool {
-    transfer_syntax.starts_with("1.2.840.10008.1.2.4.10")
 }
 
 /// Overlay Bit Position (60xx,0102).
@@ -179,7 +166,7 @@ impl PixelAttributes {
                 Tag(0x0002, 0x0010),
                 "names a compressed syntax, but the pixel data is native",
             ));
-            layout.transfer_syntax = header::EXPLICIT_LITTLE.to_owned();
+            layout.transfer_syntax = EXPLICIT_LE.to_owned();
             layout.part10 = false;
         }
         if frame_bits == 0 {

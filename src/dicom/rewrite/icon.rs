@@ -8,13 +8,14 @@ use std::ops::Range;
 use dicom_core::{Tag, VR};
 
 use super::{Edits, FileSegment, Planner};
+use crate::dicom::codec::transfer_syntax;
 use crate::dicom::codec::{self, FrameShape, Photometric};
 use crate::dicom::error::ParseError;
 use crate::dicom::explicit_vr;
 use crate::dicom::header::UNDEFINED;
 use crate::dicom::instance::FileLayout;
 use crate::dicom::scan::{Element, ScanEvent};
-use crate::dicom::{media, tag};
+use crate::dicom::tag;
 
 const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
 const SAMPLES: Tag = Tag(0x0028, 0x0002);
@@ -46,7 +47,8 @@ const MOST_BYTES: u64 = 4 << 20;
 /// The transfer syntax of codestreams that cannot stay; none when they can.
 pub(super) fn foreign(layout: &FileLayout, edits: &Edits) -> Option<String> {
     let stored = &layout.transfer_syntax;
-    (!media::is_native(stored) && *stored != edits.transfer_syntax).then(|| stored.clone())
+    (!transfer_syntax::is_native(stored) && *stored != edits.transfer_syntax)
+        .then(|| stored.clone())
 }
 
 /// A place in the planned file to go back to.

@@ -18,7 +18,7 @@ use crate::archive::error::{ArchiveError, Result};
 use crate::archive::lanes::Lane;
 use crate::archive::services::frames::collect;
 use crate::archive::services::retrieve::OpenInstance;
-use crate::dicom::media;
+use crate::dicom::codec::transfer_syntax;
 use crate::dicom::members::{self, JsonElement};
 use crate::dicom::metadata;
 use crate::dicom::render::text;
@@ -172,7 +172,7 @@ impl RenderSource {
     #[must_use]
     pub fn nature(&self) -> Nature {
         let row = &self.instance.row;
-        let video = media::frame_media(&row.layout.transfer_syntax);
+        let video = transfer_syntax::frame_media(&row.layout.transfer_syntax);
         if row.pixel.is_some() {
             return if video.starts_with("video/") {
                 Nature::Video(video)
@@ -207,7 +207,10 @@ impl RenderSource {
         named
             .map(|media| media.split(';').next().unwrap_or_default().trim())
             .filter(sound)
-            .map_or_else(|| media::OCTETS.to_owned(), str::to_ascii_lowercase)
+            .map_or_else(
+                || transfer_syntax::OCTETS.to_owned(),
+                str::to_ascii_lowercase,
+            )
     }
 
     /// Length of the document without padding (0042,0015), where it is named.
