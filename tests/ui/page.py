@@ -88,9 +88,9 @@ def browser(*arguments):
 
 
 @contextlib.contextmanager
-def screen(started, width=1280, height=800, theme="light", allowed=(), **options):
+def screen(started, width=1280, height=800, theme="light", allowed=(), language="en-US", **options):
     """A page whose every error and violation of its policy fails the story; so does a request elsewhere than allowed."""
-    context = started.new_context(viewport={"width": width, "height": height}, color_scheme=theme, locale="en-US", accept_downloads=True, **options)
+    context = started.new_context(viewport={"width": width, "height": height}, color_scheme=theme, locale=language, accept_downloads=True, **options)
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.wrong = []

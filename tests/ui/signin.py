@@ -93,7 +93,7 @@ with browser() as started:
         expect(page.get_by_role("link", name="Upload")).to_be_hidden()
         rows.get_by_role("link").click()
         expect(page.get_by_role("heading", name="Mine, Own")).to_be_visible()
-        expect(page.get_by_role("button", name="ZIP")).to_be_visible()
+        expect(page.get_by_role("button", name="ZIP", exact=True)).to_be_visible()
         expect(page.get_by_role("button", name="Delete")).to_have_count(0)
         go(page, f"study/{away.StudyInstanceUID}")
         expect(page.get_by_role("alert")).to_contain_text("There is no such study")

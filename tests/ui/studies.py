@@ -1,6 +1,7 @@
 """Finding a study and what can be done with it: list, study, attributes, delete; a hostile one is shown as text."""
 
 import io
+import re
 import zipfile
 
 import pydicom
@@ -253,6 +254,23 @@ def forced_colours(started, ds):
         assert pressed.evaluate("(one) => getComputedStyle(one).outlineStyle") == "solid"
 
 
+def languages(started, ds):
+    """Every language on every screen: no text is missing, nothing scrolls sideways, and the page says which language it is."""
+    screens = [("studies", "table.studies tbody tr"), (f"study/{ds.StudyInstanceUID}", ".card"), (f"view/{ds.StudyInstanceUID}/{ds.SeriesInstanceUID}", ".corner.bl div"), ("upload", ".drop"), ("admin", "section table")]
+    for language in ["de", "fr", "ja", "zh"]:
+        for width in [1280, 320]:
+            with screen(started, width=width, language=language) as page:
+                for route, ready in screens:
+                    go(page, route)
+                    page.locator(ready).first.wait_for(state="attached")
+                    assert page.evaluate("document.documentElement.lang").startswith(language)
+                    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (language, width, route)
+                    # A key where a text should be.
+                    words = page.locator("body").inner_text() + " ".join(page.evaluate("[...document.querySelectorAll('[aria-label], [title]')].map((one) => one.getAttribute('aria-label') ?? one.title)"))
+                    bare = re.findall(r"\b(?:nav|field|studies|study|viewer|tool|upload|admin|tag|feed|key|keys|share|mpr|delete|selection|columns|window)\.[a-z]+\b", words)
+                    assert not bare, (language, route, bare)
+
+
 def study(started, ds):
     with screen(started) as page:
         go(page, f"study/{ds.StudyInstanceUID}")
@@ -260,9 +278,17 @@ def study(started, ds):
         page.locator(".card img").nth(1).wait_for()
         expect(page.get_by_role("heading", name="Other studies of this patient")).to_be_visible()
         with page.expect_download() as download:
-            page.get_by_role("button", name="ZIP").click()
+            page.get_by_role("button", name="ZIP", exact=True).click()
         names = zipfile.ZipFile(io.BytesIO(open(download.value.path(), "rb").read())).namelist()
         assert len([name for name in names if name.endswith(".dcm")]) == 3, names
+        with page.expect_download() as download:
+            page.get_by_role("button", name="ZIP of series").first.click()
+        names = zipfile.ZipFile(io.BytesIO(open(download.value.path(), "rb").read())).namelist()
+        assert 1 <= len([name for name in names if name.endswith(".dcm")]) <= 2, names
+        page.get_by_role("button", name="Instances").first.click()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="as a DICOM file").first.click()
+        assert open(download.value.path(), "rb").read()[128:132] == b"DICM"
         page.locator(".card a.view").first.click()
         page.locator(".corner.bl div").first.wait_for()
         page.go_back()
@@ -318,6 +344,7 @@ with browser() as started:
     hostile(started, bad)
     endless(started)
     forced_colours(started, some)
+    languages(started, some)
     study(started, some)
     administration(started)
     check_all(

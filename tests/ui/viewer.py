@@ -257,6 +257,39 @@ def scrolled_together(started):
         assert saved.std() > 5 and download.value.suggested_filename.endswith("-1.png"), saved.std()
 
 
+def by_touch(started, ds):
+    """One finger does what the chosen tool does, two fingers zoom and move."""
+    with screen(started, width=800, height=700, has_touch=True) as page:
+        open_series(page, ds)
+        session = page.context.new_cdp_session(page)
+        box = page.locator(".stage").bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+        def touch(kind, *points):
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": px, "y": py, "id": at} for at, (px, py) in enumerate(points)]})
+
+        state = lambda: page.evaluate("(() => { const v = document.querySelector('.viewport').viewport; return { zoom: v.place.zoom, x: v.place.x, index: v.index, width: v.window.width } })()")
+        before = state()
+        touch("touchStart", (x - 40, y), (x + 40, y))
+        for step in range(1, 6):
+            touch("touchMove", (x - 40 - 10 * step, y), (x + 40 + 10 * step, y))
+        touch("touchEnd")
+        after = state()
+        assert after["zoom"] > before["zoom"] * 1.5 and after["width"] == before["width"], (before, after)
+        touch("touchStart", (x, y))
+        for step in range(1, 6):
+            touch("touchMove", (x + 10 * step, y))
+        touch("touchEnd")
+        assert state()["width"] > after["width"], (after, state())
+        page.get_by_role("button", name="Scroll", exact=True).click()
+        expect(page.get_by_role("button", name="Scroll", exact=True)).to_have_attribute("aria-pressed", "true")
+        touch("touchStart", (x, y))
+        for step in range(1, 9):
+            touch("touchMove", (x, y + 20 * step))
+        touch("touchEnd")
+        assert state()["index"] > before["index"], (before, state())
+
+
 def slow_link(started):
     """Far away a small picture comes first and says that it is one; the samples follow."""
     y, x = np.mgrid[0:1536, 0:1536]
@@ -299,6 +332,7 @@ with browser() as started:
     pointer_and_layouts(started, ds, other)
     many_frames(started)
     scrolled_together(started)
+    by_touch(started, ds)
     slow_link(started)
     check_all(started, [(f"view/{ds.StudyInstanceUID}/{ds.SeriesInstanceUID}", ".corner.bl div"), (f"view/{other.StudyInstanceUID}/{other.SeriesInstanceUID}", ".document pre")])
 with browser("--disable-3d-apis") as started:

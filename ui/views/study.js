@@ -62,17 +62,17 @@ export function show(root, { rest: [study] }) {
     const view = rows.find((row) => !NOT_IMAGES.has(text(row, '00080060'))) ?? rows[0]
     return [
       view && h('a', { class: 'button primary', href: to('view', [study, text(view, '0020000E')]) }, icon('eye'), t('view')),
-      h('button', { type: 'button', onclick: (event) => zip(event.currentTarget) }, icon('download'), t('zip')),
+      h('button', { type: 'button', onclick: (event) => save(event.currentTarget, path(study), 'application/zip', `${study}.zip`) }, icon('download'), t('zip')),
       h('button', { type: 'button', onclick: () => share(study) }, icon('share'), t('share')),
       openIn.get().map(({ name, url }) => h('a', { class: 'button', href: url.replaceAll('{study}', encodeURIComponent(study)), target: '_blank', rel: 'noopener' }, t('study.open', { viewer: name }))),
       may('delete') && h('button', { type: 'button', class: 'danger', onclick: () => erase(set, rows.length, images) }, icon('trash'), t('delete')),
     ]
   }
 
-  async function zip(button) {
+  async function save(button, place, media, name) {
     button.disabled = true
     try {
-      await download(`${path(study)}`, 'application/zip', `${study}.zip`)
+      await download(place, media, name)
     } catch (error) {
       failed(error)
     }
@@ -124,6 +124,7 @@ export function show(root, { rest: [study] }) {
       h('a', { class: 'view', href: to('view', [study, uid]) }, picture, h('strong', null, told(title))),
       h('p', { class: 'muted' }, modality, ' · ', t('images', { n }), text(row, '00180015') && [' · ', told(text(row, '00180015'))]),
       list,
+      h('button', { type: 'button', class: 'quiet', 'aria-label': t('zip.series', { name: cut(title, 60) }), onclick: (event) => save(event.currentTarget, path(study, uid), 'application/zip', `${uid}.zip`) }, icon('download'), t('zip')),
       instances,
     )
     return [element, picture, uid]
@@ -138,7 +139,9 @@ export function show(root, { rest: [study] }) {
       sets.sort((a, b) => (number(a, '00200013') ?? 0) - (number(b, '00200013') ?? 0))
       const line = (set) => {
         const instance = text(set, '00080018')
-        return h('li', null, h('a', { href: to('tags', [study, uid, instance]) }, t('instance.number', { number: text(set, '00200013') || '–' })), frames(set))
+        const number = text(set, '00200013') || '–'
+        const file = h('button', { type: 'button', class: 'quiet small', 'aria-label': t('instance.save', { number }), onclick: (event) => save(event.currentTarget, path(study, uid, instance), 'application/dicom', `${instance}.dcm`) }, icon('download'))
+        return h('li', null, h('a', { href: to('tags', [study, uid, instance]) }, t('instance.number', { number })), frames(set), ' ', file)
       }
       fill(place, h('ol', null, sets.map(line)))
     } catch (error) {
