@@ -13,7 +13,8 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 
-use super::audit::{AuditEvent, AuditLog};
+use super::audit::AuditEvent;
+use super::audit::sink::AuditLog;
 use super::error::{HttpError, ProblemType};
 use super::links::LinksConfig;
 use crate::auth::{AuthRefusal, Authenticator};

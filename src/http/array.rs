@@ -11,7 +11,7 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::error::HttpError;
-use super::wado::header_value;
+use super::represent::header_value;
 use crate::archive::texts::{LeftOut, TextPart};
 use crate::archive::{Archive, ArchiveError};
 

@@ -9,7 +9,8 @@ mod body;
 mod file;
 mod gather;
 mod kind;
-mod sink;
+pub(super) mod sink;
+mod text;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -23,8 +24,6 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::extract::{QueryPairs, TargetPath};
 use super::layers::RequestId;
@@ -33,9 +32,9 @@ use super::{routes, wado_uri};
 use crate::auth::Caller;
 use crate::dicom::uid::{InstanceName, check_uid};
 use body::Audited;
-use gather::RefusalSummary;
 use kind::action;
 use sink::QueuedEvent;
+use text::{EventFields, detail, entity, request_entity, written};
 
 pub use kind::EventKind;
 pub use sink::{AuditEnd, AuditError, AuditLog, Unwritable};
@@ -272,83 +271,6 @@ async fn named(parts: &mut Parts, by_uri: bool) -> Uids {
     }
     let path = TargetPath::of_parts(parts).await.unwrap_or_default();
     path.named().map(uid)
-}
-
-/// What stands in an event.
-struct EventFields<'a> {
-    kind: EventKind,
-    action: &'a str,
-    outcome: (&'a str, &'a str),
-    who: Value,
-    source: Option<IpAddr>,
-    entities: Vec<Value>,
-}
-
-fn written(event: &EventFields<'_>) -> String {
-    let now = OffsetDateTime::now_utc()
-        .format(&Rfc3339)
-        .unwrap_or_default();
-    let mut agent = json!({ "who": { "identifier": event.who }, "requestor": true });
-    if let (Some(agent), Some(source)) = (agent.as_object_mut(), event.source) {
-        agent.insert(
-            "network".to_owned(),
-            json!({ "address": source.to_string(), "type": "2" }),
-        );
-    }
-    let mut text = json!({
-        "resourceType": "AuditEvent",
-        "type": event.kind.coding(),
-        "action": event.action,
-        "recorded": now,
-        "outcome": event.outcome.0,
-        "outcomeDesc": event.outcome.1,
-        "agent": [agent],
-        "source": { "observer": { "display": "stowage" }, "type": [{ "system": "http://terminology.hl7.org/CodeSystem/security-source-type", "code": "4" }] },
-        "entity": event.entities,
-    });
-    if let (Some(text), Some(subtype)) = (text.as_object_mut(), event.kind.subtype()) {
-        text.insert("subtype".to_owned(), subtype);
-    }
-    let mut line = text.to_string();
-    line.push('\n');
-    line
-}
-
-/// The event of refusals that were gathered.
-fn gathered_line(gathered: &RefusalSummary) -> String {
-    let since = gathered.since.format(&Rfc3339).unwrap_or_default();
-    let details = [
-        detail("refusals", &gathered.count.to_string()),
-        detail("since", &since),
-        detail("status", "401"),
-    ];
-    written(&EventFields {
-        kind: EventKind::Login,
-        action: "E",
-        outcome: ("8", "not authenticated; refusals of one address, counted"),
-        who: json!({ "value": "anonymous" }),
-        source: gathered.source,
-        entities: vec![request_entity(&details)],
-    })
-}
-
-fn request_entity(details: &[Value]) -> Value {
-    json!({ "type": { "system": "http://terminology.hl7.org/CodeSystem/audit-entity-type", "code": "2", "display": "System Object" }, "detail": details })
-}
-
-fn entity(level: &str, uid: &str, details: &[Value]) -> Value {
-    let mut entity = json!({
-        "what": { "identifier": { "system": "urn:dicom:uid", "value": format!("urn:oid:{uid}") } },
-        "name": level,
-    });
-    if let (Some(entity), false) = (entity.as_object_mut(), details.is_empty()) {
-        entity.insert("detail".to_owned(), details.into());
-    }
-    entity
-}
-
-fn detail(name: &str, value: &str) -> Value {
-    json!({ "type": name, "valueString": value })
 }
 
 /// FHIR's outcome code, and what it means in words.

@@ -11,13 +11,13 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::ApiState;
 use super::array::{array_body, items, reported};
 use super::error::{HttpError, ProblemType};
 use super::extract::{Access, QueryPairs};
 use super::links::Links;
 use super::profile::FeedFormat;
 use super::represent::streamed;
+use super::state::ApiState;
 use crate::archive::services::feed::WriteChange;
 use crate::archive::{Change, ChangeAction, ChangeState as Now, FeedRange, WithMetadata};
 use crate::auth::Action as Permission;

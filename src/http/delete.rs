@@ -3,9 +3,9 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::ApiState;
 use super::error::HttpError;
 use super::extract::{Access, TargetPath};
+use super::state::ApiState;
 use crate::auth::Action;
 
 /// Removes everything below the target for every reader at once.

@@ -14,10 +14,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use percent_encoding::percent_decode_str;
 
-use super::ApiState;
 use super::error::{HttpError, ProblemType};
 use super::links::Links;
 use super::serve::ConnectionInfo;
+use super::state::ApiState;
 use crate::auth::{Action, Caller};
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target, UidError};
 use crate::scope::Scope;

@@ -4,13 +4,13 @@ use axum::http::header;
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
 
-use super::ApiState;
 use super::accept::{AcceptItem, AcceptKind, MediaRange};
 use super::error::{HttpError, ProblemType};
 use super::extract::RetrieveRequest;
 use super::range::ranged;
+use super::represent::{OwnedTransferSyntaxPreference, header_value};
 use super::represent::{many_parts, one_part, part, syntax_preference, warned};
-use super::wado::{OwnedTransferSyntaxPreference, header_value};
+use super::state::ApiState;
 use crate::archive::services::retrieve::OpenInstance;
 use crate::auth::Action;
 use crate::dicom::media::FramePreference;

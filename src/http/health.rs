@@ -2,42 +2,15 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
-use super::App;
+use super::state::App;
 use crate::tasks::{Need, TaskReport};
-
-/// How long an answer is good for others: everybody may ask, and a question to an object store costs money.
-const FRESH: Duration = Duration::from_secs(1);
-
-/// What the stores said last; whoever asks meanwhile waits for the same answer.
-#[derive(Debug, Default)]
-pub(super) struct Health(Mutex<Option<(Instant, Result<(), String>)>>);
-
-impl Health {
-    async fn of(&self, app: &App) -> Result<(), String> {
-        let mut last = self.0.lock().await;
-        if let Some((at, said)) = &*last
-            && at.elapsed() < FRESH
-        {
-            return said.clone();
-        }
-        let said = app.archive.check().await.map_err(|error| {
-            tracing::warn!(error = &error as &dyn std::error::Error, "not healthy");
-            error.to_string()
-        });
-        *last = Some((Instant::now(), said.clone()));
-        said
-    }
-}
 
 /// Says whether index and blob store can be used: 200 or 503.
 pub(super) async fn check_health(State(app): State<Arc<App>>) -> Response {

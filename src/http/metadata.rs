@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
-use super::DICOM_JSON;
 use super::array::{array_body, items, reported};
 use super::error::HttpError;
 use super::extract::RetrieveRequest;
@@ -15,6 +14,7 @@ use super::represent::{
     xml_part_stream,
 };
 use super::response_cache::ResponseKey;
+use super::state::DICOM_JSON;
 use crate::archive::services::metadata::WriteInstance;
 use crate::archive::{Archive, InstanceRow};
 use crate::auth::Action;

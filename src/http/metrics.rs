@@ -23,11 +23,12 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::access::{AuthState, guard};
+use super::audit::sink::AuditLog;
 use super::error::{ErrorFormat as ErrorFace, HttpError};
 use super::layers::{RequestId, errors};
 use super::links::{Links, LinksConfig};
 use super::serve::meters::write_meters;
-use super::{App, audit::AuditLog};
+use super::state::App;
 use crate::auth::{Action, Caller};
 use crate::config::MetricsAccess;
 use crate::meter::{Counter, Exposition, Histogram, MetricKind, process};

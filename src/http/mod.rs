@@ -31,6 +31,7 @@ mod represent;
 mod response_cache;
 pub mod routes;
 pub mod serve;
+mod state;
 mod stow;
 mod tags;
 pub mod tls;
@@ -54,38 +55,17 @@ use crate::archive::Archive;
 use crate::auth::Authenticator;
 use crate::config::MetricsAccess;
 use access::AuthState;
-use audit::AuditLog;
-use describe::Descriptions;
+use audit::sink::AuditLog;
+use describe::cache::Descriptions;
 use error::{HttpError, ProblemType};
-use health::Health;
 use layers::{Admission, CorsConfig, Packing};
 use links::LinksConfig;
 use metrics::Requests;
-use profile::{ApiProfile, PROFILES};
+use profile::PROFILES;
 use response_cache::MetadataResponseCache;
 use routes::service_routes;
+use state::{ApiState, App, Health};
 use ui::UiSettings;
-
-/// Media type of DICOM JSON, bare: a charset parameter breaks clients (spec/clients.md rule 9).
-pub(crate) const DICOM_JSON: &str = "application/dicom+json";
-
-/// What all handlers share.
-#[derive(Debug)]
-pub struct App {
-    pub(crate) archive: Archive,
-    pub(crate) links: LinksConfig,
-    answers: MetadataResponseCache,
-    audit: AuditLog,
-    health: Health,
-    descriptions: Descriptions,
-}
-
-/// One face of the server: the app and how this root answers.
-#[derive(Debug, Clone)]
-pub(crate) struct ApiState {
-    pub(crate) app: Arc<App>,
-    pub(crate) profile: &'static ApiProfile,
-}
 
 /// The whole service as a router.
 pub fn router(

@@ -1,4 +1,4 @@
-//! Small pieces shared by the retrieve services: wishes to syntaxes, content to bodies, `ETags`.
+//! Negotiation and answers, shared by all services: preferences to transfer syntaxes, content to bodies, `ETags`.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -7,18 +7,18 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 
-use super::DICOM_JSON;
 use super::accept::{AcceptItem, MediaRange, RequestedTransferSyntax, accept_items, covers_json};
 use super::error::HttpError;
 use super::extract::{QueryPairs, RetrieveRequest};
 use super::multipart::BodyError;
 use super::multipart::writer::{MultipartResponse, PartBody, PartHead, ResponsePart};
 use super::profile::{ApiProfile, WildcardMeaning};
-use super::wado::{OwnedTransferSyntaxPreference, header_value};
+use super::state::DICOM_JSON;
 use crate::archive::services::retrieve::Content;
 use crate::archive::texts::TextPart;
 use crate::archive::{Archive, ArchiveError, Version};
 use crate::dicom::codec::transfer_syntax::EXPLICIT_LE;
+use crate::dicom::media::TransferSyntaxPreference;
 
 /// The transfer syntax a wish names or implies.
 pub(super) fn syntax_preference(
@@ -274,6 +274,30 @@ pub(super) fn not_modified(headers: &HeaderMap, etag: &str) -> bool {
         .filter_map(|v| v.to_str().ok())
         .flat_map(|v| v.split(','))
         .any(|item| item.trim() == "*" || bare(item) == wanted)
+}
+
+/// An owned [`TransferSyntaxPreference`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum OwnedTransferSyntaxPreference {
+    Stored,
+    StoredForTheWeb,
+    Default,
+    Uid(String),
+}
+
+impl OwnedTransferSyntaxPreference {
+    pub(super) fn preference(&self) -> TransferSyntaxPreference<'_> {
+        match self {
+            Self::Stored => TransferSyntaxPreference::Stored,
+            Self::StoredForTheWeb => TransferSyntaxPreference::StoredForTheWeb,
+            Self::Default => TransferSyntaxPreference::Default,
+            Self::Uid(uid) => TransferSyntaxPreference::Uid(uid),
+        }
+    }
+}
+
+pub(super) fn header_value(text: &str) -> Result<HeaderValue, HttpError> {
+    HeaderValue::try_from(text).map_err(|_| HttpError::broken("a header cannot be written"))
 }
 
 #[cfg(test)]

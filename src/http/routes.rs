@@ -17,9 +17,10 @@ use super::audit::EventKind;
 use super::behalf;
 use super::error::HttpError;
 use super::profile::PROFILES;
+use super::state::ApiState;
 use super::{
-    ApiState, bulk, changefeed, delete, describe, frames, metadata, qido, rendered, stow, tags,
-    wado, wado_uri, workitems,
+    bulk, changefeed, delete, describe, frames, metadata, qido, rendered, stow, tags, wado,
+    wado_uri, workitems,
 };
 use crate::auth::{Action, Caller};
 

@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use futures_util::StreamExt;
 
-use super::ApiState;
 use super::accept::accept_items;
 use super::audit::TouchedStudies;
 use super::content_type::ContentType;
@@ -17,6 +16,7 @@ use super::extract::{Access, Sender, StudyPath};
 use super::links::Links;
 use super::multipart::{BodyLimits, MultipartError, Parts};
 use super::represent::lone_form;
+use super::state::ApiState;
 use crate::archive::services::store::{Outcome, Report, StoreOptions, StoreRequest};
 use crate::auth::Action;
 use described::MetadataModel;

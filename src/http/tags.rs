@@ -8,12 +8,12 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::ApiState;
 use super::content_type::ContentType;
 use super::error::{HttpError, ProblemType};
 use super::extract::{Access, QueryPairs, SmallBody};
 use super::links::Links;
-use super::wado::header_value;
+use super::represent::header_value;
+use super::state::ApiState;
 use crate::archive::services::tags::{AddOutcome, RemoveOutcome};
 use crate::archive::{Operation, OperationKind, OperationStatus, TagRow, TagStatus};
 use crate::auth::Action;

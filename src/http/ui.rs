@@ -18,14 +18,14 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use super::App;
 use super::access::{AuthState, guard};
-use super::audit::AuditLog;
+use super::audit::sink::AuditLog;
 use super::error::{ErrorFormat as ErrorFace, HttpError, ProblemType};
 use super::health;
 use super::layers::{self, Admission};
 use super::metrics::reads_everything;
 use super::represent::not_modified;
+use super::state::App;
 use crate::config::{Switch, UiConfig};
 use files::{File, Files};
 

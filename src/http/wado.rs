@@ -7,20 +7,23 @@ use axum::response::Response;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryFutureExt, TryStreamExt};
 
-use super::ApiState;
 use super::accept::{AcceptItem, AcceptKind};
 use super::error::HttpError;
 use super::extract::RetrieveRequest;
 use super::links::Links;
 use super::range::ranged;
-use super::represent::{many_parts, one_part, part, streamed, syntax_preference, warned};
+use super::represent::{
+    OwnedTransferSyntaxPreference, header_value, many_parts, one_part, part, streamed,
+    syntax_preference, warned,
+};
+use super::state::ApiState;
 use crate::archive::InstanceRow;
 use crate::archive::content::Representation;
 use crate::archive::services::retrieve::{Content, InstanceRows};
 use crate::archive::zip::{self, ZipEntry};
 use crate::archive::{Archive, ArchiveError};
 use crate::auth::Action;
-use crate::dicom::media::{DICOM, RepresentationPlan, TransferSyntaxPreference};
+use crate::dicom::media::{DICOM, RepresentationPlan};
 use crate::dicom::uid::Target;
 use crate::scope::Scope;
 
@@ -81,26 +84,6 @@ enum InstanceWrapping {
     Multipart,
     Single,
     Zip,
-}
-
-/// An owned [`TransferSyntaxPreference`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum OwnedTransferSyntaxPreference {
-    Stored,
-    StoredForTheWeb,
-    Default,
-    Uid(String),
-}
-
-impl OwnedTransferSyntaxPreference {
-    pub(super) fn preference(&self) -> TransferSyntaxPreference<'_> {
-        match self {
-            Self::Stored => TransferSyntaxPreference::Stored,
-            Self::StoredForTheWeb => TransferSyntaxPreference::StoredForTheWeb,
-            Self::Default => TransferSyntaxPreference::Default,
-            Self::Uid(uid) => TransferSyntaxPreference::Uid(uid),
-        }
-    }
 }
 
 impl InstanceFormat {
@@ -334,8 +317,4 @@ impl Producer<'_> {
         };
         Ok(Some((row, plan, content)))
     }
-}
-
-pub(super) fn header_value(text: &str) -> Result<HeaderValue, HttpError> {
-    HeaderValue::try_from(text).map_err(|_| HttpError::broken("a header cannot be written"))
 }

@@ -13,9 +13,9 @@ use bytes::Bytes;
 
 use super::error::{HttpError, ProblemType};
 use super::extract::RetrieveRequest;
+use super::represent::header_value;
 use super::represent::{DICOM_XML, DataSetFormat, lone_form};
-use super::wado::header_value;
-use super::{ApiState, DICOM_JSON};
+use super::state::{ApiState, DICOM_JSON};
 use crate::archive::workitems::{Cancellation, WorkitemError};
 use crate::auth::Action;
 use crate::dicom::pieces::Pieces;

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::file::AuditOutput;
 use super::gather::Refusals;
-use super::gathered_line;
+use super::text::gathered_line;
 use crate::config::{AuditSettings, AuditTarget};
 use crate::meter::{Counter, Exposition, MetricKind};
 

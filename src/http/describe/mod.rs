@@ -3,7 +3,7 @@
 //! Invariant: everything here is made from [`ROUTES`], so it cannot name a resource that is not served nor leave one out.
 
 mod about;
-mod cache;
+pub(super) mod cache;
 mod openapi;
 mod page;
 mod wadl;
@@ -19,14 +19,13 @@ use axum::http::{HeaderMap, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
-use super::ApiState;
 use super::error::HttpError;
 use super::extract::QueryPairs;
 use super::links::Links;
 use super::represent::accepted;
 use super::routes::{ROUTES, Route};
+use super::state::ApiState;
 use about::About;
-pub(super) use cache::Descriptions;
 
 /// WADL in XML (PS3.18 Annex H).
 const WADL: &str = "application/vnd.sun.wadl+xml";

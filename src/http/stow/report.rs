@@ -8,15 +8,15 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use super::super::represent::{DICOM_XML, DataSetFormat};
+use super::super::state::DICOM_JSON;
 use crate::archive::lanes::{Lane, Lanes};
 use crate::archive::services::store::Outcome;
 use crate::dicom::uid::StudyUid;
 use crate::dicom::xml;
-use crate::http::DICOM_JSON;
 use crate::http::error::{HttpError, ProblemType};
 use crate::http::links::Links;
 use crate::http::profile::StoreWarnings;
-use crate::http::represent::{DICOM_XML, DataSetFormat};
 use crate::memory::Reservation;
 
 /// What is told of a store.

@@ -12,10 +12,10 @@ use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_dictionary_std::StandardDataDictionary;
 use serde_json::{Map, Value, json};
 
+use super::super::state::App;
 use super::UiSettings;
 use super::share::SharedLinks;
 use crate::auth::{Action, Caller};
-use crate::http::App;
 use crate::http::error::HttpError;
 
 /// Most attributes of one question.

@@ -14,12 +14,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::super::state::App;
 use super::UiSettings;
 use crate::auth::sharing::Sharing;
 use crate::auth::{Action, Caller};
 use crate::dicom::uid::{StudyUid, Target};
-use crate::http::App;
-use crate::http::audit::{EventKind, Note};
+use crate::http::audit::EventKind;
+use crate::http::audit::Note;
 use crate::http::error::{HttpError, ProblemType};
 
 /// Most bytes of a body.

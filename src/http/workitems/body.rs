@@ -6,10 +6,10 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 use futures_util::StreamExt;
 
-use super::super::ApiState;
 use super::super::content_type::{ContentType, ContentTypeError};
 use super::super::error::{HttpError, ProblemType};
 use super::super::represent::DICOM_XML;
+use super::super::state::ApiState;
 use super::refused;
 use crate::archive::ArchiveError;
 use crate::archive::lanes::Lane;

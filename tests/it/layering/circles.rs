@@ -5,13 +5,13 @@ use std::fs;
 
 use super::{sources, without_comments};
 
-/// Files in circles that a layer may still have, parents included. A number only ever falls; the index had 22.
+/// Files in circles that a layer may still have, parents included. A number only ever falls; the index had 22, http 43.
 const STILL: [(&str, usize); 6] = [
     ("archive", 27),
     ("auth", 6),
     ("blob", 8),
     ("dicom", 72),
-    ("http", 46),
+    ("http", 27),
     ("index", 0),
 ];
 
