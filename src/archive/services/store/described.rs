@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::outcome::without_memory;
 use super::outcome::{reason, reason_for_unreadable};
+use super::parsed::SopNames;
 use super::part::{GatheredBytes, IncomingPart, PartBuffer, lost_spool, spool_failure};
 use super::{PendingPart, StoreRequest};
 use crate::archive::buffer::reserved;
@@ -286,10 +287,7 @@ impl StoreRequest {
         &self,
         metadata: SentMetadata,
         bulk: Arc<BulkParts>,
-    ) -> Result<(
-        DescribedNames,
-        std::result::Result<Vec<FilePiece>, ComposeError>,
-    )> {
+    ) -> Result<(SopNames, std::result::Result<Vec<FilePiece>, ComposeError>)> {
         let work = move || match metadata.read() {
             Ok(data_set) => Ok((named(&data_set), compose(&data_set, &bulk))),
             Err(error) => Ok(((None, None), Err(error))),
@@ -374,6 +372,3 @@ impl StoreRequest {
         Ok(decoded.map_err(|reason| format!("the attribute 7FE00010 {reason}")))
     }
 }
-
-/// SOP class and SOP instance, as far as they are known.
-type DescribedNames = (Option<String>, Option<String>);

@@ -138,7 +138,7 @@ enum ParseOutcome {
 }
 
 /// SOP class and SOP instance, as far as they are known.
-type SopNames = (Option<String>, Option<String>);
+pub(super) type SopNames = (Option<String>, Option<String>);
 
 /// Why there is neither an instance nor a reason against it.
 struct Refused {
