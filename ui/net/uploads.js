@@ -10,7 +10,7 @@ const REQUESTS = 2
 /** Files and bytes of a request at most; one file may be larger. */
 const FILES = 20
 const BYTES = 64 << 20
-/** Tries of a request that did not get through, and the longest wait between two, in milliseconds: ten minutes in all. */
+/** Tries of a request that did not get through, and the longest wait between two, in milliseconds: some minutes in all. */
 const TRIES = 30
 const LONGEST_WAIT = 20_000
 /** Files that are looked into at the same time: few, for the browser asks the disk for each in the same task. */
