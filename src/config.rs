@@ -3,6 +3,7 @@
 //! Invariant: every default runs with nothing set; an invalid value stops the start with one clear line.
 
 mod access;
+mod cache;
 mod secret;
 mod tls;
 mod ui;
@@ -19,6 +20,7 @@ use clap_complete::Shell;
 pub use access::{
     AccessConfig, AuditSettings, AuditTarget, AuthMode, QueryToken, Switch, TokenLimits,
 };
+pub use cache::ClientCache;
 pub use secret::{Secret, SecretError};
 pub use tls::TlsConfig;
 pub use ui::UiConfig;
@@ -396,6 +398,9 @@ pub struct HttpConfig {
     /// Origins that browsers may call from, comma separated; `*` = any (without credentials), `none` = no CORS at all; when absent, any with access control, and pages of this machine and of the public URL without it.
     #[arg(long, env = "STOWAGE_CORS_ORIGINS", global = true)]
     pub cors_origins: Option<String>,
+    /// What browsers keep of what they were answered: `off` nothing; `ask` what has an `ETag`, and they ask before each use; a time such as `10m`: pixels are used again for so long without asking.
+    #[arg(long, env = "STOWAGE_CLIENT_CACHE", value_name = "off|ask|TIME", default_value_t = ClientCache::Ask, global = true)]
+    pub client_cache: ClientCache,
     /// Who may read the counts at `/metrics`.
     #[arg(long, env = "STOWAGE_METRICS", value_enum, default_value_t = MetricsAccess::Token, global = true)]
     pub metrics: MetricsAccess,

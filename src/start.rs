@@ -436,6 +436,7 @@ fn browsers(
         origins,
         hosts,
         tokens,
+        cache: config.http.client_cache,
         ..CorsConfig::default()
     })
 }

@@ -10,6 +10,7 @@ pub mod content;
 mod cut;
 pub mod error;
 pub mod fields;
+mod inline;
 pub mod jobs;
 pub mod lanes;
 mod meters;

@@ -63,6 +63,9 @@ pub enum ComposeProblem {
     /// There is no `vr` of two letters that the standard has.
     #[error("has no vr that DICOM knows")]
     Vr,
+    /// The `vr` is two letters that are none of the standard's.
+    #[error("has the vr '{}{}', which DICOM does not have", char::from(.0[0]), char::from(.0[1]))]
+    UnknownVr([u8; 2]),
     /// A value has the wrong JSON type for its VR.
     #[error("has a value that its vr cannot hold")]
     Value,
@@ -420,9 +423,11 @@ impl<'a> Composer<'a> {
         element: &'a Value,
     ) -> Result<Option<std::slice::Iter<'a, Value>>, ComposeError> {
         let vr = element.get("vr").and_then(Value::as_str);
-        let vr: VR = vr
-            .and_then(|vr| vr.parse().ok())
-            .ok_or_else(|| self.failure(ComposeProblem::Vr))?;
+        let vr: VR = vr.and_then(|vr| vr.parse().ok()).ok_or_else(|| {
+            let letters = vr.and_then(|vr| <[u8; 2]>::try_from(vr.as_bytes()).ok());
+            let letters = letters.filter(|letters| letters.iter().all(u8::is_ascii_alphanumeric));
+            self.failure(letters.map_or(ComposeProblem::Vr, ComposeProblem::UnknownVr))
+        })?;
         if let Some(uri) = element.get("BulkDataURI") {
             let uri = uri
                 .as_str()

@@ -157,6 +157,8 @@ pub enum ParseProblem {
     UndefinedLength,
     /// The file ends before an open sequence, item or encapsulated value is closed.
     NotClosed,
+    /// Two letters where a value representation should be, and the value cannot be found.
+    UnknownVr([u8; 2]),
     /// The encoding can neither be told from the transfer syntax nor from the bytes.
     UnknownEncoding,
     /// The deflated data set cannot be inflated.
@@ -168,6 +170,10 @@ pub enum ParseProblem {
 impl fmt::Display for ParseProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::UnknownVr([a, b]) => {
+                let (a, b) = (char::from(*a), char::from(*b));
+                return write!(f, "DICOM has no value representation {a}{b}");
+            }
             Self::HeaderCut => "the data ends inside a header",
             Self::PastFile => "the value ends past the end of the file",
             Self::PastParent => "the value ends past the item or sequence around it",

@@ -11,6 +11,7 @@ pub mod frames;
 pub mod header;
 pub mod identifiers;
 pub mod inflate;
+pub mod inline;
 pub mod instance;
 pub mod items;
 pub mod json;

@@ -32,8 +32,11 @@ pub struct ParseOptions<'a> {
     pub collect: &'a [CollectKey],
     /// Binary values (O*, UN) longer than this are served by URI.
     pub inline_threshold: u32,
-    /// Values of any other VR longer than this are served by URI.
+    /// Values of any other VR longer than this are served by URI, but for numbers.
     pub text_threshold: u32,
+    /// Numbers (DS, IS, FD, US and so on) longer than this are served by URI; up to it they are values for readers that know
+    /// no other form, such as those of `/v1` and `/v2`.
+    pub number_threshold: u32,
     /// Bounds.
     pub limits: ParseLimits,
     /// Whether the preamble must be empty or that of a TIFF file.
@@ -52,6 +55,11 @@ const INFLATED: u64 = 1 << 20;
 /// its backslash.
 const WIDEST: usize = 12;
 
+/// Most bytes of text that one byte of a number becomes: an empty value of a backslash is `null` and a comma.
+const WIDEST_NUMBER: usize = 6;
+/// Most bytes of numbers longer than the threshold of texts that are kept of one file; further ones are served by URI.
+const LONG_NUMBERS: u64 = 16 << 20;
+
 /// Says what is wrong with a value, without repeating it: header, decoded values, bytes as in the file.
 pub type Validate<'a> = &'a dyn Fn(&ElementHeader<'_>, &[String], &[u8]) -> Option<String>;
 
@@ -61,6 +69,7 @@ impl Default for ParseOptions<'_> {
             collect: &[],
             inline_threshold: 1024,
             text_threshold: 64 * 1024,
+            number_threshold: 4 << 20,
             limits: ParseLimits::default(),
             plain_preambles: false,
             validate: None,
@@ -215,6 +224,8 @@ struct Parser<'a, 'o> {
     /// The open top-level sequence is an attribute to return.
     open_attribute: bool,
     kept: u64,
+    /// Bytes of numbers that would have been served by URI if they were text.
+    long_numbers: u64,
     pixels: PixelAttributes,
     native: Option<NativePixels>,
     fragments: Option<Fragments>,
@@ -241,6 +252,7 @@ impl<'a, 'o> Parser<'a, 'o> {
             keys: KeyCursor::default(),
             open_attribute: false,
             kept: 0,
+            long_numbers: 0,
             pixels: PixelAttributes::default(),
             native: None,
             fragments: None,
@@ -374,7 +386,13 @@ impl<'a, 'o> Parser<'a, 'o> {
             self.options.text_threshold
         };
         if length > threshold {
-            return self.bulk(element, length.into(), false);
+            let numbers = self.long_numbers.saturating_add(length.into());
+            let kept =
+                is_number(vr) && length <= self.options.number_threshold && numbers <= LONG_NUMBERS;
+            if !kept {
+                return self.bulk(element, length.into(), false);
+            }
+            self.long_numbers = numbers;
         }
         self.kept = self.kept.saturating_add(length.into());
         if self.kept > self.options.limits.kept {
@@ -389,9 +407,11 @@ impl<'a, 'o> Parser<'a, 'o> {
         let Element { tag, vr, big, .. } = *element;
         let depth = self.path.len();
         let limits = self.options.limits;
-        let wanted = depth == 0 && self.is_wanted(tag);
+        // Of a long list of numbers no list of texts is made: it is neither judged nor indexed.
+        let short = element.length <= self.options.text_threshold;
+        let wanted = depth == 0 && self.is_wanted(tag) && short;
         let length = usize::try_from(element.length).unwrap_or(usize::MAX);
-        let widest = length.saturating_mul(WIDEST);
+        let widest = length.saturating_mul(if is_number(vr) { WIDEST_NUMBER } else { WIDEST });
         self.json.make_room(&self.ledger, widest)?;
         let bytes = self.scanner.value(element)?;
         if tag == Tag(0x0008, 0x0005) {
@@ -414,7 +434,7 @@ impl<'a, 'o> Parser<'a, 'o> {
             self.identifiers.note(tag, vr, &bytes);
         }
         let mut decoded = None;
-        if let Some(validate) = self.options.validate {
+        if let Some(validate) = self.options.validate.filter(|_| short) {
             let values = json::values(vr, big, &bytes, &charset);
             let creator = creator_of(&self.creators, depth, tag);
             if let Some(reason) = validate(
@@ -528,6 +548,23 @@ fn is_binary(vr: VR) -> bool {
     matches!(
         vr,
         VR::OB | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV | VR::UN
+    )
+}
+
+fn is_number(vr: VR) -> bool {
+    matches!(
+        vr,
+        VR::AT
+            | VR::DS
+            | VR::FD
+            | VR::FL
+            | VR::IS
+            | VR::SL
+            | VR::SS
+            | VR::SV
+            | VR::UL
+            | VR::US
+            | VR::UV
     )
 }
 

@@ -1,10 +1,12 @@
-//! Pictures of everyday formats as native pixels: PNG, GIF and BMP, without loss (PS3.18 §10.5.2).
+//! Pictures of everyday formats as native pixels: PNG, GIF, BMP and TIFF, without loss (PS3.18 §10.5.2).
 //!
 //! Colors come out as they are stored: nothing is scaled but gray of less than eight bits, which is spread over eight. A palette
 //! becomes RGB. Alpha and transparent colors are left out; the pixels below them stay. Invariant: sizes are known from the first
-//! bytes, and decoding gives exactly as many or an error.
+//! bytes (of TIFF from the whole file), and decoding gives exactly as many or an error.
 
 use std::io::Cursor;
+
+mod tiff;
 
 /// What the first bytes say of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +20,12 @@ pub struct PictureInfo {
     pub samples: u16,
     /// Bits of each sample, all of them used: 8 or 16.
     pub bits: u16,
+    /// Frames, one behind the other.
+    pub frames: u32,
+    /// Zero is white.
+    pub inverted: bool,
+    /// Bytes that decoding takes beside the pixels and some tables.
+    extra: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +33,7 @@ enum PictureFormat {
     Png,
     Gif,
     Bmp,
+    Tiff,
 }
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
@@ -32,6 +41,26 @@ const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 const MOST_SIDE: u32 = 65_535;
 
 impl PictureInfo {
+    /// Whether the first bytes do not say enough: of TIFF the whole file must be looked at.
+    #[must_use]
+    pub fn needs_whole(head: &[u8]) -> bool {
+        tiff::is_tiff(head)
+    }
+
+    /// A picture of one frame whose zero is black.
+    fn one(format: PictureFormat, (rows, columns): (u32, u32), samples: u16, bits: u16) -> Self {
+        Self {
+            format,
+            rows,
+            columns,
+            samples,
+            bits,
+            frames: 1,
+            inverted: false,
+            extra: 0,
+        }
+    }
+
     /// Reads the first bytes of a picture; nothing when they are of no such format.
     ///
     /// # Errors
@@ -43,6 +72,13 @@ impl PictureInfo {
             gif_header(head)
         } else if head.starts_with(b"BM") {
             bmp_header(head).map(|bmp| bmp.picture)
+        } else if tiff::is_tiff(head) {
+            let work = || tiff::look(head);
+            let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            match found.unwrap_or(Err("has a TIFF file that is damaged")) {
+                Ok(picture) => Some(picture),
+                Err(reason) => return Some(Err(reason)),
+            }
         } else {
             return None;
         };
@@ -63,6 +99,7 @@ impl PictureInfo {
             PictureFormat::Png => "image/png",
             PictureFormat::Gif => "image/gif",
             PictureFormat::Bmp => "image/bmp",
+            PictureFormat::Tiff => "image/tiff",
         }
     }
 
@@ -72,6 +109,7 @@ impl PictureInfo {
         u64::from(self.rows)
             .saturating_mul(self.columns.into())
             .saturating_mul((self.samples * (self.bits / 8)).into())
+            .saturating_mul(self.frames.into())
     }
 
     /// Bytes that decoding takes at most, the pixels among them.
@@ -82,6 +120,7 @@ impl PictureInfo {
             .saturating_mul(self.columns.into())
             .saturating_mul((4 * (self.bits / 8)).into())
             .saturating_add(self.length())
+            .saturating_add(self.extra)
             .saturating_add(1 << 20)
     }
 
@@ -90,16 +129,18 @@ impl PictureInfo {
     /// # Errors
     /// What is wrong with the bytes.
     pub fn pixels(&self, bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
+        const DAMAGED: &str = "has a picture that is damaged or holds several frames";
         let work = || match self.format {
-            PictureFormat::Png => png_pixels(bytes),
-            PictureFormat::Gif => self.gif_pixels(bytes),
-            PictureFormat::Bmp => bmp_pixels(bytes),
+            PictureFormat::Png => png_pixels(bytes).ok_or(DAMAGED),
+            PictureFormat::Gif => self.gif_pixels(bytes).ok_or(DAMAGED),
+            PictureFormat::Bmp => bmp_pixels(bytes).ok_or(DAMAGED),
+            PictureFormat::Tiff => {
+                let length = usize::try_from(self.length()).map_err(|_| DAMAGED)?;
+                tiff::pixels(bytes, length)
+            }
         };
         let pixels = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        let pixels = pixels
-            .ok()
-            .flatten()
-            .ok_or("has a picture that is damaged or holds several frames")?;
+        let pixels = pixels.unwrap_or(Err(DAMAGED))?;
         if pixels.len() as u64 == self.length() {
             Ok(pixels)
         } else {
@@ -152,13 +193,10 @@ fn png_header(head: &[u8]) -> Option<PictureInfo> {
     if head.get(12..16)? != b"IHDR" {
         return None;
     }
-    Some(PictureInfo {
-        format: PictureFormat::Png,
-        columns: be32(head, 16)?,
-        rows: be32(head, 20)?,
-        samples: if matches!(color, 0 | 4) { 1 } else { 3 },
-        bits: if depth == 16 { 16 } else { 8 },
-    })
+    let sides = (be32(head, 20)?, be32(head, 16)?);
+    let samples = if matches!(color, 0 | 4) { 1 } else { 3 };
+    let bits = if depth == 16 { 16 } else { 8 };
+    Some(PictureInfo::one(PictureFormat::Png, sides, samples, bits))
 }
 
 fn png_pixels(bytes: &[u8]) -> Option<Vec<u8>> {
@@ -201,13 +239,8 @@ fn png_pixels(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn gif_header(head: &[u8]) -> Option<PictureInfo> {
-    Some(PictureInfo {
-        format: PictureFormat::Gif,
-        columns: le16(head, 6)?.into(),
-        rows: le16(head, 8)?.into(),
-        samples: 3,
-        bits: 8,
-    })
+    let sides = (le16(head, 8)?.into(), le16(head, 6)?.into());
+    Some(PictureInfo::one(PictureFormat::Gif, sides, 3, 8))
 }
 
 /// What the headers of a BMP file say.
@@ -234,14 +267,10 @@ fn bmp_header(head: &[u8]) -> Option<Bmp> {
     if header < 40 || !(compression == 0 || usual) || !matches!(depth, 1 | 4 | 8 | 24 | 32) {
         return None;
     }
+    let columns = u32::try_from(le32(head, 18)?.cast_signed()).ok()?;
+    let sides = (height.unsigned_abs(), columns);
     Some(Bmp {
-        picture: PictureInfo {
-            format: PictureFormat::Bmp,
-            columns: u32::try_from(le32(head, 18)?.cast_signed()).ok()?,
-            rows: height.unsigned_abs(),
-            samples: 3,
-            bits: 8,
-        },
+        picture: PictureInfo::one(PictureFormat::Bmp, sides, 3, 8),
         start: usize::try_from(le32(head, 10)?).ok()?,
         palette: usize::try_from(header).ok()?.checked_add(14)?,
         depth,

@@ -94,6 +94,8 @@ pub(crate) struct Scanner<'a> {
     highest: Tag,
     /// A byte other than zero, met when looking whether only zeros are left.
     nonzero: Option<u64>,
+    /// Where a sequence of defined length has just ended: a delimiter there closes nothing, but is harmless.
+    closed_at: Option<u64>,
     /// Only tells whether bytes are a sequence: values of VR UN are not looked into.
     trial: bool,
 }
@@ -125,6 +127,7 @@ impl<'a> Scanner<'a> {
             fragments: 0,
             highest: Tag(0, 0),
             nonzero: None,
+            closed_at: None,
             trial: false,
         }
     }
@@ -205,7 +208,12 @@ impl<'a> Scanner<'a> {
             if root && tag < self.highest && self.ignorable()? {
                 return Ok(None);
             }
-            return Err(self.past(tag, value_end));
+            return Err(match self.unknown_vr(level)? {
+                Some(vr) => {
+                    ParseError::damaged(Some(tag), self.position, ParseProblem::UnknownVr(vr))
+                }
+                None => self.past(tag, value_end),
+            });
         }
         self.count(tag)?;
         if (tag.1 == 0 || matches!(tag.0, 0x0000 | 0x0002)) && length != UNDEFINED {
@@ -382,6 +390,10 @@ impl<'a> Scanner<'a> {
             self.stack.pop();
             return Ok(Some(ScanEvent::ItemEnd));
         }
+        if tag == SEQUENCE_END && self.closed_at.take() == Some(self.position) {
+            self.position = self.position.saturating_add(8);
+            return Ok(None);
+        }
         if root && self.ignorable()? {
             return Ok(None);
         }
@@ -399,6 +411,7 @@ impl<'a> Scanner<'a> {
         sniff: bool,
     ) -> Result<Option<ScanEvent>, ParseError> {
         if level.defined && self.position == level.end {
+            self.closed_at = Some(self.position);
             return Ok(Some(self.close_sequence()));
         }
         let Some(header) = self.header(level)? else {
@@ -636,6 +649,19 @@ impl<'a> Scanner<'a> {
             return Err(self.over(tag, Limit::Elements, self.limits.elements));
         }
         Ok(())
+    }
+
+    /// The letters of an explicit header when they are no VR: its length may be anywhere then.
+    fn unknown_vr(&mut self, level: ScanLevel) -> Result<Option<[u8; 2]>, ParseError> {
+        if level.encoding == Encoding::ImplicitLittle {
+            return Ok(None);
+        }
+        let bytes = self.window.peek(self.position, 6)?;
+        let letters = bytes.get(4..).and_then(<[u8]>::first_chunk::<2>);
+        let unknown = |vr: &&[u8; 2]| {
+            vr.iter().all(u8::is_ascii_uppercase) && VR::from_binary(**vr).is_none()
+        };
+        Ok(letters.filter(unknown).copied())
     }
 
     fn past(&self, tag: Tag, value_end: u64) -> ParseError {

@@ -17,7 +17,10 @@ use super::links::Links;
 use super::multipart::writer::ResponsePart;
 use super::range::ranged;
 use super::represent::header_value;
-use super::represent::{many_parts, one_part, part};
+use super::represent::{
+    etag_of, etag_of_instance, lasting, many_parts, not_modified, one_part, part, still_lasting,
+    unchanged, validated,
+};
 use crate::archive::content::Representation;
 use crate::archive::services::frames::BulkValue;
 use crate::archive::services::retrieve::{InstanceRows, OpenInstance};
@@ -53,22 +56,32 @@ pub(super) async fn retrieve_bulk(ask: RetrieveRequest) -> Result<Response, Http
         choice,
         location,
     };
+    let choice = &found.choice;
+    let (wrap, media, syntax) = (choice.wrap, &choice.media, &choice.syntax);
+    let representation = format!("bulkdata {wrap:?} {media} {syntax:?} {bulk}");
+    let mut tag = etag_of_instance(found.instance.row.watermark, &representation);
+    if wrap == BulkWrapping::Multipart {
+        tag = format!("W/{tag}");
+    }
+    if not_modified(&ask.headers, &tag) {
+        return still_lasting(&tag);
+    }
     if found.choice.wrap == BulkWrapping::Single {
         let content_type = match &found.choice.syntax {
             Some(syntax) => format!("{}; transfer-syntax={syntax}", found.choice.media),
             None => found.choice.media.clone(),
         };
-        let mut response = ranged(&ask.headers, found.content(1).await?).await?;
+        let mut response = ranged(&ask.headers, found.content(1).await?, &tag).await?;
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, header_value(&content_type)?);
-        return Ok(response);
+        return lasting(response, &tag);
     }
     if found.count() == 1 {
-        return Ok(one_part(found.part(1).await?));
+        return lasting(one_part(found.part(1).await?), &tag);
     }
     let media = found.choice.media.clone();
-    many_parts(&media, found.parts()).await
+    lasting(many_parts(&media, found.parts()).await?, &tag)
 }
 
 /// A value with its own media type.
@@ -79,7 +92,14 @@ async fn value(
     name: &InstanceName,
     path: &str,
 ) -> Result<BulkValue, ArchiveError> {
-    with_media(archive, scope, name, archive.bulk(instance, path)?).await
+    let found = match archive.bulk(instance, path) {
+        Ok(found) => found,
+        // What stands in the metadata itself is served all the same.
+        Err(ArchiveError::NotFound { .. }) => archive.inline_value(scope, name, path).await?,
+        Err(error) => return Err(error),
+    };
+    let found = archive.recognized(instance, found).await?;
+    with_media(archive, scope, name, found).await
 }
 
 async fn with_media(
@@ -221,12 +241,12 @@ impl BulkMatch {
     }
 }
 
-/// Returns every value that metadata serves by URI, of all instances of the target.
+/// Returns every binary value, of all instances of the target: those served by URI, then those that stand in the metadata.
 ///
 /// # Errors
 /// 404 when there is none, 406 when none can be had in an acceptable form.
 pub(super) async fn retrieve_all_bulk(ask: RetrieveRequest) -> Result<Response, HttpError> {
-    all_values(ask, |_| true).await
+    all_values(ask, BulkKind::All).await
 }
 
 /// Returns the top-level pixel data of all instances of the target.
@@ -234,11 +254,24 @@ pub(super) async fn retrieve_all_bulk(ask: RetrieveRequest) -> Result<Response, 
 /// # Errors
 /// As [`retrieve_all_bulk`].
 pub(super) async fn retrieve_pixel_data(ask: RetrieveRequest) -> Result<Response, HttpError> {
-    let pixels = |path: &str| matches!(path, "7FE00008" | "7FE00009" | "7FE00010");
-    all_values(ask, pixels).await
+    all_values(ask, BulkKind::Pixels).await
 }
 
-async fn all_values(ask: RetrieveRequest, wanted: fn(&str) -> bool) -> Result<Response, HttpError> {
+/// Which values are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BulkKind {
+    All,
+    /// Top-level pixel data.
+    Pixels,
+}
+
+impl BulkKind {
+    fn has(self, path: &str) -> bool {
+        self == Self::All || matches!(path, "7FE00008" | "7FE00009" | "7FE00010")
+    }
+}
+
+async fn all_values(ask: RetrieveRequest, kind: BulkKind) -> Result<Response, HttpError> {
     let scope = ask.access.may(Action::Read)?;
     let target = ask.path.parse()?;
     let mut forms = forms(&ask.preferences(), &ask.api);
@@ -249,6 +282,14 @@ async fn all_values(ask: RetrieveRequest, wanted: fn(&str) -> bool) -> Result<Re
         ]));
     }
     let archive = ask.api.app.archive.clone();
+    let version = archive.version(&scope, &target).await?;
+    let tag = format!(
+        "W/{}",
+        etag_of(version, &format!("bulkdata {kind:?} {forms:?}"))
+    );
+    if not_modified(&ask.headers, &tag) {
+        return unchanged(&tag);
+    }
     let rows = archive.instances(&scope, &target).await?;
     let names = rows.map_ok(|row| row.name).boxed();
     let left_out = Arc::new(Mutex::new(Vec::new()));
@@ -258,7 +299,7 @@ async fn all_values(ask: RetrieveRequest, wanted: fn(&str) -> bool) -> Result<Re
         links: ask.links,
         forms: Arc::new(forms),
         left_out: left_out.clone(),
-        wanted,
+        kind,
     };
     let parts = asked.of_all(names);
     let mut parts = Box::pin(parts.peekable());
@@ -276,7 +317,7 @@ async fn all_values(ask: RetrieveRequest, wanted: fn(&str) -> bool) -> Result<Re
         Some(Err(error)) => Err(HttpError::from(error)),
         Some(Ok(first)) => {
             let media = first.head.media_type.clone();
-            many_parts(&media, parts.boxed()).await
+            validated(many_parts(&media, parts.boxed()).await?, &tag)
         }
     }
 }
@@ -290,7 +331,7 @@ struct BulkRequest {
     forms: Arc<Vec<BulkFormat>>,
     /// Media types of what is there but in no acceptable form: left out, and told when nothing remains.
     left_out: Arc<Mutex<Vec<String>>>,
-    wanted: fn(&str) -> bool,
+    kind: BulkKind,
 }
 
 impl BulkRequest {
@@ -312,22 +353,33 @@ impl BulkRequest {
         let instance = self.archive.open(&self.scope, &name).await?;
         let base = self.links.instance(&name);
         let (asked, name) = (Arc::new(self), Arc::new(name));
-        let parts = stream::iter(0..instance.bulk.len()).then(move |at| {
+        let at_uri = {
+            let (asked, instance) = (asked.clone(), instance.clone());
+            stream::iter(0..instance.bulk.len()).filter_map(move |at| {
+                let item = instance
+                    .bulk
+                    .get(at)
+                    .filter(|item| asked.kind.has(&item.path));
+                let value = item.map(|item| Ok(asked.archive.bulk_value(&instance, item)));
+                std::future::ready(value)
+            })
+        };
+        let inline = match asked.kind {
+            BulkKind::All => asked.archive.inline_values(&asked.scope, &name).await?,
+            BulkKind::Pixels => stream::empty().boxed(),
+        };
+        let parts = at_uri.chain(inline).and_then(move |found| {
             let (asked, instance) = (asked.clone(), instance.clone());
             let (name, base) = (name.clone(), base.clone());
             async move {
-                let item = instance.bulk.get(at);
-                let Some(item) = item.filter(|item| (asked.wanted)(&item.path)) else {
-                    return Ok::<_, ArchiveError>(stream::empty().boxed());
-                };
                 let archive = &asked.archive;
-                let found = archive.bulk_value(&instance, item);
+                let found = archive.recognized(&instance, found).await?;
                 let value = with_media(archive, &asked.scope, &name, found).await?;
                 let Some(choice) = choose(archive, &instance, &value, &asked.forms) else {
                     note(&asked.left_out, possible(archive, &instance, &value));
-                    return Ok(stream::empty().boxed());
+                    return Ok::<_, ArchiveError>(stream::empty().boxed());
                 };
-                let location = format!("{base}/bulkdata/{}", item.path);
+                let location = format!("{base}/bulkdata/{}", value.path());
                 let found = BulkMatch {
                     archive: archive.clone(),
                     instance: instance.clone(),

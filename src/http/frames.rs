@@ -9,7 +9,10 @@ use super::error::{HttpError, ProblemType};
 use super::extract::RetrieveRequest;
 use super::range::ranged;
 use super::represent::{OwnedTransferSyntaxPreference, header_value};
-use super::represent::{many_parts, one_part, part, syntax_preference, warned};
+use super::represent::{
+    etag_of_instance, lasting, many_parts, not_modified, one_part, part, still_lasting,
+    syntax_preference, warned,
+};
 use super::state::ApiState;
 use crate::archive::services::retrieve::OpenInstance;
 use crate::auth::Action;
@@ -48,6 +51,10 @@ pub(super) async fn retrieve_frames(ask: RetrieveRequest) -> Result<Response, Ht
         "{media}; transfer-syntax={}",
         plan.syntax(&instance.row.layout)
     );
+    let watermark = instance.row.watermark;
+    let wrap = form.wrap;
+    let representation = format!("frames {numbers:?} {wrap:?} {content_type}");
+    let tag = etag_of_instance(watermark, &representation);
     if form.wrap == BulkWrapping::Single {
         let [number] = numbers.as_slice() else {
             return Err(HttpError::bad_request(
@@ -55,12 +62,19 @@ pub(super) async fn retrieve_frames(ask: RetrieveRequest) -> Result<Response, Ht
                 "Several frames need multipart/related; ask for one frame, or change the Accept header.",
             ));
         };
+        if not_modified(&ask.headers, &tag) {
+            return still_lasting(&tag);
+        }
         let content = archive.frame(&instance, *number, &plan).await?;
-        let mut response = ranged(&ask.headers, content).await?;
+        let mut response = ranged(&ask.headers, content, &tag).await?;
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, header_value(&content_type)?);
-        return Ok(warned(response, archive, instance.row.watermark).await);
+        return lasting(warned(response, archive, watermark).await, &tag);
+    }
+    let tag = format!("W/{tag}");
+    if not_modified(&ask.headers, &tag) {
+        return still_lasting(&tag);
     }
     let base = ask.links.instance(&name);
     let syntax = plan.syntax(&instance.row.layout).to_owned();
@@ -68,9 +82,8 @@ pub(super) async fn retrieve_frames(ask: RetrieveRequest) -> Result<Response, Ht
         let content = archive.frame(&instance, *number, &plan).await?;
         let location = format!("{base}/frames/{number}");
         let response = one_part(part(content.all().await?, media, Some(&syntax), location));
-        return Ok(warned(response, archive, instance.row.watermark).await);
+        return lasting(warned(response, archive, watermark).await, &tag);
     }
-    let watermark = instance.row.watermark;
     let maker = archive.clone();
     let parts = stream::iter(numbers).then(move |number| {
         let (archive, instance, plan) = (maker.clone(), instance.clone(), plan.clone());
@@ -81,7 +94,7 @@ pub(super) async fn retrieve_frames(ask: RetrieveRequest) -> Result<Response, Ht
         }
     });
     let response = many_parts(media, parts.boxed()).await?;
-    Ok(warned(response, archive, watermark).await)
+    lasting(warned(response, archive, watermark).await, &tag)
 }
 
 const ACCEPTED: &[&str] = &[

@@ -4,6 +4,7 @@
 //! a browser always sees the status and not a "network error".
 
 mod admission;
+mod content_coding;
 mod cors;
 pub(super) mod guarded;
 mod hosts;
@@ -16,8 +17,8 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, REFERRER_POLICY,
-    STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    ETAG, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rand::distr::{Alphanumeric, SampleString};
@@ -25,9 +26,12 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::error::{ErrorFormat, HttpError, dress};
 use super::links::Scheme;
+use crate::config::ClientCache;
 use crate::trace;
 
 pub use admission::{Admission, admit};
+pub(super) use content_coding::CodingError;
+pub use content_coding::{Decoders, decode_content};
 pub use cors::{CorsConfig, Origins, OriginsError, cors};
 pub use hosts::hosts;
 pub(super) use packing::MIN_COMPRESSED;
@@ -119,32 +123,83 @@ pub fn nosniff() -> SetResponseHeaderLayer<HeaderValue> {
     SetResponseHeaderLayer::overriding(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
 }
 
+/// Marks an answer whose bytes stay as they are for as long as the instance does: pixels, values and files.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lasting;
+
+/// What [`protect`] needs to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Protection {
+    /// How clients come in.
+    pub scheme: Scheme,
+    /// Whether who asks decides what is answered.
+    pub tokens: bool,
+    /// What browsers may keep.
+    pub cache: ClientCache,
+}
+
+impl Protection {
+    /// `Cache-Control` of an answer about which its handler says nothing.
+    fn kept(self, response: &Response) -> HeaderValue {
+        if !response.headers().contains_key(ETAG) {
+            return HeaderValue::from_static("no-store");
+        }
+        let lasting = response.extensions().get::<Lasting>().is_some();
+        let age = match self.cache {
+            ClientCache::Off => return HeaderValue::from_static("no-store"),
+            ClientCache::Seconds(seconds) if lasting => {
+                HeaderValue::try_from(format!("private, max-age={seconds}")).ok()
+            }
+            ClientCache::Ask | ClientCache::Seconds(_) => None,
+        };
+        age.unwrap_or(HeaderValue::from_static("private, no-cache"))
+    }
+}
+
 /// Where an answer may be kept, what it may do in a browser, and what the browser tells others of it.
 ///
 /// Answers hold patient data: what a handler says nothing about is kept nowhere, what has an `ETag` only by who asked, and
-/// not used again without a question. What a browser might open is shown without scripts, frames and network.
-pub async fn protect(State(scheme): State<Scheme>, request: Request, next: Next) -> Response {
+/// not used again without a question but for pixels where a setting says so; what was kept for one token serves no other. What a browser might open is shown without scripts, frames and network.
+pub async fn protect(
+    State(protection): State<Protection>,
+    request: Request,
+    next: Next,
+) -> Response {
     let mut response = next.run(request).await;
+    let kept = protection.kept(&response);
     let headers = response.headers_mut();
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    let kept = if headers.contains_key(ETAG) {
-        "private, no-cache"
-    } else {
-        "no-store"
-    };
-    headers
-        .entry(CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static(kept));
+    weaken(headers);
+    if !headers.contains_key(CACHE_CONTROL) {
+        if kept == "no-store" {
+            headers.remove(ETAG);
+        } else if protection.tokens {
+            headers.append(VARY, HeaderValue::from_name(AUTHORIZATION));
+        }
+        headers.insert(CACHE_CONTROL, kept);
+    }
     if is_document(headers) {
         // Only the web page says what it may do itself: its texts are ours and none is a client's.
         headers
             .entry(CONTENT_SECURITY_POLICY)
             .or_insert(HeaderValue::from_static(SANDBOX));
     }
-    if scheme == Scheme::Https {
+    if protection.scheme == Scheme::Https {
         headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
     }
     response
+}
+
+/// Makes the validator of what was compressed on its way a weak one: without it has other bytes (RFC 9110 §8.8.3.3).
+fn weaken(headers: &mut HeaderMap) {
+    let tag = headers
+        .get(ETAG)
+        .filter(|_| headers.contains_key(CONTENT_ENCODING));
+    let strong = tag.filter(|tag| tag.as_bytes().starts_with(b"\""));
+    let weak = strong.and_then(|tag| tag.to_str().ok());
+    if let Some(Ok(weak)) = weak.map(|tag| HeaderValue::try_from(format!("W/{tag}"))) {
+        headers.insert(ETAG, weak);
+    }
 }
 
 /// Whether the answer is anything that a browser might open as a document: all but JSON, which none interprets.

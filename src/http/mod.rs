@@ -58,7 +58,7 @@ use access::AuthState;
 use audit::sink::AuditLog;
 use describe::cache::Descriptions;
 use error::{HttpError, ProblemType};
-use layers::{Admission, CorsConfig, Packing};
+use layers::{Admission, CorsConfig, Decoders, Packing, Protection};
 use links::LinksConfig;
 use metrics::Requests;
 use profile::PROFILES;
@@ -84,8 +84,13 @@ pub fn router(
     };
     let budget = archive.budget().clone();
     let admission = Admission::new(archive.limits().requests, budget.clone(), links.clone());
+    let decoders = Arc::new(Decoders::new(budget.clone(), links.clone()));
     let packing = Arc::new(Packing::new(budget, links.clone()));
-    let scheme = links.scheme;
+    let protection = Protection {
+        scheme: links.scheme,
+        tokens: cors.tokens,
+        cache: cors.cache,
+    };
     let requests = Arc::new(Requests::new(links.clone()));
     let app = Arc::new(App {
         answers: MetadataResponseCache::new(archive.limits().metadata_cache_bytes),
@@ -118,6 +123,8 @@ pub fn router(
         let described = describe::description_routes()
             .method_not_allowed_fallback(no_method)
             .with_state(api);
+        let decode = from_fn_with_state(decoders.clone(), layers::decode_content);
+        let service = service.layer(decode);
         // Behind the token: whoever has none takes no room.
         let service = service.layer(from_fn_with_state(admission.clone(), layers::admit));
         let service = access::guard(service, gate.clone())
@@ -132,7 +139,7 @@ pub fn router(
         .layer(from_fn(layers::one_vary))
         .layer(from_fn_with_state(requests, metrics::measure))
         .layer(layers::nosniff())
-        .layer(from_fn_with_state(scheme, layers::protect))
+        .layer(from_fn_with_state(protection, layers::protect))
         .layer(from_fn_with_state(cors.clone(), layers::hosts))
         .layer(from_fn_with_state(cors, layers::cors))
         .layer(layers::vary_accept())

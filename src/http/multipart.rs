@@ -1,7 +1,7 @@
 //! Reading `multipart/related` bodies: multer behind a guard that bounds and normalises what reaches it.
 //!
 //! [`Parts`] yields one [`BodyPart`] after the other, each in chunks. The guard recognises delimiters strictly, accepts bare
-//! LF line ends when the opening delimiter line has one, unfolds header lines, refuses parts without headers, and caps
+//! LF line ends when the opening delimiter line has one, unfolds header lines, lets parts without headers pass, and caps
 //! everything that is held. Invariants: no more of the body is read than is needed for the next chunk; an error is
 //! reported only after everything complete before it was handed out; memory is bounded by [`BURST`], never by the body.
 
@@ -18,7 +18,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_LOCATION, CONTENT_TYPE, HeaderName};
 use rand::distr::{Alphanumeric, SampleString};
 
-use guard::{Guard, Valve};
+use guard::{BARE, Guard, Valve};
 
 /// Most bytes before the first delimiter line.
 pub const MAX_PREAMBLE: usize = 4 * 1024;
@@ -63,12 +63,6 @@ pub enum MultipartError {
     PreambleTooLong {
         /// The cap in bytes.
         limit: usize,
-    },
-    /// A delimiter line directly followed by a blank line.
-    #[error("part {part} has no header line; each part needs a Content-Type")]
-    NoHeaders {
-        /// Number of the part.
-        part: u64,
     },
     /// The header lines of a part are too long.
     #[error("the header lines of part {part} exceed {limit} bytes")]
@@ -176,7 +170,9 @@ impl Parts {
             Ok(None) => Ok(None),
             Ok(Some(field)) => {
                 self.count = number;
-                let headers = PartHeaders(field.headers().clone());
+                let mut headers = field.headers().clone();
+                headers.remove(BARE);
+                let headers = PartHeaders(headers);
                 Ok(Some(BodyPart {
                     headers,
                     number,

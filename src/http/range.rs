@@ -18,9 +18,11 @@ pub(super) enum RangeSpec {
     Nothing,
 }
 
-/// Reads the Range header; with If-Range the whole is sent, as nothing here has a validator that it could name.
-pub(super) fn range_spec(headers: &HeaderMap, length: u64) -> RangeSpec {
-    if headers.contains_key(header::IF_RANGE) {
+/// Reads the Range header; an If-Range that names another strong validator than `etag`, or a date, means the whole
+/// (RFC 9110 §13.1.5).
+pub(super) fn range_spec(headers: &HeaderMap, length: u64, etag: &str) -> RangeSpec {
+    let condition = headers.get(header::IF_RANGE);
+    if condition.is_some_and(|named| named != etag || etag.starts_with("W/")) {
         return RangeSpec::Whole;
     }
     let Some(text) = headers.get(header::RANGE).and_then(|v| v.to_str().ok()) else {
@@ -55,16 +57,17 @@ fn part(first: u64, last: u64, length: u64) -> RangeSpec {
     }
 }
 
-/// Answers content, or the range of it that was asked for.
+/// Answers content whose validator is `etag`, or the range of it that was asked for.
 ///
 /// # Errors
 /// 416 when the range lies outside.
 pub(super) async fn ranged(
     headers: &HeaderMap,
     representation: Representation,
+    etag: &str,
 ) -> Result<Response, HttpError> {
     let length = representation.length();
-    let mut response = match range_spec(headers, length) {
+    let mut response = match range_spec(headers, length, etag) {
         RangeSpec::Whole => body_of(representation.all().await?),
         RangeSpec::Nothing => return Err(HttpError::range_not_satisfiable(length)),
         RangeSpec::Part(first, last) => {
@@ -91,7 +94,23 @@ mod tests {
     fn read(range: &str) -> RangeSpec {
         let mut headers = HeaderMap::new();
         headers.insert(header::RANGE, HeaderValue::from_str(range).unwrap());
-        range_spec(&headers, 100)
+        range_spec(&headers, 100, "\"1\"")
+    }
+
+    #[test]
+    fn a_range_counts_under_its_condition() {
+        let with = |condition: &'static str, etag: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-9"));
+            headers.insert(header::IF_RANGE, HeaderValue::from_static(condition));
+            range_spec(&headers, 100, etag)
+        };
+        assert_eq!(with("\"1\"", "\"1\""), RangeSpec::Part(0, 9));
+        assert_eq!(with("\"2\"", "\"1\""), RangeSpec::Whole);
+        assert_eq!(with("W/\"1\"", "\"1\""), RangeSpec::Whole);
+        assert_eq!(with("W/\"1\"", "W/\"1\""), RangeSpec::Whole);
+        let date = "Sun, 29 Nov 2026 00:00:00 GMT";
+        assert_eq!(with(date, "\"1\""), RangeSpec::Whole);
     }
 
     #[test]
@@ -105,6 +124,6 @@ mod tests {
         assert_eq!(read("bytes=0-1,5-6"), RangeSpec::Whole);
         assert_eq!(read("bytes=9-1"), RangeSpec::Whole);
         assert_eq!(read("lines=1-2"), RangeSpec::Whole);
-        assert_eq!(range_spec(&HeaderMap::new(), 100), RangeSpec::Whole);
+        assert_eq!(range_spec(&HeaderMap::new(), 100, ""), RangeSpec::Whole);
     }
 }

@@ -13,7 +13,9 @@ use super::links::Links;
 use super::multipart::writer::ResponsePart;
 use super::range::ranged;
 use super::represent::header_value;
-use super::represent::{etag_of, many_parts, not_modified, part, unchanged, validated, warned};
+use super::represent::{
+    etag_of, many_parts, not_modified, one_part, part, unchanged, validated, warned,
+};
 use crate::archive::content::{Content, Representation};
 use crate::archive::services::render::{ImageFormat, Nature, RenderRequest, RenderSource};
 use crate::archive::{Archive, ArchiveError};
@@ -53,6 +55,7 @@ pub(super) async fn retrieve_rendered(ask: RetrieveRequest) -> Result<Response, 
         asked,
         preferences: &preferences,
         headers: &ask.headers,
+        tag: &tag,
     };
     let response = match target {
         Target::Instance(name) => view.instance(&name, frames).await?,
@@ -76,7 +79,9 @@ pub(super) async fn retrieve_thumbnail(ask: RetrieveRequest) -> Result<Response,
         .transpose()
         .map_err(bad_parameter)?;
     let most = archive.limits().max_viewport;
-    let viewport = viewport.map(|(width, height)| (width.min(most), height.min(most)));
+    if viewport.is_some_and(|(width, height)| width.max(height) > most) {
+        return Err(too_large(most));
+    }
     let frame = ask
         .path
         .frames
@@ -85,17 +90,25 @@ pub(super) async fn retrieve_thumbnail(ask: RetrieveRequest) -> Result<Response,
         .transpose()?
         .and_then(|list| list.first().copied());
     // Viewers send the Accept header of frames here: what names no picture means JPEG (spec/clients.md rule 3).
-    let format = picture_format(&ask.preferences()).unwrap_or(ImageFormat::Jpeg);
+    let preferences = ask.preferences();
+    let (format, in_part) = small_picture(&preferences);
     let name = representative(archive, &scope, &target).await?;
     let version = archive.version(&scope, &target).await?;
-    let tag = etag_of(version, format.media_type());
+    let media = format.media_type();
+    let tag = etag_of(version, &format!("{media} {in_part} {viewport:?}"));
     if not_modified(&ask.headers, &tag) {
         return unchanged(&tag);
     }
     let bytes = archive
         .thumbnail(&scope, &name, frame, viewport, format)
         .await?;
-    validated(picture(bytes, format), &tag)
+    let response = if in_part {
+        let location = format!("{}/thumbnail", ask.links.instance(&name));
+        one_part(part(Content::whole(bytes), media, None, location))
+    } else {
+        picture(bytes, format)
+    };
+    validated(response, &tag)
 }
 
 /// Query parameters of a picture.
@@ -159,8 +172,7 @@ fn within(viewport: Viewport, most: u32) -> Result<Viewport, HttpError> {
     let limit = f64::from(most);
     let sides = [viewport.width, viewport.height];
     if sides.iter().flatten().any(|side| *side > limit) {
-        let reason = format!("It may have {most} pixels to a side at most.");
-        return Err(HttpError::invalid_query("viewport", &reason));
+        return Err(too_large(most));
     }
     // A side that is free follows the other one, and not beyond the limit either.
     let free = |side: Option<f64>| side.or(sides.iter().any(Option::is_some).then_some(limit));
@@ -169,6 +181,11 @@ fn within(viewport: Viewport, most: u32) -> Result<Viewport, HttpError> {
         height: free(viewport.height),
         ..viewport
     })
+}
+
+fn too_large(most: u32) -> HttpError {
+    let reason = format!("It may have {most} pixels to a side at most.");
+    HttpError::invalid_query("viewport", &reason)
 }
 
 fn bad_parameter(error: ParameterError) -> HttpError {
@@ -183,6 +200,8 @@ pub(super) struct View<'a> {
     pub(super) asked: RenderOptions,
     pub(super) preferences: &'a [AcceptItem],
     pub(super) headers: &'a HeaderMap,
+    /// `ETag` of the answer.
+    pub(super) tag: &'a str,
 }
 
 impl View<'_> {
@@ -369,7 +388,7 @@ impl View<'_> {
         {
             return Err(HttpError::not_acceptable([media]));
         }
-        let mut response = ranged(self.headers, content).await?;
+        let mut response = ranged(self.headers, content, self.tag).await?;
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, header_value(media)?);
@@ -399,7 +418,7 @@ impl View<'_> {
 }
 
 /// What tells the representations of one resource apart: the media types that were chosen, and the parameters.
-fn representation(preferences: &[AcceptItem], request: &Request) -> String {
+pub(super) fn representation(preferences: &[AcceptItem], request: &Request) -> String {
     let text = preferences.iter().find_map(|preference| {
         let range = preference.single()?;
         ["html", "plain"]
@@ -424,6 +443,19 @@ fn picture_format(preferences: &[AcceptItem]) -> Option<ImageFormat> {
             .into_iter()
             .find(|f| range.covers_type(f.media_type()))
     })
+}
+
+/// The format of a thumbnail, and whether it is a part: multipart counts where it names a picture type.
+fn small_picture(preferences: &[AcceptItem]) -> (ImageFormat, bool) {
+    let named = preferences.iter().find_map(|preference| {
+        let range = preference.range();
+        let in_part = preference.single().is_none();
+        let format = PICTURES
+            .into_iter()
+            .find(|format| range.covers_type(format.media_type()))?;
+        (!in_part || range.type_name == "image").then_some((format, in_part))
+    });
+    named.unwrap_or((ImageFormat::Jpeg, false))
 }
 
 /// Instances with pixels of which the middle one is taken, and instances that are looked at for them.

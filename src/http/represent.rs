@@ -10,6 +10,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use super::accept::{AcceptItem, MediaRange, RequestedTransferSyntax, accept_items, covers_json};
 use super::error::HttpError;
 use super::extract::{QueryPairs, RetrieveRequest};
+use super::layers::Lasting;
 use super::multipart::BodyError;
 use super::multipart::writer::{MultipartResponse, PartBody, PartHead, ResponsePart};
 use super::profile::{ApiProfile, WildcardMeaning};
@@ -223,11 +224,16 @@ pub(super) fn unchanged(etag: &str) -> Result<Response, HttpError> {
 
 /// An answer with its `ETag`; the layer around all services adds what caches may do with it.
 ///
-/// What is sent in a content coding has other bytes than without, so its validator is weak (RFC 9110 §8.8.3.3).
+/// What is sent in a content coding has other bytes than without (RFC 9110 §8.8.3.3), a multipart body another boundary each
+/// time, a ZIP another time: their validator is weak.
 pub(super) fn validated(mut response: Response, etag: &str) -> Result<Response, HttpError> {
     let fields = response.headers_mut();
-    let weak = fields.contains_key(header::CONTENT_ENCODING);
-    let value = if weak {
+    let kind = fields.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let kind = kind.unwrap_or_default();
+    let weak = fields.contains_key(header::CONTENT_ENCODING)
+        || kind.starts_with(b"multipart/")
+        || kind.starts_with(b"application/zip");
+    let value = if weak && !etag.starts_with("W/") {
         header_value(&format!("W/{etag}"))?
     } else {
         header_value(etag)?
@@ -247,6 +253,17 @@ pub(super) async fn warned(mut response: Response, archive: &Archive, watermark:
     response
 }
 
+/// The answer with the name of the file it is saved as (RFC 6266): digits and dots, and an extension.
+///
+/// # Errors
+/// Never, in practice: a UID is ASCII.
+pub(super) fn saved_as(mut response: Response, name: &str) -> Result<Response, HttpError> {
+    let disposition = header_value(&format!("attachment; filename=\"{name}\""))?;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_DISPOSITION, disposition);
+    Ok(response)
+}
+
 /// The `ETag` of a version.
 pub(super) fn etag(version: Version) -> String {
     format!("\"{}-{}\"", version.version, version.instances)
@@ -257,6 +274,31 @@ pub(super) fn etag_of(version: Version, representation: &str) -> String {
     let digest = blake3::hash(representation.as_bytes()).to_hex();
     let short = digest.get(..12).unwrap_or_default();
     format!("\"{}-{}-{short}\"", version.version, version.instances)
+}
+
+/// The `ETag` of a representation of something that an instance holds: the instance never changes, so what names it is
+/// which one it is, and in which form.
+pub(super) fn etag_of_instance(watermark: i64, representation: &str) -> String {
+    // Another release may encode otherwise.
+    let hash = blake3::Hasher::new()
+        .update(env!("CARGO_PKG_VERSION").as_bytes())
+        .update(representation.as_bytes())
+        .finalize();
+    let digest = hash.to_hex();
+    let short = digest.get(..12).unwrap_or_default();
+    format!("\"{watermark}-{short}\"")
+}
+
+/// As [`validated`], for what stays as it is for as long as the instance does.
+pub(super) fn lasting(response: Response, etag: &str) -> Result<Response, HttpError> {
+    let mut response = validated(response, etag)?;
+    response.extensions_mut().insert(Lasting);
+    Ok(response)
+}
+
+/// As [`unchanged`], for what stays as it is for as long as the instance does.
+pub(super) fn still_lasting(etag: &str) -> Result<Response, HttpError> {
+    lasting(StatusCode::NOT_MODIFIED.into_response(), etag)
 }
 
 /// Whether `If-None-Match` names the `ETag`; quoted, bare and weak spellings are the same, `*` names all.

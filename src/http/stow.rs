@@ -13,6 +13,7 @@ use super::audit::TouchedStudies;
 use super::content_type::ContentType;
 use super::error::{HttpError, ProblemType};
 use super::extract::{Access, Sender, StudyPath};
+use super::layers::CodingError;
 use super::links::Links;
 use super::multipart::{BodyLimits, MultipartError, Parts};
 use super::represent::lone_form;
@@ -175,7 +176,10 @@ async fn store_body(
         match next_or_complete(request, idle, chunks.next()).await? {
             None => break,
             Some(Ok(chunk)) => request.write(&mut part, chunk).await?,
-            Some(Err(_)) => return Ok(Some("the body broke off before its end".to_owned())),
+            Some(Err(error)) => match CodingError::behind(&error) {
+                None => return Ok(Some("the body broke off before its end".to_owned())),
+                Some(found) => return undecoded(found),
+            },
         }
     }
     // An empty body is an empty part: a client whose file is empty must not take the answer for a success.
@@ -211,7 +215,11 @@ async fn store_parts(
                 Ok(Some(chunk)) => request.write(&mut stored, chunk).await?,
                 Ok(None) => break,
                 Err(error) => {
-                    request.fail_part(format!("part {number}: {error}")).await?;
+                    let reported = CodingError::behind(&error)
+                        .map_or_else(|| error.to_string(), |found| found.to_string());
+                    request
+                        .fail_part(format!("part {number}: {reported}"))
+                        .await?;
                     return broken(error);
                 }
             }
@@ -246,7 +254,18 @@ fn broken(error: MultipartError) -> Result<Option<String>, HttpError> {
         | MultipartError::TooManyParts { .. } => {
             Err(HttpError::payload_too_large(error.to_string()))
         }
-        error => Ok(Some(error.to_string())),
+        error => match CodingError::behind(&error) {
+            None => Ok(Some(error.to_string())),
+            Some(found) => undecoded(found),
+        },
+    }
+}
+
+/// A body whose content coding cannot be read on.
+fn undecoded(error: CodingError) -> Result<Option<String>, HttpError> {
+    match error {
+        CodingError::TooLong => Err(HttpError::payload_too_large(error.to_string())),
+        CodingError::Damaged | CodingError::Cut => Ok(Some(error.to_string())),
     }
 }
 

@@ -8,13 +8,15 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryFutureExt, TryStreamExt};
 
 use super::accept::{AcceptItem, AcceptKind};
+use super::bulk::retrieve_all_bulk;
 use super::error::HttpError;
 use super::extract::RetrieveRequest;
 use super::links::Links;
 use super::range::ranged;
 use super::represent::{
-    OwnedTransferSyntaxPreference, header_value, many_parts, one_part, part, streamed,
-    syntax_preference, warned,
+    OwnedTransferSyntaxPreference, etag_of, etag_of_instance, header_value, lasting, many_parts,
+    not_modified, one_part, part, saved_as, still_lasting, streamed, syntax_preference, unchanged,
+    validated, warned,
 };
 use super::state::ApiState;
 use crate::archive::InstanceRow;
@@ -23,6 +25,7 @@ use crate::archive::services::retrieve::{Content, InstanceRows};
 use crate::archive::zip::{self, ZipEntry};
 use crate::archive::{Archive, ArchiveError};
 use crate::auth::Action;
+use crate::dicom::codec::transfer_syntax::OCTETS;
 use crate::dicom::media::{DICOM, RepresentationPlan};
 use crate::dicom::uid::Target;
 use crate::scope::Scope;
@@ -34,7 +37,11 @@ use crate::scope::Scope;
 pub(super) async fn retrieve_instances(ask: RetrieveRequest) -> Result<Response, HttpError> {
     let scope = ask.access.may(Action::Read)?;
     let target = ask.path.parse()?;
-    let forms = InstanceFormat::list(&ask.preferences(), &ask.api, &target);
+    let preferences = ask.preferences();
+    if wants_bulk_data(&preferences) {
+        return retrieve_all_bulk(ask).await;
+    }
+    let forms = InstanceFormat::list(&preferences, &ask.api, &target);
     if forms.is_empty() {
         return Err(HttpError::not_acceptable(forms_of(&target)));
     }
@@ -46,14 +53,36 @@ pub(super) async fn retrieve_instances(ask: RetrieveRequest) -> Result<Response,
             one_instance(archive, &scope, rows, &forms, (links, headers)).await
         }
         Target::Study(_) | Target::Series(..) => {
+            let version = archive.version(&scope, &target).await?;
+            let tag = format!("W/{}", etag_of(version, &format!("{forms:?}")));
+            if not_modified(&ask.headers, &tag) {
+                return unchanged(&tag);
+            }
             let wanted = CollectionRequest {
                 scope: &scope,
                 target: &target,
                 forms: &forms,
             };
-            many_instances(archive, wanted, rows, links).await
+            let response = many_instances(archive, wanted, rows, links).await?;
+            if response.status() == StatusCode::OK {
+                validated(response, &tag)
+            } else {
+                Ok(response)
+            }
         }
     }
+}
+
+/// Whether parts that are octets are wished for more than files: then the target's bulk data is meant (PS3.18 §10.4.4).
+fn wants_bulk_data(preferences: &[AcceptItem]) -> bool {
+    let found = preferences.iter().find_map(|preference| {
+        let range = preference.range();
+        if range.covers_type(DICOM) || range.covers_type(ZIP) {
+            return Some(false);
+        }
+        (preference.single().is_none() && range.covers_type(OCTETS)).then_some(true)
+    });
+    found.unwrap_or(false)
 }
 
 /// A ZIP of Part 10 files.
@@ -147,22 +176,32 @@ async fn one_instance(
             .collect();
         return Err(HttpError::not_acceptable(list));
     };
-    let file = archive.produce(scope, &row, &plan).await?;
     let syntax = plan.syntax(&row.layout);
     let content_type = format!("{DICOM}; transfer-syntax={syntax}");
+    // A file that was stored without meta information is another one when its bytes are asked for.
+    let (wrap, preference) = (form.wrap, &form.syntax);
+    let representation = format!("file {wrap:?} {preference:?} {syntax}");
+    let mut tag = etag_of_instance(row.watermark, &representation);
+    if form.wrap != InstanceWrapping::Single {
+        tag = format!("W/{tag}");
+    }
+    if not_modified(headers, &tag) {
+        return still_lasting(&tag);
+    }
+    let file = archive.produce(scope, &row, &plan).await?;
     let response = match form.wrap {
         InstanceWrapping::Single => {
-            let mut response = ranged(headers, file).await?;
+            let mut response = ranged(headers, file, &tag).await?;
             response
                 .headers_mut()
                 .insert(header::CONTENT_TYPE, header_value(&content_type)?);
-            response
+            saved_as(response, &format!("{}.dcm", row.name.instance))?
         }
         InstanceWrapping::Zip => {
             let name = format!("{}.dcm", row.name.instance);
             let content = file.all().await?;
             let entry = stream::once(async move { Ok(ZipEntry { name, content }) });
-            zipped(entry.boxed())
+            saved_as(zipped(entry.boxed()), &format!("{}.zip", row.name.instance))?
         }
         InstanceWrapping::Multipart => one_part(part(
             file.all().await?,
@@ -171,7 +210,7 @@ async fn one_instance(
             links.instance(&row.name),
         )),
     };
-    Ok(warned(response, archive, row.watermark).await)
+    lasting(warned(response, archive, row.watermark).await, &tag)
 }
 
 async fn many_instances(
@@ -258,7 +297,12 @@ async fn many_instances(
             ),
             content,
         });
-        zipped(entries.boxed())
+        let name = match wanted.target {
+            Target::Study(study) => study.as_str(),
+            Target::Series(_, series) => series.as_str(),
+            Target::Instance(name) => name.instance.as_str(),
+        };
+        saved_as(zipped(entries.boxed()), &format!("{name}.zip"))?
     } else {
         let parts = parts.map_ok(move |(row, plan, content)| {
             let syntax = plan.syntax(&row.layout);

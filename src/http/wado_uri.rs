@@ -15,8 +15,11 @@ use super::extract::{Access, QueryPairs};
 use super::health;
 use super::links::Links;
 use super::range::ranged;
-use super::rendered::{RenderOptions, View};
-use super::represent::{OwnedTransferSyntaxPreference, header_value};
+use super::rendered::{RenderOptions, View, representation};
+use super::represent::{
+    OwnedTransferSyntaxPreference, etag_of, etag_of_instance, header_value, lasting, not_modified,
+    saved_as, still_lasting, unchanged, validated,
+};
 use super::state::ApiState;
 use crate::archive::Archive;
 use crate::auth::Action;
@@ -72,6 +75,15 @@ pub(super) async fn retrieve_by_uri(
         &preferences[..]
     };
     let asked = present(archive, &scope, &query, &name, frame, asked).await?;
+    let several = subject.instance.frame_count() > 1;
+    let frames = frames.or(Some(vec![1]).filter(|_| frame.is_none() && several));
+    let version = archive.version(&scope, &Target::Instance(name)).await?;
+    let form = representation(preferences, &asked.request);
+    let state = asked.state;
+    let tag = etag_of(version, &format!("wado {frames:?} {state:?} {form}"));
+    if not_modified(&headers, &tag) {
+        return unchanged(&tag);
+    }
     let view = View {
         archive,
         scope: &scope,
@@ -79,10 +91,9 @@ pub(super) async fn retrieve_by_uri(
         asked,
         preferences,
         headers: &headers,
+        tag: &tag,
     };
-    let several = subject.instance.frame_count() > 1;
-    let frames = frames.or(Some(vec![1]).filter(|_| frame.is_none() && several));
-    view.show(subject, frames).await
+    validated(view.show(subject, frames).await?, &tag)
 }
 
 /// Rules on which parameters go together.
@@ -192,16 +203,21 @@ async fn part10(
                 .map(|ts| format!("{DICOM}; transfer-syntax={ts}")),
         ));
     };
-    let file = archive.produce(scope, &subject.row, &plan).await?;
-    let mut response = ranged(headers, file).await?;
     let content_type = format!(
         "{DICOM}; transfer-syntax={}",
         plan.syntax(&subject.row.layout)
     );
+    let representation = format!("wado {syntax:?} {content_type}");
+    let tag = etag_of_instance(subject.row.watermark, &representation);
+    if not_modified(headers, &tag) {
+        return still_lasting(&tag);
+    }
+    let file = archive.produce(scope, &subject.row, &plan).await?;
+    let mut response = ranged(headers, file, &tag).await?;
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, header_value(&content_type)?);
-    Ok(response)
+    lasting(saved_as(response, &format!("{}.dcm", name.instance))?, &tag)
 }
 
 /// The parameters of a picture.

@@ -156,7 +156,13 @@ fn imports_point_downward_only() {
 
 /// What takes a while for what is stored or sent to be, and where it may stand: not on a thread of requests.
 const SLOW: [(&str, &[(&str, &str)]); 3] = [
-    ("zstd::", &[]),
+    (
+        "zstd::",
+        &[(
+            "http/layers/content_coding.rs",
+            "bodies as they come, 64 KiB at a time",
+        )],
+    ),
     (
         "metadata::unpack(",
         &[

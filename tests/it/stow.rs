@@ -5,6 +5,7 @@ mod described;
 mod pictures;
 mod refused;
 mod report;
+mod requests;
 
 use serde_json::Value;
 

@@ -1,6 +1,7 @@
 //! Retrieve: stored bytes come back exactly, or converted without changing what they say.
 
 mod bulk;
+mod caching;
 mod cost;
 mod frames;
 mod metadata;

@@ -13,7 +13,7 @@ use crate::archive::error::{ArchiveError, Result};
 use crate::dicom::codec::transfer_syntax;
 use dicom_core::VR;
 
-use crate::dicom::codec::FrameShape;
+use crate::dicom::codec::{self, FrameShape};
 use crate::dicom::endian::swap_width;
 use crate::dicom::frames::{BitRange, ByteRange, FrameSlices};
 use crate::dicom::instance::BulkItem;
@@ -30,9 +30,33 @@ pub struct BulkValue {
     pub media: String,
     /// Transfer syntax of the bytes as they are sent.
     pub syntax: String,
+    /// Its bytes, when they stand in the metadata.
+    held: Option<Bytes>,
 }
 
 impl BulkValue {
+    /// A value whose bytes are at hand.
+    pub(in crate::archive) fn held(path: String, vr: String, bytes: Bytes) -> Self {
+        Self {
+            item: BulkItem {
+                path,
+                vr,
+                offset: 0,
+                length: bytes.len() as u64,
+                encapsulated: false,
+            },
+            media: transfer_syntax::OCTETS.to_owned(),
+            syntax: transfer_syntax::EXPLICIT_LE.to_owned(),
+            held: Some(bytes),
+        }
+    }
+
+    /// Where it lies below `bulkdata/`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.item.path
+    }
+
     /// Whether it is an encapsulated document, whose media type stands in (0042,0012).
     #[must_use]
     pub fn is_document(&self) -> bool {
@@ -149,7 +173,30 @@ impl Archive {
             item,
             media: media.to_owned(),
             syntax,
+            held: None,
         }
+    }
+
+    /// The value with the media type and transfer syntax of its bytes, where those of the file cannot be its own: a codestream
+    /// inside of a native file, such as an icon that a writer left compressed.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Blob`] when the bytes are not there.
+    pub async fn recognized(
+        &self,
+        instance: &OpenInstance,
+        mut value: BulkValue,
+    ) -> Result<BulkValue> {
+        let stored = &instance.row.layout.transfer_syntax;
+        if value.item.encapsulated && transfer_syntax::is_native(stored) {
+            let content = self.bulk_content(instance, &value).await?;
+            let head = collect(content.range(0..LOOKED).await?).await?;
+            if let Ok(stream) = codec::recognize(&head) {
+                transfer_syntax::frame_media(stream.coding.uid()).clone_into(&mut value.media);
+                stream.coding.uid().clone_into(&mut value.syntax);
+            }
+        }
+        Ok(value)
     }
 
     /// All frames as samples in Explicit VR Little Endian, one after the other; decoded as they are sent.
@@ -198,6 +245,12 @@ impl Archive {
         instance: &OpenInstance,
         value: &BulkValue,
     ) -> Result<Representation> {
+        if let Some(bytes) = &value.held {
+            let length = usize::try_from(value.item.length).unwrap_or(usize::MAX);
+            return Ok(Representation::whole(
+                bytes.slice(..length.min(bytes.len())),
+            ));
+        }
         if value.item.encapsulated && value.item.path != "7FE00010" {
             let ranges = self.nested_fragments(&instance.row, &value.item).await?;
             let length = ranges.iter().map(|range| range.length).sum();
@@ -240,6 +293,8 @@ impl Archive {
     }
 }
 
+/// First bytes of a codestream that are looked at.
+const LOOKED: u64 = 64 << 10;
 /// Most fragments of an encapsulated value below the top level; icons have one.
 const MOST_FRAGMENTS: usize = 65_536;
 

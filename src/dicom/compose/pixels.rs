@@ -49,15 +49,7 @@ pub(super) struct ComposedPixels {
 pub const HEAD: usize = 256 * 1024;
 
 impl BulkPart {
-    /// Whether its bytes are to be looked at: samples as they are, and texts, tell nothing of themselves.
-    #[must_use]
-    pub fn wants_look(&self) -> bool {
-        self.media != transfer_syntax::OCTETS
-            || self.transfer_syntax.is_some()
-            || self.location.is_empty()
-    }
-
-    /// Takes what the part is from its first [`HEAD`] bytes.
+    /// Takes what the part is from its first [`HEAD`] bytes; from all of them where [`PictureInfo::needs_whole`].
     pub fn look(&mut self, head: &[u8]) {
         self.content = self.looked(head);
     }
@@ -85,6 +77,23 @@ impl BulkPart {
         }
     }
 
+    /// Whether its bytes may be samples though they look like something: of what is told by a few bytes alone, as samples
+    /// may have them by chance, no signature is known.
+    fn may_be_samples(&self) -> bool {
+        let octets = self.media == transfer_syntax::OCTETS && self.is_native();
+        let sure = match &self.content {
+            // Two bytes begin a bare JPEG XL stream.
+            PartContent::Stream(stream, _) => stream.coding.media_type() != "image/jxl",
+            PartContent::Picture(picture) => picture.media_type() != "image/bmp",
+            PartContent::Pdf => true,
+            PartContent::Video(_)
+            | PartContent::Rle
+            | PartContent::Unfit(_)
+            | PartContent::Unknown => false,
+        };
+        octets && !sure
+    }
+
     /// Whether its bytes are plain values by its label.
     pub(super) fn is_native(&self) -> bool {
         self.transfer_syntax
@@ -109,6 +118,9 @@ impl BulkPart {
         const OTHER: ComposeProblem = ComposeProblem::Pixels(
             "has a part whose bytes are not in the transfer syntax it names",
         );
+        const PICTURE: ComposeProblem = ComposeProblem::Pixels(
+            "has octets that are a picture and no samples; name its media type",
+        );
         const LABEL: ComposeProblem =
             ComposeProblem::Pixels("has a part whose bytes are not of the media type it names");
         let labeled = self.labeled()?.filter(|coding| {
@@ -125,6 +137,11 @@ impl BulkPart {
                 None => Err(LABEL),
             },
             PartContent::Picture(_) if labeled.is_some() => Err(OTHER),
+            PartContent::Picture(_) | PartContent::Pdf
+                if self.media == transfer_syntax::OCTETS && !self.location.is_empty() =>
+            {
+                Err(PICTURE)
+            }
             PartContent::Picture(picture) => match self.media.as_str() {
                 media if media == picture.media_type() => Ok(None),
                 "image/x-ms-bmp" if picture.media_type() == "image/bmp" => Ok(None),
@@ -157,7 +174,7 @@ impl BulkPart {
                     (None, transfer_syntax::OCTETS) => Ok(None),
                     (None, _) => Err(ComposeProblem::Pixels(
                         "has a part of a media type that is no pixel data; send application/octet-stream, a codestream that DICOM \
-                     knows, PNG, GIF or BMP",
+                     knows, PNG, GIF, BMP or TIFF",
                     )),
                 }
             }
@@ -207,7 +224,22 @@ pub(super) fn validated(
     let Some(first) = parts.first() else {
         return Ok(ComposedPixels::default());
     };
+    let header = PixelHeader(data_set);
+    let fits = header.fits(parts);
+    if fits == Some(true) && parts.iter().all(|part| part.may_be_samples()) {
+        return Ok(ComposedPixels::default());
+    }
     let coding = first.coding().map_err(failed)?;
+    let samples = coding.is_none() && !matches!(first.content, PartContent::Picture(_));
+    if samples && fits != Some(true) {
+        let reason = if fits.is_none() {
+            "has samples, and the metadata does not say how many: Rows, Columns, Samples per Pixel, Bits Allocated and \
+             Photometric Interpretation are needed"
+        } else {
+            "has not as many bytes as Rows, Columns, Samples per Pixel, Bits Allocated and Number of Frames say"
+        };
+        return Err(failed(ComposeProblem::Pixels(reason)));
+    }
     for part in parts {
         let alike = part.coding().map_err(failed)? == coding
             && shape_of(part).map(size) == shape_of(first).map(size);
@@ -222,8 +254,11 @@ pub(super) fn validated(
         derived: Vec::new(),
     };
     if let Some(shape) = shape_of(first) {
-        let header = PixelHeader(data_set);
-        header.describe(&shape, parts.len(), &mut pixels.derived)?;
+        let frames = parts.iter().map(|part| match part.content {
+            PartContent::Picture(picture) => u64::from(picture.frames),
+            _ => 1,
+        });
+        header.describe(&shape, frames.sum(), &mut pixels.derived)?;
         let lossy = parts.iter().any(|part| {
             matches!(&part.content, PartContent::Stream(stream, _) if stream.lossy == Some(true))
         });
@@ -254,10 +289,10 @@ fn shape_of(part: &BulkPart) -> Option<FrameShape> {
             overlay_bits: false,
             signed: false,
             planar: false,
-            photometric: if picture.samples == 1 {
-                codec::Photometric::Monochrome2
-            } else {
-                codec::Photometric::Rgb
+            photometric: match picture.samples {
+                1 if picture.inverted => codec::Photometric::Monochrome1,
+                1 => codec::Photometric::Monochrome2,
+                _ => codec::Photometric::Rgb,
             },
         }),
         _ => None,
@@ -291,11 +326,40 @@ impl PixelHeader<'_> {
         self.text(wanted)?.parse().ok()
     }
 
+    /// Whether native samples of the described shape are as long as the parts together, padding apart; nothing when the
+    /// shape is not described.
+    fn fits(&self, parts: &[&BulkPart]) -> Option<bool> {
+        let term = self.text(Tag(0x0028, 0x0004))?;
+        // Two pixels share their color differences (PS3.3 §C.7.6.3.1.2).
+        let shared = codec::Photometric::parse(&term).is_subsampled();
+        let samples = self.number(Tag(0x0028, 0x0002))?;
+        let stored = if shared { 2 } else { samples };
+        let frames = self.number(Tag(0x0028, 0x0008)).unwrap_or(1);
+        let bits = [
+            Tag(0x0028, 0x0010),
+            Tag(0x0028, 0x0011),
+            Tag(0x0028, 0x0100),
+        ]
+        .into_iter()
+        .try_fold(frames, |product, tag| {
+            Some(product.saturating_mul(self.number(tag)?))
+        })?;
+        let found = parts
+            .iter()
+            .fold(0_u64, |sum, part| sum.saturating_add(part.length));
+        let fits = |samples: u64| {
+            let bytes = bits.saturating_mul(samples).div_ceil(8);
+            found == bytes || found == bytes.saturating_add(bytes % 2)
+        };
+        // What is labeled as shared may hold all samples.
+        Some(fits(stored) || fits(samples))
+    }
+
     /// Adds what is missing, and compares what is there.
     fn describe(
         &self,
         shape: &FrameShape,
-        frames: usize,
+        frames: u64,
         derived: &mut Vec<(Tag, Value)>,
     ) -> Result<(), ComposeError> {
         const STREAM: &str = "says something else than the bytes of the pixel data";
@@ -320,7 +384,7 @@ impl PixelHeader<'_> {
         same(Tag(0x0028, 0x0010), "US", shape.rows.into())?;
         same(Tag(0x0028, 0x0011), "US", shape.columns.into())?;
         if frames > 1 || self.text(Tag(0x0028, 0x0008)).is_some() {
-            same(Tag(0x0028, 0x0008), "IS", frames as u64)?;
+            same(Tag(0x0028, 0x0008), "IS", frames)?;
         }
         let (allocated, stored) = (Tag(0x0028, 0x0100), Tag(0x0028, 0x0101));
         let precision = u64::from(shape.bits_stored);
@@ -419,6 +483,10 @@ pub(super) fn lone(
     match part.content {
         PartContent::Pdf => {
             let mut elements = vec![(Tag(0x0042, 0x0011), here)];
+            if !data_set.contains_key("00420015") {
+                let length = json!({ "vr": "UL", "Value": [part.length] });
+                elements.push((Tag(0x0042, 0x0015), length));
+            }
             if !data_set.contains_key("00420012") {
                 let kind = json!({ "vr": "LO", "Value": ["application/pdf"] });
                 elements.push((Tag(0x0042, 0x0012), kind));

@@ -47,9 +47,7 @@ pub(super) fn file(
             length: bytes.len() as u64,
             content: PartContent::default(),
         };
-        if part.wants_look() {
-            part.look(bytes);
-        }
+        part.look(bytes);
         part
     });
     let pieces = compose(attributes, &BulkParts::new(described.collect()))?;

@@ -257,3 +257,245 @@ fn xml_is_read_in_the_encoding_it_declares() {
     assert!(read(&undeclared).is_err());
     assert!(read(format!("<?xml version=\"1.0\" encoding=\"x-none\"?>{utf8}").as_bytes()).is_err());
 }
+
+/// Each VR with three values as DICOM JSON has them, and whether it can have more than one and an empty one.
+fn kinds() -> Vec<(&'static str, [Value; 3], bool, bool)> {
+    let name = |group: &str, text: &str| json!({ group: text });
+    let long = "x".repeat(3000);
+    vec![
+        (
+            "AE",
+            [json!("A"), json!("B C"), json!("D".repeat(16))],
+            true,
+            true,
+        ),
+        (
+            "AS",
+            [json!("018M"), json!("001Y"), json!("007W")],
+            true,
+            true,
+        ),
+        (
+            "AT",
+            [json!("00180063"), json!("7FE00010"), json!("FFFFFFFF")],
+            true,
+            false,
+        ),
+        (
+            "CS",
+            [json!("ORIGINAL"), json!("A_B"), json!("C 9")],
+            true,
+            true,
+        ),
+        (
+            "DA",
+            [json!("20261129"), json!("19000101"), json!("20240229")],
+            true,
+            true,
+        ),
+        ("DS", [json!(1.5), json!(-2.0), json!(0.000_1)], true, true),
+        (
+            "DT",
+            [
+                json!("20261129101500.5+0100"),
+                json!("2026"),
+                json!("202611"),
+            ],
+            true,
+            true,
+        ),
+        ("FD", [json!(0.1), json!(-1e300), json!(5.0)], true, false),
+        ("FL", [json!(0.5), json!(-2.25), json!(1024.0)], true, false),
+        (
+            "IS",
+            [json!(5), json!(-12), json!(2_147_483_647)],
+            true,
+            true,
+        ),
+        (
+            "LO",
+            [json!("ä ö"), json!("山田"), json!("c".repeat(64))],
+            true,
+            true,
+        ),
+        (
+            "LT",
+            [json!("a\\b\r\nc"), json!("ü"), json!(long)],
+            false,
+            false,
+        ),
+        (
+            "PN",
+            [
+                name("Alphabetic", "A^B"),
+                name("Ideographic", "山田^太郎"),
+                name("Phonetic", "やまだ"),
+            ],
+            true,
+            true,
+        ),
+        (
+            "SH",
+            [json!("a"), json!("é"), json!("s".repeat(16))],
+            true,
+            true,
+        ),
+        (
+            "SL",
+            [json!(-2_147_483_648_i64), json!(0), json!(7)],
+            true,
+            false,
+        ),
+        ("SS", [json!(-32768), json!(32767), json!(-1)], true, false),
+        (
+            "ST",
+            [json!("a\\b"), json!("ü"), json!("t".repeat(1024))],
+            false,
+            false,
+        ),
+        (
+            "SV",
+            [json!(-9_007_199_254_740_991_i64), json!(0), json!(1)],
+            true,
+            false,
+        ),
+        (
+            "TM",
+            [json!("101500.25"), json!("10"), json!("235959")],
+            true,
+            true,
+        ),
+        (
+            "UC",
+            [json!("a"), json!("山"), json!("u".repeat(500))],
+            true,
+            true,
+        ),
+        (
+            "UI",
+            [json!("1.2.840"), json!("1.3"), json!("2.25.1")],
+            true,
+            true,
+        ),
+        (
+            "UL",
+            [json!(4_294_967_295_u64), json!(0), json!(1)],
+            true,
+            false,
+        ),
+        (
+            "UR",
+            [json!("http://a/b?c"), json!("urn:x"), json!("https://h")],
+            false,
+            false,
+        ),
+        ("US", [json!(65535), json!(0), json!(1)], true, false),
+        (
+            "UT",
+            [json!("a\\b"), json!("\u{1F9E0}"), json!(long)],
+            false,
+            false,
+        ),
+        (
+            "UV",
+            [json!(9_007_199_254_740_991_u64), json!(0), json!(1)],
+            true,
+            false,
+        ),
+    ]
+}
+
+/// Numbers as numbers, however they are spelled.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => json!(number.as_f64()),
+        Value::Array(values) => values.iter().map(plain).collect(),
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn every_vr_with_any_number_of_values_comes_back_at_every_depth_from_json_and_xml() {
+    let tag = "00091001";
+    let mut tried = 0;
+    for (vr, values, several, empty) in kinds() {
+        let [one, two, three] = values;
+        let mut lists = vec![
+            vec![],
+            vec![one.clone()],
+            vec![two.clone()],
+            vec![three.clone()],
+        ];
+        if several {
+            lists.push(vec![one.clone(), two.clone()]);
+            lists.push(vec![one.clone(), two.clone(), three.clone()]);
+        }
+        if several && empty {
+            lists.push(vec![one.clone(), Value::Null, three.clone()]);
+            lists.push(vec![Value::Null, two]);
+        }
+        for list in lists {
+            let element = if list.is_empty() {
+                json!({ "vr": vr })
+            } else {
+                json!({ "vr": vr, "Value": list })
+            };
+            for depth in 0..4 {
+                let mut all =
+                    json!({ "00090010": { "vr": "LO", "Value": ["STOWAGE"] }, tag: element });
+                for _ in 0..depth {
+                    all = json!({ "00081140": { "vr": "SQ", "Value": [{}, all] } });
+                }
+                let all = data_set(all);
+                let xml = crate::dicom::xml::write(&all, "").into_bytes();
+                let from_xml = SentMetadata::Xml(xml).read().unwrap();
+                for (form, described) in [("JSON", &all), ("XML", &from_xml)] {
+                    let made = parsed(&file(described, &[]).unwrap());
+                    let mut reported = Value::Object(metadata(&made));
+                    for _ in 0..depth {
+                        reported = reported["00081140"]["Value"][1].take();
+                    }
+                    let about = format!("{vr} {list:?} {depth} {form}");
+                    assert_eq!(reported[tag]["vr"], vr, "{about}");
+                    let wanted = element.get("Value").map(plain);
+                    assert_eq!(reported[tag].get("Value").map(plain), wanted, "{about}");
+                    tried += 1;
+                }
+            }
+        }
+    }
+    assert!(tried > 1000, "{tried}");
+}
+
+#[test]
+fn binary_values_of_any_length_come_back_at_every_depth_from_json_and_xml() {
+    use base64::Engine as _;
+    for vr in ["OB", "OD", "OF", "OL", "OV", "OW", "UN"] {
+        for length in [0, 8, 16, 800] {
+            let bytes: Vec<u8> = (0..length)
+                .map(|i| u8::try_from(i % 251).unwrap())
+                .collect();
+            let text = base64::engine::general_purpose::STANDARD.encode(&bytes);
+            let mut all = json!({ "00091001": { "vr": vr, "InlineBinary": text } });
+            for _ in 0..3 {
+                all = json!({ "00081140": { "vr": "SQ", "Value": [all] } });
+            }
+            let all = data_set(all);
+            let xml = crate::dicom::xml::write(&all, "").into_bytes();
+            let from_xml = SentMetadata::Xml(xml).read().unwrap();
+            for described in [&all, &from_xml] {
+                let made = parsed(&file(described, &[]).unwrap());
+                let mut reported = Value::Object(metadata(&made));
+                for _ in 0..3 {
+                    reported = reported["00081140"]["Value"][0].take();
+                }
+                let wanted = (length > 0).then(|| json!(text));
+                assert_eq!(
+                    reported["00091001"].get("InlineBinary"),
+                    wanted.as_ref(),
+                    "{vr} {length}"
+                );
+            }
+        }
+    }
+}

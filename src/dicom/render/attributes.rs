@@ -271,7 +271,7 @@ pub(super) fn overlay_groups() -> impl Iterator<Item = u16> {
     (0x6000..=0x601E).step_by(2)
 }
 
-/// Overlay planes stored apart from the pixel data, for one frame.
+/// Overlay planes of one frame, stored apart from the pixel data or, as was done long ago, in unused bits of its cells.
 pub(super) fn overlays(root: &Dataset<'_>, frame: u32, bulk: Bulk<'_>) -> Vec<Overlay> {
     overlay_groups()
         .filter_map(|group| overlay(root, group, frame, bulk))
@@ -289,7 +289,13 @@ fn overlay(root: &Dataset<'_>, group: u16, frame: u32, bulk: Bulk<'_>) -> Option
             .and_then(|&value| i32::try_from(value).ok())
             .unwrap_or(1)
     };
-    let bits = root.bytes(&tag(0x3000), bulk)?;
+    let Some(bits) = root.bytes(&tag(0x3000), bulk) else {
+        // Bit Position in the cells of the pixel data (retired; PS3.3-2004 §C.9.2).
+        let position = root.integer(&tag(0x0102)).filter(|bit| *bit > 0)?;
+        let bits = bulk(&embedded_plane(frame, u8::try_from(position).ok()?))?;
+        let size = (u32::from(rows), u32::from(columns));
+        return Overlay::new(group, size, (part(0), part(1)), bits);
+    };
     // Planes of several frames follow each other bit by bit (PS3.5 §8.1.2).
     let frames = root.integer(&tag(0x0015)).unwrap_or(1);
     let first = root.integer(&tag(0x0051)).unwrap_or(1);
@@ -311,6 +317,35 @@ fn overlay(root: &Dataset<'_>, group: u16, frame: u32, bulk: Bulk<'_>) -> Option
         (part(0), part(1)),
         bits,
     )
+}
+
+/// What a [`Bulk`] is asked for to have one bit of each cell of a frame, packed as an overlay plane; frames count from 1.
+fn embedded_plane(frame: u32, bit: u8) -> String {
+    format!("cells/{frame}/{bit}")
+}
+
+/// The frame and the bit that are asked for, when it is that.
+#[must_use]
+pub fn embedded_plane_of(path: &str) -> Option<(u32, u8)> {
+    let (frame, bit) = path.strip_prefix("cells/")?.split_once('/')?;
+    Some((frame.parse().ok()?, bit.parse().ok()?))
+}
+
+/// One bit of each cell of `width` bytes, little endian, packed with the first in the lowest bit; nothing when the cells are
+/// too narrow.
+#[must_use]
+pub fn plane_of_cells(cells: &[u8], width: usize, bit: u8) -> Option<Vec<u8>> {
+    let (byte, shift) = (usize::from(bit / 8), bit % 8);
+    if byte >= width {
+        return None;
+    }
+    let mut plane = vec![0_u8; (cells.len() / width).div_ceil(8)];
+    for (number, cell) in cells.chunks_exact(width).enumerate() {
+        if cell.get(byte)? >> shift & 1 == 1 {
+            *plane.get_mut(number / 8)? |= 1 << (number % 8);
+        }
+    }
+    Some(plane)
 }
 
 /// The bits from bit `start` on, moved to the front of their bytes.

@@ -35,7 +35,7 @@ pub mod text;
 mod voi;
 
 pub use animation::{Animation, AnimationFrame, render_animation};
-pub use attributes::RenderAttributes;
+pub use attributes::{RenderAttributes, embedded_plane_of, plane_of_cells};
 pub use icon::{IconKind, icon};
 pub use lut::{Lut, Modality};
 pub use overlay::Overlay;

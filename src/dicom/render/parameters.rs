@@ -79,7 +79,8 @@ pub fn parse_window(value: &str) -> Result<(f64, f64, WindowFunction), Parameter
 /// Anything that is not such a list.
 pub fn parse_viewport(value: &str) -> Result<Viewport, ParameterError> {
     let parts: Vec<_> = value.splitn(7, ',').collect();
-    if !(2..=6).contains(&parts.len()) {
+    // What places the region comes in pairs.
+    if !matches!(parts.len(), 2 | 4 | 6) {
         return Err(VIEWPORT);
     }
     let part = |index: usize| number(parts.get(index).copied()).ok_or(VIEWPORT);
@@ -112,7 +113,7 @@ pub fn parse_viewport(value: &str) -> Result<Viewport, ParameterError> {
     })
 }
 
-/// Reads the `viewport=vw,vh` of a thumbnail (PS3.18 §8.3.5.2).
+/// Reads the `viewport=vw,vh` of a thumbnail (PS3.18 §8.3.5.2); a side beyond [`MAX_VIEWPORT`] comes out as one more.
 ///
 /// # Errors
 /// Anything but two sizes.
@@ -126,9 +127,9 @@ pub fn parse_thumbnail_viewport(value: &str) -> Result<(u32, u32), ParameterErro
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "between 1 and the largest viewport"
+            reason = "between 1 and what the caller finds too large"
         )]
-        Ok(side.round().clamp(1.0, f64::from(MAX_VIEWPORT)) as u32)
+        Ok(side.round().clamp(1.0, f64::from(MAX_VIEWPORT) + 1.0) as u32)
     };
     Ok((side(width)?, side(height)?))
 }

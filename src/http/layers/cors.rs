@@ -18,11 +18,12 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
+use crate::config::ClientCache;
 use crate::http::error::{HttpError, ProblemType};
 use crate::http::links::{Hosts, is_local_origin, is_own_origin};
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-const EXPOSED: &str = "Accept-Ranges, Content-Range, Content-Location, Content-Encoding, Location, ETag, Link, Retry-After, \
+const EXPOSED: &str = "Accept-Ranges, Content-Disposition, Content-Range, Content-Location, Content-Encoding, Location, ETag, Link, Retry-After, \
                        Preference-Applied, Warning, WWW-Authenticate, api-supported-versions, erroneous-dicom-attributes, \
                        x-request-id, x-total-count";
 /// Asked for when a preflight names no headers.
@@ -110,6 +111,8 @@ pub struct CorsConfig {
     pub hosts: Hosts,
     /// Whether tokens protect, so that nothing but reading of answers must be kept from pages of others.
     pub tokens: bool,
+    /// What browsers may keep of answers.
+    pub cache: ClientCache,
     /// How long a browser may remember a preflight, in seconds; it asks once per URL otherwise.
     pub max_age: u32,
 }
@@ -120,6 +123,7 @@ impl Default for CorsConfig {
             origins: Origins::Any,
             hosts: Hosts::Any,
             tokens: true,
+            cache: ClientCache::Ask,
             max_age: 3600,
         }
     }

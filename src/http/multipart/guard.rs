@@ -15,6 +15,8 @@ use memchr::memmem::Finder;
 
 use super::{BURST, BodyError, BodyLimits, MAX_PART_HEADERS, MAX_PREAMBLE, MultipartError};
 
+/// Header line given to a part that has none.
+pub(super) const BARE: &str = "x-bare-part";
 /// Most bytes read after the closing delimiter.
 const MAX_EPILOGUE: usize = 64 * 1024;
 /// Most blanks between a boundary and the end of its line.
@@ -356,8 +358,13 @@ impl Framing {
             let line = std::mem::take(&mut self.line);
             let (text, _) = trim_line_end(&line);
             match text.first() {
-                None if self.block.is_empty() => return Err(MultipartError::NoHeaders { part }),
                 None => {
+                    if self.block.is_empty() {
+                        // RFC 2046 §5.1 allows it, multer does not.
+                        self.block.extend_from_slice(b"\r\n");
+                        self.block.extend_from_slice(BARE.as_bytes());
+                        self.block.extend_from_slice(b":");
+                    }
                     self.block.extend_from_slice(b"\r\n\r\n");
                     self.state = GuardState::Data { first: true };
                     return Ok(GuardStep::Piece(self.block.split().freeze()));

@@ -37,6 +37,13 @@ impl MetadataModel {
         }
     }
 
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/dicom+json",
+            Self::Xml => "application/dicom+xml",
+        }
+    }
+
     fn is_metadata(self, content_type: &ContentType) -> bool {
         match self {
             Self::Json => {
@@ -68,7 +75,7 @@ pub(super) async fn store(
             // Nothing can be composed of a part of the bulk data.
             Err(error) => return broken(error),
         };
-        let content_type = content_type(&part)?;
+        let content_type = content_type(&part, model)?;
         held.add(EACH).await?;
         let taken = if model.is_metadata(&content_type) {
             request.count_part()?;
@@ -106,8 +113,11 @@ fn refused_json(error: ArchiveError) -> HttpError {
     }
 }
 
-fn content_type(part: &BodyPart<'_>) -> Result<ContentType, HttpError> {
-    let found = part.headers.content_type().map(ContentType::parse);
+/// The type of a part; the root part, which is the first, has that of the request when it names none (RFC 2387 §3.1).
+fn content_type(part: &BodyPart<'_>, model: MetadataModel) -> Result<ContentType, HttpError> {
+    let named = part.headers.content_type();
+    let named = named.or((part.number == 1).then_some(model.media_type()));
+    let found = named.map(ContentType::parse);
     found.and_then(Result::ok).ok_or_else(|| {
         let reason = format!("part {} has no Content-Type that can be read", part.number);
         refused_type(&reason)

@@ -152,14 +152,23 @@ impl StoreResponse {
         }
     }
 
-    /// The study of the URL, when something was stored into it.
+    /// Retrieve URL (0008,1190) of the study, which the standard wants always (type 2, PS3.18 §I.2): without a value when
+    /// nothing or several studies were stored. Elsewhere it is that of the URL, when something was stored into it.
     fn study_url(&self) -> Option<Value> {
-        let stored = |outcome: &Outcome| matches!(outcome, Outcome::Stored { .. });
-        let study = self
-            .study
-            .as_ref()
-            .filter(|_| self.outcomes.iter().any(stored))?;
-        Some(json!({ "vr": "UR", "Value": [self.links.study(study)] }))
+        let mut studies = self.outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Stored { name, .. } => Some(&name.study),
+            Outcome::Failed { .. } => None,
+        });
+        let one = studies.next();
+        let one = one.filter(|one| studies.all(|other| other == *one));
+        let study = match self.style {
+            StoreWarnings::Reasons => one,
+            StoreWarnings::Silent | StoreWarnings::Told => self.study.as_ref().and(one),
+        };
+        match study {
+            Some(study) => Some(json!({ "vr": "UR", "Value": [self.links.study(study)] })),
+            None => (self.style == StoreWarnings::Reasons).then(|| json!({ "vr": "UR" })),
+        }
     }
 
     fn items(&self, list: List) -> impl Iterator<Item = Value> + '_ {

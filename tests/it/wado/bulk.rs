@@ -185,3 +185,118 @@ fn a_path_that_no_metadata_names_is_404() {
         }
     }
 }
+
+#[test]
+fn all_bulk_data_has_what_the_metadata_holds_inline() {
+    let server = Server::start(None);
+    let name = Name::new(5810, 1, 1);
+    let item = DataSet::new().bytes(Tag(0x5400, 0x1010), VR::OW, *b"wave");
+    let data_set = name
+        .data_set()
+        .text(Tag(0x0009, 0x0010), VR::LO, "STOWAGE TEST")
+        .bytes(Tag(0x0009, 0x1001), VR::UN, *b"own ")
+        .bytes(Tag(0x0042, 0x0011), VR::OB, noise("document", 3000))
+        .items(
+            Tag(0x5400, 0x0100),
+            Lengths::Undefined,
+            vec![DataSet::new(), item],
+        );
+    for (number, syntax) in (1..).zip([
+        Syntax::ExplicitLittle,
+        Syntax::ExplicitBig,
+        Syntax::Deflated,
+    ]) {
+        let name = Name::new(5810, 1, number);
+        let data_set = data_set.clone().set(name.data_set());
+        let file = name.file(&data_set, syntax);
+        server.store("/dicom-web", [&file]).expect(200);
+    }
+    let octets = "multipart/related; type=\"application/octet-stream\"";
+    for (path, instances) in [(name.path(), 1), (name.study_path(), 3)] {
+        let target = format!("/dicom-web{path}/bulkdata");
+        let parts = server.get_as(&target, octets).expect(200).parts();
+        assert_eq!(parts.len(), 3 * instances);
+        for part in &parts {
+            let uri = part.header("Content-Location").expect("a location");
+            let own = uri.strip_prefix(server.url()).expect("our own URL");
+            let alone = server.get_as(own, "application/octet-stream").expect(200);
+            assert!(alone.body == part.body, "{own}");
+        }
+        let of = |tail: &str| {
+            let found = parts.iter().find(|part| {
+                let uri = part.header("Content-Location").unwrap_or_default();
+                uri.ends_with(tail)
+            });
+            found.expect("a part").body.clone()
+        };
+        assert_eq!(of("/bulkdata/00091001"), b"own ");
+        assert_eq!(of("/bulkdata/54000100/2/54001010").len(), 4);
+        assert!(of("/bulkdata/00420011") == noise("document", 3000));
+    }
+    let pixels = format!("/dicom-web{}/pixeldata", name.path());
+    server.get_as(&pixels, octets).expect(404);
+}
+
+#[test]
+fn a_document_ends_where_its_length_says_however_it_is_asked_for() {
+    let server = Server::start(None);
+    // Short ones stand in the metadata, long ones are served by URI.
+    for (number, media, document) in [
+        (1, "text/XML", "<ClinicalDocument/>".to_owned()),
+        (
+            2,
+            "text/xml",
+            format!("<ClinicalDocument>{}</ClinicalDocument>", "x".repeat(4000)),
+        ),
+        (
+            3,
+            "application/pdf",
+            format!("%PDF-1.7 {}", "y".repeat(3000)),
+        ),
+    ] {
+        assert_eq!(document.len() % 2, 1, "there is padding");
+        let name = Name::new(5811, 1, number);
+        let mut padded = document.clone().into_bytes();
+        padded.push(0);
+        let length = u32::try_from(document.len()).expect("it is short");
+        let data_set = name
+            .data_set()
+            .bytes(Tag(0x0042, 0x0011), VR::OB, padded)
+            .text(Tag(0x0042, 0x0012), VR::LO, media)
+            .bytes(Tag(0x0042, 0x0015), VR::UL, length.to_le_bytes());
+        let file = name.file(&data_set, Syntax::ExplicitLittle);
+        server.store("/dicom-web", [&file]).expect(200);
+        let media = media.to_ascii_lowercase();
+        let own = format!("/dicom-web{}", name.path());
+        let wado = format!(
+            "/dicom-web/wado?requestType=WADO&objectUID={}",
+            name.instance
+        );
+        for (target, accept) in [
+            (format!("{own}/bulkdata/00420011"), media.as_str()),
+            (format!("{own}/rendered"), media.as_str()),
+            (format!("{own}/rendered"), "*/*"),
+            (wado, "*/*"),
+        ] {
+            let answer = server.get_as(&target, accept).expect(200);
+            assert_eq!(answer.content_type(), media, "{target} {accept}");
+            assert_eq!(answer.text(), document, "{target} {accept}");
+        }
+        let octets = server.get_as(
+            &format!("{own}/bulkdata/00420011"),
+            "application/octet-stream",
+        );
+        assert_eq!(octets.expect(200).text(), document);
+        for (target, inner) in [
+            (format!("{own}/bulkdata/00420011"), media.as_str()),
+            (format!("{own}/bulkdata"), media.as_str()),
+            (format!("{own}/bulkdata"), "*/*"),
+        ] {
+            let accept = format!("multipart/related; type=\"{inner}\"");
+            let parts = server.get_as(&target, &accept).expect(200).parts();
+            assert_eq!(parts.len(), 1, "{target} {accept}");
+            assert_eq!(parts[0].content_type(), media);
+            assert_eq!(parts[0].body, document.as_bytes());
+        }
+    }
+}

@@ -253,3 +253,29 @@ fn large_values_become_uris_and_short_ones_stay() {
         "{uri}"
     );
 }
+
+#[test]
+fn numbers_above_the_threshold_of_bulk_data_are_values_under_every_root() {
+    let server = Server::start(None);
+    let name = Name::new(5820, 1, 1);
+    let decimals: Vec<String> = (0..20_000).map(|i| format!("{i}.5")).collect();
+    let doubles: Vec<u8> = (0..10_000_u32)
+        .flat_map(|i| f64::from(i).to_le_bytes())
+        .collect();
+    let contour = DataSet::new().text(Tag(0x3006, 0x0050), VR::DS, &decimals.join("\\"));
+    let data_set = name
+        .data_set()
+        .items(Tag(0x3006, 0x0040), Lengths::Undefined, vec![contour])
+        .bytes(Tag(0x0040, 0xA161), VR::FD, doubles);
+    let file = name.file(&data_set, Syntax::ImplicitLittle);
+    server.store("/dicom-web", [&file]).expect(200);
+    for root in ["/dicom-web", "/v1", "/v2"] {
+        let target = format!("{root}{}/metadata", name.path());
+        let metadata = server.get_as(&target, "application/dicom+json").expect(200);
+        let metadata = &metadata.json()[0];
+        let contour = &metadata["30060040"]["Value"][0]["30060050"];
+        assert_eq!(contour["Value"].as_array().map(Vec::len), Some(20_000));
+        assert_eq!(contour["Value"][19_999], 19_999.5);
+        assert_eq!(metadata["0040A161"]["Value"][9999], 9999.0);
+    }
+}

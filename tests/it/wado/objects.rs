@@ -421,3 +421,101 @@ fn head_answers_as_get_without_a_body() {
         .send()
         .expect(404);
 }
+
+#[test]
+fn what_is_saved_has_a_whole_file_name() {
+    let server = Server::start(None);
+    let name = Name::new(5740, 1, 1);
+    server.store("/dicom-web", [&name.small()]).expect(200);
+    for root in ROOTS {
+        for (path, accept, file) in [
+            (
+                name.path(),
+                "application/dicom",
+                format!("{}.dcm", name.instance),
+            ),
+            (
+                name.path(),
+                "application/zip",
+                format!("{}.zip", name.instance),
+            ),
+            (
+                name.series_path(),
+                "application/zip",
+                format!("{}.zip", name.series),
+            ),
+            (
+                name.study_path(),
+                "application/zip",
+                format!("{}.zip", name.study),
+            ),
+        ] {
+            let answer = server
+                .request("GET", &format!("{root}{path}"))
+                .accept(accept)
+                .header("Origin", "http://localhost:3000")
+                .send()
+                .expect(200);
+            let wanted = format!("attachment; filename=\"{file}\"");
+            assert_eq!(answer.header("Content-Disposition"), Some(wanted.as_str()));
+            let exposed = answer.header("Access-Control-Expose-Headers");
+            assert!(exposed.unwrap_or_default().contains("Content-Disposition"));
+        }
+    }
+    let by_uri = format!(
+        "/dicom-web/wado?requestType=WADO&objectUID={}&contentType=application/dicom",
+        name.instance
+    );
+    let answer = server.get(&by_uri).expect(200);
+    let wanted = format!("attachment; filename=\"{}.dcm\"", name.instance);
+    assert_eq!(answer.header("Content-Disposition"), Some(wanted.as_str()));
+}
+
+#[test]
+fn octets_of_an_instance_a_series_and_a_study_are_their_bulk_data() {
+    let server = Server::start(None);
+    let names = [Name::new(5741, 1, 1), Name::new(5741, 1, 2)];
+    let files = names.each_ref().map(|name| name.with_bulk(5000));
+    server.store("/dicom-web", &files).expect(200);
+    let octets = "multipart/related; type=\"application/octet-stream\"";
+    let stored = |name: &Name| {
+        let file = server.stored(name).expect("it is stored");
+        file[file.len() - 5000..].to_vec()
+    };
+    for root in ROOTS {
+        for (path, count) in [
+            (names[0].path(), 1),
+            (names[0].series_path(), 2),
+            (names[0].study_path(), 2),
+        ] {
+            let answer = server.get_as(&format!("{root}{path}"), octets).expect(200);
+            let parts = answer.parts();
+            assert_eq!(parts.len(), count, "{root}{path}");
+            for part in parts {
+                let uri = part.header("Content-Location").expect("a location");
+                let name = names.iter().find(|name| uri.contains(&name.path()));
+                let name = name.expect("the location of an instance");
+                assert!(part.body == stored(name));
+                assert!(part.content_type().starts_with("application/octet-stream"));
+                // The location leads to the same bytes.
+                let path = uri.strip_prefix(server.url()).expect("our own URL");
+                let alone = server.get_as(path, "application/octet-stream").expect(200);
+                assert!(alone.body == part.body);
+            }
+        }
+        // Whoever takes files as well gets files unless octets come first.
+        let both = format!("{octets};q=0.5, multipart/related; type=\"application/dicom\"");
+        let answer = server.get_as(&format!("{root}{}", names[0].path()), &both);
+        assert!(
+            answer
+                .expect(200)
+                .content_type()
+                .contains("application/dicom")
+        );
+    }
+    let empty = Name::new(5742, 1, 1);
+    server.store("/dicom-web", [&empty.small()]).expect(200);
+    server
+        .get_as(&format!("/dicom-web{}", empty.path()), octets)
+        .expect(404);
+}

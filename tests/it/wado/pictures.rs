@@ -307,3 +307,107 @@ fn each_representation_has_its_own_etag() {
         }
     }
 }
+
+#[test]
+fn a_thumbnail_is_what_is_accepted_where_that_is_a_picture() {
+    let server = Server::start(None);
+    let name = Name::new(5750, 1, 1);
+    let image = name
+        .image(16, 16, 8, 1)
+        .bytes(Tag(0x7FE0, 0x0010), VR::OB, vec![7; 256]);
+    let file = name.file(&image, Syntax::ExplicitLittle);
+    server.store("/dicom-web", [&file]).expect(200);
+    for root in ["/dicom-web", "/v1", "/v2"] {
+        for path in [name.path(), name.series_path(), name.study_path()] {
+            let target = format!("{root}{path}/thumbnail");
+            for (accept, media) in [
+                ("*/*", "image/jpeg"),
+                ("image/png", "image/png"),
+                ("image/gif", "image/gif"),
+                ("image/webp, */*;q=0.8", "image/jpeg"),
+                (
+                    "image/jpeg;q=0.2, image/png;q=0.7, image/gif;q=0.5",
+                    "image/png",
+                ),
+                ("image/jpeg;q=0, image/*", "image/png"),
+                // Viewers send the Accept header of frames here.
+                (
+                    "multipart/related; type=\"application/octet-stream\"",
+                    "image/jpeg",
+                ),
+                ("multipart/related; type=\"*/*\"", "image/jpeg"),
+                ("text/html", "image/jpeg"),
+            ] {
+                let answer = server.get_as(&target, accept).expect(200);
+                assert_eq!(answer.content_type(), media, "{accept}");
+            }
+            let parts = "multipart/related; type=\"image/png\"";
+            let answer = server.get_as(&target, parts).expect(200);
+            let parts = answer.parts();
+            assert_eq!((parts.len(), parts[0].content_type()), (1, "image/png"));
+            assert!(parts[0].body.starts_with(b"\x89PNG"));
+            for wrong in ["1,2,3", "5000,10", "10,5000", "0,1", "a,b"] {
+                let target = format!("{target}?viewport={wrong}");
+                server.get_as(&target, "image/jpeg").expect(400);
+            }
+        }
+        let rendered = format!("{root}{}/rendered?viewport=", name.path());
+        for wrong in ["1,2,3", "1,2,3,4,5", "5000,10"] {
+            server.get(&format!("{rendered}{wrong}")).expect(400);
+        }
+    }
+}
+
+#[test]
+fn overlays_in_unused_bits_are_drawn_when_asked_for() {
+    let server = Server::start(None);
+    // Twelve bits of samples, an overlay in bit 14 of the first frame's diagonal.
+    let cell = |frame: usize, at: usize| {
+        let marked = frame == 0 && at / 16 == at % 16;
+        u16::from(marked) << 14 | 5
+    };
+    for (number, syntax) in (1..).zip([Syntax::ExplicitLittle, Syntax::ExplicitBig]) {
+        let name = Name::new(5760, 1, number);
+        let cells = (0..2).flat_map(|frame| (0..256).map(move |at| cell(frame, at)));
+        let pixels: Vec<u8> = cells
+            .flat_map(|cell| match syntax {
+                Syntax::ExplicitBig => cell.to_be_bytes(),
+                _ => cell.to_le_bytes(),
+            })
+            .collect();
+        let image = name
+            .image(16, 16, 16, 2)
+            .set(
+                DataSet::new()
+                    .us(Tag(0x0028, 0x0101), &[12])
+                    .us(Tag(0x0028, 0x0102), &[11])
+                    .text(Tag(0x0028, 0x1050), VR::DS, "2048")
+                    .text(Tag(0x0028, 0x1051), VR::DS, "4096"),
+            )
+            .us(Tag(0x6000, 0x0010), &[16])
+            .us(Tag(0x6000, 0x0011), &[16])
+            .us(Tag(0x6000, 0x0100), &[16])
+            .us(Tag(0x6000, 0x0102), &[14])
+            .bytes(Tag(0x7FE0, 0x0010), VR::OW, pixels);
+        let file = name.file(&image, syntax);
+        server.store("/dicom-web", [&file]).expect(200);
+        for frame in [1, 2] {
+            let target = format!("/dicom-web{}/frames/{frame}/rendered", name.path());
+            let samples = |target: &str| {
+                let bytes = std::io::Cursor::new(png(&server, target));
+                let mut reader = png::Decoder::new(bytes).read_info().expect("a PNG");
+                let mut samples = vec![0; reader.output_buffer_size().expect("a size")];
+                reader.next_frame(&mut samples).expect("its pixels");
+                samples
+            };
+            let plain = samples(&target);
+            assert!(plain.iter().all(|sample| *sample == plain[0]));
+            let drawn = samples(&format!("{target}?annotation=overlay"));
+            let channels = drawn.len() / 256;
+            for (at, pixel) in drawn.chunks(channels).enumerate() {
+                let marked = frame == 1 && at / 16 == at % 16;
+                assert_eq!(pixel[0] == 255, marked, "{frame} {at}");
+            }
+        }
+    }
+}

@@ -21,13 +21,15 @@ use crate::archive::services::retrieve::OpenInstance;
 use crate::dicom::codec::transfer_syntax;
 use crate::dicom::members::{self, JsonElement};
 use crate::dicom::metadata;
-use crate::dicom::render::text;
+use crate::dicom::render::{embedded_plane_of, text};
 use crate::dicom::tag;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, Target};
 use crate::index::IndexError;
 use crate::memory::{Purpose, Reservation};
 use crate::scope::Scope;
 use crate::trace::Stage;
+
+mod planes;
 
 /// Largest metadata read for a picture, in bytes.
 const MAX_METADATA: usize = 256 << 20;
@@ -279,7 +281,8 @@ impl Archive {
         Ok(subject)
     }
 
-    async fn text(&self, subject: &RenderSource) -> Result<Arc<HeldText>> {
+    /// The metadata of a subject as text, for as long as it is held.
+    pub(in crate::archive) async fn text(&self, subject: &RenderSource) -> Result<Arc<HeldText>> {
         self.read_text(subject, |text| Ok(Arc::new(text))).await
     }
 
@@ -389,6 +392,10 @@ impl Archive {
         let instance = &subject.instance;
         let mut some = false;
         for path in missing {
+            if let Some((frame, bit)) = embedded_plane_of(&path) {
+                some |= self.fetch_plane(subject, path, frame, bit).await?;
+                continue;
+            }
             let stored_path = from_one(&path);
             let item = instance.bulk.iter().find(|item| item.path == stored_path);
             let bytes = subject.tables().bytes;

@@ -14,6 +14,7 @@ use super::outcome::{reason, reason_for_unreadable};
 use super::parsed::SopNames;
 use super::part::{GatheredBytes, IncomingPart, PartBuffer, lost_spool, spool_failure};
 use super::{PendingPart, StoreRequest};
+use crate::archive::Archive;
 use crate::archive::buffer::reserved;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::lanes::Lane;
@@ -59,7 +60,8 @@ impl BulkDataBuffer {
         unplaced && (self.parts.len() > 1 || instances != 1)
     }
 
-    async fn finish(self) -> Result<(BulkParts, BulkDataPlaces)> {
+    /// Ends the shelf; what its parts are is taken from their bytes.
+    async fn finish(self, archive: &Archive) -> Result<(BulkParts, BulkDataPlaces)> {
         let bytes = match self.held.held {
             PartBuffer::Memory(GatheredBytes { bytes, room }) => DescribedOutcome::Memory {
                 bytes: Bytes::from(bytes),
@@ -80,10 +82,20 @@ impl BulkDataBuffer {
         let bulk_places = BulkDataPlaces { bytes, places };
         let mut parts = self.parts;
         for (number, part) in parts.iter_mut().enumerate() {
-            if part.wants_look() {
-                // The bytes decide what a part is.
-                let (offset, length) = bulk_places.places.get(number).copied().unwrap_or_default();
-                part.look(&bulk_places.chunk(offset, length).await?);
+            // The bytes decide what a part is.
+            let (offset, length) = bulk_places.places.get(number).copied().unwrap_or_default();
+            let head = bulk_places.chunk(offset, length).await?;
+            let known = head.len() as u64 == length;
+            let most = archive.limits.max_frame_bytes as u64;
+            if known || !PictureInfo::needs_whole(&head) {
+                part.look(&head);
+            } else if length > most {
+                part.content = PartContent::Unfit("has a TIFF file that is too large");
+            } else {
+                let memory = usize::try_from(length).unwrap_or(usize::MAX);
+                let _memory = archive.reserve(Purpose::Pixels, memory).await?;
+                let bytes = bulk_places.whole(offset, length).await?;
+                part.look(&bytes);
             }
         }
         Ok((BulkParts::new(parts), bulk_places))
@@ -122,6 +134,19 @@ impl BulkDataPlaces {
         };
         let sum = |sum: u64, piece| sum.saturating_add(length(piece));
         pieces.iter().fold(0, sum)
+    }
+
+    /// All bytes of a part; the caller has reserved them.
+    async fn whole(&self, offset: u64, length: u64) -> Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        let mut at = offset;
+        let end = offset.saturating_add(length);
+        while at < end {
+            let chunk = self.chunk(at, end - at).await?;
+            at += chunk.len() as u64;
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
     }
 
     /// Bytes of the shelf from an offset on, [`CHUNK`] and `most` at most.
@@ -227,7 +252,7 @@ impl StoreRequest {
         bulk_buffer: BulkDataBuffer,
     ) -> Result<()> {
         self.take_slot().await?;
-        let (parts, bulk_places) = bulk_buffer.finish().await?;
+        let (parts, bulk_places) = bulk_buffer.finish(&self.archive).await?;
         let parts = Arc::new(parts);
         let mut composed_bytes = 0_u64;
         for metadata in instances {
@@ -352,17 +377,11 @@ impl StoreRequest {
                 "a picture of the pixel data has more than {most} bytes when it is decoded"
             )));
         }
-        let (mut offset, length) = bulk_places.places.get(number).copied().unwrap_or_default();
+        let (offset, length) = bulk_places.places.get(number).copied().unwrap_or_default();
         let cost = picture.cost().saturating_add(length);
         let cost = usize::try_from(cost).unwrap_or(usize::MAX);
         let memory = self.archive.reserve(Purpose::Pixels, cost).await?;
-        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-        let end = offset.saturating_add(length);
-        while offset < end {
-            let chunk = bulk_places.chunk(offset, end - offset).await?;
-            offset += chunk.len() as u64;
-            bytes.extend_from_slice(&chunk);
-        }
+        let bytes = bulk_places.whole(offset, length).await?;
         let decoded = self.archive.maker.work(move || {
             Ok(picture
                 .pixels(&bytes)

@@ -504,3 +504,63 @@ fn a_block_reserved_again_and_again_has_one_owner() {
     parse(&data.bytes, &options).unwrap();
     assert_eq!(seen.into_inner(), [Some("B".to_owned())]);
 }
+
+#[test]
+fn a_delimiter_behind_a_sequence_of_defined_length_is_harmless() {
+    let sequence = |length: u32| {
+        let mut element = vec![0x08, 0x00, 0x40, 0x11, b'S', b'Q', 0, 0];
+        element.extend(length.to_le_bytes());
+        element
+    };
+    let delimiter = [0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0];
+    let at = |file: &[u8]| {
+        // Before the first element of group 0010.
+        let place = file.windows(6).position(|six| six == b"\x10\0\x10\0PN");
+        place.expect("a patient name")
+    };
+    let plain = DataSet::instance()
+        .text(Tag(0x0010, 0x0010), VR::PN, "A^B")
+        .file(Syntax::ExplicitLittle)
+        .bytes;
+    let with = |more: &[u8]| {
+        let mut file = plain.clone();
+        let place = at(&file);
+        file.splice(place..place, more.iter().copied());
+        file
+    };
+    // Empty, with an empty item, and inside of another one's item.
+    let empty = [&sequence(0)[..], &delimiter].concat();
+    let item = [&sequence(8)[..], &item_header(0), &delimiter].concat();
+    let inner = u32::try_from(empty.len()).unwrap();
+    let nested = [&sequence(inner + 8)[..], &item_header(inner), &empty].concat();
+    for more in [empty, item, nested] {
+        let instance = try_parse(&with(&more)).unwrap();
+        let name = instance
+            .attributes
+            .iter()
+            .find(|a| a.tag == Tag(0x0010, 0x0010));
+        assert_eq!(name.unwrap().values, ["A^B"]);
+    }
+    // Twice, or where no sequence has ended, it is damage.
+    let twice = [&sequence(0)[..], &delimiter, &delimiter].concat();
+    assert_eq!(problem(&with(&twice)), ParseProblem::StrayDelimiter);
+    assert_eq!(problem(&with(&delimiter)), ParseProblem::StrayDelimiter);
+}
+
+#[test]
+fn a_vr_that_dicom_does_not_have_is_named() {
+    let mut file = DataSet::instance()
+        .text(Tag(0x0010, 0x0010), VR::PN, "A^B")
+        .file(Syntax::ExplicitLittle)
+        .bytes;
+    let place = file
+        .windows(6)
+        .position(|six| six == b"\x10\0\x10\0PN")
+        .unwrap();
+    file[place + 4..place + 6].copy_from_slice(b"XQ");
+    let reported = try_parse(&file).unwrap_err().to_string();
+    assert!(
+        reported.contains("(0010,0010): DICOM has no value representation XQ"),
+        "{reported}"
+    );
+}

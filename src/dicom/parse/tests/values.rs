@@ -286,3 +286,20 @@ fn large_values_of_any_vr_are_served_by_uri() {
     }
     assert_eq!(instance.bulk.len(), 3);
 }
+
+#[test]
+fn long_numbers_are_values_as_far_as_there_is_room() {
+    let decimals = |count: usize| vec!["1"; count].join("\\");
+    let long = |length: usize, elements: u16| {
+        let contour = DataSet::new().text(Tag(0x3006, 0x0050), VR::DS, &decimals(length / 2));
+        let contours = vec![contour; usize::from(elements)];
+        let data = DataSet::instance().items(Tag(0x3006, 0x0040), Lengths::Undefined, contours);
+        // In Explicit VR such lengths have no room.
+        let file = data.file(Syntax::ImplicitLittle);
+        try_parse(&file.bytes).unwrap()
+    };
+    assert_eq!(long(1 << 20, 3).bulk.len(), 0);
+    // Too long alone, and too long together.
+    assert_eq!(long(5 << 20, 1).bulk.len(), 1);
+    assert_eq!(long(3 << 20, 7).bulk.len(), 2);
+}

@@ -61,6 +61,8 @@ fn viewport_has_defaults_and_flips() {
         "-5,10",
         "10,a",
         "1,2,3,4,5,6,7",
+        "1,2,3",
+        "1,2,3,4,5",
         "10,10,-1",
         "10,10,0,0,0,1",
         "inf,1",
@@ -78,9 +80,18 @@ fn thumbnail_viewport_is_two_sizes() {
     assert_eq!(parse_thumbnail_viewport("256,128"), Ok((256, 128)));
     assert_eq!(
         parse_thumbnail_viewport("0.2,1000000"),
-        Ok((1, MAX_VIEWPORT))
+        Ok((1, MAX_VIEWPORT + 1))
     );
-    for wrong in ["", "10", "10,", "0,1", "1,2,3,4,5,6", "a,b", "-1,1"] {
+    for wrong in [
+        "",
+        "10",
+        "10,",
+        "0,1",
+        "1,2,3",
+        "1,2,3,4,5,6",
+        "a,b",
+        "-1,1",
+    ] {
         assert!(parse_thumbnail_viewport(wrong).is_err(), "{wrong}");
     }
 }
