@@ -16,7 +16,7 @@ struct Layer {
     never: &'static [&'static str],
 }
 
-const LAYERS: [Layer; 16] = [
+const LAYERS: [Layer; 17] = [
     Layer {
         name: "command",
         imports: &["start", "archive", "config", "scope", "dicom"],
@@ -26,8 +26,8 @@ const LAYERS: [Layer; 16] = [
     Layer {
         name: "start",
         imports: &[
-            "http", "archive", "index", "blob", "auth", "config", "scope", "tasks", "trace",
-            "dicom",
+            "http", "archive", "index", "blob", "auth", "config", "memory", "scope", "tasks",
+            "trace", "dicom",
         ],
         never: &["sqlx"],
     },
@@ -66,6 +66,12 @@ const LAYERS: [Layer; 16] = [
         name: "config",
         imports: &["dicom"],
         never: &["axum", "sqlx", "object_store"],
+    },
+    // Of the binary alone.
+    Layer {
+        name: "allocator",
+        imports: &[],
+        never: &["axum", "http", "sqlx", "object_store", "tokio"],
     },
     Layer {
         name: "memory",

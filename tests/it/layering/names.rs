@@ -87,7 +87,7 @@ fn words_that_were_replaced_stand_in_no_name() {
 
 #[test]
 fn definitions_and_words_are_found() {
-    let code = "pub struct A { }\nimpl X for A {\n    type Y = u8;\n}\n#[test]\nfn c_is_told() {}\nfn d() {}\npub(super) type E<T> = T;";
+    let code = "pub struct A { }\nx = A\n    .union(B::C);\nimpl X for A {\n    type Y = u8;\n}\n#[test]\nfn c_is_told() {}\nfn d() {}\npub(super) type E<T> = T;";
     let found: Vec<(String, String)> = definitions(code);
     let names: Vec<&str> = found.iter().map(|(_, name)| name.as_str()).collect();
     assert_eq!(names, ["A", "d", "E"]);
@@ -106,6 +106,9 @@ fn definitions(code: &str) -> Vec<(String, String)> {
         let line = line.trim_start();
         if line.starts_with("#[") {
             test |= line.contains("test");
+            continue;
+        }
+        if !line.starts_with(char::is_alphabetic) {
             continue;
         }
         let mut words = line
