@@ -52,7 +52,7 @@ pub(super) async fn retrieve_metadata(ask: RetrieveRequest) -> Result<Response, 
             base: ask.links.base().to_owned(),
         };
         let mut response = match answers.get(&key).await {
-            Some(answer) => answer.respond(&ask.headers).await?,
+            Some(answer) => answer.respond(&ask.headers, archive.budget()).await?,
             None => {
                 let write = written(archive.clone(), ask.links);
                 let (parts, left_out) = archive.metadata(&scope, &key.target, write).await?;
@@ -61,7 +61,7 @@ pub(super) async fn retrieve_metadata(ask: RetrieveRequest) -> Result<Response, 
                 let body = if left_out.count() > 0 {
                     body
                 } else {
-                    answers.record(key, body).await?
+                    answers.record(key, body, archive.budget()).await?
                 };
                 reported(body.into_response(), &left_out, "metadata")?
             }

@@ -23,12 +23,15 @@ use super::error::HttpError;
 use super::layers::MIN_COMPRESSED;
 use crate::archive::Version;
 use crate::dicom::uid::Target;
+use crate::memory::{MemoryBudget, Purpose, Reservation};
 use crate::scope::Partition;
 
 /// How long an answer is kept after it was last asked for.
 const IDLE: Duration = Duration::from_secs(600);
 /// Part of the cache that one answer may take.
 const SHARE: u64 = 4;
+/// What is compressed is kept when it is this many times shorter than its text.
+const PACKED: usize = 2;
 /// Answers recorded at the same time.
 const RECORDED: usize = 2;
 
@@ -49,7 +52,8 @@ pub(super) struct ResponseKey {
 #[derive(Debug)]
 pub(super) struct CachedResponse {
     text: Bytes,
-    gzip: OnceCell<Bytes>,
+    /// None when it saves too little to be kept.
+    gzip: OnceCell<Option<Bytes>>,
 }
 
 impl CachedResponse {
@@ -57,15 +61,29 @@ impl CachedResponse {
     ///
     /// # Errors
     /// When the work was lost.
-    pub(super) async fn respond(&self, headers: &HeaderMap) -> Result<Response, HttpError> {
+    pub(super) async fn respond(
+        &self,
+        headers: &HeaderMap,
+        budget: &MemoryBudget,
+    ) -> Result<Response, HttpError> {
         let small = (self.text.len() as u64) < MIN_COMPRESSED;
+        let plain = || Ok(Body::from(self.text.clone()).into_response());
         if small || !accepts_gzip(headers) {
-            return Ok(Body::from(self.text.clone()).into_response());
+            return plain();
         }
         let packed = self
             .gzip
-            .get_or_try_init(|| gzip(self.text.clone()))
-            .await?;
+            .get_or_try_init(|| gzip(self.text.clone(), budget))
+            .await;
+        let packed = match packed {
+            Ok(Some(packed)) => packed,
+            Ok(None) => return plain(),
+            // Without memory for it the text itself will do.
+            Err(Unpacked::NoMemory) => return plain(),
+            Err(Unpacked::Lost) => {
+                return Err(HttpError::broken("an answer cannot be compressed"));
+            }
+        };
         let mut response = Body::from(packed.clone()).into_response();
         let fields = response.headers_mut();
         fields.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -74,16 +92,30 @@ impl CachedResponse {
     }
 }
 
-async fn gzip(text: Bytes) -> Result<Bytes, HttpError> {
+/// Why there is no gzip of an answer.
+enum Unpacked {
+    NoMemory,
+    Lost,
+}
+
+/// The gzip of a text; none when it is longer than [`PACKED`] allows.
+async fn gzip(text: Bytes, budget: &MemoryBudget) -> Result<Option<Bytes>, Unpacked> {
+    let held = budget.try_reserve(Purpose::Answers, text.len());
+    let held = held.map_err(|_| Unpacked::NoMemory)?;
     let packed = tokio::task::spawn_blocking(move || {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder.write_all(&text)?;
-        encoder.finish()
+        let _held = held;
+        let most = text.len() / PACKED;
+        let mut encoder = GzEncoder::new(Vec::with_capacity(most), Compression::fast());
+        for piece in text.chunks(64 << 10) {
+            encoder.write_all(piece).ok()?;
+            if encoder.get_ref().len() > most {
+                return Some(None);
+            }
+        }
+        let packed = encoder.finish().ok()?;
+        Some((packed.len() <= most).then(|| Bytes::from(packed)))
     });
-    match packed.await {
-        Ok(Ok(packed)) => Ok(Bytes::from(packed)),
-        Ok(Err(_)) | Err(_) => Err(HttpError::broken("an answer cannot be compressed")),
-    }
+    packed.await.ok().flatten().ok_or(Unpacked::Lost)
 }
 
 /// Answers by name.
@@ -97,10 +129,10 @@ pub(super) struct MetadataResponseCache {
 impl MetadataResponseCache {
     /// Room for so many bytes; none at all with 0.
     pub(super) fn new(bytes: u64) -> Self {
-        // What is compressed comes later, and is small beside the text.
+        // What is compressed comes later.
         let weigh = |key: &ResponseKey, answer: &Arc<CachedResponse>| {
             let text = answer.text.len();
-            let all = text + text / 8 + key.base.len() + size_of::<ResponseKey>();
+            let all = text + text / PACKED + key.base.len() + size_of::<ResponseKey>();
             u32::try_from(all).unwrap_or(u32::MAX)
         };
         let cache = Cache::builder()
@@ -124,7 +156,12 @@ impl MetadataResponseCache {
     ///
     /// # Errors
     /// What the body met, if it is one that is in memory.
-    pub(super) async fn record(&self, key: ResponseKey, body: Body) -> Result<Body, HttpError> {
+    pub(super) async fn record(
+        &self,
+        key: ResponseKey,
+        body: Body,
+        budget: &MemoryBudget,
+    ) -> Result<Body, HttpError> {
         let hint = body.size_hint();
         if hint.lower() > self.largest {
             return Ok(body);
@@ -143,6 +180,7 @@ impl MetadataResponseCache {
             key,
             pieces: Vec::new(),
             length: 0,
+            held: budget.nothing(Purpose::Answers),
             _permit: permit,
         };
         Ok(recorder.tap(body.into_data_stream()))
@@ -162,6 +200,7 @@ struct Recorder {
     key: ResponseKey,
     pieces: Vec<Bytes>,
     length: u64,
+    held: Reservation,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -181,11 +220,17 @@ impl Recorder {
         }))
     }
 
-    /// None when it has become too large.
+    /// None when it has become too large, or when there is no memory for it.
     fn add(mut self, piece: &Bytes) -> Option<Self> {
         self.length = self.length.saturating_add(piece.len() as u64);
+        if self.length > self.answers.largest {
+            return None;
+        }
+        // In pieces, and once more when they are put together.
+        let bytes = usize::try_from(self.length).ok()?.checked_mul(2)?;
+        self.held.try_grow_to(bytes).ok()?;
         self.pieces.push(piece.clone());
-        (self.length <= self.answers.largest).then_some(self)
+        Some(self)
     }
 
     async fn finish(self) {
@@ -224,6 +269,10 @@ mod tests {
     use super::*;
     use crate::dicom::uid::StudyUid;
 
+    fn budget() -> MemoryBudget {
+        MemoryBudget::new(64 << 20)
+    }
+
     fn key(version: i64) -> ResponseKey {
         ResponseKey {
             partition: Partition::DEFAULT,
@@ -254,13 +303,13 @@ mod tests {
     async fn an_answer_that_was_sent_whole_is_there_for_its_version_only() {
         let answers = MetadataResponseCache::new(1 << 20);
         let body = answers
-            .record(key(1), pieces(&["[1", ",2]"]))
+            .record(key(1), pieces(&["[1", ",2]"]), &budget())
             .await
             .unwrap();
         assert!(answers.get(&key(1)).await.is_none(), "not sent yet");
         assert_eq!(read(body).await, b"[1,2]");
         let kept = answers.get(&key(1)).await.unwrap();
-        let again = kept.respond(&HeaderMap::new()).await.unwrap();
+        let again = kept.respond(&HeaderMap::new(), &budget()).await.unwrap();
         assert_eq!(read(again.into_body()).await, b"[1,2]");
         assert!(answers.get(&key(2)).await.is_none());
         let mut elsewhere = key(1);
@@ -272,7 +321,7 @@ mod tests {
     async fn what_is_large_broken_or_left_is_not_kept() {
         let answers = MetadataResponseCache::new(40);
         let body = answers
-            .record(key(1), pieces(&["12345678901"]))
+            .record(key(1), pieces(&["12345678901"]), &budget())
             .await
             .unwrap();
         assert_eq!(read(body).await, b"12345678901");
@@ -281,14 +330,57 @@ mod tests {
         let answers = MetadataResponseCache::new(1 << 20);
         let broken = [Ok(Bytes::from_static(b"1")), Err(axum::Error::new("gone"))];
         let body = Body::from_stream(stream::iter(broken));
-        let body = answers.record(key(2), body).await.unwrap();
+        let body = answers.record(key(2), body, &budget()).await.unwrap();
         assert!(axum::body::to_bytes(body, usize::MAX).await.is_err());
         assert!(answers.get(&key(2)).await.is_none());
 
-        let left = answers.record(key(3), pieces(&["1", "2"])).await.unwrap();
+        let left = answers
+            .record(key(3), pieces(&["1", "2"]), &budget())
+            .await
+            .unwrap();
         drop(left);
         assert!(answers.get(&key(3)).await.is_none());
         assert_eq!(answers.recorded.available_permits(), RECORDED);
+    }
+
+    #[tokio::test]
+    async fn without_memory_nothing_is_recorded_and_nothing_compressed() {
+        let none = MemoryBudget::new(0);
+        let answers = MetadataResponseCache::new(1 << 20);
+        let body = answers.record(key(1), pieces(&["1", "2"]), &none).await;
+        assert_eq!(read(body.unwrap()).await, b"12");
+        assert!(answers.get(&key(1)).await.is_none());
+        let text = "[0]".repeat(1000);
+        let body = answers
+            .record(key(2), Body::from(text.clone()), &none)
+            .await;
+        read(body.unwrap()).await;
+        let kept = answers.get(&key(2)).await.unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        let plain = kept.respond(&headers, &none).await.unwrap();
+        assert_eq!(read(plain.into_body()).await, text.as_bytes());
+        let packed = kept.respond(&headers, &budget()).await.unwrap();
+        assert!(packed.headers().contains_key(header::CONTENT_ENCODING));
+    }
+
+    #[tokio::test]
+    async fn what_does_not_compress_is_sent_as_it_is() {
+        let mut text = Vec::new();
+        for number in 0..2000_u32 {
+            text.extend(blake3::hash(&number.to_le_bytes()).as_bytes());
+        }
+        let answers = MetadataResponseCache::new(1 << 20);
+        let body = answers
+            .record(key(1), Body::from(text.clone()), &budget())
+            .await;
+        read(body.unwrap()).await;
+        let kept = answers.get(&key(1)).await.unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        let plain = kept.respond(&headers, &budget()).await.unwrap();
+        assert!(!plain.headers().contains_key(header::CONTENT_ENCODING));
+        assert_eq!(read(plain.into_body()).await, text);
     }
 
     #[tokio::test]
@@ -296,7 +388,7 @@ mod tests {
         let text = "[0]".repeat(1000);
         let answers = MetadataResponseCache::new(1 << 20);
         let body = answers
-            .record(key(1), Body::from(text.clone()))
+            .record(key(1), Body::from(text.clone()), &budget())
             .await
             .unwrap();
         assert_eq!(read(body).await, text.as_bytes());
@@ -311,7 +403,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(accepted));
-            let response = kept.respond(&headers).await.unwrap();
+            let response = kept.respond(&headers, &budget()).await.unwrap();
             let encoding = response.headers().get(header::CONTENT_ENCODING).cloned();
             let body = read(response.into_body()).await;
             assert_eq!(encoding.is_some(), packed, "{accepted}");
