@@ -191,7 +191,7 @@ impl Archive {
         let rows = [
             ("commit_queue", waiting as u64, room as u64),
             (
-                "store_memory_bytes",
+                "parts_memory_bytes",
                 self.budget.reserved(Purpose::Parts) as u64,
                 self.parts_share() as u64,
             ),
