@@ -1,7 +1,8 @@
-//! The sub-commands that work on the stores: check, rebuild, move, import, export.
+//! The sub-commands that work on the stores: check, rebuild, move, import, export; and those that call DIMSE peers.
 //!
 //! Each prints what it did to standard output and returns whether all was well; progress goes to standard error.
 
+mod dimse;
 mod import;
 
 use std::io::{IsTerminal, Write};
@@ -19,6 +20,7 @@ use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::scope::Scope;
 use crate::start::{StartError, StoreNeeds, data_folder, open, transfer_index};
 
+pub use dimse::{echo, fetch, send};
 pub use import::import;
 
 /// Refused files that are told one by one; the rest is only counted.

@@ -4,6 +4,7 @@
 
 mod access;
 mod cache;
+mod dimse;
 mod secret;
 mod tls;
 mod ui;
@@ -21,6 +22,7 @@ pub use access::{
     AccessConfig, AuditSettings, AuditTarget, AuthMode, QueryToken, Switch, TokenLimits,
 };
 pub use cache::ClientCache;
+pub use dimse::DimseConfig;
 pub use secret::{Secret, SecretError};
 pub use tls::TlsConfig;
 pub use ui::UiConfig;
@@ -83,6 +85,15 @@ pub enum Command {
     Import(ImportArgs),
     /// Write stored files below a folder.
     Export(ExportArgs),
+    /// Ask a DIMSE peer whether it answers (C-ECHO); exit code 0 when it does.
+    Echo {
+        /// AE title of the peer, which stands in `STOWAGE_DIMSE_PEERS`.
+        peer: String,
+    },
+    /// Send files, folders or stored studies to a DIMSE peer (C-STORE).
+    Send(SendArgs),
+    /// Have a DIMSE peer send studies to this server, which must be running (C-FIND, C-MOVE).
+    Fetch(FetchArgs),
     /// Print a token for the configured secret, for trying things out.
     Token(TokenArgs),
     /// Print a script that completes commands and options in a shell.
@@ -154,6 +165,32 @@ pub struct ExportArgs {
     pub targets: Vec<String>,
 }
 
+/// What is sent to a DIMSE peer.
+#[derive(Debug, Clone, Args)]
+pub struct SendArgs {
+    /// AE title of the peer, which stands in `STOWAGE_DIMSE_PEERS`.
+    pub peer: String,
+    /// Files and folders, or what is stored: `study`, `study/series` or `study/series/instance`, by UIDs.
+    #[arg(required = true)]
+    pub targets: Vec<String>,
+    /// File to note what was sent in; what a run before noted there is skipped.
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+}
+
+/// What a DIMSE peer is to send here.
+#[derive(Debug, Clone, Args)]
+pub struct FetchArgs {
+    /// AE title of the peer, which stands in `STOWAGE_DIMSE_PEERS`.
+    pub peer: String,
+    /// Study Instance UIDs, or keys of a search such as `PatientID=4711` or `StudyDate=20240101-20241231`.
+    #[arg(required = true)]
+    pub keys: Vec<String>,
+    /// File to note fetched studies in; those that a run before noted there are skipped.
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+}
+
 /// What a token says.
 #[derive(Debug, Clone, Default, Args)]
 pub struct TokenArgs {
@@ -205,6 +242,9 @@ pub struct Config {
     /// Settings of the HTTP face.
     #[command(flatten)]
     pub http: HttpConfig,
+    /// Settings of the DIMSE gateway.
+    #[command(flatten)]
+    pub dimse: DimseConfig,
     /// Settings of the web page.
     #[command(flatten)]
     pub ui: UiConfig,

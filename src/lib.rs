@@ -1,10 +1,11 @@
 //! Stowage: a `DICOMweb` server in one binary.
 //!
-//! Layers, each using only those after it: `http` (routes and media types) → `archive` (what a request means) →
+//! Layers, each using only those after it: `http` (routes and media types) and `dimse` (associations) → `archive` (what a request means) →
 //! `index` and `blob` (what is known, and the bytes) → `dicom` (pure). `auth`, `config`, `fault`, `memory`, `meter`, `scope`,
 //! `shares`, `tasks` and `trace` stand beside.
 //! `docs/architecture.md` is the map.
 
+pub mod dimse;
 pub mod http;
 
 pub mod archive;

@@ -74,6 +74,9 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<Verdict> {
         }
         Command::Import(arguments) => runtime.block_on(command::import(&config, &arguments))?,
         Command::Export(arguments) => runtime.block_on(command::export(&config, &arguments))?,
+        Command::Echo { peer } => runtime.block_on(command::echo(&config, &peer))?,
+        Command::Send(arguments) => runtime.block_on(command::send(&config, &arguments))?,
+        Command::Fetch(arguments) => runtime.block_on(command::fetch(&config, &arguments))?,
         Command::Token(arguments) => {
             writeln!(
                 std::io::stdout(),

@@ -40,13 +40,15 @@ pub enum Purpose {
     Answers,
     /// Caches, whose largest size is reserved when the server starts.
     Caches,
+    /// DIMSE associations: their buffers, requests and identifiers.
+    Associations,
     /// Background work: scrub, indexing of query tags, import, export.
     Background,
 }
 
 impl Purpose {
     /// All of them, in the order of their values.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Parts,
         Self::Instances,
         Self::Reports,
@@ -56,6 +58,7 @@ impl Purpose {
         Self::Pixels,
         Self::Answers,
         Self::Caches,
+        Self::Associations,
         Self::Background,
     ];
 
@@ -72,6 +75,7 @@ impl Purpose {
             Self::Pixels => "pixels",
             Self::Answers => "answers",
             Self::Caches => "caches",
+            Self::Associations => "associations",
             Self::Background => "background",
         }
     }

@@ -1,5 +1,6 @@
 //! Start and stop: opens the stores, listens, and lets running requests end.
 
+mod dimse;
 mod files;
 mod health;
 
@@ -271,13 +272,10 @@ pub async fn serve(mut config: Config) -> Result<(), StartError> {
             issuer: config.access.jwt_issuer.clone(),
         },
     );
+    let gateway = dimse::open(&config, &archive, &audit, tls.clone()).await?;
     drop(audit);
     if let Some(file) = &config.address_file {
-        // Written beside and renamed, so that nobody reads half a line.
-        let beside = file.with_extension("new");
-        let written = std::fs::write(&beside, format!("{address}\n"))
-            .and_then(|()| std::fs::rename(&beside, file));
-        written.map_err(StartError::Serve)?;
+        write_address(file, address)?;
     }
     let scheme = scheme(&config).as_str();
     tracing::info!(%address, data = %data_folder(&config).display(), "stowage listens on {scheme}://{address}/");
@@ -287,18 +285,34 @@ pub async fn serve(mut config: Config) -> Result<(), StartError> {
         archive.tasks().supervise("certificate", Need::May, follow);
     }
     let door = door(&config, &archive, proxies, tls);
-    let stop = async {
+    let gateway_stop = gateway.clone();
+    let stop = async move {
         stop_signal().await;
+        if let Some(gateway) = gateway_stop {
+            gateway.stop();
+        }
         tracing::info!("stopping: running requests may end");
     };
     if http::serve::serve(listener, router, door, stop).await == Stopped::Cut {
         tracing::warn!("stopped while requests were running");
+    }
+    if let Some(gateway) = gateway {
+        gateway.stop();
+        gateway.ended().await;
     }
     archive.tasks().stop(LAST_COMMITS).await;
     archive.rest().await;
     audit_end.wait().await;
     traces.end().await;
     Ok(())
+}
+
+/// Writes where it is listened, beside and renamed, so that nobody reads half a line.
+fn write_address(file: &Path, address: SocketAddr) -> Result<(), StartError> {
+    let beside = file.with_extension("new");
+    let written = std::fs::write(&beside, format!("{address}\n"))
+        .and_then(|()| std::fs::rename(&beside, file));
+    written.map_err(StartError::Serve)
 }
 
 /// Begins what the stores need beside the requests.

@@ -56,11 +56,23 @@ pub struct TaskReport {
 #[derive(Debug, Clone, Default)]
 pub struct Tasks(Arc<SharedTasks>);
 
-#[derive(Debug, Default)]
+/// Writes the meters of something that runs as a task.
+pub type MeterSource = Arc<dyn Fn(&mut Exposition) + Send + Sync>;
+
+#[derive(Default)]
 struct SharedTasks {
     states: Mutex<Vec<Arc<TaskState>>>,
     running: Mutex<JoinSet<()>>,
     stop: CancellationToken,
+    meters: Mutex<Vec<MeterSource>>,
+}
+
+impl std::fmt::Debug for SharedTasks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("states", &self.states)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -279,6 +291,11 @@ impl Tasks {
         states.iter().find(is_down).map(|state| state.name)
     }
 
+    /// `/metrics` tells these meters too.
+    pub fn also_meter(&self, meters: MeterSource) {
+        lock(&self.0.meters).push(meters);
+    }
+
     /// Writes what `/metrics` tells of the tasks.
     pub fn write_meters(&self, out: &mut Exposition) {
         type Read = fn(&TaskReport) -> u64;
@@ -308,6 +325,9 @@ impl Tasks {
             for task in &reports {
                 out.sample(&[("task", task.name)], read(task));
             }
+        }
+        for meters in lock(&self.0.meters).iter() {
+            meters(out);
         }
     }
 

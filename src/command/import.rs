@@ -54,6 +54,7 @@ pub async fn import(config: &Config, arguments: &ImportArgs) -> Result<Verdict, 
         partition: Partition::DEFAULT,
         visible: Visible::All,
         study: None,
+        named: None,
         rules: Rules::Standard,
     };
     let mut run = ImportRun::new(&files);

@@ -138,6 +138,26 @@ impl Charset {
         }
     }
 
+    /// Encodes a text without code extensions; none when the set lacks one of its characters, or needs extensions for it.
+    #[must_use]
+    pub fn encode(&self, text: &str) -> Option<Vec<u8>> {
+        if text.is_ascii() {
+            return Some(text.as_bytes().to_vec());
+        }
+        let encoding = match self.0 {
+            CharsetKind::Whole(encoding)
+            | CharsetKind::Iso2022(ShiftState {
+                g0: Set::Ascii,
+                g1: Some(Set::High(encoding)),
+            }) => encoding,
+            CharsetKind::Guess | CharsetKind::Iso2022(_) => return None,
+        };
+        let (bytes, used, unmappable) = encoding.encode(text);
+        // What Windows put among the control characters is in no set of the standard.
+        let foreign = encoding.is_single_byte() && bytes.iter().any(|b| (0x80..0xA0).contains(b));
+        (used == encoding && !unmappable && !foreign).then(|| bytes.into_owned())
+    }
+
     /// Decodes the values of a value field: split at the backslash where the VR has several values, not trimmed.
     ///
     /// A field of length zero has no value.

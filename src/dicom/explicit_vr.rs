@@ -39,7 +39,7 @@ pub(crate) fn padding(vr: VR) -> u8 {
 }
 
 /// VRs with a 16-bit length.
-fn has_short_length(vr: VR) -> bool {
+pub(crate) fn has_short_length(vr: VR) -> bool {
     !matches!(
         vr,
         VR::OB

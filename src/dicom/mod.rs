@@ -6,7 +6,7 @@ pub mod codec;
 pub mod compose;
 pub mod endian;
 pub mod error;
-mod explicit_vr;
+pub(crate) mod explicit_vr;
 pub mod frames;
 pub mod header;
 pub mod identifiers;

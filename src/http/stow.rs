@@ -47,6 +47,7 @@ pub(super) async fn store_instances(
         partition: scope.partition,
         visible: scope.visible,
         study: study.clone(),
+        named: None,
         rules: api.profile.rules,
     };
     let mut request = api.app.archive.begin_store(options)?;

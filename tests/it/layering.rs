@@ -16,18 +16,18 @@ struct Layer {
     never: &'static [&'static str],
 }
 
-const LAYERS: [Layer; 17] = [
+const LAYERS: [Layer; 18] = [
     Layer {
         name: "command",
-        imports: &["start", "archive", "config", "scope", "dicom"],
+        imports: &["start", "dimse", "archive", "config", "scope", "dicom"],
         never: &["axum", "sqlx", "object_store"],
     },
     // Puts the layers together; below it nobody knows it.
     Layer {
         name: "start",
         imports: &[
-            "http", "archive", "index", "blob", "auth", "config", "memory", "scope", "tasks",
-            "trace", "dicom",
+            "http", "dimse", "archive", "index", "blob", "auth", "config", "memory", "scope",
+            "tasks", "trace", "dicom",
         ],
         never: &["sqlx"],
     },
@@ -38,6 +38,21 @@ const LAYERS: [Layer; 17] = [
             "dicom",
         ],
         never: &["sqlx", "object_store"],
+    },
+    Layer {
+        name: "dimse",
+        imports: &[
+            "archive", "auth", "config", "memory", "meter", "scope", "shares", "tasks", "trace",
+            "dicom",
+        ],
+        never: &[
+            "axum",
+            "http",
+            "tower",
+            "tower_http",
+            "sqlx",
+            "object_store",
+        ],
     },
     Layer {
         name: "archive",

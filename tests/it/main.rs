@@ -26,6 +26,7 @@ mod crowd;
 mod dcms;
 mod delete;
 mod describe;
+mod dimse;
 mod edge;
 mod endurance;
 mod fuzz;

@@ -58,8 +58,19 @@ pub struct StoreOptions {
     pub visible: Visible,
     /// Study of the URL: instances of another study fail.
     pub study: Option<StudyUid>,
+    /// What the sender says the instance is: one that says something else of itself fails.
+    pub named: Option<SubmittedInstance>,
     /// Rules of the face the request came through.
     pub rules: Rules,
+}
+
+/// SOP class and SOP instance as the sender names them beside the data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubmittedInstance {
+    /// SOP Class UID.
+    pub class: String,
+    /// SOP Instance UID.
+    pub instance: String,
 }
 
 /// A store request under way.

@@ -148,6 +148,11 @@ impl AuditLog {
         self.inner.as_ref().is_some_and(failing)
     }
 
+    /// Whether nothing may be done that cannot be written down.
+    pub(super) fn is_required(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.required)
+    }
+
     /// Whether events are written at all.
     #[must_use]
     pub fn is_on(&self) -> bool {

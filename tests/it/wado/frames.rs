@@ -439,6 +439,7 @@ async fn a_caller_who_may_see_little_does_not_get_what_another_one_opened() {
         partition: all.partition,
         visible: Visible::All,
         study: None,
+        named: None,
         rules: Rules::Standard,
     };
     let name = Name::new(391, 1, 1);

@@ -222,6 +222,20 @@ pub(super) fn check_study(options: &StoreOptions, instance: &Instance) -> Option
     (*study != instance.name.study).then(|| failed(instance, reason::INVALID, vec![comment]))
 }
 
+/// An instance that is not what its sender says fails (PS3.4 §B.2.3).
+pub(super) fn check_named(options: &StoreOptions, instance: &Instance) -> Option<Outcome> {
+    let named = options.named.as_ref()?;
+    let wrong = if named.class != instance.sop_class {
+        tags::SOP_CLASS_UID
+    } else if named.instance != instance.name.instance.as_str() {
+        tags::SOP_INSTANCE_UID
+    } else {
+        return None;
+    };
+    let comment = comment(wrong, "the command set names another one");
+    Some(failed(instance, reason::INVALID, vec![comment]))
+}
+
 pub(super) fn failed(instance: &Instance, reason: u16, comments: Vec<String>) -> Outcome {
     Outcome::Failed {
         sop_class: Some(instance.sop_class.clone()),

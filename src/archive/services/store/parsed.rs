@@ -13,8 +13,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::StoreOptions;
 use super::outcome::{
-    Outcome, check_study, check_visible, failed, lost_outcome, reason, refused as refused_by,
-    unreadable, without_memory,
+    Outcome, check_named, check_study, check_visible, failed, lost_outcome, reason,
+    refused as refused_by, unreadable, without_memory,
 };
 use super::part::{GatheredBytes, PartBuffer, Spooling};
 use crate::archive::Archive;
@@ -466,6 +466,9 @@ impl Archive {
         let mut instance = parse(source, &parse_options)
             .map_err(|error| Box::new(refused_by(options.rules, &error)))?;
         if let Some(outcome) = check_study(options, &instance) {
+            return Err(Box::new(outcome));
+        }
+        if let Some(outcome) = check_named(options, &instance) {
             return Err(Box::new(outcome));
         }
         if let Some(outcome) = check_visible(options, &instance) {

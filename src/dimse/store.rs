@@ -1,0 +1,154 @@
+//! C-STORE: a data set from the socket to the archive, on the way of STOW-RS (PS3.4 §B, PS3.7 §9.1.1).
+//!
+//! Invariants: the answer comes after the commit; the data set is stored as it came, behind meta information that says what was
+//! agreed on; an association that breaks off within a data set leaves nothing.
+
+use super::association::{Answered, Association, DimseRefusal, class_of};
+use super::command::{DimseCommand, element, status};
+use super::negotiate::Accepted;
+use super::wire::PeerGone;
+use crate::archive::rules::Rules;
+use crate::archive::services::store::{
+    IncomingPart, Outcome, StoreOptions, StoreRequest, SubmittedInstance, reason,
+};
+use crate::auth::Action;
+use crate::dicom::rewrite::named_group;
+use crate::dicom::uid::check_uid;
+use crate::shares::ShareHolder;
+
+impl Association {
+    /// Stores one instance.
+    pub(super) async fn store(
+        &mut self,
+        accepted: &Accepted,
+        command: &DimseCommand,
+    ) -> Result<Answered, PeerGone> {
+        let stored = Box::pin(self.receive(accepted, command)).await?;
+        let answer = match &stored {
+            Ok((study, status)) => {
+                let count = self.stored.entry(study.clone()).or_default();
+                *count = count.saturating_add(1);
+                DimseCommand::response(command, *status)
+            }
+            Err(refusal) => {
+                DimseCommand::response(command, refusal.status).comment(&refusal.comment)
+            }
+        };
+        self.respond(accepted.id, &answer).await?;
+        Ok(Answered {
+            service: "C-STORE",
+            status: answer.status(),
+        })
+    }
+
+    /// Reads the data set and stores it; the study and the status.
+    async fn receive(
+        &mut self,
+        accepted: &Accepted,
+        command: &DimseCommand,
+    ) -> Result<Result<(String, u16), DimseRefusal>, PeerGone> {
+        let mut begun = self.begin(accepted, command).await;
+        if command.has_data() {
+            loop {
+                let (bytes, last) = self.reader.data(accepted.id).await?;
+                if let Ok((request, part)) = &mut begun
+                    && let Err(error) = request.write(part, bytes).await
+                {
+                    // The rest is read over: the association goes on.
+                    begun = Err(error.into());
+                }
+                if last {
+                    break;
+                }
+            }
+        }
+        let (mut request, part) = match begun {
+            Ok(begun) => begun,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let stored = async {
+            request.end_part(part).await?;
+            request.finish().await
+        };
+        Ok(match stored.await {
+            Ok(report) => report
+                .outcomes
+                .into_iter()
+                .next()
+                .map_or_else(nothing, reported),
+            Err(error) => Err(error.into()),
+        })
+    }
+
+    /// Begins to store what a command announces.
+    async fn begin(
+        &mut self,
+        accepted: &Accepted,
+        command: &DimseCommand,
+    ) -> Result<(StoreRequest, IncomingPart), DimseRefusal> {
+        let refuse = |comment: &str| Err(DimseRefusal::new(status::INVALID_ARGUMENT, comment));
+        if let Some(blocked) = self.blocked() {
+            return Err(blocked);
+        }
+        if !command.has_data() {
+            return refuse("a C-STORE has a data set");
+        }
+        let class = class_of(command);
+        if class != accepted.class {
+            return refuse("the SOP class is not the one of the context");
+        }
+        let instance = command.get_text(element::AFFECTED_INSTANCE);
+        if check_uid(&instance).is_err() {
+            return refuse("the Affected SOP Instance UID is no UID");
+        }
+        let Some(scope) = self.peer.scope(Action::Write) else {
+            return Err(DimseRefusal::new(
+                status::NOT_AUTHORIZED,
+                "this AE title may not store",
+            ));
+        };
+        let head = named_group(&class, &instance, &accepted.syntax);
+        let head = head.map_err(|_| {
+            DimseRefusal::new(status::PROCESSING, "the meta information cannot be made")
+        })?;
+        let options = StoreOptions {
+            partition: scope.partition,
+            visible: scope.visible,
+            study: None,
+            named: Some(SubmittedInstance { class, instance }),
+            rules: Rules::Standard,
+        };
+        let mut request = self.gateway.archive.begin_store(options)?;
+        let name = format!("{} {}", self.peer.title, self.address);
+        let subject = ShareHolder::of_token(Some("DIMSE"), &name);
+        request.sent_by(subject, Box::new(|_| false));
+        let mut part = request.begin_part()?;
+        request.write(&mut part, head.into()).await?;
+        Ok((request, part))
+    }
+}
+
+fn nothing() -> Result<(String, u16), DimseRefusal> {
+    Err(DimseRefusal::new(status::PROCESSING, "nothing was stored"))
+}
+
+/// What became of an instance, as a status of C-STORE (PS3.4 §B.2.3).
+fn reported(outcome: Outcome) -> Result<(String, u16), DimseRefusal> {
+    match outcome {
+        Outcome::Stored { name, warning, .. } => {
+            let status = match warning {
+                Some(reason::NOT_MATCHING_CLASS) => reason::NOT_MATCHING_CLASS,
+                _ => status::SUCCESS,
+            };
+            Ok((name.study.to_string(), status))
+        }
+        Outcome::Failed {
+            reason, comments, ..
+        } => {
+            let comment = comments.into_iter().next().unwrap_or_default();
+            // Which attribute it is stands in front; there is room for 64 characters.
+            let comment = comment.strip_prefix("DICOM100: ").unwrap_or(&comment);
+            Err(DimseRefusal::new(reason, comment))
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! C-STORE.
+
+use std::fs;
+
+use stowage::dicom::testing::{SOP_CLASS, Syntax};
+
+use super::peer::{Peer, store};
+use super::{data_set, dcmtk, gateway, gateway_with, outcome, stored, write};
+use crate::support::dicom::Name;
+use crate::support::server::wait_until;
+
+fn sent(peer: &mut Peer, name: &Name, class: &str, data: &[u8]) -> u16 {
+    peer.send(&store(1, class, &name.instance, data));
+    peer.status()
+}
+
+#[test]
+fn private_classes_and_implicit_data_sets_are_stored() {
+    let (server, port) = gateway();
+    let class = "1.3.12.2.1107.5.9.1";
+    let name = Name::new(1, 1, 1);
+    let data = name
+        .data_set()
+        .set(stowage::dicom::testing::DataSet::new().text(
+            dicom_core::Tag(0x0008, 0x0016),
+            dicom_core::VR::UI,
+            class,
+        ));
+    let file = name.file(&data, Syntax::ImplicitLittle);
+    let path = write(&server, "private.dcm", &file.bytes);
+    let mut send = dcmtk("storescu");
+    send.args(["-aec", "STOWAGE", "-xi", "127.0.0.1", &port]);
+    // It knows no private class, so it proposes none; the bytes go by hand.
+    drop(outcome(send.arg(&path)));
+    let mut peer = Peer::associate(&port, &[class]);
+    let explicit = name.file(&data, Syntax::ExplicitLittle);
+    assert_eq!(sent(&mut peer, &name, class, data_set(&explicit.bytes)), 0);
+    peer.release();
+    let there = stored(&server, &name.instance).expect("it is stored");
+    assert!(data_set(&there) == data_set(&explicit.bytes));
+}
+
+#[test]
+fn what_cannot_be_stored_is_answered_with_a_status_and_the_association_goes_on() {
+    let (server, port) = gateway();
+    let name = Name::new(1, 1, 1);
+    let file = name.small();
+    let data = data_set(&file.bytes);
+    let other = Name::new(1, 1, 2);
+    let mut peer = Peer::associate(&port, &[SOP_CLASS]);
+    // Another instance than the command names, another class than the context, no data set, nonsense.
+    assert_eq!(sent(&mut peer, &other, SOP_CLASS, data), 0xA900);
+    assert_eq!(
+        sent(&mut peer, &name, "1.2.840.10008.5.1.4.1.1.4", data),
+        0x0115
+    );
+    assert_eq!(
+        sent(&mut peer, &name, SOP_CLASS, b"nonsense, but not short"),
+        0xC000
+    );
+    peer.send(&super::peer::command(1, 1, SOP_CLASS, None));
+    assert_eq!(peer.status(), 0x0115);
+    // No such operation in this context; its data set is read over.
+    peer.send(&super::peer::command(1, 0x20, SOP_CLASS, None));
+    assert_eq!(peer.status(), 0x0211);
+    assert!(stored(&server, &name.instance).is_none());
+    assert_eq!(sent(&mut peer, &name, SOP_CLASS, data), 0);
+    assert_eq!(
+        sent(&mut peer, &name, SOP_CLASS, data),
+        0,
+        "the same bytes again"
+    );
+    let changed = name.with_bulk(40);
+    assert_eq!(
+        sent(&mut peer, &name, SOP_CLASS, data_set(&changed.bytes)),
+        0x0111
+    );
+    peer.release();
+    assert!(data_set(&stored(&server, &name.instance).expect("stored")) == data);
+}
+
+#[test]
+fn a_peer_stores_only_for_its_patients_and_the_audit_names_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let peers = folder.path().join("peers.json");
+    let audit = folder.path().join("audit");
+    fs::write(&peers, r#"[{"aeTitle": "RAW", "studies": ["1.2.3.1"]}]"#).expect("written");
+    let (server, port) = gateway_with(&[
+        ("STOWAGE_DIMSE_PEERS", peers.to_str().expect("a text")),
+        ("STOWAGE_AUDIT", audit.to_str().expect("a text")),
+    ]);
+    let mut peer = Peer::associate(&port, &[SOP_CLASS]);
+    let (mine, other) = (Name::new(1, 1, 1), Name::new(2, 1, 1));
+    let (mine_file, other_file) = (mine.small(), other.small());
+    assert_eq!(
+        sent(&mut peer, &other, SOP_CLASS, data_set(&other_file.bytes)),
+        0x0124
+    );
+    assert_eq!(
+        sent(&mut peer, &mine, SOP_CLASS, data_set(&mine_file.bytes)),
+        0
+    );
+    peer.release();
+    assert!(stored(&server, &other.instance).is_none());
+    wait_until("the store is audited", || {
+        let events = fs::read_to_string(&audit).unwrap_or_default();
+        let mut lines = events.lines();
+        lines.any(|line| {
+            line.contains("110104")
+                && line.contains("\"RAW\"")
+                && line.contains("urn:oid:1.2.3.1\"")
+        })
+    });
+}
+
+#[test]
+fn a_large_instance_is_never_in_memory() {
+    let (server, port) = gateway();
+    let name = Name::new(1, 1, 1);
+    let file = name.with_bulk(160 << 20);
+    let mut peer = Peer::associate(&port, &[SOP_CLASS]);
+    // Whoever has stored once has what every store needs.
+    let small = Name::new(1, 1, 2);
+    let bytes = small.small().bytes;
+    assert_eq!(sent(&mut peer, &small, SOP_CLASS, data_set(&bytes)), 0);
+    server.reset_peak();
+    let before = server.memory("VmHWM");
+    assert_eq!(sent(&mut peer, &name, SOP_CLASS, data_set(&file.bytes)), 0);
+    peer.release();
+    let growth = server.memory("VmHWM").saturating_sub(before);
+    assert!(growth < 64 << 10, "{growth} KiB");
+    let there = stored(&server, &name.instance).expect("it is stored");
+    assert!(data_set(&there) == data_set(&file.bytes));
+}
