@@ -25,7 +25,7 @@ pub use cache::ClientCache;
 pub use dimse::DimseConfig;
 pub use secret::{Secret, SecretError};
 pub use tls::TlsConfig;
-pub use ui::UiConfig;
+pub use ui::{OpenIn, UiConfig};
 pub use unknown::{Unknown, unknown_variables};
 
 /// Stands behind `--help`.

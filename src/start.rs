@@ -232,6 +232,14 @@ pub async fn serve(mut config: Config) -> Result<(), StartError> {
     if mode == AuthMode::Off && !config.listen.ip().is_loopback() {
         tracing::warn!(listen = %config.listen, "access control is off on a public address: everybody may read, store and delete");
     }
+    if let Some(folder) = &config.ui.viewer_dir
+        && !folder.join("index.html").is_file()
+    {
+        let folder = folder.display();
+        return Err(StartError::Config(format!(
+            "STOWAGE_VIEWER_DIR: the folder {folder} holds no index.html"
+        )));
+    }
     let tls = open_tls(&config)?;
     let traces = trace::start().map_err(|e| StartError::Config(chain(&e)))?;
     let archive = open(&config, StoreNeeds::Nothing).await?;

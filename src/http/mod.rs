@@ -36,6 +36,7 @@ mod stow;
 mod tags;
 pub mod tls;
 pub mod ui;
+mod viewer;
 mod wado;
 mod wado_uri;
 mod workitems;
@@ -45,6 +46,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath};
+use axum::http::{HeaderMap, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -66,6 +68,7 @@ use response_cache::MetadataResponseCache;
 use routes::service_routes;
 use state::{ApiState, App, Health};
 use ui::UiSettings;
+use viewer::Viewer;
 
 /// The whole service as a router.
 pub fn router(
@@ -108,6 +111,10 @@ pub fn router(
     if let Some(reported) = metrics::metrics_routes(metrics, &gate, requests.clone()) {
         router = router.merge(reported);
     }
+    let viewer = Viewer::new(page);
+    if let Some(viewer) = &viewer {
+        router = router.merge(viewer.routes());
+    }
     let mut router = router
         .merge(ui::routes(page, &gate, &admission))
         .with_state(app.clone());
@@ -146,10 +153,13 @@ pub fn router(
         .layer(CatchPanicLayer::custom(panicked))
         .layer(layers::compression())
         .layer(from_fn_with_state(packing, layers::reserve_encoder));
-    router
-        .fallback(paths::unknown_root)
-        .layer(DefaultBodyLimit::disable())
-        .layer(around)
+    let router = match viewer {
+        None => router.fallback(paths::unknown_root),
+        Some(viewer) => router.fallback(move |uri: Uri, headers: HeaderMap| async move {
+            viewer.or_unknown(uri, headers).await
+        }),
+    };
+    router.layer(DefaultBodyLimit::disable()).layer(around)
 }
 
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {

@@ -81,14 +81,15 @@ const WORDS: &[&str] = &[
 /// Where WADO-URI answers; clients made for it are often told no more than host and `/wado`.
 const WADO: &str = "/dicom-web/wado";
 
-/// The web page; the only path whose slash at the end means something.
-const PAGE: &str = "/ui/";
+/// The web page and another viewer: the only paths whose slash at the end means something.
+const PAGES: [&str; 2] = ["/ui/", "/viewer/"];
 
 /// Lower-cases the words of a path and drops empty segments at its end; `/wado` alone means that of the standard's root.
 fn mend_path(mut request: Request) -> Request {
     let path = request.uri().path();
-    // The web page's paths are relative to its folder.
-    let trimmed = if path.len() > 1 && !path.eq_ignore_ascii_case(PAGE) {
+    // The paths of pages are relative to their folder.
+    let is_page = PAGES.iter().any(|page| path.eq_ignore_ascii_case(page));
+    let trimmed = if path.len() > 1 && !is_page {
         path.trim_end_matches('/')
     } else {
         path
@@ -142,6 +143,7 @@ mod tests {
         assert_eq!(mended("/WADO/?a=b"), "/dicom-web/wado?a=b");
         assert_eq!(mended("//"), "/");
         assert_eq!(mended("/UI/"), "/ui/");
+        assert_eq!(mended("/viewer/"), "/viewer/");
         assert_eq!(mended("/ui/me/"), "/ui/me");
         assert_eq!(
             mended("/v2/extendedQueryTags/PatientAge"),

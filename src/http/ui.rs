@@ -26,7 +26,7 @@ use super::layers::{self, Admission};
 use super::metrics::reads_everything;
 use super::represent::not_modified;
 use super::state::App;
-use crate::config::{Switch, UiConfig};
+use crate::config::{OpenIn, Switch, UiConfig};
 use files::{File, Files};
 
 /// Who may have an answer of [`UI_ROUTES`].
@@ -110,6 +110,25 @@ pub struct UiSettings {
     pub signed_in: bool,
     /// `iss` of tokens; where people sign in when a client id is set.
     pub issuer: Option<String>,
+}
+
+impl UiSettings {
+    /// Where pages may send requests beside this server, as a Content-Security-Policy names it: the issuer, or nowhere.
+    pub(super) fn connects_to(&self) -> String {
+        let issuer = self.issuer.as_deref().and_then(origin);
+        let issuer = issuer.filter(|_| self.config.ui_client_id.is_some());
+        issuer.map_or_else(String::new, |issuer| format!(" {issuer}"))
+    }
+
+    /// Other viewers that a study can be opened in.
+    fn open_in(&self) -> Vec<OpenIn> {
+        let own = self.config.viewer_dir.as_ref().map(|_| OpenIn {
+            name: "OHIF".to_owned(),
+            url: "../viewer/viewer?StudyInstanceUIDs={study}".to_owned(),
+        });
+        let named = self.config.ui_open_in.iter().cloned();
+        named.chain(own).collect()
+    }
 }
 
 /// What the handlers of the page share.
@@ -200,9 +219,7 @@ async fn in_time(request: Request, next: Next) -> Response {
 
 /// What the page may do: its own scripts and pictures, requests to this server and to the issuer.
 fn policy(settings: &UiSettings) -> HeaderValue {
-    let issuer = settings.issuer.as_deref().and_then(origin);
-    let issuer = issuer.filter(|_| settings.config.ui_client_id.is_some());
-    let connect = issuer.map_or_else(String::new, |issuer| format!(" {issuer}"));
+    let connect = settings.connects_to();
     let text = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src blob:; \
          connect-src 'self'{connect}; form-action 'none'; base-uri 'none'; \
@@ -321,6 +338,8 @@ mod tests {
                 ui_client_id: Some("stowage".to_owned()),
                 ui_scopes: "openid".to_owned(),
                 ui_link_time: 0,
+                ui_open_in: Vec::new(),
+                viewer_dir: None,
             },
             signed_in: true,
             issuer: issuer.map(str::to_owned),

@@ -446,3 +446,95 @@ fn no_links_are_made_where_they_are_off_or_nothing_could_sign_them() {
     let on = Server::with(&[SECRET]);
     assert_eq!(me(&on, Some(&token(&on, &[])))["linkSeconds"], 1_209_600);
 }
+
+#[test]
+fn a_static_viewer_is_served_with_settings_for_this_server_and_nothing_beside_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let viewer = folder.path().join("ohif");
+    fs::create_dir_all(viewer.join("assets")).expect("a folder");
+    let page = r#"<script src="/app-config.js"></script><link href="/assets/a.css"><script src="/app.js"></script>"#;
+    fs::write(viewer.join("index.html"), page).expect("a file");
+    fs::write(viewer.join("app.js"), "x".repeat(200_000)).expect("a file");
+    fs::write(viewer.join("app-config.js"), "of the build").expect("a file");
+    fs::write(viewer.join("assets/a.css"), "a{}").expect("a file");
+    fs::write(viewer.join(".secret"), "secret").expect("a file");
+    fs::write(folder.path().join("outside.txt"), "secret").expect("a file");
+    std::os::unix::fs::symlink(folder.path(), viewer.join("link")).expect("a link");
+    let path = viewer.to_str().expect("a path");
+    let server = Server::with(&[
+        ("STOWAGE_VIEWER_DIR", path),
+        (
+            "STOWAGE_UI_OPEN_IN",
+            "Weasis=weasis://x?{study} Other=https://other.example/{study}",
+        ),
+    ]);
+    assert_eq!(
+        server.get("/viewer").expect(308).header("location"),
+        Some("viewer/")
+    );
+    let index = server.get("/viewer/").expect(200);
+    assert!(
+        index.text().contains(r#"src="./app.js""#),
+        "{}",
+        index.text()
+    );
+    let policy = index.header("content-security-policy").expect("a policy");
+    assert!(policy.contains("connect-src 'self' blob: data:;") && !policy.contains("sandbox"));
+    // A screen of the viewer is its page, whose parts are found from there.
+    let screen = server
+        .get("/viewer/a/viewer?StudyInstanceUIDs=1.2")
+        .expect(200);
+    assert!(
+        screen.text().contains(r#"href="../assets/a.css""#),
+        "{}",
+        screen.text()
+    );
+    let app = server.get("/viewer/app.js").expect(200);
+    assert_eq!(app.body.len(), 200_000);
+    assert_eq!(
+        app.header("content-type"),
+        Some("text/javascript; charset=utf-8")
+    );
+    let etag = app.header("etag").expect("a tag").to_owned();
+    let again = server
+        .request("GET", "/viewer/app.js")
+        .header("If-None-Match", &etag);
+    again.send().expect(304);
+    // Builds for the root of a server look for their parts there.
+    assert_eq!(server.get("/assets/a.css").expect(200).text(), "a{}");
+    for config in ["/viewer/app-config.js", "/app-config.js"] {
+        let config = server.get(config).expect(200).text();
+        assert!(
+            config.contains("../dicom-web") && !config.contains("of the build"),
+            "{config}"
+        );
+    }
+    for wrong in [
+        "/viewer/../outside.txt",
+        "/viewer/..%2Foutside.txt",
+        "/viewer/link/outside.txt",
+        "/link/outside.txt",
+        "/viewer/.secret",
+        "/.secret",
+        "/viewer/none.js",
+        "/none",
+        "/viewer/%FF.js",
+    ] {
+        let answer = server.get(wrong);
+        assert!(
+            [400, 404].contains(&answer.status),
+            "{wrong}: {}",
+            answer.status
+        );
+        assert!(!answer.text().contains("secret"), "{wrong}");
+    }
+    server.request("POST", "/viewer/app.js").send().expect(405);
+    let reported = server.get("/ui/config").expect(200).json();
+    let names = reported["openIn"].as_array().expect("a list").iter();
+    let names: Vec<&str> = names.filter_map(|one| one["name"].as_str()).collect();
+    assert_eq!(names, ["Weasis", "Other", "OHIF"]);
+    // Without a folder there is nothing of it.
+    let plain = Server::start(None);
+    plain.get("/viewer/").expect(404);
+    plain.get("/assets/a.css").expect(404);
+}

@@ -38,8 +38,11 @@ pub(super) async fn tell_config(
         }),
         (true, _, _) => json!({ "kind": "token" }),
     };
+    let open_in = settings.open_in().into_iter();
+    let open_in = open_in.map(|one| json!({ "name": one.name, "url": one.url }));
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "openIn": open_in.collect::<Vec<Value>>(),
         "signIn": sign_in,
         "maxInstanceBytes": limits.max_instance_bytes,
         "maxRequestBytes": limits.max_request_bytes,
