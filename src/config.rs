@@ -645,6 +645,19 @@ pub struct Limits {
         global = true
     )]
     pub workitem_hours: f64,
+    /// Hours an event of the worklist is kept for subscribers who come back.
+    #[arg(
+        long,
+        value_parser = units::hours,
+        value_name = "TIME",
+        env = "STOWAGE_EVENT_HOURS",
+        default_value_t = 168.0,
+        global = true
+    )]
+    pub event_hours: f64,
+    /// Event channels open at the same time; further ones are answered 503 with Retry-After.
+    #[arg(long, env = "STOWAGE_CHANNELS", default_value_t = 256, global = true)]
+    pub channels: usize,
     /// Longest side of a picture that is scaled to a viewport, in pixels; a larger viewport is answered 400.
     #[arg(long, env = "STOWAGE_MAX_VIEWPORT", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=8192), global = true)]
     pub max_viewport: u32,
@@ -668,6 +681,12 @@ impl Limits {
     pub fn workitem_time(&self) -> Option<Duration> {
         let time = Duration::try_from_secs_f64(self.workitem_hours * 3600.0).ok();
         time.filter(|time| !time.is_zero())
+    }
+
+    /// How long an event of the worklist is kept.
+    #[must_use]
+    pub fn event_time(&self) -> Duration {
+        Duration::try_from_secs_f64(self.event_hours * 3600.0).unwrap_or(Duration::MAX / 4)
     }
 
     /// How long a search may take in the database.

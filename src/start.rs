@@ -245,6 +245,9 @@ pub async fn serve(mut config: Config) -> Result<(), StartError> {
     let archive = open(&config, StoreNeeds::Nothing).await?;
     begin_tasks(&config, &archive);
     archive.resume_operations().await?;
+    if let Err(error) = archive.announce_start().await {
+        tracing::warn!(%error, "subscribers to the worklist cannot be told of the start");
+    }
     let listener = TcpListener::bind(config.listen).await;
     let listener = listener.map_err(|source| StartError::Listen {
         address: config.listen,
@@ -308,6 +311,7 @@ pub async fn serve(mut config: Config) -> Result<(), StartError> {
         gateway.stop();
         gateway.ended().await;
     }
+    archive.end_channels().await;
     archive.tasks().stop(LAST_COMMITS).await;
     archive.rest().await;
     audit_end.wait().await;
@@ -335,6 +339,10 @@ fn begin_tasks(config: &Config, archive: &Archive) {
     let looking = archive.clone();
     tasks.supervise("damage", Need::May, move |watch| {
         looking.clone().follow_damage(watch)
+    });
+    let following = archive.clone();
+    tasks.supervise("events", Need::May, move |watch| {
+        following.clone().follow_events(watch)
     });
     if let Some(period) = config.storage.scrub_period() {
         let pace = config.storage.scrub_bytes_per_second;

@@ -197,6 +197,11 @@ impl Archive {
             ),
             ("store_requests", self.stores.taken(), self.stores.whole()),
             (
+                "event_channels",
+                self.channels.used().0,
+                self.channels.used().1,
+            ),
+            (
                 "workers",
                 (self.workers as u64).saturating_sub(free(&self.work, 1)),
                 self.workers as u64,

@@ -9,6 +9,7 @@ pub mod caches;
 pub mod content;
 mod cut;
 pub mod error;
+mod event_channels;
 pub mod fields;
 mod inline;
 pub mod jobs;
@@ -92,6 +93,8 @@ pub struct Archive {
     workers: usize,
     /// Store requests at the same time.
     stores: Shares,
+    /// Event channels of subscribers to workitems.
+    channels: event_channels::EventChannels,
     meters: Arc<meters::ArchiveMeters>,
     /// Names this process where one of several does work for all.
     node: Arc<str>,
@@ -171,6 +174,7 @@ impl Archive {
             tasks,
             reports,
             stores: Shares::new(limits.store_requests as u64),
+            channels: event_channels::EventChannels::new(limits.channels),
             limits: Arc::new(limits),
             budget,
             _caches: Arc::new(caches),

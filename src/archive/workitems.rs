@@ -3,7 +3,9 @@
 //! A change is read, decided in the lane for text, and written if nobody changed the workitem meanwhile; otherwise it is decided
 //! anew. Invariants: of several performers one has a workitem; memory is reserved before a data set is read.
 
+pub mod channel;
 pub mod search;
+pub mod subscribe;
 
 use std::sync::Arc;
 
@@ -18,7 +20,8 @@ use crate::dicom::query_parse::QueryDialect;
 use crate::dicom::workitem::{
     self, Changed, Conflict, Keys, Problem, Reasons, State, StateRequest, WorkitemDataSet,
 };
-use crate::index::{IndexError, NewWorkitem, WorkitemRow};
+use crate::dicom::workitem_events::Event;
+use crate::index::{IndexError, InsertedWorkitem, NewWorkitem, WorkitemRow};
 use crate::memory::{Purpose, Reservation};
 use crate::scope::Scope;
 
@@ -54,6 +57,26 @@ pub enum WorkitemError {
     /// It is canceled already.
     #[error("the workitem is canceled already")]
     AlreadyCanceled,
+    /// The AE title is another caller's.
+    #[error("the AE title belongs to another token: choose one of your own")]
+    ForeignTitle,
+    /// There is nothing to end.
+    #[error("there is no such subscription")]
+    NoSubscription,
+    /// The filter cannot be read.
+    #[error("{0}")]
+    Filter(String),
+    /// There are as many subscriptions to all workitems as there may be.
+    #[error(
+        "there are as many subscriptions to all workitems as there may be: end one that is not needed"
+    )]
+    TooManySubscriptions,
+    /// Events that were asked for are not kept any more.
+    #[error("events before {0} are forgotten: read the workitems anew and follow without 'since'")]
+    Forgotten(i64),
+    /// There is no such event yet.
+    #[error("there is no event of that number: the newest one is {0}")]
+    NoEvent(i64),
 }
 
 impl From<IndexError> for WorkitemError {
@@ -95,6 +118,8 @@ enum Decided<T> {
     Keep(T),
     /// It becomes this, claimed by the owner of this digest.
     Replace(WorkitemDataSet, Option<String>, T),
+    /// Likewise, and subscribers are told this before they are told what has changed.
+    Tell(WorkitemDataSet, Option<String>, Vec<Event>, T),
 }
 
 type Decide<T> = Arc<dyn Fn(Current<'_>) -> WorkitemResult<Decided<T>> + Send + Sync>;
@@ -117,23 +142,31 @@ impl Archive {
             let made = workitem::create(&mut item, uid.as_deref(), dialect, now);
             Ok(made.and_then(|(uid, modified)| {
                 let created = Created { uid, modified };
-                Ok((created, packed(&item, None)?))
+                let (held, mut new) = packed(&item, None)?;
+                new.events = Event::of_new(&item);
+                Ok((created, held, new))
             }))
         });
-        let (created, new) = made.await??;
+        let (created, text, new) = made.await??;
         if !visible(scope, &new.keys) {
             return Err(WorkitemError::Outside);
         }
-        let inserted = self
-            .index
-            .insert_workitem(scope.partition, &created.uid, &new)
-            .await?;
-        drop(held);
-        if inserted {
-            Ok(created)
-        } else {
-            Err(WorkitemError::Exists)
+        for _ in 0..ATTEMPTS {
+            let matched = self.matched(scope.partition, &text).await?;
+            let inserted =
+                self.index
+                    .insert_workitem(scope.partition, &created.uid, &new, &matched);
+            match inserted.await? {
+                InsertedWorkitem::Stored => {
+                    drop(held);
+                    self.channels.wake();
+                    return Ok(created);
+                }
+                InsertedWorkitem::Exists => return Err(WorkitemError::Exists),
+                InsertedWorkitem::Stale => {}
+            }
         }
+        Err(busy())
     }
 
     /// The text of a workitem in the DICOM JSON Model, with the memory it takes.
@@ -212,7 +245,7 @@ impl Archive {
         self.change(scope, uid, Arc::new(decide), held).await
     }
 
-    /// Cancels a workitem that nobody has begun, or asks its performer to.
+    /// Cancels a workitem that nobody has begun, or asks its performer to; `by` is the AE title of who asks.
     ///
     /// # Errors
     /// [`WorkitemError`] when it does not exist or is finished.
@@ -221,18 +254,30 @@ impl Archive {
         scope: &Scope,
         uid: &str,
         reasons: Reasons,
+        by: String,
         dialect: QueryDialect,
         held: Reservation,
     ) -> WorkitemResult<Cancellation> {
         let decide = move |current: Current<'_>| {
             let mut item = current.item;
+            let requested = Event::cancel_requested(&by, &reasons);
+            let owner = current.row.owner.clone();
             match current.row.state {
                 State::Scheduled => {
+                    // It is canceled by way of IN PROGRESS (PS3.4 §CC.2.2.3).
+                    let passed = Event::passing(&item, State::InProgress);
                     workitem::cancel(&mut item, &reasons, OffsetDateTime::now_utc());
-                    Ok(Decided::Replace(item, None, Cancellation::Done))
+                    let reported = vec![requested, passed];
+                    Ok(Decided::Tell(item, None, reported, Cancellation::Done))
                 }
                 State::InProgress if dialect == QueryDialect::Standard => {
-                    Ok(Decided::Keep(Cancellation::Requested))
+                    let reported = vec![requested];
+                    Ok(Decided::Tell(
+                        item,
+                        owner,
+                        reported,
+                        Cancellation::Requested,
+                    ))
                 }
                 State::InProgress => Err(WorkitemError::Performed),
                 State::Completed => Err(Conflict::Final(State::Completed).into()),
@@ -255,7 +300,9 @@ impl Archive {
         let Some(time) = self.limits.workitem_time() else {
             return Ok(());
         };
-        let before = OffsetDateTime::now_utc() - time;
+        let Some(before) = ago(time) else {
+            return Ok(());
+        };
         let mut deleted = 0;
         loop {
             let now = self.index.delete_finished_workitems(before, SWEPT).await?;
@@ -295,6 +342,9 @@ impl Archive {
                 (Some(new), result) => {
                     let replaced = self.index.replace_workitem(row.id, row.version, &new);
                     if replaced.await? {
+                        if !new.events.is_empty() {
+                            self.channels.wake();
+                        }
                         return Ok(result);
                     }
                 }
@@ -310,7 +360,7 @@ impl Archive {
 
     /// Memory for reading a workitem and writing it anew.
     async fn reserve_workitem(&self, row: &WorkitemRow) -> WorkitemResult<Reservation> {
-        let bytes = row.weight.saturating_mul(2).saturating_add(row.packed);
+        let bytes = row.weight.saturating_mul(3).saturating_add(row.packed);
         let held = self.budget.reserve(Purpose::Text, bytes).await;
         Ok(held.map_err(ArchiveError::from)?)
     }
@@ -322,6 +372,12 @@ impl Archive {
         let content = contents.find(|(_, version, _)| *version == row.version);
         Ok(content.map(|(.., content)| content))
     }
+}
+
+/// A moment so long ago; none when there was no such moment.
+fn ago(time: std::time::Duration) -> Option<OffsetDateTime> {
+    let time = time::Duration::try_from(time).ok()?;
+    OffsetDateTime::now_utc().checked_sub(time)
 }
 
 fn busy() -> WorkitemError {
@@ -338,27 +394,49 @@ fn decided<T>(
 ) -> WorkitemResult<(Option<NewWorkitem>, T)> {
     let corrupt = |_| IndexError::Corrupt { what: "a workitem" };
     let item = workitem::parse(text).map_err(corrupt)?;
-    Ok(match decide(Current { row, item })? {
-        Decided::Keep(result) => (None, result),
-        Decided::Replace(item, owner, result) => (Some(packed(&item, owner)?), result),
-    })
+    let old = item.clone();
+    let (item, owner, mut events, result) = match decide(Current { row, item })? {
+        Decided::Keep(result) => return Ok((None, result)),
+        Decided::Replace(item, owner, result) => (item, owner, Vec::new(), result),
+        Decided::Tell(item, owner, events, result) => (item, owner, events, result),
+    };
+    let (_, mut new) = packed(&item, owner)?;
+    events.extend(Event::of_change(&old, &item));
+    new.events = events;
+    Ok((Some(new), result))
 }
 
-/// A workitem as the index takes it.
-fn packed(item: &WorkitemDataSet, owner: Option<String>) -> Result<NewWorkitem, Problem> {
+/// The text of a new workitem and its keys.
+#[derive(Debug, Clone)]
+struct FilteredWorkitem {
+    text: Arc<str>,
+    keys: Keys,
+}
+
+/// A workitem as the index takes it, and as filters look at it.
+fn packed(
+    item: &WorkitemDataSet,
+    owner: Option<String>,
+) -> Result<(FilteredWorkitem, NewWorkitem), Problem> {
     let text = workitem::write(item)?;
     let weight = workitem::weight(&text);
+    let held = FilteredWorkitem {
+        text: Arc::from(text.as_str()),
+        keys: Keys::of(item),
+    };
     let metadata = Metadata {
         text,
         ..Metadata::default()
     };
     let content = pack(&metadata, None).map_err(|_| Problem::TooLong)?;
-    Ok(NewWorkitem {
-        keys: Keys::of(item),
+    let new = NewWorkitem {
+        keys: held.keys.clone(),
         owner,
         weight,
         content,
-    })
+        events: Vec::new(),
+    };
+    Ok((held, new))
 }
 
 /// Whether a caller may see a workitem of these keys.

@@ -41,4 +41,6 @@ pub mod uid;
 pub mod validate;
 pub mod wildcard;
 pub mod workitem;
+pub mod workitem_events;
+pub mod workitem_filter;
 pub mod xml;

@@ -26,6 +26,10 @@ pub type WorkitemDataSet = Map<String, Value>;
 
 /// SOP class of a workitem: Unified Procedure Step - Push.
 pub const PUSH: &str = "1.2.840.10008.5.1.4.34.6.1";
+/// Names all workitems in a subscription: UPS Global Subscription SOP Instance.
+pub const ALL: &str = "1.2.840.10008.5.1.4.34.5";
+/// Names all workitems that match a filter: UPS Filtered Global Subscription SOP Instance.
+pub const FILTERED: &str = "1.2.840.10008.5.1.4.34.5.1";
 /// Longest workitem, in bytes of DICOM JSON.
 pub const LONGEST: usize = 4 << 20;
 
@@ -38,19 +42,19 @@ const PATIENT_ID: Tag = Tag(0x0010, 0x0020);
 const STUDY: Tag = Tag(0x0020, 0x000D);
 const START: Tag = Tag(0x0040, 0x4005);
 const MODIFIED: Tag = Tag(0x0040, 0x4010);
-const READINESS: Tag = Tag(0x0040, 0x4041);
+pub(crate) const READINESS: Tag = Tag(0x0040, 0x4041);
 const CANCELED_AT: Tag = Tag(0x0040, 0x4052);
 const CODE_MEANING: Tag = Tag(0x0008, 0x0104);
 const REFERENCED_REQUEST: Tag = Tag(0x0040, 0xA370);
 /// Procedure Step State.
 pub const STATE: Tag = Tag(0x0074, 0x1000);
-const PROGRESS: Tag = Tag(0x0074, 0x1002);
-const REASON_CODES: Tag = Tag(0x0074, 0x100E);
+pub(crate) const PROGRESS: Tag = Tag(0x0074, 0x1002);
+pub(crate) const REASON_CODES: Tag = Tag(0x0074, 0x100E);
 const PRIORITY: Tag = Tag(0x0074, 0x1200);
 const WORKLIST_LABEL: Tag = Tag(0x0074, 0x1202);
 const LABEL: Tag = Tag(0x0074, 0x1204);
 const PERFORMED: Tag = Tag(0x0074, 0x1216);
-const REASON: Tag = Tag(0x0074, 0x1238);
+pub(crate) const REASON: Tag = Tag(0x0074, 0x1238);
 
 /// State of a procedure step (0074,1000).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -181,7 +185,7 @@ fn study(item: &WorkitemDataSet) -> Option<String> {
 }
 
 /// The element of an attribute.
-fn element(item: &WorkitemDataSet, tag: Tag) -> Option<&Value> {
+pub(crate) fn element(item: &WorkitemDataSet, tag: Tag) -> Option<&Value> {
     item.get(&tag::hex(tag))
 }
 
@@ -199,7 +203,7 @@ pub(crate) fn text(item: &WorkitemDataSet, tag: Tag) -> Option<&str> {
 }
 
 /// The items of a sequence.
-fn items(item: &WorkitemDataSet, tag: Tag) -> impl Iterator<Item = &WorkitemDataSet> {
+pub(crate) fn items(item: &WorkitemDataSet, tag: Tag) -> impl Iterator<Item = &WorkitemDataSet> {
     values(item, tag).iter().filter_map(Value::as_object)
 }
 
@@ -221,7 +225,7 @@ fn has_value(item: &WorkitemDataSet, tag: Tag) -> bool {
 }
 
 /// Sets an attribute to one value.
-fn set(item: &mut WorkitemDataSet, tag: Tag, vr: &str, value: impl Into<Value>) {
+pub(crate) fn set(item: &mut WorkitemDataSet, tag: Tag, vr: &str, value: impl Into<Value>) {
     let value: Value = value.into();
     item.insert(tag::hex(tag), json!({ "vr": vr, "Value": [value] }));
 }
@@ -302,4 +306,19 @@ pub fn write(item: &WorkitemDataSet) -> Result<String, Problem> {
 /// [`Problem`] for attributes that may not be changed or emptied.
 pub fn check_changes(changes: &WorkitemDataSet) -> Result<(), Problem> {
     rules::check_changes(changes)
+}
+
+/// An AE title; none when it is not 1 to 16 printable characters (PS3.5 §6.2).
+#[must_use]
+pub fn ae_title(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let sound = |b: u8| (b' '..=b'~').contains(&b) && b != b'\\';
+    (!text.is_empty() && text.len() <= 16 && text.bytes().all(sound)).then_some(text)
+}
+
+/// The AE title of who asks for a workitem to be canceled (0074,1236), as far as the request names one.
+#[must_use]
+pub fn requesting_ae(body: &WorkitemDataSet) -> String {
+    let named = text(body, Tag(0x0074, 0x1236)).and_then(ae_title);
+    named.unwrap_or("UNKNOWN").to_owned()
 }

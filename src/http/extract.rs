@@ -74,6 +74,15 @@ impl FromRequest<ApiState> for SmallBody {
 pub(super) struct Access(Arc<Caller>);
 
 impl Access {
+    /// Whose token it is; none without access control.
+    pub(super) fn owner(&self) -> Option<String> {
+        let Caller {
+            subject, issuer, ..
+        } = &*self.0;
+        let names = [issuer, subject].map(|name| name.as_deref().unwrap_or_default());
+        (subject.is_some() || issuer.is_some()).then(|| names.join(" "))
+    }
+
     /// The caller's scope when it may do this.
     ///
     /// # Errors
@@ -224,6 +233,8 @@ pub(super) struct TargetPath {
     pub(super) frames: Option<String>,
     /// The tail below `bulkdata`, raw.
     pub(super) bulk: Option<String>,
+    /// An AE title, raw.
+    pub(super) aet: Option<String>,
 }
 
 impl TargetPath {
@@ -250,6 +261,7 @@ impl TargetPath {
                 "instance" | "workitem" => &mut path.instance,
                 "frames" => &mut path.frames,
                 "bulk" => &mut path.bulk,
+                "aet" => &mut path.aet,
                 _ => continue,
             };
             *place = Some(value.to_owned());

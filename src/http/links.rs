@@ -238,6 +238,16 @@ impl Links {
         url
     }
 
+    /// The event channel of an AE title, a WebSocket.
+    #[must_use]
+    pub fn channel(&self, aet: &str) -> String {
+        let url = self.resource(["subscribers", aet]);
+        match url.strip_prefix("http") {
+            Some(rest) => format!("ws{rest}"),
+            None => url,
+        }
+    }
+
     /// A search: a resource with parameters, names and values percent-encoded.
     #[must_use]
     pub fn search<'a>(

@@ -125,6 +125,10 @@ routes! {
     post "POST" "/workitems/{workitem}" Write Procedure => workitems::update_workitem;
     put "PUT" "/workitems/{workitem}/state" Write Procedure => workitems::change_workitem_state;
     post "POST" "/workitems/{workitem}/cancelrequest" Write Procedure => workitems::request_workitem_cancel;
+    post "POST" "/workitems/{workitem}/subscribers/{aet}" Read Procedure => workitems::subscribe;
+    delete "DELETE" "/workitems/{workitem}/subscribers/{aet}" Read Procedure => workitems::unsubscribe;
+    post "POST" "/workitems/{workitem}/subscribers/{aet}/suspend" Read Procedure => workitems::suspend_subscription;
+    get "GET" "/subscribers/{aet}" Read Query => workitems::open_channel;
 }
 
 impl Route {

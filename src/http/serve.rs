@@ -219,7 +219,10 @@ impl SharedContext {
             peer,
         };
         let service = TowerToHyperService::new(connected);
-        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection = pin!(
+            self.builder
+                .serve_connection_with_upgrades(TokioIo::new(stream), service)
+        );
         let head = self.time_limit.head;
         let mut end = CloseReason::default();
         let mut look = pin!(tokio::time::sleep(head));

@@ -4,27 +4,36 @@
 //! and the statuses of what does not fit the state a workitem is in.
 
 mod body;
-mod search;
+mod subscribers;
+
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
+use super::array::{array_body, items};
 use super::error::{HttpError, ProblemType};
 use super::extract::RetrieveRequest;
-use super::represent::header_value;
-use super::represent::{DICOM_XML, DataSetFormat, lone_form};
+use super::links::Links;
+use super::profile::NoMatch;
+use super::qido;
+use super::represent::{
+    DICOM_XML, DataSetFormat, form, header_value, lone_form, many_parts, xml_part_stream,
+};
 use super::state::{ApiState, DICOM_JSON};
+use crate::archive::services::search::paging::Remaining;
+use crate::archive::workitems::search::WriteWorkitem;
 use crate::archive::workitems::{Cancellation, WorkitemError};
 use crate::auth::Action;
 use crate::dicom::pieces::Pieces;
-use crate::dicom::query_parse::QueryDialect;
+use crate::dicom::query_parse::{QueryDialect, parse_workitems};
 use crate::dicom::workitem::{self, Changed, Conflict, Problem, Reasons, StateRequest};
 use crate::dicom::xml::XmlWriter;
 use body::SentWorkitem;
 
-pub(super) use search::search_workitems;
+pub(super) use subscribers::{open_channel, subscribe, suspend_subscription, unsubscribe};
 
 /// Warnings of PS3.18 §11.4.3, §11.7.3 and §11.8.3.
 const MODIFIED: &str = "The Workitem was created with modifications.";
@@ -207,8 +216,9 @@ pub(super) async fn request_workitem_cancel(
     let uid = ask.path.workitem()?;
     let sent = sent.read(api).await?;
     let reasons = Reasons::of(&sent.data_set);
+    let by = workitem::requesting_ae(&sent.data_set);
     let (archive, dialect) = (&api.app.archive, api.profile.dialect);
-    let canceled = archive.cancel_workitem(&scope, uid.as_str(), reasons, dialect, sent.held);
+    let canceled = archive.cancel_workitem(&scope, uid.as_str(), reasons, by, dialect, sent.held);
     match canceled.await.map_err(|error| refused(api, error))? {
         Cancellation::Done | Cancellation::Requested => {
             located(&ask, uid.as_str(), StatusCode::ACCEPTED)
@@ -267,6 +277,14 @@ fn refused(api: &ApiState, error: WorkitemError) -> HttpError {
             HttpError::bad_request(ProblemType::InvalidUid, reported)
         }
         WorkitemError::Invalid(_) => HttpError::bad_request(ProblemType::InvalidBody, reported),
+        WorkitemError::ForeignTitle | WorkitemError::TooManySubscriptions => {
+            HttpError::new(ProblemType::Forbidden, reported)
+        }
+        WorkitemError::NoSubscription => HttpError::new(ProblemType::NotFound, reported),
+        WorkitemError::Filter(_) | WorkitemError::NoEvent(_) => {
+            HttpError::bad_request(ProblemType::InvalidQuery, reported)
+        }
+        WorkitemError::Forgotten(_) => HttpError::new(ProblemType::Gone, reported),
         WorkitemError::AlreadyCanceled => warned(HttpError::conflict(reported), ALREADY_CANCELED),
         WorkitemError::Conflict(_) | WorkitemError::Performed if service => {
             HttpError::bad_request(ProblemType::InvalidRequest, reported)
@@ -288,4 +306,59 @@ fn warned(error: HttpError, text: &str) -> HttpError {
         Ok(value) => error.with_header(WARNING, value),
         Err(_) => error,
     }
+}
+
+/// Searches workitems.
+///
+/// # Errors
+/// 400 for a bad parameter, 406 when neither JSON nor XML is acceptable, 413 when it would cost too much.
+pub(super) async fn search_workitems(ask: RetrieveRequest) -> Result<Response, HttpError> {
+    let scope = ask.access.may(Action::Read)?;
+    let (api, profile) = (&ask.api, ask.api.profile);
+    let form = form(&ask.preferences())?;
+    qido::refuse_markup(api, &ask.query)?;
+    let parameters = ask.query.searched();
+    let parsed = parse_workitems(&parameters, profile.dialect, profile.most_workitems)
+        .map_err(|e| HttpError::bad_request(ProblemType::InvalidQuery, e.to_string()))?;
+    let archive = &api.app.archive;
+    let write = written(ask.links.clone(), form);
+    let answer = archive.search_workitems(&scope, &parsed.query, write).await;
+    let answer = answer.map_err(|error| refused(api, error))?;
+    let mut response = if answer.empty && profile.no_match == NoMatch::NoContent {
+        StatusCode::NO_CONTENT.into_response()
+    } else if form == DataSetFormat::Xml && !answer.empty {
+        many_parts(DICOM_XML, xml_part_stream(archive, answer.parts)).await?
+    } else {
+        let body = array_body(items(archive, answer.parts)).await?;
+        let media = HeaderValue::from_static(DICOM_JSON);
+        ([(header::CONTENT_TYPE, media)], body).into_response()
+    };
+    let remaining = match answer.remaining {
+        Remaining::Nothing => None,
+        Remaining::Exactly(n) => Some(format!(
+            "There are {n} additional results that can be requested"
+        )),
+        Remaining::MoreThan(n) => Some(format!(
+            "There are more than {n} additional results that can be requested"
+        )),
+    };
+    let headers = response.headers_mut();
+    let warnings = parsed.warnings.iter().map(ToString::to_string);
+    for text in warnings.chain(remaining) {
+        headers.append(header::WARNING, warning(&text)?);
+    }
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    Ok(response)
+}
+
+/// Writes a workitem that was found.
+fn written(links: Links, form: DataSetFormat) -> WriteWorkitem {
+    Arc::new(move |item| {
+        let url = links.resource(["workitems"]);
+        let pieces: Box<dyn Pieces> = match form {
+            DataSetFormat::Json => Box::new(item),
+            DataSetFormat::Xml => Box::new(XmlWriter::new(item.whole()?, &url)),
+        };
+        Ok((url, pieces))
+    })
 }

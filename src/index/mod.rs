@@ -12,6 +12,7 @@ mod conditions;
 mod damage;
 mod delete;
 pub mod error;
+mod events_model;
 mod feed;
 mod insert;
 mod instances;
@@ -31,6 +32,7 @@ mod scoping;
 mod search;
 mod sql;
 mod sqlite;
+mod subscriptions;
 mod tag_values;
 mod tags;
 mod terms;
@@ -38,9 +40,13 @@ mod traits;
 mod transfer;
 mod trash;
 mod words;
+mod workitem_events;
 mod workitems;
 
 pub use error::IndexError;
+pub use events_model::{
+    Entered, EventRow, GlobalSubscription, Globals, InsertedWorkitem, Matched, NewSubscription,
+};
 pub use model::{
     BlobPlace, Change, ChangeAction, ChangeState, ContentRow, Damage, Discarded, FeedRange,
     FoundWorkitem, Inserted, InstanceRow, MAX_ROW_BYTES, MatchedRow, MetadataRow, NewWorkitem,
@@ -54,7 +60,7 @@ pub use rows::{NewInstance, PackedInstance};
 pub use tag_values::invalid_values;
 pub use terms::{Decision, decision, indexed};
 pub use traits::{
-    Audit, ChangeFeed, Damages, Index, Instances, Leases, Operations, QueryTags, Search, Trash,
-    Workitems,
+    Audit, ChangeFeed, Damages, Index, Instances, Leases, Operations, QueryTags, Search,
+    Subscriptions, Trash, Workitems,
 };
 pub use transfer::{Moved, Sum, TransferMode, transfer};

@@ -10,6 +10,7 @@ use crate::dicom::query::Order;
 use crate::dicom::query_tag::QueryTag;
 use crate::dicom::uid::InstanceName;
 use crate::dicom::workitem::{Keys, State};
+use crate::dicom::workitem_events::Event;
 
 /// Result of an index call.
 pub type Result<T> = std::result::Result<T, IndexError>;
@@ -448,6 +449,8 @@ pub struct NewWorkitem {
     pub weight: usize,
     /// Its data set, packed.
     pub content: Vec<u8>,
+    /// What subscribers are told.
+    pub events: Vec<Event>,
 }
 
 /// What is known of a workitem without reading its data set.

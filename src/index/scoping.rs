@@ -31,3 +31,22 @@ pub(super) fn push_visible<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
     }
     sql.push(")");
 }
+
+/// Appends what limits the table of this prefix to rows of workitems that the caller may see.
+pub(super) fn push_workitem_visible<D: Dialect>(
+    sql: &mut Statement<D>,
+    scope: &Scope,
+    table: &'static str,
+) {
+    let Visible::Only { patients, studies } = &scope.visible else {
+        return;
+    };
+    sql.push(" and (1 = 0");
+    for (column, list) in [("study_uid in ", studies), ("patient_id in ", patients)] {
+        if !list.is_empty() {
+            sql.push(" or ").push(table).push(column);
+            sql.texts(list.iter().map(String::as_str));
+        }
+    }
+    sql.push(")");
+}

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
+use super::events_model::{
+    Entered, EventRow, GlobalSubscription, Globals, InsertedWorkitem, Matched, NewSubscription,
+};
 use super::model::{
     BlobPlace, Change, ContentRow, Damage, Discarded, FeedRange, FoundWorkitem, Inserted,
     InstanceRow, MetadataRow, NewWorkitem, Operation, OperationKind, Page, PoolState, Position,
@@ -15,6 +18,7 @@ use crate::dicom::attributes::QueryLevel;
 use crate::dicom::query::{Order, Query};
 use crate::dicom::query_tag::QueryTag;
 use crate::dicom::uid::{InstanceName, Target};
+use crate::dicom::workitem_events::Event;
 use crate::scope::{Partition, Scope};
 
 /// Inserts, look-ups and deletes of instances.
@@ -276,6 +280,7 @@ pub trait Index:
     + Operations
     + QueryTags
     + Workitems
+    + Subscriptions
 {
 }
 
@@ -290,19 +295,21 @@ impl<T> Index for T where
         + Operations
         + QueryTags
         + Workitems
+        + Subscriptions
 {
 }
 
 /// Workitems.
 #[async_trait]
 pub trait Workitems: Send + Sync {
-    /// Stores a workitem; false when its UID is taken.
+    /// Stores a workitem, to which those subscribe whose subscription to all matches it.
     async fn insert_workitem(
         &self,
         partition: Partition,
         uid: &str,
         new: &NewWorkitem,
-    ) -> Result<bool>;
+        matched: &Matched,
+    ) -> Result<InsertedWorkitem>;
 
     /// The workitem of a UID, as far as the caller may see it.
     async fn workitem(&self, scope: &Scope, uid: &str) -> Result<Option<WorkitemRow>>;
@@ -322,9 +329,73 @@ pub trait Workitems: Send + Sync {
         limit: u32,
     ) -> Result<Vec<FoundWorkitem>>;
 
-    /// Deletes workitems that are finished since before a moment, at most `limit`; returns how many.
+    /// Deletes workitems that are finished since before a moment and that no subscriber locks, at most `limit`; returns how many.
     async fn delete_finished_workitems(&self, before: OffsetDateTime, limit: u32) -> Result<u64>;
 
     /// How many workitems there are in each state, in the order of [`State::ALL`](crate::dicom::workitem::State::ALL).
     async fn count_workitems(&self) -> Result<[u64; 4]>;
+}
+
+/// Subscriptions and events.
+#[async_trait]
+pub trait Subscriptions: Send + Sync {
+    /// Lets a caller use an AE title; the first one with a name owns it.
+    async fn enter_subscriber(
+        &self,
+        partition: Partition,
+        aet: &str,
+        owner: Option<&str>,
+    ) -> Result<Entered>;
+
+    /// All subscriptions to all workitems.
+    async fn global_subscriptions(&self, partition: Partition) -> Result<Globals>;
+
+    /// Replaces or adds one; false when there are too many.
+    async fn subscribe_globally(
+        &self,
+        partition: Partition,
+        target: &str,
+        new: &GlobalSubscription,
+    ) -> Result<bool>;
+
+    /// Ends one and keeps the subscriptions to single workitems; false when there is none.
+    async fn suspend_subscription(&self, aet: &str, target: &str) -> Result<bool>;
+
+    /// Ends one with all subscriptions to single workitems; false when there is nothing to end.
+    async fn unsubscribe_globally(&self, aet: &str, target: &str) -> Result<bool>;
+
+    /// Subscribes to workitems; those that have another version by now are given back. With `new_only`, what is subscribed to
+    /// already stays as it is.
+    async fn subscribe_workitems(
+        &self,
+        aet: &str,
+        deletion_lock: bool,
+        items: &[NewSubscription],
+        new_only: bool,
+    ) -> Result<Vec<i64>>;
+
+    /// Ends the subscription to a workitem; false when there is none.
+    async fn unsubscribe_workitem(&self, aet: &str, id: i64) -> Result<bool>;
+
+    /// Events for a subscriber behind `after`, as far as the caller may see their workitems, in order.
+    async fn workitem_events(
+        &self,
+        scope: &Scope,
+        aet: &str,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<EventRow>>;
+
+    /// Numbers of the oldest event that is kept and of the newest one; 0 where there is none.
+    async fn event_bounds(&self) -> Result<(i64, i64)>;
+
+    /// Notes what was sent to a subscriber.
+    async fn note_sent(&self, aet: &str, sequence: i64) -> Result<()>;
+
+    /// Writes an event of the service for all subscribers.
+    async fn announce(&self, partition: Partition, event: &Event) -> Result<()>;
+
+    /// Forgets events older than a moment, but for the newest one, and subscribers without subscription that were not heard of
+    /// since then; at most `limit` of each. Returns how many events.
+    async fn forget_events(&self, before: OffsetDateTime, limit: u32) -> Result<u64>;
 }

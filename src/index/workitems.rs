@@ -7,15 +7,19 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::error::IndexError;
+use super::events_model::{InsertedWorkitem, Matched};
 use super::model::{
     FoundWorkitem, NewWorkitem, Result, WorkitemFilter, WorkitemRow, now_micros, to_micros,
 };
 use super::retry::retrying;
+use super::scoping::push_workitem_visible;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, within};
 use super::traits::Workitems;
+use super::workitem_events::{begin_workitem, lock, stamp, tell};
 use crate::dicom::normalize;
 use crate::dicom::workitem::State;
-use crate::scope::{Partition, Scope, Visible};
+use crate::fault;
+use crate::scope::{Partition, Scope};
 
 const ROW: &str = "select workitem.id, workitem.uid, workitem.version, workitem.state, workitem.owner, workitem.weight, \
      cast(length(workitem.content) as bigint) as packed from workitem";
@@ -27,14 +31,28 @@ impl<D: Dialect> Workitems for SqlIndex<D> {
         partition: Partition,
         uid: &str,
         new: &NewWorkitem,
-    ) -> Result<bool> {
+        matched: &Matched,
+    ) -> Result<InsertedWorkitem> {
         let insert = async || {
             let mut transaction = D::begin_write(&self.writers).await?;
-            let inserted = insertion::<D>(partition, uid, new)
-                .run(&mut transaction)
+            lock::<D>(&mut transaction).await?;
+            if stamp::<D>(&mut transaction, partition).await? != matched.stamp {
+                transaction.rollback().await?;
+                return Ok(InsertedWorkitem::Stale);
+            }
+            let row = insertion::<D>(partition, uid, new)
+                .row(&mut transaction)
                 .await?;
+            let Some(row) = row else {
+                transaction.rollback().await?;
+                return Ok(InsertedWorkitem::Exists);
+            };
+            let id = row.int("id")?;
+            let subscribers = &matched.subscribers;
+            begin_workitem::<D>(&mut transaction, id, subscribers, &new.events).await?;
+            fault::point("workitem.inserted");
             transaction.commit().await?;
-            Ok(inserted > 0)
+            Ok(InsertedWorkitem::Stored)
         };
         let time = self.times.insert();
         retrying!(D, "a workitem", within(time, insert()))
@@ -63,8 +81,17 @@ impl<D: Dialect> Workitems for SqlIndex<D> {
         let replace = async || {
             let mut transaction = D::begin_write(&self.writers).await?;
             let changed = change::<D>(id, version, new).run(&mut transaction).await?;
+            if changed == 0 {
+                transaction.rollback().await?;
+                return Ok(false);
+            }
+            if !new.events.is_empty() {
+                lock::<D>(&mut transaction).await?;
+                tell::<D>(&mut transaction, id, &new.events).await?;
+            }
+            fault::point("workitem.changed");
             transaction.commit().await?;
-            Ok(changed > 0)
+            Ok(true)
         };
         let time = self.times.insert();
         retrying!(D, "a workitem", within(time, replace()))
@@ -103,9 +130,12 @@ impl<D: Dialect> Workitems for SqlIndex<D> {
             "delete from workitem where id in (select id from workitem where state in (2, 3) and changed < ",
         );
         sql.int(to_micros(before));
-        sql.push(" order by changed")
-            .limit(i64::from(limit))
-            .push(")");
+        sql.push(
+            " and not exists (select 1 from subscription where subscription.workitem = workitem.id \
+             and subscription.deletion_lock <> 0) order by changed",
+        )
+        .limit(i64::from(limit))
+        .push(")");
         self.write("workitems", sql).await
     }
 
@@ -137,7 +167,7 @@ fn insertion<D: Dialect>(partition: Partition, uid: &str, new: &NewWorkitem) -> 
         sql.push(", ").int(now).push(", ").int(now).push(", ");
         sql.int(number(new.weight)).push(", ").blob(&new.content);
     });
-    sql.push(" on conflict (uid, partition) do nothing");
+    sql.push(" on conflict (uid, partition) do nothing returning id");
     sql
 }
 
@@ -195,22 +225,10 @@ fn push_filter<D: Dialect>(sql: &mut Statement<D>, filter: &WorkitemFilter) {
 }
 
 /// Appends what limits `workitem` to those the caller may see.
-pub(super) fn push_scope<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
+fn push_scope<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
     sql.push(" and workitem.partition = ")
         .int(scope.partition.0);
-    let Visible::Only { patients, studies } = &scope.visible else {
-        return;
-    };
-    sql.push(" and (1 = 0");
-    if !studies.is_empty() {
-        sql.push(" or workitem.study_uid in ")
-            .texts(studies.iter().map(String::as_str));
-    }
-    if !patients.is_empty() {
-        sql.push(" or workitem.patient_id in ")
-            .texts(patients.iter().map(String::as_str));
-    }
-    sql.push(")");
+    push_workitem_visible(sql, scope, "workitem.");
 }
 
 fn row<R: RowColumns>(row: &R) -> Result<WorkitemRow> {

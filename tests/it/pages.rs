@@ -54,6 +54,24 @@ fn code_of_the_python_page_runs_as_printed() {
     }
 }
 
+#[test]
+fn the_worklist_page_runs_as_printed() {
+    let server = Server::start(None);
+    let page = "docs/tutorials/worklist.md";
+    shell_page(&server, page, "v2");
+    let code = script(&server, page, "python", "v2");
+    let folder = folder();
+    let mut command = Command::new(python::interpreter());
+    command.args(["-c", &code]).env_remove("PYTHONPATH");
+    let output = run(command.current_dir(folder.path()));
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        told(&output),
+        server.log()
+    );
+}
+
 fn shell_page(server: &Server, page: &str, version: &str) {
     let commands = script(server, page, "bash", version);
     let expected: Vec<&str> = commands

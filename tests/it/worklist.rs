@@ -1,6 +1,7 @@
 //! The worklist over HTTP: PS3.18 chapter 11 and dicom-service §14, on both indexes.
 
 mod contract;
+mod events;
 mod performers;
 mod scoped;
 mod search;

@@ -105,6 +105,7 @@ impl Archive {
                 match self.index.take_lease(SWEEP, &self.node, length).await? {
                     true => {
                         self.sweep_workitems().await?;
+                        self.sweep_events().await?;
                         self.sweep(grace).await
                     }
                     false => Ok(0),

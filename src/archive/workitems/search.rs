@@ -155,9 +155,9 @@ impl Archive {
             let read = self.read_workitems(&portion).await?;
             let matcher = Arc::clone(matcher);
             let matching = self.lanes().run(Lane::Text, move || {
-                let WorkitemTexts { packed, _held } = read;
+                let WorkitemTexts { versions, _held } = read;
                 let matches = |row: &FoundWorkitem| {
-                    let Some(packed) = packed.get(&row.id) else {
+                    let Some((_, packed)) = versions.get(&row.id) else {
                         return Ok(false);
                     };
                     let text = unpacked_text(packed)?;
@@ -177,7 +177,7 @@ impl Archive {
     }
 
     /// Reads packed data sets, with memory for what is made of them.
-    async fn read_workitems(&self, portion: &[FoundWorkitem]) -> Result<WorkitemTexts> {
+    pub(super) async fn read_workitems(&self, portion: &[FoundWorkitem]) -> Result<WorkitemTexts> {
         let bytes = portion
             .iter()
             .map(needed)
@@ -185,9 +185,11 @@ impl Archive {
         let held = self.budget.reserve(Purpose::Rows, bytes).await?;
         let ids: Vec<i64> = portion.iter().map(|row| row.id).collect();
         let contents = self.index.workitem_contents(&ids).await?;
-        let packed = contents.into_iter().map(|(id, _, content)| (id, content));
+        let versions = contents
+            .into_iter()
+            .map(|(id, version, content)| (id, (version, content)));
         Ok(WorkitemTexts {
-            packed: packed.collect(),
+            versions: versions.collect(),
             _held: held,
         })
     }
@@ -209,7 +211,7 @@ impl Archive {
                     let made = archive.lanes().run(Lane::Text, move || {
                         let mut parts = Vec::new();
                         for row in portion {
-                            let Some(packed) = read.packed.remove(&row.id) else {
+                            let Some((_, packed)) = read.versions.remove(&row.id) else {
                                 continue;
                             };
                             let held = read._held.split(needed(&row));
@@ -229,8 +231,8 @@ impl Archive {
 }
 
 /// Packed data sets by their number, with the memory that reading them takes.
-struct WorkitemTexts {
-    packed: BTreeMap<i64, Vec<u8>>,
+pub(super) struct WorkitemTexts {
+    pub(super) versions: BTreeMap<i64, (i64, Vec<u8>)>,
     _held: crate::memory::Reservation,
 }
 
@@ -240,7 +242,7 @@ fn needed(row: &FoundWorkitem) -> usize {
 }
 
 /// Rows in portions of bounded memory.
-fn portions(rows: Vec<FoundWorkitem>) -> impl Iterator<Item = Vec<FoundWorkitem>> {
+pub(super) fn portions(rows: Vec<FoundWorkitem>) -> impl Iterator<Item = Vec<FoundWorkitem>> {
     let mut rows = rows.into_iter().peekable();
     std::iter::from_fn(move || {
         let mut portion = vec![rows.next()?];

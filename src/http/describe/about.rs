@@ -445,6 +445,53 @@ pub(super) static ABOUT: &[About] = &[
             &[],
         )
     },
+    row(
+        "subscribe",
+        "Worklist",
+        "Subscribe to a workitem, to all (1.2.840.10008.5.1.4.34.5) or to all that match a filter (….5.1)",
+        &[],
+        &[(
+            201,
+            "events come on the channel that Content-Location names",
+        )],
+        &[
+            p(
+                "deletionlock",
+                "`true`: finished workitems are kept until the subscription ends",
+            ),
+            p("filter", "`key=value,key=value`, as in a search"),
+        ],
+    ),
+    row(
+        "unsubscribe",
+        "Worklist",
+        "End a subscription",
+        &[],
+        OK,
+        &[],
+    ),
+    row(
+        "suspend_subscription",
+        "Worklist",
+        "End a subscription for workitems that will be created",
+        &[],
+        OK,
+        &[],
+    ),
+    row(
+        "open_channel",
+        "Worklist",
+        "Open the event channel of a subscriber, a WebSocket",
+        &[],
+        &[(
+            101,
+            "events come as text messages, each one data set in JSON",
+        )],
+        &[p(
+            "since",
+            "number of the last event that was received, (0077,1001) of it; what came since is sent again",
+        )],
+    ),
 ];
 
 /// What is said of the handler at `path`, such as `qido::search_studies`.

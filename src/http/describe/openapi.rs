@@ -111,6 +111,7 @@ fn meaning(name: &str) -> &'static str {
         "bulk" => "place of the value in the data set, as in BulkDataURI; may hold slashes",
         "tag" => "keyword or number of the attribute",
         "workitem" => "SOP Instance UID of the workitem",
+        "aet" => "AE title of the subscriber",
         "id" => "id of the operation",
         _ => "",
     }

@@ -11,19 +11,21 @@ use super::super::sql::{Dialect, Driver, RowColumns, Statement};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Counters {
     /// Highest numbers given out, as [`NAMES`].
-    pub(super) given: [i64; 6],
+    pub(super) given: [i64; 8],
     /// Highest version given out.
     pub(super) version: i64,
 }
 
 /// Tables whose numbers are never given out twice.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 8] = [
     "study",
     "series",
     "instance",
     "change",
     "query_tag",
     "query_tag_error",
+    "global_subscription",
+    "workitem_event",
 ];
 /// Place of the change feed in [`NAMES`].
 const CHANGE: usize = 3;
@@ -93,7 +95,8 @@ impl Moves for Sqlite {
 /// Waits for those who write and keeps further ones out; a move may take longer than a transaction of the server may idle.
 const HOLD: &str = "set local idle_in_transaction_session_timeout = 0; set local statement_timeout = 0; \
      lock table study, series, instance, instance_content, damage, study_name, study_name_word, change, trash, operation, \
-     query_tag, query_tag_value, query_tag_error, workitem in share row exclusive mode";
+     query_tag, query_tag_value, query_tag_error, workitem, subscriber, global_subscription, \
+     subscription, workitem_event, workitem_delivery in share row exclusive mode";
 
 /// In the order of [`NAMES`], then the versions.
 const GIVEN: &str = "select \
@@ -103,17 +106,21 @@ const GIVEN: &str = "select \
      coalesce(pg_sequence_last_value(pg_get_serial_sequence('change', 'sequence')::regclass), 0) as c3, \
      coalesce(pg_sequence_last_value(pg_get_serial_sequence('query_tag', 'id')::regclass), 0) as c4, \
      coalesce(pg_sequence_last_value(pg_get_serial_sequence('query_tag_error', 'id')::regclass), 0) as c5, \
+     coalesce(pg_sequence_last_value(pg_get_serial_sequence('global_subscription', 'id')::regclass), 0) as c6, \
+     coalesce(pg_sequence_last_value(pg_get_serial_sequence('workitem_event', 'sequence')::regclass), 0) as c7, \
      coalesce(pg_sequence_last_value('version_number'::regclass), 0) as version";
-const COLUMNS: [&str; 6] = ["c0", "c1", "c2", "c3", "c4", "c5"];
+const COLUMNS: [&str; 8] = ["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"];
 
 /// As [`NAMES`]; what stands in the table counts too, for it may hold numbers that came from elsewhere.
-const RAISE: [&str; 6] = [
+const RAISE: [&str; 8] = [
     "select setval(pg_get_serial_sequence('study', 'id'), greatest(1, (select max(id) from study), ",
     "select setval(pg_get_serial_sequence('series', 'id'), greatest(1, (select max(id) from series), ",
     "select setval(pg_get_serial_sequence('instance', 'watermark'), greatest(1, (select max(watermark) from instance), ",
     "select setval(pg_get_serial_sequence('change', 'sequence'), greatest(1, (select max(sequence) from change), ",
     "select setval(pg_get_serial_sequence('query_tag', 'id'), greatest(1, (select max(id) from query_tag), ",
     "select setval(pg_get_serial_sequence('query_tag_error', 'id'), greatest(1, (select max(id) from query_tag_error), ",
+    "select setval(pg_get_serial_sequence('global_subscription', 'id'), greatest(1, (select max(id) from global_subscription), ",
+    "select setval(pg_get_serial_sequence('workitem_event', 'sequence'), greatest(1, (select max(sequence) from workitem_event), ",
 ];
 /// Numbers that only need to be free.
 const RAISE_FREE: [&str; 3] = [

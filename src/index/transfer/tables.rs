@@ -78,4 +78,10 @@ tables! {
         sop_instance_uid Text, message Text;
     workitem: id Int, partition Int, uid Text, version Int, state Int, owner Text, study_uid Text, patient_id Text,
         patient_id_norm Text, start Text, created Int, changed Int, weight Int, content Blob;
+    subscriber: aet Text, partition Int, owner Text, sent Int, seen Int;
+    global_subscription: id Int, partition Int, aet Text, target Text, deletion_lock Int, filter Text, visible Text;
+    subscription: workitem Int, aet Text, deletion_lock Int;
+    workitem_event: sequence Int, time Int, partition Int, kind Int, uid Text, study_uid Text, patient_id Text,
+        content Text;
+    workitem_delivery: aet Text, sequence Int;
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// The methods without one, and why they need none.
-const WITHOUT: [(&str, &str); 34] = [
+const WITHOUT: [(&str, &str); 45] = [
     (
         "insert",
         "each instance carries what its sender may store into",
@@ -70,6 +70,35 @@ const WITHOUT: [(&str, &str); 34] = [
         "retention, by whoever runs the server",
     ),
     ("count_workitems", "a number for the metrics"),
+    ("enter_subscriber", "names of subscribers"),
+    (
+        "global_subscriptions",
+        "each has the limits of its subscriber, by which it is decided",
+    ),
+    (
+        "subscribe_globally",
+        "the limits of its subscriber are kept",
+    ),
+    (
+        "suspend_subscription",
+        "subscriptions of the caller's own name",
+    ),
+    (
+        "unsubscribe_globally",
+        "subscriptions of the caller's own name",
+    ),
+    (
+        "subscribe_workitems",
+        "versions of rows that were found within a scope",
+    ),
+    (
+        "unsubscribe_workitem",
+        "the number of a row that was found within a scope",
+    ),
+    ("event_bounds", "numbers of events"),
+    ("note_sent", "the number of an event"),
+    ("announce", "tells of the service and of no workitem"),
+    ("forget_events", "retention, by whoever runs the server"),
 ];
 
 #[test]

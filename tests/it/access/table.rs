@@ -80,6 +80,10 @@ const ANSWERS: &[(&str, &str, u16, u16)] = &[
     ("POST", "/workitems/{workitem}", 415, 415),
     ("PUT", "/workitems/{workitem}/state", 415, 415),
     ("POST", "/workitems/{workitem}/cancelrequest", 404, 404),
+    ("POST", "/workitems/{workitem}/subscribers/{aet}", 201, 404),
+    ("DELETE", "/workitems/{workitem}/subscribers/{aet}", 404, 404),
+    ("POST", "/workitems/{workitem}/subscribers/{aet}/suspend", 400, 400),
+    ("GET", "/subscribers/{aet}", 400, 400),
 ];
 
 /// UID of a workitem that is there.
@@ -183,10 +187,11 @@ fn path(route: &Route, name: &Name) -> String {
         .replace("{frames}", "1")
         .replace("{*bulk}", "7FE00010")
         .replace("{tag}", "00101010")
+        .replace("{aet}", "WATCHER")
         .replace("{id}", "0123456789abcdef0123456789abcdef")
         .replace(
             "{workitem}",
-            if route.path.ends_with("/cancelrequest") {
+            if route.path.ends_with("/cancelrequest") || route.method == "DELETE" {
                 "1.2.3.700.59"
             } else {
                 WORKITEM

@@ -60,6 +60,9 @@ pub(super) const TAGS: &[&str] = &[
 /// Passed by `stowage export`, which `commands.rs` breaks off.
 const EXPORT: &[&str] = &["export.renamed", "export.written"];
 
+/// Passed when a workitem is created or changed, which `worklist/events.rs` breaks off.
+const WORKITEMS: &[&str] = &["workitem.changed", "workitem.inserted"];
+
 /// Passed when a damaged instance is stored again.
 pub(super) const HEAL: &[&str] = &["heal.begun", "heal.committed", "heal.row"];
 
@@ -88,7 +91,16 @@ fn every_fault_point_of_the_source_is_in_the_matrix() {
             found.extend(points.filter_map(|rest| rest.split('"').next().map(str::to_owned)));
         }
     }
-    let listed = [STORE_AND_DELETE, SWEEP, REINDEX, TAGS, HEAL, EXPORT].concat();
+    let listed = [
+        STORE_AND_DELETE,
+        SWEEP,
+        REINDEX,
+        TAGS,
+        HEAL,
+        EXPORT,
+        WORKITEMS,
+    ]
+    .concat();
     let listed: BTreeSet<String> = listed.into_iter().map(str::to_owned).collect();
     assert_eq!(found, listed);
 }
