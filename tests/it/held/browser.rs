@@ -54,11 +54,15 @@ fn answer(mut stream: TcpStream, notes: &Mutex<Vec<String>>, own: &str) {
     );
 }
 
+/// Seconds that a page has, the start of the browser included. What becomes a download never ends by itself at times.
+const SECONDS: &str = "40";
+
 /// Opens a page and waits until its scripts had their time.
 fn open(profile: &std::path::Path, url: &str) {
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let found = names.iter().find_map(|name| {
-        Command::new(name)
+        Command::new("timeout")
+            .args(["--kill-after=5", SECONDS, name])
             .args([
                 "--headless",
                 "--no-sandbox",
@@ -74,6 +78,8 @@ fn open(profile: &std::path::Path, url: &str) {
             .arg(url)
             .output()
             .ok()
+            // What `timeout` says of a program that is not there.
+            .filter(|output| output.status.code() != Some(127))
     });
     assert!(
         found.is_some(),
