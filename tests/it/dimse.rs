@@ -9,9 +9,10 @@ mod retrieve;
 mod store;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::support::python;
 use crate::support::server::Server;
 
 /// A server whose gateway lets everybody in, and the port of the gateway.
@@ -86,4 +87,36 @@ fn stored(server: &Server, instance: &str) -> Option<Vec<u8>> {
     let target = url.strip_prefix(server.url()).expect("a URL of the server");
     let answer = server.get_as(target, "application/dicom; transfer-syntax=*");
     Some(answer.expect(200).body)
+}
+
+/// The SOP Instance UID of a file, as dcmtk sees it.
+fn instance_of(path: &Path) -> String {
+    let (_, printed) = outcome(dcmtk("dcmdump").args(["-s", "+P", "0008,0018"]).arg(path));
+    let (_, rest) = printed.split_once('[').expect("a UID");
+    rest.split(']').next().expect("a UID").to_owned()
+}
+
+/// The samples of pydicom that C-STORE takes, each under a SOP Instance UID of its own: it has one picture under one UID in
+/// several transfer syntaxes, and a plan whose meta information names another instance than its data set.
+fn samples(folder: &Path) -> Vec<PathBuf> {
+    let all = python::samples();
+    let name = |path: &PathBuf| path.file_name().expect("a name").to_owned();
+    let taken = all.iter().filter(|path| name(path) != "rtplan.dcm");
+    let own = taken.zip(10..).map(|(path, number)| {
+        let mut bytes = fs::read(path).expect("a sample");
+        let uid = instance_of(path);
+        let kept = &uid[..uid.len() - 2];
+        if name(path).to_string_lossy().starts_with("MR_small") {
+            let own = format!("{kept}{number}");
+            for at in 0..bytes.len() - uid.len() {
+                if bytes[at..].starts_with(uid.as_bytes()) {
+                    bytes[at..at + own.len()].copy_from_slice(own.as_bytes());
+                }
+            }
+        }
+        let copy = folder.join(name(path));
+        fs::write(&copy, bytes).expect("the file can be written");
+        copy
+    });
+    own.collect()
 }

@@ -43,12 +43,22 @@ fn fill(server: &Server) {
 
 /// Runs findscu and returns what it wrote of each result, as dcmdump prints it.
 fn found(server: &Server, port: &str, arguments: &[&str]) -> (Vec<String>, String) {
+    found_by(server, port, arguments, &[])
+}
+
+/// The same, with the keys of files beside those of the arguments.
+fn found_by(
+    server: &Server,
+    port: &str,
+    arguments: &[&str],
+    files: &[&str],
+) -> (Vec<String>, String) {
     let out = folder(server).join("found");
     drop(fs::remove_dir_all(&out));
     fs::create_dir(&out).expect("a folder");
     let mut find = dcmtk("findscu");
     find.args(["-v", "-aec", "STOWAGE", "-X", "-od"]).arg(&out);
-    find.args(arguments).args(["127.0.0.1", port]);
+    find.args(arguments).args(["127.0.0.1", port]).args(files);
     let (_, printed) = outcome(&mut find);
     let mut files: Vec<_> = fs::read_dir(&out).expect("a folder").flatten().collect();
     files.sort_by_key(std::fs::DirEntry::path);
@@ -63,7 +73,7 @@ fn found(server: &Server, port: &str, arguments: &[&str]) -> (Vec<String>, Strin
 fn value<'a>(dump: &'a str, tag: &str) -> Option<&'a str> {
     let line = dump.lines().find(|line| line.starts_with(tag))?;
     let (_, rest) = line.split_once('[')?;
-    rest.split_once(']').map(|(value, _)| value)
+    rest.split_once(']').map(|(value, _)| value.trim_end())
 }
 
 fn qido(server: &Server, target: &str, tag: &str) -> BTreeSet<String> {
@@ -126,6 +136,68 @@ fn every_way_of_matching_finds_what_qido_finds() {
         let wanted = qido(&server, &format!("studies?{query}"), "0020000D");
         assert_eq!(found, wanted, "{key}\n{printed}");
     }
+}
+
+#[test]
+fn answers_have_what_was_asked_in_utf_8_or_the_set_of_the_request() {
+    let (server, port) = gateway();
+    fill(&server);
+    let keys = [
+        "-S",
+        "-k",
+        "QueryRetrieveLevel=STUDY",
+        "-k",
+        "StudyInstanceUID=1.2.3.3",
+        "-k",
+        "PatientName",
+        "-k",
+        "PatientID",
+        "-k",
+        "NumberOfStudyRelatedInstances",
+        "-k",
+        "StudyID",
+        "-k",
+        "InstanceAvailability",
+    ];
+    let (results, printed) = found(&server, &port, &keys);
+    let [dump] = results.as_slice() else {
+        panic!("{printed}");
+    };
+    assert_eq!(value(dump, "(0008,0005)"), Some("ISO_IR 192"));
+    assert_eq!(value(dump, "(0010,0010)"), Some("Yamada^Tarou=山田^太郎"));
+    assert_eq!(value(dump, "(0020,1208)"), Some("2"));
+    assert_eq!(value(dump, "(0008,0054)"), Some("STOWAGE"));
+    assert_eq!(value(dump, "(0008,0056)"), Some("ONLINE"));
+    assert_eq!(value(dump, "(0008,0052)"), Some("STUDY"));
+    assert!(
+        dump.contains("(0020,0010) SH (no value available)"),
+        "{dump}"
+    );
+    // A request in Latin-1 finds and gets Latin-1; what that lacks comes in UTF-8.
+    let file = folder(&server).join("query.dump");
+    let text = b"(0008,0005) CS [ISO_IR 100]\n(0008,0052) CS [STUDY]\n(0010,0010) PN [M\xfcller*]\n(0020,000d) UI\n";
+    fs::write(&file, text).expect("written");
+    let query = folder(&server).join("query.dcm");
+    let (well, printed) = outcome(dcmtk("dump2dcm").args([&file, &query]));
+    assert!(well, "{printed}");
+    let query = query.to_str().expect("a text");
+    let (results, printed) = found_by(&server, &port, &["-S"], &[query]);
+    assert_eq!(results.len(), 2, "{printed}");
+    assert_eq!(value(&results[0], "(0008,0005)"), Some("ISO_IR 100"));
+    // What the set of the request lacks comes in UTF-8.
+    let keys = [
+        "-S",
+        "-k",
+        "PatientName=*",
+        "-k",
+        "StudyInstanceUID=1.2.3.3",
+    ];
+    let (results, printed) = found_by(&server, &port, &keys, &[query]);
+    let [dump] = results.as_slice() else {
+        panic!("{printed}");
+    };
+    assert_eq!(value(dump, "(0008,0005)"), Some("ISO_IR 192"));
+    assert_eq!(value(dump, "(0010,0010)"), Some("Yamada^Tarou=山田^太郎"));
 }
 
 #[test]

@@ -2,14 +2,17 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use stowage::dicom::testing::BuiltFile;
 
-use super::{data_set, dcmtk, folder, gateway, gateway_with, outcome};
+use super::{
+    data_set, dcmtk, folder, gateway, gateway_with, instance_of, outcome, samples, stored,
+};
 use crate::support::dicom::Name;
 use crate::support::proxy::free_port;
 use crate::support::python;
-use crate::support::server::Server;
+use crate::support::server::{Server, run};
 
 /// Files of a folder, by name.
 fn files(folder: &Path) -> Vec<Vec<u8>> {
@@ -51,6 +54,21 @@ fn same(received: &[Vec<u8>], wanted: &[BuiltFile]) {
 }
 
 #[test]
+fn pynetdicom_gets_back_what_it_stored_byte_for_byte_in_every_syntax() {
+    let (server, port) = gateway();
+    let files = samples(&folder(&server));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/pynetdicom_retrieve.py");
+    let mut client = Command::new(python::interpreter());
+    let printed = run(client.arg(script).arg(&port).args(&files));
+    assert!(printed.contains("well"), "{printed}");
+    for file in &files {
+        let there = stored(&server, &instance_of(file)).expect("it is stored");
+        let bytes = fs::read(file).expect("a sample");
+        assert!(data_set(&there) == data_set(&bytes), "{}", file.display());
+    }
+}
+
+#[test]
 fn dcmtk_gets_a_study_a_series_or_an_instance() {
     let (server, port) = gateway();
     let stored = fill(&server);
@@ -88,6 +106,62 @@ fn dcmtk_gets_a_study_a_series_or_an_instance() {
         assert!(well, "{printed}");
         same(&files(&out), wanted);
     }
+}
+
+#[test]
+fn instances_are_moved_to_peers_of_the_file_and_nowhere_else() {
+    let own = tempfile::tempdir().expect("a folder");
+    let (peers, audit) = (own.path().join("peers.json"), own.path().join("audit"));
+    let destination = free_port();
+    let text = format!(
+        r#"[{{"aeTitle": "DEST", "host": "127.0.0.1", "port": {destination}}},
+            {{"aeTitle": "AWAY", "host": "127.0.0.1", "port": 1}}, {{"aeTitle": "MOVESCU", "patients": ["nobody"], "studies": ["1.2.3.1"]}}]"#
+    );
+    fs::write(&peers, text).expect("written");
+    let (server, port) = gateway_with(&[
+        ("STOWAGE_DIMSE_PEERS", peers.to_str().expect("a text")),
+        ("STOWAGE_AUDIT", audit.to_str().expect("a text")),
+    ]);
+    let stored = fill(&server);
+    let moved = |to: &str, study: &str| {
+        let out = out(&server);
+        let mut retrieve = dcmtk("movescu");
+        retrieve.args([
+            "-v",
+            "-aec",
+            "STOWAGE",
+            "-S",
+            "+B",
+            "-aem",
+            to,
+            "+P",
+            &destination.to_string(),
+        ]);
+        // Where it keeps bits as they come, it does not heed `-od`.
+        retrieve.current_dir(&out);
+        retrieve.args(["-k", "QueryRetrieveLevel=STUDY", "-k"]);
+        retrieve.arg(format!("StudyInstanceUID={study}"));
+        let (_, printed) = outcome(retrieve.args(["127.0.0.1", &port]));
+        (files(&out), printed)
+    };
+    let (received, printed) = moved("DEST", "1.2.3.1");
+    assert_eq!(received.len(), 3, "{printed}");
+    same(&received, &stored[..3]);
+    // What the requestor may not see is not there.
+    let (received, _) = moved("DEST", "1.2.3.2");
+    assert!(received.is_empty());
+    let (received, printed) = moved("ELSEWHERE", "1.2.3.1");
+    assert!(
+        received.is_empty() && printed.to_lowercase().contains("destination"),
+        "{printed}"
+    );
+    let (received, printed) = moved("AWAY", "1.2.3.1");
+    let none = ["0xa702", "OutOfResourcesSubOperations"];
+    let refused = none.iter().any(|word| printed.contains(word));
+    assert!(received.is_empty() && refused, "{printed}");
+    let events = fs::read_to_string(&audit).expect("the audit");
+    let of = |line: &&str| line.contains("\"DEST\"") && line.contains("urn:oid:1.2.3.1\"");
+    assert!(events.lines().any(|line| of(&line)), "{events}");
 }
 
 #[test]
