@@ -369,12 +369,8 @@ fn overlays_in_unused_bits_are_drawn_when_asked_for() {
     for (number, syntax) in (1..).zip([Syntax::ExplicitLittle, Syntax::ExplicitBig]) {
         let name = Name::new(5760, 1, number);
         let cells = (0..2).flat_map(|frame| (0..256).map(move |at| cell(frame, at)));
-        let pixels: Vec<u8> = cells
-            .flat_map(|cell| match syntax {
-                Syntax::ExplicitBig => cell.to_be_bytes(),
-                _ => cell.to_le_bytes(),
-            })
-            .collect();
+        // The builder turns them round where the syntax is big endian.
+        let pixels: Vec<u8> = cells.flat_map(u16::to_le_bytes).collect();
         let image = name
             .image(16, 16, 16, 2)
             .set(
