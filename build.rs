@@ -38,8 +38,11 @@ fn table(folder: &str, include: &str) -> io::Result<String> {
     let mut table = String::from("&[\n");
     for file in files {
         let name = file.strip_prefix(&root).map_err(io::Error::other)?;
-        let (name, path) = (name.display().to_string(), file.display().to_string());
-        let _ = writeln!(table, "    ({name:?}, {include}({path:?})),");
+        let name = name.display().to_string();
+        // Not the folder of today: with a target folder that is kept, the next build may be of another clone.
+        let path = format!("/{folder}/{name}");
+        let path = format!("concat!(env!(\"CARGO_MANIFEST_DIR\"), {path:?})");
+        let _ = writeln!(table, "    ({name:?}, {include}({path})),");
     }
     table.push_str("]\n");
     Ok(table)
