@@ -149,7 +149,8 @@ def everything_by_keys(started, ds):
         press("ArrowDown")
         expect(position).to_have_text(f"2 of {SLICES}")
         # Stored in no order, shown along the normal.
-        page.wait_for_function("document.querySelector('.viewport').viewport.shown?.attributes['00200032'].Value[2] === 2.5")
+        # A function, not an expression: that would be evaluated again by the page, which forbids it.
+        page.wait_for_function("() => document.querySelector('.viewport').viewport.shown?.attributes['00200032'].Value[2] === 2.5")
         press("End")
         expect(position).to_have_text(f"{SLICES} of {SLICES}")
         state = lambda: page.evaluate("(() => { const v = document.querySelector('.viewport').viewport; return { ...v.place, ...v.window, inverted: v.inverted } })()")
