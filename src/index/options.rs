@@ -34,7 +34,8 @@ impl IndexOptions {
     pub fn keep_within(&mut self, memory: usize) -> usize {
         let memory = memory as u64;
         self.sqlite_cache_bytes = self.sqlite_cache_bytes.min(memory / 32);
-        self.sqlite_mapped_bytes = self.sqlite_mapped_bytes.min(memory / 8);
+        // Each connection maps it for itself.
+        self.sqlite_mapped_bytes = self.sqlite_mapped_bytes.min(memory / 32);
         let readers = u64::from(self.sqlite_readers.max(1)) * (self.sqlite_cache_bytes / 4);
         usize::try_from(self.sqlite_cache_bytes + readers).unwrap_or(usize::MAX)
     }
