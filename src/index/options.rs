@@ -54,3 +54,21 @@ impl Default for IndexOptions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sqlite_keeps_and_maps_is_a_small_part_of_a_small_budget() {
+        let budget = 256 << 20;
+        let mut options = IndexOptions::default();
+        let kept = options.keep_within(budget);
+        let connections = u64::from(options.sqlite_readers) + 1;
+        assert_eq!(kept, 20 << 20);
+        assert!(connections * options.sqlite_mapped_bytes <= 64 << 20);
+        let mut large = IndexOptions::default();
+        large.keep_within(16 << 30);
+        assert_eq!(large, IndexOptions::default());
+    }
+}
