@@ -445,6 +445,15 @@ impl Timeouts {
     }
 }
 
+/// Whose turn a reading connection is taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Anybody's.
+    Any,
+    /// That of a search: some connections are left for others.
+    Search,
+}
+
 /// How many of `readers` connections searches may use at a time.
 pub(super) fn searches(readers: u32) -> Semaphore {
     let most = readers.saturating_sub((readers / 3).max(1)).max(1);
@@ -510,15 +519,9 @@ impl<D: Dialect> SqlIndex<D> {
         what: &'static str,
         statement: Statement<D>,
     ) -> Result<Vec<D::Row>> {
-        let read = async {
-            let mut connection = self.readers.take().await?;
-            let rows = statement.rows(&mut connection).await?;
-            D::Readers::give_back(connection);
-            Ok(rows)
-        };
-        within(self.times.call, read)
-            .await
-            .map_err(failed::<D>(what))
+        let time = (self.times.call, None);
+        let rows = self.read_within(time, Turn::Any, statement).await;
+        rows.map_err(failed::<D>(what))
     }
 
     /// As [`Self::read`], for what looks at the whole index.
@@ -527,13 +530,56 @@ impl<D: Dialect> SqlIndex<D> {
         what: &'static str,
         statement: Statement<D>,
     ) -> Result<Vec<D::Row>> {
+        let time = (FULL_SCAN, Some(FULL_SCAN));
+        let rows = self.read_within(time, Turn::Any, statement).await;
+        rows.map_err(failed::<D>(what))
+    }
+
+    /// As [`Self::read`], with the turn and the time of a search.
+    pub(super) async fn read_bounded(
+        &self,
+        what: &'static str,
+        statement: Statement<D>,
+    ) -> Result<Vec<D::Row>> {
+        let time = (self.times.whole_search(), Some(self.times.search));
+        let rows = self.read_within(time, Turn::Search, statement).await;
+        rows.map_err(failed_search::<D>(what))
+    }
+
+    /// As [`Self::read`], with the time of a search but no turn: searches that are stuck hold up nobody who reads.
+    pub(super) async fn read_in_time(
+        &self,
+        what: &'static str,
+        statement: Statement<D>,
+    ) -> Result<Vec<D::Row>> {
+        let time = (self.times.whole_search(), Some(self.times.search));
+        let rows = self.read_within(time, Turn::Any, statement).await;
+        rows.map_err(failed_search::<D>(what))
+    }
+
+    /// Runs a statement on a reading connection: all of it within a time, the statement itself within another one.
+    async fn read_within(
+        &self,
+        (all, bound): (Duration, Option<Duration>),
+        turn: Turn,
+        statement: Statement<D>,
+    ) -> Driver<Vec<D::Row>> {
         let read = async {
-            let mut connection = self.readers.take().await?;
-            let rows = statement.bounded_rows(&mut connection, FULL_SCAN).await?;
+            let (_turn, mut connection) = match turn {
+                Turn::Any => (None, self.readers.take().await?),
+                Turn::Search => {
+                    let (turn, connection) = self.searcher().await?;
+                    (Some(turn), connection)
+                }
+            };
+            let rows = match bound {
+                None => statement.rows(&mut connection).await?,
+                Some(bound) => statement.bounded_rows(&mut connection, bound).await?,
+            };
             D::Readers::give_back(connection);
             Ok(rows)
         };
-        within(FULL_SCAN, read).await.map_err(failed::<D>(what))
+        within(all, read).await
     }
 
     /// A reading connection for a search, once it is its turn.
@@ -544,42 +590,6 @@ impl<D: Dialect> SqlIndex<D> {
         let turn = turn.map_err(|_| sqlx::Error::PoolTimedOut)?;
         let turn = turn.map_err(|_| sqlx::Error::PoolClosed)?;
         Ok((turn, self.readers.take().await?))
-    }
-
-    /// As [`Self::read`], with the turn and the time of a search.
-    pub(super) async fn read_bounded(
-        &self,
-        what: &'static str,
-        statement: Statement<D>,
-    ) -> Result<Vec<D::Row>> {
-        let read = async {
-            let (_turn, mut connection) = self.searcher().await?;
-            let rows = statement.bounded_rows(&mut connection, self.times.search);
-            let rows = rows.await?;
-            D::Readers::give_back(connection);
-            Ok(rows)
-        };
-        within(self.times.whole_search(), read)
-            .await
-            .map_err(failed_search::<D>(what))
-    }
-
-    /// As [`Self::read`], with the time of a search but no turn: searches that are stuck hold up nobody who reads.
-    pub(super) async fn read_in_time(
-        &self,
-        what: &'static str,
-        statement: Statement<D>,
-    ) -> Result<Vec<D::Row>> {
-        let read = async {
-            let mut connection = self.readers.take().await?;
-            let rows = statement.bounded_rows(&mut connection, self.times.search);
-            let rows = rows.await?;
-            D::Readers::give_back(connection);
-            Ok(rows)
-        };
-        within(self.times.whole_search(), read)
-            .await
-            .map_err(failed_search::<D>(what))
     }
 
     /// Runs one statement in a transaction of its own; returns how many rows it changed.
