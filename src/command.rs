@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::archive::Archive;
 use crate::archive::services::check::{CheckOptions, CheckProgress, RebuildProgress};
 use crate::config::{Cli, Config, ExportArgs, FsckArgs, MoveIndexArgs};
-use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
+use crate::dicom::uid::Target;
 use crate::scope::Scope;
 use crate::start::{StartError, StoreNeeds, data_folder, open, transfer_index};
 
@@ -208,22 +208,8 @@ async fn export_one(archive: &Archive, text: &str, folder: &Path) -> Result<u64,
 
 fn target(text: &str) -> Option<Target> {
     let mut uids = text.split('/');
-    let study = StudyUid::parse(uids.next()?).ok()?;
-    let Some(series) = uids.next() else {
-        return Some(Target::Study(study));
-    };
-    let series = SeriesUid::parse(series).ok()?;
-    let Some(instance) = uids.next() else {
-        return Some(Target::Series(study, series));
-    };
-    let instance = InstanceUid::parse(instance).ok()?;
-    uids.next()
-        .is_none()
-        .then_some(Target::Instance(InstanceName {
-            study,
-            series,
-            instance,
-        }))
+    let target = Target::of_uids(&mut uids)?;
+    uids.next().is_none().then_some(target)
 }
 
 fn progress(length: u64, unit: &str) -> ProgressBar {

@@ -113,6 +113,26 @@ pub enum Target {
 }
 
 impl Target {
+    /// The target of UIDs in their order: study, series, instance; takes no more than are needed.
+    ///
+    /// None without a study, or when one of them is no UID.
+    pub fn of_uids<'t>(uids: &mut impl Iterator<Item = &'t str>) -> Option<Self> {
+        let study = StudyUid::parse(uids.next()?).ok()?;
+        let Some(series) = uids.next() else {
+            return Some(Self::Study(study));
+        };
+        let series = SeriesUid::parse(series).ok()?;
+        let Some(instance) = uids.next() else {
+            return Some(Self::Series(study, series));
+        };
+        let instance = InstanceUid::parse(instance).ok()?;
+        Some(Self::Instance(InstanceName {
+            study,
+            series,
+            instance,
+        }))
+    }
+
     /// The study of the target.
     #[must_use]
     pub fn study(&self) -> &StudyUid {

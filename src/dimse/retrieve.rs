@@ -24,7 +24,7 @@ use crate::archive::services::search::paging::Paging;
 use crate::archive::services::search::{FieldSelection, ResultRow, Write};
 use crate::archive::{ArchiveError, InstanceRow};
 use crate::dicom::tag;
-use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
+use crate::dicom::uid::Target;
 use crate::memory::{Purpose, Reservation};
 use crate::scope::Scope;
 
@@ -462,19 +462,5 @@ impl Association {
 
 /// What `studies/…/series/…/instances/…` names.
 fn target(path: &str) -> Option<Target> {
-    let mut uids = path.split('/').skip(1).step_by(2);
-    let study = StudyUid::parse(uids.next()?).ok()?;
-    let Some(series) = uids.next() else {
-        return Some(Target::Study(study));
-    };
-    let series = SeriesUid::parse(series).ok()?;
-    let Some(instance) = uids.next() else {
-        return Some(Target::Series(study, series));
-    };
-    let instance = InstanceUid::parse(instance).ok()?;
-    Some(Target::Instance(InstanceName {
-        study,
-        series,
-        instance,
-    }))
+    Target::of_uids(&mut path.split('/').skip(1).step_by(2))
 }
