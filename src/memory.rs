@@ -3,12 +3,16 @@
 //! Invariants: the sum of all reservations never exceeds the budget; a reservation is given back when it is dropped;
 //! whoever waits for one waits a bounded time; small reservations find room while large ones wait.
 
+mod holding;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+
+pub use holding::holding;
 
 /// How long a reservation waits for room before it is refused.
 const WAIT: Duration = Duration::from_secs(5);

@@ -4,27 +4,12 @@ use bytes::Bytes;
 
 use super::Archive;
 use super::error::Result;
-use crate::memory::{NoMemory, Purpose, Reservation};
-
-/// Bytes with the memory they take.
-struct ReservedBuffer {
-    bytes: Vec<u8>,
-    _memory: Reservation,
-}
-
-impl AsRef<[u8]> for ReservedBuffer {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
+use crate::memory::{NoMemory, Purpose, Reservation, holding};
 
 /// Bytes whose memory is reserved until the last of them was dropped; what is reserved beyond them is given back.
 pub(super) fn reserved(bytes: Vec<u8>, mut memory: Reservation) -> Bytes {
     memory.shrink_to(bytes.capacity());
-    Bytes::from_owner(ReservedBuffer {
-        bytes,
-        _memory: memory,
-    })
+    holding(bytes, memory)
 }
 
 impl Archive {

@@ -20,7 +20,7 @@ use crate::dicom::members::Malformed;
 use crate::dicom::metadata;
 use crate::dicom::pieces::Pieces;
 use crate::index::{IndexError, NoWorkMemory, WorkMemory};
-use crate::memory::{NoMemory, Purpose, Reservation};
+use crate::memory::{NoMemory, Purpose, Reservation, holding};
 use crate::meter::Counter;
 use crate::scope::Scope;
 use crate::trace::Stage;
@@ -286,7 +286,7 @@ impl Archive {
             first, rest, held, ..
         } = part;
         let held = Arc::new(held);
-        let first = Bytes::from_owner(TextPiece(first, held.clone()));
+        let first = holding(first, held.clone());
         let lanes = self.lanes().clone();
         let rest = stream::try_unfold(rest, move |pieces| {
             let (lanes, held) = (lanes.clone(), held.clone());
@@ -302,7 +302,7 @@ impl Archive {
                     return Ok(None);
                 };
                 let left = (piece.len() >= PIECE).then_some(pieces);
-                Ok(Some((Bytes::from_owner(TextPiece(piece, held)), left)))
+                Ok(Some((holding(piece, held), left)))
             }
         });
         stream::once(async move { Ok(first) }).chain(rest).boxed()
@@ -367,17 +367,5 @@ impl std::fmt::Debug for TextPart {
         f.debug_struct("Part")
             .field("location", &self.location)
             .finish_non_exhaustive()
-    }
-}
-
-/// Bytes of an answer, whose memory is reserved until they are sent.
-struct TextPiece(
-    Vec<u8>,
-    #[expect(dead_code, reason = "held until it is dropped")] Arc<Reservation>,
-);
-
-impl AsRef<[u8]> for TextPiece {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
     }
 }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 
 use super::array::{array_body, items};
 use super::error::{HttpError, ProblemType};
@@ -23,6 +22,7 @@ use super::represent::{
     DICOM_XML, DataSetFormat, form, header_value, lone_form, many_parts, xml_part_stream,
 };
 use super::state::{ApiState, DICOM_JSON};
+use crate::archive::IndexError;
 use crate::archive::services::search::paging::Remaining;
 use crate::archive::workitems::search::WriteWorkitem;
 use crate::archive::workitems::{Cancellation, WorkitemError};
@@ -31,6 +31,7 @@ use crate::dicom::pieces::Pieces;
 use crate::dicom::query_parse::{QueryDialect, parse_workitems};
 use crate::dicom::workitem::{self, Changed, Conflict, Problem, Reasons, StateRequest};
 use crate::dicom::xml::XmlWriter;
+use crate::memory::holding;
 use body::SentWorkitem;
 
 pub(super) use subscribers::{open_channel, subscribe, suspend_subscription, unsubscribe};
@@ -99,8 +100,7 @@ pub(super) async fn retrieve_workitem(ask: RetrieveRequest) -> Result<Response, 
         }
         DataSetFormat::Json => (DICOM_JSON, format!("[{text}]").into_bytes()),
     };
-    let body = Bytes::from_owner(Held { bytes, _held: held });
-    let mut response = Body::from(body).into_response();
+    let mut response = Body::from(holding(bytes, held)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     headers.insert(header::CACHE_CONTROL, NO_STORE);
@@ -110,27 +110,18 @@ pub(super) async fn retrieve_workitem(ask: RetrieveRequest) -> Result<Response, 
 /// What a caller is told of a patient is not kept by others.
 const NO_STORE: HeaderValue = HeaderValue::from_static("private, no-cache");
 
-/// An answer and the memory it takes.
-struct Held {
-    bytes: Vec<u8>,
-    _held: crate::memory::Reservation,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
 async fn xml(api: &ApiState, text: String, url: &str) -> Result<Vec<u8>, HttpError> {
     let mut writer = XmlWriter::new(text, url);
     let lanes = api.app.archive.lanes();
     let written = lanes.run(crate::archive::lanes::Lane::Text, move || {
         let mut all = Vec::new();
-        while let Ok(Some(piece)) = writer.next(64 << 10) {
-            all.extend(piece);
+        loop {
+            let piece = writer.next(64 << 10);
+            match piece.map_err(|_| IndexError::Corrupt { what: "a workitem" })? {
+                Some(piece) => all.extend(piece),
+                None => return Ok(all),
+            }
         }
-        Ok(all)
     });
     Ok(written.await?)
 }

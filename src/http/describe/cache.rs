@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use crate::archive::ArchiveError;
 use crate::http::error::HttpError;
-use crate::memory::{MemoryBudget, Purpose, Reservation};
-use crate::shares::{Share, ShareHolder, Shares};
+use crate::memory::{MemoryBudget, Purpose, holding};
+use crate::shares::{ShareHolder, Shares};
 
 /// Most descriptions that are kept; there are two for each root and base.
 const KEPT: usize = 24;
@@ -25,18 +25,6 @@ pub(in crate::http) struct Descriptions {
     room: Shares,
     making: tokio::sync::Mutex<()>,
     kept: Mutex<VecDeque<(String, Bytes)>>,
-}
-
-/// A text with the memory it counts as.
-struct CountedText {
-    text: String,
-    _held: (Share, Reservation),
-}
-
-impl AsRef<[u8]> for CountedText {
-    fn as_ref(&self) -> &[u8] {
-        self.text.as_bytes()
-    }
 }
 
 impl Descriptions {
@@ -87,10 +75,7 @@ impl Descriptions {
         let share = share.map_err(|_| HttpError::from(busy))?;
         let reserved = self.budget.try_reserve(Purpose::Answers, text.capacity());
         let reserved = reserved.map_err(|error| HttpError::from(ArchiveError::from(error)))?;
-        let text = Bytes::from_owner(CountedText {
-            text,
-            _held: (share, reserved),
-        });
+        let text = holding(text, (share, reserved));
         let mut kept = self.lock();
         kept.push_front((name.to_owned(), text.clone()));
         kept.truncate(KEPT);

@@ -21,7 +21,7 @@ use crate::auth::Caller;
 use crate::http::error::{HttpError, ProblemType};
 use crate::http::links::{LinksConfig, client_address};
 use crate::http::serve::ConnectionInfo;
-use crate::memory::{MemoryBudget, Purpose, Reservation};
+use crate::memory::{MemoryBudget, Purpose, Reservation, holding};
 use crate::shares::{Share, ShareHolder, Shares};
 
 /// Part of the memory budget that answers in memory may take without room for a request.
@@ -149,31 +149,14 @@ impl Admission {
             && length == Some(data.len() as u64)
             && let Some(held) = self.hold(subject, data.len())
         {
-            return Body::from(Bytes::from_owner(BufferedResponse {
-                data: data.clone(),
-                _body: body,
-                _held: held,
-            }));
+            // The body may hold what was reserved when it was made.
+            return Body::from(holding(data.clone(), (body, held)));
         }
         Body::new(AdmittedBody {
             first,
             body,
             _place: place,
         })
-    }
-}
-
-/// An answer in memory, with what it counts as until the last of its bytes is sent.
-struct BufferedResponse {
-    data: Bytes,
-    /// May hold what was reserved when it was made.
-    _body: Body,
-    _held: (Share, Reservation),
-}
-
-impl AsRef<[u8]> for BufferedResponse {
-    fn as_ref(&self) -> &[u8] {
-        &self.data
     }
 }
 

@@ -5,7 +5,6 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::super::represent::{DICOM_XML, DataSetFormat};
@@ -17,7 +16,7 @@ use crate::dicom::xml;
 use crate::http::error::{HttpError, ProblemType};
 use crate::http::links::Links;
 use crate::http::profile::StoreWarnings;
-use crate::memory::Reservation;
+use crate::memory::{Reservation, holding};
 
 /// What is told of a store.
 pub(super) struct StoreResponse {
@@ -69,18 +68,6 @@ impl List {
     }
 }
 
-/// A text that is being sent, with its memory.
-struct ReservedText {
-    text: String,
-    _room: Reservation,
-}
-
-impl AsRef<[u8]> for ReservedText {
-    fn as_ref(&self) -> &[u8] {
-        self.text.as_bytes()
-    }
-}
-
 impl StoreResponse {
     /// The answer; `room` is the memory of the outcomes and the text.
     ///
@@ -118,7 +105,7 @@ impl StoreResponse {
             DataSetFormat::Json => DICOM_JSON,
             DataSetFormat::Xml => DICOM_XML,
         };
-        let bytes = Bytes::from_owner(ReservedText { text, _room: room });
+        let bytes = holding(text, room);
         let mut response = (status, bytes).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
