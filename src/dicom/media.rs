@@ -167,10 +167,19 @@ pub fn plan_frames(
     codecs: &dyn Codecs,
 ) -> Option<(RepresentationPlan, &'static str)> {
     let (plan, media) = plan_any_order(stored, preference, codecs)?;
-    // Samples and values go over the web in little endian only, whatever was asked (PS3.18 §8.7.3.5.2).
-    let plan = match plan {
-        RepresentationPlan::Stored if stored.syntax() == EXPLICIT_BE => RepresentationPlan::Native,
-        plan => plan,
+    let plan = match (plan, stored.syntax()) {
+        // Samples and values go over the web in little endian only, whatever was asked (PS3.18 §8.7.3.5.2).
+        (RepresentationPlan::Stored, EXPLICIT_BE) => RepresentationPlan::Native,
+        // How a data set is written says nothing of its samples: they are those of Explicit VR Little Endian.
+        (RepresentationPlan::Stored, IMPLICIT_LE | DEFLATED_LE)
+            if !matches!(preference.syntax, TransferSyntaxPreference::Uid(_)) =>
+        {
+            RepresentationPlan::Native
+        }
+        // A deflated data set is one stream; nothing of it can be deflated alone in this syntax.
+        (RepresentationPlan::Stored, DEFLATED_LE) => return None,
+        (RepresentationPlan::Encode(uid), _) if uid == DEFLATED_LE => return None,
+        (plan, _) => plan,
     };
     Some((plan, media))
 }

@@ -16,6 +16,7 @@ use super::represent::{
 use super::state::ApiState;
 use crate::archive::services::retrieve::OpenInstance;
 use crate::auth::Action;
+use crate::dicom::codec::transfer_syntax;
 use crate::dicom::media::FramePreference;
 
 /// Returns frames in the order asked, duplicates too.
@@ -103,16 +104,22 @@ const ACCEPTED: &[&str] = &[
     "application/octet-stream; transfer-syntax=*",
 ];
 
+/// The media types frames can be had in, for 406: samples go by the name of Explicit VR Little Endian, however the data set
+/// around them is written.
 pub(super) fn frame_types(available: &[String]) -> Vec<String> {
-    let typed = |ts: &String| {
-        let media = if crate::dicom::codec::transfer_syntax::is_native(ts) {
-            crate::dicom::codec::transfer_syntax::OCTETS
+    let mut types = Vec::new();
+    for uid in available {
+        let (media, uid) = if transfer_syntax::is_native(uid) {
+            (transfer_syntax::OCTETS, transfer_syntax::EXPLICIT_LE)
         } else {
-            crate::dicom::codec::transfer_syntax::frame_media(ts)
+            (transfer_syntax::frame_media(uid), uid.as_str())
         };
-        format!("multipart/related; type=\"{media}\"; transfer-syntax={ts}")
-    };
-    available.iter().map(typed).collect()
+        let one = format!("multipart/related; type=\"{media}\"; transfer-syntax={uid}");
+        if !types.contains(&one) {
+            types.push(one);
+        }
+    }
+    types
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

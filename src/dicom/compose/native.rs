@@ -10,6 +10,7 @@ use quick_xml::{Reader, XmlVersion};
 use serde_json::{Map, Value};
 
 use super::ComposeError;
+use super::value::GROUPS;
 use crate::dicom::limits;
 
 /// Most elements open at a time: the model, attribute and item of each sequence, what is in the last one.
@@ -45,7 +46,6 @@ enum NativeContent {
     Bulk(String),
 }
 
-const GROUPS: [&str; 3] = ["Alphabetic", "Ideographic", "Phonetic"];
 const COMPONENTS: [&str; 5] = [
     "FamilyName",
     "GivenName",
@@ -204,6 +204,10 @@ fn end(ended: OpenNode, parent: &mut OpenNode) -> Result<(), ComposeError> {
             name.insert(group.to_owned(), Value::String(group_text));
         }
         (OpenNode::Component(at, text), OpenNode::Group(_, components)) => {
+            // `^` parts the components: within one it would move the rest to the next.
+            if text.contains('^') {
+                return Err(broken("a component of a person name contains ^"));
+            }
             if let Some(component) = components.get_mut(at) {
                 *component = text;
             }

@@ -139,20 +139,28 @@ fn plain(value: &Value) -> Option<String> {
     }
 }
 
+/// Names of the component groups, in the order in which a value has them.
+pub(super) const GROUPS: [&str; 3] = ["Alphabetic", "Ideographic", "Phonetic"];
+
 /// `{"Alphabetic": …, "Ideographic": …, "Phonetic": …}`; a bare string is the whole name.
 fn person_name(value: &Value) -> Option<String> {
     if let Value::String(name) = value {
         return Some(name.clone());
     }
     let groups = value.as_object()?;
+    // What stands under another name would be left out in silence (PS3.18 §F.2.2).
+    if groups.keys().any(|key| !GROUPS.contains(&key.as_str())) {
+        return None;
+    }
     let mut name = String::new();
-    for (number, key) in ["Alphabetic", "Ideographic", "Phonetic"].iter().enumerate() {
+    for (number, key) in GROUPS.iter().enumerate() {
         if number > 0 {
             name.push('=');
         }
         match groups.get(*key) {
             None | Some(Value::Null) => {}
-            Some(Value::String(group)) => name.push_str(group),
+            // `=` parts the groups: within one it would move the rest to the next.
+            Some(Value::String(group)) if !group.contains('=') => name.push_str(group),
             Some(_) => return None,
         }
     }

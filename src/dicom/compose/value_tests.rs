@@ -228,6 +228,38 @@ fn numbered_values_of_xml_are_in_their_places() {
 }
 
 #[test]
+fn what_parts_a_name_is_not_within_its_parts() {
+    for (name, wanted) in [
+        (
+            json!({ "Alphabetic": "A^B", "Phonetic": "C" }),
+            Some("A^B==C"),
+        ),
+        (json!({ "Ideographic": "A" }), Some("=A")),
+        (json!({ "Alphabetic": null }), Some("")),
+        (json!({}), Some("")),
+        (json!("A^B=C"), Some("A^B=C")),
+        (json!({ "Alphabetic": "A=B" }), None),
+        (json!({ "Alphabetic": "A", "Phonetic": "=" }), None),
+        (json!({ "Alphabetic": "A\\B" }), None),
+        (json!({ "alphabetic": "A" }), None),
+        (json!({ "Alphabetic": "A", "Roman": "B" }), None),
+        (json!({ "Alphabetic": ["A"] }), None),
+    ] {
+        let written = text(VR::PN, &json!([name]));
+        assert_eq!(written.ok().as_deref(), wanted, "{name}");
+    }
+    let family = |family: &str| {
+        let attribute = format!(
+            "<DicomAttribute tag=\"00100010\" vr=\"PN\"><PersonName number=\"1\"><Alphabetic><FamilyName>{family}\
+             </FamilyName></Alphabetic></PersonName></DicomAttribute>"
+        );
+        read(model(&attribute).as_bytes())
+    };
+    assert!(family("A").is_ok());
+    assert!(family("A^B").is_err());
+}
+
+#[test]
 fn xml_is_read_in_the_encoding_it_declares() {
     let attributes = "<DicomAttribute tag=\"00100020\" vr=\"LO\"><Value number=\"1\">M\u{fc}ller</Value></DicomAttribute>";
     let utf8 = model(attributes);

@@ -87,6 +87,17 @@ fn native_frames_are_slices_of_the_pixel_data() {
                     assert_eq!(answer.body, frame, "{syntax:?} {accept}");
                 }
             }
+            // How the data set around them is written is nothing of the samples (PS3.18 §8.7.3.5.2).
+            check_frame(server, &name, 2, &pixels[40..80], "1.2.840.10008.1.2.1");
+            let target = format!("/v2{}/frames/1", name.path());
+            let deflated = "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1.99";
+            let refused = server.get_as(&target, deflated).expect(406).text();
+            assert!(
+                refused.contains("transfer-syntax=1.2.840.10008.1.2.1,")
+                    || refused.contains("transfer-syntax=1.2.840.10008.1.2.1\""),
+                "{refused}"
+            );
+            assert!(!refused.contains("1.2.1.99"), "{refused}");
         }
     });
 }

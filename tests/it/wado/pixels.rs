@@ -83,6 +83,37 @@ fn compressed_pixel_data_at_any_depth_has_its_own_bytes() {
 }
 
 #[test]
+fn a_codestream_within_a_native_file_goes_by_its_own_name() {
+    let server = Server::start(None);
+    for (number, syntax) in (1..).zip([Syntax::ExplicitLittle, Syntax::Deflated]) {
+        let name = Name::new(5409, 1, number);
+        let samples_of_it = DataSet::new().bytes(PIXELS, VR::OB, samples(7));
+        let native = with_icons(&name, &coded(1), &coded(2)).set(samples_of_it);
+        server
+            .store("/dicom-web", [&name.file(&native, syntax)])
+            .expect(200);
+        for root in ROOTS {
+            for (path, seed) in [
+                ("00880200/1/7FE00010", 1),
+                ("00081140/1/00880200/1/7FE00010", 2),
+            ] {
+                let target = format!("{root}{}/bulkdata/{path}", name.path());
+                let part = server.get_as(&target, "*/*").expect(200).parts().remove(0);
+                assert_eq!(part.body, coded(seed), "{target}");
+                let kind = part.content_type();
+                assert!(
+                    kind.starts_with("image/jls") && kind.ends_with(JPEG_LS),
+                    "{target}: {kind}"
+                );
+            }
+            let target = format!("{root}{}/frames/1", name.path());
+            let part = server.get_as(&target, "*/*").expect(200).parts().remove(0);
+            assert_eq!(part.body, samples(7));
+        }
+    }
+}
+
+#[test]
 fn icons_of_a_transcoded_instance_are_decoded_or_left_out_with_a_warning() {
     let server = Server::start(None);
     let (good, bad) = (Name::new(5401, 1, 1), Name::new(5401, 1, 2));
