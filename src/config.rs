@@ -601,6 +601,15 @@ pub struct Limits {
         global = true
     )]
     pub search_seconds: u64,
+    /// What becomes of an instance whose UIDs are stored already, when it comes by POST or C-STORE.
+    #[arg(
+        long,
+        env = "STOWAGE_EXISTING",
+        value_enum,
+        default_value = "keep",
+        global = true
+    )]
+    pub existing: ExistingPolicy,
     /// Most data elements and sequence items of one instance, together.
     #[arg(
         long,
@@ -664,6 +673,15 @@ pub struct Limits {
     /// Largest decoded frame, in bytes.
     #[arg(long, value_parser = units::memory, value_name = "SIZE", env = "STOWAGE_MAX_FRAME_BYTES", default_value_t = 512 << 20, global = true)]
     pub max_frame_bytes: usize,
+}
+
+/// What becomes of an instance whose UIDs are stored already, when it comes by POST or C-STORE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExistingPolicy {
+    /// What is stored stays.
+    Keep,
+    /// It takes the place of what is stored, if its bytes are others and its sender may delete.
+    Replace,
 }
 
 /// Which 128 bytes may stand before the prefix of a file.

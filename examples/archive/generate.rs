@@ -168,6 +168,8 @@ fn instance(study: &Study, series: u32, rng: &mut SmallRng) -> NewInstance {
             length: 526_000,
         },
         packed: Arc::new(packed),
+        replaces: None,
+        condition: None,
     }
 }
 

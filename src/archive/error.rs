@@ -14,6 +14,9 @@ pub enum ArchiveError {
         /// What was asked for, without patient data.
         what: String,
     },
+    /// What the request says of the study does not hold; nothing was stored.
+    #[error("the study is not as the request says")]
+    Unmatched,
     /// The request cannot be understood.
     #[error("{reason}")]
     Invalid {

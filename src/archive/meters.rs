@@ -68,6 +68,8 @@ pub(super) struct ArchiveMeters {
     pub(super) named: AtomicU64,
     /// Damaged instances that were stored again.
     pub(super) healed: Counter,
+    /// Instances whose place another one took.
+    pub(super) replaced: Counter,
 }
 
 impl Default for ArchiveMeters {
@@ -90,6 +92,7 @@ impl Default for ArchiveMeters {
             damaged: AtomicU64::new(0),
             named: AtomicU64::new(0),
             healed: Counter::default(),
+            replaced: Counter::default(),
         }
     }
 }
@@ -139,6 +142,12 @@ impl Archive {
         out.sample(&[("outcome", "stored")], meters.stored.get());
         out.sample(&[("outcome", "stored_with_warning")], meters.warned.get());
         out.sample(&[("outcome", "failed")], meters.failed.get());
+        out.single(
+            "stowage_replaced_instances_total",
+            MetricKind::Counter,
+            "Instances whose place others took that were stored with PUT or by a replacing policy.",
+            meters.replaced.get(),
+        );
         out.single(
             "stowage_search_scanned_rows_total",
             MetricKind::Counter,

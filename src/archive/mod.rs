@@ -45,7 +45,7 @@ use jobs::commit::Committer;
 pub use crate::blob::BlobError;
 pub use crate::index::{
     Change, ChangeAction, ChangeState, FeedRange, IndexError, InstanceRow, Operation,
-    OperationKind, OperationStatus, TagRow, TagStatus, Version,
+    OperationKind, OperationStatus, Replacement, StudyCondition, TagRow, TagStatus, Version,
 };
 pub use error::{ArchiveError, Result};
 pub use services::feed::WithMetadata;
@@ -150,15 +150,20 @@ impl Archive {
         let spool_units = usize::try_from(limits.spool_bytes / SPOOL_UNIT).unwrap_or(usize::MAX);
         let workers = (cores * 4).max(8);
         let versions = caches::versions::VersionCache::default();
+        let opened_instances = caches::instances::InstanceCache::new(opened);
         let tasks = Tasks::default();
         let lanes = lanes::Lanes::new(cores);
         let (reporter, reports) = jobs::heal::reports();
         blobs.report_to(reporter);
         Self {
             spool: Arc::new(Semaphore::new(spool_units.clamp(1, Semaphore::MAX_PERMITS))),
-            committer: Committer::start(index.clone(), versions.clone(), &tasks),
+            committer: Committer::start(
+                index.clone(),
+                (versions.clone(), opened_instances.clone()),
+                &tasks,
+            ),
             tags: Arc::default(),
-            opened: caches::instances::InstanceCache::new(opened),
+            opened: opened_instances,
             versions,
             sources: caches::sources::SourceCache::new(caches::sources::MOST.min(share)),
             remote: Arc::new(Semaphore::new(REMOTE)),

@@ -56,6 +56,8 @@ pub async fn import(config: &Config, arguments: &ImportArgs) -> Result<Verdict, 
         study: None,
         named: None,
         rules: Rules::Standard,
+        replace: None,
+        condition: None,
     };
     let mut run = ImportRun::new(&files);
     let mut failure = None;

@@ -7,11 +7,13 @@ use super::association::{Answered, Association, DimseRefusal, class_of};
 use super::command::{DimseCommand, element, status};
 use super::negotiate::Accepted;
 use super::wire::PeerGone;
+use crate::archive::Replacement;
 use crate::archive::rules::Rules;
 use crate::archive::services::store::{
     IncomingPart, Outcome, StoreOptions, StoreRequest, SubmittedInstance, reason,
 };
 use crate::auth::Action;
+use crate::config::ExistingPolicy;
 use crate::dicom::rewrite::named_group;
 use crate::dicom::uid::check_uid;
 use crate::shares::ShareHolder;
@@ -111,12 +113,19 @@ impl Association {
         let head = head.map_err(|_| {
             DimseRefusal::new(status::PROCESSING, "the meta information cannot be made")
         })?;
+        let replaces = self.gateway.archive.limits().existing == ExistingPolicy::Replace;
+        let replace = replaces.then(|| Replacement {
+            visible: scope.visible.clone(),
+            identical: false,
+        });
         let options = StoreOptions {
             partition: scope.partition,
             visible: scope.visible,
             study: None,
             named: Some(SubmittedInstance { class, instance }),
             rules: Rules::Standard,
+            replace,
+            condition: None,
         };
         let mut request = self.gateway.archive.begin_store(options)?;
         let name = format!("{} {}", self.peer.title, self.address);

@@ -415,6 +415,10 @@ impl From<&ArchiveError> for HttpError {
                 Self::new(ProblemType::NotAcceptable, reported).because(error)
             }
             ArchiveError::NotFound { .. } => Self::new(ProblemType::NotFound, capitalized(error)),
+            ArchiveError::Unmatched => Self::new(
+                ProblemType::PreconditionFailed,
+                "The study is not as If-Match or If-None-Match says; nothing was stored. Get its ETag again.",
+            ),
             ArchiveError::Invalid { .. } => {
                 Self::new(ProblemType::InvalidRequest, capitalized(error))
             }

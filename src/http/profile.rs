@@ -34,6 +34,8 @@ pub struct ApiProfile {
     pub anything: WildcardMeaning,
     /// Highest limit of a search for workitems, where there is one.
     pub most_workitems: u64,
+    /// Whether a store may say how the study must be (`If-Match`).
+    pub conditions: bool,
 }
 
 /// Answer to a search without results.
@@ -87,6 +89,7 @@ const STANDARD: ApiProfile = ApiProfile {
     picture_quality: 90,
     anything: WildcardMeaning::StoredForTheWeb,
     most_workitems: u64::MAX,
+    conditions: true,
 };
 
 const V1: ApiProfile = ApiProfile {
@@ -102,6 +105,7 @@ const V1: ApiProfile = ApiProfile {
     picture_quality: 100,
     anything: WildcardMeaning::Stored,
     most_workitems: 200,
+    conditions: false,
 };
 
 const V2: ApiProfile = ApiProfile {

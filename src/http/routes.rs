@@ -1,8 +1,8 @@
 //! The map of a service: every method and path, the action it needs, and the handler behind it.
 //!
 //! Invariants: a route of a service exists only as a row of this table, so [`ROUTES`] lists all of them, and
-//! `describe` tells them; whoever may not do the row's
-//! action is answered 403 before anything else of the request is looked at.
+//! `describe` tells them; whoever may not do all of the row's
+//! actions is answered 403 before anything else of the request is looked at.
 
 use std::sync::Arc;
 
@@ -31,8 +31,8 @@ pub struct Route {
     pub method: &'static str,
     /// Path below a root, with `{names}` for segments that vary.
     pub path: &'static str,
-    /// What the caller must be allowed to do.
-    pub action: Action,
+    /// What the caller must be allowed to do, all of it.
+    pub actions: &'static [Action],
     /// What it is in the audit.
     pub event: EventKind,
     /// Path of the function that answers, which names it in descriptions.
@@ -40,13 +40,13 @@ pub struct Route {
 }
 
 macro_rules! routes {
-    ($($method:ident $name:literal $path:literal $action:ident $event:ident => $handler:path;)*) => {
+    ($($method:ident $name:literal $path:literal $($action:ident)&+ $event:ident => $handler:path;)*) => {
         /// Every route of a service.
         pub const ROUTES: &[Route] = &[
             $(Route {
                 method: $name,
                 path: $path,
-                action: Action::$action,
+                actions: &[$(Action::$action),+],
                 event: EventKind::$event,
                 handler: stringify!($handler),
             },)*
@@ -58,7 +58,7 @@ macro_rules! routes {
                 $(.route(
                     $path,
                     routing::$method($handler)
-                        .layer(from_fn_with_state(Action::$action, require)),
+                        .layer(from_fn_with_state(&[$(Action::$action),+][..], require)),
                 ))*
         }
     };
@@ -69,6 +69,7 @@ routes! {
     options "OPTIONS" "/" Read Other => describe::retrieve_capabilities;
     // PS3.18 §10.5 Store, §10.6 Search
     post "POST" "/studies" Write Transferred => stow::store_instances;
+    put "PUT" "/studies" Write & Delete Transferred => stow::replace_instances;
     get "GET" "/studies" Read Query => qido::search_studies;
     get "GET" "/series" Read Query => qido::search_series;
     get "GET" "/instances" Read Query => qido::search_instances;
@@ -77,6 +78,7 @@ routes! {
     get "GET" "/studies/{study}/series/{series}/instances" Read Query => qido::search_instances;
     // PS3.18 §10.4 Retrieve; delete beside the standard
     post "POST" "/studies/{study}" Write Transferred => stow::store_instances;
+    put "PUT" "/studies/{study}" Write & Delete Transferred => stow::replace_instances;
     get "GET" "/studies/{study}" Read Transferred => wado::retrieve_instances;
     delete "DELETE" "/studies/{study}" Delete Deleted => delete::delete_target;
     get "GET" "/studies/{study}/series/{series}" Read Transferred => wado::retrieve_instances;
@@ -177,11 +179,17 @@ fn below_root(matched: &str) -> Option<&str> {
     Some(if path.is_empty() { "/" } else { path })
 }
 
-async fn require(State(action): State<Action>, request: Request, next: Next) -> Response {
-    match request.extensions().get::<Arc<Caller>>() {
-        Some(caller) if caller.may(action) => behalf::run(caller.clone(), request, next).await,
-        Some(_) => HttpError::forbidden(action.as_str()).into_response(),
-        None => HttpError::broken("a route without the auth layer").into_response(),
+async fn require(
+    State(actions): State<&'static [Action]>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(caller) = request.extensions().get::<Arc<Caller>>() else {
+        return HttpError::broken("a route without the auth layer").into_response();
+    };
+    match actions.iter().find(|action| !caller.may(**action)) {
+        None => behalf::run(caller.clone(), request, next).await,
+        Some(missing) => HttpError::forbidden(missing.as_str()).into_response(),
     }
 }
 
@@ -224,6 +232,7 @@ mod tests {
                 EventKind::Accessed,
             ),
             (Method::POST, "/studies", EventKind::Transferred),
+            (Method::PUT, "/studies/{study}", EventKind::Transferred),
             (Method::DELETE, "/studies/{study}", EventKind::Deleted),
             (Method::GET, "/changefeed", EventKind::Query),
             (Method::POST, "/extendedquerytags", EventKind::Configuration),

@@ -1,9 +1,10 @@
-//! STOW-RS: `POST /studies` and `POST /studies/{study}` (PS3.18 §10.5, dicom-service §3).
+//! STOW-RS: `POST /studies` and `POST /studies/{study}` (PS3.18 §10.5, dicom-service §3), and both with PUT, which replaces.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Request};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use futures_util::StreamExt;
@@ -18,37 +19,102 @@ use super::links::Links;
 use super::multipart::{BodyLimits, MultipartError, Parts};
 use super::represent::lone_form;
 use super::state::ApiState;
+use crate::archive::Replacement;
 use crate::archive::services::store::{Outcome, Report, StoreOptions, StoreRequest};
 use crate::auth::Action;
+use crate::config::ExistingPolicy;
 use described::MetadataModel;
 use report::StoreResponse;
 
+mod condition;
 mod described;
 mod report;
 
-/// Stores the instances of the body.
-///
-/// # Errors
-/// 400, 406, 413, 415 or 503 for the request as a whole; single instances fail inside the report.
-pub(super) async fn store_instances(
-    State(api): State<ApiState>,
+/// A store request before its body is read.
+pub(super) struct StoreCall {
+    api: ApiState,
     access: Access,
     sender: Sender,
     links: Links,
     study: Option<StudyPath>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, HttpError> {
+}
+
+impl FromRequest<ApiState> for StoreCall {
+    type Rejection = HttpError;
+
+    async fn from_request(request: Request, api: &ApiState) -> Result<Self, Self::Rejection> {
+        let (mut parts, body) = request.into_parts();
+        let Ok(links) = Links::from_request_parts(&mut parts, api).await;
+        Ok(Self {
+            api: api.clone(),
+            access: Access::from_request_parts(&mut parts, api).await?,
+            sender: Sender::from_request_parts(&mut parts, api).await?,
+            links,
+            study: <StudyPath as OptionalFromRequestParts<ApiState>>::from_request_parts(
+                &mut parts, api,
+            )
+            .await?,
+            headers: parts.headers,
+            body,
+        })
+    }
+}
+
+/// Stores the instances of the body.
+///
+/// # Errors
+/// 400, 406, 412, 413, 415 or 503 for the request as a whole; single instances fail inside the report.
+pub(super) async fn store_instances(call: StoreCall) -> Result<Response, HttpError> {
+    let policy = call.api.app.archive.limits().existing;
+    // Whoever may not delete replaces nothing.
+    let removable = (policy == ExistingPolicy::Replace).then(|| call.access.may(Action::Delete));
+    let replace = removable.and_then(Result::ok).map(|scope| Replacement {
+        visible: scope.visible,
+        identical: false,
+    });
+    store(call, replace).await
+}
+
+/// Stores the instances of the body in the places of those that have their UIDs.
+///
+/// # Errors
+/// As [`store_instances`].
+pub(super) async fn replace_instances(call: StoreCall) -> Result<Response, HttpError> {
+    let replace = Replacement {
+        visible: call.access.may(Action::Delete)?.visible,
+        identical: true,
+    };
+    store(call, Some(replace)).await
+}
+
+async fn store(call: StoreCall, replace: Option<Replacement>) -> Result<Response, HttpError> {
+    let StoreCall {
+        api,
+        access,
+        sender,
+        links,
+        study,
+        headers,
+        body,
+    } = call;
     let scope = access.may(Action::Write)?;
     let kind = body_kind(&headers)?;
     let form = lone_form(&accept_items(&[], &headers))?;
     let study = study.map(StudyPath::parse).transpose()?;
+    let condition = match api.profile.conditions {
+        true => condition::of(&headers, &api, &scope, study.as_ref()).await?,
+        false => None,
+    };
     let options = StoreOptions {
         partition: scope.partition,
         visible: scope.visible,
         study: study.clone(),
         named: None,
         rules: api.profile.rules,
+        replace,
+        condition: condition.map(Arc::new),
     };
     let mut request = api.app.archive.begin_store(options)?;
     request.sent_by(sender.subject, sender.make_way);

@@ -1,10 +1,13 @@
 //! Which instances of a batch may be stored by those who sent them.
 //!
 //! Invariant: a sender whose view is limited stores only what is inside of it, and only into studies that were inside
-//! before; so nobody can pull a study into view by storing an instance of another patient into it.
+//! before; so nobody can pull a study into view by storing an instance of another patient into it. Who replaces must be
+//! allowed to remove there, too.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use super::model::{StudyCondition, Version};
 use super::rows::NewInstance;
 use super::sql::{Dialect, Driver, RowColumns, Statement};
 use crate::scope::Visible;
@@ -16,6 +19,9 @@ pub(super) struct AdmissionCandidate {
     study: String,
     patient: Option<String>,
     visible: Visible,
+    /// Where it may replace, if it does.
+    replaces: Option<Visible>,
+    condition: Option<Arc<StudyCondition>>,
 }
 
 impl AdmissionCandidate {
@@ -25,11 +31,14 @@ impl AdmissionCandidate {
             study: new.packed.name().study.as_str().to_owned(),
             patient: new.packed.patient.clone(),
             visible: new.visible.clone(),
+            replaces: new.replaces.as_ref().map(|one| one.visible.clone()),
+            condition: new.condition.clone(),
         }
     }
 
     fn is_limited(&self) -> bool {
-        self.visible != Visible::All
+        let limited = |visible: &Visible| *visible != Visible::All;
+        limited(&self.visible) || self.replaces.as_ref().is_some_and(limited)
     }
 }
 
@@ -67,7 +76,10 @@ fn decide(
     let mut refused = Vec::with_capacity(applicants.len());
     for one in applicants {
         let known = patients.get(&(one.partition, one.study.clone()));
-        let admits = |patient: Option<&str>| one.visible.admits(&one.study, patient);
+        let admits = |patient: Option<&str>| {
+            let mut limits = std::iter::once(&one.visible).chain(&one.replaces);
+            limits.all(|visible| visible.admits(&one.study, patient))
+        };
         let inside = admits(one.patient.as_deref())
             && known.is_none_or(|patient| admits(patient.as_deref()));
         if inside {
@@ -77,6 +89,49 @@ fn decide(
         refused.push(!inside);
     }
     refused
+}
+
+/// For each applicant whether what its request says of its study does not hold; `stored` tells the version of a study that
+/// is there, `own` which applicants have their row from an earlier try.
+pub(super) fn unmatched(
+    applicants: &[AdmissionCandidate],
+    stored: impl Fn(i64, &str) -> Option<Version>,
+    own: impl Fn(usize) -> bool,
+) -> Vec<bool> {
+    let all = || (0..).zip(applicants);
+    // Whose answer was lost has changed the version itself.
+    let tried: Vec<&Arc<StudyCondition>> = all()
+        .filter(|(at, _)| own(*at))
+        .filter_map(|(_, one)| one.condition.as_ref())
+        .collect();
+    let mut first: HashMap<(i64, &str), &Arc<StudyCondition>> = HashMap::new();
+    let holds = |one: &AdmissionCandidate, condition: &StudyCondition| {
+        let version = stored(one.partition, &one.study);
+        match condition {
+            StudyCondition::Exists => version.is_some(),
+            StudyCondition::Absent => version.is_none(),
+            StudyCondition::OneOf(versions) => {
+                version.is_some_and(|version| versions.contains(&version))
+            }
+        }
+    };
+    let mut unmatched = Vec::with_capacity(applicants.len());
+    for one in applicants {
+        let Some(condition) = &one.condition else {
+            unmatched.push(false);
+            continue;
+        };
+        let mut fits =
+            tried.iter().any(|tried| Arc::ptr_eq(tried, condition)) || holds(one, condition);
+        if fits && **condition != StudyCondition::Exists {
+            let holder = first
+                .entry((one.partition, &one.study))
+                .or_insert(condition);
+            fits = Arc::ptr_eq(holder, condition);
+        }
+        unmatched.push(!fits);
+    }
+    unmatched
 }
 
 #[cfg(test)]
@@ -89,6 +144,8 @@ mod tests {
             study: study.to_owned(),
             patient: (!patient.is_empty()).then(|| patient.to_owned()),
             visible: visible.clone(),
+            replaces: None,
+            condition: None,
         }
     }
 
@@ -120,5 +177,62 @@ mod tests {
         ];
         let (batch, expected): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         assert_eq!(decide(&batch, &mut known), expected);
+    }
+
+    #[test]
+    fn who_replaces_must_be_allowed_to_remove_there() {
+        let p = Visible::Only {
+            patients: vec!["P".to_owned()],
+            studies: Vec::new(),
+        };
+        let mut known = HashMap::from([
+            ((1, "1.1".to_owned()), Some("P".to_owned())),
+            ((1, "1.2".to_owned()), Some("Q".to_owned())),
+        ]);
+        let replacing = |study: &str, patient: &str| AdmissionCandidate {
+            replaces: Some(p.clone()),
+            ..applicant(study, patient, &Visible::All)
+        };
+        let batch = [
+            replacing("1.1", "P"),
+            replacing("1.2", "Q"),
+            replacing("1.2", "P"),
+            replacing("1.3", "P"),
+        ];
+        assert_eq!(decide(&batch, &mut known), [false, true, true, false]);
+    }
+
+    #[test]
+    fn of_two_who_name_the_same_version_the_first_one_is_admitted() {
+        let version = Version {
+            version: 7,
+            instances: 2,
+        };
+        let named = |version| Arc::new(StudyCondition::OneOf(vec![version]));
+        let (one, two) = (named(version), named(version));
+        let old = named(Version {
+            version: 6,
+            instances: 2,
+        });
+        let there = Arc::new(StudyCondition::Exists);
+        let with = |study: &str, condition: Option<&Arc<StudyCondition>>| AdmissionCandidate {
+            condition: condition.cloned(),
+            ..applicant(study, "P", &Visible::All)
+        };
+        let batch = [
+            with("1.1", Some(&old)),
+            with("1.1", Some(&one)),
+            with("1.1", Some(&two)),
+            with("1.1", Some(&one)),
+            with("1.1", None),
+            with("1.1", Some(&there)),
+            with("1.2", Some(&there)),
+        ];
+        let stored = |_, study: &str| (study == "1.1").then_some(version);
+        let expected = [true, false, true, false, false, false, true];
+        assert_eq!(unmatched(&batch, stored, |_| false), expected);
+        // The first one was carried out, and its answer was lost.
+        let expected = [false, true, true, true, false, false, true];
+        assert_eq!(unmatched(&batch, stored, |at| at == 0), expected);
     }
 }

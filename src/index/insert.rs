@@ -7,7 +7,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::admission::{self, AdmissionCandidate};
 use super::attributes::Attributes;
-use super::model::{BlobPlace, ChangeAction, Inserted, Result, StoredBlob, TagRow, now_micros};
+use super::delete::keep_shared_blobs;
+use super::model::{
+    BlobPlace, ChangeAction, Inserted, Result, StoredBlob, TagRow, Version, now_micros,
+};
+use super::replace;
 use super::retry::retrying;
 use super::rows::NewInstance;
 use super::rows::{
@@ -31,7 +35,7 @@ pub(super) async fn insert<D: Dialect>(
 ) -> Result<Vec<Inserted>> {
     let mut results = vec![Inserted::Outside; batch.len()];
     let mut open: Vec<usize> = (0..batch.len()).collect();
-    // Once around, and once more without those that were refused.
+    // Once around, and again without those that were refused.
     while !open.is_empty() {
         let plan = InsertPlan::new(open.iter().filter_map(|at| batch.get(*at)))?;
         match retrying!(
@@ -46,9 +50,15 @@ pub(super) async fn insert<D: Dialect>(
                     }
                 }
             }
-            InsertAttempt::Refused(refused) => {
+            InsertAttempt::Refused(refused, reason) => {
                 let mut refused = refused.into_iter();
-                open.retain(|_| !refused.next().unwrap_or(false));
+                open.retain(|at| {
+                    let refused = refused.next().unwrap_or(false);
+                    if refused && let Some(result) = results.get_mut(*at) {
+                        *result = reason.clone();
+                    }
+                    !refused
+                });
             }
         }
     }
@@ -59,14 +69,15 @@ pub(super) async fn insert<D: Dialect>(
 enum InsertAttempt {
     /// It was carried out.
     Done(Vec<Inserted>),
-    /// Nothing was changed: some instances, marked in the order of the plan, are not their senders' to store.
-    Refused(Vec<bool>),
+    /// Nothing was changed: some instances, marked in the order of the plan, are refused for this reason.
+    Refused(Vec<bool>, Inserted),
 }
 
 /// A study or series row as the upsert returned it.
 struct UpsertedRow {
     id: i64,
     is_new: bool,
+    version: Version,
     attributes: String,
     /// Modalities of a study, modality of a series.
     modality: Option<String>,
@@ -75,12 +86,23 @@ struct UpsertedRow {
 /// The distinct instances of a batch by study and series.
 struct InsertPlan {
     unique: Vec<PendingInstance>,
-    /// For each instance of the batch its place in `unique`, and whether it is the first one with its name.
-    slots: Vec<(usize, bool)>,
+    /// For each instance of the batch its place in `unique`, and what it is there.
+    slots: Vec<(usize, SlotRole)>,
     studies: BTreeMap<(i64, String), Vec<usize>>,
     series: BTreeMap<(i64, String, String), Vec<usize>>,
     /// Who wants to store each instance of the batch.
     applicants: Vec<AdmissionCandidate>,
+}
+
+/// What an instance of a batch is among those with its name.
+#[derive(Debug, Clone, Copy)]
+enum SlotRole {
+    /// The one that is stored.
+    Holder,
+    /// One that came behind an instance with this digest.
+    Duplicate([u8; 32]),
+    /// One whose place another of the batch takes; `replaces` when it would have taken one itself.
+    Superseded { replaces: bool },
 }
 
 /// What the transaction has found out so far.
@@ -89,9 +111,11 @@ struct InsertProgress {
     study_ids: Vec<i64>,
     /// Row of the series of each unique instance.
     series_ids: Vec<i64>,
-    /// Each unique instance that was there already.
+    /// Each unique instance that was there already and stays.
     existing: HashMap<usize, Existing>,
-    /// Watermark of each unique instance that was not.
+    /// Each unique instance that takes the place of one that was there.
+    replaced: HashMap<usize, Existing>,
+    /// Watermark of each unique instance that is stored now.
     watermarks: HashMap<usize, i64>,
 }
 
@@ -110,17 +134,26 @@ impl InsertPlan {
             series: BTreeMap::new(),
             applicants: Vec::new(),
         };
-        let mut seen = HashMap::new();
-        for new in batch {
+        // Of each name its place in `unique`, and that of its holder in `slots`.
+        let mut seen: HashMap<_, (usize, usize)> = HashMap::new();
+        for (slot, new) in batch.enumerate() {
             plan.applicants.push(AdmissionCandidate::new(new));
             let at = plan.unique.len();
             let name = (new.partition, &new.packed.name);
-            if let Some(first) = seen.get(&name) {
-                plan.slots.push((*first, false));
+            if let Some((first, holder)) = seen.get_mut(&name) {
+                let first = *first;
+                if new.replaces.is_none() {
+                    let digest = plan.unique.get(first).map(|first| first.digest);
+                    plan.slots
+                        .push((first, SlotRole::Duplicate(digest.unwrap_or_default())));
+                    continue;
+                }
+                plan.supersede(first, std::mem::replace(holder, slot), new)?;
+                plan.slots.push((first, SlotRole::Holder));
                 continue;
             }
-            seen.insert(name, at);
-            plan.slots.push((at, true));
+            seen.insert(name, (at, slot));
+            plan.slots.push((at, SlotRole::Holder));
             plan.unique.push(PendingInstance::new(new)?);
             let study = new.packed.name.study.as_str().to_owned();
             let series = new.packed.name.series.as_str().to_owned();
@@ -130,6 +163,29 @@ impl InsertPlan {
             plan.series.entry(of_series).or_default().push(at);
         }
         Ok(plan)
+    }
+
+    /// Lets an instance take the place of an earlier one of the batch, behind all that came so far.
+    fn supersede(&mut self, at: usize, holder: usize, new: &NewInstance) -> Result<()> {
+        let Some(pending) = self.unique.get_mut(at) else {
+            return Ok(());
+        };
+        let before = std::mem::replace(pending, PendingInstance::new(new)?);
+        if let Some((_, role)) = self.slots.get_mut(holder) {
+            *role = SlotRole::Superseded {
+                replaces: before.replaces.is_some(),
+            };
+        }
+        let study = new.packed.name.study.as_str().to_owned();
+        let series = new.packed.name.series.as_str().to_owned();
+        let of_study = self.studies.get_mut(&(new.partition.0, study.clone()));
+        let of_series = self.series.get_mut(&(new.partition.0, study, series));
+        // The latest value wins.
+        for members in of_study.into_iter().chain(of_series) {
+            members.retain(|member| *member != at);
+            members.push(at);
+        }
+        Ok(())
     }
 
     async fn run<D: Dialect>(&self, index: &SqlIndex<D>) -> Driver<InsertAttempt> {
@@ -142,7 +198,7 @@ impl InsertPlan {
         let refused = admission::refused::<D>(&mut transaction, &self.applicants).await?;
         if refused.contains(&true) {
             transaction.rollback().await?;
-            return Ok(InsertAttempt::Refused(refused));
+            return Ok(InsertAttempt::Refused(refused, Inserted::Outside));
         }
         let study_ids = self.ids_of(self.studies.values(), &studies);
         let series = self.upsert_series::<D>(&mut transaction, &studies).await?;
@@ -152,11 +208,22 @@ impl InsertPlan {
             study_ids,
             series_ids,
             existing: HashMap::new(),
+            replaced: HashMap::new(),
             watermarks: HashMap::new(),
         };
         self.find_existing::<D>(&mut transaction, &series, &mut progress)
             .await?;
+        let unmatched = self.unmatched(&studies, &progress);
+        if unmatched.contains(&true) {
+            transaction.rollback().await?;
+            return Ok(InsertAttempt::Refused(unmatched, Inserted::Unmatched));
+        }
+        self.find_replaced(&mut progress);
         if progress.existing.len() < self.unique.len() {
+            let since = match progress.replaced_watermarks() {
+                replaced if replaced.is_empty() => None,
+                replaced => Some(replace::remove::<D>(&mut transaction, &replaced).await?),
+            };
             // What nobody waits for an answer of comes at the end, as far as it can be one call.
             let mut last = StatementBatch::<D>::new();
             self.insert_instances::<D>(&mut transaction, &mut last, &mut progress)
@@ -173,6 +240,9 @@ impl InsertPlan {
             fault::point("insert.tags");
             self.append_changes(&mut last, &progress);
             last.run(&mut transaction).await?;
+            if let Some(since) = since {
+                keep_shared_blobs::<D>(&mut transaction, since).await?;
+            }
             fault::point("insert.changes");
             transaction.commit().await?;
             fault::point("insert.committed");
@@ -235,7 +305,8 @@ impl InsertPlan {
                 });
             sql.push(
                 " on conflict (study_uid, partition) do update set version = study.version \
-                 returning id, partition, study_uid, newest, attributes, modalities as modality",
+                 returning id, partition, study_uid, newest, version, instance_count, attributes, \
+                 modalities as modality",
             );
             let mut found = HashMap::new();
             for row in sql.rows(connection).await? {
@@ -286,7 +357,7 @@ impl InsertPlan {
                 });
             sql.push(
                 " on conflict (series_uid, study_row) do update set version = series.version \
-                 returning id, study_row, series_uid, newest, attributes, modality",
+                 returning id, study_row, series_uid, newest, version, instance_count, attributes, modality",
             );
             let mut found = HashMap::new();
             for row in sql.rows(connection).await? {
@@ -347,7 +418,45 @@ impl InsertPlan {
         Ok(())
     }
 
-    /// Those of `members` that are new.
+    /// Whether a unique instance has its row from an earlier try, whose answer was lost: a key is used once.
+    fn is_own(&self, at: usize, existing: &Existing) -> bool {
+        let key = &existing.stored.place.key;
+        self.unique.get(at).is_some_and(|new| new.blob.0 == *key)
+    }
+
+    /// For each instance of the batch whether what its request says of its study does not hold.
+    fn unmatched(&self, studies: &[UpsertedRow], progress: &InsertProgress) -> Vec<bool> {
+        let there = self.studies.keys().zip(studies);
+        let there: HashMap<(i64, &str), Version> = there
+            .filter(|(_, row)| !row.is_new)
+            .map(|((partition, study), row)| ((*partition, study.as_str()), row.version))
+            .collect();
+        let own = |slot: usize| {
+            let slot = self.slots.get(slot);
+            let found = slot.and_then(|(at, _)| Some((*at, progress.existing.get(at)?)));
+            found.is_some_and(|(at, existing)| self.is_own(at, existing))
+        };
+        let stored = |partition, study: &str| there.get(&(partition, study)).copied();
+        admission::unmatched(&self.applicants, stored, own)
+    }
+
+    /// Tells those that stay from those that are replaced.
+    fn find_replaced(&self, progress: &mut InsertProgress) {
+        let (replaced, existing) = std::mem::take(&mut progress.existing)
+            .into_iter()
+            .partition(|(at, existing)| {
+                let new = self.unique.get(*at);
+                let replaces = new.and_then(|new| Some((new, new.replaces.as_ref()?)));
+                let replaces = replaces.is_some_and(|(new, replacement)| {
+                    replacement.identical || new.digest != existing.digest
+                });
+                replaces && !self.is_own(*at, existing)
+            });
+        progress.existing = existing;
+        progress.replaced = replaced;
+    }
+
+    /// Those of `members` that are stored now.
     fn fresh<'p>(&self, members: &'p [usize], progress: &'p InsertProgress) -> Vec<usize> {
         let is_fresh = |at: &&usize| !progress.existing.contains_key(at);
         members.iter().filter(is_fresh).copied().collect()
@@ -474,7 +583,8 @@ impl InsertPlan {
                     stale_modalities.push(study);
                 }
             }
-            counts.push((row.id, count(&fresh), progress.newest(&fresh)));
+            let more = progress.count_new(&fresh);
+            counts.push((row.id, more, progress.newest(&fresh)));
         }
         update_series_counts(last, &counts);
 
@@ -498,7 +608,7 @@ impl InsertPlan {
             }
             counts.push(StudyCounts {
                 id: row.id,
-                instances: count(&fresh),
+                instances: progress.count_new(&fresh),
                 series: new_series.get(&row.id).copied().unwrap_or(0),
                 newest: progress.newest(&fresh),
                 modalities: modalities
@@ -558,7 +668,11 @@ impl InsertPlan {
     fn append_changes<D: Dialect>(&self, last: &mut StatementBatch<D>, progress: &InsertProgress) {
         let change = |(at, watermark): (&usize, &i64)| {
             let study = progress.study_ids.get(*at)?;
-            Some((*watermark, *study, &self.unique.get(*at)?.name))
+            let action = match progress.replaced.contains_key(at) {
+                true => ChangeAction::Update,
+                false => ChangeAction::Create,
+            };
+            Some((*watermark, *study, &self.unique.get(*at)?.name, action))
         };
         let mut changes: Vec<_> = progress.watermarks.iter().filter_map(change).collect();
         changes.sort_unstable_by_key(|(watermark, ..)| *watermark);
@@ -567,39 +681,61 @@ impl InsertPlan {
             let sql = last.then("with t as materialized (select ");
             sql.push(D::FEED_TIME).push(
                 " as time) insert into change (time, partition, action, watermark, study_uid, series_uid, sop_instance_uid, \
-                 patient_id) select t.time, study.partition, ",
+                 patient_id) select t.time, study.partition, v.column5, \
+                 v.column1, study.study_uid, v.column3, v.column4, study.patient_id from (",
             );
-            sql.int(action_code(ChangeAction::Create)).push(
-                ", v.column1, study.study_uid, v.column3, v.column4, study.patient_id from (",
-            );
-            sql.values(chunk, |sql, (watermark, study, name)| {
+            sql.values(chunk, |sql, (watermark, study, name, action)| {
                 sql.int(*watermark).push(", ").int(*study).push(", ");
                 sql.text(name.series.as_str())
                     .push(", ")
-                    .text(name.instance.as_str());
+                    .text(name.instance.as_str())
+                    .push(", ")
+                    .int(action_code(*action));
             });
             sql.push(") as v join study on study.id = v.column2 cross join t order by v.column1");
         }
     }
 
     fn report(&self, progress: &InsertProgress) -> Vec<Inserted> {
-        let outcome = |(at, first): &(usize, bool)| {
-            let new = self.unique.get(*at);
+        let outcome = |(at, role): &(usize, SlotRole)| {
             let existing = progress.existing.get(at);
-            // A key is used once: a row with this blob is what an earlier try, whose answer was lost, or a rebuild of
-            // the index made of this very instance.
-            let own =
-                existing.filter(|row| new.is_some_and(|new| new.blob.0 == row.stored.place.key));
-            let own = own.map(|row| row.stored.watermark);
-            match (progress.watermarks.get(at).copied().or(own), first) {
-                (Some(watermark), true) => Inserted::Stored { watermark },
-                _ => Inserted::Exists {
-                    digest: existing
-                        .map(|row| row.digest)
-                        .or_else(|| new.and_then(|new| new.digest.as_slice().try_into().ok()))
-                        .unwrap_or_default(),
-                    stored: existing.map(|row| row.stored.clone()),
+            let exists = |row: &Existing| Inserted::Exists {
+                digest: row.digest,
+                stored: Some(row.stored.clone()),
+            };
+            match role {
+                SlotRole::Holder => match (progress.watermarks.get(at), existing) {
+                    (Some(watermark), _) if progress.replaced.contains_key(at) => {
+                        Inserted::Replaced {
+                            watermark: *watermark,
+                        }
+                    }
+                    (Some(watermark), _) => Inserted::Stored {
+                        watermark: *watermark,
+                    },
+                    // What an earlier try or a rebuild of the index made of this very instance.
+                    (None, Some(row)) if self.is_own(*at, row) => Inserted::Stored {
+                        watermark: row.stored.watermark,
+                    },
+                    (None, Some(row)) => exists(row),
+                    (None, None) => Inserted::Superseded,
                 },
+                SlotRole::Duplicate(digest) => existing.map_or_else(
+                    || Inserted::Exists {
+                        digest: *digest,
+                        stored: None,
+                    },
+                    exists,
+                ),
+                SlotRole::Superseded { replaces: true } => Inserted::Superseded,
+                // What was there was there before it; its row has gone meanwhile.
+                SlotRole::Superseded { replaces: false } => {
+                    let before = existing.or_else(|| progress.replaced.get(at));
+                    before.map_or(Inserted::Superseded, |row| Inserted::Exists {
+                        digest: row.digest,
+                        stored: None,
+                    })
+                }
             }
         };
         self.slots.iter().map(outcome).collect()
@@ -607,6 +743,20 @@ impl InsertPlan {
 }
 
 impl InsertProgress {
+    /// Watermarks of what is replaced, ascending.
+    fn replaced_watermarks(&self) -> Vec<i64> {
+        let replaced = self.replaced.values();
+        let mut watermarks: Vec<i64> = replaced.map(|row| row.stored.watermark).collect();
+        watermarks.sort_unstable();
+        watermarks
+    }
+
+    /// How many of those that are stored now are more than there were.
+    fn count_new(&self, members: &[usize]) -> i64 {
+        let new = |at: &&usize| !self.replaced.contains_key(at);
+        i64::try_from(members.iter().filter(new).count()).unwrap_or(i64::MAX)
+    }
+
     fn newest(&self, members: &[usize]) -> i64 {
         let watermarks = members.iter().filter_map(|at| self.watermarks.get(at));
         watermarks.copied().max().unwrap_or(0)
@@ -619,6 +769,10 @@ impl UpsertedRow {
         Ok(Self {
             id: row.int("id")?,
             is_new: row.int("newest")? == 0,
+            version: Version {
+                version: row.int("version")?,
+                instances: row.int("instance_count")?,
+            },
             attributes: row.text("attributes")?,
             modality: row.opt_text("modality")?,
         })
@@ -666,10 +820,6 @@ fn stored_blob(row: &impl RowColumns) -> Driver<StoredBlob> {
 pub(super) fn digest(row: &impl RowColumns) -> Driver<[u8; 32]> {
     let bytes = row.blob("digest")?;
     <[u8; 32]>::try_from(bytes.as_slice()).map_err(|error| sqlx::Error::Decode(Box::new(error)))
-}
-
-fn count(members: &[usize]) -> i64 {
-    i64::try_from(members.len()).unwrap_or(i64::MAX)
 }
 
 fn rows_per_statement<D: Dialect>(level: QueryLevel) -> usize {

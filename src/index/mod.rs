@@ -26,6 +26,7 @@ mod options;
 mod pattern;
 mod postgres;
 mod readers;
+mod replace;
 mod retry;
 mod rows;
 mod scoping;
@@ -50,9 +51,9 @@ pub use events_model::{
 pub use model::{
     BlobPlace, Change, ChangeAction, ChangeState, ContentRow, Damage, Discarded, FeedRange,
     FoundWorkitem, Inserted, InstanceRow, MAX_ROW_BYTES, MatchedRow, MetadataRow, NewWorkitem,
-    NoWorkMemory, Operation, OperationKind, OperationStatus, Page, PoolState, Position, Result,
-    StoredBlob, TagIndexError, TagRow, TagStatus, TagsAdded, Version, WorkMemory, WorkitemFilter,
-    WorkitemRow,
+    NoWorkMemory, Operation, OperationKind, OperationStatus, Page, PoolState, Position,
+    Replacement, Result, StoredBlob, StudyCondition, TagIndexError, TagRow, TagStatus, TagsAdded,
+    Version, WorkMemory, WorkitemFilter, WorkitemRow,
 };
 pub use open::open;
 pub use options::IndexOptions;

@@ -11,6 +11,7 @@ use crate::dicom::query_tag::QueryTag;
 use crate::dicom::uid::InstanceName;
 use crate::dicom::workitem::{Keys, State};
 use crate::dicom::workitem_events::Event;
+use crate::scope::Visible;
 
 /// Result of an index call.
 pub type Result<T> = std::result::Result<T, IndexError>;
@@ -54,6 +55,35 @@ pub enum Inserted {
     },
     /// Its study is not one its sender may store into; nothing was changed.
     Outside,
+    /// As `Stored`, in the place of the instance that had its UIDs.
+    Replaced {
+        /// Its monotonic id.
+        watermark: i64,
+    },
+    /// It would be stored, but an instance of the same batch has taken its place: no row names its blob.
+    Superseded,
+    /// What its request says of its study does not hold; nothing was changed.
+    Unmatched,
+}
+
+/// That an instance takes the place of what has its UIDs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replacement {
+    /// Of which studies its sender may remove something.
+    pub visible: Visible,
+    /// Also when the bytes are the same.
+    pub identical: bool,
+}
+
+/// What a request says of its study, to be looked at where the study is locked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StudyCondition {
+    /// It is there.
+    Exists,
+    /// It is not there.
+    Absent,
+    /// It has one of these versions, and nobody else who says so has changed it in the same transaction.
+    OneOf(Vec<Version>),
 }
 
 /// One stored instance, light enough to list thousands.

@@ -9,7 +9,7 @@ use dicom_dictionary_std::tags::PATIENT_ID;
 
 use super::attributes::Attributes;
 use super::error::IndexError;
-use super::model::{BlobPlace, Result, TagRow};
+use super::model::{BlobPlace, Replacement, Result, StudyCondition, TagRow};
 use super::tag_values::{TagOutcome, findings};
 use super::words::{MAX_WORDS, clean};
 use crate::dicom::attributes::{AttributeKey, ColumnSearch, KEYS, QueryLevel};
@@ -321,6 +321,8 @@ pub(super) struct PendingInstance {
     pub(super) blob: (String, i64, i64, i64),
     /// BLAKE3 of its bytes.
     pub(super) digest: [u8; 32],
+    /// How it takes the place of what has its UIDs.
+    pub(super) replaces: Option<Replacement>,
 }
 
 impl std::ops::Deref for PendingInstance {
@@ -348,6 +350,7 @@ impl PendingInstance {
                 number(new.place.length)?,
             ),
             digest: new.digest,
+            replaces: new.replaces.clone(),
         })
     }
 }
@@ -416,6 +419,10 @@ pub struct NewInstance {
     pub place: BlobPlace,
     /// BLAKE3 of its bytes.
     pub digest: [u8; 32],
+    /// Set when it takes the place of what has its UIDs.
+    pub replaces: Option<Replacement>,
+    /// What must hold of its study; the instances of one request share it.
+    pub condition: Option<Arc<StudyCondition>>,
 }
 
 #[cfg(test)]

@@ -26,8 +26,9 @@ use crate::scope::{Partition, Scope};
 pub trait Instances: Send + Sync {
     /// Inserts a batch in one transaction with its feed entries; results come in the order of the batch.
     ///
-    /// The same instance twice in a batch: the first is stored, the second exists. Study and series attributes: the
-    /// latest non-null value wins. Retries by itself when the transaction met a deadlock.
+    /// The same instance twice in a batch: the first is stored, the second exists, unless it replaces. One that replaces
+    /// takes the place of what has its UIDs, stored or of the batch, for every reader at once. Study and series
+    /// attributes: the latest non-null value wins. Retries by itself when the transaction met a deadlock.
     async fn insert(&self, batch: &[NewInstance]) -> Result<Vec<Inserted>>;
 
     /// Version of a target; none when it does not exist in the scope.

@@ -9,6 +9,7 @@ mod inserting;
 mod leases;
 mod ordering;
 mod plans;
+mod replacing;
 mod scoping;
 mod searching;
 mod tagging;

@@ -72,7 +72,7 @@ fn versions_that_do_not_exist_are_400_and_other_paths_404() {
     }
     for root in ROOTS {
         for (method, path) in [
-            ("PUT", "/studies"),
+            ("PATCH", "/studies"),
             ("POST", "/series"),
             ("PATCH", "/studies/1.2"),
         ] {
@@ -246,7 +246,7 @@ fn scripts_may_read_answers_and_errors() {
             ("GET", "/studies/1.2".to_owned(), 404),
             ("GET", "/studies/abc".to_owned(), 400),
             ("POST", "/studies".to_owned(), 415),
-            ("PUT", "/studies".to_owned(), 405),
+            ("PATCH", "/studies".to_owned(), 405),
             ("GET", "/nothing".to_owned(), 404),
         ] {
             let answer = ask(method, &format!("{root}{path}")).expect(status);

@@ -265,8 +265,8 @@ fn a_refusal_says_which_right_and_which_methods_there_are() {
             assert!(answer.text().contains(right), "{}", answer.text());
         }
         for (method, path, methods) in [
-            ("PUT", "/studies", "POST, GET, HEAD"),
-            ("PATCH", "/studies/1.2", "POST, GET, HEAD, DELETE"),
+            ("PATCH", "/studies", "POST, PUT, GET, HEAD"),
+            ("PATCH", "/studies/1.2", "POST, PUT, GET, HEAD, DELETE"),
             ("DELETE", "/changefeed", "GET, HEAD"),
             ("POST", "/api.json", "GET, HEAD"),
         ] {

@@ -4,6 +4,7 @@ mod body;
 mod described;
 mod pictures;
 mod refused;
+mod replace;
 mod report;
 mod requests;
 

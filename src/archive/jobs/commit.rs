@@ -11,11 +11,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
+use crate::archive::caches::instances::InstanceCache;
 use crate::archive::caches::versions::VersionCache;
 use crate::archive::error::{ArchiveError, Result};
 use crate::blob::Blobs;
 use crate::fault;
-use crate::index::{BlobPlace, Index, IndexError, Inserted, NewInstance};
+use crate::index::{BlobPlace, Index, IndexError, Inserted, NewInstance, StudyCondition};
 use crate::memory::Reservation;
 use crate::tasks::{Need, Tasks, Watch};
 
@@ -102,6 +103,13 @@ impl DurableBlob {
         self.unsure = None;
     }
 
+    /// Lets it be stored only when something holds of its study.
+    pub(in crate::archive) fn require(&mut self, condition: Arc<StudyCondition>) {
+        if let Some(new) = &mut self.new {
+            new.condition = Some(condition);
+        }
+    }
+
     /// Digest of the blob.
     #[must_use]
     pub fn digest(&self) -> Option<[u8; 32]> {
@@ -179,7 +187,7 @@ impl Committer {
     #[must_use]
     pub(in crate::archive) fn start(
         index: Arc<dyn Index>,
-        versions: VersionCache,
+        (versions, opened): (VersionCache, InstanceCache),
         tasks: &Tasks,
     ) -> Self {
         let (queue, receiver) = mpsc::channel(QUEUE);
@@ -188,6 +196,7 @@ impl Committer {
         let writer = Arc::new(IndexWriter {
             index,
             versions,
+            opened,
             queue: tokio::sync::Mutex::new(receiver),
             expected: expected.clone(),
             unsure: unsure.clone(),
@@ -260,6 +269,7 @@ impl Committer {
 struct IndexWriter {
     index: Arc<dyn Index>,
     versions: VersionCache,
+    opened: InstanceCache,
     queue: tokio::sync::Mutex<mpsc::Receiver<Submission>>,
     expected: Arc<AtomicUsize>,
     unsure: Arc<UncertainBlobs>,
@@ -296,6 +306,9 @@ impl IndexWriter {
         let inserted = self.index.insert(batch).await;
         // Also after an error: the transaction may have been committed before the connection was lost.
         self.versions.invalidate();
+        if batch.iter().any(|new| new.replaces.is_some()) {
+            self.opened.invalidate();
+        }
         inserted
     }
 
@@ -391,11 +404,14 @@ fn complete(submission: Submission, result: std::result::Result<Vec<Inserted>, A
             let committed = |(mut written, inserted): (DurableBlob, Inserted)| {
                 written.certain();
                 let spare = match inserted {
-                    Inserted::Stored { .. } => {
+                    Inserted::Stored { .. } | Inserted::Replaced { .. } => {
                         written.release();
                         None
                     }
-                    Inserted::Exists { .. } | Inserted::Outside => Some(written),
+                    Inserted::Exists { .. }
+                    | Inserted::Outside
+                    | Inserted::Superseded
+                    | Inserted::Unmatched => Some(written),
                 };
                 Committed { inserted, spare }
             };

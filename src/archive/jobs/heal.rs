@@ -49,6 +49,8 @@ pub(in crate::archive) enum Kept {
     Exists([u8; 32]),
     /// It is outside of its sender's limits.
     Outside,
+    /// What its request says of its study does not hold.
+    Unmatched,
     /// It has a row, and whether its blob is whole cannot be told now.
     Unknown(BlobError),
 }
@@ -91,6 +93,12 @@ impl Archive {
         for _ in 0..TRIES {
             let (digest, stored) = match inserted {
                 Inserted::Stored { .. } => return Ok((Kept::Stored, None)),
+                Inserted::Replaced { .. } => {
+                    self.meters.replaced.one();
+                    return Ok((Kept::Stored, None));
+                }
+                Inserted::Superseded => return Ok((Kept::Stored, spare)),
+                Inserted::Unmatched => return Ok((Kept::Unmatched, spare)),
                 Inserted::Outside => return Ok((Kept::Outside, spare)),
                 Inserted::Exists { digest, stored } => (digest, stored),
             };

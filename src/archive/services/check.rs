@@ -297,8 +297,11 @@ impl Archive {
             fault::point("reindex.read");
             for inserted in self.index.insert(&new).await? {
                 match inserted {
-                    Inserted::Stored { .. } => report.added += 1,
-                    Inserted::Exists { .. } | Inserted::Outside => report.known += 1,
+                    Inserted::Stored { .. } | Inserted::Replaced { .. } => report.added += 1,
+                    Inserted::Exists { .. }
+                    | Inserted::Superseded
+                    | Inserted::Unmatched
+                    | Inserted::Outside => report.known += 1,
                 }
             }
             fault::point("reindex.inserted");
@@ -483,6 +486,8 @@ impl Archive {
             packed: Arc::new(packed),
             place,
             digest,
+            replaces: None,
+            condition: None,
         })
     }
 }

@@ -1,6 +1,9 @@
 //! Metadata of all instances of a study, series or instance, as parts of an answer.
+//!
+//! Invariant: an instance that is replaced between the look at its row and the read of its metadata is told as it is then.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt;
 use futures_util::TryStreamExt;
@@ -8,7 +11,7 @@ use futures_util::stream::{self, BoxStream};
 
 use super::search::WrittenRow;
 use crate::archive::error::{ArchiveError, Result};
-use crate::archive::texts::{LeftOut, StoredText, TextPart, corrupt};
+use crate::archive::texts::{LeftOut, StoredText, TextPart, Work, corrupt};
 use crate::archive::{Archive, describe};
 use crate::dicom::instance::Metadata;
 use crate::dicom::members::Malformed;
@@ -20,6 +23,19 @@ use crate::scope::Scope;
 /// Writes the metadata of an instance; called where it keeps no request waiting.
 pub type WriteInstance =
     Arc<dyn Fn(&InstanceRow, Metadata) -> std::result::Result<WrittenRow, Malformed> + Send + Sync>;
+
+/// How often an instance that others replace at the same time is looked at again.
+const TRIES: u32 = 8;
+
+/// What was made of an instance.
+enum MadePart {
+    /// A part, of the version of this watermark.
+    Part(i64, TextPart),
+    /// Nothing: it cannot be read.
+    LeftOut,
+    /// Nothing: the version of this row is gone.
+    Gone(InstanceRow),
+}
 
 impl Archive {
     /// Metadata of all instances of a target, oldest first, the first of which were read.
@@ -46,22 +62,54 @@ impl Archive {
                 StoredText::There(metadata) => write(&row, metadata)
                     .and_then(|(url, pieces)| Self::begin_part(url, pieces, held))
                     .map_err(corrupt),
-                StoredText::Gone => return Ok(None),
+                StoredText::Gone => return Ok(MadePart::Gone(row)),
                 StoredText::Damaged => Err(ArchiveError::Index(IndexError::Corrupt {
                     what: "the metadata of an instance",
                 })),
                 StoredText::TooLarge(error) => Err(error.into()),
             };
             match made {
-                Ok(part) => Ok(Some(part)),
+                Ok(part) => Ok(MadePart::Part(row.watermark, part)),
                 Err(error) => {
                     archive.meters.unreadable.note(row.watermark, &counted);
-                    if alone { Err(error) } else { Ok(None) }
+                    if alone {
+                        Err(error)
+                    } else {
+                        Ok(MadePart::LeftOut)
+                    }
                 }
             }
         };
-        let parts = self.with_metadata(scope, asked, Arc::new(|_| 0), Arc::new(work));
-        let mut parts = parts.try_filter_map(|part| async { Ok(part) }).boxed();
+        let work: Work<InstanceRow, MadePart> = Arc::new(work);
+        let made = self.with_metadata(scope, asked, Arc::new(|_| 0), work.clone());
+        let (archive, scope) = (self.clone(), Arc::new(scope.clone()));
+        // Versions that were told in the place of others: they come again behind them.
+        let told: Arc<Mutex<HashSet<i64>>> = Arc::default();
+        let parts = made.try_filter_map(move |made| {
+            let (archive, scope) = (archive.clone(), scope.clone());
+            let (work, told) = (work.clone(), told.clone());
+            async move {
+                let told = |watermark, insert| {
+                    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+                    if insert {
+                        !told.insert(watermark)
+                    } else {
+                        told.contains(&watermark)
+                    }
+                };
+                match made {
+                    MadePart::Part(watermark, _) if told(watermark, false) => Ok(None),
+                    MadePart::Part(_, part) => Ok(Some(part)),
+                    MadePart::LeftOut => Ok(None),
+                    MadePart::Gone(row) => {
+                        let now = archive.replacement(&scope, &row, &work).await?;
+                        Ok(now
+                            .and_then(|(watermark, part)| (!told(watermark, true)).then_some(part)))
+                    }
+                }
+            }
+        });
+        let mut parts = parts.boxed();
         // What is deleted between the look at its rows and the read of its metadata was not there.
         let first = parts.try_next().await?;
         if first.is_none() && left_out.count() == 0 {
@@ -69,5 +117,30 @@ impl Archive {
         }
         let first = stream::iter(first.map(Ok));
         Ok((first.chain(parts).boxed(), left_out))
+    }
+    /// What is made of the version that took the place of one that is gone, with its watermark.
+    async fn replacement(
+        &self,
+        scope: &Scope,
+        gone: &InstanceRow,
+        work: &Work<InstanceRow, MadePart>,
+    ) -> Result<Option<(i64, TextPart)>> {
+        let target = Target::Instance(gone.name.clone());
+        for _ in 0..TRIES {
+            let rows = self.index.instances(scope, &target, gone.watermark, 1);
+            let Some(row) = rows.await?.into_iter().next() else {
+                return Ok(None);
+            };
+            let asked = stream::iter([Ok((row.watermark, row))]).boxed();
+            let mut made = self.with_metadata(scope, asked, Arc::new(|_| 0), work.clone());
+            match made.try_next().await? {
+                Some(MadePart::Part(watermark, part)) => return Ok(Some((watermark, part))),
+                Some(MadePart::Gone(_)) => {}
+                Some(MadePart::LeftOut) | None => return Ok(None),
+            }
+        }
+        Err(ArchiveError::Busy {
+            what: "requests that replace the same instance",
+        })
     }
 }

@@ -23,6 +23,7 @@ use crate::archive::jobs::heal::Kept;
 use crate::archive::rules::Rules;
 use crate::dicom::parse::ParseOptions;
 use crate::dicom::uid::StudyUid;
+use crate::index::{Replacement, StudyCondition};
 use crate::memory::{Purpose, Reservation};
 use crate::scope::{Partition, Visible};
 use crate::shares::{MakeWay, Share, ShareHolder};
@@ -62,6 +63,10 @@ pub struct StoreOptions {
     pub named: Option<SubmittedInstance>,
     /// Rules of the face the request came through.
     pub rules: Rules,
+    /// Set when instances take the places of those that have their UIDs.
+    pub replace: Option<Replacement>,
+    /// What must hold of the study of the URL when the first instances are committed.
+    pub condition: Option<Arc<StudyCondition>>,
 }
 
 /// SOP class and SOP instance as the sender names them beside the data set.
@@ -94,6 +99,8 @@ pub struct StoreRequest {
     /// Bytes of files that were composed here.
     composed: u64,
     parts: u64,
+    /// What must hold of the study, until something is stored.
+    condition: Option<Arc<StudyCondition>>,
     /// Set when only the last instances are left.
     expected: Option<CommitTicket>,
     sender: ShareHolder,
@@ -126,6 +133,7 @@ impl Archive {
     pub fn begin_store(&self, options: StoreOptions) -> Result<StoreRequest> {
         Ok(StoreRequest {
             archive: self.clone(),
+            condition: options.condition.clone(),
             options: Arc::new(options),
             pending: FuturesOrdered::new(),
             ready: VecDeque::new(),
@@ -383,10 +391,14 @@ impl StoreRequest {
 
     async fn commit(
         &mut self,
-        blobs: Vec<DurableBlob>,
+        mut blobs: Vec<DurableBlob>,
         places: &[usize],
         waiting: &mut [Outcome],
     ) -> Result<()> {
+        if let Some(condition) = &self.condition {
+            let each = blobs.iter_mut();
+            each.for_each(|blob| blob.require(condition.clone()));
+        }
         let digests: Vec<Option<[u8; 32]>> = blobs.iter().map(DurableBlob::digest).collect();
         let keys = blobs.iter().map(DurableBlob::key);
         let meters = &self.archive.meters;
@@ -400,12 +412,23 @@ impl StoreRequest {
         let expected = self.expected.take();
         let kept = self.archive.commit(blobs, expected).await?;
         drop(timed);
+        if kept.iter().any(|kept| matches!(kept, Kept::Unmatched)) {
+            self.archive.blobs.discarded().await;
+            return Err(ArchiveError::Unmatched);
+        }
+        if kept.iter().any(|kept| matches!(kept, Kept::Stored)) {
+            self.condition = None;
+        }
         let mut discarded = false;
         for ((kept, at), digest) in kept.into_iter().zip(places).zip(digests) {
             match (kept, waiting.get_mut(*at)) {
                 (Kept::Exists(stored), Some(outcome)) => {
                     discarded = true;
-                    meet_stored(self.options.rules, outcome, digest == Some(stored));
+                    let identical = digest == Some(stored);
+                    // There is nothing to replace.
+                    if self.options.replace.is_none() || !identical {
+                        meet_stored(self.options.rules, outcome, identical);
+                    }
                 }
                 (Kept::Outside, Some(outcome)) => {
                     discarded = true;

@@ -197,6 +197,21 @@ pub(super) static ABOUT: &[About] = &[
             &[],
         )
     },
+    About {
+        takes: &[MULTI_DICOM, "application/dicom", MULTI_JSON, MULTI_XML],
+        ..row(
+            "replace_instances",
+            "Store",
+            "Store instances, in the places of those that have their UIDs",
+            DATA_SETS,
+            &[
+                (200, "all are stored"),
+                (202, "some are stored, or with warnings"),
+                (409, "none is stored; the reasons are in the body"),
+            ],
+            &[],
+        )
+    },
     row(
         "search_studies",
         "Search",

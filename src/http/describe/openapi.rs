@@ -64,7 +64,7 @@ fn described(profile: &ApiProfile, operation: &RouteOperation) -> Value {
     let mut value = json!({
         "operationId": operation.id,
         "summary": about.title,
-        "description": format!("Needs the right to {}.", right(operation.route.action)),
+        "description": format!("Needs the right to {}.", rights(operation.route.actions)),
         "tags": [about.group],
         "parameters": parameters(operation),
         "responses": responses(profile, operation),
@@ -75,8 +75,13 @@ fn described(profile: &ApiProfile, operation: &RouteOperation) -> Value {
     value
 }
 
-/// The right in words.
-pub(super) fn right(action: Action) -> &'static str {
+/// The rights in words.
+pub(super) fn rights(actions: &[Action]) -> String {
+    let words: Vec<&str> = actions.iter().map(|action| right(*action)).collect();
+    words.join(" and to ")
+}
+
+fn right(action: Action) -> &'static str {
     match action {
         Action::Read => "read",
         Action::Write => "write",

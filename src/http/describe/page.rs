@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::RouteOperation;
 use super::about::ATTRIBUTES;
-use super::openapi::right;
+use super::openapi::rights;
 use super::wadl::escaped;
 use crate::http::profile::PROFILES;
 
@@ -83,7 +83,7 @@ fn write_operation(out: &mut String, operation: &RouteOperation) {
             .collect();
         all.join(" ")
     };
-    line("needs the right to", right(operation.route.action));
+    line("needs the right to", &rights(operation.route.actions));
     if !about.takes.is_empty() {
         line("takes", &codes(about.takes));
     }

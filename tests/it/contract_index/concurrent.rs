@@ -46,10 +46,10 @@ async fn of_many_equal_inserts_one_wins(index: &TestIndex) {
         assert_eq!(winners.len(), 1);
         let stored = winners[0].0;
         for (_, outcome) in &outcomes {
-            match outcome[0] {
+            match &outcome[0] {
                 Inserted::Stored { .. } => {}
-                Inserted::Exists { digest, .. } => assert_eq!(digest, stored),
-                Inserted::Outside => panic!("nobody is limited here"),
+                Inserted::Exists { digest, .. } => assert_eq!(*digest, stored),
+                other => panic!("nobody is limited or replaces here: {other:?}"),
             }
         }
     }

@@ -19,6 +19,8 @@ use dicom_core::{Tag, VR};
 /// One request.
 enum Op {
     Store(Vec<(Name, Vec<u8>)>),
+    /// By PUT: each takes the place of what has its UIDs.
+    Replace(Vec<(Name, Vec<u8>)>),
     Delete(String, Vec<Name>),
 }
 
@@ -87,6 +89,14 @@ fn script(client: u32, turn: u32) -> Vec<Op> {
             vec![other.0.clone(), third.0.clone()],
         ),
         Op::Store(vec![other]),
+        // One that is there and one that is new; each as it was, or as it will be.
+        Op::Replace(vec![
+            (
+                spooled.0.clone(),
+                file(&spooled.0, "CT", 70_000, "replaced"),
+            ),
+            with(name(study, 1, 3), "CT", 500),
+        ]),
     ]
 }
 
@@ -95,6 +105,10 @@ impl Client {
     fn after(&self, op: &Op) -> Vec<(Name, Option<Vec<u8>>)> {
         match op {
             Op::Delete(_, names) => names.iter().map(|name| (name.clone(), None)).collect(),
+            Op::Replace(files) => files
+                .iter()
+                .map(|(name, bytes)| (name.clone(), Some(bytes.clone())))
+                .collect(),
             Op::Store(files) => {
                 let stored = |name: &Name| self.known.get(name).cloned().flatten();
                 let after = |(name, bytes): &(Name, Vec<u8>)| {
@@ -163,8 +177,15 @@ impl Client {
 
 fn send(server: &Server, op: &Op) -> io::Result<Response> {
     match op {
-        Op::Store(files) => server
-            .request("POST", "/dicom-web/studies")
+        Op::Store(files) | Op::Replace(files) => server
+            .request(
+                if matches!(op, Op::Store(_)) {
+                    "POST"
+                } else {
+                    "PUT"
+                },
+                "/dicom-web/studies",
+            )
             .header("Content-Type", &multipart::content_type())
             .accept("application/dicom+json")
             .body(multipart::body(files.iter().map(|(_, b)| b.as_slice())))
@@ -182,6 +203,7 @@ fn check_answer(op: &Op, answer: &Response, client: &Client) {
             let stored = |name| client.known.get(name).is_some_and(Option::is_some);
             if names.iter().any(stored) { 204 } else { 404 }
         }
+        Op::Replace(_) => 200,
         Op::Store(files) => {
             let differs = |(name, bytes): &(Name, Vec<u8>)| {
                 let known = client.known.get(name).and_then(Option::as_ref);
@@ -376,6 +398,7 @@ fn check_feed(server: &Server, present: &BTreeSet<&Name>) {
             let changed = match entry["action"].as_str() {
                 Some("Create") => stored.insert(instance),
                 Some("Delete") => stored.remove(&instance),
+                Some("Update") => stored.contains(&instance),
                 other => panic!("the action {other:?}"),
             };
             assert!(changed, "{entry} twice");

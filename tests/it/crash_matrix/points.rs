@@ -28,6 +28,8 @@ pub(super) const STORE_AND_DELETE: &[&str] = &[
     "insert.series",
     "insert.studies",
     "insert.tags",
+    "replace.rows",
+    "replace.trash",
     "store.spooled",
 ];
 

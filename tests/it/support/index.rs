@@ -9,7 +9,10 @@ use stowage::dicom::instance::{
     Attribute, BulkItem, FileLayout, Instance, Metadata, PixelDescription, PixelElement,
 };
 use stowage::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
-use stowage::index::{BlobPlace, Index, IndexOptions, Inserted, NewInstance, PackedInstance, open};
+use stowage::index::{
+    BlobPlace, Index, IndexOptions, Inserted, NewInstance, PackedInstance, Replacement,
+    StudyCondition, open,
+};
 use stowage::scope::{Partition, Visible};
 use tempfile::TempDir;
 
@@ -69,6 +72,8 @@ pub(crate) struct Sample {
     name: InstanceName,
     attributes: Vec<(Tag, VR, String)>,
     blob: Option<(String, u64)>,
+    replaces: Option<Replacement>,
+    condition: Option<Arc<StudyCondition>>,
 }
 
 /// UIDs from small numbers.
@@ -99,6 +104,8 @@ impl Sample {
             name: name(study, series, instance),
             attributes: Vec::new(),
             blob: None,
+            replaces: None,
+            condition: None,
         }
     }
 
@@ -111,6 +118,21 @@ impl Sample {
     /// Sent by somebody who may store into these only.
     pub(crate) fn sent_by(mut self, visible: Visible) -> Self {
         self.visible = visible;
+        self
+    }
+
+    /// That takes the place of what has its UIDs.
+    pub(crate) fn replacing(mut self) -> Self {
+        self.replaces = Some(Replacement {
+            visible: Visible::All,
+            identical: true,
+        });
+        self
+    }
+
+    /// Of a request that says something of the study.
+    pub(crate) fn when(mut self, condition: &Arc<StudyCondition>) -> Self {
+        self.condition = Some(condition.clone());
         self
     }
 
@@ -166,6 +188,8 @@ impl Sample {
                 length: 1350,
             },
             digest: self.digest(),
+            replaces: self.replaces.clone(),
+            condition: self.condition.clone(),
         }
     }
 
@@ -274,7 +298,8 @@ pub(crate) async fn store(index: &TestIndex, samples: &[Sample]) -> Vec<i64> {
     let batch: Vec<NewInstance> = samples.iter().map(Sample::build).collect();
     let inserted = index.insert(&batch).await.unwrap();
     let watermark = |inserted: Inserted| match inserted {
-        Inserted::Stored { watermark } => watermark,
+        Inserted::Stored { watermark } | Inserted::Replaced { watermark } => watermark,
+        Inserted::Superseded | Inserted::Unmatched => panic!("an instance has no row"),
         Inserted::Exists { .. } => panic!("an instance exists already"),
         Inserted::Outside => panic!("an instance is outside of the sender's limits"),
     };

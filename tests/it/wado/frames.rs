@@ -452,6 +452,8 @@ async fn a_caller_who_may_see_little_does_not_get_what_another_one_opened() {
         study: None,
         named: None,
         rules: Rules::Standard,
+        replace: None,
+        condition: None,
     };
     let name = Name::new(391, 1, 1);
     let mut request = archive.begin_store(options).unwrap();

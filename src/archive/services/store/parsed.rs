@@ -429,6 +429,8 @@ impl Archive {
                 packed: Arc::new(packed),
                 place,
                 digest,
+                replaces: options.replace.clone(),
+                condition: None,
             },
             findings: instance.findings,
             sop_class: instance.sop_class,
