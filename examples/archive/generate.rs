@@ -170,6 +170,7 @@ fn instance(study: &Study, series: u32, rng: &mut SmallRng) -> NewInstance {
         packed: Arc::new(packed),
         replaces: None,
         condition: None,
+        expires: None,
     }
 }
 

@@ -68,6 +68,8 @@ pub(super) struct ArchiveMeters {
     pub(super) named: AtomicU64,
     /// Damaged instances that were stored again.
     pub(super) healed: Counter,
+    /// Studies deleted because their time was over.
+    pub(super) expired: Counter,
     /// Instances whose place another one took.
     pub(super) replaced: Counter,
 }
@@ -92,6 +94,7 @@ impl Default for ArchiveMeters {
             damaged: AtomicU64::new(0),
             named: AtomicU64::new(0),
             healed: Counter::default(),
+            expired: Counter::default(),
             replaced: Counter::default(),
         }
     }
@@ -176,6 +179,12 @@ impl Archive {
             MetricKind::Counter,
             "Damaged instances that this node gave their bytes back, because they were stored again.",
             meters.healed.get(),
+        );
+        out.single(
+            "stowage_expired_studies_total",
+            MetricKind::Counter,
+            "Studies that this node deleted because the time was over for which they were stored.",
+            meters.expired.get(),
         );
         out.family(
             "stowage_sweeper_runs_total",

@@ -58,6 +58,7 @@ pub async fn import(config: &Config, arguments: &ImportArgs) -> Result<Verdict, 
         rules: Rules::Standard,
         replace: None,
         condition: None,
+        expires: None,
     };
     let mut run = ImportRun::new(&files);
     let mut failure = None;

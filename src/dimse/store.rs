@@ -126,6 +126,7 @@ impl Association {
             rules: Rules::Standard,
             replace,
             condition: None,
+            expires: None,
         };
         let mut request = self.gateway.archive.begin_store(options)?;
         let name = format!("{} {}", self.peer.title, self.address);

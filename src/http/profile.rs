@@ -34,6 +34,8 @@ pub struct ApiProfile {
     pub anything: WildcardMeaning,
     /// Highest limit of a search for workitems, where there is one.
     pub most_workitems: u64,
+    /// Whether a store may say how long its studies are kept (`msdicom-expiry-…`).
+    pub expiry: bool,
     /// Whether a store may say how the study must be (`If-Match`).
     pub conditions: bool,
 }
@@ -90,6 +92,7 @@ const STANDARD: ApiProfile = ApiProfile {
     anything: WildcardMeaning::StoredForTheWeb,
     most_workitems: u64::MAX,
     conditions: true,
+    expiry: false,
 };
 
 const V1: ApiProfile = ApiProfile {
@@ -106,6 +109,7 @@ const V1: ApiProfile = ApiProfile {
     anything: WildcardMeaning::Stored,
     most_workitems: 200,
     conditions: false,
+    expiry: false,
 };
 
 const V2: ApiProfile = ApiProfile {
@@ -116,6 +120,7 @@ const V2: ApiProfile = ApiProfile {
     feed: FeedFormat::Window,
     done: "succeeded",
     most_workitems: 4000,
+    expiry: true,
     ..V1
 };
 

@@ -8,6 +8,7 @@ use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Req
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use futures_util::StreamExt;
+use time::OffsetDateTime;
 
 use super::accept::accept_items;
 use super::audit::TouchedStudies;
@@ -28,6 +29,7 @@ use report::StoreResponse;
 
 mod condition;
 mod described;
+mod expiry;
 mod report;
 
 /// A store request before its body is read.
@@ -103,6 +105,10 @@ async fn store(call: StoreCall, replace: Option<Replacement>) -> Result<Response
     let kind = body_kind(&headers)?;
     let form = lone_form(&accept_items(&[], &headers))?;
     let study = study.map(StudyPath::parse).transpose()?;
+    let expires = match api.profile.expiry {
+        true => expiry::of(&headers, OffsetDateTime::now_utc())?,
+        false => None,
+    };
     let condition = match api.profile.conditions {
         true => condition::of(&headers, &api, &scope, study.as_ref()).await?,
         false => None,
@@ -115,6 +121,7 @@ async fn store(call: StoreCall, replace: Option<Replacement>) -> Result<Response
         rules: api.profile.rules,
         replace,
         condition: condition.map(Arc::new),
+        expires,
     };
     let mut request = api.app.archive.begin_store(options)?;
     request.sent_by(sender.subject, sender.make_way);

@@ -2,14 +2,18 @@
 //!
 //! Invariant: the locks are those of an insert, in the same order: the study's row, then the feed.
 
+use time::OffsetDateTime;
+
+use super::error::IndexError;
 use super::insert::{action_code, study_modalities};
-use super::model::{ChangeAction, Result, now_micros};
+use super::model::{ChangeAction, Result, now_micros, to_micros};
+use super::replace::keep_shared_blobs;
 use super::retry::retrying;
 use super::scoping::push_scope;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, StatementBatch, within};
-use crate::dicom::uid::Target;
+use crate::dicom::uid::{StudyUid, Target};
 use crate::fault;
-use crate::scope::Scope;
+use crate::scope::{Partition, Scope, Visible};
 
 /// Deletes all instances of a target; returns how many there were.
 pub(super) async fn delete<D: Dialect>(
@@ -18,7 +22,55 @@ pub(super) async fn delete<D: Dialect>(
     target: &Target,
 ) -> Result<u64> {
     let time = index.times.delete();
-    retrying!(D, "a delete", within(time, run::<D>(index, scope, target)))
+    retrying!(
+        D,
+        "a delete",
+        within(time, run::<D>(index, scope, target, None))
+    )
+}
+
+/// Deletes a study whose time was over at a moment, unless a store has given it another one.
+pub(super) async fn delete_expired<D: Dialect>(
+    index: &SqlIndex<D>,
+    (partition, study): &(Partition, StudyUid),
+    moment: OffsetDateTime,
+) -> Result<u64> {
+    let scope = Scope {
+        partition: *partition,
+        visible: Visible::All,
+    };
+    let target = Target::Study(study.clone());
+    let (time, moment) = (index.times.delete(), Some(to_micros(moment)));
+    retrying!(
+        D,
+        "a delete",
+        within(time, run::<D>(index, &scope, &target, moment))
+    )
+}
+
+/// Studies whose time was over at a moment, those first whose was over first.
+pub(super) async fn expired<D: Dialect>(
+    index: &SqlIndex<D>,
+    moment: OffsetDateTime,
+    limit: u32,
+) -> Result<Vec<(Partition, StudyUid)>> {
+    let mut sql = Statement::<D>::new(
+        "select study.partition, study.study_uid from study where study.expires <= ",
+    );
+    sql.int(to_micros(moment))
+        .push(" order by study.expires")
+        .limit(i64::from(limit));
+    let rows = index.read("studies whose time is over", sql).await?;
+    let corrupt = || IndexError::Corrupt {
+        what: "a study whose time is over",
+    };
+    let read = |row: &D::Row| {
+        let (partition, study) = (row.int("partition").ok()?, row.text("study_uid").ok()?);
+        Some((Partition(partition), StudyUid::parse(&study).ok()?))
+    };
+    rows.iter()
+        .map(|row| read(row).ok_or_else(corrupt))
+        .collect()
 }
 
 /// The rows a target means.
@@ -41,9 +93,14 @@ impl TargetRows<'_> {
     }
 }
 
-async fn run<D: Dialect>(index: &SqlIndex<D>, scope: &Scope, target: &Target) -> Driver<u64> {
+async fn run<D: Dialect>(
+    index: &SqlIndex<D>,
+    scope: &Scope,
+    target: &Target,
+    expired: Option<i64>,
+) -> Driver<u64> {
     let mut transaction = D::begin_write(&index.writers).await?;
-    let Some(rows) = lock::<D>(&mut transaction, scope, target).await? else {
+    let Some(rows) = lock::<D>(&mut transaction, scope, target, expired).await? else {
         transaction.rollback().await?;
         return Ok(0);
     };
@@ -87,10 +144,14 @@ async fn lock<'t, D: Dialect>(
     connection: &mut D::Connection,
     scope: &Scope,
     target: &'t Target,
+    expired: Option<i64>,
 ) -> Driver<Option<TargetRows<'t>>> {
     let mut sql = Statement::<D>::new("select study.id from study where study.study_uid = ");
     sql.text(target.study().as_str());
     push_scope(&mut sql, scope);
+    if let Some(moment) = expired {
+        sql.push(" and study.expires <= ").int(moment);
+    }
     sql.push(D::FOR_UPDATE);
     let Some(study) = sql.row(connection).await? else {
         return Ok(None);
@@ -128,21 +189,6 @@ fn append_changes<D: Dialect>(changes: &mut StatementBatch<D>, rows: &TargetRows
     );
     rows.push(sql);
     sql.push(" order by instance.watermark");
-}
-
-/// Takes those keys off the trash again that another instance still uses.
-///
-/// Only behind the feed lock is it certain that nobody else is deleting the other user at this moment.
-pub(super) async fn keep_shared_blobs<D: Dialect>(
-    connection: &mut D::Connection,
-    since: i64,
-) -> Driver<()> {
-    let mut sql = Statement::<D>::new("delete from trash where since = ");
-    sql.int(since).push(
-        " and exists (select 1 from instance where instance.blob_hash = trash.blob_hash \
-         and instance.blob_key = trash.blob_key)",
-    );
-    sql.run(connection).await.map(|_| ())
 }
 
 /// Removes what has become empty and recounts the rest.

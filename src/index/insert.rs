@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::admission::{self, AdmissionCandidate};
 use super::attributes::Attributes;
-use super::delete::keep_shared_blobs;
 use super::model::{
     BlobPlace, ChangeAction, Inserted, Result, StoredBlob, TagRow, Version, now_micros,
 };
@@ -241,7 +240,7 @@ impl InsertPlan {
             self.append_changes(&mut last, &progress);
             last.run(&mut transaction).await?;
             if let Some(since) = since {
-                keep_shared_blobs::<D>(&mut transaction, since).await?;
+                replace::keep_shared_blobs::<D>(&mut transaction, since).await?;
             }
             fault::point("insert.changes");
             transaction.commit().await?;
@@ -616,6 +615,7 @@ impl InsertPlan {
                     .or_else(|| row.modality.clone())
                     .unwrap_or_default(),
                 name: sorted_name(&values),
+                expires: self.prepared(&fresh).last().and_then(|new| new.expires),
             });
         }
         names.write(last);
@@ -788,6 +788,8 @@ struct StudyCounts {
     modalities: String,
     /// What the study is sorted by; none leaves it as it is.
     name: Option<String>,
+    /// When it is to be deleted: what the last one says.
+    expires: Option<i64>,
 }
 
 /// Number of an action in `change.action`.
@@ -918,7 +920,7 @@ fn update_study_counts<D: Dialect>(last: &mut StatementBatch<D>, counts: &[Study
         sql.push(D::NEXT_VERSION).push(
             ", instance_count = study.instance_count + v.column2, series_count = study.series_count + v.column3, \
              newest = v.column4, modalities = v.column5, \
-             patient_name_norm = coalesce(v.column6, study.patient_name_norm) from (",
+             patient_name_norm = coalesce(v.column6, study.patient_name_norm), expires = v.column7 from (",
         );
         sql.values(chunk, |sql, counts| {
             sql.int(counts.id)
@@ -931,7 +933,9 @@ fn update_study_counts<D: Dialect>(last: &mut StatementBatch<D>, counts: &[Study
                 .push(", ");
             sql.text(&counts.modalities)
                 .push(", ")
-                .opt_text(counts.name.as_deref());
+                .opt_text(counts.name.as_deref())
+                .push(", ")
+                .opt_int(counts.expires);
         });
         sql.push(") as v where study.id = v.column1");
     }

@@ -1,6 +1,7 @@
 //! Look-ups of instances.
 
 use async_trait::async_trait;
+use time::OffsetDateTime;
 
 use super::delete;
 use super::error::IndexError;
@@ -11,7 +12,7 @@ use super::scoping::push_scope;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed};
 use super::traits::Instances;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
-use crate::scope::Scope;
+use crate::scope::{Partition, Scope};
 
 /// Columns of an [`InstanceRow`].
 pub(super) const COLUMNS: &str = "select instance.watermark, study.study_uid, series.series_uid, instance.sop_instance_uid, \
@@ -113,6 +114,22 @@ impl<D: Dialect> Instances for SqlIndex<D> {
 
     async fn delete(&self, scope: &Scope, target: &Target) -> Result<u64> {
         delete::delete(self, scope, target).await
+    }
+
+    async fn expired(
+        &self,
+        moment: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Vec<(Partition, StudyUid)>> {
+        delete::expired(self, moment, limit).await
+    }
+
+    async fn delete_expired(
+        &self,
+        study: &(Partition, StudyUid),
+        moment: OffsetDateTime,
+    ) -> Result<u64> {
+        delete::delete_expired(self, study, moment).await
     }
 }
 

@@ -39,3 +39,18 @@ pub(super) async fn remove<D: Dialect>(
     }
     Ok(since)
 }
+
+/// Takes those keys off the trash again that another instance still uses.
+///
+/// Only behind the feed lock is it certain that nobody else is deleting the other user at this moment.
+pub(super) async fn keep_shared_blobs<D: Dialect>(
+    connection: &mut D::Connection,
+    since: i64,
+) -> Driver<()> {
+    let mut sql = Statement::<D>::new("delete from trash where since = ");
+    sql.int(since).push(
+        " and exists (select 1 from instance where instance.blob_hash = trash.blob_hash \
+         and instance.blob_key = trash.blob_key)",
+    );
+    sql.run(connection).await.map(|_| ())
+}

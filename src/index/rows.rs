@@ -6,10 +6,11 @@
 use std::sync::{Arc, LazyLock};
 
 use dicom_dictionary_std::tags::PATIENT_ID;
+use time::OffsetDateTime;
 
 use super::attributes::Attributes;
 use super::error::IndexError;
-use super::model::{BlobPlace, Replacement, Result, StudyCondition, TagRow};
+use super::model::{BlobPlace, Replacement, Result, StudyCondition, TagRow, to_micros};
 use super::tag_values::{TagOutcome, findings};
 use super::words::{MAX_WORDS, clean};
 use crate::dicom::attributes::{AttributeKey, ColumnSearch, KEYS, QueryLevel};
@@ -323,6 +324,8 @@ pub(super) struct PendingInstance {
     pub(super) digest: [u8; 32],
     /// How it takes the place of what has its UIDs.
     pub(super) replaces: Option<Replacement>,
+    /// When its study is to be deleted by itself, in microseconds since 1970.
+    pub(super) expires: Option<i64>,
 }
 
 impl std::ops::Deref for PendingInstance {
@@ -351,6 +354,7 @@ impl PendingInstance {
             ),
             digest: new.digest,
             replaces: new.replaces.clone(),
+            expires: new.expires.map(to_micros),
         })
     }
 }
@@ -421,6 +425,8 @@ pub struct NewInstance {
     pub digest: [u8; 32],
     /// Set when it takes the place of what has its UIDs.
     pub replaces: Option<Replacement>,
+    /// When its study is to be deleted by itself; none for never.
+    pub expires: Option<OffsetDateTime>,
     /// What must hold of its study; the instances of one request share it.
     pub condition: Option<Arc<StudyCondition>>,
 }

@@ -17,7 +17,7 @@ use super::rows::NewInstance;
 use crate::dicom::attributes::QueryLevel;
 use crate::dicom::query::{Order, Query};
 use crate::dicom::query_tag::QueryTag;
-use crate::dicom::uid::{InstanceName, Target};
+use crate::dicom::uid::{InstanceName, StudyUid, Target};
 use crate::dicom::workitem_events::Event;
 use crate::scope::{Partition, Scope};
 
@@ -58,6 +58,20 @@ pub trait Instances: Send + Sync {
     /// Removes all instances of the target in one transaction: rows out, feed entries in, blob keys on the trash.
     /// Returns how many were removed; 0 means the target does not exist.
     async fn delete(&self, scope: &Scope, target: &Target) -> Result<u64>;
+
+    /// Studies of every partition whose time was over at a moment, at most `limit`.
+    async fn expired(
+        &self,
+        moment: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Vec<(Partition, StudyUid)>>;
+
+    /// As [`Self::delete`], for a study whose time was over at the moment; 0 also when a store has given it another one.
+    async fn delete_expired(
+        &self,
+        study: &(Partition, StudyUid),
+        moment: OffsetDateTime,
+    ) -> Result<u64>;
 }
 
 /// Search.

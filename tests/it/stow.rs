@@ -2,6 +2,7 @@
 
 mod body;
 mod described;
+mod expiry;
 mod pictures;
 mod refused;
 mod replace;

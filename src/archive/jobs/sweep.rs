@@ -106,6 +106,7 @@ impl Archive {
                     true => {
                         self.sweep_workitems().await?;
                         self.sweep_events().await?;
+                        self.expire().await?;
                         self.sweep(grace).await
                     }
                     false => Ok(0),

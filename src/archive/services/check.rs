@@ -488,6 +488,7 @@ impl Archive {
             digest,
             replaces: None,
             condition: None,
+            expires: None,
         })
     }
 }

@@ -34,7 +34,7 @@ enum MadePart {
     /// Nothing: it cannot be read.
     LeftOut,
     /// Nothing: the version of this row is gone.
-    Gone(InstanceRow),
+    Gone(Box<InstanceRow>),
 }
 
 impl Archive {
@@ -62,7 +62,7 @@ impl Archive {
                 StoredText::There(metadata) => write(&row, metadata)
                     .and_then(|(url, pieces)| Self::begin_part(url, pieces, held))
                     .map_err(corrupt),
-                StoredText::Gone => return Ok(MadePart::Gone(row)),
+                StoredText::Gone => return Ok(MadePart::Gone(Box::new(row))),
                 StoredText::Damaged => Err(ArchiveError::Index(IndexError::Corrupt {
                     what: "the metadata of an instance",
                 })),

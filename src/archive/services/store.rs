@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
+use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 
 use crate::archive::Archive;
@@ -65,6 +66,8 @@ pub struct StoreOptions {
     pub rules: Rules,
     /// Set when instances take the places of those that have their UIDs.
     pub replace: Option<Replacement>,
+    /// When the studies are to be deleted by themselves; none for never.
+    pub expires: Option<OffsetDateTime>,
     /// What must hold of the study of the URL when the first instances are committed.
     pub condition: Option<Arc<StudyCondition>>,
 }

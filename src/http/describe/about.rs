@@ -19,6 +19,8 @@ pub(super) struct About {
     pub(super) statuses: &'static [(u16, &'static str)],
     /// Query parameters.
     pub(super) query: &'static [Parameter],
+    /// Header fields that only some handlers look at.
+    pub(super) headers: &'static [Parameter],
 }
 
 /// A query parameter.
@@ -107,6 +109,28 @@ const URI: &[Parameter] = &[
     ),
     p("presentationSeriesUID", "its Series Instance UID"),
 ];
+const STORED: &[Parameter] = &[
+    p(
+        "msdicom-expiry-time-milliseconds",
+        "under /v2: the studies are deleted by themselves so long after this request, unless another store into them follows",
+    ),
+    p(
+        "msdicom-expiry-option",
+        "under /v2: `RelativeToNow`, which is the default",
+    ),
+    p(
+        "msdicom-expiry-level",
+        "under /v2: `Study`, which is the default",
+    ),
+    p(
+        "If-Match",
+        "under /dicom-web, with the study in the URL: ETags of the metadata of the study, of which it must still have one",
+    ),
+    p(
+        "If-None-Match",
+        "under /dicom-web, with the study in the URL: `*`, for a study that must not be there yet",
+    ),
+];
 const FEED: &[Parameter] = &[
     p(
         "offset",
@@ -174,6 +198,7 @@ const fn row(
         gives,
         statuses,
         query,
+        headers: &[],
     }
 }
 
@@ -184,6 +209,7 @@ static UNTOLD: About = row("undescribed", "Other", "Not described", &[], OK, &[]
 pub(super) static ABOUT: &[About] = &[
     About {
         takes: &[MULTI_DICOM, "application/dicom", MULTI_JSON, MULTI_XML],
+        headers: STORED,
         ..row(
             "store_instances",
             "Store",
@@ -199,6 +225,7 @@ pub(super) static ABOUT: &[About] = &[
     },
     About {
         takes: &[MULTI_DICOM, "application/dicom", MULTI_JSON, MULTI_XML],
+        headers: STORED,
         ..row(
             "replace_instances",
             "Store",

@@ -104,7 +104,10 @@ fn parameters(operation: &RouteOperation) -> Value {
         }
         json!({ "name": parameter.name, "in": "query", "description": parameter.meaning, "schema": { "type": "string" } })
     });
-    in_path.chain(in_query).collect()
+    let in_headers = operation.about.headers.iter().map(|header| {
+        json!({ "name": header.name, "in": "header", "description": header.meaning, "schema": { "type": "string" } })
+    });
+    in_path.chain(in_query).chain(in_headers).collect()
 }
 
 fn meaning(name: &str) -> &'static str {

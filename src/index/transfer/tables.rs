@@ -53,7 +53,7 @@ tables! {
         accession_number_norm Text, study_description Text, study_description_norm Text, patient_id Text,
         patient_id_norm Text, issuer_of_patient_id Text, issuer_of_patient_id_norm Text, patient_birth_date Text,
         patient_sex Text, patient_sex_norm Text, study_id Text, study_id_norm Text, attributes Text,
-        patient_name_norm Text;
+        patient_name_norm Text, expires Int;
     series: id Int, partition Int, study_row Int, series_uid Text, version Int, newest Int, instance_count Int,
         created Int, series_date Text, modality Text, modality_norm Text, series_description Text,
         series_description_norm Text, model_name Text, model_name_norm Text, body_part Text, body_part_norm Text,

@@ -15,6 +15,7 @@ on_each_back_end!(
     a_replacement_whose_answer_was_lost_is_not_done_again,
     a_blob_that_others_use_stays_off_the_trash,
     a_condition_is_decided_where_the_study_is_locked,
+    a_study_whose_time_is_over_is_deleted_unless_it_was_stored_into,
 );
 
 const ALL: FeedRange = FeedRange::Sequence {
@@ -211,4 +212,39 @@ async fn a_condition_is_decided_where_the_study_is_locked(index: &TestIndex) {
         [Inserted::Unmatched]
     );
     assert_eq!(version(index, 1).await.unwrap().instances, 3);
+}
+
+async fn a_study_whose_time_is_over_is_deleted_unless_it_was_stored_into(index: &TestIndex) {
+    let now = time::OffsetDateTime::now_utc();
+    let past = now - time::Duration::HOUR;
+    store(
+        index,
+        &[
+            Sample::new(1, 1, 1).until(past),
+            Sample::new(2, 1, 1).until(past - time::Duration::HOUR),
+            Sample::new(3, 1, 1).until(now + time::Duration::HOUR),
+            Sample::new(4, 1, 1),
+        ],
+    )
+    .await;
+    let studies = async || -> Vec<String> {
+        let expired = index.expired(now, 10).await.unwrap();
+        expired.iter().map(|(_, study)| study.to_string()).collect()
+    };
+    assert_eq!(studies().await, ["1.2.2", "1.2.1"]);
+    let expired = index.expired(now, 10).await.unwrap();
+    // Somebody stores into one of them meanwhile; one that exists changes nothing.
+    store(index, &[Sample::new(1, 1, 2)]).await;
+    index
+        .insert(&[Sample::new(2, 1, 1).with(0x0010_0020, "B").build()])
+        .await
+        .unwrap();
+    let mut removed = Vec::new();
+    for study in &expired {
+        removed.push(index.delete_expired(study, now).await.unwrap());
+    }
+    assert_eq!(removed, [1, 0]);
+    assert!(studies().await.is_empty());
+    assert!(version(index, 2).await.is_none());
+    assert_eq!(version(index, 1).await.unwrap().instances, 2);
 }

@@ -74,6 +74,7 @@ pub(crate) struct Sample {
     blob: Option<(String, u64)>,
     replaces: Option<Replacement>,
     condition: Option<Arc<StudyCondition>>,
+    expires: Option<time::OffsetDateTime>,
 }
 
 /// UIDs from small numbers.
@@ -106,6 +107,7 @@ impl Sample {
             blob: None,
             replaces: None,
             condition: None,
+            expires: None,
         }
     }
 
@@ -127,6 +129,12 @@ impl Sample {
             visible: Visible::All,
             identical: true,
         });
+        self
+    }
+
+    /// Whose study is to be deleted then.
+    pub(crate) fn until(mut self, time: time::OffsetDateTime) -> Self {
+        self.expires = Some(time);
         self
     }
 
@@ -190,6 +198,7 @@ impl Sample {
             digest: self.digest(),
             replaces: self.replaces.clone(),
             condition: self.condition.clone(),
+            expires: self.expires,
         }
     }
 

@@ -431,6 +431,7 @@ impl Archive {
                 digest,
                 replaces: options.replace.clone(),
                 condition: None,
+                expires: options.expires,
             },
             findings: instance.findings,
             sop_class: instance.sop_class,
