@@ -4,6 +4,7 @@
 //! anew. Invariants: of several performers one has a workitem; memory is reserved before a data set is read.
 
 pub mod channel;
+pub mod schedule;
 pub mod search;
 pub mod subscribe;
 

@@ -6,14 +6,22 @@ use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{REPORTED, Verdict, progress, say, say_where, target};
-use crate::archive::InstanceRow;
 use crate::archive::services::import::files_below;
+use crate::archive::services::transfers::{Transfer, TransferProgress};
+use crate::archive::{Archive, InstanceRow};
 use crate::config::{Config, FetchArgs, SendArgs};
 use crate::dicom::uid::StudyUid;
 use crate::dimse::client::{ClientError, Delivery, PeerClient};
 use crate::start::{StartError, StoreNeeds, open};
+
+/// Time between two notes of the progress.
+const NOTE: Duration = Duration::from_secs(1);
 
 fn peer_failed(error: ClientError) -> StartError {
     match error {
@@ -48,11 +56,62 @@ struct Run {
     failed: u64,
     bytes: u64,
     unwritten: Option<std::io::Error>,
+    /// What is written of it under `/operations`, where there is an archive.
+    shown: Option<ShownTransfer>,
+}
+
+/// A transfer whose progress is written now and then.
+struct ShownTransfer {
+    transfer: Transfer,
+    progress: watch::Sender<TransferProgress>,
+    writing: AbortOnDropHandle<()>,
+}
+
+impl ShownTransfer {
+    async fn begin(archive: &Archive, what: &'static str, peer: &str) -> Option<Self> {
+        let begun = archive.begin_transfer(what, peer).await;
+        let transfer = begun
+            .inspect_err(|error| tracing::warn!(%error, "the transfer is no operation"))
+            .ok()?;
+        let (progress, seen) = watch::channel(TransferProgress::default());
+        let mut writer = transfer.clone();
+        let writing = AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(NOTE).await;
+                let now = *seen.borrow();
+                writer.note(now).await;
+            }
+        }));
+        Some(Self {
+            transfer,
+            progress,
+            writing,
+        })
+    }
+
+    async fn finish(self, well: bool) {
+        drop(self.writing);
+        let last = *self.progress.borrow();
+        self.transfer.finish(last, well).await;
+    }
 }
 
 impl Run {
-    fn begin(journal: Option<&Path>, unit: &str) -> Result<Self, StartError> {
+    async fn begin(
+        journal: Option<&Path>,
+        unit: &str,
+        archive: Option<&Archive>,
+        (what, peer): (&'static str, &str),
+    ) -> Result<Self, StartError> {
+        let shown = match archive {
+            None => None,
+            Some(archive) => ShownTransfer::begin(archive, what, peer).await,
+        };
+        if let Some(shown) = &shown {
+            say(&format!("operation {}", shown.transfer.id()));
+        }
         Ok(Self {
+            shown,
             journal: DeliveryJournal::open(journal)?,
             bar: progress(0, unit),
             done: 0,
@@ -79,6 +138,30 @@ impl Run {
                 }
             }
         }
+        self.show();
+    }
+
+    fn show(&self) {
+        if let Some(shown) = &self.shown {
+            let total = self.bar.length().unwrap_or(0);
+            shown.progress.send_replace(TransferProgress {
+                total: total.max(self.done.saturating_add(self.failed)),
+                done: self.done,
+                failed: self.failed,
+                bytes: self.bytes,
+            });
+        }
+    }
+
+    /// Ends as the whole run did.
+    async fn end(mut self, what: &str, run: Result<(), StartError>) -> Result<Verdict, StartError> {
+        let shown = self.shown.take();
+        let failed = self.failed;
+        let ended = run.and_then(|()| self.finish(what));
+        if let Some(shown) = shown {
+            shown.finish(ended.is_ok() && failed == 0).await;
+        }
+        ended
     }
 
     fn finish(self, what: &str) -> Result<Verdict, StartError> {
@@ -113,7 +196,21 @@ impl Run {
 /// When the peer cannot be called, or the stores, a path or the journal cannot be used.
 pub async fn send(config: &Config, arguments: &SendArgs) -> Result<Verdict, StartError> {
     let client = PeerClient::new(&config.dimse, &arguments.peer).map_err(peer_failed)?;
-    let mut run = Run::begin(arguments.journal.as_deref(), "instances")?;
+    let archive = open(config, StoreNeeds::Archive).await;
+    let shown = ("send", arguments.peer.as_str());
+    let journal = arguments.journal.as_deref();
+    let mut run = Run::begin(journal, "instances", archive.as_ref().ok(), shown).await?;
+    let sent = send_all(config, arguments, &client, archive, &mut run).await;
+    run.end("sent", sent).await
+}
+
+async fn send_all(
+    config: &Config,
+    arguments: &SendArgs,
+    client: &PeerClient,
+    archive: Result<Archive, StartError>,
+    run: &mut Run,
+) -> Result<(), StartError> {
     let (mut paths, mut stored) = (Vec::new(), Vec::new());
     for text in &arguments.targets {
         let path = PathBuf::from(text);
@@ -142,7 +239,7 @@ pub async fn send(config: &Config, arguments: &SendArgs) -> Result<Verdict, Star
         sent.map_err(peer_failed)?;
     }
     if !stored.is_empty() {
-        let archive = open(config, StoreNeeds::Archive).await?;
+        let archive = archive?;
         say_where(config);
         for target in &stored {
             let line = |row: &InstanceRow| row.name.instance.to_string();
@@ -154,7 +251,7 @@ pub async fn send(config: &Config, arguments: &SendArgs) -> Result<Verdict, Star
             sent.await.map_err(peer_failed)?;
         }
     }
-    run.finish("sent")
+    Ok(())
 }
 
 /// `stowage fetch`.
@@ -163,7 +260,20 @@ pub async fn send(config: &Config, arguments: &SendArgs) -> Result<Verdict, Star
 /// When the peer cannot be called or does not answer, or the journal cannot be used.
 pub async fn fetch(config: &Config, arguments: &FetchArgs) -> Result<Verdict, StartError> {
     let client = PeerClient::new(&config.dimse, &arguments.peer).map_err(peer_failed)?;
-    let mut run = Run::begin(arguments.journal.as_deref(), "studies")?;
+    // It need not be on this machine: the peer sends to the server.
+    let archive = open(config, StoreNeeds::Archive).await.ok();
+    let shown = ("fetch", arguments.peer.as_str());
+    let journal = arguments.journal.as_deref();
+    let mut run = Run::begin(journal, "studies", archive.as_ref(), shown).await?;
+    let fetched = fetch_all(arguments, &client, &mut run).await;
+    run.end("studies fetched", fetched).await
+}
+
+async fn fetch_all(
+    arguments: &FetchArgs,
+    client: &PeerClient,
+    run: &mut Run,
+) -> Result<(), StartError> {
     let studies = if arguments.keys.iter().all(|key| key.contains('=')) {
         client
             .find_studies(&arguments.keys)
@@ -198,7 +308,7 @@ pub async fn fetch(config: &Config, arguments: &FetchArgs) -> Result<Verdict, St
         };
         run.note(&delivery, study);
     }
-    run.finish("studies fetched")
+    Ok(())
 }
 
 /// What runs before have done.

@@ -21,6 +21,7 @@ pub mod media;
 pub mod members;
 pub mod merge;
 pub mod metadata;
+pub mod modality_worklist;
 pub mod normalize;
 pub mod parse;
 pub mod parse_memory;

@@ -1,12 +1,11 @@
-//! One association this server accepted: from its request to its release (PS3.8 §9.2).
+//! One association this server accepted: from its acceptance to its release (PS3.8 §9.2).
 //!
 //! Invariants: one message is worked on at a time, in the order of their arrival; whatever ends an association, what was
 //! not acknowledged leaves nothing behind; a request that is not understood is answered, and its data set read over.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
@@ -17,28 +16,20 @@ use super::command::{DimseCommand, element, field, status};
 use super::commitment::PendingReports;
 use super::dataset::Identifier;
 use super::negotiate::{Accepted, Service, agree};
-use super::pdu::{self, Associate, Rejection};
+use super::pdu::{self, Associate};
 use super::peers::Peer;
-use super::wire::{
-    BUFFERS, PeerGone, Stream, WireEvent, WireReader, WireWriter, split, unexpected,
-};
+use super::wire::{PeerGone, WireEvent, WireReader, WireWriter, unexpected};
 use crate::archive::ArchiveError;
 use crate::archive::lanes::Lane;
-use crate::archive::queue::on_behalf_of;
 use crate::memory::{Purpose, Reservation};
-use crate::shares::{Share, ShareHolder};
+use crate::shares::Share;
 
-/// How long a peer may take to send its request, and to close the connection when nothing more is said (ARTIM, PS3.8 §9.1.4).
-pub(super) const ARTIM: Duration = Duration::from_secs(30);
 /// How long is waited for the peer to take the last unit.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 /// What is made of a unit of association establishment, or of an identifier, in multiples of its bytes.
-const COPIES: usize = 8;
+pub(super) const COPIES: usize = 8;
 /// Longest identifier of a query, in bytes.
 pub(super) const MAX_QUERY: usize = 1 << 20;
-
-/// Nobody outside can choose a title that shares the number of another one.
-static NUMBERS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// An association under way.
 pub(super) struct Association {
@@ -103,122 +94,17 @@ impl From<ArchiveError> for DimseRefusal {
     }
 }
 
-/// Serves a connection from its first to its last byte.
-pub(super) async fn accept(
-    gateway: Arc<Gateway>,
-    stream: Box<dyn Stream>,
-    address: IpAddr,
-    shown: Option<Vec<u8>>,
-) {
-    let (mut reader, mut writer) = split(stream, ARTIM);
-    let handshaken = tokio::select! {
-        handshaken = timeout(ARTIM, handshake(&gateway, &mut reader, (address, shown.as_deref()))) => {
-            handshaken.unwrap_or(Err(NotGreeted::Gone(PeerGone::Silent)))
-        }
-        () = gateway.stop.cancelled() => Err(NotGreeted::Gone(PeerGone::Stopping)),
-    };
-    let handshaken = match handshaken {
-        Ok(handshaken) => handshaken,
-        Err(NotGreeted::Rejected(rejection, title)) => {
-            gateway.meters.ended("rejected");
-            tracing::info!(%address, calling = title, reason = rejection.meaning(), "a DIMSE association was rejected");
-            if matches!(rejection, Rejection::CALLED | Rejection::CALLING) {
-                let access = DimseAccess {
-                    deed: Deed::Refused,
-                    peer: title,
-                    address,
-                    service: "A-ASSOCIATE",
-                    outcome: DimseOutcome::NotAllowed,
-                    studies: BTreeMap::new(),
-                    destination: None,
-                };
-                gateway.trail.write(access).await;
-            }
-            if writer.unit(&rejection.write()).await.is_ok() {
-                reader.until_closed(LINGER).await;
-            }
-            return;
-        }
-        Err(NotGreeted::Gone(gone)) => {
-            end(&mut reader, &mut writer, &gone).await;
-            gateway.meters.ended("not established");
-            return;
-        }
-    };
-    let number = NUMBERS.hash_one((&handshaken.peer.title, address));
-    let ended = on_behalf_of(number, handshaken.serve(gateway, reader, writer, address));
-    Box::pin(ended).await;
-}
-
-/// Why there is no association.
-enum NotGreeted {
-    /// It is refused; with the calling AE title.
-    Rejected(Rejection, String),
-    Gone(PeerGone),
-}
-
-impl From<PeerGone> for NotGreeted {
-    fn from(gone: PeerGone) -> Self {
-        Self::Gone(gone)
-    }
-}
-
 /// What was asked for and may be had.
-struct Greeted {
-    peer: Arc<Peer>,
-    request: Associate,
-    share: Share,
-    held: Reservation,
-}
-
-async fn handshake(
-    gateway: &Gateway,
-    reader: &mut WireReader,
-    (address, shown): (IpAddr, Option<&[u8]>),
-) -> Result<Greeted, NotGreeted> {
-    let (kind, length) = reader.associate_header().await?;
-    if kind != pdu::ASSOCIATE_RQ {
-        return Err(unexpected("the first unit is no request for an association").into());
-    }
-    let budget = gateway.archive.budget();
-    let bytes = usize::try_from(length).unwrap_or(usize::MAX);
-    let held = budget.try_reserve(Purpose::Associations, bytes.saturating_mul(COPIES));
-    let reject = |rejection, title: &str| NotGreeted::Rejected(rejection, title.to_owned());
-    let Ok(_held) = held else {
-        return Err(reject(Rejection::CONGESTION, ""));
-    };
-    let body = reader.associate_body(length).await?;
-    let request = pdu::read_associate(&body).map_err(PeerGone::from)?;
-    let title = request.calling.as_str();
-    if request.version & 1 == 0 {
-        return Err(reject(Rejection::VERSION, title));
-    }
-    if request.application != pdu::APPLICATION_CONTEXT {
-        return Err(reject(Rejection::APPLICATION, title));
-    }
-    if request.called != gateway.title {
-        return Err(reject(Rejection::CALLED, title));
-    }
-    let Some(peer) = gateway.peers.admit(title, address, shown) else {
-        return Err(reject(Rejection::CALLING, title));
-    };
-    let subject = ShareHolder::of_address(address);
-    let Ok(share) = gateway.associations.try_take(&subject, None, 1) else {
-        return Err(reject(Rejection::LIMIT, title));
-    };
-    let Ok(held) = budget.reserve(Purpose::Associations, BUFFERS).await else {
-        return Err(reject(Rejection::CONGESTION, title));
-    };
-    Ok(Greeted {
-        peer,
-        request,
-        share,
-        held,
-    })
+pub(super) struct Greeted {
+    pub(super) peer: Arc<Peer>,
+    pub(super) request: Associate,
+    pub(super) share: Share,
+    pub(super) held: Reservation,
 }
 
 impl Greeted {
-    async fn serve(
+    /// Works on messages until the association ends.
+    pub(super) async fn serve(
         self,
         gateway: Arc<Gateway>,
         mut reader: WireReader,
@@ -393,6 +279,7 @@ impl Association {
                 self.store(&accepted, command).await?
             }
             (field::FIND, Service::Find(root)) => self.find(&accepted, root, command).await?,
+            (field::FIND, Service::Worklist) => self.worklist(&accepted, command).await?,
             (field::ACTION, Service::Commitment) => self.commit(&accepted, command).await?,
             (report, Service::Commitment) if report == field::EVENT_REPORT | field::RESPONSE => {
                 self.reported(command);
@@ -513,7 +400,7 @@ impl Association {
 }
 
 /// Aborts, where there is still somebody to hear it.
-async fn end(reader: &mut WireReader, writer: &mut WireWriter, gone: &PeerGone) {
+pub(super) async fn end(reader: &mut WireReader, writer: &mut WireWriter, gone: &PeerGone) {
     let reason = match gone {
         PeerGone::Closed | PeerGone::Aborted | PeerGone::Released | PeerGone::Io(_) => return,
         PeerGone::Protocol { reason, .. } => *reason,

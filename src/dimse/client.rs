@@ -12,6 +12,7 @@ use dicom_dictionary_std::tags;
 use futures_util::TryStreamExt;
 use tokio::io::AsyncReadExt;
 
+use super::client_file::FileHeader;
 use super::command::{DimseCommand, element, field, status};
 use super::dataset::{Elements, Identifier, text_element, write};
 use super::negotiate::VERIFICATION;
@@ -31,8 +32,6 @@ use crate::scope::Scope;
 const BATCH: usize = 200;
 /// Bytes read of a file at a time.
 const CHUNK: usize = 64 << 10;
-/// Longest meta group that is read, in bytes.
-const MAX_META: usize = 64 << 10;
 /// Memory of the client, in bytes: two associations.
 const MEMORY: usize = 64 << 20;
 /// Study Root: C-FIND.
@@ -94,16 +93,6 @@ pub struct Delivery<T> {
     pub bytes: u64,
     /// Why it failed; none when it did not.
     pub failure: Option<String>,
-}
-
-/// A file as its meta group tells.
-#[derive(Debug, Clone)]
-struct Header {
-    class: String,
-    instance: String,
-    syntax: String,
-    /// First byte of the data set.
-    offset: u64,
 }
 
 /// How a retrieval ended.
@@ -197,7 +186,7 @@ impl PeerClient {
         for batch in files.chunks(BATCH) {
             let mut readable = Vec::new();
             for path in batch {
-                match header(path).await {
+                match FileHeader::read(path).await {
                     Ok(header) => readable.push((path.as_path(), header)),
                     Err(reason) => report(Delivery {
                         what: path,
@@ -238,14 +227,14 @@ impl PeerClient {
         &self,
         outgoing: &mut Outgoing,
         path: &Path,
-        header: &Header,
+        header: &FileHeader,
     ) -> Result<(u64, Option<String>), PeerGone> {
         let fits = |c: &&Offered| c.class == header.class && c.syntax == header.syntax;
         let Some(context) = outgoing.contexts.iter().find(fits).cloned() else {
             let reason = "the peer does not take its SOP class in its transfer syntax";
             return Ok((0, Some(reason.to_owned())));
         };
-        let mut file = match open_at(path, header.offset).await {
+        let mut file = match header.open(path).await {
             Ok(file) => file,
             Err(error) => return Ok((0, Some(format!("cannot be read: {error}")))),
         };
@@ -467,40 +456,4 @@ async fn hear(outgoing: &mut Outgoing, message: u16) -> Result<(DimseCommand, Ve
         }
     }
     Ok((command, data))
-}
-
-async fn open_at(path: &Path, offset: u64) -> std::io::Result<tokio::fs::File> {
-    use tokio::io::AsyncSeekExt;
-    let mut file = tokio::fs::File::open(path).await?;
-    file.seek(std::io::SeekFrom::Start(offset)).await?;
-    Ok(file)
-}
-
-/// Reads the meta group of a file.
-async fn header(path: &Path) -> Result<Header, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-    let no_file = || "is no DICOM file with meta information".to_owned();
-    let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    let most = MAX_META as u64;
-    let mut start = file.take(most);
-    start.read_to_end(&mut bytes).await.map_err(unreadable)?;
-    if bytes.get(128..132) != Some(&b"DICM"[..]) {
-        return Err(no_file());
-    }
-    let length = bytes.get(140..144).and_then(<[u8]>::first_chunk);
-    let length = u32::from_le_bytes(*length.ok_or_else(no_file)?);
-    let end = usize::try_from(length).map_or(usize::MAX, |length| length.saturating_add(144));
-    let meta = bytes.get(132..end).ok_or_else(no_file)?;
-    let keys = Identifier::read(meta, EXPLICIT_LE).map_err(|error| error.to_string())?;
-    let text = |tag| Some(keys.get(tag).to_owned()).filter(|text| !text.is_empty());
-    let header = || {
-        Some(Header {
-            class: text(tags::MEDIA_STORAGE_SOP_CLASS_UID)?,
-            instance: text(tags::MEDIA_STORAGE_SOP_INSTANCE_UID)?,
-            syntax: text(tags::TRANSFER_SYNTAX_UID)?,
-            offset: end as u64,
-        })
-    };
-    header().ok_or_else(no_file)
 }

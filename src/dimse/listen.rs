@@ -14,7 +14,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
-use super::association;
+use super::establish;
 use crate::shares::ShareHolder;
 use crate::tasks::Failure;
 
@@ -97,14 +97,14 @@ fn serve(
         let _place = place;
         let address = address.ip().to_canonical();
         let Some(tls) = tls else {
-            let served = association::accept(gateway, Box::new(stream), address, None);
+            let served = establish::accept(gateway, Box::new(stream), address, None);
             return Box::pin(served).await;
         };
-        match timeout(association::ARTIM, tls.accept(stream)).await {
+        match timeout(establish::ARTIM, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
                 let chain = stream.get_ref().1.peer_certificates();
                 let shown = chain.and_then(|chain| chain.first().map(|leaf| leaf.to_vec()));
-                let served = association::accept(gateway, Box::new(stream), address, shown);
+                let served = establish::accept(gateway, Box::new(stream), address, shown);
                 Box::pin(served).await;
             }
             Ok(Err(error)) => {

@@ -5,13 +5,15 @@
 //! | `listen` | connections: accepted, limited, ended |
 //! | `pdu`, `wire` | units of PS3.8; data is streamed, never held |
 //! | `negotiate`, `peers` | who may associate, and what is agreed on |
-//! | `association` | one association, from its request to its release |
+//! | `establish`, `association` | one association: how it begins, what it is told |
 //! | `command` | command sets of PS3.7 |
 //! | `dataset` | identifiers and results |
 //! | `store`, `find`, `retrieve` | C-STORE, C-FIND, C-GET and C-MOVE |
+//! | `worklist` | modality worklist: C-FIND for scheduled procedure steps |
 //! | `commitment` | storage commitment |
-//! | `client` | what the command line asks of peers |
-//! | `outgoing`, `send` | associations this server asks for, instances it sends |
+//! | `client`, `client_file` | what the command line asks of peers, files it sends |
+//! | `outgoing`, `secure` | associations this server asks for, over TLS where need be |
+//! | `send`, `implicit` | instances it sends, in Implicit VR where need be |
 //!
 //! Invariants: whatever a peer sends, memory of an association is reserved and bounded, and everybody else goes on; an instance
 //! is acknowledged when it is durable; what a peer may not do is answered as such before anything is looked up.
@@ -19,10 +21,13 @@
 mod association;
 pub mod audit;
 pub mod client;
+mod client_file;
 mod command;
 mod commitment;
 mod dataset;
+mod establish;
 mod find;
+mod implicit;
 mod listen;
 mod meters;
 mod negotiate;
@@ -30,9 +35,11 @@ mod outgoing;
 mod pdu;
 pub mod peers;
 mod retrieve;
+mod secure;
 mod send;
 mod store;
 mod wire;
+mod worklist;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -181,6 +188,12 @@ pub async fn listen(
             listen::run(served.clone(), door.clone(), time_limit)
         });
     }
+    let reporting = gateway.clone();
+    archive
+        .tasks()
+        .supervise("dimse-commitment", Need::May, move |watch| {
+            commitment::run(reporting.clone(), watch)
+        });
     let listening = Listening { gateway, doors };
     for (address, tls) in listening.addresses() {
         tracing::info!(%address, tls, ae_title = listening.gateway.title, "the DIMSE gateway listens");

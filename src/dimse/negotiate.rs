@@ -14,6 +14,8 @@ use crate::dicom::rewrite::{IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION};
 pub(super) const VERIFICATION: &str = "1.2.840.10008.1.1";
 /// Storage Commitment Push Model SOP Class.
 pub(super) const COMMITMENT: &str = "1.2.840.10008.1.20.1";
+/// Modality Worklist Information Model: C-FIND.
+pub(super) const WORKLIST: &str = "1.2.840.10008.5.1.4.31";
 /// What standard UIDs begin with.
 const STANDARD: &str = "1.2.840.10008.";
 /// Standard storage SOP classes begin so.
@@ -40,7 +42,7 @@ const SYNTAXES: &str = "1.2.840.10008.1.2";
 /// Those that are no data sets: MIME, XML, streams in real time.
 const NO_DATA_SETS: [&str; 2] = ["1.2.840.10008.1.2.6.", "1.2.840.10008.1.2.7."];
 /// Lossy compression of single pictures.
-const LOSSY: [&str; 9] = [
+const LOSSY: [&str; 8] = [
     "1.2.840.10008.1.2.4.50",
     "1.2.840.10008.1.2.4.51",
     "1.2.840.10008.1.2.4.81",
@@ -48,7 +50,6 @@ const LOSSY: [&str; 9] = [
     "1.2.840.10008.1.2.4.93",
     "1.2.840.10008.1.2.4.112",
     "1.2.840.10008.1.2.4.203",
-    "1.2.840.10008.1.2.4.205",
     "1.2.840.10008.1.2.4.111",
 ];
 
@@ -70,6 +71,8 @@ pub(super) enum Service {
     Storage,
     /// C-FIND.
     Find(Root),
+    /// C-FIND for scheduled procedure steps.
+    Worklist,
     /// C-MOVE.
     Move(Root),
     /// C-GET.
@@ -89,6 +92,7 @@ impl Service {
             "1.2.840.10008.5.1.4.1.2.2.1" => Self::Find(Root::Study),
             "1.2.840.10008.5.1.4.1.2.2.2" => Self::Move(Root::Study),
             "1.2.840.10008.5.1.4.1.2.2.3" => Self::Get(Root::Study),
+            WORKLIST => Self::Worklist,
             COMMITMENT => Self::Commitment,
             class if class.starts_with(STORAGE) => Self::Storage,
             class if MORE_STORAGE.contains(&class) => Self::Storage,
@@ -197,9 +201,9 @@ fn decide(proposed: &ProposedContext, request: &Associate, peer: &Peer) -> Resul
     let (takes, gives) = match service {
         Service::Storage => (wants_scu && writes, wants_scp && reads),
         Service::Verification => (true, false),
-        // Not offered yet: its reports are not proved against other implementations.
-        Service::Commitment => (false, false),
-        Service::Find(_) | Service::Move(_) | Service::Get(_) => (reads, false),
+        // Whoever stores may ask whether it is safe.
+        Service::Commitment => (reads || writes, false),
+        Service::Find(_) | Service::Worklist | Service::Move(_) | Service::Get(_) => (reads, false),
     };
     if !takes && !gives {
         return Err(REFUSED);
@@ -286,10 +290,17 @@ fn best_to_store(syntaxes: &[String]) -> Option<&str> {
     known.min_by_key(rank).map(|(_, syntax)| syntax.as_str())
 }
 
-/// The syntax in which a peer is sent what it asks for: its own order.
+/// The syntax in which a peer is sent what it asks for: its own order, but explicit before implicit, and Big Endian only by itself.
 fn first_to_send(syntaxes: &[String]) -> Option<&str> {
-    let mut known = syntaxes.iter().map(String::as_str);
-    known.find(|syntax| is_stored(syntax) && *syntax != EXPLICIT_BE)
+    let known = || syntaxes.iter().map(String::as_str);
+    let first = known().find(|syntax| is_stored(syntax) && *syntax != EXPLICIT_BE);
+    let first = first.or_else(|| known().find(|syntax| *syntax == EXPLICIT_BE))?;
+    let explicit = || syntaxes.iter().any(|syntax| syntax == EXPLICIT_LE);
+    Some(if first == IMPLICIT_LE && explicit() {
+        EXPLICIT_LE
+    } else {
+        first
+    })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::negotiate::version;
 use super::pdu::{self, Associate, MAX_CONTEXTS, ProposedContext, Rejection, ScpRole};
 use super::peers::PeerPlace;
 use super::wire::{
-    BUFFERS, MAX_PDU, PeerGone, WireEvent, WireReader, WireWriter, split, unexpected,
+    BUFFERS, MAX_PDU, PeerGone, Stream, WireEvent, WireReader, WireWriter, split, unexpected,
 };
 use crate::dicom::codec::transfer_syntax::{EXPLICIT_LE, IMPLICIT_LE};
 use crate::dicom::rewrite::IMPLEMENTATION_CLASS;
@@ -27,6 +27,9 @@ pub(super) enum CallError {
     /// The peer cannot be reached.
     #[error("cannot be reached: {0}")]
     Unreachable(std::io::Error),
+    /// It is not who it should be, or does not speak TLS.
+    #[error("cannot be called over TLS: {0}")]
+    Insecure(std::io::Error),
     /// The peer does not want to.
     #[error("rejects the association: {}", .0.meaning())]
     Rejected(Rejection),
@@ -112,7 +115,15 @@ impl Outgoing {
             .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
             .map_err(CallError::Unreachable)?;
         stream.set_nodelay(true).map_err(CallError::Unreachable)?;
-        let (mut reader, mut writer) = split(Box::new(stream), CONNECT);
+        let stream: Box<dyn Stream> = match &place.tls {
+            None => Box::new(stream),
+            Some(tls) => {
+                let secured = timeout(CONNECT, tls.connect(&place.host, stream)).await;
+                let secured = secured.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+                Box::new(secured.map_err(CallError::Insecure)?)
+            }
+        };
+        let (mut reader, mut writer) = split(stream, CONNECT);
         let request = request(proposal);
         let bytes = pdu::write_associate(pdu::ASSOCIATE_RQ, &request);
         writer.unit(&bytes).await?;

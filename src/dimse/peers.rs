@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 
+use super::secure::PeerTls;
 use crate::auth::Action;
 use crate::scope::{Scope, Visible};
 
@@ -74,6 +75,14 @@ struct PeerEntry {
     addresses: Option<Vec<String>>,
     #[serde(default)]
     certificate: Option<PathBuf>,
+    #[serde(default)]
+    tls: bool,
+    #[serde(default)]
+    ca: Option<PathBuf>,
+    #[serde(default)]
+    client_certificate: Option<PathBuf>,
+    #[serde(default)]
+    client_key: Option<PathBuf>,
 }
 
 /// What a peer may do.
@@ -93,6 +102,8 @@ pub struct PeerPlace {
     pub host: String,
     /// TCP port.
     pub port: u16,
+    /// How it is called over TLS; none when it is called without.
+    pub tls: Option<PeerTls>,
 }
 
 /// One application entity that may associate.
@@ -239,13 +250,7 @@ impl Peers {
     /// Who calls itself so, from this address, and has shown this certificate; none when it may not associate.
     #[must_use]
     pub fn admit(&self, title: &str, address: IpAddr, shown: Option<&[u8]>) -> Option<Arc<Peer>> {
-        let peer = match self.named.get(title) {
-            Some(peer) => peer.clone(),
-            None => Arc::new(Peer {
-                title: title.to_owned(),
-                ..self.others.clone()?
-            }),
-        };
+        let peer = self.of_title(title)?;
         let fits = match &peer.addresses {
             None => true,
             Some(networks) => networks.iter().any(|network| network.holds(address)),
@@ -261,6 +266,18 @@ impl Peers {
     #[must_use]
     pub fn named(&self, title: &str) -> Option<&Arc<Peer>> {
         self.named.get(title)
+    }
+
+    /// What holds for an AE title, wherever it comes from; none when it may not associate.
+    #[must_use]
+    pub fn of_title(&self, title: &str) -> Option<Arc<Peer>> {
+        let other = || {
+            Some(Arc::new(Peer {
+                title: title.to_owned(),
+                ..self.others.clone()?
+            }))
+        };
+        self.named.get(title).cloned().or_else(other)
     }
 
     /// Whether everybody may do everything.
@@ -280,8 +297,28 @@ fn peer(entry: PeerEntry) -> Result<Peer, String> {
             "an AE title has 1 to 16 printable ASCII characters without a backslash".to_owned(),
         );
     }
+    let own = match (entry.client_certificate, entry.client_key) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => return Err("clientCertificate and clientKey belong together".to_owned()),
+    };
+    let tls = match (entry.tls, entry.ca) {
+        (true, Some(roots)) => Some(PeerTls { roots, own }),
+        (false, None) if own.is_none() => None,
+        (true, None) => {
+            let reason = "tls needs ca, a PEM file with the roots of the peer's certificate";
+            return Err(reason.to_owned());
+        }
+        (false, _) => return Err("ca and clientCertificate need \"tls\": true".to_owned()),
+    };
+    if let Some(tls) = &tls {
+        tls.config()?;
+    }
     let place = match (entry.host, entry.port) {
-        (Some(host), Some(port)) if port > 0 && !host.is_empty() => Some(PeerPlace { host, port }),
+        (Some(host), Some(port)) if port > 0 && !host.is_empty() => {
+            Some(PeerPlace { host, port, tls })
+        }
+        (None, None) if tls.is_some() => return Err("tls needs host and port".to_owned()),
         (None, None) => None,
         _ => return Err("host and port belong together: give both or none".to_owned()),
     };
@@ -363,6 +400,12 @@ mod tests {
             (r#"[{"aeTitle": "SEVENTEEN LETTERS"}]"#, "1 to 16"),
             (r#"[{"aeTitle": "X", "host": "h"}]"#, "belong together"),
             (r#"[{"aeTitle": "X", "rights": ["all"]}]"#, "all"),
+            (r#"[{"aeTitle": "X", "tls": true}]"#, "tls needs ca"),
+            (
+                r#"[{"aeTitle": "X", "tls": true, "ca": "/nowhere.pem"}]"#,
+                "/nowhere.pem",
+            ),
+            (r#"[{"aeTitle": "X", "ca": "/nowhere.pem"}]"#, "need"),
             (
                 r#"[{"aeTitle": "X", "addresses": ["10.0.0.0/33"]}]"#,
                 "10.0.0.0/33",

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 
 use super::command::{DimseCommand, element, field};
+use super::implicit::ImplicitWriter;
 use super::outgoing::Offered;
 use super::wire::{PeerGone, WireEvent, WireReader, WireWriter, unexpected};
 use crate::archive::content::Representation;
@@ -40,20 +41,44 @@ impl SentInstance {
     };
 }
 
-/// Which of the contexts an instance goes through, and how it is made.
+/// How an instance is sent.
+pub(super) struct Chosen<'a> {
+    /// The context it goes through.
+    pub(super) context: &'a Offered,
+    /// How it is made.
+    plan: RepresentationPlan,
+    /// What is made is then written in Implicit VR Little Endian.
+    implicit: bool,
+}
+
+/// Which of the contexts an instance goes through, and how it is made: as it is stored, uncompressed, or compressed for the peer.
 pub(super) fn choose<'a>(
     archive: &Archive,
     row: &InstanceRow,
     contexts: &'a [Offered],
-) -> Option<(&'a Offered, RepresentationPlan)> {
+) -> Option<Chosen<'a>> {
     let of_class = || contexts.iter().filter(|c| c.class == row.sop_class);
+    let made = |context: &'a Offered, implicit: bool| {
+        let syntax = if implicit {
+            transfer_syntax::EXPLICIT_LE
+        } else {
+            &context.syntax
+        };
+        let plan = archive.plan_instance(row, TransferSyntaxPreference::Uid(syntax))?;
+        Some(Chosen {
+            context,
+            plan,
+            implicit,
+        })
+    };
     let stored = of_class().filter(|c| c.syntax == row.layout.transfer_syntax);
     let explicit = of_class().filter(|c| c.syntax == transfer_syntax::EXPLICIT_LE);
-    let mut all = stored.chain(explicit).chain(of_class());
-    all.find_map(|context| {
-        let plan = archive.plan_instance(row, TransferSyntaxPreference::Uid(&context.syntax))?;
-        Some((context, plan))
-    })
+    let mut implicit = of_class().filter(|c| c.syntax == transfer_syntax::IMPLICIT_LE);
+    stored
+        .chain(explicit)
+        .find_map(|context| made(context, false))
+        .or_else(|| implicit.find_map(|context| made(context, true)))
+        .or_else(|| of_class().find_map(|context| made(context, false)))
 }
 
 /// Sends an instance and waits for the answer. `command` has what there is beside class and instance.
@@ -65,10 +90,12 @@ pub(super) async fn send(
     command: DimseCommand,
     line: Line<'_>,
 ) -> Result<SentInstance, PeerGone> {
-    let Some((context, plan)) = choose(archive, row, contexts) else {
+    let Some(chosen) = choose(archive, row, contexts) else {
         return Ok(SentInstance::NOT);
     };
-    let opened = open(archive, scope, row, &plan).await;
+    let context = chosen.context;
+    let mut implicit = chosen.implicit.then(ImplicitWriter::default);
+    let opened = open(archive, scope, row, &chosen.plan).await;
     let mut chunks = match opened {
         Ok(chunks) => chunks,
         Err(error) => {
@@ -86,21 +113,30 @@ pub(super) async fn send(
         .with_data();
     line.writer.command(context.id, &command).await?;
     loop {
-        match chunks.try_next().await {
-            Ok(Some(chunk)) => line.writer.data(context.id, &chunk).await?,
+        let chunk = match chunks.try_next().await {
+            Ok(Some(chunk)) => chunk,
             Ok(None) => break,
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "an instance broke off while it was sent"
-                );
-                return Err(PeerGone::Failed);
-            }
+            Err(error) => return Err(broken(&error)),
+        };
+        if let Some(implicit) = &mut implicit {
+            let converted = implicit.convert(&chunk).map_err(|error| broken(&error))?;
+            line.writer.data(context.id, &converted).await?;
+        } else {
+            line.writer.data(context.id, &chunk).await?;
         }
+    }
+    if let Some(implicit) = implicit {
+        implicit.finish().map_err(|error| broken(&error))?;
     }
     line.writer.end_data(context.id);
     line.writer.flush().await?;
     answered(line.reader, message).await
+}
+
+/// Half of an instance is sent, and no more can be.
+fn broken(error: &(dyn std::error::Error + 'static)) -> PeerGone {
+    tracing::error!(error, "an instance broke off while it was sent");
+    PeerGone::Failed
 }
 
 /// Waits for the answer to a C-STORE; a cancel of what it belongs to may come before.

@@ -236,6 +236,7 @@ fn operation_body(
             OperationKind::Export => "export",
             OperationKind::Update => "update",
             OperationKind::Scrub => "scrub",
+            OperationKind::Transfer => "transfer",
         },
         "createdTime": moment(operation.created)?,
         "lastUpdatedTime": moment(operation.updated)?,

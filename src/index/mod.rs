@@ -8,6 +8,8 @@
 mod admission;
 mod attributes;
 mod audit;
+mod commitments;
+mod commitments_model;
 mod conditions;
 mod damage;
 mod delete;
@@ -44,6 +46,7 @@ mod words;
 mod workitem_events;
 mod workitems;
 
+pub use commitments_model::{CommitmentRow, NewCommitment};
 pub use error::IndexError;
 pub use events_model::{
     Entered, EventRow, GlobalSubscription, Globals, InsertedWorkitem, Matched, NewSubscription,
@@ -61,7 +64,7 @@ pub use rows::{NewInstance, PackedInstance};
 pub use tag_values::invalid_values;
 pub use terms::{Decision, decision, indexed};
 pub use traits::{
-    Audit, ChangeFeed, Damages, Index, Instances, Leases, Operations, QueryTags, Search,
-    Subscriptions, Trash, Workitems,
+    Audit, ChangeFeed, Commitments, Damages, Index, Instances, Leases, Operations, QueryTags,
+    Search, Subscriptions, Trash, Workitems,
 };
 pub use transfer::{Moved, Sum, TransferMode, transfer};

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::sync::Arc;
-
 use time::OffsetDateTime;
 
 use super::error::IndexError;
@@ -336,6 +335,8 @@ pub enum OperationKind {
     Update,
     /// Stored bytes are compared with their digests.
     Scrub,
+    /// Instances go to another archive, or come from it.
+    Transfer,
 }
 
 /// How far an operation is.

@@ -98,6 +98,7 @@ pub(super) const fn kind_text(kind: OperationKind) -> &'static str {
         OperationKind::Export => "export",
         OperationKind::Update => "update",
         OperationKind::Scrub => "scrub",
+        OperationKind::Transfer => "transfer",
     }
 }
 
@@ -126,6 +127,7 @@ fn read_operation<R: RowColumns>(
         OperationKind::Export,
         OperationKind::Update,
         OperationKind::Scrub,
+        OperationKind::Transfer,
     ];
     let statuses = [
         OperationStatus::NotStarted,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
+use super::commitments_model::{CommitmentRow, NewCommitment};
 use super::events_model::{
     Entered, EventRow, GlobalSubscription, Globals, InsertedWorkitem, Matched, NewSubscription,
 };
@@ -296,6 +297,7 @@ pub trait Index:
     + QueryTags
     + Workitems
     + Subscriptions
+    + Commitments
 {
 }
 
@@ -311,6 +313,7 @@ impl<T> Index for T where
         + QueryTags
         + Workitems
         + Subscriptions
+        + Commitments
 {
 }
 
@@ -413,4 +416,41 @@ pub trait Subscriptions: Send + Sync {
     /// Forgets events older than a moment, but for the newest one, and subscribers without subscription that were not heard of
     /// since then; at most `limit` of each. Returns how many events.
     async fn forget_events(&self, before: OffsetDateTime, limit: u32) -> Result<u64>;
+}
+
+/// Requests for storage commitment that are not reported yet.
+#[async_trait]
+pub trait Commitments: Send + Sync {
+    /// Writes down a request that its taker looks after for a while; false when its requestor has `most` of them already.
+    async fn add_commitment(
+        &self,
+        partition: Partition,
+        new: &NewCommitment,
+        most: u32,
+        hold: std::time::Duration,
+    ) -> Result<bool>;
+
+    /// Requests that nobody looks after, oldest first, at most `limit`.
+    async fn due_commitments(&self, limit: u32) -> Result<Vec<CommitmentRow>>;
+
+    /// Looks after a request for a while; false when another one does by now, or it is reported.
+    async fn claim_commitment(
+        &self,
+        row: &CommitmentRow,
+        hold: std::time::Duration,
+    ) -> Result<bool>;
+
+    /// What is asked for; none when it is reported.
+    async fn commitment_request(&self, id: &str) -> Result<Option<String>>;
+
+    /// Leaves a request alone for a while, for its holder or for everybody, after so many reports that nobody took.
+    async fn hold_commitment(
+        &self,
+        id: &str,
+        hold: std::time::Duration,
+        attempts: u32,
+    ) -> Result<()>;
+
+    /// Forgets a request: it is reported, or given up.
+    async fn finish_commitment(&self, id: &str) -> Result<()>;
 }

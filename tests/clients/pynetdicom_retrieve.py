@@ -70,7 +70,9 @@ for path, header in headers.items():
     answers = list(assoc.send_c_get(asked, GET))
     status = answers[-1][0]
     assert status.Status == 0 and status.NumberOfCompletedSuboperations == 1, (path, status)
-    assert got[header.SOPInstanceUID] == data_set(path), path
+    wanted = data_set(path)
+    # On the line a deflated data set of odd length has its padding (PS3.5 A.5).
+    assert got[header.SOPInstanceUID] == wanted + b"\0" * (len(wanted) % 2), path
 assoc.release()
 
 # Relational queries when they are negotiated, and only then.

@@ -2,6 +2,7 @@
 //!
 //! Each promise is a function over an empty index; [`on_each_back_end`] makes two tests of it.
 
+mod commitments;
 mod concurrent;
 mod deleting;
 mod feed;

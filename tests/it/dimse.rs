@@ -2,11 +2,16 @@
 
 mod associate;
 mod client;
+mod commitment;
+mod crash;
 mod find;
 mod hostile;
 mod peer;
+mod peers;
+mod property;
 mod retrieve;
 mod store;
+mod worklist;
 
 use std::fs;
 use std::path::{Path, PathBuf};

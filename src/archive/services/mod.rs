@@ -1,6 +1,7 @@
 //! What can be asked of an archive: one file per service, each an `impl` of [`Archive`](super::Archive).
 
 pub mod check;
+pub mod commitment;
 pub(super) mod export;
 pub mod feed;
 pub mod frames;
@@ -12,3 +13,4 @@ pub mod search;
 pub mod store;
 pub mod tags;
 pub mod transcode;
+pub mod transfers;

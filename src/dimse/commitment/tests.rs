@@ -1,8 +1,11 @@
 //! Requests and reports of storage commitment.
 
-use super::*;
-use crate::dimse::dataset::IdentifierKey;
 use dicom_core::Tag;
+
+use super::report::elements;
+use super::*;
+use crate::dicom::codec::transfer_syntax::EXPLICIT_LE;
+use crate::dimse::dataset::{IdentifierKey, write};
 
 fn key(path: &[Tag], value: &str, item: usize) -> IdentifierKey {
     IdentifierKey {
@@ -32,7 +35,7 @@ fn a_request_names_a_transaction_and_pairs_of_class_and_instance() {
         ],
         terms: String::new(),
     };
-    let request = Request::of(&keys).unwrap();
+    let request = CommitmentRequest::of(&keys).unwrap();
     let instances: Vec<_> = request
         .references
         .iter()
@@ -40,9 +43,9 @@ fn a_request_names_a_transaction_and_pairs_of_class_and_instance() {
         .collect();
     assert_eq!(instances, ["1.2", "1.3"]);
     keys.keys.truncate(1);
-    assert!(Request::of(&keys).is_err());
+    assert!(CommitmentRequest::of(&keys).is_err());
     keys.keys.clear();
-    assert!(Request::of(&keys).is_err());
+    assert!(CommitmentRequest::of(&keys).is_err());
 }
 
 #[test]

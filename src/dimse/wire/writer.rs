@@ -17,7 +17,8 @@ impl WireWriter {
         if max < LEAST_PDU {
             return Err(MalformedPdu("the peer takes no units of a useful length"));
         }
-        self.room = usize::try_from(max - 6).unwrap_or(0);
+        // Fragments of messages have even lengths (PS3.8 §E.2).
+        self.room = usize::try_from((max - 6) & !1).unwrap_or(0);
         Ok(())
     }
 
@@ -75,6 +76,10 @@ impl WireWriter {
     fn end(&mut self, context: u8, command: bool) {
         if self.unit.is_empty() {
             self.unit.resize(12, 0);
+        }
+        if self.unit.len() % 2 == 1 {
+            // Only a deflated data set can be odd; its padding is a zero (PS3.5 §A.5).
+            self.unit.push(0);
         }
         self.close(context, command, true);
     }

@@ -84,4 +84,5 @@ tables! {
     workitem_event: sequence Int, time Int, partition Int, kind Int, uid Text, study_uid Text, patient_id Text,
         content Text;
     workitem_delivery: aet Text, sequence Int;
+    commitment: id Text, partition Int, peer Text, request Text, created Int, attempts Int, due Int;
 }

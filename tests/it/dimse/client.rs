@@ -3,10 +3,10 @@
 use std::fs;
 use std::process::Output;
 
-use super::{data_set, folder, gateway_with, port, stored, write};
+use super::{data_set, dcmtk, folder, gateway_with, outcome, port, samples, stored, write};
 use crate::support::dicom::Name;
 use crate::support::proxy::free_port;
-use crate::support::server::Server;
+use crate::support::server::{Server, wait_until};
 
 fn said(output: &Output) -> (Option<i32>, String) {
     let said = [output.stdout.as_slice(), &output.stderr].concat();
@@ -89,6 +89,11 @@ fn what_is_sent_and_fetched_arrives_and_a_journal_goes_on() {
         code == Some(0) && text.contains("1 studies fetched, 0 failed"),
         "{text}"
     );
+    let (_, id) = text.split_once("operation ").expect("an operation");
+    let id = id.lines().next().expect("an id");
+    let operation = new.get(&format!("/v2/operations/{id}")).expect(200).json();
+    let results = (&operation["type"], &operation["results"]["done"]);
+    assert_eq!(results, (&"transfer".into(), &1.into()), "{operation}");
     assert!(
         stored(&new, &names[1].instance).is_some() && stored(&new, &names[2].instance).is_none()
     );
@@ -106,4 +111,154 @@ fn what_is_sent_and_fetched_arrives_and_a_journal_goes_on() {
         code == Some(3) && text.contains("is no key of a search"),
         "{text}"
     );
+}
+
+#[test]
+fn a_peer_is_called_over_tls_when_its_entry_says_so_and_its_certificate_is_right() {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    let own = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| {
+        let path = own.path().join(name);
+        path.to_str().expect("a text").to_owned()
+    };
+    // The server is signed by one root; who calls it trusts that one, or another.
+    for name in ["root", "other"] {
+        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        let root = CertifiedIssuer::self_signed(params, key).expect("a root");
+        fs::write(path(&format!("{name}.pem")), root.pem()).expect("written");
+        if name == "root" {
+            let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+            for leaf in ["server", "client"] {
+                let params = CertificateParams::new(names.clone()).expect("parameters");
+                let key = KeyPair::generate().expect("a key");
+                let signed = params.signed_by(&key, &root).expect("a certificate");
+                fs::write(path(&format!("{leaf}.pem")), signed.pem()).expect("written");
+                fs::write(path(&format!("{leaf}.key")), key.serialize_pem()).expect("written");
+            }
+        }
+    }
+    let port = free_port();
+    let plain = free_port();
+    let entry = |title: &str, port: u16, more: &str| {
+        format!(r#"{{"aeTitle": "{title}", "host": "127.0.0.1", "port": {port}{more}}}"#)
+    };
+    let shown = format!(
+        r#", "clientCertificate": "{}", "clientKey": "{}""#,
+        path("client.pem"),
+        path("client.key")
+    );
+    let tls = |root: &str| format!(r#", "tls": true, "ca": "{}"{shown}"#, path(root));
+    let listed = [
+        entry("STOWAGE", port, &tls("root.pem")),
+        entry("FALSE", port, &tls("other.pem")),
+        entry("PLAIN", port, ""),
+        entry("DEAF", plain, &tls("root.pem")),
+    ];
+    fs::write(path("peers.json"), format!("[{}]", listed.join(", "))).expect("written");
+    let server = Server::with(&[
+        ("STOWAGE_TLS_CERT_FILE", &path("server.pem")),
+        ("STOWAGE_TLS_KEY_FILE", &path("server.key")),
+        ("STOWAGE_TLS_CLIENT_CA_FILE", &path("root.pem")),
+        ("STOWAGE_DIMSE_TLS_LISTEN", &format!("127.0.0.1:{port}")),
+        ("STOWAGE_DIMSE_LISTEN", &format!("127.0.0.1:{plain}")),
+        ("STOWAGE_DIMSE_PEERS", &path("peers.json")),
+    ]);
+    let (code, text) = said(&server.command(&["echo", "STOWAGE"]));
+    assert!(code == Some(0), "{text}\n{}", server.log());
+    for (title, says) in [("FALSE", "over TLS"), ("PLAIN", ""), ("DEAF", "over TLS")] {
+        let (code, text) = said(&server.command(&["echo", title]));
+        assert!(code == Some(1) && text.contains(says), "{title}: {text}");
+    }
+}
+
+/// A data set as it is on the line: a deflated one has padding there (PS3.5 A.5).
+fn even(data_set: &[u8]) -> Vec<u8> {
+    let mut even = data_set.to_vec();
+    even.resize(even.len().next_multiple_of(2), 0);
+    even
+}
+
+/// Ends a process with the value.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn dcmtk_is_sent_every_syntax_as_it_is_and_decoded_where_it_takes_no_compression() {
+    let own = tempfile::tempdir().expect("a folder");
+    let listen = free_port();
+    let peers = own.path().join("peers.json");
+    let text = format!(
+        r#"[{{"aeTitle": "STORESCP", "host": "127.0.0.1", "port": {listen}}}, {{"aeTitle": "*"}}]"#
+    );
+    fs::write(&peers, text).expect("written");
+    let (server, port) = gateway_with(&[("STOWAGE_DIMSE_PEERS", peers.to_str().expect("a text"))]);
+    let inbox = own.path().join("inbox");
+    fs::create_dir(&inbox).expect("a folder");
+    let files = samples(&inbox);
+    let studies = {
+        let mut send = dcmtk("dcmsend");
+        send.args(["-aec", "STOWAGE", "--decompress-never", "127.0.0.1", &port]);
+        let (well, printed) = outcome(send.args(&files));
+        assert!(well, "{printed}");
+        let found = server.get("/dicom-web/studies").expect(200).json();
+        let found = found.as_array().expect("a list").iter();
+        let uids = found.map(|study| {
+            study["0020000D"]["Value"][0]
+                .as_str()
+                .expect("a UID")
+                .to_owned()
+        });
+        uids.collect::<Vec<_>>()
+    };
+    // What it takes, what it is sent, and whether that comes as it is.
+    for (option, as_it_is) in [("+xa", true), ("+xi", false), ("+x=", false)] {
+        let out = own.path().join(option);
+        fs::create_dir(&out).expect("a folder");
+        let mut receiver = dcmtk("storescp");
+        receiver
+            .args([option, "+B", "-od"])
+            .arg(&out)
+            .arg(listen.to_string());
+        let _receiver = Running(receiver.spawn().expect("storescp starts"));
+        wait_until("storescp listens", || {
+            server.command(&["echo", "STORESCP"]).status.success()
+        });
+        let targets: Vec<&str> = if as_it_is {
+            files
+                .iter()
+                .map(|file| file.to_str().expect("a text"))
+                .collect()
+        } else {
+            studies.iter().map(String::as_str).collect()
+        };
+        let (code, text) = said(&server.command(&[&["send", "STORESCP"][..], &targets].concat()));
+        assert!(code == Some(0), "{option}: {text}");
+        let received: Vec<_> = fs::read_dir(&out).expect("a folder").collect();
+        assert_eq!(received.len(), files.len(), "{option}: {text}");
+        if as_it_is {
+            let mut sets: Vec<Vec<u8>> = received
+                .into_iter()
+                .map(|entry| fs::read(entry.expect("an entry").path()).expect("a file"))
+                .map(|bytes| even(data_set(&bytes)))
+                .collect();
+            let mut sent: Vec<Vec<u8>> = files
+                .iter()
+                .map(|file| even(data_set(&fs::read(file).expect("a sample"))))
+                .collect();
+            sets.sort();
+            sent.sort();
+            assert!(sets == sent);
+        }
+    }
 }

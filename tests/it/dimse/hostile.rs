@@ -9,14 +9,14 @@ use super::{data_set, gateway, gateway_with, stored};
 use crate::support::dicom::Name;
 use crate::support::server::{Server, wait_until};
 
-fn associations(server: &Server) -> u64 {
+pub(super) fn associations(server: &Server) -> u64 {
     let metrics = server.get("/metrics").expect(200).text();
     let mut lines = metrics.lines();
     let line = lines.find_map(|line| line.strip_prefix("stowage_dimse_associations "));
     line.and_then(|count| count.parse().ok()).expect("a gauge")
 }
 
-fn is_well(port: &str) {
+pub(super) fn is_well(port: &str) {
     let mut peer = Peer::associate(port, &[VERIFICATION]);
     peer.send(&command(1, 0x30, VERIFICATION, None));
     assert_eq!(peer.status(), 0);

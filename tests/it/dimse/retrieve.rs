@@ -213,3 +213,17 @@ fn a_peer_that_takes_no_compression_is_sent_decoded_pictures() {
             .any(|window| window == pixels)
     );
 }
+
+#[test]
+fn a_peer_that_takes_implicit_vr_only_is_sent_it() {
+    let (server, port) = gateway();
+    let samples = ["CT_small.dcm", "reportsi.dcm", "MR_small_RLE.dcm"].map(python::sample);
+    let mut send = dcmtk("dcmsend");
+    send.args(["-aec", "STOWAGE", "--decompress-never", "127.0.0.1", &port]);
+    let (well, printed) = outcome(send.args(&samples));
+    assert!(well, "{printed}");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/pynetdicom_implicit.py");
+    let mut client = Command::new(python::interpreter());
+    let printed = run(client.arg(script).arg(&port).args(&samples));
+    assert_eq!(printed.trim(), "3 the same", "{}", server.log());
+}

@@ -4,14 +4,52 @@ use std::fs;
 
 use stowage::dicom::testing::{SOP_CLASS, Syntax};
 
-use super::peer::{Peer, store};
-use super::{data_set, dcmtk, gateway, gateway_with, outcome, stored, write};
+use super::peer::{EXPLICIT, IMPLICIT, Peer, store};
+use super::{
+    data_set, dcmtk, folder, gateway, gateway_with, instance_of, outcome, samples, stored, write,
+};
 use crate::support::dicom::Name;
 use crate::support::server::wait_until;
 
 fn sent(peer: &mut Peer, name: &Name, class: &str, data: &[u8]) -> u16 {
     peer.send(&store(1, class, &name.instance, data));
     peer.status()
+}
+
+#[test]
+fn files_of_every_syntax_are_stored_from_dcmtk_and_once_each() {
+    let (server, port) = gateway();
+    let files = samples(&folder(&server));
+    // The same again: nothing is lost, nothing is there twice.
+    for _ in 0..2 {
+        let mut send = dcmtk("dcmsend");
+        send.args(["-aec", "STOWAGE", "--decompress-never", "127.0.0.1", &port]);
+        let (well, printed) = outcome(send.args(&files));
+        assert!(well, "{printed}");
+    }
+    for file in &files {
+        let bytes = fs::read(file).expect("a sample");
+        let there = stored(&server, &instance_of(file)).expect("it is stored");
+        // dcmtk proposes both uncompressed ones in one context, of which the explicit one is taken.
+        let wanted = match syntax(&bytes) {
+            implicit if implicit == IMPLICIT => EXPLICIT.to_owned(),
+            as_it_is => as_it_is,
+        };
+        assert_eq!(syntax(&there), wanted, "{}", file.display());
+    }
+    let instances = server.get("/dicom-web/instances").expect(200).json();
+    assert_eq!(instances.as_array().map(Vec::len), Some(files.len()));
+    server.fsck();
+}
+
+/// Transfer syntax of a file.
+fn syntax(file: &[u8]) -> String {
+    let tag = b"\x02\0\x10\0UI";
+    let at = file.windows(6).position(|window| window == tag);
+    let at = at.expect("meta information") + 8;
+    let length = usize::from(file[at - 2]);
+    let uid = String::from_utf8_lossy(&file[at..at + length]).into_owned();
+    uid.trim_end_matches('\0').to_owned()
 }
 
 #[test]

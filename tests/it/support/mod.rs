@@ -10,6 +10,7 @@ pub(crate) mod issuer;
 pub(crate) mod line;
 pub(crate) mod loopback;
 pub(crate) mod multipart;
+pub(crate) mod node;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod python;

@@ -1,0 +1,243 @@
+//! Workitems as the modality worklist lists them: one entry for each scheduled procedure step and requested procedure
+//! (PS3.4 Annex K, PS3.3 §C.4.10).
+//!
+//! A workitem that works on images (Input Information Sequence) is nothing a modality does, unless it says so by a Scheduled
+//! Procedure Step Sequence of its own.
+
+use dicom_core::Tag;
+use serde_json::{Value, json};
+
+use super::tag;
+use super::workitem::{self, State, WorkitemDataSet, element, items, set, text};
+
+/// (0040,0100) Scheduled Procedure Step Sequence.
+pub const STEPS: Tag = Tag(0x0040, 0x0100);
+/// (0008,0018) SOP Instance UID.
+const INSTANCE: Tag = Tag(0x0008, 0x0018);
+/// (0040,4021) Input Information Sequence.
+const INPUT: Tag = Tag(0x0040, 0x4021);
+/// (0040,A370) Referenced Request Sequence.
+const REQUESTS: Tag = Tag(0x0040, 0xA370);
+/// (0040,4005) Scheduled Procedure Step Start `DateTime`.
+const START: Tag = Tag(0x0040, 0x4005);
+/// (0040,0009) Scheduled Procedure Step ID.
+const STEP_ID: Tag = Tag(0x0040, 0x0009);
+/// (0040,0020) Scheduled Procedure Step Status.
+const STATUS: Tag = Tag(0x0040, 0x0020);
+/// (0040,1003) Requested Procedure Priority.
+const PRIORITY: Tag = Tag(0x0040, 0x1003);
+/// (0074,1200) Scheduled Procedure Step Priority.
+const WORKITEM_PRIORITY: Tag = Tag(0x0074, 0x1200);
+/// (0040,1001) Requested Procedure ID.
+const PROCEDURE: Tag = Tag(0x0040, 0x1001);
+/// Attributes outside of the groups of patients and visits that are told as they stand.
+const COPIED: [Tag; 7] = [
+    Tag(0x0008, 0x0050),
+    Tag(0x0008, 0x0090),
+    Tag(0x0008, 0x1110),
+    Tag(0x0008, 0x1120),
+    Tag(0x0020, 0x000D),
+    Tag(0x0032, 0x1032),
+    Tag(0x0040, 0x3001),
+];
+
+/// The entries of a workitem; none when it is finished, or works on images.
+#[must_use]
+pub fn entries(item: &WorkitemDataSet) -> Vec<WorkitemDataSet> {
+    let status = match text(item, workitem::STATE).and_then(State::parse) {
+        None | Some(State::Scheduled) => "SCHEDULED",
+        Some(State::InProgress) => "STARTED",
+        Some(State::Completed | State::Canceled) => return Vec::new(),
+    };
+    let derived = derived(item, status);
+    let mut steps: Vec<WorkitemDataSet> = items(item, STEPS).cloned().collect();
+    if steps.is_empty() {
+        if items(item, INPUT).next().is_some() {
+            return Vec::new();
+        }
+        steps.push(derived);
+    } else {
+        for step in &mut steps {
+            for (tag, element) in &derived {
+                step.entry(tag.clone()).or_insert_with(|| element.clone());
+            }
+        }
+    }
+    let mut requests: Vec<Option<&WorkitemDataSet>> = items(item, REQUESTS).map(Some).collect();
+    if requests.is_empty() {
+        requests.push(None);
+    }
+    let entry = |(request, step): (Option<&WorkitemDataSet>, &WorkitemDataSet)| {
+        let mut entry = common(item, request);
+        entry.insert(tag::hex(STEPS), json!({ "vr": "SQ", "Value": [step] }));
+        entry
+    };
+    let pairs = requests
+        .into_iter()
+        .flat_map(|request| steps.iter().map(move |step| (request, step)));
+    pairs.map(entry).collect()
+}
+
+/// What is not of the step: patient, visit, request.
+fn common(item: &WorkitemDataSet, request: Option<&WorkitemDataSet>) -> WorkitemDataSet {
+    let mut entry = request.cloned().unwrap_or_default();
+    for (name, element) in item {
+        let Some(tag) = tag::from_hex(name) else {
+            continue;
+        };
+        let of_patient = tag.0 == 0x0010 || tag.0 == 0x0038;
+        let told = of_patient || COPIED.contains(&tag);
+        // What is said with a value stands before what is empty.
+        if told && (element.get("Value").is_some() || !entry.contains_key(name)) {
+            entry.insert(name.clone(), element.clone());
+        }
+    }
+    if text(&entry, PRIORITY).is_none()
+        && let Some(priority) = text(item, WORKITEM_PRIORITY)
+    {
+        set(&mut entry, PRIORITY, "SH", priority);
+    }
+    if text(&entry, PROCEDURE).is_none() {
+        set(&mut entry, PROCEDURE, "SH", number(item));
+    }
+    entry
+}
+
+/// The one step of a workitem that has no sequence of steps.
+fn derived(item: &WorkitemDataSet, status: &str) -> WorkitemDataSet {
+    const CODE: Tag = Tag(0x0008, 0x0100);
+    const MEANING: Tag = Tag(0x0008, 0x0104);
+    let mut step = WorkitemDataSet::new();
+    let coded = |sequence: Tag, what: Tag| items(item, sequence).find_map(|code| text(code, what));
+    let station = Tag(0x0040, 0x4025);
+    let texts = [
+        (Tag(0x0008, 0x0060), "CS", coded(Tag(0x0040, 0x4026), CODE)),
+        (Tag(0x0040, 0x0001), "AE", coded(station, CODE)),
+        (Tag(0x0040, 0x0010), "SH", coded(station, MEANING)),
+        (
+            Tag(0x0040, 0x0011),
+            "SH",
+            coded(Tag(0x0040, 0x4027), MEANING),
+        ),
+        (Tag(0x0040, 0x0007), "LO", text(item, Tag(0x0074, 0x1204))),
+        (STATUS, "CS", Some(status)),
+    ];
+    for (tag, vr, value) in texts {
+        match value {
+            Some(value) => set(&mut step, tag, vr, value),
+            None => drop(step.insert(tag::hex(tag), json!({ "vr": vr }))),
+        }
+    }
+    set(&mut step, STEP_ID, "SH", number(item));
+    let start = text(item, START).unwrap_or_default();
+    let moment = start.split(['+', '-', '&']).next().unwrap_or_default();
+    if let (Some(day), Some(time)) = (moment.get(..8), moment.get(8..)) {
+        set(&mut step, Tag(0x0040, 0x0002), "DA", day);
+        let time = if time.is_empty() { "000000" } else { time };
+        set(&mut step, Tag(0x0040, 0x0003), "TM", time);
+    }
+    let performer = items(item, Tag(0x0040, 0x4034)).find_map(|performer| {
+        let name = element(performer, Tag(0x0040, 0x4037))?;
+        name.get("Value").is_some().then(|| name.clone())
+    });
+    let name: Value = performer.unwrap_or_else(|| json!({ "vr": "PN" }));
+    step.insert(tag::hex(Tag(0x0040, 0x0006)), name);
+    let protocol = element(item, Tag(0x0040, 0x4018)).cloned();
+    step.insert(
+        tag::hex(Tag(0x0040, 0x0008)),
+        protocol.unwrap_or_else(|| json!({ "vr": "SQ" })),
+    );
+    step
+}
+
+/// A number of 16 characters that is the same whenever it is asked for: workitems have a UID only.
+fn number(item: &WorkitemDataSet) -> String {
+    let uid = text(item, INSTANCE).unwrap_or_default();
+    let hash = blake3::hash(uid.as_bytes());
+    hash.to_hex()
+        .chars()
+        .take(16)
+        .collect::<String>()
+        .to_uppercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(json: Value) -> WorkitemDataSet {
+        match json {
+            Value::Object(item) => item,
+            _ => WorkitemDataSet::new(),
+        }
+    }
+
+    fn scheduled() -> WorkitemDataSet {
+        item(json!({
+            "00080018": { "vr": "UI", "Value": ["1.2.3"] },
+            "00100010": { "vr": "PN", "Value": [{ "Alphabetic": "Doe^J" }] },
+            "00100020": { "vr": "LO", "Value": ["4711"] },
+            "00404005": { "vr": "DT", "Value": ["20260401083000+0200"] },
+            "00404025": { "vr": "SQ", "Value": [{ "00080100": { "vr": "SH", "Value": ["CT1"] },
+                "00080104": { "vr": "LO", "Value": ["CT room 1"] } }] },
+            "00404026": { "vr": "SQ", "Value": [{ "00080100": { "vr": "SH", "Value": ["CT"] } }] },
+            "0040A370": { "vr": "SQ", "Value": [
+                { "00080050": { "vr": "SH", "Value": ["A1"] }, "0020000D": { "vr": "UI", "Value": ["1.9"] } },
+                { "00080050": { "vr": "SH", "Value": ["A2"] } }] },
+            "00741000": { "vr": "CS", "Value": ["SCHEDULED"] },
+            "00741200": { "vr": "CS", "Value": ["HIGH"] },
+            "00741204": { "vr": "LO", "Value": ["Abdomen"] }
+        }))
+    }
+
+    #[test]
+    fn each_request_of_a_workitem_is_an_entry_with_its_step() {
+        let entries = entries(&scheduled());
+        let accessions: Vec<_> = entries
+            .iter()
+            .map(|entry| text(entry, Tag(0x0008, 0x0050)))
+            .collect();
+        assert_eq!(accessions, [Some("A1"), Some("A2")]);
+        assert_eq!(text(&entries[0], Tag(0x0020, 0x000D)), Some("1.9"));
+        assert_eq!(text(&entries[0], Tag(0x0010, 0x0020)), Some("4711"));
+        assert_eq!(text(&entries[0], PRIORITY), Some("HIGH"));
+        let step = items(&entries[0], STEPS).next().unwrap();
+        for (tag, value) in [
+            (Tag(0x0008, 0x0060), "CT"),
+            (Tag(0x0040, 0x0001), "CT1"),
+            (Tag(0x0040, 0x0010), "CT room 1"),
+            (Tag(0x0040, 0x0002), "20260401"),
+            (Tag(0x0040, 0x0003), "083000"),
+            (Tag(0x0040, 0x0007), "Abdomen"),
+            (STATUS, "SCHEDULED"),
+        ] {
+            assert_eq!(text(step, tag), Some(value), "{tag:?}");
+        }
+        assert_eq!(text(step, STEP_ID).map(str::len), Some(16));
+    }
+
+    #[test]
+    fn steps_of_its_own_come_first_and_what_is_no_acquisition_is_left_out() {
+        let mut own = scheduled();
+        own.insert(
+            tag::hex(STEPS),
+            json!({ "vr": "SQ", "Value": [{ "00400009": { "vr": "SH", "Value": ["S1"] },
+                "00080060": { "vr": "CS", "Value": ["MR"] } }] }),
+        );
+        let listed = entries(&own);
+        let step = items(&listed[0], STEPS).next().unwrap();
+        assert_eq!(text(step, STEP_ID), Some("S1"));
+        assert_eq!(text(step, Tag(0x0008, 0x0060)), Some("MR"));
+        assert_eq!(text(step, Tag(0x0040, 0x0001)), Some("CT1"));
+        let mut works = scheduled();
+        works.insert(tag::hex(INPUT), json!({ "vr": "SQ", "Value": [{}] }));
+        assert!(entries(&works).is_empty());
+        let mut done = scheduled();
+        for (state, status) in [("COMPLETED", None), ("IN PROGRESS", Some("STARTED"))] {
+            set(&mut done, workitem::STATE, "CS", state);
+            let listed = entries(&done);
+            let step = listed.first().and_then(|entry| items(entry, STEPS).next());
+            assert_eq!(step.and_then(|step| text(step, STATUS)), status);
+        }
+    }
+}
