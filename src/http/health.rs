@@ -43,7 +43,7 @@ struct HealthCheck {
 async fn stores(app: &App) -> HealthCheck {
     HealthCheck {
         name: "stores",
-        problem: app.health.of(app).await.err(),
+        problem: app.health.of(&app.archive).await.err(),
     }
 }
 

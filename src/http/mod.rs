@@ -32,6 +32,7 @@ mod response_cache;
 pub mod routes;
 pub mod serve;
 mod state;
+mod stores_health;
 mod stow;
 mod tags;
 pub mod tls;
@@ -66,7 +67,8 @@ use metrics::Requests;
 use profile::PROFILES;
 use response_cache::MetadataResponseCache;
 use routes::service_routes;
-use state::{ApiState, App, Health};
+use state::{ApiState, App};
+use stores_health::Health;
 use ui::UiSettings;
 use viewer::Viewer;
 
