@@ -53,6 +53,11 @@ pub enum StartError {
         /// What is missing.
         missing: String,
     },
+    /// There is no archive in the database that was named.
+    #[error(
+        "there is no archive in the database of STOWAGE_DATABASE_URL: it is empty. Only `stowage serve` and `stowage import` make one; is the URL right?"
+    )]
+    NoIndex,
     /// The blob store cannot be used.
     #[error("{}", chain(.0))]
     Blobs(#[from] crate::blob::BlobError),
@@ -128,10 +133,14 @@ pub(crate) async fn open(config: &Config, needs: StoreNeeds) -> Result<Archive, 
         search_time: config.limits.search_time(),
         acquire_timeout: Duration::from_secs(config.storage.database_wait_seconds.max(1)),
         call_time: Duration::from_secs(config.storage.database_call_seconds.max(1)),
+        make: needs != StoreNeeds::Archive,
         ..IndexOptions::default()
     };
     let pages = options.keep_within(memory::budget_bytes(config.limits.memory_bytes));
-    let index = index::open(&url, &options).await?;
+    let index = match index::open(&url, &options).await {
+        Err(IndexError::Absent) => return Err(StartError::NoIndex),
+        opened => opened?,
+    };
     let archive = Archive::new(index, blobs, config.limits.clone());
     if url.starts_with("sqlite:") {
         archive.count_cache(pages);

@@ -463,9 +463,10 @@ fn from_index(inner: &IndexError, error: &ArchiveError) -> HttpError {
             "The search takes too long: narrow it by an attribute with an index, such as StudyDate, PatientID or \
              AccessionNumber; leave out an exact count and a high offset.",
         ),
-        IndexError::Database { .. } | IndexError::Corrupt { .. } | IndexError::Open { .. } => {
-            HttpError::internal(error)
-        }
+        IndexError::Database { .. }
+        | IndexError::Corrupt { .. }
+        | IndexError::Open { .. }
+        | IndexError::Absent => HttpError::internal(error),
     }
 }
 

@@ -39,6 +39,9 @@ pub enum IndexError {
         /// What was read.
         what: &'static str,
     },
+    /// The database has no schema of ours, and none was to be made.
+    #[error("the index database is empty: there is no archive in it")]
+    Absent,
     /// Opening or migrating the database failed.
     #[error("the index database cannot be opened: {reason}")]
     Open {

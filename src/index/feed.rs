@@ -17,49 +17,25 @@ use crate::scope::{Scope, Visible};
 #[async_trait]
 impl<D: Dialect> ChangeFeed for SqlIndex<D> {
     async fn changes(&self, scope: &Scope, range: &FeedRange) -> Result<Vec<Change>> {
-        let mut sql = page::<D>(scope);
-        let mut order = " order by change.sequence";
-        match range {
-            FeedRange::Sequence { after, through } => {
-                sql.push(" and change.sequence > ").int(*after);
-                sql.push(" and change.sequence <= ").int(*through);
-                sql.push(" order by change.sequence");
-            }
-            FeedRange::Following { after, limit } => {
-                sql.push(" and change.sequence > ").int(*after);
-                sql.push(" order by change.sequence")
-                    .limit(i64::from(*limit));
-            }
-            FeedRange::Window {
-                from,
-                to,
-                skip,
-                limit,
-            } => {
-                if let Some(to) = to {
-                    self.close_window(*to).await?;
-                }
-                for (operator, bound) in
-                    [(" and change.time >= ", from), (" and change.time < ", to)]
-                {
-                    if let Some(bound) = bound {
-                        sql.push(operator).int(to_micros(*bound));
-                    }
-                }
-                order = " order by change.time, change.sequence";
-                sql.push(order).limit(i64::from(*limit));
-                sql.push(" offset ")
-                    .int(i64::try_from(*skip).unwrap_or(i64::MAX));
-            }
+        if let FeedRange::Window { to: Some(to), .. } = range {
+            self.close_window(*to).await?;
         }
-        push_entries(&mut sql, scope);
-        sql.push(order);
+        let sql = changes::<D>(scope, range, "");
         let rows = self.read_bounded("the change feed", sql).await?;
         rows.iter().map(change).collect()
     }
 
+    async fn change_plan(&self, scope: &Scope, range: &FeedRange) -> Result<String> {
+        let rows = self
+            .read("a plan", changes::<D>(scope, range, D::EXPLAIN.0))
+            .await?;
+        let lines = rows.iter().map(|row| row.text(D::EXPLAIN.1));
+        let lines = lines.collect::<super::sql::Driver<Vec<String>>>();
+        Ok(lines.map_err(failed::<D>("a plan"))?.join("\n"))
+    }
+
     async fn latest_change(&self, scope: &Scope) -> Result<Option<Change>> {
-        let mut sql = page::<D>(scope);
+        let mut sql = page::<D>(scope, "");
         sql.push(" order by change.sequence desc limit 1");
         push_entries(&mut sql, scope);
         let rows = self.read_bounded("the change feed", sql).await?;
@@ -84,11 +60,47 @@ impl<D: Dialect> SqlIndex<D> {
     }
 }
 
+/// Entries of a range in order; `explain` stands before the statement.
+fn changes<D: Dialect>(scope: &Scope, range: &FeedRange, explain: &'static str) -> Statement<D> {
+    let mut sql = page::<D>(scope, explain);
+    let mut order = " order by change.sequence";
+    match range {
+        FeedRange::Sequence { after, through } => {
+            sql.push(" and change.sequence > ").int(*after);
+            sql.push(" and change.sequence <= ").int(*through);
+            sql.push(" order by change.sequence");
+        }
+        FeedRange::Following { after, limit } => {
+            sql.push(" and change.sequence > ").int(*after);
+            sql.push(" order by change.sequence")
+                .limit(i64::from(*limit));
+        }
+        FeedRange::Window {
+            from,
+            to,
+            skip,
+            limit,
+        } => {
+            for (operator, bound) in [(" and change.time >= ", from), (" and change.time < ", to)] {
+                if let Some(bound) = bound {
+                    sql.push(operator).int(to_micros(*bound));
+                }
+            }
+            order = " order by change.time, change.sequence";
+            sql.push(order).limit(i64::from(*limit));
+            sql.push(" offset ")
+                .int(i64::try_from(*skip).unwrap_or(i64::MAX));
+        }
+    }
+    push_entries(&mut sql, scope);
+    sql.push(order);
+    sql
+}
+
 /// The beginning of a statement whose page holds entries of the scope: nothing else is read of those that are skipped.
-fn page<D: Dialect>(scope: &Scope) -> Statement<D> {
-    let mut sql = Statement::<D>::new(
-        "with page as (select change.sequence from change where change.partition = ",
-    );
+fn page<D: Dialect>(scope: &Scope, explain: &'static str) -> Statement<D> {
+    let mut sql = Statement::<D>::new(explain);
+    sql.push("with page as (select change.sequence from change where change.partition = ");
     sql.int(scope.partition.0);
     if let Visible::Only { patients, studies } = &scope.visible {
         sql.push(" and (1 = 0");

@@ -12,7 +12,7 @@ use super::{postgres, sqlite};
 /// Opens the index behind `sqlite://path` or `postgres://…` and brings its schema up to date.
 ///
 /// # Errors
-/// [`IndexError::Open`] when the URL is not understood, the database cannot be reached or a migration fails.
+/// [`IndexError::Absent`] when there is no schema and none is to be made, [`IndexError::Open`] when the URL is not understood, the database cannot be reached or a migration fails.
 pub async fn open(url: &str, options: &IndexOptions) -> Result<Arc<dyn Index>> {
     let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
     match scheme {

@@ -25,6 +25,8 @@ pub struct IndexOptions {
     /// How long a call may take before it is [`IndexError::Unavailable`](super::IndexError::Unavailable); an insert may take twice, a delete
     /// ten times as long, and a search has a limit of its own.
     pub call_time: Duration,
+    /// Whether the schema is made in a database that has none.
+    pub make: bool,
     /// How long one statement of a search may run before it is [`IndexError::TooSlow`](super::IndexError::TooSlow).
     pub search_time: Duration,
 }
@@ -50,6 +52,7 @@ impl Default for IndexOptions {
             sqlite_mapped_bytes: 256 << 20,
             acquire_timeout: Duration::from_secs(5),
             call_time: Duration::from_secs(30),
+            make: true,
             search_time: Duration::from_secs(20),
         }
     }

@@ -139,6 +139,9 @@ pub trait ChangeFeed: Send + Sync {
     /// Entries of a range in order.
     async fn changes(&self, scope: &Scope, range: &FeedRange) -> Result<Vec<Change>>;
 
+    /// How the database would read a range: the plan, in its words.
+    async fn change_plan(&self, scope: &Scope, range: &FeedRange) -> Result<String>;
+
     /// The newest entry.
     async fn latest_change(&self, scope: &Scope) -> Result<Option<Change>>;
 }

@@ -8,6 +8,7 @@ use clap::CommandFactory;
 use stowage::config::Cli;
 
 use crate::support::dicom::Name;
+use crate::support::postgres;
 use crate::support::server::{Server, wait_until};
 
 fn said(output: &Output) -> String {
@@ -307,4 +308,26 @@ fn a_failed_greeting_is_counted_and_told_now_and_then() {
         .unwrap_or_else(|| panic!("{metrics}"));
     assert_eq!(count, "20");
     assert!(log() < 10, "not each of them: {}", server.log());
+}
+
+#[test]
+fn only_a_server_makes_an_archive_of_an_empty_database() {
+    let server = Server::start(None);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let Some(url) = runtime.block_on(postgres::empty_database()) else {
+        return;
+    };
+    let settings = [("STOWAGE_DATABASE_URL", url.as_str())];
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().to_str().unwrap();
+    // Twice: the first one has made nothing.
+    for arguments in [&["fsck"][..], &["export", "--to", to, "1.2.3"], &["fsck"]] {
+        let output = server.command_with(&settings, arguments);
+        let reported = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{reported}");
+        assert!(reported.contains("STOWAGE_DATABASE_URL"), "{reported}");
+    }
 }

@@ -183,7 +183,10 @@ pub(super) async fn open(url: &str, options: &IndexOptions) -> Result<SqlIndex<P
     // The pool would go on trying where nobody listens, and say in the end only that it took too long.
     let first = within(options.acquire_timeout, connect.connect());
     let mut connection = first.await.map_err(unopened)?;
-    let trigrams = prepare(&mut connection).await;
+    let trigrams = match options.make || has_schema(&mut connection).await? {
+        true => prepare(&mut connection).await,
+        false => Err(IndexError::Absent),
+    };
     // The lock goes with the connection, also after a failure.
     connection.close().await.map_err(unopened)?;
     let trigrams = trigrams?;
@@ -226,6 +229,14 @@ fn pool(connect: &PgConnectOptions, most: u32, options: &IndexOptions) -> Pool<P
             Box::pin(async move { session.execute(connection).await.map(|_| ()) })
         })
         .connect_lazy_with(connect.clone())
+}
+
+/// Whether migrations were run in the database.
+async fn has_schema(connection: &mut PgConnection) -> Result<bool> {
+    let found = sqlx::query("select to_regclass('_sqlx_migrations') is not null as there")
+        .fetch_one(connection);
+    let found = found.await.map_err(unopened)?;
+    sqlx::Row::try_get(&found, "there").map_err(unopened)
 }
 
 /// Brings the schema up to date; returns whether names have a trigram index.

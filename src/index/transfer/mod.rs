@@ -104,7 +104,12 @@ pub async fn transfer(
     {
         return Err(refused("there is no file to move it from"));
     }
-    match (open(from, options).await?, open(to, options).await?) {
+    // What is empty is not moved, and nothing is made in it.
+    let there = IndexOptions {
+        make: false,
+        ..options.clone()
+    };
+    match (open(from, &there).await?, open(to, options).await?) {
         (OpenedIndex::Sqlite(from), OpenedIndex::Sqlite(to)) => {
             run(&from, &to, how, reported).await
         }
