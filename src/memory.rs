@@ -386,6 +386,17 @@ impl Reservation {
         self.bytes
     }
 
+    /// In a debug build, fails when what was made takes more than was reserved for it: whoever makes it reserves too little.
+    #[track_caller]
+    pub fn must_cover(&self, bytes: usize) {
+        debug_assert!(
+            bytes <= self.bytes,
+            "{bytes} bytes were made of {}, and {} are reserved",
+            self.purpose.as_str(),
+            self.bytes
+        );
+    }
+
     /// Takes over what another one of the same budget has.
     pub fn merge(&mut self, mut other: Self) {
         let bytes = std::mem::take(&mut other.bytes);

@@ -48,6 +48,22 @@ impl Visible {
     }
 }
 
+impl Visible {
+    /// Whether a study of this UID may be admitted, whoever its patient is; none stands for any study.
+    #[must_use]
+    pub fn may_admit(&self, study: Option<&str>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only { patients, studies } => {
+                !patients.is_empty()
+                    || study.map_or(!studies.is_empty(), |study| {
+                        studies.iter().any(|uid| uid == study)
+                    })
+            }
+        }
+    }
+}
+
 impl Scope {
     /// Everything in the default partition.
     #[must_use]

@@ -8,6 +8,7 @@ use crate::memory::{NoMemory, Purpose, Reservation, holding};
 
 /// Bytes whose memory is reserved until the last of them was dropped; what is reserved beyond them is given back.
 pub(super) fn reserved(bytes: Vec<u8>, mut memory: Reservation) -> Bytes {
+    memory.must_cover(bytes.capacity());
     memory.shrink_to(bytes.capacity());
     holding(bytes, memory)
 }

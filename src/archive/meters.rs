@@ -2,8 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::Semaphore;
-
 use super::Archive;
 use super::lanes::Lane;
 use super::services::store::Outcome;
@@ -204,8 +202,7 @@ impl Archive {
     fn write_limits(&self, out: &mut Exposition) {
         let (waiting, room) = self.committer.queue();
         let spool = self.blobs.spooled();
-        let free =
-            |semaphore: &Semaphore, unit: usize| (semaphore.available_permits() * unit) as u64;
+        let (spooled, spool_room) = self.spool.used();
         let rows = [
             ("commit_queue", waiting as u64, room as u64),
             (
@@ -219,11 +216,7 @@ impl Archive {
                 self.channels.used().0,
                 self.channels.used().1,
             ),
-            (
-                "workers",
-                (self.workers as u64).saturating_sub(free(&self.work, 1)),
-                self.workers as u64,
-            ),
+            ("spool_bytes", spooled, spool_room),
             (
                 "codec_workers",
                 self.maker.busy() as u64,

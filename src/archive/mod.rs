@@ -19,6 +19,7 @@ pub mod queue;
 pub mod represent;
 pub mod rules;
 pub mod services;
+mod spool;
 pub mod texts;
 pub mod workitems;
 pub mod zip;
@@ -33,6 +34,7 @@ use tokio::sync::Semaphore;
 
 use crate::blob::Blobs;
 use crate::config::Limits;
+use crate::dicom::inflate::{DiskRoom, SpooledFile};
 use crate::index::Index;
 use crate::memory::{self, MemoryBudget, Purpose, Reservation};
 use crate::scope::Scope;
@@ -54,8 +56,6 @@ pub use services::feed::WithMetadata;
 const REMOTE: usize = 64;
 /// How long the stores may take to say that they are well.
 const HEALTH: Duration = Duration::from_secs(10);
-/// Unit in which spool space is counted, in bytes.
-const SPOOL_UNIT: u64 = 1 << 20;
 
 /// The archive: index, blobs and the limits of using them.
 #[derive(Clone)]
@@ -64,7 +64,7 @@ pub struct Archive {
     blobs: Blobs,
     limits: Arc<Limits>,
     /// Makes a file for a deflated data set that is too large for memory.
-    inflate_to: Arc<dyn Fn() -> io::Result<File> + Send + Sync>,
+    inflate_to: Arc<dyn Fn() -> io::Result<SpooledFile> + Send + Sync>,
     committer: Committer,
     /// Extended query tags as last read.
     tags: Arc<services::tags::TagCache>,
@@ -79,18 +79,14 @@ pub struct Archive {
     maker: caches::frames::FrameCache,
     /// Turns of large instances, which may wait for memory while they have some.
     turns: Arc<Semaphore>,
-    /// Spool space that all store requests may take, in [`SPOOL_UNIT`]s.
-    spool: Arc<Semaphore>,
+    /// Room in the spool for all requests.
+    spool: spool::SpoolBudget,
     /// What every buffer that a client can make grow is reserved from.
     budget: MemoryBudget,
     /// What the caches may hold at most.
     _caches: Arc<Reservation>,
     /// Work of each kind on the blocking pool at the same time.
     lanes: lanes::Lanes,
-    /// Parses, conversions and writes on the blocking pool at the same time.
-    work: Arc<Semaphore>,
-    /// Permits of `work`.
-    workers: usize,
     /// Store requests at the same time.
     stores: Shares,
     /// Event channels of subscribers to workitems.
@@ -140,15 +136,15 @@ impl Archive {
         if let Err(error) = caches.try_grow_to(cached) {
             unreachable!("a quarter of the budget are free at the start: {error}");
         }
-        let spool = blobs.clone();
+        let spool = spool::SpoolBudget::new(limits.spool_bytes);
+        let (spools, room) = (blobs.clone(), spool.clone());
         // The name goes with the spool file; the open handle keeps the bytes until the last read.
         let inflate_to = move || {
-            let file = spool.spool().map_err(io::Error::other)?;
-            file.file().and_then(File::try_clone)
+            let file = spools.spool().map_err(io::Error::other)?;
+            let room: Box<dyn DiskRoom> = Box::new(room.nothing());
+            Ok((file.file().and_then(File::try_clone)?, room))
         };
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let spool_units = usize::try_from(limits.spool_bytes / SPOOL_UNIT).unwrap_or(usize::MAX);
-        let workers = (cores * 4).max(8);
         let versions = caches::versions::VersionCache::default();
         let opened_instances = caches::instances::InstanceCache::new(opened);
         let tasks = Tasks::default();
@@ -156,7 +152,7 @@ impl Archive {
         let (reporter, reports) = jobs::heal::reports();
         blobs.report_to(reporter);
         Self {
-            spool: Arc::new(Semaphore::new(spool_units.clamp(1, Semaphore::MAX_PERMITS))),
+            spool,
             committer: Committer::start(
                 index.clone(),
                 (versions.clone(), opened_instances.clone()),
@@ -171,8 +167,6 @@ impl Archive {
             // One for each GiB, so that all of them together seldom wait for each other.
             turns: Arc::new(Semaphore::new((bytes >> 30).clamp(1, 8))),
             lanes,
-            work: Arc::new(Semaphore::new(workers)),
-            workers,
             meters: Arc::default(),
             node: Arc::from(blobs.serial()),
             watched: Arc::default(),

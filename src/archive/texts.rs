@@ -33,6 +33,8 @@ const CHUNK: usize = 64;
 const PORTION: usize = 1 << 20;
 /// Bytes of a piece of an answer, about.
 const PIECE: usize = 64 << 10;
+/// What is told of an instance beside its metadata may have so many bytes that are not counted.
+const UNCOUNTED: usize = 4096;
 /// Instances that are told in the log when their metadata cannot be read.
 const REPORTED: usize = 1000;
 
@@ -269,6 +271,7 @@ impl Archive {
     ) -> std::result::Result<TextPart, Malformed> {
         let first = pieces.next(PIECE)?.unwrap_or_default();
         let rest = (first.len() >= PIECE).then_some(pieces);
+        held.must_cover(first.len().saturating_sub(UNCOUNTED));
         if rest.is_none() {
             held.shrink_to(first.capacity());
         }
@@ -327,7 +330,10 @@ fn do_work<C, T>(read: LoadedText<C>, work: &Work<C, T>) -> Result<T> {
     let mut held = read.held;
     let stored = match read.packed {
         Ok(packed) => match metadata::unpack(&packed, MAX_METADATA) {
-            Ok(metadata) => StoredText::There(metadata),
+            Ok(metadata) => {
+                held.must_cover(metadata.text.len());
+                StoredText::There(metadata)
+            }
             Err(_) => StoredText::Damaged,
         },
         Err(stored) => stored,

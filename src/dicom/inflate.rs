@@ -20,35 +20,57 @@ const CHUNK: usize = 64 * 1024;
 pub enum Inflated {
     /// Small enough for memory.
     Memory(Vec<u8>),
-    /// In a file made by the caller.
-    File(FileSource),
+    /// In a file made by the caller, with the room it takes.
+    File(FileSource, Box<dyn DiskRoom>),
 }
 
 impl Source for Inflated {
     fn len(&self) -> u64 {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,
-            Self::File(file) => file.len(),
+            Self::File(file, _) => file.len(),
         }
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Memory(bytes) => bytes.read_at(offset, buf),
-            Self::File(file) => file.read_at(offset, buf),
+            Self::File(file, _) => file.read_at(offset, buf),
         }
     }
 
     fn as_slice(&self) -> Option<&[u8]> {
         match self {
             Self::Memory(bytes) => Some(bytes),
-            Self::File(_) => None,
+            Self::File(..) => None,
         }
     }
 }
 
+/// Room on a disk, given back when it is dropped.
+pub trait DiskRoom: std::fmt::Debug + Send + Sync {
+    /// Has room for so many bytes in all, before they are written.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn grow_to(&mut self, bytes: u64) -> io::Result<()>;
+}
+
+/// As much room as the disk has.
+#[derive(Debug, Clone, Copy)]
+pub struct Unbounded;
+
+impl DiskRoom for Unbounded {
+    fn grow_to(&mut self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An empty file with the room it will take.
+pub type SpooledFile = (File, Box<dyn DiskRoom>);
+
 /// Makes an empty file for a data set too large for memory.
-pub type CreateSpoolFile<'a> = &'a dyn Fn() -> io::Result<File>;
+pub type CreateSpoolFile<'a> = &'a dyn Fn() -> io::Result<SpooledFile>;
 
 /// Inflates what `source` holds from `offset` on; without a spool it must fit into memory.
 ///
@@ -77,7 +99,7 @@ pub(crate) fn inflate_within(
     let mut input = vec![0; CHUNK];
     let mut output = vec![0; CHUNK];
     let mut memory = Vec::new();
-    let mut file: Option<File> = None;
+    let mut file: Option<SpooledFile> = None;
     let mut total = 0_u64;
     let mut pending = 0..0;
     loop {
@@ -112,12 +134,16 @@ pub(crate) fn inflate_within(
                 return Err(ParseError::limit(None, at, Limit::Inflated, memory_cap));
             };
             let mut spooled = make()?;
-            spooled.write_all(&memory)?;
+            spooled.1.grow_to(total)?;
+            spooled.0.write_all(&memory)?;
             memory = Vec::new();
             file = Some(spooled);
         }
         match &mut file {
-            Some(file) => file.write_all(fresh)?,
+            Some((file, room)) => {
+                room.grow_to(total)?;
+                file.write_all(fresh)?;
+            }
             None => {
                 let left = memory.capacity().saturating_sub(memory.len());
                 if left < fresh.len() {
@@ -139,7 +165,7 @@ pub(crate) fn inflate_within(
         }
     }
     Ok(match file {
-        Some(file) => Inflated::File(FileSource::new(file)?),
+        Some((file, room)) => Inflated::File(FileSource::new(file)?, room),
         None => Inflated::Memory(memory),
     })
 }

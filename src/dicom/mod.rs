@@ -8,6 +8,7 @@ pub mod endian;
 pub mod error;
 pub(crate) mod explicit_vr;
 pub mod frames;
+pub mod head;
 pub mod header;
 pub mod identifiers;
 pub mod inflate;

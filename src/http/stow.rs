@@ -24,6 +24,7 @@ use crate::archive::Replacement;
 use crate::archive::services::store::{Outcome, Report, StoreOptions, StoreRequest};
 use crate::auth::Action;
 use crate::config::ExistingPolicy;
+use crate::dicom::uid::StudyUid;
 use described::MetadataModel;
 use report::StoreResponse;
 
@@ -105,6 +106,13 @@ async fn store(call: StoreCall, replace: Option<Replacement>) -> Result<Response
     let kind = body_kind(&headers)?;
     let form = lone_form(&accept_items(&[], &headers))?;
     let study = study.map(StudyPath::parse).transpose()?;
+    // Before a byte of the body is read; the same is said whether the study exists or not.
+    if !scope
+        .visible
+        .may_admit(study.as_ref().map(StudyUid::as_str))
+    {
+        return Err(HttpError::new(ProblemType::Forbidden, OUTSIDE));
+    }
     let expires = match api.profile.expiry {
         true => expiry::of(&headers, OffsetDateTime::now_utc())?,
         false => None,
@@ -180,6 +188,10 @@ const SILENCE: Duration = Duration::from_millis(300);
 const DRAINED: usize = 16 << 20;
 /// How long that may take.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// Said to a sender whose token allows nothing of what the URL names.
+const OUTSIDE: &str =
+    "The token allows storing into certain studies only, and the study of the URL is none of them.";
 
 enum BodyKind {
     /// The body is one instance.

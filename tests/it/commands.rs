@@ -514,3 +514,25 @@ fn shells_get_completions_and_help_tells_the_exit_codes() {
         assert!(help.contains(reported), "{reported} in\n{help}");
     }
 }
+
+#[test]
+fn a_check_of_the_wrong_store_notes_no_damage_and_mends_nothing() {
+    on_each_index(|server| {
+        let names: Vec<Name> = (1..=12).map(|n| Name::new(903, 1, n)).collect();
+        let files: Vec<_> = names.iter().map(Name::small).collect();
+        server.store("/dicom-web", &files).expect(200);
+        let wrong = tempfile::tempdir().unwrap();
+        let foreign = wrong.path().join("aa.dcm");
+        fs::write(&foreign, "of somebody else").unwrap();
+        let url = format!("file://{}", wrong.path().display());
+        let check = ["fsck", "--repair", "--young-seconds", "0"];
+        let reported = server.command_with(&[("STOWAGE_BLOB_URL", &url)], &check);
+        let text = String::from_utf8_lossy(&reported.stdout).into_owned();
+        assert_eq!(reported.status.code(), Some(1), "{text}");
+        assert!(text.contains("STOWAGE_BLOB_URL"), "{text}");
+        assert!(text.contains("12 instances, 0 blobs: 1 problems"), "{text}");
+        server.fsck();
+        assert_eq!(bytes(server, &names).into_iter().flatten().count(), 12);
+        assert!(foreign.exists());
+    });
+}

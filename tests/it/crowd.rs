@@ -1,6 +1,7 @@
 //! Crowds at the door: while some take all they can get, others are answered, and memory and files stay bounded.
 
 mod connections;
+mod pictures;
 mod rooms;
 
 use crate::support::http::Request;

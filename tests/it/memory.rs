@@ -11,7 +11,7 @@ use stowage::dicom::testing::{DataSet, Syntax};
 use crate::support::dicom::{Name, noise};
 use crate::support::http::{Answer, connect};
 use crate::support::multipart::{self, BOUNDARY, parameter};
-use crate::support::server::Server;
+use crate::support::server::{Server, wait_until};
 
 mod stores;
 
@@ -310,4 +310,51 @@ fn metadata_of_large_headers_is_streamed() {
         assert!(length > 95 << 20, "{length}");
         check_peak(&server, &target);
     }
+}
+
+#[test]
+fn what_is_inflated_takes_room_in_the_spool_and_gives_it_back() {
+    let settings = [
+        ("STOWAGE_SPOOL_BYTES", "20000000"),
+        ("STOWAGE_MAX_INFLATED_BYTES", "100000000"),
+    ];
+    let server = Server::with(&settings);
+    let deflated = |number: u32, length: usize| {
+        let name = Name::new(1, 1, number);
+        let data_set = name.data_set();
+        let data_set = data_set.bytes(Tag(0x7FE0, 0x0010), VR::OB, vec![0; length]);
+        name.file(&data_set, Syntax::Deflated)
+    };
+    for _ in 0..2 {
+        let busy = server
+            .store("/dicom-web", [&deflated(1, 40 << 20)])
+            .expect(503);
+        assert!(busy.header("retry-after").is_some());
+    }
+    // Good ones beside it are stored.
+    let small = Name::new(1, 1, 2).small();
+    let reported = server.store("/dicom-web", [&deflated(1, 40 << 20), &small]);
+    let reported = reported.expect(202).json();
+    // Its UIDs could not be read.
+    let reason = &reported["0008119A"]["Value"][0]["00081197"]["Value"][0];
+    assert_eq!(*reason, 0xA700, "{reported}");
+    server
+        .store("/dicom-web", [&deflated(3, 12 << 20)])
+        .expect(200);
+    let target = format!("/dicom-web{}/bulkdata/7FE00010", Name::new(1, 1, 3).path());
+    let read = server
+        .get_as(&target, "application/octet-stream")
+        .expect(200);
+    assert_eq!(read.body.len(), 12 << 20);
+    let used = || {
+        let text = server.get("/metrics").expect(200).text();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("stowage_in_use{what=\"spool_bytes\"} "));
+        line.and_then(|number| number.parse::<u64>().ok())
+            .expect("a number")
+    };
+    // What was inflated for a reader is kept for a while, within the room there is.
+    wait_until("the room of stores is given back", || used() <= 13 << 20);
+    server.fsck();
 }

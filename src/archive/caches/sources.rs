@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use moka::future::Cache;
-use tokio::sync::OwnedSemaphorePermit;
 
+use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::lanes::Lane;
 use crate::archive::services::retrieve::lost_bytes;
-use crate::archive::{Archive, SPOOL_UNIT};
+use crate::archive::spool::{SpoolRoom, stored_failure};
 use crate::blob::OpenBlob;
 use crate::dicom::inflate::{IN_MEMORY, Inflated, inflate};
 use crate::dicom::source::{FileSource, Source};
@@ -45,8 +45,7 @@ pub(in crate::archive) struct SourceCache {
 #[derive(Debug)]
 struct CountedSource {
     bytes: Inflated,
-    _memory: Option<Reservation>,
-    _room: Option<SpoolRoom>,
+    _memory: Reservation,
 }
 
 impl Source for CountedSource {
@@ -68,7 +67,7 @@ impl SourceCache {
     pub(in crate::archive) fn new(most: u64) -> Self {
         let weigh = |_: &Arc<str>, source: &Arc<CountedSource>| match &source.bytes {
             Inflated::Memory(bytes) => u32::try_from(bytes.len()).unwrap_or(u32::MAX).max(1024),
-            Inflated::File(_) => FILE,
+            Inflated::File(..) => FILE,
         };
         let cache = Cache::builder()
             .weigher(weigh)
@@ -90,23 +89,6 @@ impl SourceCache {
     pub(in crate::archive) async fn invalidate_all(&self) {
         self.cache.invalidate_all();
         self.cache.run_pending_tasks().await;
-    }
-}
-
-/// Room in the spool, until it is dropped.
-#[derive(Debug)]
-pub(in crate::archive) struct SpoolRoom(OwnedSemaphorePermit);
-
-impl SpoolRoom {
-    /// Bytes there is room for.
-    fn bytes(&self) -> u64 {
-        self.0.num_permits() as u64 * SPOOL_UNIT
-    }
-
-    /// Gives back what is beyond `bytes` bytes.
-    pub(in crate::archive) fn shrink_to(&mut self, bytes: u64) {
-        let less = self.bytes().saturating_sub(bytes) / SPOOL_UNIT;
-        drop(usize::try_from(less).ok().and_then(|n| self.0.split(n)));
     }
 }
 
@@ -136,39 +118,6 @@ impl Source for SpooledSource {
 }
 
 impl Archive {
-    /// Room in the spool for what is made there for an answer.
-    ///
-    /// # Errors
-    /// [`ArchiveError::Busy`] when there is none.
-    pub(in crate::archive) async fn spool_room(&self, bytes: u64) -> Result<SpoolRoom> {
-        let units = u32::try_from(bytes.div_ceil(SPOOL_UNIT).max(1)).unwrap_or(u32::MAX);
-        let take = || self.spool.clone().try_acquire_many_owned(units);
-        if let Ok(permit) = take() {
-            return Ok(SpoolRoom(permit));
-        }
-        self.sources.invalidate_all().await;
-        let busy = |_| ArchiveError::Busy {
-            what: "files in the spool",
-        };
-        take().map(SpoolRoom).map_err(busy)
-    }
-
-    /// Makes room for more bytes in all.
-    ///
-    /// # Errors
-    /// As [`Self::spool_room`].
-    pub(in crate::archive) async fn grow_room(
-        &self,
-        room: &mut SpoolRoom,
-        bytes: u64,
-    ) -> Result<()> {
-        if bytes > room.bytes() {
-            let more = self.spool_room(bytes - room.bytes()).await?;
-            room.0.merge(more.0);
-        }
-        Ok(())
-    }
-
     /// A new file in the spool, which is gone when it is closed.
     pub(in crate::archive) async fn spool_file(&self) -> Result<File> {
         let blobs = self.blobs.clone();
@@ -195,39 +144,35 @@ impl Archive {
 
     async fn inflate(&self, row: &InstanceRow) -> Result<CountedSource> {
         let length = row.layout.dataset_length;
-        let (memory, room) = if length <= IN_MEMORY {
-            let bytes = usize::try_from(length).unwrap_or(usize::MAX);
-            // It grows in memory that doubles when it is full.
-            let memory = self
-                .reserve(Purpose::Inflated, bytes.saturating_mul(2))
-                .await?;
-            (Some(memory), None)
-        } else {
-            (None, Some(self.spool_room(length).await?))
-        };
+        // It grows in memory that doubles when it is full; a file takes room in the spool as it grows.
+        let bytes = usize::try_from(length.min(IN_MEMORY)).unwrap_or(usize::MAX);
+        let memory = self.reserve(Purpose::Inflated, bytes.saturating_mul(2));
+        let mut memory = memory.await?;
+        if length > IN_MEMORY {
+            // What others only keep makes way before it begins, for later it cannot ask them.
+            drop(self.spool_room(length).await?);
+        }
         let (stored, _received) = self.local(row).await?;
         let (start, cap) = (row.layout.dataset_offset, self.limits.max_inflated_bytes);
         let make = self.inflate_to.clone();
         let inflated = self.lanes().run(Lane::Retrieve, move || {
             let spool = || make();
-            let inflated = inflate(&*stored, start, cap, Some(&spool))?;
+            let inflated = inflate(&*stored, start, cap, Some(&spool)).map_err(stored_failure)?;
             Ok(match inflated {
                 Inflated::Memory(mut bytes) => {
                     bytes.shrink_to_fit();
                     Inflated::Memory(bytes)
                 }
-                file @ Inflated::File(_) => file,
+                file @ Inflated::File(..) => file,
             })
         });
         let bytes = inflated.await?;
-        let memory = memory.map(|mut memory| {
-            memory.shrink_to(usize::try_from(bytes.len()).unwrap_or(usize::MAX));
-            memory
-        });
+        let in_memory = bytes.as_slice().map_or(0, <[u8]>::len);
+        memory.must_cover(in_memory);
+        memory.shrink_to(in_memory);
         Ok(CountedSource {
             bytes,
             _memory: memory,
-            _room: room,
         })
     }
 

@@ -11,19 +11,19 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use time::OffsetDateTime;
 
 use super::check::sorter::{Sorted, Sorter};
-use crate::archive::error::{ArchiveError, Result};
-use crate::archive::rules::Rules;
+use crate::archive::error::Result;
 use crate::archive::{Archive, describe};
 use crate::blob::{BlobError, Blobs};
-use crate::dicom::error::ParseError;
-use crate::dicom::parse::{ParseOptions, parse};
 use crate::dicom::uid::Target;
 use crate::fault;
-use crate::index::{BlobPlace, Damage, Inserted, InstanceRow, NewInstance, PackedInstance};
-use crate::scope::{Partition, Scope, Visible};
+use crate::index::{BlobPlace, Damage, Inserted, InstanceRow, NewInstance};
+use crate::memory::Purpose;
+use crate::scope::Scope;
 
 /// Rows or keys handled at a time.
 const BATCH: u32 = 500;
+/// Bytes of rows inserted at a time.
+const BATCH_BYTES: usize = 8 << 20;
 /// Blobs looked at together.
 const AT_ONCE: usize = 8;
 
@@ -118,7 +118,15 @@ impl Archive {
         reported: &(dyn Fn(CheckProgress<'_>) + Sync),
     ) -> Result<CheckReport> {
         let mut report = CheckReport::default();
-        let missing = self.check_rows(options, &mut report, reported).await?;
+        let Some(missing) = self.check_rows(options, &mut report, reported).await? else {
+            let problem = format!(
+                "{0} of {0} blobs are missing, and no row was removed or noted as damaged: is the blob store of \
+                 STOWAGE_BLOB_URL or STOWAGE_DATA_DIR the right one? `--force` goes on all the same",
+                report.instances
+            );
+            report.problem(reported, &problem);
+            return Ok(report);
+        };
         if options.repair && missing > 0 {
             self.remove_rows(missing, options, &mut report, reported)
                 .await?;
@@ -130,25 +138,26 @@ impl Archive {
         Ok(report)
     }
 
-    /// Looks at the blob of each row; returns how many have none.
+    /// Looks at the blob of each row; returns how many have none. None when not one of the first is there: then it is the
+    /// store that is missing, and nothing is said of the rows.
     async fn check_rows(
         &self,
         options: CheckOptions,
         report: &mut CheckReport,
         reported: ReportProgress<'_>,
-    ) -> Result<u64> {
+    ) -> Result<Option<u64>> {
         let mut after = 0;
         let mut missing = 0;
         loop {
             let rows = self.index.all_instances(after, BATCH).await?;
             let Some(last) = rows.last() else {
-                return Ok(missing);
+                return Ok(Some(missing));
             };
             after = last.watermark;
             report.instances += rows.len() as u64;
             let watermarks: Vec<i64> = rows.iter().map(|row| row.watermark).collect();
             let damaged = self.index.damaged_among(&watermarks).await?;
-            let mut checks = stream::iter(rows)
+            let checks = stream::iter(rows)
                 .map(|row| {
                     let digest = options.digests || damaged.contains(&row.watermark);
                     async move {
@@ -158,8 +167,15 @@ impl Archive {
                     }
                 })
                 .buffered(AT_ONCE);
+            let checks: Vec<(InstanceRow, Option<Fault>)> = checks.collect().await;
+            let is_missing = |found: &Option<Fault>| found.as_ref().is_some_and(Fault::is_missing);
+            let first = report.instances == checks.len() as u64;
+            let none = checks.iter().all(|(_, found)| is_missing(found));
+            if first && none && checks.len() as u64 > FEW && !options.force {
+                return Ok(None);
+            }
             let mut whole = Vec::new();
-            while let Some((row, found)) = checks.next().await {
+            for (row, found) in checks {
                 let Some(found) = found else {
                     whole.extend(Some(row.watermark).filter(|one| damaged.contains(one)));
                     continue;
@@ -176,7 +192,6 @@ impl Archive {
                 }
                 missing += u64::from(problem == MISSING);
             }
-            drop(checks);
             self.clear_damage(&whole).await?;
             reported(CheckProgress::Rows(report.instances));
         }
@@ -280,39 +295,60 @@ impl Archive {
             }
             let batch: Vec<String> = batch.iter().map(|line| key_of(line).to_owned()).collect();
             let known = self.index.known_keys(&batch).await?;
-            let mut new = Vec::new();
+            let (mut new, mut held, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
             for (key, known) in batch.iter().zip(known) {
                 if known {
                     report.known += 1;
                     continue;
                 }
                 match self.read_again(key).await? {
-                    Ok(instance) => new.push(instance),
+                    Ok((instance, memory)) => {
+                        bytes = bytes.saturating_add(memory.bytes());
+                        new.push(instance);
+                        held.push(memory);
+                    }
                     Err(reason) => {
                         report.refused += 1;
                         reported(RebuildProgress::Refused(key, &reason));
                     }
                 }
-            }
-            fault::point("reindex.read");
-            for inserted in self.index.insert(&new).await? {
-                match inserted {
-                    Inserted::Stored { .. } | Inserted::Replaced { .. } => report.added += 1,
-                    Inserted::Exists { .. }
-                    | Inserted::Superseded
-                    | Inserted::Unmatched
-                    | Inserted::Outside => report.known += 1,
+                if bytes >= BATCH_BYTES {
+                    self.insert_again(&mut new, &mut report).await?;
+                    held.clear();
+                    bytes = 0;
                 }
             }
+            fault::point("reindex.read");
+            self.insert_again(&mut new, &mut report).await?;
             fault::point("reindex.inserted");
             done += batch.len() as u64;
             reported(RebuildProgress::Blobs(done, report.blobs));
         }
     }
 
+    async fn insert_again(
+        &self,
+        new: &mut Vec<NewInstance>,
+        report: &mut ReindexReport,
+    ) -> Result<()> {
+        for inserted in self.index.insert(new).await? {
+            match inserted {
+                Inserted::Stored { .. } | Inserted::Replaced { .. } => report.added += 1,
+                Inserted::Exists { .. }
+                | Inserted::Superseded
+                | Inserted::Unmatched
+                | Inserted::Outside => report.known += 1,
+            }
+        }
+        new.clear();
+        Ok(())
+    }
+
     /// Lines that end with the key of each blob: the newest of each instance by age, oldest first, then all others, newest
     /// first; counts them.
     async fn in_order(&self, count: &mut u64) -> Result<Sorted> {
+        let memory = self.reserve(Purpose::Background, sorter::MEMORY);
+        let _memory = memory.await?;
         let mut by_instance = Sorter::new(self.blobs.clone());
         let mut listed = self.blobs.list(None);
         while let Some(key) = listed.try_next().await? {
@@ -406,6 +442,11 @@ impl Fault {
         }
     }
 
+    /// Whether the blob is not there at all.
+    fn is_missing(&self) -> bool {
+        matches!(self, Self::Damage(problem) if *problem == MISSING)
+    }
+
     /// What an error on reading means.
     pub(in crate::archive) fn of(error: BlobError) -> Self {
         match error {
@@ -442,54 +483,6 @@ pub(in crate::archive) async fn check_blob(
     match blobs.digest(&place.key, place.offset, place.length).await {
         Ok(found) => Fault::of_digest(&found, &digest),
         Err(error) => Some(Fault::of(error)),
-    }
-}
-
-impl Archive {
-    /// Walks a stored blob as if it had just arrived; the inner error says why it cannot be an instance.
-    async fn read_again(&self, key: &str) -> Result<std::result::Result<NewInstance, String>> {
-        match self.parse_blob(key).await {
-            // That says nothing about the blob: going on would refuse all that follow, too.
-            Err(error @ ArchiveError::Blob(BlobError::Unavailable { .. })) => Err(error),
-            Err(error) => Ok(Err(match std::error::Error::source(&error) {
-                Some(cause) => format!("{error}: {cause}"),
-                None => error.to_string(),
-            })),
-            Ok(new) => Ok(Ok(new)),
-        }
-    }
-
-    async fn parse_blob(&self, key: &str) -> Result<NewInstance> {
-        let length = self.blobs.length(key).await?;
-        let source = self.blobs.open_source(key, 0, length).await?;
-        let (archive, tags) = (self.clone(), self.tags_at_hand().await);
-        let parsed = self.work(move || {
-            let options = ParseOptions {
-                // It is stored already, by the settings of its time.
-                plain_preambles: false,
-                ..archive.parse_options(Rules::Standard)
-            };
-            let instance = parse(&*source, &options)?;
-            PackedInstance::new(&instance, &tags, None)
-                .map_err(|error| ArchiveError::from(ParseError::from(error)))
-        });
-        let packed = parsed.await?;
-        let digest = self.blobs.digest(key, 0, length).await?;
-        let place = BlobPlace {
-            key: key.to_owned(),
-            offset: 0,
-            length,
-        };
-        Ok(NewInstance {
-            partition: Partition::DEFAULT,
-            visible: Visible::All,
-            packed: Arc::new(packed),
-            place,
-            digest,
-            replaces: None,
-            condition: None,
-            expires: None,
-        })
     }
 }
 

@@ -8,14 +8,22 @@ use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use super::store::{Outcome, StoreOptions};
 use crate::archive::Archive;
-use crate::archive::error::Result;
+use crate::archive::error::{ArchiveError, Result};
+use crate::archive::lanes::Lane;
 use crate::blob::CHUNK;
+use crate::memory::{NoMemory, Purpose};
+
+/// How often a file is tried while there is no room for it.
+const TRIES: usize = 120;
+/// Pause between two tries.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What became of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,11 +142,24 @@ impl FilesBelow {
 }
 
 impl Archive {
-    /// Stores one file of the local disk.
+    /// Stores one file of the local disk; where there is no memory for it now, or no room in the spool, it waits and begins
+    /// again.
     ///
     /// # Errors
     /// When the stores fail; a file that cannot be read or stored is told in the result.
     pub async fn import_file(&self, path: &Path, options: StoreOptions) -> Result<Imported> {
+        for _ in 1..TRIES {
+            match self.try_import(path, options.clone()).await {
+                Err(ArchiveError::Busy { .. } | ArchiveError::Memory(NoMemory::Busy)) => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                done => return done,
+            }
+        }
+        self.try_import(path, options).await
+    }
+
+    async fn try_import(&self, path: &Path, options: StoreOptions) -> Result<Imported> {
         let mut imported = Imported {
             path: path.to_owned(),
             bytes: 0,
@@ -146,8 +167,10 @@ impl Archive {
         };
         let mut request = self.begin_store(options)?;
         let mut part = request.begin_part()?;
+        let _memory = self.reserve(Purpose::Background, CHUNK).await?;
         let at = path.to_owned();
-        let mut file = match self.work(move || Ok(File::open(at))).await? {
+        let lanes = self.lanes();
+        let mut file = match lanes.run(Lane::Ingest, move || Ok(File::open(at))).await? {
             Ok(file) => file,
             Err(error) => {
                 imported.refused = Some(format!("cannot be opened: {error}"));
@@ -155,7 +178,7 @@ impl Archive {
             }
         };
         loop {
-            let read = self.work(move || {
+            let read = lanes.run(Lane::Ingest, move || {
                 let mut buffer = Vec::with_capacity(CHUNK);
                 let read = Read::by_ref(&mut file)
                     .take(CHUNK as u64)
@@ -167,7 +190,14 @@ impl Archive {
                 Ok((again, buffer)) => {
                     file = again;
                     imported.bytes += buffer.len() as u64;
-                    request.write(&mut part, Bytes::from(buffer)).await?;
+                    match request.write(&mut part, Bytes::from(buffer)).await {
+                        // It is this file that is too large; the others may be stored.
+                        Err(ArchiveError::TooLarge { reason }) => {
+                            imported.refused = Some(reason);
+                            return Ok(imported);
+                        }
+                        written => written?,
+                    }
                 }
                 Err(error) => {
                     imported.refused = Some(format!("cannot be read: {error}"));

@@ -370,7 +370,7 @@ impl Archive {
         Ok((seen, Base::Stored(Arc::new(place.clone()))))
     }
 
-    async fn remote_look<T: Send + 'static>(
+    pub(in crate::archive) async fn remote_look<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -382,25 +382,6 @@ impl Archive {
             work()
         });
         done.await.map_err(|_| lost)?
-    }
-
-    /// Runs work on the blocking pool, bounded.
-    pub(in crate::archive) async fn work<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let permit = self
-            .work
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|_| ArchiveError::Lost { what: "work" })?;
-        let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            work()
-        });
-        done.await
-            .map_err(|_| ArchiveError::Lost { what: "work" })?
     }
 }
 

@@ -37,6 +37,7 @@ pub use described::BulkDataBuffer;
 pub use outcome::{Outcome, reason};
 pub use part::IncomingPart;
 
+mod again;
 mod described;
 mod outcome;
 mod parsed;
@@ -255,7 +256,12 @@ impl StoreRequest {
             let reason = format!("a request may have {most} bytes at most");
             return Err(ArchiveError::TooLarge { reason });
         }
-        self.archive.keep_bytes(part, bytes).await
+        let visible = match part.composed {
+            // Bulk data, of which the instances are made later.
+            true => &Visible::All,
+            false => &self.options.visible,
+        };
+        self.archive.keep_bytes(part, bytes, visible).await
     }
 
     /// Hands a complete part over: it is parsed and made durable while the next one arrives.
@@ -263,8 +269,16 @@ impl StoreRequest {
     /// # Errors
     /// When a batch that was ready could not be committed, or the spool fails.
     pub async fn end_part(&mut self, mut part: IncomingPart) -> Result<()> {
-        if let PartBuffer::Spool(spooling) = &mut part.held {
-            spooling.finish().await?;
+        match &mut part.held {
+            PartBuffer::Memory(_) => {}
+            PartBuffer::Spool(spooling) => spooling.finish().await?,
+            PartBuffer::Refused(_) => {
+                self.take_all().await?;
+                if let PartBuffer::Refused(outcome) = part.held {
+                    self.take(PendingPart::Done(*outcome)).await?;
+                }
+                return Ok(());
+            }
         }
         let most = self.archive.limits.store_concurrency.max(1) * self.archive.blobs.overlap();
         while self.pending.len() >= most {

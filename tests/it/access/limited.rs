@@ -136,7 +136,7 @@ fn store(server: &Server, token: &str, target: &str, files: &[BuiltFile]) -> Res
         .send()
 }
 
-/// Fills an archive and makes the tag searchable; returns the id of the operation that did.
+/// Fills an archive and makes the tag searchable, as [`make_searchable`].
 fn fill(server: &Server, studies: &[u32]) -> String {
     let admin = token("admin");
     for file in content(studies) {
@@ -159,6 +159,12 @@ fn fill(server: &Server, studies: &[u32]) -> String {
             .send()
             .expect(201);
     }
+    make_searchable(server)
+}
+
+/// Makes the tag searchable; returns the id of the operation that did.
+fn make_searchable(server: &Server) -> String {
+    let admin = token("admin");
     let body = json!([{ "Path": TAG, "VR": "DA", "Level": "instance" }]);
     let answer = request(server, "POST", "/v2/extendedquerytags", &admin)
         .header("Content-Type", "application/json")
@@ -184,7 +190,7 @@ fn fill(server: &Server, studies: &[u32]) -> String {
 }
 
 /// An answer without what names the moment: dates, random ids and boundaries, places in the shared order of changes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
     status: u16,
     headers: BTreeSet<(String, String)>,
@@ -499,7 +505,20 @@ fn a_limited_caller_is_answered_as_by_an_archive_that_holds_nothing_else() {
                 &look(server, &token, &operation, &["/dicom-web", "/v2"]),
                 &expected[0],
             );
-            compare(&change(server, &token), &expected[1]);
+            // Who is limited to studies is refused by the URL alone: alike, whether that study exists or not.
+            let by_url = |what: &str| {
+                case.limit.0 == "dicom_studies" && what.starts_with("into a study that is")
+            };
+            let mut refused = Vec::new();
+            let mut changed = change(server, &token);
+            for (found, expected) in changed.iter_mut().zip(&expected[1]) {
+                if by_url(&found.0) {
+                    refused.push(std::mem::replace(found, expected.clone()).1);
+                }
+            }
+            assert!(refused.iter().all(|seen| seen.status == 403));
+            assert!(refused.windows(2).all(|pair| pair[0] == pair[1]));
+            compare(&changed, &expected[1]);
             compare(
                 &look(server, &token, &operation, &["/dicom-web"]),
                 &expected[2],
@@ -584,5 +603,86 @@ fn a_store_outside_is_refused_alike_whether_the_study_exists() {
             count(&format!("/dicom-web{}/instances", mine.study_path())),
             3
         );
+    });
+}
+
+/// Settings under which a part of more than 20 kB goes to the spool, where there is room for little.
+const NO_SPOOL: [(&str, &str); 2] = [
+    ("STOWAGE_PART_MEMORY_BYTES", "20000"),
+    ("STOWAGE_SPOOL_BYTES", "1000000"),
+];
+
+#[test]
+fn what_is_outside_is_refused_before_it_is_kept() {
+    let settings = [SETTINGS.as_slice(), NO_SPOOL.as_slice()].concat();
+    let server = Server::with(&settings);
+    let large = |study: u32, patient: &str| {
+        let name = Name::new(study, 1, 9);
+        let own = DataSet::new()
+            .text(Tag(0x0010, 0x0020), VR::LO, patient)
+            .bytes(Tag(0x0042, 0x0011), VR::OB, vec![7; 4 << 20]);
+        let data_set = name.data_set().set(own);
+        name.file(&data_set, Syntax::ExplicitLittle)
+    };
+    let small = |study: u32| instance(&Name::new(study, 1, 1), study, 1);
+    for case in cases() {
+        let token = limited(&case);
+        // In the spool there would be no room for it, which is another answer.
+        let answer = store(
+            &server,
+            &token,
+            "/dicom-web/studies",
+            &[large(2, "Q"), small(1)],
+        );
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        let report = answer.json();
+        let failed = &report["00081198"]["Value"];
+        assert_eq!(failed.as_array().map(Vec::len), Some(1), "{report}");
+        assert_eq!(failed[0]["00081197"]["Value"][0], 0x0124, "{report}");
+        let said = failed[0]["00081155"]["Value"][0].as_str();
+        assert_eq!(said, Some(Name::new(2, 1, 9).instance.as_str()));
+        // What is inside is kept, and finds the spool too small.
+        let inside = store(&server, &token, "/dicom-web/studies", &[large(1, "P")]);
+        assert_eq!(inside.status, 503, "{}", inside.text());
+    }
+    // Who is limited to studies is told by the URL alone, before a body is read.
+    let [_, by_study] = cases();
+    let target = |study: u32| format!("/dicom-web{}", Name::new(study, 1, 1).study_path());
+    for known in [2, 8] {
+        let answer = request(&server, "POST", &target(known), &limited(&by_study))
+            .header("Content-Type", &multipart::content_type())
+            .body("--no part at all")
+            .send()
+            .expect(403);
+        assert!(answer.text().contains("none of them"), "{}", answer.text());
+    }
+    let inside = store(&server, &limited(&by_study), &target(1), &[small(1)]);
+    assert_eq!(inside.status, 200, "{}", inside.text());
+    assert_eq!(server.blob_files().len(), 1);
+}
+
+#[test]
+fn a_search_tells_of_no_errors_in_studies_of_others() {
+    on_each_index_with(&SETTINGS, |server| {
+        let admin = token("admin");
+        // Only the study of somebody else has a date that is none.
+        for (study, number) in [(1, 2), (2, 1)] {
+            let file = instance(&Name::new(study, 1, number), study, number);
+            let answer = store(server, &admin, "/dicom-web/studies", &[file]);
+            assert!(matches!(answer.status, 200 | 202), "{}", answer.text());
+        }
+        make_searchable(server);
+        let reported = |token: &str| {
+            let target = format!("/v2/instances?{TAG}=20240131");
+            let found = request(server, "GET", &target, token).send().expect(200);
+            assert_eq!(found.json().as_array().map(Vec::len), Some(1));
+            found
+                .header("erroneous-dicom-attributes")
+                .map(str::to_owned)
+        };
+        assert_eq!(reported(&admin).as_deref(), Some(TAG));
+        for case in cases() {
+            assert_eq!(reported(&limited(&case)), None, "{:?}", case.limit);
+        }
     });
 }

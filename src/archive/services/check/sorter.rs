@@ -12,6 +12,8 @@ use crate::blob::{BlobError, Blobs, SpoolFile};
 
 /// Bytes of lines sorted in memory.
 const RUN: usize = 32 << 20;
+/// Bytes that two sorters take, of which one is read while the other is filled.
+pub(in crate::archive) const MEMORY: usize = 2 * RUN;
 /// Bytes a line takes in memory beside its text, about.
 const LINE: usize = 32;
 /// Bytes of the buffer of a run.

@@ -7,7 +7,6 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::outcome::without_memory;
 use super::outcome::{reason, reason_for_unreadable};
@@ -18,6 +17,7 @@ use crate::archive::Archive;
 use crate::archive::buffer::reserved;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::lanes::Lane;
+use crate::archive::spool::SpoolRoom;
 use crate::blob::SpoolFile;
 use crate::dicom::compose::{
     BulkPart, BulkParts, ComposeError, FilePiece, HEAD, PartContent, SentMetadata, compose, named,
@@ -63,7 +63,9 @@ impl BulkDataBuffer {
     /// Ends the shelf; what its parts are is taken from their bytes.
     async fn finish(self, archive: &Archive) -> Result<(BulkParts, BulkDataPlaces)> {
         let bytes = match self.held.held {
-            PartBuffer::Memory(GatheredBytes { bytes, room }) => DescribedOutcome::Memory {
+            // Nothing is refused before it is composed.
+            PartBuffer::Refused(_) => return Err(lost_spool()),
+            PartBuffer::Memory(GatheredBytes { bytes, room, .. }) => DescribedOutcome::Memory {
                 bytes: Bytes::from(bytes),
                 _room: room,
             },
@@ -71,7 +73,7 @@ impl BulkDataBuffer {
                 spooling.finish().await?;
                 DescribedOutcome::Spool {
                     file: Arc::new(spooling.file),
-                    _permits: spooling.permits,
+                    _room: spooling.room,
                 }
             }
         };
@@ -118,7 +120,7 @@ enum DescribedOutcome {
     Spool {
         file: Arc<SpoolFile>,
         /// Room in the spool that all parts share.
-        _permits: Vec<OwnedSemaphorePermit>,
+        _room: SpoolRoom,
     },
 }
 

@@ -4,10 +4,13 @@ use dicom_dictionary_std::tags;
 
 use super::StoreOptions;
 use crate::archive::rules::{Rules, comment};
+use crate::archive::spool::is_no_space;
 use crate::dicom::error::ParseError;
+use crate::dicom::head::Owner;
 use crate::dicom::instance::{Instance, ValidationIssue};
 use crate::dicom::uid::InstanceName;
 use crate::memory::NoMemory;
+use crate::scope::Visible;
 
 /// Said of every instance outside of the sender's limits, whether its study exists or not.
 const NOT_YOURS: &str =
@@ -212,6 +215,22 @@ pub(super) fn check_visible(options: &StoreOptions, instance: &Instance) -> Opti
     (!admitted).then(|| failed(instance, reason::NOT_AUTHORIZED, vec![NOT_YOURS.to_owned()]))
 }
 
+/// As [`check_visible`], for a file whose first bytes are there. Without a Patient ID in them it is certain only for a
+/// sender who is limited to studies.
+pub(super) fn check_owner(visible: &Visible, owner: Owner) -> Option<Outcome> {
+    let Visible::Only { patients, .. } = visible else {
+        return None;
+    };
+    let certain = owner.patient.is_some() || patients.is_empty();
+    let admitted = visible.admits(&owner.study, owner.patient.as_deref());
+    (certain && !admitted).then(|| Outcome::Failed {
+        sop_class: owner.sop_class,
+        instance: owner.instance,
+        reason: reason::NOT_AUTHORIZED,
+        comments: vec![NOT_YOURS.to_owned()],
+    })
+}
+
 /// An instance of another study than the one in the URL fails.
 pub(super) fn check_study(options: &StoreOptions, instance: &Instance) -> Option<Outcome> {
     let study = options.study.as_ref()?;
@@ -266,6 +285,10 @@ pub(super) fn refused(rules: Rules, error: &ParseError) -> Outcome {
         }
         // Asked for again where memory is shared; what is left is a fault of the server.
         ParseError::NoRoom { .. } => (reason::OUT_OF_RESOURCES, error.to_string()),
+        ParseError::Read(_) if is_no_space(error) => {
+            let comment = "there is no room in the spool now; send the instance again later";
+            (reason::OUT_OF_RESOURCES, comment.to_owned())
+        }
         ParseError::NotDicom
         | ParseError::Preamble
         | ParseError::Damaged { .. }

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::StoreOptions;
 use super::outcome::{
@@ -22,6 +21,7 @@ use crate::archive::error::ArchiveError;
 use crate::archive::jobs::commit::DurableBlob;
 use crate::archive::lanes::{Lane, LanePlace};
 use crate::archive::rules::{self, Rules, comment};
+use crate::archive::spool::{NoSpace, SpoolRoom, is_no_space};
 use crate::blob::{Payload, SpoolFile, instance_key};
 use crate::dicom::instance::{Instance, ValidationIssue};
 use crate::dicom::parse::{ParseOptions, parse};
@@ -35,9 +35,9 @@ use crate::trace;
 /// Bytes reserved before a parse begins: more than most need.
 const FIRST: usize = 192 << 10;
 /// Most bytes of a parse that others need not wait for.
-const SMALL: usize = 4 << 20;
+pub(super) const SMALL: usize = 4 << 20;
 /// What an instance takes until it has its rows, in copies of what is packed: its own, the statement's, the driver's.
-const COPIES: usize = 3;
+pub(super) const COPIES: usize = 3;
 /// How long a large instance waits for its turn.
 const TURN: Duration = Duration::from_secs(120);
 
@@ -65,10 +65,10 @@ pub(super) fn lost_task() -> PendingPart {
 struct WholePart {
     content: PartBytes,
     digest: [u8; 32],
-    /// Spool space of the payload.
-    _permits: Vec<OwnedSemaphorePermit>,
+    /// Room in the spool of the payload.
+    _room: Option<SpoolRoom>,
     /// Memory of the payload.
-    _room: Option<Reservation>,
+    _memory: Option<Reservation>,
 }
 
 enum PartBytes {
@@ -87,25 +87,24 @@ impl WholePart {
     /// Takes the bytes over; hashes what is in memory, so it takes a while.
     fn new(held: PartBuffer) -> std::io::Result<Self> {
         match held {
-            PartBuffer::Memory(GatheredBytes { bytes, room }) => Ok(Self {
+            // It never gets here.
+            PartBuffer::Refused(_) => Err(std::io::ErrorKind::PermissionDenied.into()),
+            PartBuffer::Memory(GatheredBytes { bytes, room, .. }) => Ok(Self {
                 digest: *blake3::hash(&bytes).as_bytes(),
                 content: PartBytes::Memory(Bytes::from(bytes)),
-                _permits: Vec::new(),
-                _room: room,
+                _room: None,
+                _memory: room,
             }),
             PartBuffer::Spool(spooling) => {
                 let Spooling {
-                    file,
-                    hasher,
-                    permits,
-                    ..
+                    file, hasher, room, ..
                 } = *spooling;
                 let source = FileSource::new(file.file().and_then(File::try_clone)?)?;
                 Ok(Self {
                     digest: *hasher.finalize().as_bytes(),
                     content: PartBytes::Spooled(file, source),
-                    _permits: permits,
-                    _room: None,
+                    _room: Some(room),
+                    _memory: None,
                 })
             }
         }
@@ -125,16 +124,31 @@ struct ValidatedPart {
 /// The bytes of a part with what was reserved for them.
 struct Load {
     payload: Payload,
-    _permits: Vec<OwnedSemaphorePermit>,
-    _room: Option<Reservation>,
+    _room: Option<SpoolRoom>,
+    _memory: Option<Reservation>,
 }
 
 /// How a parse ended.
 enum ParseOutcome {
     Fit(Box<(ValidatedPart, Load)>),
-    Failed(Box<Outcome>),
+    Failed(Box<Refusal>),
     /// It needs more memory than it may take now.
     Again(Box<WholePart>, RetryReason, Box<SopNames>),
+}
+
+/// Why a part is not stored, and what is wrong with the server, if it is that.
+struct Refusal {
+    outcome: Outcome,
+    error: Option<ArchiveError>,
+}
+
+impl From<Outcome> for Box<Refusal> {
+    fn from(outcome: Outcome) -> Self {
+        Self::new(Refusal {
+            outcome,
+            error: None,
+        })
+    }
 }
 
 /// SOP class and SOP instance, as far as they are known.
@@ -166,7 +180,7 @@ enum RetryReason {
 }
 
 /// The memory of one pass.
-struct ParseMemory {
+pub(super) struct ParseMemory {
     held: Mutex<Reservation>,
     /// Its turn: it may grow beyond [`SMALL`], and waits for it.
     turn: bool,
@@ -174,7 +188,7 @@ struct ParseMemory {
 }
 
 impl ParseMemory {
-    fn new(held: Reservation, turn: bool) -> Self {
+    pub(super) fn new(held: Reservation, turn: bool) -> Self {
         Self {
             held: Mutex::new(held),
             turn,
@@ -183,7 +197,7 @@ impl ParseMemory {
     }
 
     /// Grants `bytes` bytes more on top of `taken`.
-    fn more(&self, taken: &mut usize, bytes: usize) -> Result<(), NoParseMemory> {
+    pub(super) fn more(&self, taken: &mut usize, bytes: usize) -> Result<(), NoParseMemory> {
         let total = taken.saturating_add(bytes);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let granted = if total <= held.bytes() {
@@ -217,7 +231,15 @@ impl ParseMemory {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn into_held(self) -> Reservation {
+    /// Why there was no memory, for one whose turn it was.
+    pub(super) fn no_memory(&self) -> Option<NoMemory> {
+        match self.refused() {
+            Some(RetryReason::Never(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    pub(super) fn into_held(self) -> Reservation {
         self.held
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner)
@@ -344,8 +366,12 @@ impl Archive {
                     }
                 }
             }
-            ParseOutcome::Failed(outcome) => {
-                ParseAttempt::Prepared(Box::new(PendingPart::Done(*outcome)))
+            ParseOutcome::Failed(refusal) => {
+                let Refusal { outcome, error } = *refusal;
+                ParseAttempt::Prepared(Box::new(match error {
+                    None => PendingPart::Done(outcome),
+                    Some(error) => PendingPart::Unfinished(outcome, error),
+                }))
             }
             ParseOutcome::Again(whole, again, names) => ParseAttempt::Again(whole, again, names),
         }
@@ -400,14 +426,14 @@ impl Archive {
         let found = self.found((options, tagged), whole.source(), &room);
         if let Some(again) = share.refused() {
             let names = match found {
-                Err(outcome) => outcome.names(),
+                Err(refusal) => refusal.outcome.names(),
                 Ok(_) => SopNames::default(),
             };
             return ParseOutcome::Again(whole, again, Box::new(names));
         }
         let (instance, packed, warning) = match found {
             Ok(found) => found,
-            Err(outcome) => return ParseOutcome::Failed(outcome),
+            Err(refusal) => return ParseOutcome::Failed(refusal),
         };
         let place = BlobPlace {
             key: instance_key(&instance.name, &self.blobs.serial()),
@@ -415,12 +441,13 @@ impl Archive {
             length: whole.source().len(),
         };
         let mut held = share.into_held();
+        held.must_cover(packed.bytes());
         held.shrink_to(packed.bytes().saturating_mul(COPIES));
         let WholePart {
             content,
             digest,
-            _permits,
             _room,
+            _memory,
         } = *whole;
         let fit = ValidatedPart {
             new: NewInstance {
@@ -443,8 +470,8 @@ impl Archive {
                 PartBytes::Memory(bytes) => Payload::Memory(bytes),
                 PartBytes::Spooled(file, _) => Payload::Spooled(file),
             },
-            _permits,
             _room,
+            _memory,
         };
         ParseOutcome::Fit(Box::new((fit, load)))
     }
@@ -454,28 +481,32 @@ impl Archive {
         (options, tagged): (&StoreOptions, &[TagRow]),
         source: &dyn Source,
         room: GrantMemory<'_>,
-    ) -> Result<(Instance, PackedInstance, Option<u16>), Box<Outcome>> {
+    ) -> Result<(Instance, PackedInstance, Option<u16>), Box<Refusal>> {
         if source.is_empty() {
             let outcome = unreadable(
                 options.rules,
                 "the part is empty: it must hold a DICOM file",
             );
-            return Err(Box::new(outcome));
+            return Err(outcome.into());
         }
         let parse_options = ParseOptions {
             room: Some(room),
             ..self.parse_options(options.rules)
         };
-        let mut instance = parse(source, &parse_options)
-            .map_err(|error| Box::new(refused_by(options.rules, &error)))?;
+        let mut instance = parse(source, &parse_options).map_err(|error| {
+            Box::new(Refusal {
+                outcome: refused_by(options.rules, &error),
+                error: is_no_space(&error).then(|| NoSpace.into()),
+            })
+        })?;
         if let Some(outcome) = check_study(options, &instance) {
-            return Err(Box::new(outcome));
+            return Err(outcome.into());
         }
         if let Some(outcome) = check_named(options, &instance) {
-            return Err(Box::new(outcome));
+            return Err(outcome.into());
         }
         if let Some(outcome) = check_visible(options, &instance) {
-            return Err(Box::new(outcome));
+            return Err(outcome.into());
         }
         let mut judgement = rules::validate(options.rules, &instance);
         if options.rules == Rules::V1 {
@@ -486,7 +517,7 @@ impl Archive {
         }
         if !judgement.refusals.is_empty() {
             let outcome = failed(&instance, reason::INVALID, judgement.refusals);
-            return Err(Box::new(outcome));
+            return Err(outcome.into());
         }
         instance.findings.extend(
             judgement
@@ -498,7 +529,7 @@ impl Archive {
         let packed = PackedInstance::new(&instance, tagged, Some(room)).map_err(|error| {
             drop(error);
             let comments = vec!["there is no memory for it".to_owned()];
-            Box::new(failed(&instance, reason::OUT_OF_RESOURCES, comments))
+            Box::<Refusal>::from(failed(&instance, reason::OUT_OF_RESOURCES, comments))
         })?;
         // What is left of it is small; the text is no longer needed.
         instance.metadata = crate::dicom::instance::Metadata::default();

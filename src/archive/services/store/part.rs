@@ -3,20 +3,24 @@
 //! Invariants: memory is reserved before a buffer grows, and held as long as the buffer lives; parts in memory take an
 //! eighth of the budget at most, so that senders who pause cannot keep it from others.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Write;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
+use super::outcome::{Outcome, check_owner};
+use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::lanes::{Lane, Lanes};
-use crate::archive::{Archive, SPOOL_UNIT};
+use crate::archive::rules::Rules;
+use crate::archive::spool::SpoolRoom;
 use crate::blob::SpoolFile;
+use crate::dicom::head::{HEAD, owner};
 use crate::fault;
 use crate::memory::{Purpose, Reservation};
+use crate::scope::Visible;
 
 /// Bytes gathered for one write to the spool; as many are on their way. Together they are a small reservation, for which
 /// there is room when large ones have to wait.
@@ -40,6 +44,7 @@ impl IncomingPart {
             held: PartBuffer::Memory(GatheredBytes {
                 bytes: Vec::new(),
                 room: None,
+                judged: false,
             }),
             length: 0,
             composed: false,
@@ -52,12 +57,16 @@ impl IncomingPart {
 pub(super) struct GatheredBytes {
     pub(super) bytes: Vec<u8>,
     pub(super) room: Option<Reservation>,
+    /// It was looked at whether the sender may store it.
+    pub(super) judged: bool,
 }
 
 #[derive(Debug)]
 pub(super) enum PartBuffer {
     Memory(GatheredBytes),
     Spool(Box<Spooling>),
+    /// Its first bytes tell that it may not be stored; none of it is kept.
+    Refused(Box<Outcome>),
 }
 
 /// A write to the spool under way, which ends with the hasher and its emptied room.
@@ -69,14 +78,14 @@ pub(super) struct Spooling {
     pub(super) file: SpoolFile,
     pub(super) hasher: blake3::Hasher,
     gathered: Vec<u8>,
-    /// Room in the spool, in [`SPOOL_UNIT`]s.
-    pub(super) permits: Vec<OwnedSemaphorePermit>,
+    /// Room in the spool.
+    pub(super) room: SpoolRoom,
     /// The room of the write before.
     spare: Vec<u8>,
     /// The write under way, which has hasher and room.
     writing: Option<Writing>,
     /// Memory of both buffers.
-    _room: Reservation,
+    _memory: Reservation,
     lanes: Lanes,
 }
 
@@ -87,17 +96,42 @@ impl Archive {
     }
 
     /// Keeps the next bytes of a part.
-    pub(super) async fn keep_bytes(&self, part: &mut IncomingPart, bytes: Bytes) -> Result<()> {
+    pub(super) async fn keep_bytes(
+        &self,
+        part: &mut IncomingPart,
+        bytes: Bytes,
+        visible: &Visible,
+    ) -> Result<()> {
         if let PartBuffer::Memory(gathered) = &mut part.held {
-            if self.make_room(gathered, bytes.len()) {
+            let fits = self.make_room(gathered, bytes.len());
+            if fits {
                 gathered.bytes.extend_from_slice(&bytes);
+            }
+            let known = gathered.bytes.len() >= HEAD || !fits;
+            if known && !std::mem::replace(&mut gathered.judged, known) {
+                let limits =
+                    crate::archive::rules::parse_options(Rules::Standard, &self.limits).limits;
+                let mut head = Cow::Borrowed(gathered.bytes.as_slice());
+                if !fits {
+                    // It goes to the spool with what has come now; so much of it is looked at.
+                    let more = HEAD.saturating_sub(head.len()).min(bytes.len());
+                    head.to_mut()
+                        .extend_from_slice(bytes.get(..more).unwrap_or_default());
+                }
+                let owner = owner(&head, limits);
+                if let Some(refusal) = owner.and_then(|owner| check_owner(visible, owner)) {
+                    part.held = PartBuffer::Refused(Box::new(refusal));
+                    return Ok(());
+                }
+            }
+            if fits {
                 return Ok(());
             }
             let spooling = self.spill(std::mem::take(gathered)).await?;
             part.held = PartBuffer::Spool(Box::new(spooling));
         }
         if let PartBuffer::Spool(spooling) = &mut part.held {
-            reserve_spool(&self.spool, part.length, &mut spooling.permits)?;
+            spooling.room.try_grow_to(part.length)?;
             spooling.gather(bytes, &self.meters).await?;
         }
         Ok(())
@@ -130,7 +164,7 @@ impl Archive {
 
     /// Moves what is in memory to the spool.
     async fn spill(&self, held: GatheredBytes) -> Result<Spooling> {
-        let room = self.budget.reserve(Purpose::Parts, 2 * SPOOL_WRITE).await?;
+        let memory = self.budget.reserve(Purpose::Parts, 2 * SPOOL_WRITE).await?;
         let blobs = self.blobs.clone();
         let timed = self.meters.spool.timed();
         let begun = self.lanes.run(Lane::Ingest, move || {
@@ -149,37 +183,13 @@ impl Archive {
             file,
             hasher,
             gathered: Vec::new(),
-            permits: Vec::new(),
+            room: self.spool.nothing(),
             spare: Vec::new(),
             writing: None,
-            _room: room,
+            _memory: memory,
             lanes: self.lanes.clone(),
         })
     }
-}
-
-/// Reserves room in the spool for a part of `length` bytes.
-fn reserve_spool(
-    spool: &Arc<Semaphore>,
-    length: u64,
-    permits: &mut Vec<OwnedSemaphorePermit>,
-) -> Result<()> {
-    let have: usize = permits.iter().map(OwnedSemaphorePermit::num_permits).sum();
-    let units = length.div_ceil(SPOOL_UNIT).saturating_sub(have as u64);
-    if units == 0 {
-        return Ok(());
-    }
-    let busy = || ArchiveError::Busy {
-        what: "spooling of other requests",
-    };
-    let units = u32::try_from(units).map_err(|_| busy())?;
-    let permit = spool.clone().try_acquire_many_owned(units);
-    let permit = permit.map_err(|_| busy())?;
-    match permits.first_mut() {
-        Some(first) => first.merge(permit),
-        None => permits.push(permit),
-    }
-    Ok(())
 }
 
 impl Spooling {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dicom::error::ParseProblem;
+use crate::dicom::inflate::{DiskRoom, Unbounded};
 use crate::dicom::limits::DEPTH;
 
 fn problem(bytes: &[u8]) -> ParseProblem {
@@ -334,7 +335,10 @@ fn a_deflate_bomb_stops_at_the_cap() {
         limit(&built.bytes, &ParseOptions::default()),
         Limit::Inflated
     );
-    let spool = || tempfile::tempfile();
+    let spool = || {
+        let room: Box<dyn DiskRoom> = Box::new(Unbounded);
+        Ok((tempfile::tempfile()?, room))
+    };
     let limits = ParseLimits {
         inflated: 100 << 20,
         ..ParseLimits::default()

@@ -1,0 +1,113 @@
+//! Stored blobs parsed again, for `reindex`: as parts are, within the memory budget.
+
+use std::sync::Arc;
+
+use super::parsed::{COPIES, ParseMemory, SMALL};
+use crate::archive::Archive;
+use crate::archive::error::{ArchiveError, Result};
+use crate::archive::lanes::Lane;
+use crate::archive::rules::Rules;
+use crate::archive::spool::stored_failure;
+use crate::blob::BlobError;
+use crate::dicom::error::ParseError;
+use crate::dicom::parse::{ParseOptions, parse};
+use crate::index::{BlobPlace, NewInstance, PackedInstance};
+use crate::memory::{NoMemory, Purpose, Reservation};
+use crate::scope::{Partition, Visible};
+
+/// How often memory is asked for before a blob is left.
+const TRIES: usize = 24;
+
+/// An instance with the memory it takes.
+type Again = (NewInstance, Reservation);
+
+impl Archive {
+    /// Walks a stored blob as if it had just arrived; the inner error says why it cannot be an instance.
+    pub(in crate::archive) async fn read_again(
+        &self,
+        key: &str,
+    ) -> Result<std::result::Result<Again, String>> {
+        match self.parse_blob(key).await {
+            // That says nothing about the blob: going on would refuse all that follow, too.
+            Err(
+                error @ (ArchiveError::Blob(BlobError::Unavailable { .. })
+                | ArchiveError::Busy { .. }
+                | ArchiveError::Memory(NoMemory::Busy)),
+            ) => Err(error),
+            Err(error) => Ok(Err(match std::error::Error::source(&error) {
+                Some(cause) => format!("{error}: {cause}"),
+                None => error.to_string(),
+            })),
+            Ok(again) => Ok(Ok(again)),
+        }
+    }
+
+    async fn parse_blob(&self, key: &str) -> Result<Again> {
+        let length = self.blobs.length(key).await?;
+        let source = self.blobs.open_source(key, 0, length).await?;
+        // It may wait for memory while it has some, as one large part at a time may.
+        let turn = self.turns.clone().acquire_owned().await;
+        let turn = turn.map_err(|_| ArchiveError::Lost { what: "a turn" })?;
+        let share = Arc::new(ParseMemory::new(self.patiently(SMALL).await?, true));
+        let (archive, tags, room) = (self.clone(), self.tags_at_hand().await, share.clone());
+        let work = move || {
+            let taken = std::sync::Mutex::new(0);
+            let more = |bytes: usize| {
+                let mut taken = taken
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                room.more(&mut taken, bytes)
+            };
+            let options = ParseOptions {
+                // It is stored already, by the settings of its time.
+                plain_preambles: false,
+                room: Some(&more),
+                ..archive.parse_options(Rules::Standard)
+            };
+            let packed = parse(&*source, &options)
+                .and_then(|instance| Ok(PackedInstance::new(&instance, &tags, Some(&more))?));
+            packed.map_err(|error: ParseError| match room.no_memory() {
+                Some(none) => none.into(),
+                None => stored_failure(error),
+            })
+        };
+        let packed = if self.blobs.is_remote() {
+            self.remote_look(work).await?
+        } else {
+            self.lanes.run(Lane::Ingest, work).await?
+        };
+        drop(turn);
+        let share = Arc::into_inner(share).ok_or(ArchiveError::Lost { what: "a walk" })?;
+        let mut held = share.into_held();
+        held.must_cover(packed.bytes());
+        held.shrink_to(packed.bytes().saturating_mul(COPIES));
+        let digest = self.blobs.digest(key, 0, length).await?;
+        let place = BlobPlace {
+            key: key.to_owned(),
+            offset: 0,
+            length,
+        };
+        let new = NewInstance {
+            partition: Partition::DEFAULT,
+            visible: Visible::All,
+            packed: Arc::new(packed),
+            place,
+            digest,
+            replaces: None,
+            condition: None,
+            expires: None,
+        };
+        Ok((new, held))
+    }
+
+    /// Memory for background work, which can wait longer than a request.
+    async fn patiently(&self, bytes: usize) -> Result<Reservation> {
+        for _ in 1..TRIES {
+            match self.budget.reserve(Purpose::Background, bytes).await {
+                Err(NoMemory::Busy) => {}
+                done => return Ok(done?),
+            }
+        }
+        Ok(self.budget.reserve(Purpose::Background, bytes).await?)
+    }
+}
