@@ -48,11 +48,13 @@ pub enum Purpose {
     Associations,
     /// Background work: scrub, indexing of query tags, import, export.
     Background,
+    /// What clients of HTTP/2 may send ahead.
+    Windows,
 }
 
 impl Purpose {
     /// All of them, in the order of their values.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Parts,
         Self::Instances,
         Self::Reports,
@@ -64,6 +66,7 @@ impl Purpose {
         Self::Caches,
         Self::Associations,
         Self::Background,
+        Self::Windows,
     ];
 
     /// The label in metrics and errors.
@@ -81,6 +84,7 @@ impl Purpose {
             Self::Caches => "caches",
             Self::Associations => "associations",
             Self::Background => "background",
+            Self::Windows => "windows",
         }
     }
 }

@@ -270,15 +270,19 @@ pub async fn serve(mut config: Config) -> Result<(), StartError> {
         .and_then(|access| Authenticator::new(&access, mode));
     let authenticator = authenticator.map_err(|e| StartError::Config(chain(&e)))?;
     let keys = authenticator.clone();
-    archive.tasks().supervise("keys", Need::May, move |_| {
+    archive.tasks().supervise("keys", Need::May, move |watch| {
         let keys = keys.clone();
         async move {
-            keys.follow_keys().await;
+            keys.follow_keys(&|failure| match failure {
+                None => watch.well(),
+                Some(failure) => watch.failed(failure),
+            })
+            .await;
             Ok(())
         }
     });
-    let (audit, audit_end) = AuditLog::open(&config.access.audit_settings())
-        .map_err(|e| StartError::Config(chain(&e)))?;
+    let audit = AuditLog::open(&config.access.audit_settings(), archive.tasks());
+    let (audit, audit_end) = audit.map_err(|e| StartError::Config(chain(&e)))?;
     let router = http::router(
         archive.clone(),
         links,
@@ -384,6 +388,7 @@ fn door(
         proxies,
         tls,
         budget: archive.budget().clone(),
+        tasks: archive.tasks().clone(),
     }
 }
 

@@ -98,7 +98,18 @@ pub(super) struct Snapshot {
     fetched: Option<Instant>,
     attempted: Option<Instant>,
     digest: Option<blake3::Hash>,
+    /// Why the last fetch failed; none when it did not.
+    failure: Option<FetchFailure>,
 }
+
+/// Why keys could not be fetched, in words.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the keys that sign tokens cannot be fetched: {0}")]
+struct FetchFailure(Arc<str>);
+
+/// Hears how each fetch ended: of its failure, or of none.
+pub(super) type ReportedFailure<'t> =
+    &'t (dyn Fn(Option<&(dyn std::error::Error + 'static)>) + Sync);
 
 /// See the module.
 #[derive(Debug)]
@@ -158,7 +169,7 @@ impl KeySource {
     }
 
     /// Fetches the keys again and again, so that no request has to wait for it.
-    pub(super) async fn follow(&self) {
+    pub(super) async fn follow(&self, reported: ReportedFailure<'_>) {
         loop {
             let due = match self.age() {
                 None => self.pace.first,
@@ -168,6 +179,10 @@ impl KeySource {
             // As often as a request would, when the issuer is away.
             self.fetch_unless_tried(self.pace.retry.min(self.pace.refresh))
                 .await;
+            match self.snapshot().failure {
+                None => reported(None),
+                Some(failure) => reported(Some(&failure)),
+            }
         }
     }
 
@@ -208,6 +223,7 @@ impl KeySource {
         state.attempted = Some(Instant::now());
         match found {
             Ok((keys, digest)) => {
+                state.failure = None;
                 state.fetched = state.attempted;
                 if state.digest != Some(digest) {
                     tracing::info!(keys = keys.len(), "the keys that sign tokens were fetched");
@@ -219,6 +235,7 @@ impl KeySource {
             Err(error) => {
                 let chain = chain(&error);
                 tracing::warn!(cause = chain, "the keys that sign tokens cannot be fetched");
+                state.failure = Some(FetchFailure(chain.into()));
             }
         }
     }

@@ -317,9 +317,9 @@ impl Verifier {
     }
 
     /// Looks for new keys again and again; ends at once where none are fetched.
-    pub(super) async fn follow_keys(&self) {
+    pub(super) async fn follow_keys(&self, reported: super::jwks::ReportedFailure<'_>) {
         if let Some(source) = &self.source {
-            source.follow().await;
+            source.follow(reported).await;
         }
     }
 

@@ -283,10 +283,10 @@ impl Authenticator {
 
     /// Fetches the keys of an issuer again and again, so that a key that was withdrawn is forgotten without a request.
     ///
-    /// Ends at once where no keys are fetched.
-    pub async fn follow_keys(self) {
+    /// `told` hears how each fetch ended. Ends at once where no keys are fetched.
+    pub async fn follow_keys(&self, reported: jwks::ReportedFailure<'_>) {
         if let Some(verifier) = &self.verifier {
-            verifier.follow_keys().await;
+            verifier.follow_keys(reported).await;
         }
     }
 

@@ -34,11 +34,14 @@ use super::links::Network;
 use super::multipart::BodyError;
 use super::paths::{self, Outermost};
 use super::tls::Tls;
+use crate::fault;
 use crate::memory::MemoryBudget;
+use crate::tasks::{Need, Tasks, Watch};
 use connections::{ConnectionGuard, OpenConnection, OpenConnections};
 use handshake::Handshaker;
 use socket::WriteTimeoutStream;
 use transfers::Transfers;
+use windows::Windows;
 
 mod connection_info;
 mod connections;
@@ -47,6 +50,7 @@ pub(super) mod meters;
 mod pace;
 mod socket;
 mod transfers;
+mod windows;
 
 pub use connection_info::ConnectionInfo;
 pub use pace::TransferPace;
@@ -90,6 +94,8 @@ pub struct ConnectionContext {
     pub tls: Option<Arc<Tls>>,
     /// While somebody waits for memory, whoever holds some and takes nothing makes way.
     pub budget: MemoryBudget,
+    /// Where accepting and the watch over transfers run.
+    pub tasks: Tasks,
 }
 
 /// Whether all requests had their answers when the server stopped.
@@ -114,50 +120,49 @@ pub async fn serve(
         proxies,
         tls,
         budget,
+        tasks,
     } = door;
     // However little memory there is, some must be let in.
     let heads = (budget.bytes() / HEADS / BUFFER).max(64);
     let conns = OpenConnections::new(connections.min(heads), proxies);
-    let running = TaskTracker::new();
     let house = Arc::new(SharedContext {
+        windows: Windows::new(budget.clone()),
         builder: builder(time_limit),
         service: paths::outermost().layer(router),
         transfers: Transfers::new(time_limit.pace),
         handshaker: tls.map(|tls| Handshaker::new(tls, time_limit.head)),
         time_limit,
         closing: CancellationToken::new(),
+        running: TaskTracker::new(),
+        conns,
     });
-    let watch = tokio::spawn(Arc::clone(&house.transfers).watch(budget));
-    let mut stop = pin!(stop);
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.as_mut() => break,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                conns.make_room();
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-        };
-        // Closed at once when there is no room: whoever waits in a queue without end is told nothing.
-        let Some(stay) = conns.enter(peer).await else {
-            continue;
-        };
-        running.spawn(Arc::clone(&house).receive(stream, peer, stay));
-    }
-    drop(listener);
+    let transfers = Arc::clone(&house.transfers);
+    tasks.supervise("transfers", Need::May, move |_| {
+        let (transfers, budget) = (Arc::clone(&transfers), budget.clone());
+        async move {
+            transfers.watch(budget).await;
+            Ok(())
+        }
+    });
+    let (accepting, listener) = (Arc::clone(&house), Arc::new(listener));
+    let (listening, closed) = tokio::sync::oneshot::channel::<()>();
+    tasks.supervise("connections", Need::Must, move |watch| {
+        let _listening = &listening;
+        let (house, listener) = (Arc::clone(&accepting), Arc::clone(&listener));
+        async move {
+            house.accept(&listener, &watch).await;
+            Ok(())
+        }
+    });
+    stop.await;
     house.closing.cancel();
-    running.close();
-    let stopped = match tokio::time::timeout(time_limit.stop, running.wait()).await {
+    // Dropped with the listener, when nobody is accepted any more.
+    let _ = closed.await;
+    house.running.close();
+    match tokio::time::timeout(time_limit.stop, house.running.wait()).await {
         Ok(()) => Stopped::Whole,
         Err(_) => Stopped::Cut,
-    };
-    watch.abort();
-    stopped
+    }
 }
 
 fn builder(time_limit: ServeTimeouts) -> Builder<TokioExecutor> {
@@ -186,9 +191,45 @@ struct SharedContext {
     time_limit: ServeTimeouts,
     /// The server stops.
     closing: CancellationToken,
+    /// Connections that are served.
+    running: TaskTracker,
+    conns: Arc<OpenConnections>,
+    windows: Windows,
 }
 
 impl SharedContext {
+    /// Accepts connections until the server stops.
+    async fn accept(self: &Arc<Self>, listener: &TcpListener, watch: &Watch) {
+        let mut failing = false;
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.closing.cancelled() => return,
+            };
+            fault::point("serve.accepted");
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    watch.failed(&error);
+                    failing = true;
+                    self.conns.make_room();
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            if std::mem::take(&mut failing) {
+                watch.well();
+            }
+            // Closed at once when there is no room: whoever waits in a queue without end is told nothing.
+            let Some(stay) = self.conns.enter(peer).await else {
+                continue;
+            };
+            let house = Arc::clone(self);
+            self.running.spawn(house.receive(stream, peer, stay));
+        }
+    }
+
     /// Greets a client and answers it.
     async fn receive(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, stay: ConnectionGuard) {
         // Without TCP_NODELAY window updates are delayed and uploads over HTTP/2 crawl.
@@ -219,10 +260,14 @@ impl SharedContext {
             peer,
         };
         let service = TowerToHyperService::new(connected);
-        let mut connection = pin!(
-            self.builder
-                .serve_connection_with_upgrades(TokioIo::new(stream), service)
-        );
+        let (window, _held) = self.windows.take();
+        let mut builder = self.builder.clone();
+        builder
+            .http2()
+            .initial_connection_window_size(window)
+            .initial_stream_window_size(window);
+        let mut connection =
+            pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
         let head = self.time_limit.head;
         let mut end = CloseReason::default();
         let mut look = pin!(tokio::time::sleep(head));

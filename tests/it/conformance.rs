@@ -137,39 +137,44 @@ impl Source {
     }
 }
 
-/// All files below `src/` and `tests/it/`; `src/dicom/parse/tests.rs` counts as `dicom::walk`, `tests/it/stow.rs` as `stow`.
+/// All files below `src/`, `tests/it/` and `tests/cost/`; `src/dicom/parse/tests.rs` counts as `dicom::walk`,
+/// `tests/it/stow.rs` as `stow`, `tests/cost/main.rs` as `cost`.
 fn sources() -> Vec<Source> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-    ["src", "tests/it"]
-        .iter()
-        .flat_map(|root| {
-            files(&repository.join(root))
-                .into_iter()
-                .map(move |file| (root, file))
-        })
-        .map(|(root, file)| {
-            let relative = file
-                .strip_prefix(repository.join(root))
-                .expect("it was found there")
-                .with_extension("");
-            let mut module: Vec<String> = relative
-                .iter()
-                .map(|part| part.to_string_lossy().into_owned())
-                .collect();
-            if module.len() > 1
-                && module
-                    .last()
-                    .is_some_and(|last| last == "mod" || last == "tests")
-            {
-                module.pop();
-            }
-            let text = fs::read_to_string(&file).expect("a source file can be read");
-            Source {
-                module,
-                lines: text.lines().map(|line| line.trim().to_owned()).collect(),
-            }
-        })
-        .collect()
+    [
+        ("src", "src"),
+        ("tests/it", "tests/it"),
+        ("tests", "tests/cost"),
+    ]
+    .iter()
+    .flat_map(|(root, folder)| {
+        files(&repository.join(folder))
+            .into_iter()
+            .map(move |file| (root, file))
+    })
+    .map(|(root, file)| {
+        let relative = file
+            .strip_prefix(repository.join(root))
+            .expect("it was found there")
+            .with_extension("");
+        let mut module: Vec<String> = relative
+            .iter()
+            .map(|part| part.to_string_lossy().into_owned())
+            .collect();
+        if module.len() > 1
+            && module
+                .last()
+                .is_some_and(|last| ["mod", "main", "tests"].contains(&last.as_str()))
+        {
+            module.pop();
+        }
+        let text = fs::read_to_string(&file).expect("a source file can be read");
+        Source {
+            module,
+            lines: text.lines().map(|line| line.trim().to_owned()).collect(),
+        }
+    })
+    .collect()
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -34,8 +34,8 @@ const LAYERS: [Layer; 18] = [
     Layer {
         name: "http",
         imports: &[
-            "archive", "auth", "config", "memory", "meter", "scope", "shares", "tasks", "trace",
-            "dicom",
+            "archive", "auth", "config", "fault", "memory", "meter", "scope", "shares", "tasks",
+            "trace", "dicom",
         ],
         never: &["sqlx", "object_store"],
     },

@@ -692,13 +692,16 @@ async fn keys_are_fetched_by_a_timer_without_any_request() {
     };
     let verifier = Arc::new(Verifier::new(issuer.config(pace)).unwrap());
     let follow = Arc::clone(&verifier);
-    let task = tokio::spawn(async move { follow.follow_keys().await });
+    let task = tokio::spawn(async move { follow.follow_keys(&|_| ()).await });
     while issuer.fetches() < 3 {
         tokio::task::yield_now().await;
     }
     task.abort();
     // Without an issuer there is nothing to follow.
-    Verifier::new(secret_config()).unwrap().follow_keys().await;
+    Verifier::new(secret_config())
+        .unwrap()
+        .follow_keys(&|_| ())
+        .await;
 }
 
 #[tokio::test]

@@ -16,7 +16,9 @@ use super::file::AuditOutput;
 use super::gather::Refusals;
 use super::text::gathered_line;
 use crate::config::{AuditSettings, AuditTarget};
+use crate::fault;
 use crate::meter::{Counter, Exposition, MetricKind};
+use crate::tasks::{Failure, Need, Tasks, Watch};
 
 /// Most events that stand in line.
 const QUEUE: usize = 4096;
@@ -43,9 +45,9 @@ pub enum AuditError {
         #[source]
         source: std::io::Error,
     },
-    /// The thread cannot be started.
-    #[error("the thread that writes audit events cannot be started")]
-    Thread(#[source] std::io::Error),
+    /// Standard output cannot be used.
+    #[error("STOWAGE_AUDIT: standard output cannot be written to")]
+    Stdout(#[source] std::io::Error),
     /// Events are required, and there is no place for them.
     #[error("STOWAGE_AUDIT_REQUIRED=on needs STOWAGE_AUDIT: stdout or the path of a file")]
     Nowhere,
@@ -101,15 +103,15 @@ impl QueuedEvent {
 }
 
 impl AuditLog {
-    /// Opens the target and starts the thread that writes; the thread ends with the last clone.
+    /// Opens the target and starts the thread that writes, again whenever it fails; it ends with the last clone.
     ///
     /// # Errors
     /// [`AuditError`] when events could not be written.
-    pub fn open(settings: &AuditSettings) -> Result<(Self, AuditEnd), AuditError> {
+    pub fn open(settings: &AuditSettings, tasks: &Tasks) -> Result<(Self, AuditEnd), AuditError> {
         let target = match &settings.target {
             AuditTarget::Off if settings.required => return Err(AuditError::Nowhere),
             AuditTarget::Off => return Ok((Self::default(), AuditEnd(None))),
-            AuditTarget::Stdout => AuditOutput::stdout().map_err(AuditError::Thread)?,
+            AuditTarget::Stdout => AuditOutput::stdout().map_err(AuditError::Stdout)?,
             AuditTarget::File(path) => {
                 AuditOutput::file(path, settings.rotate_bytes).map_err(|source| {
                     AuditError::File {
@@ -122,22 +124,27 @@ impl AuditLog {
         let (queue, lines) = mpsc::channel(QUEUE);
         let (ended, end) = oneshot::channel();
         let state = Arc::new(SinkState::default());
-        let seen = Arc::clone(&state);
-        std::thread::Builder::new()
-            .name("audit".to_owned())
-            .spawn(move || {
-                append(lines, target, &seen);
-                // Nobody may be waiting.
-                let _ = ended.send(());
-            })
-            .map_err(AuditError::Thread)?;
+        let writer = Arc::new(Mutex::new(Writer {
+            lines,
+            target,
+            state: Arc::clone(&state),
+            line: None,
+            reported: None,
+            ended: Some(ended),
+        }));
+        tasks.supervise("audit", Need::May, move |watch| {
+            write_on(Arc::clone(&writer), watch)
+        });
         let inner = Arc::new(AuditLogInner {
             queue,
             state,
             refusals: Mutex::default(),
             required: settings.required,
         });
-        tokio::spawn(tell_refusals(Arc::downgrade(&inner)));
+        let weak = Arc::downgrade(&inner);
+        tasks.supervise("audit refusals", Need::May, move |_| {
+            tell_refusals(weak.clone())
+        });
         Ok((Self { inner: Some(inner) }, AuditEnd(Some(end))))
     }
 
@@ -248,10 +255,12 @@ impl Drop for AuditLogInner {
 }
 
 /// Writes what was gathered of each address, once a second.
-async fn tell_refusals(inner: Weak<AuditLogInner>) {
+async fn tell_refusals(inner: Weak<AuditLogInner>) -> Result<(), Failure> {
     loop {
         tokio::time::sleep(GATHER).await;
-        let Some(inner) = inner.upgrade() else { return };
+        let Some(inner) = inner.upgrade() else {
+            return Ok(());
+        };
         inner.tell();
     }
 }
@@ -271,39 +280,89 @@ impl AuditEnd {
     }
 }
 
-fn append(mut lines: mpsc::Receiver<String>, mut target: AuditOutput, state: &SinkState) {
-    let mut reported: Option<Instant> = None;
-    while let Some(line) = lines.blocking_recv() {
+/// What writes the events: a thread that is started again when it fails has the same.
+struct Writer {
+    lines: mpsc::Receiver<String>,
+    target: AuditOutput,
+    state: Arc<SinkState>,
+    /// The line that is being written.
+    line: Option<String>,
+    /// When the log last told that lines cannot be written.
+    reported: Option<Instant>,
+    ended: Option<oneshot::Sender<()>>,
+}
+
+/// The thread that writes ended by a defect.
+#[derive(Debug, thiserror::Error)]
+#[error("the thread that writes audit events panicked")]
+struct Panicked;
+
+/// Writes events in a thread of their own until the last one is written.
+async fn write_on(writer: Arc<Mutex<Writer>>, watch: Watch) -> Result<(), Failure> {
+    let (whole, done) = oneshot::channel();
+    let state = Arc::clone(&writer.lock().unwrap_or_else(PoisonError::into_inner).state);
+    std::thread::Builder::new()
+        .name("audit".to_owned())
+        .spawn(move || {
+            // A line that was half written when the thread before failed is gone on with.
+            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            writer.append(&watch);
+            // Nobody may be waiting.
+            let _ = writer.ended.take().map(|ended| ended.send(()));
+            let _ = whole.send(());
+        })?;
+    done.await.map_err(|_| {
+        state.failing.store(true, Ordering::Relaxed);
+        Failure::from(Panicked)
+    })
+}
+
+impl Writer {
+    fn append(&mut self, watch: &Watch) {
         loop {
-            match target.write(&line) {
+            if self.line.is_none() {
+                self.line = self.lines.blocking_recv();
+            }
+            let Some(line) = &self.line else { break };
+            fault::point("audit.write");
+            match self.target.write(line) {
                 Ok(()) => {
+                    self.line = None;
+                    let state = &self.state;
                     state.written.one();
                     if state.failing.swap(false, Ordering::Relaxed) {
                         tracing::info!(lost = state.lost.get(), "audit events are written again");
-                        reported = None;
+                        self.reported = None;
+                        watch.well();
                     }
-                    break;
                 }
-                Err(error) => {
-                    state.failing.store(true, Ordering::Relaxed);
-                    if reported.is_none_or(|reported| reported.elapsed() >= TELL) {
-                        reported = Some(Instant::now());
-                        let lost = state.lost.get();
-                        tracing::error!(%error, lost, "audit events cannot be written");
-                    }
-                    // Nobody is left who could make room for them.
-                    if lines.is_closed() {
-                        target.skip();
-                        state.lose();
-                        break;
-                    }
-                    std::thread::sleep(RETRY);
-                }
+                Err(error) => self.failed(&error, watch),
             }
         }
+        if self.state.failing.load(Ordering::Relaxed) {
+            tracing::error!(lost = self.state.lost.get(), "audit events were lost");
+        }
     }
-    if state.failing.load(Ordering::Relaxed) {
-        tracing::error!(lost = state.lost.get(), "audit events were lost");
+
+    fn failed(&mut self, error: &std::io::Error, watch: &Watch) {
+        self.state.failing.store(true, Ordering::Relaxed);
+        watch.failed(error);
+        if self
+            .reported
+            .is_none_or(|reported| reported.elapsed() >= TELL)
+        {
+            self.reported = Some(Instant::now());
+            let lost = self.state.lost.get();
+            tracing::error!(%error, lost, "audit events cannot be written");
+        }
+        // Nobody is left who could make room for them.
+        if self.lines.is_closed() {
+            self.target.skip();
+            self.state.lose();
+            self.line = None;
+        } else {
+            std::thread::sleep(RETRY);
+        }
     }
 }
 
@@ -321,11 +380,11 @@ mod tests {
 
     #[tokio::test]
     async fn lines_are_appended_whole_and_a_file_that_cannot_be_opened_is_told() {
-        let folder = tempfile::tempdir().unwrap();
+        let (folder, tasks) = (tempfile::tempdir().unwrap(), Tasks::default());
         let path = folder.path().join("audit.jsonl");
         for line in ["one\n", "two\n"] {
             let file = settings(AuditTarget::File(path.clone()), false);
-            let (log, end) = AuditLog::open(&file).unwrap();
+            let (log, end) = AuditLog::open(&file, &tasks).unwrap();
             for _ in 0..2 {
                 let place = log.place().await.unwrap().unwrap();
                 place.write(line.to_owned());
@@ -337,20 +396,20 @@ mod tests {
             std::fs::read_to_string(&path).unwrap(),
             "one\none\ntwo\ntwo\n"
         );
-        let (off, _) = AuditLog::open(&settings(AuditTarget::Off, false)).unwrap();
+        let (off, _) = AuditLog::open(&settings(AuditTarget::Off, false), &tasks).unwrap();
         assert!(!off.is_on());
-        assert!(AuditLog::open(&settings(AuditTarget::Off, true)).is_err());
+        assert!(AuditLog::open(&settings(AuditTarget::Off, true), &tasks).is_err());
         let nowhere = AuditTarget::File(folder.path().join("no/where"));
-        let error = AuditLog::open(&settings(nowhere, false)).unwrap_err();
+        let error = AuditLog::open(&settings(nowhere, false), &tasks).unwrap_err();
         assert!(error.to_string().contains("no/where"));
     }
 
     #[tokio::test]
     async fn refusals_that_were_gathered_are_written_at_the_end_at_the_latest() {
-        let folder = tempfile::tempdir().unwrap();
+        let (folder, tasks) = (tempfile::tempdir().unwrap(), Tasks::default());
         let path = folder.path().join("audit.jsonl");
         let file = settings(AuditTarget::File(path.clone()), false);
-        let (log, end) = AuditLog::open(&file).unwrap();
+        let (log, end) = AuditLog::open(&file, &tasks).unwrap();
         let address: IpAddr = "192.0.2.7".parse().unwrap();
         let gathered = (0..50).filter(|_| log.gathers(Some(address))).count();
         drop(log);
@@ -364,9 +423,10 @@ mod tests {
 
     #[tokio::test]
     async fn where_events_are_required_and_cannot_be_written_nobody_is_let_in() {
+        let tasks = Tasks::default();
         for required in [false, true] {
             let full = settings(AuditTarget::File("/dev/full".into()), required);
-            let (log, end) = AuditLog::open(&full).unwrap();
+            let (log, end) = AuditLog::open(&full, &tasks).unwrap();
             let first = log.place().await.unwrap().unwrap();
             first.write("a line\n".to_owned());
             while !log.is_failing() {

@@ -68,6 +68,9 @@ const WORKITEMS: &[&str] = &["workitem.changed", "workitem.inserted"];
 /// Passed when a damaged instance is stored again.
 pub(super) const HEAL: &[&str] = &["heal.begun", "heal.committed", "heal.row"];
 
+/// Passed by tasks that every server runs, which `trouble::tasks` lets panic: a server that ends there at once never serves.
+pub(super) const TASKS: &[&str] = &["audit.write", "serve.accepted"];
+
 /// Fails unless exactly these points were passed.
 #[track_caller]
 pub(super) fn expect_all(points: &[&str], passed: &BTreeMap<String, u32>) {
@@ -101,6 +104,7 @@ fn every_fault_point_of_the_source_is_in_the_matrix() {
         HEAL,
         EXPORT,
         WORKITEMS,
+        TASKS,
     ]
     .concat();
     let listed: BTreeSet<String> = listed.into_iter().map(str::to_owned).collect();

@@ -257,3 +257,51 @@ fn a_node_that_goes_dead_in_the_middle_of_a_commit_holds_up_no_other_node_for_lo
     expect_whole(&other, 3);
     assert_eq!(found(&dead), 3);
 }
+
+#[test]
+fn accepting_and_the_audit_go_on_after_a_panic() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let audit = folder.path().join("audit.jsonl");
+    let audit = audit.to_str().expect("a path is text");
+    for (task, panics) in [
+        ("connections", "serve.accepted:3-4"),
+        ("audit", "audit.write:2-3"),
+    ] {
+        let settings = [("STOWAGE_FAULT_PANIC", panics), ("STOWAGE_AUDIT", audit)];
+        let server = Server::with(&settings);
+        for instance in 1..=8 {
+            let name = Name::new(1, 1, instance);
+            wait_until("a store is answered", || {
+                let sent = server.request("POST", "/dicom-web/studies");
+                let sent = sent.header("Content-Type", "application/dicom");
+                sent.body(name.with_bulk(2000).bytes)
+                    .try_send()
+                    .is_ok_and(|answer| answer.status == 200)
+            });
+        }
+        let sample = format!("stowage_task_restarts_total{{task=\"{task}\"}}");
+        wait_until("the task was started again", || {
+            count(&server, &sample) == 2
+        });
+        // Whoever writes the audit is well again with the first event that it has written.
+        wait_until("it is ready again", || {
+            server.get("/health/ready").status == 200
+        });
+        let ready = server.get("/health/ready").text();
+        assert!(ready.contains(&format!("task {task}")), "{ready}");
+        assert!(ready.contains("started again 2 times"), "{ready}");
+        if task == "audit" {
+            // No event is lost, and none is there twice.
+            let written = || count(&server, "stowage_audit_events_total{outcome=\"written\"}");
+            wait_until("all events are written", || written() == 8);
+            let lines = std::fs::read_to_string(audit).expect("there are events");
+            let stored = lines.lines().filter(|line| line.contains("\"instances\""));
+            let stored = stored.inspect(|line| assert!(line.ends_with('}'), "{line}"));
+            assert!(stored.count() >= 8, "{lines}");
+            assert_eq!(
+                count(&server, "stowage_audit_events_total{outcome=\"lost\"}"),
+                0
+            );
+        }
+    }
+}
