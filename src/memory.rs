@@ -1,9 +1,10 @@
 //! The memory budget: one number of bytes from which every buffer that a client can make grow is reserved first.
 //!
 //! Invariants: the sum of all reservations never exceeds the budget; a reservation is given back when it is dropped;
-//! whoever waits for one waits a bounded time; small reservations find room while large ones wait.
+//! whoever waits for one waits a bounded time, and longer for an answer that is being sent; small reservations find room while large ones wait.
 
 mod holding;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 pub use holding::holding;
+pub use waiting::{carried, patiently};
 
 /// How long a reservation waits for room before it is refused.
 const WAIT: Duration = Duration::from_secs(5);
@@ -121,6 +123,8 @@ struct SharedBudget {
     reserved: [AtomicUsize; Purpose::ALL.len()],
     /// Bytes of all reservations but those of caches, and whether they are much.
     used: AtomicUsize,
+    /// Most that [`Self::used`] was since somebody looked.
+    peak: AtomicUsize,
     much: AtomicBool,
     refused: AtomicUsize,
 }
@@ -198,6 +202,7 @@ impl MemoryBudget {
             }),
             reserved: Default::default(),
             used: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
             much: AtomicBool::new(false),
             refused: AtomicUsize::new(0),
         }))
@@ -213,6 +218,13 @@ impl MemoryBudget {
     #[must_use]
     pub fn reserved(&self, purpose: Purpose) -> usize {
         self.0.reserved[purpose as usize].load(Ordering::Relaxed)
+    }
+
+    /// Most bytes that all but caches had reserved at a time since this was last asked.
+    #[must_use]
+    pub fn take_peak(&self) -> usize {
+        let used = self.0.used.load(Ordering::Relaxed);
+        self.0.peak.swap(used, Ordering::Relaxed).max(used)
     }
 
     /// How many reservations were refused since the start.
@@ -257,7 +269,7 @@ impl MemoryBudget {
         Ok(self.granted(purpose, bytes))
     }
 
-    /// Reserves, and waits a bounded time until there is room.
+    /// Reserves, and waits a bounded time until there is room: longer within [`patiently`].
     ///
     /// # Errors
     /// [`NoMemory`] when there can be no room, or is none in time.
@@ -268,7 +280,7 @@ impl MemoryBudget {
         }
         // Whoever goes, in time or not, is in nobody's way any more.
         let _gone = WaiterGuard(self);
-        let waiting = {
+        let mut waiting = {
             let mut state = shared.lock();
             let overtakes = bytes > SMALL && !state.waiting.is_empty();
             if !overtakes && shared.fits(&state, bytes) {
@@ -284,9 +296,15 @@ impl MemoryBudget {
             });
             waiting
         };
-        match tokio::time::timeout(shared.wait, waiting).await {
-            Ok(Ok(reservation)) => Ok(reservation),
-            _ => Err(self.refuse(bytes)),
+        let begun = tokio::time::Instant::now();
+        loop {
+            let wait = shared.wait.max(waiting::wait_here());
+            match tokio::time::timeout_at(begun + wait, &mut waiting).await {
+                Ok(Ok(reservation)) => return Ok(reservation),
+                // Its answer began to be sent meanwhile.
+                Err(_) if waiting::wait_here() > wait => {}
+                _ => return Err(self.refuse(bytes)),
+            }
         }
     }
 
@@ -312,7 +330,9 @@ impl MemoryBudget {
         self.0.reserved[purpose as usize].fetch_add(bytes, Ordering::Relaxed);
         if purpose != Purpose::Caches {
             let used = self.0.used.fetch_add(bytes, Ordering::Relaxed);
-            self.0.note(used.saturating_add(bytes));
+            let used = used.saturating_add(bytes);
+            self.0.peak.fetch_max(used, Ordering::Relaxed);
+            self.0.note(used);
         }
         Reservation {
             budget: self.clone(),
@@ -577,6 +597,8 @@ mod tests {
         let more = budget.try_reserve(Purpose::Rows, 2 << 20).unwrap();
         assert!(much());
         drop(more);
+        assert_eq!(budget.take_peak(), 5 << 20);
+        assert_eq!(budget.take_peak(), 3 << 20);
         assert!(much(), "it ends at half of where it begins");
         drop(held);
         assert!(!much());

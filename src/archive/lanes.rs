@@ -123,10 +123,11 @@ impl Lanes {
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let place = self.enter(lane).await?;
-        let done = tokio::task::spawn_blocking(trace::carried_work(move || {
+        let work = crate::memory::carried(move || {
             let _place = place;
             work()
-        }));
+        });
+        let done = tokio::task::spawn_blocking(trace::carried_work(work));
         let lost = |_| ArchiveError::Lost {
             what: lane.as_str(),
         };

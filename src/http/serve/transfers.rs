@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::meters::METERS;
 use super::pace::{Credit, TransferPace};
-use crate::memory::MemoryBudget;
+use crate::memory::{self, MemoryBudget};
 use crate::shares::ShareHolder;
 
 /// Most bytes of a stream among others that are handed on at once, which are what a slow client must take in time.
@@ -42,6 +42,8 @@ pub(super) struct Transfers {
 pub(super) struct BodyTransfer {
     number: u64,
     of: Weak<Transfers>,
+    /// How long an answer may wait for memory for its next bytes.
+    memory_wait: Duration,
     /// Known once the token was looked at.
     subject: Arc<OnceLock<ShareHolder>>,
     ended: AtomicBool,
@@ -121,6 +123,7 @@ impl Transfers {
         let transfer = Arc::new(BodyTransfer {
             number: self.next.fetch_add(1, Ordering::Relaxed),
             of: Arc::downgrade(self),
+            memory_wait: self.pace.idle,
             subject: Arc::clone(subject),
             ended: AtomicBool::new(false),
             state: Mutex::new(TransferState {
@@ -301,7 +304,9 @@ impl http_body::Body for Sent {
         let waited = since.take().map(|since| since.elapsed());
         credit.moved(waited.unwrap_or_default(), 0);
         if rest.is_empty() {
-            match Pin::new(body).poll_frame(cx) {
+            // By then the slowest of those who hold memory and take nothing were let go.
+            let wait = self.transfer.memory_wait;
+            match memory::patiently(wait, || Pin::new(body).poll_frame(cx)) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => *rest = data,
                     Err(other) => return Poll::Ready(Some(Ok(other))),
@@ -332,5 +337,54 @@ impl http_body::Body for Sent {
         }
         hint.set_lower(hint.lower().saturating_add(rest));
         hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt, stream};
+
+    use super::*;
+    use crate::memory::{NoMemory, Purpose};
+
+    #[tokio::test]
+    async fn an_answer_on_its_way_waits_longer_for_memory_than_a_request() {
+        let budget = MemoryBudget::with_wait(64 << 20, Duration::from_millis(20));
+        let most = || budget.try_reserve(Purpose::Rows, 50 << 20).unwrap();
+        let answer = |idle: Duration| {
+            let budget = budget.clone();
+            let parts = stream::iter(0..2).then(move |_| {
+                let budget = budget.clone();
+                async move {
+                    let held = budget.reserve(Purpose::Rows, 40 << 20).await?;
+                    Ok::<_, NoMemory>(memory::holding(vec![0; 10], held))
+                }
+            });
+            let pace = TransferPace {
+                idle,
+                slow: idle,
+                least: 1000,
+            };
+            let transfers = Transfers::new(pace);
+            let body = transfers.send(Body::from_stream(parts), &Arc::default(), false);
+            (transfers, body.into_data_stream())
+        };
+        let held = most();
+        let (transfers, mut sent) = answer(Duration::from_secs(600));
+        let freed = async {
+            for _ in 0..3 {
+                assert!(budget.reserve(Purpose::Rows, 40 << 20).await.is_err());
+            }
+            let waited = transfers.waiting(None);
+            assert!(waited.is_empty(), "it is not its client that is slow");
+            drop(held);
+        };
+        let (first, ()) = tokio::join!(sent.next(), freed);
+        assert_eq!(first.unwrap().unwrap().len(), 10);
+        // Not for ever: then it breaks off.
+        let held = most();
+        let (_, mut sent) = answer(Duration::from_millis(60));
+        assert!(sent.next().await.unwrap().is_err());
+        drop(held);
     }
 }
