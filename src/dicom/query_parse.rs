@@ -7,6 +7,7 @@
 //! | attribute given twice | 400 | all must match; UIDs become one list |
 //! | case of text other than names | ignored | counts |
 //! | limit | 1 to 200, 100 when not given, else 400 | any; no limit when not given |
+//! | attribute without a value | 400 | universal matching |
 //! | unknown includefield | 400 | ignored, warning |
 //! | `true`/`false` parameter with another value | 400 | ignored, warning |
 //! | `orderby` something else than [`SortKey`], or not of studies | 400 | ignored, warning |
@@ -446,6 +447,10 @@ impl<'a> QueryReader<'a> {
                 return Ok(());
             }
         };
+        // The service has no universal matching by an empty value; `*` is one of its wildcards.
+        if self.dialect == QueryDialect::Service && named.value.trim().is_empty() {
+            return Err(refuse(Reason::NoValue));
+        }
         let (matching, reversed) =
             match value::matching(vr, named.value, self.switches, self.dialect) {
                 Ok(matching) => (matching, None),

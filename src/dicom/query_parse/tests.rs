@@ -185,6 +185,18 @@ fn every_representation_matches_as_documented() {
 }
 
 #[test]
+fn a_key_without_a_value_is_refused_by_the_service_and_universal_by_the_standard() {
+    for text in ["PatientID=", "StudyDate= ", "ModalitiesInStudy"] {
+        let reason = refused(QueryDialect::Service, QueryLevel::Study, text);
+        assert_eq!(reason, Reason::NoValue, "{text}");
+        let parsed = standard(QueryLevel::Study, text).unwrap();
+        assert_eq!(parsed.query.conditions[0].matching, Matching::Universal);
+    }
+    let parsed = service(QueryLevel::Study, "PatientID=*").unwrap();
+    assert_eq!(parsed.query.conditions[0].matching, Matching::Universal);
+}
+
+#[test]
 fn values_that_fit_no_representation_are_refused() {
     let malformed = Reason::Temporal(TemporalError::Date);
     for (text, reason) in [
