@@ -428,6 +428,52 @@ fn an_object_store_that_is_silent_is_503_and_others_go_on() {
     node.fsck();
 }
 
+#[test]
+fn an_object_store_that_is_slow_holds_up_nobody_who_wants_something_else() {
+    // However long this machine takes, what stands still is asked for again.
+    let patient = [("STOWAGE_BLOB_RETRY_SECONDS", "120")];
+    let Some(cluster) = Cluster::start(2, &patient) else {
+        return;
+    };
+    let (node, second) = (cluster.node(0), cluster.node(1));
+    let (slow, other) = (Name::new(1, 1, 1), Name::new(2, 1, 2));
+    let files = [slow.with_bulk(3 << 20), other.with_bulk(300_000)];
+    node.store("/dicom-web", &files).expect(200);
+    cluster.s3.fail(Fault {
+        method: "GET",
+        at: "1.2.3.1.1.1.",
+        times: u32::MAX,
+        effect: Effect::Pause(100_000),
+    });
+    let target = format!("/dicom-web{}", slow.path());
+    // More than there are places for work on the blocking pool.
+    let readers = 24;
+    thread::scope(|scope| {
+        let reading: Vec<_> = (0..readers)
+            .map(|_| scope.spawn(|| node.get_as(&target, "application/dicom; transfer-syntax=*")))
+            .collect();
+        wait_until("everybody reads", || {
+            u32::MAX - cluster.s3.faults_left() >= readers
+        });
+        for (number, via) in [node, second, node].into_iter().enumerate() {
+            assert!(via.stored(&other).as_ref() == Some(&files[1].bytes));
+            let number = u32::try_from(number).expect("a small number");
+            let more = Name::new(3, 1, number + 1);
+            via.store("/dicom-web", [&more.small()]).expect(200);
+            via.get(&format!("/dicom-web{}/metadata", slow.path()))
+                .expect(200);
+            via.get("/dicom-web/studies?includefield=all").expect(200);
+        }
+        assert!(reading.iter().all(|reader| !reader.is_finished()));
+        cluster.s3.heal();
+        for reader in reading {
+            let answer = reader.join().expect("no panic").expect(200);
+            assert!(answer.body == files[0].bytes, "it comes whole");
+        }
+    });
+    node.fsck();
+}
+
 /// A sample of the counts of a node.
 fn count(node: &Server, sample: &str) -> u64 {
     let text = node.get("/metrics").expect(200).text();

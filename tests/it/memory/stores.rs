@@ -227,6 +227,40 @@ fn deflated_parts_of_one_request_take_their_turn() {
 }
 
 #[test]
+fn an_import_and_a_reindex_of_large_headers_share_the_memory() {
+    let mut server = Server::with(&[("STOWAGE_MEMORY_BYTES", BUDGET)]);
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let write = |name: &Name, bytes: &[u8]| {
+        let path = folder.path().join(format!("{}.dcm", name.instance));
+        std::fs::write(&path, bytes).expect("a file can be written");
+        path
+    };
+    let small = Name::new(3300, 1, 1);
+    let small = write(&small, &small.small().bytes);
+    let (_, idle) = server.command_peak(&["import", small.to_str().expect("text")]);
+    let tail = texts(20);
+    for number in 1..=12 {
+        let name = Name::new(3300, 2, number);
+        write(&name, &tail.deflated_file(&name));
+    }
+    let to = folder.path().to_str().expect("text");
+    let check = |(output, peak): (std::process::Output, u64), expected: &str| {
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        println!("idle {} MiB, peak {} MiB: {said}", idle / 1024, peak / 1024);
+        assert!(output.status.success() && said.contains(expected), "{said}");
+        assert!(peak <= idle + MORE, "peak {peak} KiB, idle {idle} KiB");
+    };
+    check(server.command_peak(&["import", to]), "13 instances stored");
+    server.terminate();
+    server.wait();
+    for file in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
+        let _ = std::fs::remove_file(server.data().join(file));
+    }
+    check(server.command_peak(&["reindex"]), "13 instances added");
+    server.fsck();
+}
+
+#[test]
 fn requests_of_large_headers_share_the_memory() {
     let siege = Siege::new();
     let tail = texts(10);

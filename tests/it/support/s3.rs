@@ -50,6 +50,8 @@ pub(crate) enum Effect {
     Short(usize),
     /// There is no answer until the client goes away.
     Silence,
+    /// After so many bytes of the answer's body nothing comes until all faults are healed; then the rest does.
+    Pause(usize),
 }
 
 /// A running server.
@@ -189,7 +191,11 @@ impl BlockElsewhere for Runtime {
     }
 }
 
-async fn answer(service: &S3Service, faults: &Mutex<Vec<Fault>>, request: Request) -> Response {
+async fn answer(
+    service: &S3Service,
+    faults: &Arc<Mutex<Vec<Fault>>>,
+    request: Request,
+) -> Response {
     let effect = effect(faults, &request);
     if let Some(Effect::Status(status)) = effect {
         let status = StatusCode::from_u16(status).expect("a status");
@@ -209,6 +215,10 @@ async fn answer(service: &S3Service, faults: &Mutex<Vec<Fault>>, request: Reques
     match effect {
         Some(Effect::Cut(after)) => response.map(|body| cut(body, after)),
         Some(Effect::Short(by)) => short(response, by).await,
+        Some(Effect::Pause(after)) => {
+            let faults = Arc::clone(faults);
+            response.map(|body| paused(body, after, faults))
+        }
         _ => response,
     }
 }
@@ -232,6 +242,22 @@ async fn short(response: Response, by: usize) -> Response {
     head.headers
         .insert(http::header::CONTENT_LENGTH, body.len().into());
     Response::from_parts(head, Body::from(body))
+}
+
+/// A body that stands still in its middle until nothing is to go wrong any more.
+fn paused(body: Body, after: usize, faults: Arc<Mutex<Vec<Fault>>>) -> Body {
+    let mut sent = 0;
+    let pieces = body.into_data_stream().then(move |piece| {
+        sent += piece.as_ref().map_or(0, axum::body::Bytes::len);
+        let (stands, faults) = (sent > after, Arc::clone(&faults));
+        async move {
+            while stands && !faults.lock().expect("nobody panics").is_empty() {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            piece
+        }
+    });
+    Body::from_stream(pieces)
 }
 
 /// A body that ends too early, and with it the connection.

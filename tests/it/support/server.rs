@@ -268,6 +268,31 @@ impl Server {
             .expect("the stowage binary can be started")
     }
 
+    /// Runs a command; returns what it said and the most memory it took in KiB, without the pages of files.
+    pub(crate) fn command_peak(&self, arguments: &[&str]) -> (Output, u64) {
+        let mut running = command(self.folder.path(), &self.settings)
+            .env_remove("STOWAGE_ADDRESS_FILE")
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the stowage binary can be started");
+        let status = format!("/proc/{}/status", running.id());
+        let mut peak = 0;
+        while running.try_wait().expect("it can be asked").is_none() {
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let kib = |field: &str| {
+                let line = text.lines().find_map(|line| line.strip_prefix(field));
+                let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+                number.unwrap_or(0_u64)
+            };
+            peak = peak.max(kib("VmHWM").saturating_sub(kib("RssFile")));
+            thread::sleep(Duration::from_millis(2));
+        }
+        let output = running.wait_with_output().expect("what it said");
+        (output, peak)
+    }
+
     /// Fails unless index and blobs fit together, all digests included; returns what was said.
     #[track_caller]
     pub(crate) fn fsck(&self) -> String {
