@@ -186,6 +186,9 @@ pub struct FetchArgs {
     /// Study Instance UIDs, or keys of a search such as `PatientID=4711` or `StudyDate=20240101-20241231`.
     #[arg(required = true)]
     pub keys: Vec<String>,
+    /// Get the studies on associations of this command (C-GET), from a peer that does not know this server.
+    #[arg(long)]
+    pub get: bool,
     /// File to note fetched studies in; those that a run before noted there are skipped.
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,

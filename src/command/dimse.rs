@@ -260,18 +260,24 @@ async fn send_all(
 /// When the peer cannot be called or does not answer, or the journal cannot be used.
 pub async fn fetch(config: &Config, arguments: &FetchArgs) -> Result<Verdict, StartError> {
     let client = PeerClient::new(&config.dimse, &arguments.peer).map_err(peer_failed)?;
-    // It need not be on this machine: the peer sends to the server.
-    let archive = open(config, StoreNeeds::Archive).await.ok();
+    let archive = if arguments.get {
+        Some(open(config, StoreNeeds::Nothing).await?)
+    } else {
+        // It need not be on this machine: the peer sends to the server.
+        open(config, StoreNeeds::Archive).await.ok()
+    };
     let shown = ("fetch", arguments.peer.as_str());
     let journal = arguments.journal.as_deref();
     let mut run = Run::begin(journal, "studies", archive.as_ref(), shown).await?;
-    let fetched = fetch_all(arguments, &client, &mut run).await;
+    let into = archive.as_ref().filter(|_| arguments.get);
+    let fetched = fetch_all(arguments, &client, into, &mut run).await;
     run.end("studies fetched", fetched).await
 }
 
 async fn fetch_all(
     arguments: &FetchArgs,
     client: &PeerClient,
+    into: Option<&Archive>,
     run: &mut Run,
 ) -> Result<(), StartError> {
     let studies = if arguments.keys.iter().all(|key| key.contains('=')) {
@@ -292,7 +298,11 @@ async fn fetch_all(
     let left: Vec<&String> = studies.iter().filter(|uid| !run.journal.has(uid)).collect();
     run.bar.inc_length(left.len() as u64);
     for study in left {
-        let moved = client.move_study(study).await.map_err(peer_failed)?;
+        let moved = match into {
+            None => client.move_study(study).await,
+            Some(archive) => Box::pin(client.get_study(archive, study)).await,
+        };
+        let moved = moved.map_err(peer_failed)?;
         let failure = (moved.status != 0).then(|| {
             format!(
                 "the peer answers {:04X}: {} instances arrived, {} failed",

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dicom_core::VR;
+use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 use futures_util::TryStreamExt;
 use tokio::io::AsyncReadExt;
@@ -17,6 +17,7 @@ use super::command::{DimseCommand, element, field, status};
 use super::dataset::{Elements, Identifier, text_element, write};
 use super::negotiate::VERIFICATION;
 use super::outgoing::{CallError, Offered, Outgoing, Proposal};
+use super::pdu::ScpRole;
 use super::peers::{PeerPlace, Peers, PeersError};
 use super::send::{Line, answered, send};
 use super::wire::{PeerGone, WireEvent, unexpected};
@@ -127,25 +128,38 @@ impl PeerClient {
         })
     }
 
-    fn failed(&self, reason: impl std::fmt::Display) -> ClientError {
+    pub(super) fn failed(&self, reason: impl std::fmt::Display) -> ClientError {
         ClientError::Peer {
             title: self.called.clone(),
             reason: reason.to_string(),
         }
     }
 
+    /// Its AE title.
+    pub(super) fn title(&self) -> &str {
+        &self.called
+    }
+
     async fn call(&self, contexts: Vec<(String, String)>) -> Result<Outgoing, ClientError> {
+        self.call_in_roles(contexts, Vec::new()).await
+    }
+
+    pub(super) async fn call_in_roles(
+        &self,
+        contexts: Vec<(String, String)>,
+        roles: Vec<ScpRole>,
+    ) -> Result<Outgoing, ClientError> {
         let proposal = Proposal {
             called: self.called.clone(),
             calling: self.calling.clone(),
             contexts,
-            roles: Vec::new(),
+            roles,
         };
         let called = Outgoing::call(&self.place, &proposal, self.idle, &self.budget).await;
         called.map_err(|error: CallError| self.failed(error))
     }
 
-    fn context(&self, outgoing: &Outgoing, class: &str) -> Result<Offered, ClientError> {
+    pub(super) fn context(&self, outgoing: &Outgoing, class: &str) -> Result<Offered, ClientError> {
         let found = outgoing.contexts.iter().find(|c| c.class == class);
         found
             .cloned()
@@ -317,6 +331,16 @@ impl PeerClient {
     /// # Errors
     /// [`ClientError`] when a key is none, or the peer does not answer.
     pub async fn find_studies(&self, keys: &[String]) -> Result<Vec<String>, ClientError> {
+        self.find("STUDY", keys, tags::STUDY_INSTANCE_UID).await
+    }
+
+    /// Values of an attribute of what the peer has at a level for keys.
+    pub(super) async fn find(
+        &self,
+        level: &str,
+        keys: &[String],
+        wanted: Tag,
+    ) -> Result<Vec<String>, ClientError> {
         let mut elements = Elements::new();
         for key in keys {
             let parsed = key.split_once('=').and_then(|(name, value)| {
@@ -331,7 +355,7 @@ impl PeerClient {
             };
             elements.insert(tag, json);
         }
-        elements.insert(tags::QUERY_RETRIEVE_LEVEL, text_element(VR::CS, "STUDY"));
+        elements.insert(tags::QUERY_RETRIEVE_LEVEL, text_element(VR::CS, level));
         let study = tags::STUDY_INSTANCE_UID;
         let empty = text_element(VR::UI, "");
         elements.entry(study).or_insert(empty);
@@ -344,16 +368,16 @@ impl PeerClient {
             .with_data();
         let data = write(elements, &context.syntax, "");
         let mut next = ask(&mut outgoing, &context, &request, &data).await;
-        let mut studies = Vec::new();
+        let mut values = Vec::new();
         loop {
             let (answer, data) = next.map_err(|gone| self.failed(gone))?;
             match answer.status() {
                 status::PENDING | status::PENDING_WARNING => {
                     let keys = Identifier::read(&data, &context.syntax);
                     let keys = keys.map_err(|error| self.failed(error))?;
-                    let uid = keys.get(study).to_owned();
-                    if !uid.is_empty() && studies.len() < MAX_STUDIES {
-                        studies.push(uid);
+                    let value = keys.get(wanted).to_owned();
+                    if !value.is_empty() && values.len() < MAX_STUDIES {
+                        values.push(value);
                     }
                 }
                 status::SUCCESS => break,
@@ -365,7 +389,7 @@ impl PeerClient {
             next = hear(&mut outgoing, message).await;
         }
         outgoing.release().await;
-        Ok(studies)
+        Ok(values)
     }
 
     /// Has the peer send a study to this server, by its own AE title.
@@ -403,7 +427,7 @@ impl PeerClient {
     }
 }
 
-fn plain_contexts(class: &str) -> Vec<(String, String)> {
+pub(super) fn plain_contexts(class: &str) -> Vec<(String, String)> {
     [EXPLICIT_LE, IMPLICIT_LE]
         .map(|syntax| (class.to_owned(), syntax.to_owned()))
         .to_vec()

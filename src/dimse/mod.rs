@@ -11,7 +11,7 @@
 //! | `store`, `find`, `retrieve` | C-STORE, C-FIND, C-GET and C-MOVE |
 //! | `worklist` | modality worklist: C-FIND for scheduled procedure steps |
 //! | `commitment` | storage commitment |
-//! | `client`, `client_file` | what the command line asks of peers, files it sends |
+//! | `client`, `client_file`, `client_get` | what the command line asks of peers, files it sends, instances it gets |
 //! | `outgoing`, `secure` | associations this server asks for, over TLS where need be |
 //! | `send`, `implicit` | instances it sends, in Implicit VR where need be |
 //!
@@ -22,6 +22,7 @@ mod association;
 pub mod audit;
 pub mod client;
 mod client_file;
+mod client_get;
 mod command;
 mod commitment;
 mod dataset;

@@ -7,15 +7,16 @@ use super::association::{Answered, Association, DimseRefusal, class_of};
 use super::command::{DimseCommand, element, status};
 use super::negotiate::Accepted;
 use super::wire::PeerGone;
-use crate::archive::Replacement;
 use crate::archive::rules::Rules;
 use crate::archive::services::store::{
     IncomingPart, Outcome, StoreOptions, StoreRequest, SubmittedInstance, reason,
 };
+use crate::archive::{Archive, Replacement};
 use crate::auth::Action;
 use crate::config::ExistingPolicy;
 use crate::dicom::rewrite::named_group;
 use crate::dicom::uid::check_uid;
+use crate::scope::Scope;
 use crate::shares::ShareHolder;
 
 impl Association {
@@ -64,21 +65,9 @@ impl Association {
                 }
             }
         }
-        let (mut request, part) = match begun {
-            Ok(begun) => begun,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let stored = async {
-            request.end_part(part).await?;
-            request.finish().await
-        };
-        Ok(match stored.await {
-            Ok(report) => report
-                .outcomes
-                .into_iter()
-                .next()
-                .map_or_else(nothing, reported),
-            Err(error) => Err(error.into()),
+        Ok(match begun {
+            Ok((request, part)) => end_instance(request, part).await,
+            Err(refusal) => Err(refusal),
         })
     }
 
@@ -109,33 +98,59 @@ impl Association {
                 "this AE title may not store",
             ));
         };
-        let head = named_group(&class, &instance, &accepted.syntax);
-        let head = head.map_err(|_| {
-            DimseRefusal::new(status::PROCESSING, "the meta information cannot be made")
-        })?;
-        let replaces = self.gateway.archive.limits().existing == ExistingPolicy::Replace;
-        let replace = replaces.then(|| Replacement {
-            visible: scope.visible.clone(),
-            identical: false,
-        });
-        let options = StoreOptions {
-            partition: scope.partition,
-            visible: scope.visible,
-            study: None,
-            named: Some(SubmittedInstance { class, instance }),
-            rules: Rules::Standard,
-            replace,
-            condition: None,
-            expires: None,
-        };
-        let mut request = self.gateway.archive.begin_store(options)?;
-        let name = format!("{} {}", self.peer.title, self.address);
-        let subject = ShareHolder::of_token(Some("DIMSE"), &name);
-        request.sent_by(subject, Box::new(|_| false));
-        let mut part = request.begin_part()?;
-        request.write(&mut part, head.into()).await?;
-        Ok((request, part))
+        let sender = format!("{} {}", self.peer.title, self.address);
+        let of = (class.as_str(), accepted.syntax.as_str());
+        begin_instance(&self.gateway.archive, scope, of, &instance, &sender).await
     }
+}
+
+/// Begins to store an instance of a SOP class, which comes in a transfer syntax.
+pub(super) async fn begin_instance(
+    archive: &Archive,
+    scope: Scope,
+    (class, syntax): (&str, &str),
+    instance: &str,
+    sender: &str,
+) -> Result<(StoreRequest, IncomingPart), DimseRefusal> {
+    let head = named_group(class, instance, syntax);
+    let head = head.map_err(|_| {
+        DimseRefusal::new(status::PROCESSING, "the meta information cannot be made")
+    })?;
+    let replaces = archive.limits().existing == ExistingPolicy::Replace;
+    let replace = replaces.then(|| Replacement {
+        visible: scope.visible.clone(),
+        identical: false,
+    });
+    let options = StoreOptions {
+        partition: scope.partition,
+        visible: scope.visible,
+        study: None,
+        named: Some(SubmittedInstance {
+            class: class.to_owned(),
+            instance: instance.to_owned(),
+        }),
+        rules: Rules::Standard,
+        replace,
+        condition: None,
+        expires: None,
+    };
+    let mut request = archive.begin_store(options)?;
+    let subject = ShareHolder::of_token(Some("DIMSE"), sender);
+    request.sent_by(subject, Box::new(|_| false));
+    let mut part = request.begin_part()?;
+    request.write(&mut part, head.into()).await?;
+    Ok((request, part))
+}
+
+/// Stores what was received; the study and the status.
+pub(super) async fn end_instance(
+    mut request: StoreRequest,
+    part: IncomingPart,
+) -> Result<(String, u16), DimseRefusal> {
+    request.end_part(part).await?;
+    let report = request.finish().await?;
+    let outcome = report.outcomes.into_iter().next();
+    outcome.map_or_else(nothing, reported)
 }
 
 fn nothing() -> Result<(String, u16), DimseRefusal> {

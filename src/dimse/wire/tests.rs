@@ -66,6 +66,25 @@ async fn data_arrives_whole_however_it_was_cut() {
 }
 
 #[tokio::test]
+async fn fragments_have_even_lengths_and_what_is_odd_is_padded_at_its_end() {
+    for max in [64, 65, 1001] {
+        let bytes = written(max, &[7; 4303]).await;
+        let mut rest = bytes.as_slice();
+        while let Some((head, body)) = rest.split_first_chunk::<6>() {
+            let length = u32::from_be_bytes([head[2], head[3], head[4], head[5]]) as usize;
+            assert!(
+                length.is_multiple_of(2) && length <= max as usize,
+                "{length}"
+            );
+            rest = &body[length..];
+        }
+        let messages = read_all(bytes, 97).await.unwrap();
+        let data = &messages[1].2;
+        assert_eq!((data.len(), data.last()), (4304, Some(&0)));
+    }
+}
+
+#[tokio::test]
 async fn a_unit_that_is_cut_off_is_a_closed_connection_and_wrong_lengths_are_told() {
     let bytes = written(0, b"abcd").await;
     for end in 0..bytes.len() {

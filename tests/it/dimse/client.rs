@@ -3,7 +3,9 @@
 use std::fs;
 use std::process::Output;
 
-use super::{data_set, dcmtk, folder, gateway_with, outcome, port, samples, stored, write};
+use super::{
+    data_set, dcmtk, folder, gateway_with, instance_of, outcome, port, samples, stored, write,
+};
 use crate::support::dicom::Name;
 use crate::support::proxy::free_port;
 use crate::support::server::{Server, wait_until};
@@ -260,5 +262,33 @@ fn dcmtk_is_sent_every_syntax_as_it_is_and_decoded_where_it_takes_no_compression
             sent.sort();
             assert!(sets == sent);
         }
+    }
+}
+
+#[test]
+fn an_archive_that_knows_nobody_is_fetched_from_by_c_get() {
+    let (old, port) = gateway_with(&[("STOWAGE_DIMSE_PEERS", "any")]);
+    let own = tempfile::tempdir().expect("a folder");
+    let files = samples(own.path());
+    let mut send = dcmtk("dcmsend");
+    send.args(["-aec", "STOWAGE", "--decompress-never", "127.0.0.1", &port]);
+    let (well, printed) = outcome(send.args(&files));
+    assert!(well, "{printed}");
+    let peers = own.path().join("peers.json");
+    let text = format!(r#"[{{"aeTitle": "STOWAGE", "host": "127.0.0.1", "port": {port}}}]"#);
+    fs::write(&peers, text).expect("written");
+    let (new, _) = gateway_with(&[("STOWAGE_DIMSE_PEERS", peers.to_str().expect("a text"))]);
+    let (code, text) = said(&new.command(&["fetch", "STOWAGE", "PatientID=*", "--get"]));
+    assert!(code == Some(0), "{text}");
+    for file in &files {
+        let instance = instance_of(file);
+        let (there, here) = (stored(&old, &instance), stored(&new, &instance));
+        let (there, here) = (there.expect("it was sent"), here.expect("it was fetched"));
+        // Compressed or not, as the other one has it.
+        assert!(
+            even(data_set(&there)) == even(data_set(&here)),
+            "{}",
+            file.display()
+        );
     }
 }
