@@ -9,7 +9,9 @@ asks for /health/live and another one searches: longest and median time, and ans
 exceeded. Standard library only.
 """
 
+import base64
 import http.client
+import json
 import os
 import shutil
 import struct
@@ -300,6 +302,120 @@ def bulk_values(server, k):
     return reads_of(server, 660, k)
 
 
+def zipped(length, level=9):
+    """So many zeros as gzip, a thousandth of them."""
+    packer, out = zlib.compressobj(level, zlib.DEFLATED, 31), []
+    for _ in range(length // MIB):
+        out.append(packer.compress(bytes(MIB)))
+    return b"".join(out) + packer.flush()
+
+
+def zstd_zeros(length, window_log):
+    """So many zeros as one zstd frame of that window (RFC 8878): blocks of one byte, repeated."""
+    blocks = [struct.pack("<I", (128 * 1024 << 3) | 2 | (i == length // (128 * 1024) - 1))[:3] + b"\0" for i in range(length // (128 * 1024))]
+    return b"\x28\xb5\x2f\xfd\x00" + bytes([(window_log - 10) << 3]) + b"".join(blocks)
+
+
+def compressed_bodies(server, k):
+    """Requests that inflate to gibibytes, as files, as a multipart, as JSON; and windows that a decoder would have to hold."""
+    many = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=BB', "Accept": "application/dicom+json"}
+    one = {"Content-Type": "application/dicom", "Accept": "application/dicom+json"}
+    task = {"Content-Type": "application/dicom+json", "Accept": "application/dicom+json"}
+    long = zipped(2048 * MIB)
+    calls = []
+    for kind, where in ((many, "/dicom-web/studies"), (one, "/dicom-web/studies"), (task, "/dicom-web/workitems")):
+        calls.append(lambda h=kind, w=where: server.send("POST", w, long, {**h, "Content-Encoding": "gzip"}))
+        for window in (20, 27, 31):
+            zeros = zstd_zeros(512 * MIB, window)
+            calls.append(lambda h=kind, w=where, z=zeros: server.send("POST", w, z, {**h, "Content-Encoding": "zstd"}))
+    return calls * max(1, k // 4)
+
+
+def described(server, n, media, picture):
+    study, series, instance = uids(n)
+    uid = lambda value: {"vr": "UI", "Value": [value]}
+    said = {"00080016": uid(SECONDARY_CAPTURE), "00080018": uid(instance), "0020000D": uid(study), "0020000E": uid(series)}
+    said["7FE00010"] = {"vr": "OW", "BulkDataURI": "pixels"}
+    head = b"--BB\r\nContent-Type: application/dicom+json\r\n\r\n" + json.dumps([said]).encode() + b"\r\n"
+    body = head + b"--BB\r\nContent-Type: " + media.encode() + b"\r\nContent-Location: pixels\r\n\r\n" + picture + b"\r\n--BB--\r\n"
+    kind = {"Content-Type": 'multipart/related; type="application/dicom+json"; boundary=BB', "Accept": "application/dicom+json"}
+    return server.send("POST", "/dicom-web/studies", body, kind)
+
+
+def png(side, depth, color):
+    """A black square: a few MiB for gigabytes."""
+    channels = {0: 1, 2: 3, 6: 4}[color]
+    row = 1 + side * depth * channels // 8
+    packer, data = zlib.compressobj(9), []
+    for _ in range(side):
+        data.append(packer.compress(bytes(row)))
+    data = b"".join(data) + packer.flush()
+    chunk = lambda kind, content: struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, depth, color, 0, 0, 0)) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def tiff(*tags, data=b""):
+    """One directory behind the data; values that do not fit are offsets."""
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + struct.pack("<I", 8 + len(data))
+
+
+def pictures(server, k):
+    """Small pictures that say they are large, or are when they are inflated."""
+    huge = 65_535
+    square = [(256, 3, 1, huge), (257, 3, 1, huge), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1), (277, 3, 1, 1), (278, 4, 1, huge)]
+    flat = zlib.compress(bytes(64 * MIB), 9)
+    sent = [
+        ("image/png", png(30_000, 8, 0)),
+        ("image/png", png(12_000, 16, 6)),
+        ("image/gif", b"GIF89a" + struct.pack("<HHBBB", huge, huge, 0x80, 0, 0) + bytes(6) + b"," + struct.pack("<HHHHB", 0, 0, huge, huge, 0) + b"\2\2L\1\0;"),
+        ("image/bmp", b"BM" + struct.pack("<IIIIiiHHIIIIII", 1000, 0, 54, 40, huge, huge, 1, 24, 0, 0, 0, 0, 0, 0) + bytes(900)),
+        ("image/tiff", tiff(*square, (273, 4, 1, 8), (279, 4, 1, len(flat)), data=flat)),
+        ("image/tiff", tiff(*square, (273, 4, 2**30, 8), (279, 4, 2**30, 8), data=bytes(4096))),
+    ]
+    calls = [lambda n=n, m=media, p=picture: described(server, 700 + n, m, p) for n, (media, picture) in enumerate(sent)]
+    return calls * max(1, k // 3)
+
+
+def workitem(i, kib):
+    """A procedure step with text without a column, and the attributes that it must have."""
+    value = lambda vr, *values: {"vr": vr, "Value": list(values)}
+    code = value("SQ", {"00080100": value("SH", "C"), "00080102": value("SH", "99X"), "00080104": value("LO", "c")})
+    text = base64.b64encode(os.urandom(7_000)).decode()
+    step = {
+        "00404041": value("CS", "READY"),
+        "00741000": value("CS", "SCHEDULED"),
+        "00741200": value("CS", "MEDIUM"),
+        "00741202": value("LO", "w"),
+        "00741204": value("LO", "l"),
+        "00404018": code,
+        "00404005": value("DT", "20261129101500"),
+        "00100010": value("PN", {"Alphabetic": f"A^{i}"}),
+        "00100020": value("LO", f"W{i}"),
+        "00380010": value("LO", "adm"),
+        "00321060": value("LO", "p"),
+    }
+    step["0040A730"] = value("SQ", *[{"0040A160": value("UT", text)} for _ in range(kib // 10)])
+    return step
+
+
+def workitems(server, k):
+    """Large workitems made at once, then searched and read with everything, in JSON and XML."""
+    kind = {"Content-Type": "application/dicom+json", "Accept": "application/dicom+json"}
+    bodies = [json.dumps([workitem(i, 1500)]).encode() for i in range(40)]
+    yield [lambda i=i: server.send("POST", f"/dicom-web/workitems?{uids(800, i)[2]}", bodies[i], kind) for i in range(40)]
+    search = "/dicom-web/workitems?includefield=all"
+    calls = [
+        lambda: server.get(f"{search}&limit=100"),
+        lambda: server.get(f"{search}&limit=100", XML),
+        lambda: server.get("/dicom-web/workitems?0040A730.0040A160=zz*"),
+        lambda: server.get(f"/dicom-web/workitems/{uids(800, 3)[2]}", XML),
+        lambda: server.send("POST", "/dicom-web/workitems", b"[" + b"[" * 3 * MIB, kind),
+        lambda: server.send("POST", "/dicom-web/workitems", b'[{"0040A730":{"vr":"SQ","Value":[' + b"{}," * 2 * MIB + b"{}]}}]", kind),
+    ]
+    yield calls * k
+
+
 def everything(server, k):
     """One of each at once; by eight: two of each."""
     bulk_values(server, 1), wide_instance(server, 1)
@@ -338,6 +454,9 @@ ATTACKS = [
     wide_instance,
     many_items,
     bulk_values,
+    compressed_bodies,
+    pictures,
+    workitems,
     everything,
 ]
 

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from page import URL, browser, check, expect, file, go, noise, screen, store
+from page import URL, browser, check, expect, file, go, noise, press, screen, store
 
 FULL, LIMITED = sys.argv[2:4]
 
@@ -25,14 +25,12 @@ def shared_by_link(started, ds, away):
     with screen(started) as page:
         page.goto(URL)
         enter(page, FULL)
-        page.get_by_role("link", name="Mine, Own").focus()
-        page.keyboard.press("Enter")
-        page.get_by_role("button", name="Share").focus()
-        page.keyboard.press("Enter")
+        press(page, page.get_by_role("link", name="Mine, Own"))
+        press(page, page.get_by_role("button", name="Share"))
         dialog = page.get_by_role("dialog")
         expect(dialog.get_by_label("Good for")).to_have_value("86400")
         dialog.get_by_label("Good for").select_option("3600")
-        dialog.get_by_role("button", name="Make a link").click()
+        press(page, dialog.get_by_role("button", name="Make a link"))
         field = dialog.get_by_label("Link", exact=True)
         expect(field).to_be_visible()
         check(page, "share")

@@ -5,7 +5,7 @@ import re
 import zipfile
 
 import pydicom
-from page import ROOT, URL, browser, check, check_all, expect, file, go, noise, screen, store
+from page import ROOT, URL, browser, check, check_all, expect, file, go, press, noise, screen, store
 from pydicom.uid import ImplicitVRLittleEndian, generate_uid
 
 HOSTILE = '<img src=x onerror=alert(1)>\u202e"><script>alert(2)</script>'
@@ -315,6 +315,34 @@ def administration(started):
         expect(page.get_by_role("cell", name="Create").first).to_be_visible()
 
 
+def administration_by_keys(started):
+    with screen(started) as page:
+        go(page, "studies")
+        press(page, page.locator("nav").get_by_role("link", name="Administration"))
+        expect(page.get_by_text("Index and blob store")).to_be_visible()
+        press(page, page.get_by_label("Attribute"), "ArrowRight")
+        page.keyboard.type("BodyPartExamined")
+        # The level by its first letter, then the form by its own key.
+        press(page, page.get_by_label("Level"), "S")
+        page.keyboard.press("Enter")
+        press(page, page.get_by_role("button", name="Add"))
+        row = page.get_by_role("row").filter(has_text="00180015")
+        expect(row).to_be_visible()
+        press(page, row.get_by_role("button", name="Delete"))
+        dialog = page.get_by_role("dialog")
+        check(page, "a query tag goes")
+        # Nothing goes by Escape; the focus comes back to where it was.
+        page.keyboard.press("Escape")
+        expect(dialog).to_be_hidden()
+        expect(row).to_be_visible()
+        press(page, row.get_by_role("button", name="Delete"))
+        press(page, dialog.get_by_role("button", name="Delete"))
+        expect(page.get_by_text("There are none.")).to_be_visible()
+        press(page, page.get_by_role("button", name="Older"))
+        press(page, page.get_by_role("button", name="Newest"), "Space")
+        expect(page.get_by_role("cell", name="Create").first).to_be_visible()
+
+
 def everything():
     files = [file(PatientName=f"Patient^{at:02}", PatientID=f"ID{at}", AccessionNumber=f"ACC{at}") for at in range(56)]
     miller = {"PatientName": "Miller^Ann", "PatientID": "M1"}
@@ -347,6 +375,7 @@ with browser() as started:
     languages(started, some)
     study(started, some)
     administration(started)
+    administration_by_keys(started)
     check_all(
         started,
         [

@@ -4,7 +4,7 @@ import os
 import tempfile
 
 import requests
-from page import ROOT, browser, check, expect, file, go, noise, screen
+from page import ROOT, browser, check, expect, file, go, noise, press, screen
 from pydicom.uid import generate_uid
 
 FILES = 30
@@ -45,6 +45,25 @@ def by_button(started, root, study):
         expect(page.get_by_role("heading", name="Up, Load")).to_be_visible()
         go(page, "upload")
         page.get_by_role("button", name="Clear the list").click()
+        expect(counts).to_be_hidden()
+
+
+def by_keys(started, root):
+    """The whole way with no pointer: to the screen, files, what failed, the study that came of it."""
+    with screen(started) as page:
+        go(page, "studies")
+        press(page, page.locator("nav").get_by_role("link", name="Upload"))
+        with page.expect_file_chooser() as chooser:
+            press(page, page.get_by_role("button", name="Choose files"))
+        chooser.value.set_files([f"{root}/disc/images/{at}.dcm" for at in range(5)] + [f"{root}/disc/images/broken.dcm"])
+        counts = page.locator(".counts")
+        expect(counts).to_have_text("5 of 6 stored · 1 failed · 0 left out (not DICOM)")
+        press(page, page.get_by_role("button", name="Try failed ones again"), "Space")
+        expect(counts).to_contain_text("1 failed")
+        press(page, page.get_by_role("link", name="Study with 5 new instances"))
+        expect(page.get_by_role("heading", name="Up, Load")).to_be_visible()
+        page.go_back()
+        press(page, page.get_by_role("button", name="Clear the list"))
         expect(counts).to_be_hidden()
 
 
@@ -90,5 +109,6 @@ def through_trouble(started, root):
 with tempfile.TemporaryDirectory() as root, browser() as started:
     study = folder(root)
     by_button(started, root, study)
+    by_keys(started, root)
     by_drop(started, root)
     through_trouble(started, root)
