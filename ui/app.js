@@ -27,8 +27,9 @@ let visited = false
 
 async function start() {
   applyTheme()
-  await loadTexts()
-  config = await askJson('ui/config', { quiet: true })
+  // What the address asks for comes over a slow link while the server says who is there.
+  SCREENS[current().name]?.().catch(() => {})
+  ;[config] = await Promise.all([askJson('ui/config', { quiet: true }), loadTexts()])
   openIn.set(config.openIn ?? [])
   mountMessages()
   frame()
@@ -110,6 +111,8 @@ async function show() {
     if (visited && document.activeElement === document.body) screen.focus({ preventScroll: true })
     visited = true
     if (route.name !== 'studies') scrollTo(0, 0)
+    // Who looks at a study will look at its images.
+    if (route.name === 'study') (globalThis.requestIdleCallback ?? setTimeout)(() => SCREENS.view().catch(() => {}))
   } catch (error) {
     if (error instanceof TypeError && /import|module/i.test(error.message)) {
       failed(new Error(t('error.version')))

@@ -15,7 +15,7 @@ use futures_util::StreamExt;
 use percent_encoding::percent_decode_str;
 
 use super::error::{HttpError, ProblemType};
-use super::layers::CodingError;
+use super::layers::broken_body;
 use super::links::Links;
 use super::serve::ConnectionInfo;
 use super::state::ApiState;
@@ -57,13 +57,7 @@ impl FromRequest<ApiState> for SmallBody {
                     let reason = format!("the body may have {MAX_SMALL} bytes at most");
                     return Err(HttpError::payload_too_large(reason));
                 }
-                Some(Err(error)) => {
-                    let reason = CodingError::behind(&error).map_or_else(
-                        || "the body broke off before its end".to_owned(),
-                        |found| found.to_string(),
-                    );
-                    return Err(HttpError::bad_request(ProblemType::InvalidBody, reason));
-                }
+                Some(Err(error)) => return Err(broken_body(&error)),
             }
         }
     }

@@ -30,7 +30,7 @@ use crate::config::ClientCache;
 use crate::trace;
 
 pub use admission::{Admission, admit};
-pub(super) use content_coding::CodingError;
+pub(super) use content_coding::{CodingError, broken_body};
 pub use content_coding::{Decoders, decode_content};
 pub use cors::{CorsConfig, Origins, OriginsError, cors};
 pub use hosts::hosts;

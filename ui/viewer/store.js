@@ -22,11 +22,22 @@ const REQUESTS = 6
 /** Milliseconds that samples may take before a small picture is asked for too, and bytes from which it pays. */
 const PATIENCE = 200
 const LARGE = 1 << 17
+/** Bytes of an answer whose time tells how fast the link is. */
+const TELLING = 8 << 10
 /** Bytes at most where the browser does not tell its memory, and ever. */
 const MODEST = 512 << 20
 const MOST = 1 << 30
 
 /** @typedef {{ kind: string, rows: number, columns: number, data?: any, bitmap?: ImageBitmap, bytes: number }} Image */
+
+/** Bytes a millisecond of the last long answer that came over the wire; endless where none did. */
+function rate() {
+  const [last] = performance
+    .getEntriesByType('resource')
+    .filter(({ transferSize }) => transferSize > TELLING)
+    .slice(-1)
+  return last ? last.transferSize / Math.max(1, last.responseEnd - last.responseStart) : Infinity
+}
 
 /** Bytes of the samples of an instance of one frame; no number where they cannot be read from a series in one answer. */
 function sizeOf({ attributes }) {
@@ -105,7 +116,7 @@ export class Store {
     const bytes = (rows * columns * (number(attributes, '00280002') ?? 1) * (number(attributes, '00280100') ?? 8)) / 8
     if (bytes < LARGE || kindOf(attributes) === 'picture') return null
     const came = samples.then(() => true, () => true)
-    const patience = this.took > 2 * PATIENCE ? 0 : PATIENCE
+    const patience = Math.max(this.took / 2, bytes / rate()) > PATIENCE ? 0 : PATIENCE
     if (await Promise.race([came, wait(patience).then(() => false)])) return null
     const query = new URLSearchParams({ viewport: `${Math.min(columns, width)},${Math.min(rows, height)}` })
     if (window && window.shape !== 'LUT') query.set('window', `${window.center},${window.width},${window.shape.toLowerCase().replace('_', '-')}`)

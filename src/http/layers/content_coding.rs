@@ -19,7 +19,7 @@ use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, Operation};
 
 use super::admission::address;
 use crate::archive::ArchiveError;
-use crate::http::error::HttpError;
+use crate::http::error::{HttpError, ProblemType};
 use crate::http::links::LinksConfig;
 use crate::http::multipart::BodyError;
 use crate::memory::{MemoryBudget, Purpose, Reservation};
@@ -44,7 +44,9 @@ const PART: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(in crate::http) enum CodingError {
     /// The bytes are not what the header says.
-    #[error("the body is not in the Content-Encoding it names, or is damaged")]
+    #[error(
+        "the body is not in the Content-Encoding it names, is damaged, or has a zstd window of more than 8 MiB"
+    )]
     Damaged,
     /// It ended inside.
     #[error("the body ends before its Content-Encoding does")]
@@ -68,6 +70,18 @@ impl CodingError {
         }
         None
     }
+}
+
+/// The answer to a body whose stream met an error: 413 where it grows too much, else 400 with the reason.
+pub(in crate::http) fn broken_body(error: &(dyn std::error::Error + 'static)) -> HttpError {
+    let reason = match CodingError::behind(error) {
+        Some(CodingError::TooLong) => {
+            return HttpError::payload_too_large(CodingError::TooLong.to_string());
+        }
+        Some(found) => found.to_string(),
+        None => "the body broke off before its end".to_owned(),
+    };
+    HttpError::bad_request(ProblemType::InvalidBody, reason)
 }
 
 /// Memory for decoders.

@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 
 use super::super::content_type::{ContentType, ContentTypeError};
 use super::super::error::{HttpError, ProblemType};
+use super::super::layers::broken_body;
 use super::super::represent::DICOM_XML;
 use super::super::state::ApiState;
 use super::refused;
@@ -89,10 +90,7 @@ impl SentWorkitem {
             let Some(chunk) = next else {
                 break;
             };
-            let chunk = chunk.map_err(|_| {
-                let reason = "the body broke off before its end";
-                HttpError::bad_request(ProblemType::InvalidBody, reason)
-            })?;
+            let chunk = chunk.map_err(|error| broken_body(&error))?;
             let length = bytes.len().saturating_add(chunk.len());
             if length > LONGEST {
                 let reason = format!("the body may have {LONGEST} bytes at most");

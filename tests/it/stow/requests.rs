@@ -130,6 +130,31 @@ fn a_body_in_a_content_coding_is_read_as_what_it_holds() {
         .body(gzip(tags.as_bytes()))
         .send();
     answer.expect(202);
+    // A frame of zstd whose window is 128 MiB, with a block of 1,000 times one byte (RFC 8878 §3.1.1).
+    let wide = b"\x28\xB5\x2F\xFD\x00\x88\x43\x1F\x00\x20";
+    for (target, kind, reason) in [
+        ("/v2/extendedquerytags", "application/json", "8 MiB"),
+        ("/dicom-web/workitems", "application/dicom+json", "8 MiB"),
+        ("/dicom-web/studies", "application/dicom", "8 MiB"),
+    ] {
+        for (coding, body, reason) in [
+            ("zstd", wide.to_vec(), reason),
+            ("gzip", b"plain".to_vec(), "Content-Encoding"),
+        ] {
+            let answer = server
+                .request("POST", target)
+                .header("Content-Type", kind)
+                .header("Content-Encoding", coding)
+                .body(body)
+                .send()
+                .expect(400);
+            assert!(
+                answer.text().contains(reason),
+                "{target}: {}",
+                answer.text()
+            );
+        }
+    }
 }
 
 #[test]
