@@ -402,8 +402,8 @@ def workitem(i, kib):
 def workitems(server, k):
     """Large workitems made at once, then searched and read with everything, in JSON and XML."""
     kind = {"Content-Type": "application/dicom+json", "Accept": "application/dicom+json"}
-    bodies = [json.dumps([workitem(i, 1500)]).encode() for i in range(40)]
-    yield [lambda i=i: server.send("POST", f"/dicom-web/workitems?{uids(800, i)[2]}", bodies[i], kind) for i in range(40)]
+    bodies = [json.dumps([workitem(i, 900)]).encode() for i in range(100)]
+    yield [lambda i=i: server.send("POST", f"/dicom-web/workitems?{uids(800, i)[2]}", bodies[i], kind) for i in range(100)]
     search = "/dicom-web/workitems?includefield=all"
     calls = [
         lambda: server.get(f"{search}&limit=100"),
