@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
 use super::establish;
+use super::prompt::PromptStream;
 use crate::shares::ShareHolder;
 use crate::tasks::Failure;
 
@@ -84,10 +85,9 @@ fn serve(
         gateway.meters.ended("no room");
         return;
     };
-    // Without it each small answer waits for an acknowledgement.
-    if stream.set_nodelay(true).is_err() {
+    let Ok(stream) = PromptStream::new(stream) else {
         return;
-    }
+    };
     let gateway = gateway.clone();
     let tls = door
         .tls

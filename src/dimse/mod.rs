@@ -35,6 +35,7 @@ mod negotiate;
 mod outgoing;
 mod pdu;
 pub mod peers;
+mod prompt;
 mod retrieve;
 mod secure;
 mod send;

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::negotiate::version;
 use super::pdu::{self, Associate, MAX_CONTEXTS, ProposedContext, Rejection, ScpRole};
 use super::peers::PeerPlace;
+use super::prompt::PromptStream;
 use super::wire::{
     BUFFERS, MAX_PDU, PeerGone, Stream, WireEvent, WireReader, WireWriter, split, unexpected,
 };
@@ -113,8 +114,8 @@ impl Outgoing {
         let stream = timeout(CONNECT, connect).await;
         let stream = stream
             .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+            .and_then(PromptStream::new)
             .map_err(CallError::Unreachable)?;
-        stream.set_nodelay(true).map_err(CallError::Unreachable)?;
         let stream: Box<dyn Stream> = match &place.tls {
             None => Box::new(stream),
             Some(tls) => {
