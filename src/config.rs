@@ -667,6 +667,16 @@ pub struct Limits {
         global = true
     )]
     pub event_hours: f64,
+    /// Hours a result of storage commitment is kept; 0 keeps it for ever.
+    #[arg(
+        long,
+        value_parser = units::hours,
+        value_name = "TIME",
+        env = "STOWAGE_COMMITMENT_HOURS",
+        default_value_t = 168.0,
+        global = true
+    )]
+    pub commitment_hours: f64,
     /// Event channels open at the same time; further ones are answered 503 with Retry-After.
     #[arg(long, env = "STOWAGE_CHANNELS", default_value_t = 256, global = true)]
     pub channels: usize,
@@ -701,6 +711,13 @@ impl Limits {
     #[must_use]
     pub fn workitem_time(&self) -> Option<Duration> {
         let time = Duration::try_from_secs_f64(self.workitem_hours * 3600.0).ok();
+        time.filter(|time| !time.is_zero())
+    }
+
+    /// How long a result of storage commitment is kept; none for ever.
+    #[must_use]
+    pub fn commitment_time(&self) -> Option<Duration> {
+        let time = Duration::try_from_secs_f64(self.commitment_hours * 3600.0).ok();
         time.filter(|time| !time.is_zero())
     }
 

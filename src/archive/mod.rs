@@ -91,6 +91,8 @@ pub struct Archive {
     stores: Shares,
     /// Event channels of subscribers to workitems.
     channels: event_channels::EventChannels,
+    /// Requests for storage commitment that are worked on at the same time.
+    commitments: Arc<Semaphore>,
     meters: Arc<meters::ArchiveMeters>,
     /// Names this process where one of several does work for all.
     node: Arc<str>,
@@ -167,6 +169,7 @@ impl Archive {
             // One for each GiB, so that all of them together seldom wait for each other.
             turns: Arc::new(Semaphore::new((bytes >> 30).clamp(1, 8))),
             lanes,
+            commitments: services::commitment_results::places(),
             meters: Arc::default(),
             node: Arc::from(blobs.serial()),
             watched: Arc::default(),

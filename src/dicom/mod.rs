@@ -3,6 +3,7 @@
 pub mod attributes;
 pub mod charset;
 pub mod codec;
+pub mod commitment;
 pub mod compose;
 pub mod endian;
 pub mod error;

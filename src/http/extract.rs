@@ -20,7 +20,9 @@ use super::links::Links;
 use super::serve::ConnectionInfo;
 use super::state::ApiState;
 use crate::auth::{Action, Caller};
-use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target, UidError};
+use crate::dicom::uid::{
+    InstanceName, InstanceUid, SeriesUid, StudyUid, Target, UidError, check_uid,
+};
 use crate::scope::Scope;
 use crate::shares::{MakeWay, ShareHolder};
 
@@ -229,6 +231,7 @@ pub(super) struct TargetPath {
     pub(super) bulk: Option<String>,
     /// An AE title, raw.
     pub(super) aet: Option<String>,
+    transaction: Option<String>,
 }
 
 impl TargetPath {
@@ -256,6 +259,7 @@ impl TargetPath {
                 "frames" => &mut path.frames,
                 "bulk" => &mut path.bulk,
                 "aet" => &mut path.aet,
+                "transaction" => &mut path.transaction,
                 _ => continue,
             };
             *place = Some(value.to_owned());
@@ -312,6 +316,16 @@ impl TargetPath {
             .map(SeriesUid::parse)
             .transpose()
             .map_err(|e| bad_uid("Series Instance UID", e))
+    }
+
+    /// The Transaction UID.
+    ///
+    /// # Errors
+    /// 400 when it is malformed.
+    pub(super) fn transaction(&self) -> Result<String, HttpError> {
+        let uid = self.transaction.as_deref().unwrap_or_default();
+        let uid = check_uid(uid).map_err(|e| bad_uid("Transaction UID", e))?;
+        Ok(uid.to_owned())
     }
 
     /// The workitem named.

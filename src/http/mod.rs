@@ -9,6 +9,7 @@ pub mod audit;
 mod behalf;
 mod bulk;
 mod changefeed;
+mod commitment;
 pub mod content_type;
 mod delete;
 mod describe;

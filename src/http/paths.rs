@@ -70,6 +70,7 @@ const WORDS: &[&str] = &[
     "partitions",
     "export",
     "workitems",
+    "commitment-requests",
     "state",
     "cancelrequest",
     "health",

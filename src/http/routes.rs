@@ -19,8 +19,8 @@ use super::error::HttpError;
 use super::profile::PROFILES;
 use super::state::ApiState;
 use super::{
-    bulk, changefeed, delete, describe, frames, metadata, qido, rendered, stow, tags, wado,
-    wado_uri, workitems,
+    bulk, changefeed, commitment, delete, describe, frames, metadata, qido, rendered, stow, tags,
+    wado, wado_uri, workitems,
 };
 use crate::auth::{Action, Caller};
 
@@ -120,6 +120,9 @@ routes! {
     delete "DELETE" "/extendedquerytags/{tag}" ManageExtendedQueryTags Configuration => tags::delete_tag;
     get "GET" "/extendedquerytags/{tag}/errors" Read Query => tags::list_tag_errors;
     get "GET" "/operations/{id}" Read Other => tags::get_operation;
+    // PS3.18 chapter 13
+    post "POST" "/commitment-requests/{transaction}" Read Query => commitment::request_commitment;
+    get "GET" "/commitment-requests/{transaction}" Read Query => commitment::check_commitment;
     // PS3.18 chapter 11, dicom-service §14
     post "POST" "/workitems" Write Procedure => workitems::create_workitem;
     get "GET" "/workitems" Read Query => workitems::search_workitems;

@@ -237,6 +237,7 @@ fn operation_body(
             OperationKind::Update => "update",
             OperationKind::Scrub => "scrub",
             OperationKind::Transfer => "transfer",
+            OperationKind::Commitment => "commitment",
         },
         "createdTime": moment(operation.created)?,
         "lastUpdatedTime": moment(operation.updated)?,

@@ -3,7 +3,7 @@
 //! Where the standard and the DICOM service differ, the profile's dialect decides: the form of bodies and of a single workitem,
 //! and the statuses of what does not fit the state a workitem is in.
 
-mod body;
+pub(super) mod body;
 mod subscribers;
 
 use std::sync::Arc;

@@ -337,6 +337,8 @@ pub enum OperationKind {
     Scrub,
     /// Instances go to another archive, or come from it.
     Transfer,
+    /// It is found out whether instances are safe.
+    Commitment,
 }
 
 /// How far an operation is.

@@ -1,6 +1,7 @@
 //! Long-running operations: what is under way, how far it is, and where a restarted server goes on.
 
 use async_trait::async_trait;
+use time::OffsetDateTime;
 
 use super::error::IndexError;
 use super::model::{
@@ -13,10 +14,30 @@ const COLUMNS: &str = "select id, kind, status, created, updated, percent, posit
 
 #[async_trait]
 impl<D: Dialect> Operations for SqlIndex<D> {
-    async fn begin_operation(&self, operation: &Operation) -> Result<()> {
-        self.write("an operation", insert_operation(operation))
-            .await
-            .map(|_| ())
+    async fn begin_operation(&self, operation: &Operation) -> Result<bool> {
+        let mut sql = insert_operation(operation);
+        sql.push(" on conflict (id) do nothing");
+        Ok(self.write("an operation", sql).await? > 0)
+    }
+
+    async fn forget_operations(
+        &self,
+        kind: OperationKind,
+        before: OffsetDateTime,
+        limit: u32,
+    ) -> Result<u64> {
+        let mut sql = Statement::<D>::new(
+            "delete from operation where id in (select id from operation where kind = ",
+        );
+        sql.text(kind_text(kind)).push(" and status in ").texts([
+            "completed",
+            "failed",
+            "canceled",
+        ]);
+        sql.push(" and updated < ").int(to_micros(before));
+        sql.push(" order by updated").limit(i64::from(limit));
+        sql.push(")");
+        self.write("old operations", sql).await
     }
 
     async fn operation(&self, id: &str) -> Result<Option<Operation>> {
@@ -99,6 +120,7 @@ pub(super) const fn kind_text(kind: OperationKind) -> &'static str {
         OperationKind::Update => "update",
         OperationKind::Scrub => "scrub",
         OperationKind::Transfer => "transfer",
+        OperationKind::Commitment => "commitment",
     }
 }
 
@@ -128,6 +150,7 @@ fn read_operation<R: RowColumns>(
         OperationKind::Update,
         OperationKind::Scrub,
         OperationKind::Transfer,
+        OperationKind::Commitment,
     ];
     let statuses = [
         OperationStatus::NotStarted,

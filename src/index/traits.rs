@@ -239,8 +239,16 @@ pub trait Audit: Send + Sync {
 /// Long-running operations.
 #[async_trait]
 pub trait Operations: Send + Sync {
-    /// Writes down an operation.
-    async fn begin_operation(&self, operation: &Operation) -> Result<()>;
+    /// Writes down an operation; false when there is one of its id.
+    async fn begin_operation(&self, operation: &Operation) -> Result<bool>;
+
+    /// Forgets those of a kind that ended before a moment, at most `limit`; returns how many.
+    async fn forget_operations(
+        &self,
+        kind: OperationKind,
+        before: OffsetDateTime,
+        limit: u32,
+    ) -> Result<u64>;
 
     /// The operation of an id.
     async fn operation(&self, id: &str) -> Result<Option<Operation>>;

@@ -6,7 +6,7 @@
 //! several clients at once.
 
 mod life;
-mod points;
+pub(crate) mod points;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::process::ExitStatusExt;
@@ -241,7 +241,7 @@ fn sweep(database: Database) {
 }
 
 /// Lets the next process sweep at once.
-fn forget_leases(server: &Server) {
+pub(crate) fn forget_leases(server: &Server) {
     let file = server.data().join("index.sqlite");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -215,6 +215,10 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
                 "layout and pixel description, which are short",
             ),
             ("index/tag_values.rs", "one value that is no sequence"),
+            (
+                "archive/services/commitment_results.rs",
+                "a request or a result, of 20,000 instances at most",
+            ),
         ],
     ),
 ];

@@ -15,6 +15,7 @@ mod clients;
 mod closed;
 mod cluster;
 mod commands;
+mod commitment;
 mod concurrent;
 mod configuration;
 mod conformance;

@@ -107,6 +107,7 @@ impl Archive {
                         self.sweep_workitems().await?;
                         self.sweep_events().await?;
                         self.expire().await?;
+                        self.sweep_commitments().await?;
                         self.sweep(grace).await
                     }
                     false => Ok(0),

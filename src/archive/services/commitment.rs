@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 
-use super::check::check_blob;
+use super::check::{Fault, check_blob};
 use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
 use crate::dicom::uid::{InstanceUid, Target};
 use crate::memory::{Purpose, Reservation};
 use crate::scope::{Partition, Scope};
 
+use crate::index::InstanceRow;
 pub use crate::index::{CommitmentRow, NewCommitment};
 
 /// Requests one peer may have that are not reported yet.
@@ -46,10 +47,12 @@ impl CommitmentFailure {
         }
     }
 
-    fn of(error: &ArchiveError) -> Self {
+    pub(super) fn of(error: &ArchiveError) -> Self {
         match error {
             ArchiveError::NotFound { .. } => Self::NoSuchInstance,
-            ArchiveError::Busy { .. } | ArchiveError::Memory(_) => Self::Resources,
+            ArchiveError::Busy { .. } | ArchiveError::Memory(_) | ArchiveError::Index(_) => {
+                Self::Resources
+            }
             _ => Self::Processing,
         }
     }
@@ -77,9 +80,25 @@ impl Archive {
         if row.sop_class != class {
             return Err(CommitmentFailure::Conflict);
         }
+        self.commit_row(&row).await
+    }
+
+    /// Reads the bytes of an instance and compares their digest; damage is remembered.
+    ///
+    /// # Errors
+    /// [`CommitmentFailure`] when they are not those that were stored, or when that cannot be said.
+    pub(super) async fn commit_row(
+        &self,
+        row: &InstanceRow,
+    ) -> std::result::Result<(), CommitmentFailure> {
         match check_blob(&self.blobs, &row.place, Some(row.digest)).await {
             None => Ok(()),
-            Some(_) => Err(CommitmentFailure::Processing),
+            Some(Fault::Away(_)) => Err(CommitmentFailure::Resources),
+            Some(Fault::Damage(problem)) => {
+                // The scrub finds it again when it cannot be noted now.
+                drop(self.remember_damage(row, problem).await);
+                Err(CommitmentFailure::Processing)
+            }
         }
     }
 

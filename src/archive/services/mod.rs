@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod commitment;
+pub mod commitment_results;
 pub(super) mod export;
 pub mod feed;
 pub mod frames;

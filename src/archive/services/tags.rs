@@ -201,7 +201,7 @@ impl Archive {
                 self.remove_in_background(tag.id);
             }
         }
-        Ok(())
+        self.resume_commitments().await
     }
 
     /// Indexes what was stored before, unless this process does already.
@@ -294,18 +294,20 @@ impl Archive {
         self.index
             .operation(&plain)
             .await?
+            // These have a service of their own, which knows whose they are.
+            .filter(|operation| operation.kind != OperationKind::Commitment)
             .ok_or_else(|| ArchiveError::not_found("the operation"))
     }
 }
 
 /// A piece of work that this process does, which it must not begin a second time.
-struct Watched {
+pub(super) struct Watched {
     all: Arc<Mutex<HashSet<String>>>,
     operation: String,
 }
 
 impl Watched {
-    fn begin(archive: &Archive, operation: String) -> Option<Self> {
+    pub(super) fn begin(archive: &Archive, operation: String) -> Option<Self> {
         let all = archive.watched.clone();
         let is_new = lock(&all).insert(operation.clone());
         is_new.then_some(Self { all, operation })

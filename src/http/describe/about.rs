@@ -174,6 +174,10 @@ const FOUND: &[(u16, &str)] = &[
     ),
     (204, "no results (under /v1 and /v2)"),
 ];
+const COMMITTED: &[(u16, &str)] = &[
+    (200, "the result"),
+    (202, "it is worked on; Retry-After says when to ask again"),
+];
 const CACHED: &[(u16, &str)] = &[(200, "as asked"), (304, "the client has it already")];
 const RANGED: &[(u16, &str)] = &[
     (200, "as asked"),
@@ -420,6 +424,29 @@ pub(super) static ABOUT: &[About] = &[
         JSON,
         &[(200, "it is done"), (202, "it is under way")],
         &[],
+    ),
+    About {
+        takes: STEPS,
+        headers: &[p(
+            "Prefer",
+            "`respond-async`: the answer comes at once, and the result is asked for later",
+        )],
+        ..row(
+            "request_commitment",
+            "Storage commitment",
+            "Ask whether instances are stored and whole",
+            STEPS,
+            COMMITTED,
+            &[ACCEPT],
+        )
+    },
+    row(
+        "check_commitment",
+        "Storage commitment",
+        "Get the result of such a request",
+        STEPS,
+        COMMITTED,
+        &[ACCEPT],
     ),
     About {
         takes: STEPS,

@@ -121,13 +121,14 @@ fn meaning(name: &str) -> &'static str {
         "workitem" => "SOP Instance UID of the workitem",
         "aet" => "AE title of the subscriber",
         "id" => "id of the operation",
+        "transaction" => "UID that the client makes for this request",
         _ => "",
     }
 }
 
 fn path_schema(name: &str) -> Value {
     match name {
-        "study" | "series" | "instance" | "workitem" => {
+        "study" | "series" | "instance" | "workitem" | "transaction" => {
             json!({ "$ref": "#/components/schemas/Uid" })
         }
         "frames" => json!({ "type": "string", "pattern": "^[1-9][0-9]*(,[1-9][0-9]*)*$" }),

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// The methods without one, and why they need none.
-const WITHOUT: [(&str, &str); 47] = [
+const WITHOUT: [(&str, &str); 54] = [
     (
         "insert",
         "each instance carries what its sender may store into",
@@ -28,9 +28,13 @@ const WITHOUT: [(&str, &str); 47] = [
     ("analyze", "statistics of the database"),
     ("ping", "nothing"),
     ("begin_operation", "operations hold no patient data"),
-    ("operation", "operations hold no patient data"),
+    (
+        "operation",
+        "what names instances holds its caller, by whom it is decided",
+    ),
     ("unfinished_operations", "operations hold no patient data"),
     ("save_operation", "operations hold no patient data"),
+    ("forget_operations", "retention, by whoever runs the server"),
     ("add_tags", "tags belong to the archive"),
     ("tags", "tags belong to the archive"),
     ("enable_tag", "tags belong to the archive"),
@@ -104,6 +108,21 @@ const WITHOUT: [(&str, &str); 47] = [
     ("note_sent", "the number of an event"),
     ("announce", "tells of the service and of no workitem"),
     ("forget_events", "retention, by whoever runs the server"),
+    (
+        "add_commitment",
+        "what is asked for, which is looked at within a scope",
+    ),
+    (
+        "due_commitments",
+        "requests of peers, each looked at within its scope",
+    ),
+    ("claim_commitment", "the id of a request of a peer"),
+    (
+        "commitment_request",
+        "a request of a peer, looked at within its scope",
+    ),
+    ("hold_commitment", "the id of a request of a peer"),
+    ("finish_commitment", "the id of a request of a peer"),
 ];
 
 #[test]

@@ -76,6 +76,8 @@ const ANSWERS: &[(&str, &str, u16, u16)] = &[
     ("DELETE", "/extendedquerytags/{tag}", 404, 404),
     ("GET", "/extendedquerytags/{tag}/errors", 404, 404),
     ("GET", "/operations/{id}", 404, 404),
+    ("POST", "/commitment-requests/{transaction}", 415, 415),
+    ("GET", "/commitment-requests/{transaction}", 404, 404),
     ("POST", "/workitems", 415, 415),
     ("GET", "/workitems", 200, 200),
     ("GET", "/workitems/{workitem}", 200, 404),
@@ -190,6 +192,7 @@ fn path(route: &Route, name: &Name) -> String {
         .replace("{*bulk}", "7FE00010")
         .replace("{tag}", "00101010")
         .replace("{aet}", "WATCHER")
+        .replace("{transaction}", "1.2.3.700.60")
         .replace("{id}", "0123456789abcdef0123456789abcdef")
         .replace(
             "{workitem}",

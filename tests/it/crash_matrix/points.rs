@@ -62,6 +62,10 @@ pub(super) const TAGS: &[&str] = &[
 /// Passed by `stowage export`, which `commands.rs` breaks off.
 const EXPORT: &[&str] = &["export.renamed", "export.written"];
 
+/// Passed while instances are committed, which `commitment.rs` breaks off.
+pub(crate) const COMMITMENT: &[&str] =
+    &["commitment.begun", "commitment.looked", "commitment.told"];
+
 /// Passed when a workitem is created or changed, which `worklist/events.rs` breaks off.
 const WORKITEMS: &[&str] = &["workitem.changed", "workitem.inserted"];
 
@@ -105,6 +109,7 @@ fn every_fault_point_of_the_source_is_in_the_matrix() {
         EXPORT,
         WORKITEMS,
         TASKS,
+        COMMITMENT,
     ]
     .concat();
     let listed: BTreeSet<String> = listed.into_iter().map(str::to_owned).collect();
