@@ -12,7 +12,7 @@ pub const MOST: usize = 20_000;
 
 /// An instance by class and UID.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reference {
+pub struct InstanceReference {
     /// SOP Class UID.
     pub class: String,
     /// SOP Instance UID.
@@ -25,7 +25,7 @@ pub struct ReferencedSeries {
     /// Series Instance UID.
     pub series: String,
     /// Which instances; all when there is none.
-    pub instances: Vec<Reference>,
+    pub instances: Vec<InstanceReference>,
 }
 
 /// A study, or series of it.
@@ -41,7 +41,7 @@ pub struct ReferencedStudy {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AskedCommitment {
     /// Single instances: Referenced SOP Sequence (0008,1199).
-    pub instances: Vec<Reference>,
+    pub instances: Vec<InstanceReference>,
     /// Studies: Referenced Study Sequence (0008,1110).
     pub studies: Vec<ReferencedStudy>,
 }
@@ -57,7 +57,7 @@ pub struct ReportedSeries {
     /// Why nothing can be said of its instances.
     pub failure: FailureReason,
     /// Its instances.
-    pub instances: Vec<(Reference, FailureReason)>,
+    pub instances: Vec<(InstanceReference, FailureReason)>,
 }
 
 /// What became of a study.
@@ -75,7 +75,7 @@ pub struct ReportedStudy {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommitmentResult {
     /// Single instances.
-    pub instances: Vec<(Reference, FailureReason)>,
+    pub instances: Vec<(InstanceReference, FailureReason)>,
     /// Studies.
     pub studies: Vec<ReportedStudy>,
 }
@@ -135,7 +135,7 @@ fn referenced_series(item: &Map<String, Value>) -> Result<ReferencedSeries, Stri
             "(0008,1150) in an item of (0008,1112)",
         )?;
         for item in items(by_class, "0008114A")? {
-            series.instances.push(Reference {
+            series.instances.push(InstanceReference {
                 class: class.clone(),
                 instance: uid(item, "00081155", "(0008,1155) in an item of (0008,114A)")?,
             });
@@ -144,8 +144,8 @@ fn referenced_series(item: &Map<String, Value>) -> Result<ReferencedSeries, Stri
     Ok(series)
 }
 
-fn reference(item: &Map<String, Value>, of: &str) -> Result<Reference, String> {
-    Ok(Reference {
+fn reference(item: &Map<String, Value>, of: &str) -> Result<InstanceReference, String> {
+    Ok(InstanceReference {
         class: uid(item, "00081150", &format!("(0008,1150) in an item of {of}"))?,
         instance: uid(item, "00081155", &format!("(0008,1155) in an item of {of}"))?,
     })
@@ -193,7 +193,7 @@ impl CommitmentResult {
         // In the order of the tags.
         put("00081110", studies(&self.studies, false));
         let told = |failed: bool| {
-            let of = move |(reference, failure): &(Reference, FailureReason)| {
+            let of = move |(reference, failure): &(InstanceReference, FailureReason)| {
                 (failure.is_some() == failed).then(|| item(reference, *failure))
             };
             self.instances.iter().filter_map(of).collect::<Vec<_>>()
@@ -214,7 +214,7 @@ fn ui(text: &str) -> Value {
     json!({ "vr": "UI", "Value": [text] })
 }
 
-fn item(reference: &Reference, failure: FailureReason) -> Value {
+fn item(reference: &InstanceReference, failure: FailureReason) -> Value {
     let mut item = json!({
         "00081150": ui(&reference.class),
         "00081155": ui(&reference.instance),
@@ -293,8 +293,8 @@ mod tests {
         AskedCommitment::read(value.as_object().unwrap())
     }
 
-    fn reference(number: u32) -> Reference {
-        Reference {
+    fn reference(number: u32) -> InstanceReference {
+        InstanceReference {
             class: "1.2.840.10008.5.1.4.1.1.2".to_owned(),
             instance: format!("1.2.3.{number}"),
         }

@@ -17,7 +17,7 @@ use super::tags::Watched;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::{Archive, Version};
 use crate::dicom::commitment::{
-    AskedCommitment, CommitmentResult, FailureReason, MOST, Reference, ReferencedSeries,
+    AskedCommitment, CommitmentResult, FailureReason, InstanceReference, MOST, ReferencedSeries,
     ReferencedStudy, ReportedSeries, ReportedStudy,
 };
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
@@ -51,7 +51,7 @@ pub struct CommitmentCaller {
 
 /// A request, and later its result, as the operation keeps it.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct KeptCommitment {
     caller: CommitmentCaller,
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<AskedCommitment>,
@@ -162,7 +162,7 @@ impl Archive {
         }
         held.grow_to(held.bytes() + meant * EACH).await?;
         let id = operation_id(Partition(caller.partition), transaction);
-        let kept = Kept {
+        let kept = KeptCommitment {
             caller,
             request: Some(request),
             report: None,
@@ -219,7 +219,7 @@ impl Archive {
     }
 
     /// Works on a request until its result is written, unless another node does.
-    async fn carry_out(&self, mut operation: Operation, kept: Kept) {
+    async fn carry_out(&self, mut operation: Operation, kept: KeptCommitment) {
         let lease = format!("commitment {}", operation.id);
         let Some(_watched) = Watched::begin(self, lease.clone()) else {
             return;
@@ -244,7 +244,7 @@ impl Archive {
                 () = renewed => return Ok(()),
             };
             fault::point("commitment.looked");
-            let kept = Kept {
+            let kept = KeptCommitment {
                 caller: kept.caller,
                 request: None,
                 report: Some(report.to_json()),
@@ -350,7 +350,7 @@ impl Archive {
         &self,
         scope: &Scope,
         (study, series): (StudyUid, SeriesUid),
-        reference: &Reference,
+        reference: &InstanceReference,
     ) -> FailureReason {
         let Ok(instance) = InstanceUid::parse(&reference.instance) else {
             return ABSENT;
@@ -394,7 +394,7 @@ impl Archive {
         let mut all: Vec<ReportedSeries> = Vec::new();
         let mut places: HashMap<String, usize> = HashMap::new();
         while let Some((row, failure)) = looked.try_next().await? {
-            let reference = Reference {
+            let reference = InstanceReference {
                 class: row.sop_class,
                 instance: row.name.instance.to_string(),
             };
@@ -427,7 +427,7 @@ impl Archive {
         let id = operation_id(Partition(caller.partition), transaction);
         let operation = self.index.operation(&id).await?.ok_or_else(unknown)?;
         let text = operation.results.unwrap_or_default();
-        let kept: Kept = serde_json::from_str(&text).map_err(|error| lost(&error))?;
+        let kept: KeptCommitment = serde_json::from_str(&text).map_err(|error| lost(&error))?;
         if kept.caller != *caller {
             return Err(unknown());
         }
