@@ -26,9 +26,9 @@ use crate::dicom::workitem::WorkitemDataSet;
 
 /// Attributes that were asked for, with those within their items.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Asked(BTreeMap<Tag, Self>);
+struct RequestedKeys(BTreeMap<Tag, Self>);
 
-impl Asked {
+impl RequestedKeys {
     fn of(keys: &Identifier) -> Self {
         let mut asked = Self::default();
         for key in &keys.keys {
@@ -67,7 +67,7 @@ impl Asked {
     }
 }
 
-fn vr(tag: Tag, inner: &Asked) -> VR {
+fn vr(tag: Tag, inner: &RequestedKeys) -> VR {
     if inner.0.is_empty() {
         tag::vr(tag)
     } else {
@@ -126,7 +126,7 @@ impl Association {
         let parsed = query_parse::parse_workitems(&parameters, QueryDialect::Standard, most);
         let parsed = parsed
             .map_err(|problem| DimseRefusal::new(status::MISMATCH, problem.reason.to_string()))?;
-        let asked = Asked::of(keys);
+        let asked = RequestedKeys::of(keys);
         let (syntax, terms) = (accepted.syntax.clone(), keys.terms.clone());
         let writer: WriteStep = Arc::new(move |entry| {
             let elements = asked.pick(entry).into_iter();
@@ -189,7 +189,7 @@ mod tests {
             item: 0,
         };
         let steps = tags::SCHEDULED_PROCEDURE_STEP_SEQUENCE;
-        let asked = Asked::of(&Identifier {
+        let asked = RequestedKeys::of(&Identifier {
             keys: vec![
                 key(&[tags::PATIENT_ID]),
                 key(&[tags::ACCESSION_NUMBER]),

@@ -16,10 +16,10 @@ type Said = Result<(), String>;
 
 /// What the stores said last; whoever asks meanwhile waits for the same answer.
 #[derive(Debug, Default)]
-pub(super) struct Health(Arc<Mutex<Asked>>);
+pub(super) struct Health(Arc<Mutex<HealthQuestion>>);
 
 #[derive(Debug, Default)]
-struct Asked {
+struct HealthQuestion {
     last: Option<(Instant, Said)>,
     /// The question that is under way.
     running: Option<watch::Receiver<Option<Said>>>,
@@ -72,7 +72,7 @@ impl Health {
     }
 }
 
-fn lock(asked: &Mutex<Asked>) -> MutexGuard<'_, Asked> {
+fn lock(asked: &Mutex<HealthQuestion>) -> MutexGuard<'_, HealthQuestion> {
     asked.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
