@@ -207,7 +207,10 @@ impl CommitmentResult {
 }
 
 fn sequence(items: Vec<Value>) -> Value {
-    json!({ "vr": "SQ", "Value": items })
+    let mut element = Map::new();
+    element.insert("vr".to_owned(), "SQ".into());
+    element.insert("Value".to_owned(), Value::Array(items));
+    Value::Object(element)
 }
 
 fn ui(text: &str) -> Value {
