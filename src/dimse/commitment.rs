@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use super::association::{Answered, Association, DimseRefusal};
+use super::audit::{Deed, DimseOutcome};
 use super::command::{DimseCommand, element, status};
 use super::dataset::Identifier;
 use super::negotiate::Accepted;
@@ -95,6 +96,10 @@ impl Association {
                 (answer.comment(&refusal.comment), None)
             }
         };
+        // Who asks what is safe here asks what is here.
+        let outcome = DimseOutcome::of(answer.status());
+        self.note(Deed::Searched, "N-ACTION", outcome, BTreeMap::new())
+            .await;
         self.respond(accepted.id, &answer).await?;
         if let Some(job) = job {
             let offers = (self.reports.sender.clone(), accepted.id);

@@ -18,7 +18,11 @@ fn modality() -> (tempfile::TempDir, Server, impl Fn(&[&str]) -> String) {
         r#"[{{"aeTitle": "MODALITY", "host": "127.0.0.1", "port": {listen}, "rights": ["write"]}}]"#
     );
     fs::write(&peers, text).expect("written");
-    let (server, port) = gateway_with(&[("STOWAGE_DIMSE_PEERS", peers.to_str().expect("a text"))]);
+    let audit = own.path().join("audit");
+    let (server, port) = gateway_with(&[
+        ("STOWAGE_DIMSE_PEERS", peers.to_str().expect("a text")),
+        ("STOWAGE_AUDIT", audit.to_str().expect("a text")),
+    ]);
     let client = move |arguments: &[&str]| {
         let script =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/pynetdicom_commitment.py");
@@ -32,8 +36,11 @@ fn modality() -> (tempfile::TempDir, Server, impl Fn(&[&str]) -> String) {
 
 #[test]
 fn what_is_safe_is_reported_on_the_association_or_on_one_to_the_requestor() {
-    let (_own, _server, client) = modality();
+    let (own, _server, client) = modality();
     assert_eq!(client(&[]), "well");
+    let events = fs::read_to_string(own.path().join("audit")).expect("the audit");
+    let asked = |line: &&str| line.contains("N-ACTION") && line.contains("MODALITY");
+    assert!(events.lines().filter(asked).count() > 0, "{events}");
 }
 
 #[test]
