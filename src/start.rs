@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::archive::Archive;
 use crate::auth::token::{make_link, make_token};
@@ -296,6 +297,8 @@ pub async fn serve(mut config: Config) -> Result<(), StartError> {
             issuer: config.access.jwt_issuer.clone(),
         },
     );
+    // Before anybody is let in, so that who is in is never left without a word.
+    let stopped = stop_signal();
     let gateway = dimse::open(&config, &archive, &audit, tls.clone()).await?;
     drop(audit);
     if let Some(file) = &config.address_file {
@@ -311,7 +314,7 @@ pub async fn serve(mut config: Config) -> Result<(), StartError> {
     let door = door(&config, &archive, proxies, tls);
     let gateway_stop = gateway.clone();
     let stop = async move {
-        stop_signal().await;
+        stopped.await;
         if let Some(gateway) = gateway_stop {
             gateway.stop();
         }
@@ -392,17 +395,22 @@ fn door(
     }
 }
 
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let interrupt = tokio::signal::ctrl_c();
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
+/// Ends with an interrupt or a request to terminate; both are heard from this call on, not only while somebody waits.
+fn stop_signal() -> impl Future<Output = ()> {
+    let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    async move {
+        let [interrupt, terminate] = signals.map(heard);
+        tokio::select! {
+            () = interrupt => {}
+            () = terminate => {}
         }
-        Err(_) => drop(interrupt.await),
+    }
+}
+
+async fn heard(signal: std::io::Result<Signal>) {
+    match signal {
+        Ok(mut signal) => drop(signal.recv().await),
+        Err(_) => std::future::pending().await,
     }
 }
 
