@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 pub use holding::holding;
-pub use waiting::{carried, patiently};
+pub use waiting::{carried, patiently, waiting};
 
 /// How long a reservation waits for room before it is refused.
 const WAIT: Duration = Duration::from_secs(5);

@@ -106,14 +106,7 @@ pub(super) fn unmatched(
         .collect();
     let mut first: HashMap<(i64, &str), &Arc<StudyCondition>> = HashMap::new();
     let holds = |one: &AdmissionCandidate, condition: &StudyCondition| {
-        let version = stored(one.partition, &one.study);
-        match condition {
-            StudyCondition::Exists => version.is_some(),
-            StudyCondition::Absent => version.is_none(),
-            StudyCondition::OneOf(versions) => {
-                version.is_some_and(|version| versions.contains(&version))
-            }
-        }
+        condition.holds(stored(one.partition, &one.study))
     };
     let mut unmatched = Vec::with_capacity(applicants.len());
     for one in applicants {

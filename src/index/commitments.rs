@@ -7,14 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::commitments_model::{CommitmentRow, NewCommitment};
-use super::model::{Result, now_micros};
+use super::model::{Result, length_micros, now_micros};
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed};
 use super::traits::Commitments;
 use crate::scope::Partition;
-
-fn micros(time: Duration) -> i64 {
-    i64::try_from(time.as_micros()).map_or(i64::MAX / 4, |micros| micros.min(i64::MAX / 4))
-}
 
 #[async_trait]
 impl<D: Dialect> Commitments for SqlIndex<D> {
@@ -31,7 +27,7 @@ impl<D: Dialect> Commitments for SqlIndex<D> {
         sql.text(&new.id).push(", ").int(partition.0).push(", ");
         sql.text(&new.peer).push(", ").text(&new.request);
         sql.push(", ").int(now_micros()).push(", 0, ");
-        sql.push(D::NOW).push(" + ").int(micros(hold));
+        sql.push(D::NOW).push(" + ").int(length_micros(hold));
         sql.push(" where (select count(*) from commitment where peer = ");
         sql.text(&new.peer).push(") < ").int(i64::from(most));
         Ok(self.write("a commitment", sql).await? > 0)
@@ -60,7 +56,7 @@ impl<D: Dialect> Commitments for SqlIndex<D> {
 
     async fn claim_commitment(&self, row: &CommitmentRow, hold: Duration) -> Result<bool> {
         let mut sql = Statement::<D>::new("update commitment set due = ");
-        sql.push(D::NOW).push(" + ").int(micros(hold));
+        sql.push(D::NOW).push(" + ").int(length_micros(hold));
         sql.push(" where id = ").text(&row.id);
         sql.push(" and due = ").int(row.due);
         Ok(self.write("a commitment", sql).await? > 0)
@@ -76,7 +72,7 @@ impl<D: Dialect> Commitments for SqlIndex<D> {
 
     async fn hold_commitment(&self, id: &str, hold: Duration, attempts: u32) -> Result<()> {
         let mut sql = Statement::<D>::new("update commitment set due = ");
-        sql.push(D::NOW).push(" + ").int(micros(hold));
+        sql.push(D::NOW).push(" + ").int(length_micros(hold));
         sql.push(", attempts = ").int(i64::from(attempts));
         sql.push(" where id = ").text(id);
         self.write("a commitment", sql).await.map(drop)

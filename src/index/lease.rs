@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::model::Result;
+use super::model::{Result, length_micros};
 use super::sql::{Dialect, SqlIndex, Statement};
 use super::traits::Leases;
 
 #[async_trait]
 impl<D: Dialect> Leases for SqlIndex<D> {
     async fn take_lease(&self, name: &str, holder: &str, length: Duration) -> Result<bool> {
-        let length = i64::try_from(length.as_micros()).unwrap_or(i64::MAX / 4);
         let mut sql = Statement::<D>::new("insert into lease (name, holder, until) values (");
         sql.text(name).push(", ").text(holder).push(", ");
-        sql.push(D::NOW).push(" + ").int(length.min(i64::MAX / 4));
+        sql.push(D::NOW).push(" + ").int(length_micros(length));
         sql.push(
             ") on conflict (name) do update set holder = excluded.holder, until = excluded.until \
              where lease.holder = excluded.holder or lease.until < ",

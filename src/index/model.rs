@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+
 use time::OffsetDateTime;
 
 use super::error::IndexError;
@@ -83,6 +84,18 @@ pub enum StudyCondition {
     Absent,
     /// It has one of these versions, and nobody else who says so has changed it in the same transaction.
     OneOf(Vec<Version>),
+}
+
+impl StudyCondition {
+    /// Whether it holds of a study with this version; none when there is no such study.
+    #[must_use]
+    pub fn holds(&self, version: Option<Version>) -> bool {
+        match self {
+            Self::Exists => version.is_some(),
+            Self::Absent => version.is_none(),
+            Self::OneOf(versions) => version.is_some_and(|one| versions.contains(&one)),
+        }
+    }
 }
 
 /// One stored instance, light enough to list thousands.
@@ -379,6 +392,31 @@ pub struct Operation {
     pub results: Option<String>,
 }
 
+impl Operation {
+    /// An operation that begins now.
+    #[must_use]
+    pub fn new(id: String, kind: OperationKind, status: OperationStatus) -> Self {
+        let now = OffsetDateTime::now_utc();
+        Self {
+            id,
+            kind,
+            status,
+            created: now,
+            updated: now,
+            percent: 0,
+            position: 0,
+            resources: Vec::new(),
+            results: None,
+        }
+    }
+
+    /// A name that no other operation has.
+    #[must_use]
+    pub fn new_id() -> String {
+        format!("{:032x}", rand::random::<u128>())
+    }
+}
+
 /// Life of a query tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TagStatus {
@@ -451,6 +489,12 @@ pub enum NoWorkMemory {
     Busy,
     /// There is less than that.
     TooLarge,
+}
+
+/// A length of time in microseconds; one that is too long to be added to a time becomes the longest that is not.
+pub(super) fn length_micros(length: std::time::Duration) -> i64 {
+    let most = i64::MAX / 4;
+    i64::try_from(length.as_micros()).map_or(most, |micros| micros.min(most))
 }
 
 /// Now, as times are stored: microseconds since 1970, UTC.

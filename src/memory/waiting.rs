@@ -5,6 +5,8 @@
 //! done on the blocking pool takes that along with [`carried`].
 
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::time::Duration;
 
 thread_local! {
@@ -26,6 +28,12 @@ pub fn patiently<T>(wait: Duration, run: impl FnOnce() -> T) -> T {
     run()
 }
 
+/// A future whose reservations may wait at least so long.
+pub async fn waiting<T>(wait: Duration, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    poll_fn(|context| patiently(wait, || future.as_mut().poll(context))).await
+}
+
 /// Work for another thread, where it may wait as long as here.
 pub fn carried<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
     let wait = wait_here();
@@ -39,27 +47,18 @@ pub(super) fn wait_here() -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::future::{Future, poll_fn};
-    use std::pin::pin;
-
     use super::*;
     use crate::memory::{MemoryBudget, NoMemory, Purpose};
 
     const SHORT: Duration = Duration::from_millis(20);
     const LONG: Duration = Duration::from_secs(600);
 
-    /// Polls as the body of an answer is polled.
-    async fn sent<T>(wait: Duration, future: impl Future<Output = T>) -> T {
-        let mut future = pin!(future);
-        poll_fn(|cx| patiently(wait, || future.as_mut().poll(cx))).await
-    }
-
     #[tokio::test]
     async fn an_answer_that_began_waits_longer_than_a_new_request_and_not_for_ever() {
         let budget = MemoryBudget::with_wait(8 << 20, SHORT);
         let held = budget.try_reserve(Purpose::Rows, 7 << 20).unwrap();
         let large = || budget.reserve(Purpose::Rows, 7 << 20);
-        let refused = sent(3 * SHORT, large()).await;
+        let refused = waiting(3 * SHORT, large()).await;
         assert_eq!(refused.unwrap_err(), NoMemory::Busy);
         // New ones come and are refused while it waits.
         let freed = async {
@@ -68,17 +67,17 @@ mod tests {
             }
             drop(held);
         };
-        let (granted, ()) = tokio::join!(sent(LONG, large()), freed);
+        let (granted, ()) = tokio::join!(waiting(LONG, large()), freed);
         assert_eq!(granted.unwrap().bytes(), 7 << 20);
         assert_eq!(wait_here(), Duration::ZERO);
     }
 
     #[tokio::test]
-    async fn what_a_request_began_waits_longer_once_its_answer_is_sent() {
+    async fn what_a_request_began_waits_longer_once_its_answer_is_waiting() {
         let budget = MemoryBudget::with_wait(8 << 20, SHORT);
         let held = budget.try_reserve(Purpose::Rows, 7 << 20).unwrap();
-        let mut waiting = pin!(budget.reserve(Purpose::Rows, 7 << 20));
-        let first = poll_fn(|cx| std::task::Poll::Ready(waiting.as_mut().poll(cx).is_pending()));
+        let mut reserving = pin!(budget.reserve(Purpose::Rows, 7 << 20));
+        let first = poll_fn(|cx| std::task::Poll::Ready(reserving.as_mut().poll(cx).is_pending()));
         assert!(first.await);
         let freed = async {
             for _ in 0..3 {
@@ -87,7 +86,7 @@ mod tests {
             }
             drop(held);
         };
-        let (granted, ()) = tokio::join!(sent(LONG, waiting), freed);
+        let (granted, ()) = tokio::join!(waiting(LONG, reserving), freed);
         granted.unwrap();
     }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde_json::json;
-use time::OffsetDateTime;
 
 use crate::archive::services::check::{Fault, check_blob};
 use crate::archive::{Archive, ArchiveError, Result, describe};
@@ -114,17 +113,13 @@ impl Archive {
         if !self.index.take_lease("scrub round", &round, period).await? {
             return Ok(None);
         }
-        let now = OffsetDateTime::now_utc();
         let operation = Operation {
-            id: format!("{:032x}", rand::random::<u128>()),
-            kind: OperationKind::Scrub,
-            status: OperationStatus::Running,
-            created: now,
-            updated: now,
-            percent: 0,
-            position: 0,
-            resources: Vec::new(),
             results: Some(ScrubTotals::default().write()),
+            ..Operation::new(
+                Operation::new_id(),
+                OperationKind::Scrub,
+                OperationStatus::Running,
+            )
         };
         self.index.begin_operation(&operation).await?;
         tracing::info!(
@@ -305,15 +300,12 @@ mod tests {
             problems: 1,
         };
         let operation = Operation {
-            id: String::new(),
-            kind: OperationKind::Scrub,
-            status: OperationStatus::Running,
-            created: OffsetDateTime::UNIX_EPOCH,
-            updated: OffsetDateTime::UNIX_EPOCH,
-            percent: 0,
-            position: 0,
-            resources: Vec::new(),
             results: Some(tally.write()),
+            ..Operation::new(
+                String::new(),
+                OperationKind::Scrub,
+                OperationStatus::Running,
+            )
         };
         assert_eq!(ScrubTotals::read(&operation), tally);
         assert_eq!(pause(10 << 20, 5 << 20), Duration::from_secs(2));

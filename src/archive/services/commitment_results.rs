@@ -22,7 +22,7 @@ use crate::dicom::commitment::{
 };
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::fault;
-use crate::index::{Operation, OperationKind, OperationStatus};
+use crate::index::{InstanceRow, Operation, OperationKind, OperationStatus};
 use crate::memory::{Purpose, Reservation};
 use crate::scope::{Partition, Scope, Visible};
 
@@ -128,6 +128,11 @@ fn lost(error: &serde_json::Error) -> ArchiveError {
     }
 }
 
+/// Name of the lease of who works on a request.
+fn lease_of(operation: &Operation) -> String {
+    format!("commitment {}", operation.id)
+}
+
 /// The failure reason that an error is told as.
 fn failure_of(error: &ArchiveError) -> FailureReason {
     Some(CommitmentFailure::of(error).code())
@@ -167,17 +172,9 @@ impl Archive {
             request: Some(request),
             report: None,
         };
-        let now = OffsetDateTime::now_utc();
         let operation = Operation {
-            id: id.clone(),
-            kind: OperationKind::Commitment,
-            status: OperationStatus::Running,
-            created: now,
-            updated: now,
-            percent: 0,
-            position: 0,
-            resources: Vec::new(),
             results: Some(serde_json::to_string(&kept).map_err(|error| lost(&error))?),
+            ..Operation::new(id, OperationKind::Commitment, OperationStatus::Running)
         };
         if !self.index.begin_operation(&operation).await? {
             return Ok(CommitmentBegun::InUse);
@@ -187,7 +184,9 @@ impl Archive {
         let archive = self.clone();
         tokio::spawn(async move {
             let _held = (place, held);
-            archive.carry_out(operation, kept).await;
+            if let Some(_watched) = archive.watch_commitment(&operation) {
+                archive.carry_out(operation, kept).await;
+            }
             drop(done);
         });
         Ok(CommitmentBegun::Working(ended))
@@ -218,12 +217,14 @@ impl Archive {
         Ok(meant)
     }
 
+    /// Takes a request on, unless this process works on it already.
+    fn watch_commitment(&self, operation: &Operation) -> Option<Watched> {
+        Watched::begin(self, lease_of(operation))
+    }
+
     /// Works on a request until its result is written, unless another node does.
     async fn carry_out(&self, mut operation: Operation, kept: KeptCommitment) {
-        let lease = format!("commitment {}", operation.id);
-        let Some(_watched) = Watched::begin(self, lease.clone()) else {
-            return;
-        };
+        let lease = lease_of(&operation);
         let (index, node) = (self.index.clone(), self.node.clone());
         let (scope, request) = (kept.caller.scope(), kept.request.unwrap_or_default());
         let work = async {
@@ -366,13 +367,15 @@ impl Archive {
             Ok(Some(row)) if row.sop_class != reference.class => {
                 Some(CommitmentFailure::Conflict.code())
             }
-            Ok(Some(row)) => self
-                .commit_row(&row)
-                .await
-                .err()
-                .map(CommitmentFailure::code),
+            Ok(Some(row)) => self.failure_of_row(&row).await,
             Err(error) => failure_of(&error),
         }
+    }
+
+    /// Looks at the bytes of an instance.
+    async fn failure_of_row(&self, row: &InstanceRow) -> FailureReason {
+        let committed = self.commit_row(row).await;
+        committed.err().map(CommitmentFailure::code)
     }
 
     /// Looks at everything of a study or series, in the order of its arrival.
@@ -382,11 +385,7 @@ impl Archive {
         let looked = rows
             .take(MOST)
             .map_ok(|row| async move {
-                let failure = self
-                    .commit_row(&row)
-                    .await
-                    .err()
-                    .map(CommitmentFailure::code);
+                let failure = self.failure_of_row(&row).await;
                 Ok::<_, ArchiveError>((row, failure))
             })
             .try_buffered(AT_ONCE);
@@ -441,8 +440,13 @@ impl Archive {
     pub(in crate::archive) async fn resume_commitments(&self) -> Result<()> {
         let unfinished = self.index.unfinished_operations(OperationKind::Commitment);
         for operation in unfinished.await? {
+            // Before it waits for a place: what has to wait is not begun anew by each look.
+            let Some(watched) = self.watch_commitment(&operation) else {
+                continue;
+            };
             let archive = self.clone();
             tokio::spawn(async move {
+                let _watched = watched;
                 let mut held = archive.budget.nothing(Purpose::Background);
                 let place = archive.commitments.clone().acquire_owned().await;
                 let room = held.grow_to(RESUMED).await;

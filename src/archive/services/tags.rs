@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use time::OffsetDateTime;
 use tokio::sync::RwLock;
 
 use crate::archive::Archive;
@@ -155,21 +154,15 @@ impl Archive {
     /// # Errors
     /// When the index fails.
     pub async fn add_query_tags(&self, tags: &[QueryTag]) -> Result<AddOutcome> {
-        let now = OffsetDateTime::now_utc();
-        let id = format!("{:032x}", rand::random::<u128>());
+        let id = Operation::new_id();
+        let paths = tags.iter().map(|t| format!("extendedquerytags/{}", t.path));
         let operation = Operation {
-            id: id.clone(),
-            kind: OperationKind::Reindex,
-            status: OperationStatus::NotStarted,
-            created: now,
-            updated: now,
-            percent: 0,
-            position: 0,
-            resources: tags
-                .iter()
-                .map(|t| format!("extendedquerytags/{}", t.path))
-                .collect(),
-            results: None,
+            resources: paths.collect(),
+            ..Operation::new(
+                id.clone(),
+                OperationKind::Reindex,
+                OperationStatus::NotStarted,
+            )
         };
         let added = self.index.add_tags(tags, &operation).await?;
         self.invalidate_tags().await;

@@ -49,17 +49,11 @@ impl Archive {
         }
         let mut transfer = Transfer {
             archive: self.clone(),
-            operation: Operation {
-                id: format!("{:032x}", rand::random::<u128>()),
-                kind: OperationKind::Transfer,
-                status: OperationStatus::Running,
-                created: now,
-                updated: now,
-                percent: 0,
-                position: 0,
-                resources: Vec::new(),
-                results: None,
-            },
+            operation: Operation::new(
+                Operation::new_id(),
+                OperationKind::Transfer,
+                OperationStatus::Running,
+            ),
             what,
             peer: peer.to_owned(),
         };

@@ -36,12 +36,7 @@ pub(super) async fn of(
         Err(ArchiveError::NotFound { .. }) => None,
         Err(error) => return Err(error.into()),
     };
-    let holds = match &condition {
-        StudyCondition::Exists => version.is_some(),
-        StudyCondition::Absent => version.is_none(),
-        StudyCondition::OneOf(versions) => version.is_some_and(|one| versions.contains(&one)),
-    };
-    if holds {
+    if condition.holds(version) {
         Ok(Some(condition))
     } else {
         Err(ArchiveError::Unmatched.into())

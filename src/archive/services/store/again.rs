@@ -1,6 +1,7 @@
 //! Stored blobs parsed again, for `reindex`: as parts are, within the memory budget.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::parsed::{COPIES, ParseMemory, SMALL};
 use crate::archive::Archive;
@@ -12,11 +13,11 @@ use crate::blob::BlobError;
 use crate::dicom::error::ParseError;
 use crate::dicom::parse::{ParseOptions, parse};
 use crate::index::{BlobPlace, NewInstance, PackedInstance};
-use crate::memory::{NoMemory, Purpose, Reservation};
+use crate::memory::{self, NoMemory, Purpose, Reservation};
 use crate::scope::{Partition, Visible};
 
-/// How often memory is asked for before a blob is left.
-const TRIES: usize = 24;
+/// How long background work waits for memory before a blob is left.
+const WAIT: Duration = Duration::from_secs(120);
 
 /// An instance with the memory it takes.
 type Again = (NewInstance, Reservation);
@@ -48,16 +49,12 @@ impl Archive {
         // It may wait for memory while it has some, as one large part at a time may.
         let turn = self.turns.clone().acquire_owned().await;
         let turn = turn.map_err(|_| ArchiveError::Lost { what: "a turn" })?;
-        let share = Arc::new(ParseMemory::new(self.patiently(SMALL).await?, true));
+        let memory = self.budget.reserve(Purpose::Background, SMALL);
+        let memory = memory::waiting(WAIT, memory).await?;
+        let share = Arc::new(ParseMemory::new(memory, true));
         let (archive, tags, room) = (self.clone(), self.tags_at_hand().await, share.clone());
         let work = move || {
-            let taken = std::sync::Mutex::new(0);
-            let more = |bytes: usize| {
-                let mut taken = taken
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-                room.more(&mut taken, bytes)
-            };
+            let more = room.grants();
             let options = ParseOptions {
                 // It is stored already, by the settings of its time.
                 plain_preambles: false,
@@ -98,16 +95,5 @@ impl Archive {
             expires: None,
         };
         Ok((new, held))
-    }
-
-    /// Memory for background work, which can wait longer than a request.
-    async fn patiently(&self, bytes: usize) -> Result<Reservation> {
-        for _ in 1..TRIES {
-            match self.budget.reserve(Purpose::Background, bytes).await {
-                Err(NoMemory::Busy) => {}
-                done => return Ok(done?),
-            }
-        }
-        Ok(self.budget.reserve(Purpose::Background, bytes).await?)
     }
 }

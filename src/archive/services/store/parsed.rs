@@ -196,8 +196,17 @@ impl ParseMemory {
         }
     }
 
+    /// Grants memory piece by piece, as a parse asks for it.
+    pub(super) fn grants(&self) -> impl Fn(usize) -> Result<(), NoParseMemory> + Sync + '_ {
+        let taken = Mutex::new(0);
+        move |bytes| {
+            let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+            self.more(&mut taken, bytes)
+        }
+    }
+
     /// Grants `bytes` bytes more on top of `taken`.
-    pub(super) fn more(&self, taken: &mut usize, bytes: usize) -> Result<(), NoParseMemory> {
+    fn more(&self, taken: &mut usize, bytes: usize) -> Result<(), NoParseMemory> {
         let total = taken.saturating_add(bytes);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let granted = if total <= held.bytes() {
@@ -418,12 +427,7 @@ impl Archive {
         whole: Box<WholePart>,
         share: ParseMemory,
     ) -> ParseOutcome {
-        let taken = Mutex::new(0);
-        let room = |bytes: usize| {
-            let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-            share.more(&mut taken, bytes)
-        };
-        let found = self.found((options, tagged), whole.source(), &room);
+        let found = self.found((options, tagged), whole.source(), &share.grants());
         if let Some(again) = share.refused() {
             let names = match found {
                 Err(refusal) => refusal.outcome.names(),

@@ -108,9 +108,10 @@ impl Archive {
                 gathered.bytes.extend_from_slice(&bytes);
             }
             let known = gathered.bytes.len() >= HEAD || !fits;
-            if known && !std::mem::replace(&mut gathered.judged, known) {
-                let limits =
-                    crate::archive::rules::parse_options(Rules::Standard, &self.limits).limits;
+            // Whoever may store everything has nothing to be judged by.
+            let limited = matches!(visible, Visible::Only { .. });
+            if limited && known && !std::mem::replace(&mut gathered.judged, known) {
+                let limits = self.parse_options(Rules::Standard).limits;
                 let mut head = Cow::Borrowed(gathered.bytes.as_slice());
                 if !fits {
                     // It goes to the spool with what has come now; so much of it is looked at.
