@@ -404,8 +404,7 @@ impl StorageConfig {
     /// Time from the beginning of one scrub to the next; none for never.
     #[must_use]
     pub fn scrub_period(&self) -> Option<Duration> {
-        let period = Duration::try_from_secs_f64(self.scrub_hours * 3600.0).ok();
-        period.filter(|period| !period.is_zero())
+        some_hours(self.scrub_hours)
     }
 
     /// How long deleted bytes are kept.
@@ -688,6 +687,12 @@ pub struct Limits {
     pub max_frame_bytes: usize,
 }
 
+/// So many hours; none for 0, which is for ever.
+fn some_hours(hours: f64) -> Option<Duration> {
+    let time = Duration::try_from_secs_f64(hours * 3600.0).ok();
+    time.filter(|time| !time.is_zero())
+}
+
 /// What becomes of an instance whose UIDs are stored already, when it comes by POST or C-STORE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExistingPolicy {
@@ -710,15 +715,13 @@ impl Limits {
     /// How long a finished workitem is kept; none for ever.
     #[must_use]
     pub fn workitem_time(&self) -> Option<Duration> {
-        let time = Duration::try_from_secs_f64(self.workitem_hours * 3600.0).ok();
-        time.filter(|time| !time.is_zero())
+        some_hours(self.workitem_hours)
     }
 
     /// How long a result of storage commitment is kept; none for ever.
     #[must_use]
     pub fn commitment_time(&self) -> Option<Duration> {
-        let time = Duration::try_from_secs_f64(self.commitment_hours * 3600.0).ok();
-        time.filter(|time| !time.is_zero())
+        some_hours(self.commitment_hours)
     }
 
     /// How long an event of the worklist is kept.

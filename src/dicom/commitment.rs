@@ -11,7 +11,7 @@ use super::uid::check_uid;
 pub const MOST: usize = 20_000;
 
 /// An instance by class and UID.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceReference {
     /// SOP Class UID.
     pub class: String,
@@ -206,7 +206,8 @@ impl CommitmentResult {
     }
 }
 
-fn sequence(items: Vec<Value>) -> Value {
+/// A sequence of items in DICOM JSON.
+pub(crate) fn sequence(items: Vec<Value>) -> Value {
     let mut element = Map::new();
     element.insert("vr".to_owned(), "SQ".into());
     element.insert("Value".to_owned(), Value::Array(items));
@@ -217,7 +218,8 @@ fn ui(text: &str) -> Value {
     json!({ "vr": "UI", "Value": [text] })
 }
 
-fn item(reference: &InstanceReference, failure: FailureReason) -> Value {
+/// The item that names an instance, with the reason why it is not committed.
+pub(crate) fn item(reference: &InstanceReference, failure: FailureReason) -> Value {
     let mut item = json!({
         "00081150": ui(&reference.class),
         "00081155": ui(&reference.instance),

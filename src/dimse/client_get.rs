@@ -14,7 +14,7 @@ use super::command::{DimseCommand, element, field, status};
 use super::dataset::{Elements, text_element, write};
 use super::outgoing::{Offered, Outgoing};
 use super::pdu::{MAX_CONTEXTS, ScpRole};
-use super::store::{begin_instance, end_instance};
+use super::store::{begin_instance, end_instance, take_data};
 use super::wire::{PeerGone, WireEvent, unexpected};
 use crate::archive::Archive;
 use crate::dicom::uid::check_uid;
@@ -210,17 +210,7 @@ async fn receive(
         let comment = "a C-STORE has a data set";
         return Ok(Err(DimseRefusal::new(status::INVALID_ARGUMENT, comment)));
     }
-    loop {
-        let (bytes, last) = outgoing.reader.data(context).await?;
-        if let Ok((request, part)) = &mut begun
-            && let Err(error) = request.write(part, bytes).await
-        {
-            begun = Err(error.into());
-        }
-        if last {
-            break;
-        }
-    }
+    take_data(&mut outgoing.reader, context, &mut begun).await?;
     Ok(match begun {
         Ok((request, part)) => end_instance(request, part).await.map(|(_, status)| status),
         Err(refusal) => Err(refusal),

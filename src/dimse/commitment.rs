@@ -22,7 +22,8 @@ use super::command::{DimseCommand, element, status};
 use super::dataset::Identifier;
 use super::negotiate::Accepted;
 use super::wire::PeerGone;
-use crate::archive::services::commitment::{CommitmentRow, NewCommitment};
+use crate::archive::services::commitment::{CommitmentFailure, CommitmentRow, NewCommitment};
+use crate::dicom::commitment::InstanceReference;
 use crate::memory::Reservation;
 use report::{CommitmentReport, send};
 use worker::{HOLD, Job};
@@ -34,20 +35,13 @@ const MAX_REFERENCES: usize = 8 << 20;
 /// Reports under way at the same time.
 pub(super) const REPORTS: usize = 64;
 /// There is no room for another request now.
-const RESOURCES: u16 = 0x0213;
-
-/// One instance somebody asks for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Reference {
-    class: String,
-    instance: String,
-}
+const RESOURCES: u16 = CommitmentFailure::Resources.code();
 
 /// What somebody asks for.
 #[derive(Debug, Serialize, Deserialize)]
 struct CommitmentRequest {
     transaction: String,
-    references: Vec<Reference>,
+    references: Vec<InstanceReference>,
 }
 
 /// A report for an association that is still there; the answer says whether the peer has taken it.
@@ -193,7 +187,7 @@ impl Association {
 
 impl CommitmentRequest {
     fn of(keys: &Identifier) -> Result<Self, DimseRefusal> {
-        let mut items: BTreeMap<usize, Reference> = BTreeMap::new();
+        let mut items: BTreeMap<usize, InstanceReference> = BTreeMap::new();
         for key in &keys.keys {
             match key.path.as_slice() {
                 [

@@ -179,6 +179,16 @@ impl Association {
             },
             Err(refusal) => Err(refusal),
         };
+        self.end_find(accepted, command, found).await
+    }
+
+    /// Answers a query that ended so.
+    pub(super) async fn end_find(
+        &mut self,
+        accepted: &Accepted,
+        command: &DimseCommand,
+        found: Result<u16, DimseRefusal>,
+    ) -> Result<Answered, PeerGone> {
         let answer = match found {
             Ok(status) => DimseCommand::response(command, status),
             Err(refusal) => {

@@ -3,16 +3,15 @@
 //! Invariants: values are copied as they come, and none is held; lengths of sequences and items become undefined, as they
 //! change; what is not well formed ends the conversion, so that no peer takes it for whole.
 
+use dicom_core::VR;
+
+use crate::dicom::explicit_vr::has_short_length;
+
 const UNDEFINED: u32 = u32::MAX;
 /// Deepest nesting of items and sequences.
 const MAX_DEPTH: usize = 512;
 /// Longest header of an element, in bytes.
 const HEADER: usize = 12;
-/// VRs whose length has 16 bits.
-const SHORT: [&[u8; 2]; 21] = [
-    b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN",
-    b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US",
-];
 const ITEM: (u16, u16) = (0xFFFE, 0xE000);
 const ITEM_END: (u16, u16) = (0xFFFE, 0xE00D);
 const SEQUENCE_END: (u16, u16) = (0xFFFE, 0xE0DD);
@@ -44,6 +43,12 @@ pub(super) struct ImplicitWriter {
     /// Bytes read.
     at: u64,
     nested: Vec<Nested>,
+}
+
+/// Whether the length of a VR has 16 bits; of one that is not known it has 32 (PS3.5 §7.1.2).
+fn is_short(vr: &[u8]) -> bool {
+    let known = vr.first_chunk().and_then(|vr| VR::from_binary(*vr));
+    known.is_some_and(has_short_length)
 }
 
 fn word(bytes: &[u8], at: usize) -> u16 {
@@ -122,9 +127,7 @@ impl ImplicitWriter {
             let long = self.header.len() >= 8
                 && !implicit
                 && word(&self.header, 0) != ITEM.0
-                && !SHORT
-                    .iter()
-                    .any(|vr| self.header.get(4..6) == Some(&vr[..]));
+                && !is_short(self.header.get(4..6).unwrap_or_default());
             let wanted = if long { HEADER } else { 8 };
             let missing = wanted - self.header.len().min(wanted);
             if missing == 0 {
@@ -234,7 +237,7 @@ mod tests {
         write(tag, 0, &mut out);
         out.truncate(4);
         out.extend(vr);
-        if SHORT.iter().any(|short| short[..] == *vr) {
+        if is_short(vr) {
             out.extend(u16::try_from(length).unwrap().to_le_bytes());
         } else {
             out.extend([0, 0]);

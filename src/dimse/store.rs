@@ -6,7 +6,7 @@
 use super::association::{Answered, Association, DimseRefusal, class_of};
 use super::command::{DimseCommand, element, status};
 use super::negotiate::Accepted;
-use super::wire::PeerGone;
+use super::wire::{PeerGone, WireReader};
 use crate::archive::rules::Rules;
 use crate::archive::services::store::{
     IncomingPart, Outcome, StoreOptions, StoreRequest, SubmittedInstance, reason,
@@ -52,18 +52,7 @@ impl Association {
     ) -> Result<Result<(String, u16), DimseRefusal>, PeerGone> {
         let mut begun = self.begin(accepted, command).await;
         if command.has_data() {
-            loop {
-                let (bytes, last) = self.reader.data(accepted.id).await?;
-                if let Ok((request, part)) = &mut begun
-                    && let Err(error) = request.write(part, bytes).await
-                {
-                    // The rest is read over: the association goes on.
-                    begun = Err(error.into());
-                }
-                if last {
-                    break;
-                }
-            }
+            take_data(&mut self.reader, accepted.id, &mut begun).await?;
         }
         Ok(match begun {
             Ok((request, part)) => end_instance(request, part).await,
@@ -72,11 +61,7 @@ impl Association {
     }
 
     /// Begins to store what a command announces.
-    async fn begin(
-        &mut self,
-        accepted: &Accepted,
-        command: &DimseCommand,
-    ) -> Result<(StoreRequest, IncomingPart), DimseRefusal> {
+    async fn begin(&mut self, accepted: &Accepted, command: &DimseCommand) -> BegunInstance {
         let refuse = |comment: &str| Err(DimseRefusal::new(status::INVALID_ARGUMENT, comment));
         if let Some(blocked) = self.blocked() {
             return Err(blocked);
@@ -111,7 +96,7 @@ pub(super) async fn begin_instance(
     (class, syntax): (&str, &str),
     instance: &str,
     sender: &str,
-) -> Result<(StoreRequest, IncomingPart), DimseRefusal> {
+) -> BegunInstance {
     let head = named_group(class, instance, syntax);
     let head = head.map_err(|_| {
         DimseRefusal::new(status::PROCESSING, "the meta information cannot be made")
@@ -140,6 +125,28 @@ pub(super) async fn begin_instance(
     let mut part = request.begin_part()?;
     request.write(&mut part, head.into()).await?;
     Ok((request, part))
+}
+
+/// An instance that is received, or why it is not.
+pub(super) type BegunInstance = Result<(StoreRequest, IncomingPart), DimseRefusal>;
+
+/// Receives the data set of an instance; where it cannot be stored the rest is read over, so that the association goes on.
+pub(super) async fn take_data(
+    reader: &mut WireReader,
+    context: u8,
+    begun: &mut BegunInstance,
+) -> Result<(), PeerGone> {
+    loop {
+        let (bytes, last) = reader.data(context).await?;
+        if let Ok((request, part)) = begun
+            && let Err(error) = request.write(part, bytes).await
+        {
+            *begun = Err(error.into());
+        }
+        if last {
+            return Ok(());
+        }
+    }
 }
 
 /// Stores what was received; the study and the status.

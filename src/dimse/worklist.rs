@@ -12,7 +12,6 @@ use futures_util::stream::BoxStream;
 use serde_json::{Value, json};
 
 use super::association::{Answered, Association, DimseRefusal, MAX_QUERY};
-use super::audit::{Deed, DimseOutcome};
 use super::command::{DimseCommand, status};
 use super::dataset::{Elements, Identifier, write};
 use super::find::cancelled;
@@ -89,21 +88,7 @@ impl Association {
             }
             Err(refusal) => Err(refusal),
         };
-        let answer = match listed {
-            Ok(status) => DimseCommand::response(command, status),
-            Err(refusal) => {
-                DimseCommand::response(command, refusal.status).comment(&refusal.comment)
-            }
-        };
-        let status = answer.status();
-        let outcome = DimseOutcome::of(status);
-        self.note(Deed::Searched, "C-FIND", outcome, BTreeMap::new())
-            .await;
-        self.respond(accepted.id, &answer).await?;
-        Ok(Answered {
-            service: "C-FIND",
-            status,
-        })
+        self.end_find(accepted, command, listed).await
     }
 
     fn schedule(

@@ -8,17 +8,16 @@ use axum::response::{IntoResponse, Response};
 
 use super::error::{HttpError, ProblemType};
 use super::extract::RetrieveRequest;
-use super::represent::{DICOM_XML, DataSetFormat, header_value, lone_form};
+use super::represent::{
+    DICOM_XML, DataSetFormat, header_value, lone_data_set, lone_form, whole_xml,
+};
 use super::state::DICOM_JSON;
 use super::workitems::body::SentWorkitem;
-use crate::archive::lanes::Lane;
+use crate::archive::ArchiveError;
 use crate::archive::services::commitment_results::{Commitment, CommitmentBegun, CommitmentCaller};
-use crate::archive::{ArchiveError, IndexError};
 use crate::auth::Action;
 use crate::dicom::commitment::AskedCommitment;
-use crate::dicom::pieces::Pieces;
-use crate::dicom::xml::XmlWriter;
-use crate::memory::{Purpose, holding};
+use crate::memory::Purpose;
 
 /// How long a client waits for the result before it is told to come again.
 const WAIT: Duration = Duration::from_secs(10);
@@ -108,28 +107,11 @@ async fn respond(
     let (media, bytes) = match form {
         DataSetFormat::Json => (DICOM_JSON, text.into_bytes()),
         DataSetFormat::Xml => {
-            let mut writer = XmlWriter::new(text, &url);
-            let written = archive.lanes().run(Lane::Text, move || {
-                let mut all = Vec::new();
-                let corrupt = |_| IndexError::Corrupt {
-                    what: "a result of storage commitment",
-                };
-                while let Some(piece) = writer.next(64 << 10).map_err(corrupt)? {
-                    all.extend(piece);
-                }
-                Ok(all)
-            });
-            (DICOM_XML, written.await?)
+            let what = "a result of storage commitment";
+            (DICOM_XML, whole_xml(archive, text, &url, what).await?)
         }
     };
-    let mut response = Body::from(holding(bytes, held)).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
-    headers.insert(
-        header::CACHE_CONTROL,
-        HeaderValue::from_static("private, no-cache"),
-    );
-    Ok(response)
+    Ok(lone_data_set(media, bytes, held))
 }
 
 #[cfg(test)]

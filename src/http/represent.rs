@@ -15,11 +15,15 @@ use super::multipart::BodyError;
 use super::multipart::writer::{MultipartResponse, PartBody, PartHead, ResponsePart};
 use super::profile::{ApiProfile, WildcardMeaning};
 use super::state::DICOM_JSON;
+use crate::archive::lanes::Lane;
 use crate::archive::services::retrieve::Content;
 use crate::archive::texts::TextPart;
-use crate::archive::{Archive, ArchiveError, Version};
+use crate::archive::{Archive, ArchiveError, IndexError, Version};
 use crate::dicom::codec::transfer_syntax::EXPLICIT_LE;
 use crate::dicom::media::TransferSyntaxPreference;
+use crate::dicom::pieces::Pieces;
+use crate::dicom::xml::XmlWriter;
+use crate::memory::{Reservation, holding};
 
 /// The transfer syntax a wish names or implies.
 pub(super) fn syntax_preference(
@@ -153,6 +157,37 @@ pub(super) fn xml_part_stream(
         body: PartBody::Stream(archive.pieces(part).map_err(BodyError::from).boxed()),
     });
     parts.boxed()
+}
+
+/// What a caller is told of a patient is not kept by others.
+pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("private, no-cache");
+
+/// An answer that is one data set, with its memory.
+pub(super) fn lone_data_set(media: &'static str, bytes: Vec<u8>, held: Reservation) -> Response {
+    let mut response = Body::from(holding(bytes, held)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    response
+}
+
+/// A data set in DICOM JSON as XML, whole; `what` it is, for when it cannot be read.
+pub(super) async fn whole_xml(
+    archive: &Archive,
+    text: String,
+    url: &str,
+    what: &'static str,
+) -> Result<Vec<u8>, HttpError> {
+    let mut writer = XmlWriter::new(text, url);
+    let written = archive.lanes().run(Lane::Text, move || {
+        let mut all = Vec::new();
+        let corrupt = |_| IndexError::Corrupt { what };
+        while let Some(piece) = writer.next(64 << 10).map_err(corrupt)? {
+            all.extend(piece);
+        }
+        Ok(all)
+    });
+    Ok(written.await?)
 }
 
 /// An answer of one part, whose length is known.

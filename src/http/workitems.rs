@@ -19,10 +19,10 @@ use super::links::Links;
 use super::profile::NoMatch;
 use super::qido;
 use super::represent::{
-    DICOM_XML, DataSetFormat, form, header_value, lone_form, many_parts, xml_part_stream,
+    DICOM_XML, DataSetFormat, NO_STORE, form, header_value, lone_data_set, lone_form, many_parts,
+    whole_xml, xml_part_stream,
 };
 use super::state::{ApiState, DICOM_JSON};
-use crate::archive::IndexError;
 use crate::archive::services::search::paging::Remaining;
 use crate::archive::workitems::search::WriteWorkitem;
 use crate::archive::workitems::{Cancellation, WorkitemError};
@@ -31,7 +31,6 @@ use crate::dicom::pieces::Pieces;
 use crate::dicom::query_parse::{QueryDialect, parse_workitems};
 use crate::dicom::workitem::{self, Changed, Conflict, Problem, Reasons, StateRequest};
 use crate::dicom::xml::XmlWriter;
-use crate::memory::holding;
 use body::SentWorkitem;
 
 pub(super) use subscribers::{open_channel, subscribe, suspend_subscription, unsubscribe};
@@ -94,36 +93,16 @@ pub(super) async fn retrieve_workitem(ask: RetrieveRequest) -> Result<Response, 
         .map_err(|error| refused(api, error))?;
     let url = ask.links.resource(["workitems", uid.as_str()]);
     let (media, bytes) = match form {
-        DataSetFormat::Xml => (DICOM_XML, xml(api, text, &url).await?),
+        DataSetFormat::Xml => (
+            DICOM_XML,
+            whole_xml(archive, text, &url, "a workitem").await?,
+        ),
         DataSetFormat::Json if api.profile.dialect == QueryDialect::Service => {
             (DICOM_JSON, text.into_bytes())
         }
         DataSetFormat::Json => (DICOM_JSON, format!("[{text}]").into_bytes()),
     };
-    let mut response = Body::from(holding(bytes, held)).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
-    Ok(response)
-}
-
-/// What a caller is told of a patient is not kept by others.
-const NO_STORE: HeaderValue = HeaderValue::from_static("private, no-cache");
-
-async fn xml(api: &ApiState, text: String, url: &str) -> Result<Vec<u8>, HttpError> {
-    let mut writer = XmlWriter::new(text, url);
-    let lanes = api.app.archive.lanes();
-    let written = lanes.run(crate::archive::lanes::Lane::Text, move || {
-        let mut all = Vec::new();
-        loop {
-            let piece = writer.next(64 << 10);
-            match piece.map_err(|_| IndexError::Corrupt { what: "a workitem" })? {
-                Some(piece) => all.extend(piece),
-                None => return Ok(all),
-            }
-        }
-    });
-    Ok(written.await?)
+    Ok(lone_data_set(media, bytes, held))
 }
 
 /// Changes attributes of a workitem.

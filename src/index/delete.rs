@@ -7,10 +7,10 @@ use time::OffsetDateTime;
 use super::error::IndexError;
 use super::insert::{action_code, study_modalities};
 use super::model::{ChangeAction, Result, now_micros, to_micros};
-use super::replace::keep_shared_blobs;
 use super::retry::retrying;
 use super::scoping::push_scope;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, StatementBatch, within};
+use super::trash::{keep_shared_blobs, trash_blobs};
 use crate::dicom::uid::{StudyUid, Target};
 use crate::fault;
 use crate::scope::{Partition, Scope, Visible};
@@ -105,13 +105,7 @@ async fn run<D: Dialect>(
         return Ok(0);
     };
     let since = now_micros();
-    let mut sql = Statement::<D>::new(
-        "insert into trash (blob_key, blob_hash, since) select distinct blob_key, blob_hash, cast(",
-    );
-    sql.int(since).push(" as bigint) from instance where");
-    rows.push(&mut sql);
-    sql.push(" order by blob_key on conflict (blob_key) do update set since = excluded.since");
-    sql.run(&mut transaction).await?;
+    trash_blobs::<D>(&mut transaction, since, |sql| rows.push(sql)).await?;
     fault::point("delete.trash");
     let mut sql = Statement::<D>::new(
         "delete from instance_content where watermark in (select instance.watermark from instance where",

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::error::IndexError;
 use super::model::{Change, ChangeAction, ChangeState, FeedRange, Result, from_micros, to_micros};
 use super::scoping::push_visible;
-use super::sql::{Dialect, RowColumns, SqlIndex, Statement, failed, within};
+use super::sql::{Dialect, RowColumns, SqlIndex, Statement, failed, plan, within};
 use super::traits::ChangeFeed;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
 use crate::scope::{Scope, Visible};
@@ -29,9 +29,7 @@ impl<D: Dialect> ChangeFeed for SqlIndex<D> {
         let rows = self
             .read("a plan", changes::<D>(scope, range, D::EXPLAIN.0))
             .await?;
-        let lines = rows.iter().map(|row| row.text(D::EXPLAIN.1));
-        let lines = lines.collect::<super::sql::Driver<Vec<String>>>();
-        Ok(lines.map_err(failed::<D>("a plan"))?.join("\n"))
+        plan::<D>(&rows).map_err(failed::<D>("a plan"))
     }
 
     async fn latest_change(&self, scope: &Scope) -> Result<Option<Change>> {

@@ -23,6 +23,7 @@ use super::sql::{
 use super::tag_values::TagOutcome;
 use super::tags;
 use super::tags::{Newer, TagPlace, TagValues};
+use super::trash::keep_shared_blobs;
 use super::words::word_suffixes;
 use crate::dicom::attributes::QueryLevel;
 use crate::fault;
@@ -240,7 +241,7 @@ impl InsertPlan {
             self.append_changes(&mut last, &progress);
             last.run(&mut transaction).await?;
             if let Some(since) = since {
-                replace::keep_shared_blobs::<D>(&mut transaction, since).await?;
+                keep_shared_blobs::<D>(&mut transaction, since).await?;
             }
             fault::point("insert.changes");
             transaction.commit().await?;

@@ -5,6 +5,7 @@
 
 use super::model::now_micros;
 use super::sql::{Dialect, Driver, Statement};
+use super::trash::trash_blobs;
 use crate::fault;
 
 /// Rows of one statement.
@@ -17,14 +18,10 @@ pub(super) async fn remove<D: Dialect>(
 ) -> Driver<i64> {
     let since = now_micros();
     for chunk in watermarks.chunks(ROWS) {
-        let mut sql = Statement::<D>::new(
-            "insert into trash (blob_key, blob_hash, since) select distinct blob_key, blob_hash, cast(",
-        );
-        sql.int(since)
-            .push(" as bigint) from instance where watermark in ")
-            .ints(chunk.iter().copied())
-            .push(" order by blob_key on conflict (blob_key) do update set since = excluded.since");
-        sql.run(connection).await?;
+        let these = |sql: &mut Statement<D>| {
+            sql.push(" watermark in ").ints(chunk.iter().copied());
+        };
+        trash_blobs::<D>(connection, since, these).await?;
         fault::point("replace.trash");
         // What else belongs to them goes with their rows.
         for table in [
@@ -38,19 +35,4 @@ pub(super) async fn remove<D: Dialect>(
         fault::point("replace.rows");
     }
     Ok(since)
-}
-
-/// Takes those keys off the trash again that another instance still uses.
-///
-/// Only behind the feed lock is it certain that nobody else is deleting the other user at this moment.
-pub(super) async fn keep_shared_blobs<D: Dialect>(
-    connection: &mut D::Connection,
-    since: i64,
-) -> Driver<()> {
-    let mut sql = Statement::<D>::new("delete from trash where since = ");
-    sql.int(since).push(
-        " and exists (select 1 from instance where instance.blob_hash = trash.blob_hash \
-         and instance.blob_key = trash.blob_key)",
-    );
-    sql.run(connection).await.map(|_| ())
 }

@@ -16,7 +16,9 @@ use super::lookup::{AccessPath, Lookup, clamp, of_positions};
 use super::model::{MatchedRow, Page, Position, Result, TagRow};
 use super::scoping::push_scope;
 use super::sql::Readers;
-use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, failed_search, within};
+use super::sql::{
+    Dialect, Driver, RowColumns, SqlIndex, Statement, failed, failed_search, plan, within,
+};
 use super::terms::{NormalizedCondition, Predicate, Selectivity, TermSource};
 use super::traits::Search;
 use crate::dicom::attributes::QueryLevel;
@@ -207,8 +209,7 @@ impl Lookup<'_> {
             let mut sql = Statement::<D>::new(D::EXPLAIN.0);
             self.push_statement(&mut sql, way, usize::MAX);
             let rows = sql.rows(&mut connection).await?;
-            let lines = rows.iter().map(|row| row.text(D::EXPLAIN.1));
-            plans.push(lines.collect::<Driver<Vec<String>>>()?.join("\n"));
+            plans.push(plan::<D>(&rows)?);
         }
         Ok(plans)
     }

@@ -445,6 +445,12 @@ impl Timeouts {
     }
 }
 
+/// The plan of a statement, in the words of the database.
+pub(super) fn plan<D: Dialect>(rows: &[D::Row]) -> Driver<String> {
+    let lines = rows.iter().map(|row| row.text(D::EXPLAIN.1));
+    Ok(lines.collect::<Driver<Vec<String>>>()?.join("\n"))
+}
+
 /// Whose turn a reading connection is taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {

@@ -90,3 +90,33 @@ fn discarded<D: Dialect>(row: &D::Row) -> Result<Discarded> {
         attempts,
     })
 }
+
+/// Puts the blobs of instances on the trash, in the order of their keys; `these` says which instances, behind `where`.
+pub(super) async fn trash_blobs<D: Dialect>(
+    connection: &mut D::Connection,
+    since: i64,
+    these: impl FnOnce(&mut Statement<D>),
+) -> Driver<()> {
+    let mut sql = Statement::<D>::new(
+        "insert into trash (blob_key, blob_hash, since) select distinct blob_key, blob_hash, cast(",
+    );
+    sql.int(since).push(" as bigint) from instance where");
+    these(&mut sql);
+    sql.push(" order by blob_key on conflict (blob_key) do update set since = excluded.since");
+    sql.run(connection).await.map(|_| ())
+}
+
+/// Takes those keys off the trash again that another instance still uses.
+///
+/// Only behind the feed lock is it certain that nobody else is deleting the other user at this moment.
+pub(super) async fn keep_shared_blobs<D: Dialect>(
+    connection: &mut D::Connection,
+    since: i64,
+) -> Driver<()> {
+    let mut sql = Statement::<D>::new("delete from trash where since = ");
+    sql.int(since).push(
+        " and exists (select 1 from instance where instance.blob_hash = trash.blob_hash \
+         and instance.blob_key = trash.blob_key)",
+    );
+    sql.run(connection).await.map(|_| ())
+}

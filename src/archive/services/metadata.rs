@@ -89,22 +89,16 @@ impl Archive {
             let (archive, scope) = (archive.clone(), scope.clone());
             let (work, told) = (work.clone(), told.clone());
             async move {
-                let told = |watermark, insert| {
-                    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-                    if insert {
-                        !told.insert(watermark)
-                    } else {
-                        told.contains(&watermark)
-                    }
-                };
+                let told = || told.lock().unwrap_or_else(PoisonError::into_inner);
                 match made {
-                    MadePart::Part(watermark, _) if told(watermark, false) => Ok(None),
+                    MadePart::Part(watermark, _) if told().contains(&watermark) => Ok(None),
                     MadePart::Part(_, part) => Ok(Some(part)),
                     MadePart::LeftOut => Ok(None),
                     MadePart::Gone(row) => {
                         let now = archive.replacement(&scope, &row, &work).await?;
                         Ok(now
-                            .and_then(|(watermark, part)| (!told(watermark, true)).then_some(part)))
+                            .filter(|(watermark, _)| told().insert(*watermark))
+                            .map(|(_, part)| part))
                     }
                 }
             }
@@ -118,6 +112,7 @@ impl Archive {
         let first = stream::iter(first.map(Ok));
         Ok((first.chain(parts).boxed(), left_out))
     }
+
     /// What is made of the version that took the place of one that is gone, with its watermark.
     async fn replacement(
         &self,

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{CommitmentRequest, Reference};
+use super::CommitmentRequest;
 use crate::archive::Archive;
+use crate::dicom::commitment::{InstanceReference, item, sequence};
 use crate::dimse::command::{DimseCommand, element, field};
 use crate::dimse::dataset::{Elements, text_element, write};
 use crate::dimse::negotiate::COMMITMENT;
@@ -22,8 +23,8 @@ const INSTANCE: &str = "1.2.840.10008.1.20.1.1";
 #[derive(Debug, Default)]
 pub(in crate::dimse) struct CommitmentReport {
     pub(super) transaction: String,
-    pub(super) committed: Vec<Reference>,
-    pub(super) failed: Vec<(Reference, u16)>,
+    pub(super) committed: Vec<InstanceReference>,
+    pub(super) failed: Vec<(InstanceReference, u16)>,
 }
 
 impl CommitmentReport {
@@ -70,30 +71,19 @@ pub(super) async fn send(
 }
 
 pub(super) fn elements(report: &CommitmentReport, title: &str) -> Elements {
-    let item = |reference: &Reference| {
-        json!({
-            "00081150": { "vr": "UI", "Value": [reference.class] },
-            "00081155": { "vr": "UI", "Value": [reference.instance] },
-        })
-    };
-    let sequence = |items: Vec<Value>| json!({ "vr": "SQ", "Value": items }).to_string();
+    let sequence = |items: Vec<Value>| sequence(items).to_string();
     let mut elements = Elements::new();
     let transaction = text_element(VR::UI, &report.transaction);
     elements.insert(tags::TRANSACTION_UID, transaction);
     elements.insert(tags::RETRIEVE_AE_TITLE, text_element(VR::AE, title));
     if !report.committed.is_empty() {
-        let items = report.committed.iter().map(item).collect();
+        let items = report.committed.iter();
+        let items = items.map(|reference| item(reference, None)).collect();
         elements.insert(tags::REFERENCED_SOP_SEQUENCE, sequence(items));
     }
     if !report.failed.is_empty() {
-        let failed = report.failed.iter().map(|(reference, reason)| {
-            let mut item = item(reference);
-            if let Some(item) = item.as_object_mut() {
-                let reason = json!({ "vr": "US", "Value": [reason] });
-                item.insert("00081197".to_owned(), reason);
-            }
-            item
-        });
+        let failed = report.failed.iter();
+        let failed = failed.map(|(reference, reason)| item(reference, Some(*reason)));
         elements.insert(tags::FAILED_SOP_SEQUENCE, sequence(failed.collect()));
     }
     elements

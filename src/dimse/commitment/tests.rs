@@ -50,7 +50,7 @@ fn a_request_names_a_transaction_and_pairs_of_class_and_instance() {
 
 #[test]
 fn a_report_says_what_is_safe_and_why_the_rest_is_not() {
-    let reference = |instance: &str| Reference {
+    let reference = |instance: &str| InstanceReference {
         class: "1.1".to_owned(),
         instance: instance.to_owned(),
     };
