@@ -698,7 +698,7 @@ fn some_hours(hours: f64) -> Option<Duration> {
 pub enum ExistingPolicy {
     /// What is stored stays.
     Keep,
-    /// It takes the place of what is stored, if its bytes are others and its sender may delete.
+    /// It takes the place of what is stored, if its bytes are others and its sender may delete; a DIMSE peer that may write does.
     Replace,
 }
 

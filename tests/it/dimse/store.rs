@@ -118,6 +118,32 @@ fn what_cannot_be_stored_is_answered_with_a_status_and_the_association_goes_on()
 }
 
 #[test]
+fn a_policy_lets_c_store_replace_what_has_other_bytes() {
+    let (server, port) = gateway_with(&[
+        ("STOWAGE_DIMSE_PEERS", "any"),
+        ("STOWAGE_EXISTING", "replace"),
+    ]);
+    let name = Name::new(1, 1, 1);
+    let (first, second) = (name.small(), name.with_bulk(40));
+    let mut peer = Peer::associate(&port, &[SOP_CLASS]);
+    for file in [&first, &second, &second] {
+        let data = data_set(&file.bytes);
+        assert_eq!(sent(&mut peer, &name, SOP_CLASS, data), 0);
+        assert!(data_set(&stored(&server, &name.instance).expect("stored")) == data);
+    }
+    peer.release();
+    let feed = server.get("/v2/changefeed").expect(200).json();
+    let entries = feed.as_array().expect("entries").iter();
+    let actions: Vec<_> = entries.map(|entry| entry["action"].as_str()).collect();
+    assert_eq!(
+        actions,
+        [Some("Create"), Some("Update")],
+        "not for the same bytes"
+    );
+    server.fsck();
+}
+
+#[test]
 fn a_peer_stores_only_for_its_patients_and_the_audit_names_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let peers = folder.path().join("peers.json");
