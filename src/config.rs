@@ -666,6 +666,14 @@ pub struct Limits {
         global = true
     )]
     pub event_hours: f64,
+    /// JSON file of rules that make a workitem of a study in which nothing has come for a while; none makes none.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "STOWAGE_WORKITEM_RULES",
+        global = true
+    )]
+    pub workitem_rules: Option<PathBuf>,
     /// Hours a result of storage commitment is kept; 0 keeps it for ever.
     #[arg(
         long,

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::archive::Archive;
+use crate::archive::workitems::arrivals::ArrivalRule;
 use crate::auth::token::{make_link, make_token};
 use crate::auth::{AuthConfig, Authenticator};
 use crate::blob::Blobs;
@@ -250,10 +251,14 @@ pub async fn serve(mut config: Config) -> Result<(), StartError> {
             "STOWAGE_VIEWER_DIR: the folder {folder} holds no index.html"
         )));
     }
+    let rules = arrival_rules(&config)?;
     let tls = open_tls(&config)?;
     let traces = trace::start().map_err(|e| StartError::Config(chain(&e)))?;
     let archive = open(&config, StoreNeeds::Nothing).await?;
     begin_tasks(&config, &archive);
+    if let Some(rules) = rules {
+        begin_arrivals(&archive, rules).await?;
+    }
     archive.resume_operations().await?;
     if let Err(error) = archive.announce_start().await {
         tracing::warn!(%error, "subscribers to the worklist cannot be told of the start");
@@ -332,6 +337,32 @@ pub async fn serve(mut config: Config) -> Result<(), StartError> {
     archive.rest().await;
     audit_end.wait().await;
     traces.end().await;
+    Ok(())
+}
+
+/// Rules by which workitems are made of what arrives.
+fn arrival_rules(config: &Config) -> Result<Option<Arc<[ArrivalRule]>>, StartError> {
+    let Some(file) = &config.limits.workitem_rules else {
+        return Ok(None);
+    };
+    let wrong = |reason: String| {
+        let file = file.display();
+        StartError::Config(format!("STOWAGE_WORKITEM_RULES: {file}: {reason}"))
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    let rules = ArrivalRule::read(&text).map_err(wrong)?;
+    Ok(Some(rules.into()))
+}
+
+/// Makes workitems of what arrives from now on.
+async fn begin_arrivals(archive: &Archive, rules: Arc<[ArrivalRule]>) -> Result<(), StartError> {
+    archive.begin_arrivals().await?;
+    let following = archive.clone();
+    archive
+        .tasks()
+        .supervise("arrivals", Need::May, move |watch| {
+            following.clone().follow_arrivals(rules.clone(), watch)
+        });
     Ok(())
 }
 

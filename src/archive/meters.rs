@@ -66,6 +66,8 @@ pub(super) struct ArchiveMeters {
     pub(super) named: AtomicU64,
     /// Damaged instances that were stored again.
     pub(super) healed: Counter,
+    /// Workitems made of what arrived.
+    pub(super) arrivals: Counter,
     /// Studies deleted because their time was over.
     pub(super) expired: Counter,
     /// Instances whose place another one took.
@@ -92,6 +94,7 @@ impl Default for ArchiveMeters {
             damaged: AtomicU64::new(0),
             named: AtomicU64::new(0),
             healed: Counter::default(),
+            arrivals: Counter::default(),
             expired: Counter::default(),
             replaced: Counter::default(),
         }
@@ -177,6 +180,12 @@ impl Archive {
             MetricKind::Counter,
             "Damaged instances that this node gave their bytes back, because they were stored again.",
             meters.healed.get(),
+        );
+        out.single(
+            "stowage_arrival_workitems_total",
+            MetricKind::Counter,
+            "Workitems that this node made of what arrived.",
+            meters.arrivals.get(),
         );
         out.single(
             "stowage_expired_studies_total",

@@ -3,6 +3,7 @@
 //! A change is read, decided in the lane for text, and written if nobody changed the workitem meanwhile; otherwise it is decided
 //! anew. Invariants: of several performers one has a workitem; memory is reserved before a data set is read.
 
+pub mod arrivals;
 pub mod channel;
 pub mod schedule;
 pub mod search;

@@ -238,6 +238,7 @@ fn operation_body(
             OperationKind::Scrub => "scrub",
             OperationKind::Transfer => "transfer",
             OperationKind::Commitment => "commitment",
+            OperationKind::Arrivals => "arrivals",
         },
         "createdTime": moment(operation.created)?,
         "lastUpdatedTime": moment(operation.updated)?,

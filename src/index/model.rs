@@ -352,6 +352,8 @@ pub enum OperationKind {
     Transfer,
     /// It is found out whether instances are safe.
     Commitment,
+    /// Workitems are made of what arrives.
+    Arrivals,
 }
 
 /// How far an operation is.

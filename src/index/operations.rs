@@ -121,6 +121,7 @@ pub(super) const fn kind_text(kind: OperationKind) -> &'static str {
         OperationKind::Scrub => "scrub",
         OperationKind::Transfer => "transfer",
         OperationKind::Commitment => "commitment",
+        OperationKind::Arrivals => "arrivals",
     }
 }
 
@@ -151,6 +152,7 @@ fn read_operation<R: RowColumns>(
         OperationKind::Scrub,
         OperationKind::Transfer,
         OperationKind::Commitment,
+        OperationKind::Arrivals,
     ];
     let statuses = [
         OperationStatus::NotStarted,

@@ -216,6 +216,10 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
             ),
             ("index/tag_values.rs", "one value that is no sequence"),
             (
+                "archive/workitems/arrivals.rs",
+                "the file of rules, once, and the attributes of one study at a time",
+            ),
+            (
                 "archive/services/commitment_results.rs",
                 "a request or a result, of 20,000 instances at most",
             ),

@@ -1,5 +1,6 @@
 //! The worklist over HTTP: PS3.18 chapter 11 and dicom-service §14, on both indexes.
 
+mod arrivals;
 mod contract;
 mod events;
 mod performers;

@@ -287,8 +287,11 @@ impl Archive {
         self.index
             .operation(&plain)
             .await?
-            // These have a service of their own, which knows whose they are.
-            .filter(|operation| operation.kind != OperationKind::Commitment)
+            // A commitment has a service of its own, which knows whose it is; what follows arrivals never ends.
+            .filter(|operation| {
+                let own = [OperationKind::Commitment, OperationKind::Arrivals];
+                !own.contains(&operation.kind)
+            })
             .ok_or_else(|| ArchiveError::not_found("the operation"))
     }
 }

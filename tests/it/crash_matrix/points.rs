@@ -62,6 +62,9 @@ pub(super) const TAGS: &[&str] = &[
 /// Passed by `stowage export`, which `commands.rs` breaks off.
 const EXPORT: &[&str] = &["export.renamed", "export.written"];
 
+/// Passed when a workitem is made of what arrived, which `worklist/arrivals.rs` breaks off.
+pub(crate) const ARRIVALS: &[&str] = &["arrivals.created", "arrivals.found"];
+
 /// Passed while instances are committed, which `commitment.rs` breaks off.
 pub(crate) const COMMITMENT: &[&str] =
     &["commitment.begun", "commitment.looked", "commitment.told"];
@@ -110,6 +113,7 @@ fn every_fault_point_of_the_source_is_in_the_matrix() {
         WORKITEMS,
         TASKS,
         COMMITMENT,
+        ARRIVALS,
     ]
     .concat();
     let listed: BTreeSet<String> = listed.into_iter().map(str::to_owned).collect();
