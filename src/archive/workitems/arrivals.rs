@@ -303,7 +303,7 @@ impl Archive {
             Err(error) => return Err(error),
         };
         let start = moment(OffsetDateTime::now_utc());
-        let item = workitem(rule, study, &found.study, inputs, &start);
+        let item = workitem(rule, study, &found.study, &inputs, &start);
         fault::point("arrivals.found");
         let uid = rule.uid(study);
         let created = self.create_workitem(&scope, item, Some(uid), QueryDialect::Standard, held);
@@ -388,7 +388,7 @@ fn workitem(
     rule: &ArrivalRule,
     study: &str,
     attributes: &str,
-    inputs: Vec<Value>,
+    inputs: &[Value],
     start: &str,
 ) -> WorkitemDataSet {
     let known: Map<String, Value> = serde_json::from_str(attributes).unwrap_or_default();
@@ -449,7 +449,7 @@ mod tests {
         let rules = ArrivalRule::read(text).unwrap();
         let attributes =
             r#"{"00100020":{"vr":"LO","Value":["P1"]},"00081030":{"vr":"LO","Value":["Abdomen"]}}"#;
-        let item = workitem(&rules[0], "1.2.3", attributes, Vec::new(), "20260101");
+        let item = workitem(&rules[0], "1.2.3", attributes, &[], "20260101");
         assert_eq!(item["00100020"]["Value"][0], "P1");
         assert_eq!(item["00741200"]["Value"][0], "HIGH");
         assert_eq!(item["00741204"]["Value"][0], "liver");
