@@ -10,18 +10,20 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::runtime::Runtime;
 
 use crate::archive::Archive;
 use crate::archive::services::check::{CheckOptions, CheckProgress, RebuildProgress};
-use crate::config::{Cli, Config, ExportArgs, FsckArgs, MoveIndexArgs};
+use crate::config::{Cli, Command, Config, ExportArgs, FsckArgs, MoveIndexArgs};
 use crate::dicom::uid::Target;
 use crate::scope::Scope;
-use crate::start::{StartError, StoreNeeds, data_folder, open, transfer_index};
+use crate::start::{self, StartError, StoreNeeds, data_folder, open, transfer_index};
 
-pub use dimse::{echo, fetch, send};
-pub use import::import;
+use dimse::{echo, fetch, send};
+use import::import;
 
 /// Refused files that are told one by one; the rest is only counted.
 const REPORTED: usize = 1000;
@@ -35,11 +37,49 @@ pub enum Verdict {
     Wrong,
 }
 
+/// Does what a command says, and waits until it is done.
+///
+/// Here and not in the program: a future is compiled where it is awaited, and the library is compiled once for the program and
+/// all tests.
+///
+/// # Errors
+/// When it cannot be done.
+pub fn run(config: Config, command: Command, runtime: &Runtime) -> anyhow::Result<Verdict> {
+    Ok(match command {
+        Command::Serve => runtime
+            .block_on(start::serve(config))
+            .map(|()| Verdict::Well)?,
+        Command::Health => runtime
+            .block_on(start::health(&config))
+            .map(|()| Verdict::Well)?,
+        Command::Fsck(arguments) => runtime.block_on(fsck(&config, &arguments))?,
+        Command::Reindex => runtime.block_on(reindex(&config))?,
+        Command::MoveIndex(arguments) => runtime.block_on(move_index(&config, &arguments))?,
+        Command::Import(arguments) => runtime.block_on(import(&config, &arguments))?,
+        Command::Export(arguments) => runtime.block_on(export(&config, &arguments))?,
+        Command::Echo { peer } => runtime.block_on(echo(&config, &peer))?,
+        Command::Send(arguments) => runtime.block_on(send(&config, &arguments))?,
+        Command::Fetch(arguments) => runtime.block_on(fetch(&config, &arguments))?,
+        Command::Token(arguments) => {
+            writeln!(std::io::stdout(), "{}", start::token(&config, &arguments)?)?;
+            Verdict::Well
+        }
+        Command::Completions { shell } => {
+            completions(shell);
+            Verdict::Well
+        }
+        Command::Man { to } => {
+            man(to.as_deref()).context("the manual pages cannot be written")?;
+            Verdict::Well
+        }
+    })
+}
+
 /// `stowage fsck`.
 ///
 /// # Errors
 /// When the stores cannot be used.
-pub async fn fsck(config: &Config, arguments: &FsckArgs) -> Result<Verdict, StartError> {
+async fn fsck(config: &Config, arguments: &FsckArgs) -> Result<Verdict, StartError> {
     let archive = open(config, StoreNeeds::Archive).await?;
     say_where(config);
     let options = CheckOptions {
@@ -77,7 +117,7 @@ pub async fn fsck(config: &Config, arguments: &FsckArgs) -> Result<Verdict, Star
 ///
 /// # Errors
 /// When the stores cannot be used.
-pub async fn reindex(config: &Config) -> Result<Verdict, StartError> {
+async fn reindex(config: &Config) -> Result<Verdict, StartError> {
     let archive = open(config, StoreNeeds::Blobs).await?;
     say_where(config);
     let bar = progress(0, "blobs");
@@ -110,7 +150,7 @@ pub async fn reindex(config: &Config) -> Result<Verdict, StartError> {
 ///
 /// # Errors
 /// When a database cannot be used, or the target is not empty.
-pub async fn move_index(config: &Config, arguments: &MoveIndexArgs) -> Result<Verdict, StartError> {
+async fn move_index(config: &Config, arguments: &MoveIndexArgs) -> Result<Verdict, StartError> {
     let bar = counter("rows");
     let mut reported = |table, rows| {
         bar.set_message(table);
@@ -149,7 +189,7 @@ pub async fn move_index(config: &Config, arguments: &MoveIndexArgs) -> Result<Ve
 }
 
 /// `stowage completions`.
-pub fn completions(shell: clap_complete::Shell) {
+fn completions(shell: clap_complete::Shell) {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "stowage", &mut script);
     // A closed pipe is not an error worth telling.
@@ -160,7 +200,7 @@ pub fn completions(shell: clap_complete::Shell) {
 ///
 /// # Errors
 /// When the folder cannot be written to.
-pub fn man(to: Option<&Path>) -> std::io::Result<()> {
+fn man(to: Option<&Path>) -> std::io::Result<()> {
     // Not a page of its own: every command has --help.
     let program = Cli::command().disable_help_subcommand(true);
     if let Some(folder) = to {
@@ -178,7 +218,7 @@ pub fn man(to: Option<&Path>) -> std::io::Result<()> {
 ///
 /// # Errors
 /// When the stores cannot be used, a target does not exist or the folder cannot be written.
-pub async fn export(config: &Config, arguments: &ExportArgs) -> Result<Verdict, StartError> {
+async fn export(config: &Config, arguments: &ExportArgs) -> Result<Verdict, StartError> {
     let archive = open(config, StoreNeeds::Archive).await?;
     say_where(config);
     let mut count = 0;

@@ -28,4 +28,4 @@ pub mod trace;
 pub mod command;
 mod start;
 
-pub use start::{StartError, health, serve, token};
+pub use start::StartError;

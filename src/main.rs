@@ -59,42 +59,8 @@ fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<Verdict> {
         .enable_all()
         .build()
         .context("the runtime cannot start")?;
-    let config = cli.config;
-    let verdict = match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => runtime
-            .block_on(stowage::serve(config))
-            .map(|()| Verdict::Well)?,
-        Command::Health => runtime
-            .block_on(stowage::health(&config))
-            .map(|()| Verdict::Well)?,
-        Command::Fsck(arguments) => runtime.block_on(command::fsck(&config, &arguments))?,
-        Command::Reindex => runtime.block_on(command::reindex(&config))?,
-        Command::MoveIndex(arguments) => {
-            runtime.block_on(command::move_index(&config, &arguments))?
-        }
-        Command::Import(arguments) => runtime.block_on(command::import(&config, &arguments))?,
-        Command::Export(arguments) => runtime.block_on(command::export(&config, &arguments))?,
-        Command::Echo { peer } => runtime.block_on(command::echo(&config, &peer))?,
-        Command::Send(arguments) => runtime.block_on(command::send(&config, &arguments))?,
-        Command::Fetch(arguments) => runtime.block_on(command::fetch(&config, &arguments))?,
-        Command::Token(arguments) => {
-            writeln!(
-                std::io::stdout(),
-                "{}",
-                stowage::token(&config, &arguments)?
-            )?;
-            Verdict::Well
-        }
-        Command::Completions { shell } => {
-            command::completions(shell);
-            Verdict::Well
-        }
-        Command::Man { to } => {
-            command::man(to.as_deref()).context("the manual pages cannot be written")?;
-            Verdict::Well
-        }
-    };
-    Ok(verdict)
+    let command = cli.command.unwrap_or(Command::Serve);
+    command::run(cli.config, command, &runtime)
 }
 
 /// What the archive writes is for its owner and its group, whatever the shell says; files for others are not.

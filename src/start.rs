@@ -3,6 +3,7 @@
 mod dimse;
 mod files;
 mod health;
+mod ready;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -33,7 +34,8 @@ use crate::memory;
 use crate::tasks::Need;
 use crate::trace;
 
-pub use health::health;
+pub(crate) use health::health;
+use ready::{ServiceState, notify};
 
 /// How long a stop waits for the last commits.
 const LAST_COMMITS: Duration = Duration::from_secs(10);
@@ -237,7 +239,7 @@ pub(crate) async fn transfer_index(
 ///
 /// # Errors
 /// When it cannot start, with one line that says what to change.
-pub async fn serve(mut config: Config) -> Result<(), StartError> {
+pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
     files::prepare(&mut config);
     let mode = config.auth_mode().map_err(StartError::Config)?;
     if mode == AuthMode::Off && !config.listen.ip().is_loopback() {
@@ -316,10 +318,12 @@ pub async fn serve(mut config: Config) -> Result<(), StartError> {
         let follow = move |watch| Arc::clone(&tls).follow(watch);
         archive.tasks().supervise("certificate", Need::May, follow);
     }
+    notify(ServiceState::Ready);
     let door = door(&config, &archive, proxies, tls);
     let gateway_stop = gateway.clone();
     let stop = async move {
         stopped.await;
+        notify(ServiceState::Stopping);
         if let Some(gateway) = gateway_stop {
             gateway.stop();
         }
@@ -449,7 +453,7 @@ async fn heard(signal: std::io::Result<Signal>) {
 ///
 /// # Errors
 /// When no secret is configured, or the arguments fit neither.
-pub fn token(config: &Config, arguments: &TokenArgs) -> Result<String, StartError> {
+pub(crate) fn token(config: &Config, arguments: &TokenArgs) -> Result<String, StartError> {
     let access = AuthConfig::of_settings(&config.access);
     let access = access.map_err(|e| StartError::Config(chain(&e)))?;
     let made = match &arguments.link {

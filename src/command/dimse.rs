@@ -34,7 +34,7 @@ fn peer_failed(error: ClientError) -> StartError {
 ///
 /// # Errors
 /// When the peer does not stand in the file of peers.
-pub async fn echo(config: &Config, peer: &str) -> Result<Verdict, StartError> {
+pub(super) async fn echo(config: &Config, peer: &str) -> Result<Verdict, StartError> {
     let client = PeerClient::new(&config.dimse, peer).map_err(peer_failed)?;
     match client.echo().await {
         Ok(()) => {
@@ -194,7 +194,7 @@ impl Run {
 ///
 /// # Errors
 /// When the peer cannot be called, or the stores, a path or the journal cannot be used.
-pub async fn send(config: &Config, arguments: &SendArgs) -> Result<Verdict, StartError> {
+pub(super) async fn send(config: &Config, arguments: &SendArgs) -> Result<Verdict, StartError> {
     let client = PeerClient::new(&config.dimse, &arguments.peer).map_err(peer_failed)?;
     let archive = open(config, StoreNeeds::Archive).await;
     let shown = ("send", arguments.peer.as_str());
@@ -258,7 +258,7 @@ async fn send_all(
 ///
 /// # Errors
 /// When the peer cannot be called or does not answer, or the journal cannot be used.
-pub async fn fetch(config: &Config, arguments: &FetchArgs) -> Result<Verdict, StartError> {
+pub(super) async fn fetch(config: &Config, arguments: &FetchArgs) -> Result<Verdict, StartError> {
     let client = PeerClient::new(&config.dimse, &arguments.peer).map_err(peer_failed)?;
     let archive = if arguments.get {
         Some(open(config, StoreNeeds::Nothing).await?)

@@ -34,7 +34,7 @@ struct ImportCandidate {
 ///
 /// # Errors
 /// When the stores cannot be used, or a path, the journal or the list cannot be read or written.
-pub async fn import(config: &Config, arguments: &ImportArgs) -> Result<Verdict, StartError> {
+pub(super) async fn import(config: &Config, arguments: &ImportArgs) -> Result<Verdict, StartError> {
     let below = files_below(&arguments.paths).map_err(|(path, error)| {
         StartError::Config(format!("{} cannot be read: {error}", path.display()))
     })?;

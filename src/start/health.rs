@@ -44,7 +44,7 @@ enum HealthReply {
 ///
 /// # Errors
 /// When it cannot be reached or says it is not healthy.
-pub async fn health(config: &Config) -> Result<(), StartError> {
+pub(crate) async fn health(config: &Config) -> Result<(), StartError> {
     let unhealthy = |reason: String| StartError::Unhealthy(reason);
     let asked = tokio::time::timeout(TIME_LIMIT, ask(config)).await;
     match asked.map_err(|_| unhealthy("the server is silent".to_owned()))? {

@@ -37,6 +37,7 @@ mod layering;
 mod memory;
 mod observe;
 mod overload;
+mod package;
 mod packaging;
 mod pages;
 mod qido;
