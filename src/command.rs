@@ -64,6 +64,10 @@ pub fn run(config: Config, command: Command, runtime: &Runtime) -> anyhow::Resul
             writeln!(std::io::stdout(), "{}", start::token(&config, &arguments)?)?;
             Verdict::Well
         }
+        Command::Key { action } => {
+            write!(std::io::stdout(), "{}", start::key(&config, &action)?)?;
+            Verdict::Well
+        }
         Command::Completions { shell } => {
             completions(shell);
             Verdict::Well

@@ -96,6 +96,12 @@ pub enum Command {
     Fetch(FetchArgs),
     /// Print a token for the configured secret, for trying things out.
     Token(TokenArgs),
+    /// Make, list and revoke API keys in the file of `STOWAGE_API_KEYS_FILE`; running servers follow within seconds.
+    Key {
+        /// What to do.
+        #[command(subcommand)]
+        action: KeyAction,
+    },
     /// Print a script that completes commands and options in a shell.
     Completions {
         /// Which shell.
@@ -223,6 +229,46 @@ pub struct TokenArgs {
         default_missing_value = "{server}/dicom-web/studies/{study}?access_token={token}"
     )]
     pub link: Option<String>,
+}
+
+/// What `stowage key` does.
+#[derive(Debug, Clone, Subcommand)]
+pub enum KeyAction {
+    /// Make a key and print it, this once: the file keeps a digest of it only.
+    Add(KeyArgs),
+    /// Print names, states and rights of the keys.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a key, by its name.
+    Revoke {
+        /// The key's name.
+        name: String,
+    },
+}
+
+/// What a key may do.
+#[derive(Debug, Clone, Args)]
+pub struct KeyArgs {
+    /// Who it is for, such as `ct-1` or `backup`: what the audit trail says.
+    pub name: String,
+    /// Roles the key carries, comma separated.
+    #[arg(long, value_delimiter = ',', required = true)]
+    pub roles: Vec<String>,
+    /// Time until it ends; 0 never ends it.
+    #[arg(long, value_parser = units::seconds, value_name = "TIME", default_value = "365d")]
+    pub expires: u64,
+    /// Only these patients exist for its bearer, by Patient ID; may be repeated.
+    #[arg(long = "patient", value_name = "ID")]
+    pub patients: Vec<String>,
+    /// Only these studies exist for its bearer, by Study Instance UID; may be repeated.
+    #[arg(long = "study", value_name = "UID")]
+    pub studies: Vec<String>,
+    /// It is good for reading only, whatever its roles allow.
+    #[arg(long)]
+    pub read_only: bool,
 }
 
 /// All settings.
@@ -792,13 +838,14 @@ impl Config {
             || self.access.jwt_secret_file.is_some()
             || self.access.jwt_key_file.is_some()
             || self.access.jwt_jwks_url.is_some()
-            || self.access.jwt_issuer.is_some();
+            || self.access.jwt_issuer.is_some()
+            || self.access.api_keys_file.is_some();
         match self.access.auth {
             Some(mode) => Ok(mode),
             None if has_key => Ok(AuthMode::Jwt),
             None if self.listen.ip().is_loopback() => Ok(AuthMode::Off),
             None => Err(format!(
-                "listening on {} would let everybody in: set STOWAGE_AUTH=jwt with a key, or STOWAGE_AUTH=off to be open on purpose",
+                "listening on {} would let everybody in: set STOWAGE_AUTH=jwt with a key or a file of API keys, or STOWAGE_AUTH=off to be open on purpose",
                 self.listen
             )),
         }
@@ -847,6 +894,7 @@ mod tests {
     fn whoever_names_an_issuer_or_a_key_means_access_control() {
         for setting in [
             "--jwt-issuer",
+            "--api-keys-file",
             "--jwt-secret",
             "--jwt-secret-file",
             "--jwt-key-file",

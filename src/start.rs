@@ -3,6 +3,7 @@
 mod dimse;
 mod files;
 mod health;
+mod keys;
 mod ready;
 
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ use crate::tasks::Need;
 use crate::trace;
 
 pub(crate) use health::health;
+pub(crate) use keys::key;
 use ready::{ServiceState, notify};
 
 /// How long a stop waits for the last commits.
@@ -289,6 +291,7 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
             Ok(())
         }
     });
+    keys::follow(&config, &authenticator, archive.tasks());
     let audit = AuditLog::open(&config.access.audit_settings(), archive.tasks());
     let (audit, audit_end) = audit.map_err(|e| StartError::Config(chain(&e)))?;
     let router = http::router(
@@ -301,6 +304,7 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
         &UiSettings {
             config: config.ui.clone(),
             signed_in: mode == AuthMode::Jwt,
+            api_keys: config.access.api_keys_file.is_some(),
             issuer: config.access.jwt_issuer.clone(),
         },
     );

@@ -61,6 +61,18 @@ pub enum TokenError {
     /// Another kind of token, such as an ID token.
     #[error("The type of the token is not accepted")]
     Type,
+    /// An API key that is not in the file, or has another secret there.
+    #[error("The API key is not known")]
+    UnknownApiKey,
+    /// An API key whose time is over.
+    #[error("The API key expired")]
+    ExpiredApiKey,
+    /// An API key that was revoked.
+    #[error("The API key was revoked")]
+    RevokedApiKey,
+    /// An API key in the query of a request.
+    #[error("An API key is accepted in the Authorization header only, never in a URL")]
+    ApiKeyInQuery,
     /// No expiry, or no issuer or audience where one is needed.
     #[error("The token lacks a claim it needs, such as exp, iss or aud")]
     MissingClaim,
@@ -177,27 +189,9 @@ impl Verifier {
         Ok(caller)
     }
 
-    /// 401 with the challenge of the contract and of RFC 6750 §3.
-    pub(super) fn refuse(&self, reason: TokenError) -> AuthRefusal {
-        let audience = self.audiences.first().map(String::as_str);
-        let mut parameters = Vec::new();
-        let mut add =
-            |name: &str, value: &str| parameters.push(format!("{name}=\"{}\"", quotable(value)));
-        if let Some(issuer) = &self.issuer {
-            add("authorization_uri", issuer);
-        }
-        if let Some(audience) = audience {
-            add("resource_id", audience);
-        }
-        add("realm", audience.unwrap_or("stowage"));
-        if !matches!(reason, TokenError::Missing | TokenError::OtherScheme) {
-            add("error", "invalid_token");
-            add("error_description", &reason.to_string());
-        }
-        AuthRefusal::Unauthenticated {
-            challenge: format!("Bearer {}", parameters.join(", ")),
-            reason,
-        }
+    fn refuse(&self, reason: TokenError) -> AuthRefusal {
+        let audience = self.audiences.first();
+        refusal(self.issuer.as_deref(), audience.map(String::as_str), reason)
     }
 
     /// The claims of a good token, and the generation of the keys that say so.
@@ -325,6 +319,32 @@ impl Verifier {
 
     fn seen(&self) -> std::sync::MutexGuard<'_, TokenCache> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// 401 with the challenge of the contract and of RFC 6750 §3.
+pub(super) fn refusal(
+    issuer: Option<&str>,
+    audience: Option<&str>,
+    reason: TokenError,
+) -> AuthRefusal {
+    let mut parameters = Vec::new();
+    let mut add =
+        |name: &str, value: &str| parameters.push(format!("{name}=\"{}\"", quotable(value)));
+    if let Some(issuer) = issuer {
+        add("authorization_uri", issuer);
+    }
+    if let Some(audience) = audience {
+        add("resource_id", audience);
+    }
+    add("realm", audience.unwrap_or("stowage"));
+    if !matches!(reason, TokenError::Missing | TokenError::OtherScheme) {
+        add("error", "invalid_token");
+        add("error_description", &reason.to_string());
+    }
+    AuthRefusal::Unauthenticated {
+        challenge: format!("Bearer {}", parameters.join(", ")),
+        reason,
     }
 }
 

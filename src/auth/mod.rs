@@ -3,6 +3,7 @@
 //! [`Authenticator`] is what the HTTP layer asks, once per request. Invariants: with access control off the Authorization header
 //! is not even looked at; with it on, what cannot be understood grants nothing; no token is ever logged.
 
+pub mod api_keys;
 mod jwks;
 mod jwt;
 mod keys;
@@ -19,13 +20,17 @@ use serde_json::{Map, Value};
 
 use crate::config::{AccessConfig, AuthMode, QueryToken, Secret, SecretError};
 use crate::scope::{Scope, Visible};
-use roles::{Grants, RoleTable, RolesError};
+use api_keys::{ApiKeys, KeyEntry, KeyFileError, KeyRefusal};
+use roles::{Grants, READ_ONLY_CLAIM, RoleTable, RolesError};
 use sharing::Sharing;
 
 pub use jwks::RefreshPace;
 pub use jwt::TokenError;
 pub use keys::KeyError;
 pub use roles::Action;
+
+/// `iss` of a caller with an API key: its name is one among keys, not among the users of an issuer.
+pub const KEY_ISSUER: &str = "urn:stowage:api-key";
 
 /// Claims of a verified token.
 pub type Claims = Map<String, Value>;
@@ -43,6 +48,8 @@ pub struct AuthConfig {
     pub key_file: Option<PathBuf>,
     /// URL or file of a JSON Web Key Set.
     pub jwks: Option<String>,
+    /// File of API keys.
+    pub api_keys: Option<PathBuf>,
     /// How often a key set is read again.
     pub pace: RefreshPace,
     /// Roles and what they allow, and in which claims they stand.
@@ -58,7 +65,7 @@ pub struct AuthConfig {
 pub enum AuthConfigError {
     /// Nothing to check a signature with.
     #[error(
-        "no key to check tokens with; set a secret, a key file, a JWKS URL, or an issuer that publishes its keys"
+        "no key to check tokens with; set a secret, a key file, a JWKS URL, an issuer that publishes its keys, or a file of API keys"
     )]
     NoKey,
     /// A key set of an issuer without audience.
@@ -78,6 +85,9 @@ pub enum AuthConfigError {
         #[source]
         source: KeyError,
     },
+    /// The file of API keys cannot be used.
+    #[error(transparent)]
+    ApiKeys(#[from] KeyFileError),
     /// The secret cannot be had.
     #[error("the secret for tokens cannot be used")]
     Secret(#[source] SecretError),
@@ -236,6 +246,7 @@ impl AuthConfig {
             secret: config.secret().map_err(AuthConfigError::Secret)?,
             key_file: config.jwt_key_file.clone(),
             jwks: config.jwt_jwks_url.clone(),
+            api_keys: config.api_keys_file.clone(),
             pace: RefreshPace::default(),
             roles,
             token_type: config.jwt_type.clone(),
@@ -244,11 +255,99 @@ impl AuthConfig {
     }
 }
 
+impl AuthConfig {
+    /// Whether there is anything that JSON Web Tokens could be checked with.
+    fn takes_tokens(&self) -> bool {
+        self.secret.is_some()
+            || self.key_file.is_some()
+            || self.jwks.is_some()
+            || self.issuer.is_some()
+    }
+}
+
+/// What is asked for credentials with access control on: one of the two, or both.
+#[derive(Debug)]
+struct Gate {
+    verifier: Option<jwt::Verifier>,
+    api_keys: Option<Arc<ApiKeys<Caller>>>,
+    issuer: Option<String>,
+    /// Named in challenges.
+    audience: Option<String>,
+}
+
+impl Gate {
+    fn new(config: &AuthConfig) -> Result<Self, AuthConfigError> {
+        let path = config.api_keys.as_deref();
+        let open = |path| {
+            let roles = config.roles.clone();
+            ApiKeys::open(path, move |entry| {
+                Caller::of_claims(&claims_of_key(entry, &roles), &roles)
+            })
+        };
+        let api_keys = path.map(open);
+        let api_keys = api_keys.transpose()?.map(Arc::new);
+        let verifier = if config.takes_tokens() || api_keys.is_none() {
+            Some(jwt::Verifier::new(config.clone())?)
+        } else {
+            None
+        };
+        let any = config.audiences.iter().any(|audience| audience == "*");
+        Ok(Self {
+            verifier,
+            api_keys,
+            issuer: config.issuer.clone(),
+            audience: config.audiences.first().filter(|_| !any).cloned(),
+        })
+    }
+
+    fn refuse(&self, reason: TokenError) -> AuthRefusal {
+        jwt::refusal(self.issuer.as_deref(), self.audience.as_deref(), reason)
+    }
+
+    async fn admit(&self, token: &str) -> Result<Arc<Caller>, AuthRefusal> {
+        match (&self.api_keys, &self.verifier) {
+            (Some(keys), _) if token.starts_with(api_keys::PREFIX) => {
+                keys.admit(token).map_err(|reason| {
+                    self.refuse(match reason {
+                        KeyRefusal::Unknown => TokenError::UnknownApiKey,
+                        KeyRefusal::Expired => TokenError::ExpiredApiKey,
+                        KeyRefusal::Revoked => TokenError::RevokedApiKey,
+                    })
+                })
+            }
+            (_, Some(verifier)) => verifier.admit(token).await,
+            (_, None) if token.is_empty() => Err(self.refuse(TokenError::Missing)),
+            (_, None) => Err(self.refuse(TokenError::UnknownApiKey)),
+        }
+    }
+}
+
+/// The claims that a token with the rights of a key would have, so that the same code reads them.
+fn claims_of_key(entry: &KeyEntry, roles: &RoleTable) -> Claims {
+    let mut claims = Claims::new();
+    let mut set = |name: &str, value: Value| claims.insert(name.to_owned(), value);
+    set("sub", entry.name.clone().into());
+    set("iss", KEY_ISSUER.into());
+    set(&roles.roles_claim, entry.roles.clone().into());
+    for (claim, limit) in [
+        (&roles.patients_claim, &entry.patients),
+        (&roles.studies_claim, &entry.studies),
+    ] {
+        if let Some(limit) = limit {
+            set(claim, limit.clone().into());
+        }
+    }
+    if entry.read_only {
+        set(READ_ONLY_CLAIM, true.into());
+    }
+    claims
+}
+
 /// Checks the credentials of requests; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Authenticator {
     /// None with access control off.
-    verifier: Option<Arc<jwt::Verifier>>,
+    gate: Option<Arc<Gate>>,
     open: Arc<Caller>,
     token_in_query: QueryToken,
     sharing: Option<Arc<Sharing>>,
@@ -260,12 +359,12 @@ impl Authenticator {
     /// # Errors
     /// [`AuthConfigError`] when the configuration cannot tell good tokens from bad ones.
     pub fn new(config: &AuthConfig, mode: AuthMode) -> Result<Self, AuthConfigError> {
-        let verifier = match mode {
+        let gate = match mode {
             AuthMode::Off => None,
-            AuthMode::Jwt => Some(Arc::new(jwt::Verifier::new(config.clone())?)),
+            AuthMode::Jwt => Some(Arc::new(Gate::new(config)?)),
         };
         Ok(Self {
-            verifier,
+            gate,
             open: Arc::new(Caller::unrestricted()),
             token_in_query: config.token_in_query,
             sharing: match mode {
@@ -285,15 +384,36 @@ impl Authenticator {
     ///
     /// `told` hears how each fetch ended. Ends at once where no keys are fetched.
     pub async fn follow_keys(&self, reported: jwks::ReportedFailure<'_>) {
-        if let Some(verifier) = &self.verifier {
+        let verifier = self.gate.as_ref().and_then(|gate| gate.verifier.as_ref());
+        if let Some(verifier) = verifier {
             verifier.follow_keys(reported).await;
+        }
+    }
+
+    /// How many API keys there are; none where no file of keys is named.
+    #[must_use]
+    pub fn api_keys(&self) -> Option<usize> {
+        let gate = self.gate.as_ref()?;
+        gate.api_keys.as_ref().map(|keys| keys.len())
+    }
+
+    /// Reads the file of API keys again whenever it changes; `reported` hears of each change.
+    ///
+    /// Ends at once where there is no such file.
+    pub async fn follow_api_keys(
+        &self,
+        reported: &(dyn Fn(Result<usize, &KeyFileError>) + Send + Sync),
+    ) {
+        let keys = self.gate.as_ref().and_then(|gate| gate.api_keys.clone());
+        if let Some(keys) = keys {
+            keys.follow(reported).await;
         }
     }
 
     /// Whether tokens are checked.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        self.verifier.is_some()
+        self.gate.is_some()
     }
 
     /// Whether a token may stand in the query of a request that reads.
@@ -307,12 +427,12 @@ impl Authenticator {
     /// # Errors
     /// [`AuthRefusal`] when there is no good bearer token.
     pub async fn admit(&self, headers: &HeaderMap) -> Result<Arc<Caller>, AuthRefusal> {
-        let Some(verifier) = &self.verifier else {
+        let Some(gate) = &self.gate else {
             return Ok(Arc::clone(&self.open));
         };
         match bearer(headers) {
-            Ok(token) => verifier.admit(token).await,
-            Err(reason) => Err(verifier.refuse(reason)),
+            Ok(token) => gate.admit(token).await,
+            Err(reason) => Err(gate.refuse(reason)),
         }
     }
 
@@ -321,10 +441,14 @@ impl Authenticator {
     /// # Errors
     /// [`AuthRefusal`] when the token is not good.
     pub async fn admit_query_token(&self, token: &str) -> Result<Arc<Caller>, AuthRefusal> {
-        match &self.verifier {
+        match &self.gate {
             None => Ok(Arc::clone(&self.open)),
-            Some(verifier) => {
-                let caller = verifier.admit(token).await?;
+            // A key lives for long, and URLs are kept in histories and logs.
+            Some(gate) if gate.api_keys.is_some() && token.starts_with(api_keys::PREFIX) => {
+                Err(gate.refuse(TokenError::ApiKeyInQuery))
+            }
+            Some(gate) => {
+                let caller = gate.admit(token).await?;
                 Ok(Arc::new(caller.reading_only()))
             }
         }

@@ -237,6 +237,12 @@ impl RoleTable {
         self.roles.iter().any(|known| known.name == role)
     }
 
+    /// The names of all roles.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        self.roles.iter().map(|role| role.name.as_str()).collect()
+    }
+
     /// The first role that allows reading everything.
     pub(super) fn reading_role(&self) -> Option<&str> {
         let reads = |role: &&Role| role.allows(Action::Read) && role.visible() == Visible::All;

@@ -237,3 +237,50 @@ async fn a_link_reads_one_study_and_nothing_else() {
             .contains("STOWAGE_ACCESS_TOKEN_IN_QUERY")
     );
 }
+
+#[tokio::test]
+async fn an_api_key_stands_for_its_name_and_for_what_it_is_limited_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.json");
+    let limits = api_keys::KeyLimits {
+        roles: vec!["writer".to_owned()],
+        patients: vec!["P-1".to_owned()],
+        ..api_keys::KeyLimits::default()
+    };
+    let key = api_keys::add_key(&path, &["writer"], "ct-1", &limits).unwrap();
+    let config = AuthConfig {
+        api_keys: Some(path),
+        ..AuthConfig::default()
+    };
+    let gate = Authenticator::new(&config, AuthMode::Jwt).unwrap();
+    assert_eq!(gate.api_keys(), Some(1));
+    let caller = gate
+        .admit(&headers(&[&format!("Bearer {key}")]))
+        .await
+        .unwrap();
+    assert_eq!(caller.subject.as_deref(), Some("ct-1"));
+    assert_eq!(caller.issuer.as_deref(), Some(KEY_ISSUER));
+    assert!(caller.may(Action::Write) && !caller.may(Action::Delete));
+    let only = Visible::Only {
+        patients: vec!["P-1".to_owned()],
+        studies: Vec::new(),
+    };
+    assert_eq!(caller.scope(Action::Write).unwrap().visible, only);
+    for (value, reason) in [
+        (
+            format!("Bearer {}", &key[..key.len() - 1]),
+            TokenError::UnknownApiKey,
+        ),
+        ("Bearer nonsense".to_owned(), TokenError::UnknownApiKey),
+        ("Bearer ".to_owned(), TokenError::Missing),
+    ] {
+        let refusal = gate.admit(&headers(&[&value])).await.unwrap_err();
+        let AuthRefusal::Unauthenticated { reason: found, .. } = refusal else {
+            panic!("{refusal:?}");
+        };
+        assert_eq!(found, reason, "{value}");
+    }
+    let refusal = gate.admit_query_token(&key).await.unwrap_err();
+    let challenge = format!("{refusal:?}");
+    assert!(challenge.contains("never in a URL"), "{challenge}");
+}

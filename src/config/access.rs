@@ -44,6 +44,9 @@ pub struct AccessConfig {
     /// URL or file of a JSON Web Key Set; found by OIDC discovery from the issuer when no key is given.
     #[arg(long, env = "STOWAGE_JWT_JWKS_URL", global = true)]
     pub jwt_jwks_url: Option<String>,
+    /// File of API keys, which `stowage key` makes, lists and revokes; read again when it changes.
+    #[arg(long, env = "STOWAGE_API_KEYS_FILE", global = true)]
+    pub api_keys_file: Option<PathBuf>,
     /// Claim that holds the roles.
     #[arg(
         long,
@@ -137,7 +140,8 @@ impl AccessConfig {
 pub enum AuthMode {
     /// Everybody may do everything; an Authorization header is ignored.
     Off,
-    /// A valid bearer token is needed.
+    /// A valid bearer token or API key is needed.
+    #[value(alias = "on")]
     Jwt,
 }
 

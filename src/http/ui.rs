@@ -108,6 +108,8 @@ pub struct UiSettings {
     pub config: UiConfig,
     /// Whether people must say who they are.
     pub signed_in: bool,
+    /// Whether API keys are taken beside tokens.
+    pub api_keys: bool,
     /// `iss` of tokens; where people sign in when a client id is set.
     pub issuer: Option<String>,
 }
@@ -342,6 +344,7 @@ mod tests {
                 viewer_dir: None,
             },
             signed_in: true,
+            api_keys: false,
             issuer: issuer.map(str::to_owned),
         }
     }

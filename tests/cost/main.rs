@@ -313,6 +313,7 @@ async fn router(folder: &std::path::Path) -> (Router, MemoryBudget) {
         &UiSettings {
             config: config.ui.clone(),
             signed_in: false,
+            api_keys: false,
             issuer: None,
         },
     );

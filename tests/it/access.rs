@@ -1,5 +1,6 @@
 //! Who may do what: every route for every kind of caller, and what a caller can learn of what is not theirs.
 
+mod api_keys;
 mod browsers;
 mod headers;
 mod identity;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::server::Server;
+use crate::support::server::{Server, wait_until};
 use crate::support::{postgres, python};
 
 /// Versions of the DICOM service that the printed tutorials are run against.
@@ -26,6 +26,32 @@ fn python_tutorial_works_on_sqlite() {
 #[test]
 fn csharp_tutorial_works_on_sqlite() {
     csharp_tutorial(None);
+}
+
+#[test]
+fn the_tutorials_work_with_an_api_key_in_place_of_a_token() {
+    let server = Server::with(&[("STOWAGE_API_KEYS_FILE", "keys.json")]);
+    let key = server.command(&["key", "add", "tutorial", "--roles", "globalAdmin"]);
+    let key = String::from_utf8(key.stdout).expect("a key is text");
+    let key = key.trim();
+    wait_until("the key is known", || {
+        let request = server.request("GET", "/v2/studies");
+        let bearer = format!("Bearer {key}");
+        request.header("Authorization", &bearer).send().status == 204
+    });
+    let mut curl = Command::new("bash");
+    curl.arg(repository("tests/tutorials/curl.sh"))
+        .args([server.url(), "v2"])
+        .arg(repository("dcms"));
+    run(&server, curl.env("STOWAGE_TOKEN", key));
+    for script in ["python.py", "csharp.py"] {
+        let mut tutorial = Command::new(python::interpreter());
+        tutorial
+            .arg(repository("tests/tutorials").join(script))
+            .args([server.url(), "v2"])
+            .arg(repository("dcms"));
+        run(&server, tutorial.env("STOWAGE_TOKEN", key));
+    }
 }
 
 #[test]

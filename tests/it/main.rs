@@ -34,6 +34,7 @@ mod fuzz;
 mod held;
 mod hostile;
 mod layering;
+mod login;
 mod memory;
 mod observe;
 mod overload;

@@ -10,6 +10,7 @@ stops with a status other than 0 at the first step that fails.
 
 import http.client
 import json
+import os
 import sys
 import uuid
 from email.message import Message
@@ -76,7 +77,7 @@ def send(method, path, headers, body=None, chunked=False):
     connection = http.client.HTTPConnection(service.hostname, service.port, timeout=60)
     try:
         connection.putrequest(method, f"/{version}{path}", skip_accept_encoding=True)
-        connection.putheader("Authorization", "Bearer tutorial-token")
+        connection.putheader("Authorization", "Bearer " + os.environ.get("STOWAGE_TOKEN", "tutorial-token"))
         for name, value in headers.items():
             connection.putheader(name, value)
         if chunked:

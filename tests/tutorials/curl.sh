@@ -15,7 +15,7 @@ fi
 url=${1%/}
 version=${2#v}
 dicoms=$(cd "$3" && pwd)
-token=tutorial-token
+token=${STOWAGE_TOKEN:-tutorial-token}
 
 study=1.2.826.0.1.3680043.8.498.13230779778012324449356534479549187420
 series=1.2.826.0.1.3680043.8.498.45787841905473114233124723359129632652

@@ -6,6 +6,7 @@ The code stands as the tutorial prints it; only the step that fetches a token fr
 Prints one line per step and stops with a status other than 0 at the first step that fails.
 """
 
+import os
 import sys
 
 import requests
@@ -63,7 +64,7 @@ blue_uid = "1.2.826.0.1.3680043.8.498.13273713909719068980354078852867170114"
 
 # --- In place of Azure's credentials: a fixed token
 
-bearer_token = "Bearer tutorial-token"
+bearer_token = "Bearer " + os.environ.get("STOWAGE_TOKEN", "tutorial-token")
 
 
 # --- Create supporting methods to support multipart/related

@@ -17,8 +17,15 @@ export function signInScreen(config, error, enter) {
         failed(reason)
       }
     }
-    return h('section', { class: 'signin' }, heading, wrong, h('button', { type: 'button', class: 'primary', onclick: begin }, t('signin.issuer', { issuer: new URL(config.signIn.issuer).host })))
+    const issuer = h('button', { type: 'button', class: 'primary', onclick: begin }, t('signin.issuer', { issuer: new URL(config.signIn.issuer).host }))
+    const keys = config.signIn.keys ? tokenForm(enter) : null
+    return h('section', { class: 'signin' }, heading, wrong, issuer, keys)
   }
+  return h('section', { class: 'signin' }, heading, wrong, tokenForm(enter))
+}
+
+/** A field for a token or an API key. */
+function tokenForm(enter) {
   const field = h('input', { type: 'password', id: 'token', autocomplete: 'off', spellcheck: 'false', required: true, 'aria-describedby': 'token-help' })
   const send = (event) => {
     event.preventDefault()
@@ -31,9 +38,7 @@ export function signInScreen(config, error, enter) {
   }
   return h(
     'form',
-    { class: 'signin', onsubmit: send },
-    heading,
-    wrong,
+    { onsubmit: send },
     h('label', { for: 'token' }, t('signin.token')),
     field,
     h('p', { id: 'token-help', class: 'muted' }, t('signin.help')),

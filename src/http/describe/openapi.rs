@@ -39,7 +39,7 @@ pub(super) fn document(profile: &ApiProfile, base: &str, operations: &[RouteOper
         "tags": groups(operations),
         "paths": paths,
         "components": {
-            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" } },
+            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A JSON Web Token, or an API key" } },
             "schemas": schemas(),
         },
     })

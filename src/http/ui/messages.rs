@@ -35,6 +35,7 @@ pub(super) async fn tell_config(
         (false, _, _) => json!({ "kind": "none" }),
         (true, Some(issuer), Some(client)) => json!({
             "kind": "oidc", "issuer": issuer, "clientId": client, "scopes": settings.config.ui_scopes,
+            "keys": settings.api_keys,
         }),
         (true, _, _) => json!({ "kind": "token" }),
     };

@@ -181,6 +181,7 @@ async fn rotate(issuer: &Issuer, old: &Signer, new: &Signer) {
         &UiSettings {
             config: config.ui.clone(),
             signed_in: true,
+            api_keys: false,
             issuer: Some(issuer.url().to_owned()),
         },
     );

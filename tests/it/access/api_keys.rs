@@ -1,0 +1,241 @@
+//! API keys through the real binary: made, used beside tokens, listed and revoked without a restart, and written down.
+
+use serde_json::Value;
+
+use crate::support::dicom::Name;
+use crate::support::http::Response;
+use crate::support::server::{Server, wait_until};
+use crate::support::signer::{AUDIENCE, ISSUER, SECRET, claims, with_secret};
+
+const FILE: (&str, &str) = ("STOWAGE_API_KEYS_FILE", "keys.json");
+
+/// What a sub-command printed, or what it said when it failed.
+fn printed(server: &Server, arguments: &[&str]) -> Result<String, String> {
+    let output = server.command(arguments);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    match output.status.code() {
+        Some(0) => Ok(text(&output.stdout)),
+        code => Err(format!("{code:?}: {}", text(&output.stderr))),
+    }
+}
+
+fn key(server: &Server, arguments: &[&str]) -> String {
+    printed(server, &[&["key", "add"], arguments].concat()).unwrap()
+}
+
+fn ask(server: &Server, method: &str, target: &str, token: &str) -> Response {
+    let request = server.request(method, target).accept("*/*");
+    request
+        .header("Authorization", &format!("Bearer {token}"))
+        .send()
+}
+
+fn store(server: &Server, name: &Name, token: &str) -> u16 {
+    let request = server.request("POST", "/v2/studies");
+    let request = request
+        .header("Authorization", &format!("Bearer {token}"))
+        .header("Content-Type", "application/dicom");
+    request.body(name.small().bytes).send().status
+}
+
+#[test]
+fn a_key_works_beside_tokens_until_it_is_revoked_without_a_restart() {
+    let server = Server::with(&[
+        FILE,
+        ("STOWAGE_JWT_SECRET", SECRET),
+        ("STOWAGE_JWT_ISSUER", ISSUER),
+        ("STOWAGE_JWT_AUDIENCE", AUDIENCE),
+        ("STOWAGE_ACCESS_TOKEN_IN_QUERY", "on"),
+        ("STOWAGE_AUDIT", "./audit.jsonl"),
+    ]);
+    let token = with_secret(SECRET.as_bytes(), &claims("reader"));
+    ask(&server, "GET", "/v2/studies", &token).expect(204);
+    // The server was started without the file; what comes is known soon.
+    let (writer, reader) = (
+        key(&server, &["ct-1", "--roles", "writer"]),
+        key(
+            &server,
+            &["report", "--roles", "reader", "--expires", "30d"],
+        ),
+    );
+    assert!(writer.starts_with("stowage_") && writer != reader);
+    wait_until("the keys are known", || {
+        ask(&server, "GET", "/v2/studies", &reader).status == 204
+    });
+    let name = Name::new(9401, 1, 1);
+    assert_eq!(store(&server, &name, &reader), 403);
+    assert_eq!(store(&server, &name, &writer), 200);
+    ask(&server, "GET", "/v2/studies", &token).expect(200);
+    for root in ["/dicom-web", "/v1", "/v2"] {
+        ask(&server, "GET", &format!("{root}/studies"), &reader).expect(200);
+    }
+    // It does not belong into a URL, where a token may stand.
+    let by_query = |token: &str| server.get(&format!("/v2/studies?access_token={token}"));
+    by_query(&token).expect(200);
+    let refused = by_query(&reader).expect(401);
+    assert!(
+        refused.text().contains("never in a URL"),
+        "{}",
+        refused.text()
+    );
+
+    assert_eq!(
+        printed(&server, &["key", "revoke", "report"]).unwrap(),
+        "report is revoked"
+    );
+    wait_until("the key is revoked", || {
+        ask(&server, "GET", "/v2/studies", &reader).status == 401
+    });
+    let refused = ask(&server, "GET", "/v2/studies", &reader).expect(401);
+    let challenge = refused.header("www-authenticate").unwrap();
+    assert_eq!(
+        challenge,
+        format!(
+            "Bearer authorization_uri=\"{ISSUER}\", resource_id=\"{AUDIENCE}\", realm=\"{AUDIENCE}\", \
+             error=\"invalid_token\", error_description=\"The API key was revoked\""
+        )
+    );
+    let more = Name::new(9402, 1, 1);
+    assert_eq!(store(&server, &more, &writer), 200, "the other key goes on");
+    ask(&server, "GET", "/v2/studies", &token).expect(200);
+
+    let log = server.log();
+    assert!(!log.contains(&reader) && !log.contains(&writer), "{log}");
+    let file = server.data().parent().unwrap().join("audit.jsonl");
+    let events = std::fs::read_to_string(file).unwrap();
+    assert!(!events.contains("stowage_"), "{events}");
+    let stored = events
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let who = stored.filter(|event| event["action"] == "C" && event["outcome"] == "0");
+    let who: Vec<Value> = who
+        .map(|event| event["agent"][0]["who"]["identifier"].clone())
+        .collect();
+    assert_eq!(who.len(), 2);
+    assert_eq!(who[0]["value"], "ct-1");
+    assert_eq!(who[0]["system"], "urn:stowage:api-key");
+}
+
+#[test]
+fn keys_alone_switch_access_control_on_and_limit_their_bearers() {
+    let mut server = Server::with(&[FILE]);
+    let refused = server.get("/v2/studies").expect(401);
+    assert_eq!(
+        refused.header("www-authenticate"),
+        Some("Bearer realm=\"stowage\"")
+    );
+    let (one, other) = (Name::new(9411, 1, 1), Name::new(9412, 1, 1));
+    let admin = key(&server, &["admin", "--roles", "globalAdmin"]);
+    let limited = key(
+        &server,
+        &[
+            "ward",
+            "--roles",
+            "globalAdmin",
+            "--study",
+            one.study.as_str(),
+            "--read-only",
+        ],
+    );
+    server.terminate();
+    server.wait();
+    server.restart();
+    for name in [&one, &other] {
+        assert_eq!(store(&server, name, &admin), 200);
+    }
+    let found = ask(&server, "GET", "/v2/studies", &limited)
+        .expect(200)
+        .json();
+    assert_eq!(found.as_array().unwrap().len(), 1);
+    let study = |name: &Name| format!("/v2/studies/{}", name.study);
+    ask(&server, "GET", &study(&other), &limited).expect(404);
+    ask(&server, "DELETE", &study(&one), &limited).expect(403);
+    assert_eq!(store(&server, &one, &limited), 403);
+    // What is no key of this server is refused, whatever it looks like.
+    let token = with_secret(SECRET.as_bytes(), &claims("admin"));
+    for wrong in [
+        &token,
+        "stowage_",
+        "stowage_0_0",
+        "nonsense",
+        &admin[..admin.len() - 1],
+    ] {
+        ask(&server, "GET", "/v2/studies", wrong).expect(401);
+    }
+    ask(&server, "DELETE", &study(&one), &admin).expect(204);
+    // A file that cannot be understood locks nobody out.
+    let file = server.data().parent().unwrap().join("keys.json");
+    std::fs::write(&file, "{ \"keys\": [").unwrap();
+    wait_until("the file is read", || {
+        server.log().contains("stay in force")
+    });
+    ask(&server, "GET", "/v2/studies", &admin).expect(200);
+    // One that is taken away does.
+    std::fs::remove_file(&file).unwrap();
+    wait_until("no key is good", || {
+        ask(&server, "GET", "/v2/studies", &admin).status == 401
+    });
+}
+
+#[test]
+fn keys_are_listed_without_their_secrets_and_mistakes_are_told() {
+    let server = Server::with(&[FILE]);
+    let made = key(
+        &server,
+        &[
+            "ct-1",
+            "--roles",
+            "writer",
+            "--patient",
+            "P 1",
+            "--expires",
+            "0",
+        ],
+    );
+    key(&server, &["gone", "--roles", "reader,deleter"]);
+    printed(&server, &["key", "revoke", "gone"]).unwrap();
+    let table = printed(&server, &["key", "list"]).unwrap();
+    assert!(table.contains("ct-1  active   never"), "{table}");
+    assert!(table.contains("writer, patients P 1"), "{table}");
+    assert!(table.contains("gone  revoked"), "{table}");
+    let list = printed(&server, &["key", "list", "--json"]).unwrap();
+    let listed: Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(listed["keys"][0]["state"], "active");
+    assert_eq!(
+        listed["keys"][1]["roles"],
+        serde_json::json!(["reader", "deleter"])
+    );
+    let secret = made.rsplit_once('_').unwrap().1;
+    assert!(!table.contains(secret) && !list.contains(secret));
+    for (arguments, says) in [
+        (
+            &["add", "ct-1", "--roles", "reader"][..],
+            "Some(3): stowage: there is a key named ct-1",
+        ),
+        (
+            &["add", "x", "--roles", "raeder"],
+            "there is no role raeder; known are",
+        ),
+        (&["add", "x"], "Some(2)"),
+        (
+            &["add", "x", "--roles", "reader", "--study", "1.a"],
+            "is not a Study Instance UID",
+        ),
+        (&["add", "a b", "--roles", "reader"], "a key's name has"),
+        (&["revoke", "gone"], "there is no key named gone"),
+    ] {
+        let said = printed(&server, &[&["key"], arguments].concat()).unwrap_err();
+        assert!(said.contains(says), "{arguments:?}: {said}");
+    }
+    let unset = server.command_with(&[("STOWAGE_API_KEYS_FILE", "")], &["key", "list"]);
+    assert!(!unset.status.success());
+    let broken = server.data().parent().unwrap().join("broken.json");
+    std::fs::write(&broken, "[1]").unwrap();
+    let broken = [("STOWAGE_API_KEYS_FILE", "broken.json")];
+    let said = server.command_with(&broken, &["serve"]);
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(
+        said.status.code() == Some(3) && text.contains("broken.json"),
+        "{text}"
+    );
+}
