@@ -4,6 +4,7 @@
 
 mod dimse;
 mod import;
+mod stats;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -24,6 +25,7 @@ use crate::start::{self, StartError, StoreNeeds, data_folder, open, transfer_ind
 
 use dimse::{echo, fetch, send};
 use import::import;
+use stats::stats;
 
 /// Refused files that are told one by one; the rest is only counted.
 const REPORTED: usize = 1000;
@@ -53,6 +55,7 @@ pub fn run(config: Config, command: Command, runtime: &Runtime) -> anyhow::Resul
             .block_on(start::health(&config))
             .map(|()| Verdict::Well)?,
         Command::Fsck(arguments) => runtime.block_on(fsck(&config, &arguments))?,
+        Command::Stats { json } => runtime.block_on(stats(&config, json))?,
         Command::Reindex => runtime.block_on(reindex(&config))?,
         Command::MoveIndex(arguments) => runtime.block_on(move_index(&config, &arguments))?,
         Command::Import(arguments) => runtime.block_on(import(&config, &arguments))?,

@@ -77,6 +77,12 @@ pub enum Command {
     Health,
     /// Check that index and blobs fit together; exit code 1 when something is wrong.
     Fsck(FsckArgs),
+    /// Print how much is stored: by partition, modality and month of arrival; trash, damage, free disk.
+    Stats {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Rebuild rows of the index from the blobs alone.
     Reindex,
     /// Move the index into another, empty database and check that both agree; stop the servers first.

@@ -399,6 +399,10 @@ fn begin_tasks(config: &Config, archive: &Archive) {
     tasks.supervise("events", Need::May, move |watch| {
         following.clone().follow_events(watch)
     });
+    let counting = archive.clone();
+    tasks.supervise("statistics", Need::May, move |watch| {
+        counting.clone().follow_statistics(watch)
+    });
     if let Some(period) = config.storage.scrub_period() {
         let pace = config.storage.scrub_bytes_per_second;
         let scrubbing = archive.clone();

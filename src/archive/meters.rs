@@ -1,10 +1,12 @@
 //! What the archive counts of itself, and what it says when it is asked how it does.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::Archive;
 use super::lanes::Lane;
 use super::services::store::Outcome;
+use super::statistics::{Statistics, write_statistics};
 use super::texts::UnreadableRows;
 use crate::memory::Purpose;
 use crate::meter::{Counter, Exposition, Histogram, MetricKind, SIZES, Timed};
@@ -72,6 +74,8 @@ pub(super) struct ArchiveMeters {
     pub(super) expired: Counter,
     /// Instances whose place another one took.
     pub(super) replaced: Counter,
+    /// How much is stored, as last looked at.
+    pub(super) stored_now: Mutex<Option<Statistics>>,
 }
 
 impl Default for ArchiveMeters {
@@ -97,6 +101,7 @@ impl Default for ArchiveMeters {
             arrivals: Counter::default(),
             expired: Counter::default(),
             replaced: Counter::default(),
+            stored_now: Mutex::default(),
         }
     }
 }
@@ -164,6 +169,11 @@ impl Archive {
             "Results and instances left out of answers because their metadata cannot be read.",
             meters.unreadable.left_out.get(),
         );
+        let stored = meters.stored_now.lock();
+        let stored = stored.unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(stored) = stored {
+            write_statistics(&stored, out);
+        }
         self.write_limits(out);
         self.write_cache(out);
         self.write_sources(out);

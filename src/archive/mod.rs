@@ -20,6 +20,7 @@ pub mod represent;
 pub mod rules;
 pub mod services;
 mod spool;
+pub mod statistics;
 pub mod texts;
 pub mod workitems;
 pub mod zip;

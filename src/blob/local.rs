@@ -40,6 +40,11 @@ pub(super) struct LocalStore {
 }
 
 impl LocalStore {
+    /// The folder itself.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(super) fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),

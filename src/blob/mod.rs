@@ -182,6 +182,26 @@ struct Discards {
     done: Notify,
 }
 
+/// Room on a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// What this process may still write.
+    pub free: u64,
+    /// Its size.
+    pub total: u64,
+}
+
+impl DiskSpace {
+    /// Of the file system that a folder is on; none when it cannot be asked.
+    fn of(folder: &Path) -> Option<Self> {
+        let found = rustix::fs::statvfs(folder).ok()?;
+        Some(Self {
+            free: found.f_bavail.saturating_mul(found.f_frsize),
+            total: found.f_blocks.saturating_mul(found.f_frsize),
+        })
+    }
+}
+
 #[derive(Debug, Default)]
 struct DiscardQueue {
     keys: VecDeque<String>,
@@ -618,6 +638,23 @@ impl Blobs {
     #[must_use]
     pub fn spooled(&self) -> Spooled {
         self.inner.spool.usage()
+    }
+
+    /// Room on the disks of this machine, by what lies there: `blobs` where they are in a folder, and the `spool`.
+    ///
+    /// Asks the file systems, so it belongs on the blocking pool.
+    #[must_use]
+    pub fn disks(&self) -> Vec<(&'static str, DiskSpace)> {
+        let blobs = match &self.inner.place {
+            BlobStore::Folder { folder, .. } => Some(("blobs", folder.root())),
+            #[cfg(feature = "cloud")]
+            BlobStore::Bucket(_) => None,
+        };
+        let spool = Some(("spool", self.inner.spool.folder()));
+        let places = [blobs, spool].into_iter().flatten();
+        places
+            .filter_map(|(what, folder)| Some((what, DiskSpace::of(folder)?)))
+            .collect()
     }
 
     /// Whether spool and store can be used.

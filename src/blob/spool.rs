@@ -93,6 +93,11 @@ impl Spool {
         })
     }
 
+    /// Where it is.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// How much lies in it now.
     pub(super) fn usage(&self) -> Spooled {
         let mut usage = Spooled::default();

@@ -33,6 +33,7 @@ mod response_cache;
 pub mod routes;
 pub mod serve;
 mod state;
+mod statistics;
 mod stores_health;
 mod stow;
 mod tags;

@@ -19,8 +19,8 @@ use super::error::HttpError;
 use super::profile::PROFILES;
 use super::state::ApiState;
 use super::{
-    bulk, changefeed, commitment, delete, describe, frames, metadata, qido, rendered, stow, tags,
-    wado, wado_uri, workitems,
+    bulk, changefeed, commitment, delete, describe, frames, metadata, qido, rendered, statistics,
+    stow, tags, wado, wado_uri, workitems,
 };
 use crate::auth::{Action, Caller};
 
@@ -112,6 +112,8 @@ routes! {
     // dicom-service §10
     get "GET" "/changefeed" Read Query => changefeed::read_changes;
     get "GET" "/changefeed/latest" Read Query => changefeed::read_latest_change;
+    // How much is stored
+    get "GET" "/statistics" Read Query => statistics::read_statistics;
     // dicom-service §11, §12
     post "POST" "/extendedquerytags" ManageExtendedQueryTags Configuration => tags::add_tags;
     get "GET" "/extendedquerytags" Read Other => tags::list_tags;

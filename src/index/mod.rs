@@ -35,6 +35,8 @@ mod scoping;
 mod search;
 mod sql;
 mod sqlite;
+mod statistics;
+mod statistics_model;
 mod subscriptions;
 mod tag_values;
 mod tags;
@@ -61,10 +63,11 @@ pub use model::{
 pub use open::open;
 pub use options::IndexOptions;
 pub use rows::{NewInstance, PackedInstance};
+pub use statistics_model::StatisticRow;
 pub use tag_values::invalid_values;
 pub use terms::{Decision, decision, indexed};
 pub use traits::{
     Audit, ChangeFeed, Commitments, Damages, Index, Instances, Leases, Operations, QueryTags,
-    Search, Subscriptions, Trash, Workitems,
+    Search, Subscriptions, Tally, Trash, Workitems,
 };
 pub use transfer::{Moved, Sum, TransferMode, transfer};

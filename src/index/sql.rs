@@ -42,6 +42,10 @@ pub(super) trait Dialect: Database<Row: RowColumns> {
     const PLAIN: &'static str;
     /// Refreshes what the planner knows of the data.
     const ANALYZE: &'static str;
+    /// Adds up what transactions appended to the statistics; none where they change them in place.
+    const ADD_UP: Option<&'static str>;
+    /// Counts the statistics anew, while nobody else writes.
+    const RECOUNT: &'static [&'static str];
     /// Whether one call may hold several statements, each with its own values.
     const SCRIPTS: bool;
     /// Most values bound in one statement, with a margin.

@@ -15,6 +15,7 @@ use super::model::{
     Result, TagIndexError, TagRow, TagsAdded, Version, WorkMemory, WorkitemFilter, WorkitemRow,
 };
 use super::rows::NewInstance;
+use super::statistics_model::StatisticRow;
 use crate::dicom::attributes::QueryLevel;
 use crate::dicom::query::{Order, Query};
 use crate::dicom::query_tag::QueryTag;
@@ -236,6 +237,25 @@ pub trait Audit: Send + Sync {
     fn is_shared(&self) -> bool;
 }
 
+/// How much is stored.
+#[async_trait]
+pub trait Tally: Send + Sync {
+    /// What is stored in every partition, exact at one moment, ascending by partition, month and modality.
+    async fn statistics(&self) -> Result<Vec<StatisticRow>>;
+
+    /// Adds up what was written down of single transactions, so that reading stays cheap. Any node may do it at any time.
+    async fn add_up_statistics(&self) -> Result<()>;
+
+    /// Where what is kept is wrong: by how much it is too high. Looks at the whole index.
+    async fn statistic_errors(&self) -> Result<Vec<StatisticRow>>;
+
+    /// Counts everything anew; those who write wait.
+    async fn recount_statistics(&self) -> Result<()>;
+
+    /// Blobs that lie on the trash.
+    async fn count_trash(&self) -> Result<u64>;
+}
+
 /// Long-running operations.
 #[async_trait]
 pub trait Operations: Send + Sync {
@@ -309,6 +329,7 @@ pub trait Index:
     + Workitems
     + Subscriptions
     + Commitments
+    + Tally
 {
 }
 
@@ -325,6 +346,7 @@ impl<T> Index for T where
         + Workitems
         + Subscriptions
         + Commitments
+        + Tally
 {
 }
 

@@ -44,6 +44,7 @@ mod pages;
 mod qido;
 mod quiet;
 mod reading;
+mod statistics;
 mod stow;
 mod support;
 mod tags;

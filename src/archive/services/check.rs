@@ -135,7 +135,39 @@ impl Archive {
         for problem in self.index.counter_errors(100).await? {
             report.problem(reported, &problem);
         }
+        self.check_statistics(options, &mut report, reported)
+            .await?;
         Ok(report)
+    }
+
+    /// Compares the statistics with what there is.
+    async fn check_statistics(
+        &self,
+        options: CheckOptions,
+        report: &mut CheckReport,
+        reported: ReportProgress<'_>,
+    ) -> Result<()> {
+        let errors = self.index.statistic_errors().await?;
+        for error in &errors {
+            let problem = format!(
+                "the statistics of partition {} count {} patients, {} studies, {} series, {} instances, {} bytes too many \
+                 (month {}, modality {:?})",
+                error.partition,
+                error.patients,
+                error.studies,
+                error.series,
+                error.instances,
+                error.bytes,
+                error.month,
+                error.modality,
+            );
+            report.problem(reported, &problem);
+        }
+        if options.repair && !errors.is_empty() {
+            self.index.recount_statistics().await?;
+            report.repaired += errors.len() as u64;
+        }
+        Ok(())
     }
 
     /// Looks at the blob of each row; returns how many have none. None when not one of the first is there: then it is the

@@ -11,6 +11,7 @@ pub mod metadata;
 pub mod render;
 pub mod retrieve;
 pub mod search;
+pub mod statistics;
 pub mod store;
 pub mod tags;
 pub mod transcode;

@@ -356,6 +356,14 @@ pub(super) static ABOUT: &[About] = &[
         FEED,
     ),
     row(
+        "read_statistics",
+        "Statistics",
+        "Count what is stored, by partition, modality and month of arrival; trash, damage, free disk",
+        JSON,
+        OK,
+        &[],
+    ),
+    row(
         "read_latest_change",
         "Change feed",
         "Read the newest change",

@@ -73,6 +73,20 @@ impl Dialect for Postgres {
     // Autovacuum keeps the statistics, and an expression would have none.
     const PLAIN: &'static str = "";
     const ANALYZE: &'static str = "analyze";
+    const ADD_UP: Option<&'static str> = Some("select statistic_add_up()");
+    const RECOUNT: &'static [&'static str] = &[
+        "lock table study, series, instance in share mode",
+        "delete from statistic_change",
+        "delete from statistic_patient_change",
+        "delete from statistic",
+        "delete from statistic_patient",
+        "insert into statistic (partition, month, modality, patients, studies, series, instances, bytes) \
+         select partition, month, modality, sum(patients), sum(studies), sum(series), sum(instances), sum(bytes) \
+         from statistic_counted group by partition, month, modality",
+        "insert into statistic_patient (partition, patient_id, patient_id_norm) \
+         select partition, patient_id, min(patient_id_norm) from study where patient_id is not null \
+         group by partition, patient_id",
+    ];
     const SCRIPTS: bool = false;
     const MAX_BINDS: usize = 16_000;
     type Readers = Pool<Self>;

@@ -70,6 +70,13 @@ impl Dialect for Sqlite {
     // Nobody analyses a new file while it grows: without statistics an index by partition looks as good as any.
     const PLAIN: &'static str = "+";
     const ANALYZE: &'static str = "pragma optimize = 0x10002";
+    const ADD_UP: Option<&'static str> = None;
+    const RECOUNT: &'static [&'static str] = &[
+        "delete from statistic",
+        "insert into statistic (partition, month, modality, patients, studies, series, instances, bytes) \
+         select partition, month, modality, sum(patients), sum(studies), sum(series), sum(instances), sum(bytes) \
+         from statistic_counted group by partition, month, modality",
+    ];
     const SCRIPTS: bool = true;
     const MAX_BINDS: usize = 8_000;
     type Readers = FileReaders;

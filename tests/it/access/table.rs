@@ -69,6 +69,7 @@ const ANSWERS: &[(&str, &str, u16, u16)] = &[
     ("GET", "/studies/{study}/series/{series}/instances/{instance}/pixeldata", 200, 404),
     ("GET", "/changefeed", 200, 200),
     ("GET", "/changefeed/latest", 200, 204),
+    ("GET", "/statistics", 200, 403),
     ("POST", "/extendedquerytags", 415, 415),
     ("GET", "/extendedquerytags", 200, 200),
     ("GET", "/extendedquerytags/{tag}", 404, 404),
