@@ -250,7 +250,8 @@ status 204 "delete a specific instance within a study and series"
 
 curl --request DELETE "$url/v$version/studies/$study/series/$series/instances/$red" --header "Authorization: Bearer $token"
 status 404 "delete the instance a second time"
-curl --request GET "$url/v$version/studies/$study/series/$series/metadata" --header "Accept: application/dicom+json"
+curl --request GET "$url/v$version/studies/$study/series/$series/metadata" --header "Accept: application/dicom+json" \
+--header "Authorization: Bearer $token"
 status 200 "the rest of the series is there"
 json "[i['00080018']['Value'] for i in b] == [['$green']]"
 
@@ -266,7 +267,8 @@ status 204 "delete a specific study"
 curl --request DELETE "$url/v$version/studies/$study" --header "Authorization: Bearer $token"
 status 404 "delete the study a second time"
 
-curl --request GET "$url/v$version/studies?StudyInstanceUID=$study" --header "Accept: application/dicom+json"
+curl --request GET "$url/v$version/studies?StudyInstanceUID=$study" --header "Accept: application/dicom+json" \
+--header "Authorization: Bearer $token"
 status 204 "a search finds nothing any more"
 curl --request GET "$url/v$version/changefeed/latest" --header "Authorization: Bearer $token"
 status 200 "the change feed ends with the deletion"

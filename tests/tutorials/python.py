@@ -82,6 +82,8 @@ def encode_multipart_related(fields, boundary=None):
 # --- Create a requests session
 
 client = requests.session()
+# One step is printed without the token; with access control it would be 401.
+client.headers["Authorization"] = bearer_token
 
 # --- Verify authentication is configured correctly
 
