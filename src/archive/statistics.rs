@@ -24,14 +24,26 @@ pub struct StoredCounts {
 }
 
 impl StoredCounts {
-    pub(super) fn add(&mut self, row: &StatisticRow) {
+    pub(super) fn add(&mut self, more: &Self) {
+        self.patients = self.patients.saturating_add(more.patients);
+        self.studies = self.studies.saturating_add(more.studies);
+        self.series = self.series.saturating_add(more.series);
+        self.instances = self.instances.saturating_add(more.instances);
+        self.bytes = self.bytes.saturating_add(more.bytes);
+    }
+}
+
+impl From<&StatisticRow> for StoredCounts {
+    fn from(row: &StatisticRow) -> Self {
         // Negative only where fsck has something to mend.
-        let more = |number: i64| u64::try_from(number).unwrap_or(0);
-        self.patients = self.patients.saturating_add(more(row.patients));
-        self.studies = self.studies.saturating_add(more(row.studies));
-        self.series = self.series.saturating_add(more(row.series));
-        self.instances = self.instances.saturating_add(more(row.instances));
-        self.bytes = self.bytes.saturating_add(more(row.bytes));
+        let count = |number: i64| u64::try_from(number).unwrap_or(0);
+        Self {
+            patients: count(row.patients),
+            studies: count(row.studies),
+            series: count(row.series),
+            instances: count(row.instances),
+            bytes: count(row.bytes),
+        }
     }
 }
 
@@ -67,12 +79,7 @@ impl Statistics {
     pub fn all(&self) -> StoredCounts {
         let mut all = StoredCounts::default();
         for partition in &self.partitions {
-            let more = &partition.all;
-            all.patients = all.patients.saturating_add(more.patients);
-            all.studies = all.studies.saturating_add(more.studies);
-            all.series = all.series.saturating_add(more.series);
-            all.instances = all.instances.saturating_add(more.instances);
-            all.bytes = all.bytes.saturating_add(more.bytes);
+            all.add(&partition.all);
         }
         all
     }
@@ -128,101 +135,109 @@ pub fn month_text(month: i64) -> String {
     format!("{:04}-{:02}", month / 100, month % 100)
 }
 
+/// A gauge of several samples: its name, what it is, and which number of a sample it tells.
+type Gauge<T> = (&'static str, &'static str, fn(&T) -> u64);
+
+const OF_PARTITIONS: [Gauge<StoredCounts>; 2] = [
+    (
+        "stowage_stored_patients",
+        "Distinct Patient IDs that are stored.",
+        |counts| counts.patients,
+    ),
+    (
+        "stowage_stored_studies",
+        "Studies that are stored.",
+        |counts| counts.studies,
+    ),
+];
+const OF_MODALITIES: [Gauge<StoredCounts>; 3] = [
+    (
+        "stowage_stored_series",
+        "Series that are stored, by modality.",
+        |counts| counts.series,
+    ),
+    (
+        "stowage_stored_instances",
+        "Instances that are stored, by modality.",
+        |counts| counts.instances,
+    ),
+    (
+        "stowage_stored_bytes",
+        "Bytes of instances that are stored, by modality.",
+        |counts| counts.bytes,
+    ),
+];
+const OF_MONTHS: [Gauge<StoredCounts>; 2] = [
+    (
+        "stowage_arrived_instances",
+        "Instances that are stored, by the month in which they came.",
+        |counts| counts.instances,
+    ),
+    (
+        "stowage_arrived_bytes",
+        "Bytes of instances that are stored, by the month in which they came.",
+        |counts| counts.bytes,
+    ),
+];
+const OF_DISKS: [Gauge<DiskSpace>; 2] = [
+    (
+        "stowage_disk_free_bytes",
+        "Bytes that this node can still write, by what lies there.",
+        |space| space.free,
+    ),
+    (
+        "stowage_disk_bytes",
+        "Size of the file system, by what lies there.",
+        |space| space.total,
+    ),
+];
+
 /// Writes the gauges.
 pub(super) fn write_statistics(statistics: &Statistics, out: &mut Exposition) {
-    type OfCounts = fn(&StoredCounts) -> u64;
-    let of_partition: [(&'static str, &'static str, OfCounts); 2] = [
-        (
-            "stowage_stored_patients",
-            "Distinct Patient IDs that are stored.",
-            |counts| counts.patients,
-        ),
-        (
-            "stowage_stored_studies",
-            "Studies that are stored.",
-            |counts| counts.studies,
-        ),
-    ];
-    for (name, help, read) in of_partition {
-        out.family(name, MetricKind::Gauge, help);
-        for partition in &statistics.partitions {
-            out.sample(&[("partition", &partition.name)], read(&partition.all));
-        }
-    }
-    let of_modality: [(&'static str, &'static str, OfCounts); 3] = [
-        (
-            "stowage_stored_series",
-            "Series that are stored, by modality.",
-            |counts| counts.series,
-        ),
-        (
-            "stowage_stored_instances",
-            "Instances that are stored, by modality.",
-            |counts| counts.instances,
-        ),
-        (
-            "stowage_stored_bytes",
-            "Bytes of instances that are stored, by modality.",
-            |counts| counts.bytes,
-        ),
-    ];
-    for (name, help, read) in of_modality {
-        out.family(name, MetricKind::Gauge, help);
-        for partition in &statistics.partitions {
-            for (modality, counts) in &partition.modalities {
-                let labels = [
-                    ("partition", partition.name.as_str()),
-                    ("modality", modality),
-                ];
-                out.sample(&labels, read(counts));
-            }
-        }
-    }
-    let of_month: [(&'static str, &'static str, OfCounts); 2] = [
-        (
-            "stowage_arrived_instances",
-            "Instances that are stored, by the month in which they came.",
-            |counts| counts.instances,
-        ),
-        (
-            "stowage_arrived_bytes",
-            "Bytes of instances that are stored, by the month in which they came.",
-            |counts| counts.bytes,
-        ),
-    ];
-    for (name, help, read) in of_month {
-        out.family(name, MetricKind::Gauge, help);
-        for partition in &statistics.partitions {
-            for (month, counts) in &partition.months {
-                let month = month_text(*month);
-                let labels = [("partition", partition.name.as_str()), ("month", &month)];
-                out.sample(&labels, read(counts));
-            }
-        }
-    }
+    let partitions = &statistics.partitions;
+    let all = partitions.iter().map(|one| (vec![name_of(one)], &one.all));
+    write_gauges(out, &OF_PARTITIONS, &all);
+    let modalities = partitions.iter().flat_map(|one| {
+        let labels = |modality| vec![name_of(one), ("modality", modality)];
+        let counts = one.modalities.iter();
+        counts.map(move |(modality, counts)| (labels(modality.clone()), counts))
+    });
+    write_gauges(out, &OF_MODALITIES, &modalities);
+    let months = partitions.iter().flat_map(|one| {
+        let labels = |month| vec![name_of(one), ("month", month)];
+        let counts = one.months.iter();
+        counts.map(move |(month, counts)| (labels(month_text(*month)), counts))
+    });
+    write_gauges(out, &OF_MONTHS, &months);
     out.single(
         "stowage_trash_blobs",
         MetricKind::Gauge,
         "Blobs of deleted instances that are not removed yet.",
         statistics.trash,
     );
-    type Space = fn(&DiskSpace) -> u64;
-    let of_disk: [(&'static str, &'static str, Space); 2] = [
-        (
-            "stowage_disk_free_bytes",
-            "Bytes that this node can still write, by what lies there.",
-            |space| space.free,
-        ),
-        (
-            "stowage_disk_bytes",
-            "Size of the file system, by what lies there.",
-            |space| space.total,
-        ),
-    ];
-    for (name, help, read) in of_disk {
+    let disks = statistics.disks.iter();
+    let disks = disks.map(|(what, space)| (vec![("what", (*what).to_owned())], space));
+    write_gauges(out, &OF_DISKS, &disks);
+}
+
+fn name_of(partition: &PartitionStatistics) -> (&'static str, String) {
+    ("partition", partition.name.clone())
+}
+
+/// Writes gauges that have the same samples, each with its labels.
+fn write_gauges<'s, T: 's>(
+    out: &mut Exposition,
+    gauges: &[Gauge<T>],
+    samples: &(impl Iterator<Item = (Vec<(&'static str, String)>, &'s T)> + Clone),
+) {
+    for (name, help, read) in gauges {
         out.family(name, MetricKind::Gauge, help);
-        for (what, space) in &statistics.disks {
-            out.sample(&[("what", what)], read(space));
+        for (labels, sample) in samples.clone() {
+            let labels: Vec<(&str, &str)> = labels
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
+            out.sample(&labels, read(sample));
         }
     }
 }

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use crate::archive::Archive;
 use crate::archive::error::Result;
-use crate::archive::statistics::{PartitionStatistics, Statistics};
-use crate::index::StatisticRow;
+use crate::archive::statistics::{PartitionStatistics, Statistics, StoredCounts};
 use crate::scope::Partition;
 use crate::tasks::{Failure, Watch};
 
@@ -25,18 +24,18 @@ impl Archive {
         let mut partitions: BTreeMap<i64, PartitionStatistics> = BTreeMap::new();
         for row in self.index.statistics().await? {
             let partition = partitions.entry(row.partition).or_default();
-            partition.all.add(&row);
+            let counts = StoredCounts::from(&row);
+            partition.all.add(&counts);
             if row.series != 0 || row.instances != 0 || row.bytes != 0 {
-                let modality = partition.modalities.entry(row.modality.clone());
-                modality.or_default().add(&StatisticRow {
+                let modality = partition.modalities.entry(row.modality);
+                modality.or_default().add(&StoredCounts {
                     patients: 0,
                     studies: 0,
-                    ..row.clone()
+                    ..counts
                 });
             }
             if row.month != 0 {
-                let months = partition.months.entry(row.month);
-                months.or_default().add(&row);
+                partition.months.entry(row.month).or_default().add(&counts);
             }
         }
         for (number, partition) in &mut partitions {
