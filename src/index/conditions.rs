@@ -16,8 +16,39 @@ pub(super) fn push_check<D: Dialect>(
     partition: i64,
     trigrams: bool,
 ) {
-    let (outer, inner, table, name) = match check.source {
-        TermSource::Row(_) => return push_row_tests(sql, check, part),
+    let Some((outer, inner, table, name)) = table_of(check.source) else {
+        return push_row_tests(sql, check, part);
+    };
+    let absent = check
+        .tests
+        .iter()
+        .any(|(_, test)| *test == ColumnTest::Empty);
+    let drives = part == Conjunct::Drives && !absent;
+    if absent {
+        sql.push("not ");
+    }
+    if drives {
+        sql.push(outer).push(" in (select ").push(inner);
+        push_entries(sql, check, partition, trigrams);
+        sql.push(")");
+    } else {
+        sql.push("exists (select 1 from ")
+            .push(table)
+            .push(" where ");
+        sql.push(name).push(".").push(inner).push(" = ").push(outer);
+        push_entry_tests(sql, check, name, false);
+        // The offset keeps Postgres from turning a look per row into a join with everything.
+        sql.push(" limit 1 offset 0)");
+    }
+}
+
+/// Column of the row that is looked for, the column that names it, table with its alias, and alias of what a source looks in;
+/// none for the row itself.
+fn table_of(
+    source: TermSource,
+) -> Option<(&'static str, &'static str, &'static str, &'static str)> {
+    Some(match source {
+        TermSource::Row(_) => return None,
         TermSource::Name(_) => ("study.id", "study_row", "study_name", "study_name"),
         TermSource::Word(_) => (
             "study.id",
@@ -46,45 +77,42 @@ pub(super) fn push_check<D: Dialect>(
                 "query_tag_value",
             ),
         },
+    })
+}
+
+/// Appends ` from … where …`: the rows of a source's table that a check finds by themselves, through its index.
+pub(super) fn push_entries<D: Dialect>(
+    sql: &mut Statement<D>,
+    check: &Predicate,
+    partition: i64,
+    trigrams: bool,
+) {
+    let Some((_, _, table, name)) = table_of(check.source) else {
+        return;
     };
-    let absent = check
-        .tests
-        .iter()
-        .any(|(_, test)| *test == ColumnTest::Empty);
-    let drives = part == Conjunct::Drives && !absent;
-    if absent {
-        sql.push("not ");
-    }
-    if drives {
-        sql.push(outer)
-            .push(" in (select ")
-            .push(inner)
-            .push(" from ")
-            .push(table);
-        sql.push(" where partition = ").int(partition);
-    } else {
-        sql.push("exists (select 1 from ")
-            .push(table)
-            .push(" where ");
-        sql.push(name).push(".").push(inner).push(" = ").push(outer);
-    }
+    sql.push(" from ").push(table);
+    sql.push(" where partition = ").int(partition);
+    push_entry_tests(sql, check, name, trigrams);
+}
+
+/// Appends the tests of a check on the rows of its source's table.
+fn push_entry_tests<D: Dialect>(
+    sql: &mut Statement<D>,
+    check: &Predicate,
+    name: &'static str,
+    trigrams: bool,
+) {
     push_source(sql, check.source);
     for (col, test) in &check.tests {
         if *test != ColumnTest::Empty {
             sql.push(" and ");
-            push_test(
-                sql,
-                Col {
-                    table: name,
-                    ..*col
-                },
-                test,
-                drives && trigrams,
-            );
+            let col = Col {
+                table: name,
+                ..*col
+            };
+            push_test(sql, col, test, trigrams);
         }
     }
-    // The offset keeps Postgres from turning a look per row into a join with everything.
-    sql.push(if drives { ")" } else { " limit 1 offset 0)" });
 }
 
 fn push_row_tests<D: Dialect>(sql: &mut Statement<D>, check: &Predicate, part: Conjunct) {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: whatever the way, the statement finds the same rows in the same order.
 
-use super::conditions::{Conjunct, push_check, push_source, push_test};
+use super::conditions::{Conjunct, push_check, push_entries};
 use super::model::{MAX_ROW_BYTES, Position, TagRow};
 use super::scoping::{push_scope, push_visible};
 use super::sql::{Dialect, Statement};
@@ -64,13 +64,14 @@ impl<'q> Lookup<'q> {
         way: AccessPath,
         most_bytes: usize,
     ) {
-        if self.lone_name(way).is_some() {
+        let by_name = self.by_name_alone(way).is_some();
+        if by_name {
             sql.push("with page as (select study_row as id");
         } else {
             push_page(sql, self.query.level, self.query.order);
         }
         self.push_rows(sql, way);
-        if self.lone_name(way).is_some() {
+        if by_name {
             sql.push(" order by study_row + 0 desc");
         } else if let Some(order) = self.query.order {
             let along = self.keeps_order(way);
@@ -130,21 +131,8 @@ impl<'q> Lookup<'q> {
 
     /// The one test of a search for names and nothing else: their index has the ids of the studies, so no study has to be
     /// read to sort the matches.
-    fn lone_name(&self, way: AccessPath) -> Option<&Predicate> {
-        let AccessPath::Index(Some(_)) = way else {
-            return None;
-        };
-        self.lone_name_of_studies()
-    }
-
-    /// Whether the search is one for names and nothing else, so that its matches are sorted by their index alone.
-    pub(super) fn is_by_name_alone(&self) -> bool {
-        self.lone_name_of_studies().is_some()
-    }
-
-    fn lone_name_of_studies(&self) -> Option<&Predicate> {
+    pub(super) fn lone_name(&self) -> Option<&Predicate> {
         let query = self.query;
-        let of_studies = query.level == QueryLevel::Study && query.study.is_none();
         let [term] = self.terms.as_slice() else {
             return None;
         };
@@ -154,38 +142,36 @@ impl<'q> Lookup<'q> {
         let [check] = alternative.as_slice() else {
             return None;
         };
-        let named = matches!(check.source, TermSource::Name(_) | TermSource::Word(_))
+        let is_named = matches!(check.source, TermSource::Name(_) | TermSource::Word(_))
             && term.breadth == Selectivity::Broad
-            && check
+            && !check
                 .tests
                 .iter()
-                .all(|(_, test)| *test != ColumnTest::Empty);
-        let plain = query.order.is_none() && self.scope.visible == Visible::All;
-        (of_studies && named && plain).then_some(check)
+                .any(|(_, test)| *test == ColumnTest::Empty);
+        let is_plain = query.level == QueryLevel::Study
+            && query.study.is_none()
+            && query.order.is_none()
+            && self.scope.visible == Visible::All;
+        (is_named && is_plain).then_some(check)
     }
 
-    /// Appends `from … where …`: the entries of names that match, once for each study.
-    fn push_names<D: Dialect>(&self, sql: &mut Statement<D>, check: &Predicate) {
-        sql.push(match check.source {
-            TermSource::Word(_) => " from study_name_word",
-            _ => " from study_name",
-        });
-        sql.push(" where partition = ").int(self.scope.partition.0);
-        push_source(sql, check.source);
-        for (col, test) in &check.tests {
-            sql.push(" and ");
-            push_test(sql, *col, test, self.may_use_trigrams(check));
-        }
-        if let Some(before) = self.before {
-            sql.push(" and study_row < ").int(before.id);
-        }
-        sql.push(" group by study_row");
+    /// The test of [`Self::lone_name`] when its index finds the rows.
+    fn by_name_alone(&self, way: AccessPath) -> Option<&Predicate> {
+        let by_index = matches!(way, AccessPath::Index(Some(_)));
+        self.lone_name().filter(|_| by_index)
     }
 
     /// Appends `from … where …`: the rows that match.
     pub(super) fn push_rows<D: Dialect>(&self, sql: &mut Statement<D>, way: AccessPath) {
-        if let Some(check) = self.lone_name(way) {
-            return self.push_names(sql, check);
+        if let Some(check) = self.by_name_alone(way) {
+            let trigrams = self.may_use_trigrams(check);
+            push_entries(sql, check, self.scope.partition.0, trigrams);
+            if let Some(before) = self.before {
+                sql.push(" and study_row < ").int(before.id);
+            }
+            // A study has several names.
+            sql.push(" group by study_row");
+            return;
         }
         if let AccessPath::Window(size) = way {
             self.push_window(sql, size);

@@ -226,7 +226,11 @@ impl Lookup<'_> {
             return Ok(AccessPath::Order);
         }
         // Entries of an index are sorted sooner than rows are tested one by one.
-        let few = if self.is_by_name_alone() { MANY } else { FEW };
+        let few = if self.lone_name().is_some() {
+            MANY
+        } else {
+            FEW
+        };
         let (term, rows) = self.narrowest::<D>(few, connection).await?;
         Ok(if rows < few {
             AccessPath::Index(term)
