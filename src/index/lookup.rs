@@ -2,7 +2,7 @@
 //!
 //! Invariant: whatever the way, the statement finds the same rows in the same order.
 
-use super::conditions::{Conjunct, push_check};
+use super::conditions::{Conjunct, push_check, push_source, push_test};
 use super::model::{MAX_ROW_BYTES, Position, TagRow};
 use super::scoping::{push_scope, push_visible};
 use super::sql::{Dialect, Statement};
@@ -64,9 +64,15 @@ impl<'q> Lookup<'q> {
         way: AccessPath,
         most_bytes: usize,
     ) {
-        push_page(sql, self.query.level, self.query.order);
+        if self.lone_name(way).is_some() {
+            sql.push("with page as (select study_row as id");
+        } else {
+            push_page(sql, self.query.level, self.query.order);
+        }
         self.push_rows(sql, way);
-        if let Some(order) = self.query.order {
+        if self.lone_name(way).is_some() {
+            sql.push(" order by study_row + 0 desc");
+        } else if let Some(order) = self.query.order {
             let along = self.keeps_order(way);
             sql.push(" order by ").push(D::sort_key(order.by));
             // Not the bare expression and column: see below.
@@ -122,8 +128,65 @@ impl<'q> Lookup<'q> {
         }
     }
 
+    /// The one test of a search for names and nothing else: their index has the ids of the studies, so no study has to be
+    /// read to sort the matches.
+    fn lone_name(&self, way: AccessPath) -> Option<&Predicate> {
+        let AccessPath::Index(Some(_)) = way else {
+            return None;
+        };
+        self.lone_name_of_studies()
+    }
+
+    /// Whether the search is one for names and nothing else, so that its matches are sorted by their index alone.
+    pub(super) fn is_by_name_alone(&self) -> bool {
+        self.lone_name_of_studies().is_some()
+    }
+
+    fn lone_name_of_studies(&self) -> Option<&Predicate> {
+        let query = self.query;
+        let of_studies = query.level == QueryLevel::Study && query.study.is_none();
+        let [term] = self.terms.as_slice() else {
+            return None;
+        };
+        let [alternative] = term.any.as_slice() else {
+            return None;
+        };
+        let [check] = alternative.as_slice() else {
+            return None;
+        };
+        let named = matches!(check.source, TermSource::Name(_) | TermSource::Word(_))
+            && term.breadth == Selectivity::Broad
+            && check
+                .tests
+                .iter()
+                .all(|(_, test)| *test != ColumnTest::Empty);
+        let plain = query.order.is_none() && self.scope.visible == Visible::All;
+        (of_studies && named && plain).then_some(check)
+    }
+
+    /// Appends `from … where …`: the entries of names that match, once for each study.
+    fn push_names<D: Dialect>(&self, sql: &mut Statement<D>, check: &Predicate) {
+        sql.push(match check.source {
+            TermSource::Word(_) => " from study_name_word",
+            _ => " from study_name",
+        });
+        sql.push(" where partition = ").int(self.scope.partition.0);
+        push_source(sql, check.source);
+        for (col, test) in &check.tests {
+            sql.push(" and ");
+            push_test(sql, *col, test, self.may_use_trigrams(check));
+        }
+        if let Some(before) = self.before {
+            sql.push(" and study_row < ").int(before.id);
+        }
+        sql.push(" group by study_row");
+    }
+
     /// Appends `from … where …`: the rows that match.
     pub(super) fn push_rows<D: Dialect>(&self, sql: &mut Statement<D>, way: AccessPath) {
+        if let Some(check) = self.lone_name(way) {
+            return self.push_names(sql, check);
+        }
         if let AccessPath::Window(size) = way {
             self.push_window(sql, size);
         } else {

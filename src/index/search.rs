@@ -2,7 +2,8 @@
 //!
 //! Results come newest first. An index that narrows the rows to a page or so drives the search. When every term is broad,
 //! the newest rows are looked at first, because they fill most pages; only then are all matches of the narrowest term
-//! sorted. So the time of a page depends on what is asked, not on how much is stored.
+//! sorted. So the time of a page depends on what is asked, not on how much is stored. A search for a name and nothing else
+//! sorts the entries of the index of names, which are short, so many more of them.
 //!
 //! A search with an order of its own (`orderby`) goes the same ways: each order has an index, which takes the place of that
 //! of the row ids.
@@ -224,8 +225,10 @@ impl Lookup<'_> {
         if !any(Selectivity::Broad) {
             return Ok(AccessPath::Order);
         }
-        let (term, rows) = self.narrowest::<D>(FEW, connection).await?;
-        Ok(if rows < FEW {
+        // Entries of an index are sorted sooner than rows are tested one by one.
+        let few = if self.is_by_name_alone() { MANY } else { FEW };
+        let (term, rows) = self.narrowest::<D>(few, connection).await?;
+        Ok(if rows < few {
             AccessPath::Index(term)
         } else {
             AccessPath::Window(NEWEST)
