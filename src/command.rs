@@ -228,9 +228,16 @@ fn man(to: Option<&Path>) -> std::io::Result<()> {
 async fn export(config: &Config, arguments: &ExportArgs) -> Result<Verdict, StartError> {
     let archive = open(config, StoreNeeds::Archive).await?;
     say_where(config);
+    let name = &arguments.partition;
+    let partition = archive.partition(name).await?;
+    let scope = Scope {
+        partition: partition
+            .ok_or_else(|| StartError::Config(format!("there is no partition {name}")))?,
+        ..Scope::everything()
+    };
     let mut count = 0;
     for text in &arguments.targets {
-        count += export_one(&archive, text, &arguments.to).await?;
+        count += export_one(&archive, &scope, text, &arguments.to).await?;
     }
     say(&format!(
         "{count} instances below {}",
@@ -239,15 +246,18 @@ async fn export(config: &Config, arguments: &ExportArgs) -> Result<Verdict, Star
     Ok(Verdict::Well)
 }
 
-async fn export_one(archive: &Archive, text: &str, folder: &Path) -> Result<u64, StartError> {
+async fn export_one(
+    archive: &Archive,
+    scope: &Scope,
+    text: &str,
+    folder: &Path,
+) -> Result<u64, StartError> {
     let target = target(text).ok_or_else(|| {
         StartError::Config(format!("{text} is not a study[/series[/instance]] of UIDs"))
     })?;
     let bar = ProgressBar::no_length();
     let done = archive
-        .export(&Scope::everything(), &target, folder, &mut |bytes| {
-            bar.inc(bytes)
-        })
+        .export(scope, &target, folder, &mut |bytes| bar.inc(bytes))
         .await?;
     bar.finish_and_clear();
     Ok(done)

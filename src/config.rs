@@ -18,6 +18,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::scope::PartitionName;
+
 pub use access::{
     AccessConfig, AuditSettings, AuditTarget, AuthMode, QueryToken, Switch, TokenLimits,
 };
@@ -158,6 +160,9 @@ pub struct ImportArgs {
     /// Files and folders.
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
+    /// Partition to store into, made when it is not there; needs `STOWAGE_PARTITIONS=on`.
+    #[arg(long, value_name = "NAME", default_value = PartitionName::DEFAULT)]
+    pub partition: PartitionName,
     /// File to note stored files in; files that a run before noted there are skipped unless they changed since.
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,
@@ -172,6 +177,9 @@ pub struct ExportArgs {
     /// Folder to write to.
     #[arg(long)]
     pub to: PathBuf,
+    /// Partition to read from.
+    #[arg(long, value_name = "NAME", default_value = PartitionName::DEFAULT)]
+    pub partition: PartitionName,
     /// What to write: `study`, `study/series` or `study/series/instance`, by UIDs.
     #[arg(required = true)]
     pub targets: Vec<String>,
@@ -224,15 +232,18 @@ pub struct TokenArgs {
     /// Only these studies exist for its bearer, by Study Instance UID; may be repeated.
     #[arg(long = "study", value_name = "UID")]
     pub studies: Vec<String>,
+    /// Only these partitions exist for its bearer, by name; may be repeated.
+    #[arg(id = "only_partitions", long = "partition", value_name = "NAME")]
+    pub partitions: Vec<PartitionName>,
     /// It is good for reading only, whatever its roles allow.
     #[arg(long)]
     pub read_only: bool,
-    /// Print a read-only link to the one study instead; in a template of your own, for example of a viewer, `{server}`, `{study}` and `{token}` are replaced.
+    /// Print a read-only link to the one study instead; in a template of your own, for example of a viewer, `{server}`, `{study}`, `{token}` and `{partition}` are replaced, the last by `/partitions/NAME` or nothing.
     #[arg(
         long,
         value_name = "TEMPLATE",
         num_args = 0..=1,
-        default_missing_value = "{server}/dicom-web/studies/{study}?access_token={token}"
+        default_missing_value = "{server}/dicom-web{partition}/studies/{study}?access_token={token}"
     )]
     pub link: Option<String>,
 }
@@ -272,6 +283,9 @@ pub struct KeyArgs {
     /// Only these studies exist for its bearer, by Study Instance UID; may be repeated.
     #[arg(long = "study", value_name = "UID")]
     pub studies: Vec<String>,
+    /// Only these partitions exist for its bearer, by name; may be repeated.
+    #[arg(id = "only_partitions", long = "partition", value_name = "NAME")]
+    pub partitions: Vec<PartitionName>,
     /// It is good for reading only, whatever its roles allow.
     #[arg(long)]
     pub read_only: bool,
@@ -329,6 +343,9 @@ pub struct StorageConfig {
         global = true
     )]
     pub data_dir: PathBuf,
+    /// Whether studies are kept in data partitions, each with UIDs of its own: `/v2/partitions/{name}/studies` and so on. It cannot be switched off while another partition than the default one holds something.
+    #[arg(long, env = "STOWAGE_PARTITIONS", value_enum, default_value_t = Switch::Off, global = true)]
+    pub partitions: Switch,
     /// Index: `sqlite://path` or `postgres://user:password@host/database`; an `SQLite` file in the data folder when absent.
     #[arg(
         long,

@@ -20,7 +20,7 @@ use crate::archive::workitems::arrivals::ArrivalRule;
 use crate::auth::token::{make_link, make_token};
 use crate::auth::{AuthConfig, Authenticator};
 use crate::blob::Blobs;
-use crate::config::{AuthMode, Config, MoveIndexArgs, TokenArgs};
+use crate::config::{AuthMode, Config, MoveIndexArgs, Switch, TokenArgs};
 use crate::http;
 use crate::http::audit::AuditLog;
 use crate::http::layers::{CorsConfig, Origins};
@@ -148,6 +148,7 @@ pub(crate) async fn open(config: &Config, needs: StoreNeeds) -> Result<Archive, 
         opened => opened?,
     };
     let archive = Archive::new(index, blobs, config.limits.clone());
+    archive.switch_partitions(config.storage.partitions == Switch::On);
     if url.starts_with("sqlite:") {
         archive.count_cache(pages);
     }
@@ -259,6 +260,7 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
     let tls = open_tls(&config)?;
     let traces = trace::start().map_err(|e| StartError::Config(chain(&e)))?;
     let archive = open(&config, StoreNeeds::Nothing).await?;
+    check_partitions(&archive).await?;
     begin_tasks(&config, &archive);
     if let Some(rules) = rules {
         begin_arrivals(&archive, rules).await?;
@@ -372,6 +374,20 @@ async fn begin_arrivals(archive: &Archive, rules: Arc<[ArrivalRule]>) -> Result<
             following.clone().follow_arrivals(rules.clone(), watch)
         });
     Ok(())
+}
+
+/// That nothing is hidden because partitions are switched off.
+async fn check_partitions(archive: &Archive) -> Result<(), StartError> {
+    if archive.has_partitions() {
+        return Ok(());
+    }
+    match archive.used_partition().await? {
+        None => Ok(()),
+        Some(name) => Err(StartError::Config(format!(
+            "STOWAGE_PARTITIONS is off, but the partition {name} holds studies or workitems, which nobody could reach: set it to \
+             on, or delete them first"
+        ))),
+    }
 }
 
 /// Writes where it is listened, beside and renamed, so that nobody reads half a line.

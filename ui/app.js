@@ -127,6 +127,7 @@ function frame() {
     { class: 'bar' },
     h('a', { class: 'skip', href: '#screen', onclick: skip }, t('skip')),
     h('a', { class: 'brand', href: to('studies') }, 'Stowage'),
+    config.partition ? h('span', { class: 'muted' }, config.partition) : null,
     h('nav', { 'aria-label': t('nav') }, link('studies', 'list'), link('upload', 'upload'), link('admin', 'gear')),
     h('span', { class: 'fill' }),
     uploadsTold(),

@@ -15,6 +15,7 @@ mod inline;
 pub mod jobs;
 pub mod lanes;
 mod meters;
+mod partition_names;
 pub mod queue;
 pub mod represent;
 pub mod rules;
@@ -69,6 +70,8 @@ pub struct Archive {
     committer: Committer,
     /// Extended query tags as last read.
     tags: Arc<services::tags::TagCache>,
+    /// Data partitions by name.
+    partitions: Arc<partition_names::PartitionNames>,
     /// Rows and tables of instances.
     opened: caches::instances::InstanceCache,
     versions: caches::versions::VersionCache,
@@ -162,6 +165,7 @@ impl Archive {
                 &tasks,
             ),
             tags: Arc::default(),
+            partitions: Arc::default(),
             opened: opened_instances,
             versions,
             sources: caches::sources::SourceCache::new(caches::sources::MOST.min(share)),

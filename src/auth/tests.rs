@@ -239,6 +239,30 @@ async fn a_link_reads_one_study_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn an_api_key_may_be_limited_to_partitions() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.json");
+    let north = PartitionName::parse("north").unwrap();
+    let limits = api_keys::KeyLimits {
+        roles: vec!["writer".to_owned()],
+        partitions: vec![north.clone()],
+        ..api_keys::KeyLimits::default()
+    };
+    let key = api_keys::add_key(&path, &["writer"], "ct-1", &limits).unwrap();
+    let config = AuthConfig {
+        api_keys: Some(path),
+        ..AuthConfig::default()
+    };
+    let gate = Authenticator::new(&config, AuthMode::Jwt).unwrap();
+    let header = format!("Bearer {key}");
+    let caller = gate.admit(&headers(&[&header])).await.unwrap();
+    let grant = caller.grant(Action::Write).unwrap();
+    assert_eq!(grant.visible_in(&north), Some(Visible::All));
+    assert_eq!(grant.visible_in(&PartitionName::default()), None);
+    assert!(caller.is_limited());
+}
+
+#[tokio::test]
 async fn an_api_key_stands_for_its_name_and_for_what_it_is_limited_to() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");

@@ -28,9 +28,11 @@ use serde_json::{Value, json};
 use super::extract::{QueryPairs, TargetPath};
 use super::layers::RequestId;
 use super::links::{LinksConfig, client_address};
+use super::place::{self, SEGMENT};
 use super::{routes, wado_uri};
 use crate::auth::Caller;
 use crate::dicom::uid::{InstanceName, check_uid};
+use crate::scope::PartitionName;
 use body::Audited;
 use kind::action;
 use sink::QueuedEvent;
@@ -117,6 +119,8 @@ pub(super) struct AuditEvent {
     source: Option<IpAddr>,
     subject: Option<String>,
     issuer: Option<String>,
+    /// The partition that the path names.
+    partition: Option<PartitionName>,
     status: Option<StatusCode>,
     touched: TouchedStudies,
 }
@@ -142,6 +146,10 @@ impl AuditEvent {
         let note = Note::default();
         let by_uri = row.is_some_and(routes::Route::is_by_uri);
         note.noted().uids = named(parts, by_uri).await;
+        let partition = match route.as_ref().map(MatchedPath::as_str) {
+            Some(route) if route.contains(SEGMENT) => place::named(parts).await.ok(),
+            _ => None,
+        };
         parts.extensions.insert(note.clone());
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         Ok(Some(Self {
@@ -154,6 +162,7 @@ impl AuditEvent {
             note,
             subject: None,
             issuer: None,
+            partition,
             status: None,
             touched: TouchedStudies::default(),
         }))
@@ -207,6 +216,9 @@ impl AuditEvent {
             detail("method", self.method.as_str()),
             detail("status", status.map_or("-", StatusCode::as_str)),
         ];
+        if let Some(partition) = &self.partition {
+            details.push(detail("partition", partition.as_str()));
+        }
         if sent > 0 {
             details.push(detail("bytes", &sent.to_string()));
         }

@@ -350,10 +350,11 @@ pub(super) fn metrics_routes(
 /// Lets in who may read everything there is: the counts are of all patients.
 pub(super) async fn reads_everything(request: Request, next: Next) -> Response {
     let caller = request.extensions().get::<Arc<Caller>>();
-    let scope = caller.and_then(|caller| caller.scope(Action::Read));
-    match scope {
-        Some(scope) if scope.visible == Visible::All => next.run(request).await,
-        _ => HttpError::forbidden("read, without a limit to patients or studies").into_response(),
+    let grant = caller.and_then(|caller| caller.grant(Action::Read));
+    match grant {
+        Some(grant) if grant.everywhere == Some(Visible::All) => next.run(request).await,
+        _ => HttpError::forbidden("read, without a limit to patients, studies or partitions")
+            .into_response(),
     }
 }
 

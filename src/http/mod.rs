@@ -23,13 +23,16 @@ mod metadata;
 mod metrics;
 pub mod multipart;
 mod parameters;
+mod partitions;
 pub mod paths;
+mod place;
 pub mod profile;
 mod qido;
 mod range;
 mod rendered;
 mod represent;
 mod response_cache;
+mod rights;
 pub mod routes;
 pub mod serve;
 mod state;
@@ -48,7 +51,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath};
+use axum::extract::{DefaultBodyLimit, MatchedPath, State};
 use axum::http::{HeaderMap, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -66,6 +69,7 @@ use error::{HttpError, ProblemType};
 use layers::{Admission, CorsConfig, Decoders, Packing, Protection};
 use links::LinksConfig;
 use metrics::Requests;
+use place::{Mount, SEGMENT};
 use profile::PROFILES;
 use response_cache::MetadataResponseCache;
 use routes::service_routes;
@@ -127,22 +131,30 @@ pub fn router(
             app: app.clone(),
             profile,
         };
-        let service = service_routes()
-            .fallback(no_route)
-            .method_not_allowed_fallback(no_method)
-            .with_state(api.clone());
         let described = describe::description_routes()
             .method_not_allowed_fallback(no_method)
-            .with_state(api);
-        let decode = from_fn_with_state(decoders.clone(), layers::decode_content);
-        let service = service.layer(decode);
-        // Behind the token: whoever has none takes no room.
-        let service = service.layer(from_fn_with_state(admission.clone(), layers::admit));
-        let service = access::guard(service, gate.clone())
-            .merge(described)
-            .layer(from_fn_with_state(profile.errors, layers::errors))
-            .layer(layers::api_versions());
-        router = router.nest(profile.root, service);
+            .with_state(api.clone());
+        for mount in [Mount::Root, Mount::Partition] {
+            let service = service_routes(&api, mount).method_not_allowed_fallback(no_method);
+            let service = match mount {
+                Mount::Root => service.fallback(no_route),
+                Mount::Partition => service.fallback(no_route_of_partition),
+            };
+            let service = service.with_state(api.clone());
+            let decode = from_fn_with_state(decoders.clone(), layers::decode_content);
+            let service = service.layer(decode);
+            // Behind the token: whoever has none takes no room.
+            let service = service.layer(from_fn_with_state(admission.clone(), layers::admit));
+            let service = access::guard(service, gate.clone());
+            let (path, service) = match mount {
+                Mount::Root => (profile.root.to_owned(), service.merge(described.clone())),
+                Mount::Partition => (format!("{}{SEGMENT}", profile.root), service),
+            };
+            let service = service
+                .layer(from_fn_with_state(profile.errors, layers::errors))
+                .layer(layers::api_versions());
+            router = router.nest(&path, service);
+        }
     }
     let cors = Arc::new(cors);
     let around = ServiceBuilder::new()
@@ -172,6 +184,15 @@ fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
 
 async fn no_route() -> HttpError {
     HttpError::new(ProblemType::NotFound, "There is no such resource.")
+}
+
+/// What is no route below a partition: 400 while partitions are off, as for those that are.
+async fn no_route_of_partition(State(api): State<ApiState>) -> HttpError {
+    if api.app.archive.has_partitions() {
+        no_route().await
+    } else {
+        place::disabled()
+    }
 }
 
 async fn no_method(matched: Option<MatchedPath>) -> HttpError {

@@ -108,7 +108,16 @@ fn mend_path(mut request: Request) -> Request {
     if !needs {
         return request;
     }
-    let mended: Vec<&str> = trimmed.split('/').map(|s| word(s).unwrap_or(s)).collect();
+    // The name of a partition is nobody's word.
+    let mut named = false;
+    let mended: Vec<&str> = trimmed
+        .split('/')
+        .map(|s| {
+            let mended = word(s).filter(|_| !named).unwrap_or(s);
+            named = mended == "partitions" && !named;
+            mended
+        })
+        .collect();
     let mut target = mended.join("/");
     if target.is_empty() {
         target.push('/');
@@ -139,6 +148,14 @@ mod tests {
         assert_eq!(
             mended("/V1/Studies/1.2/Series/?Foo=Bar"),
             "/v1/studies/1.2/series?Foo=Bar"
+        );
+        assert_eq!(
+            mended("/V2/Partitions/UI/Studies/"),
+            "/v2/partitions/UI/studies"
+        );
+        assert_eq!(
+            mended("/v2/partitions/Partitions/STUDIES"),
+            "/v2/partitions/Partitions/studies"
         );
         assert_eq!(mended("/"), "/");
         assert_eq!(mended("/WADO/?a=b"), "/dicom-web/wado?a=b");

@@ -15,7 +15,7 @@ use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::scope::{Partition, Scope};
 
 /// Columns of an [`InstanceRow`].
-pub(super) const COLUMNS: &str = "select instance.watermark, study.study_uid, series.series_uid, instance.sop_instance_uid, \
+pub(super) const COLUMNS: &str = "select instance.watermark, instance.partition, study.study_uid, series.series_uid, instance.sop_instance_uid, \
      instance.sop_class_uid, instance.layout, instance.pixel, instance.blob_key, instance.blob_offset, \
      instance.blob_length, instance.digest";
 
@@ -166,6 +166,7 @@ fn read_instance_row<R: RowColumns>(
     let pixel = row.opt_text("pixel")?;
     Ok(InstanceRow {
         watermark: row.int("watermark")?,
+        partition: Partition(row.int("partition")?),
         name: InstanceName {
             study: StudyUid::parse(&row.text("study_uid")?)?,
             series: SeriesUid::parse(&row.text("series_uid")?)?,

@@ -25,6 +25,7 @@ mod model;
 mod open;
 mod operations;
 mod options;
+mod partitions;
 mod pattern;
 mod postgres;
 mod readers;
@@ -56,9 +57,9 @@ pub use events_model::{
 pub use model::{
     BlobPlace, Change, ChangeAction, ChangeState, ContentRow, Damage, Discarded, FeedRange,
     FoundWorkitem, Inserted, InstanceRow, MAX_ROW_BYTES, MatchedRow, MetadataRow, NewWorkitem,
-    NoWorkMemory, Operation, OperationKind, OperationStatus, Page, PoolState, Position,
-    Replacement, Result, StoredBlob, StudyCondition, TagIndexError, TagRow, TagStatus, TagsAdded,
-    Version, WorkMemory, WorkitemFilter, WorkitemRow,
+    NoWorkMemory, Operation, OperationKind, OperationStatus, Page, PartitionRow, PoolState,
+    Position, Replacement, Result, StoredBlob, StudyCondition, TagIndexError, TagRow, TagStatus,
+    TagsAdded, Version, WorkMemory, WorkitemFilter, WorkitemRow,
 };
 pub use open::open;
 pub use options::IndexOptions;
@@ -67,7 +68,7 @@ pub use statistics_model::StatisticRow;
 pub use tag_values::invalid_values;
 pub use terms::{Decision, decision, indexed};
 pub use traits::{
-    Audit, ChangeFeed, Commitments, Damages, Index, Instances, Leases, Operations, QueryTags,
-    Search, Subscriptions, Tally, Trash, Workitems,
+    Audit, ChangeFeed, Commitments, Damages, Index, Instances, Leases, Operations, Partitions,
+    QueryTags, Search, Subscriptions, Tally, Trash, Workitems,
 };
 pub use transfer::{Moved, Sum, TransferMode, transfer};

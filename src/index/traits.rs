@@ -11,8 +11,9 @@ use super::events_model::{
 };
 use super::model::{
     BlobPlace, Change, ContentRow, Damage, Discarded, FeedRange, FoundWorkitem, Inserted,
-    InstanceRow, MetadataRow, NewWorkitem, Operation, OperationKind, Page, PoolState, Position,
-    Result, TagIndexError, TagRow, TagsAdded, Version, WorkMemory, WorkitemFilter, WorkitemRow,
+    InstanceRow, MetadataRow, NewWorkitem, Operation, OperationKind, Page, PartitionRow, PoolState,
+    Position, Result, TagIndexError, TagRow, TagsAdded, Version, WorkMemory, WorkitemFilter,
+    WorkitemRow,
 };
 use super::rows::NewInstance;
 use super::statistics_model::StatisticRow;
@@ -21,7 +22,7 @@ use crate::dicom::query::{Order, Query};
 use crate::dicom::query_tag::QueryTag;
 use crate::dicom::uid::{InstanceName, StudyUid, Target};
 use crate::dicom::workitem_events::Event;
-use crate::scope::{Partition, Scope};
+use crate::scope::{Partition, PartitionName, Scope, ScopeSet};
 
 /// Inserts, look-ups and deletes of instances.
 #[async_trait]
@@ -102,13 +103,17 @@ pub trait Search: Send + Sync {
     ) -> Result<Page>;
 
     /// Bytes of the packed metadata of instances by their watermarks, of those that are still there.
-    async fn metadata_sizes(&self, scope: &Scope, watermarks: &[i64]) -> Result<Vec<(i64, usize)>>;
+    async fn metadata_sizes(
+        &self,
+        scopes: &ScopeSet,
+        watermarks: &[i64],
+    ) -> Result<Vec<(i64, usize)>>;
 
     /// Packed metadata of instances by their watermarks, of those that are still there: all of it, so ask for its size
     /// first.
     async fn packed_metadata(
         &self,
-        scope: &Scope,
+        scopes: &ScopeSet,
         watermarks: &[i64],
     ) -> Result<Vec<(i64, Vec<u8>)>>;
 
@@ -138,13 +143,13 @@ pub trait Search: Send + Sync {
 #[async_trait]
 pub trait ChangeFeed: Send + Sync {
     /// Entries of a range in order.
-    async fn changes(&self, scope: &Scope, range: &FeedRange) -> Result<Vec<Change>>;
+    async fn changes(&self, scopes: &ScopeSet, range: &FeedRange) -> Result<Vec<Change>>;
 
     /// How the database would read a range: the plan, in its words.
-    async fn change_plan(&self, scope: &Scope, range: &FeedRange) -> Result<String>;
+    async fn change_plan(&self, scopes: &ScopeSet, range: &FeedRange) -> Result<String>;
 
     /// The newest entry.
-    async fn latest_change(&self, scope: &Scope) -> Result<Option<Change>>;
+    async fn latest_change(&self, scopes: &ScopeSet) -> Result<Option<Change>>;
 }
 
 /// Blobs to remove.
@@ -301,14 +306,14 @@ pub trait QueryTags: Send + Sync {
     /// Instances of the scope whose value of a tag could not be indexed, by time.
     async fn tag_errors(
         &self,
-        scope: &Scope,
+        scopes: &ScopeSet,
         id: i64,
         skip: u64,
         limit: u32,
     ) -> Result<Vec<TagIndexError>>;
 
     /// How many [`Self::tag_errors`] each tag has in the scope, by the tag's id; tags without errors are left out.
-    async fn tag_error_counts(&self, scope: &Scope) -> Result<BTreeMap<i64, i64>>;
+    async fn tag_error_counts(&self, scopes: &ScopeSet) -> Result<BTreeMap<i64, i64>>;
 
     /// Indexes a portion of what was stored before the tags of an operation were added; true when there is more to do.
     /// At the end the tags are ready and the operation is completed.
@@ -330,6 +335,7 @@ pub trait Index:
     + Subscriptions
     + Commitments
     + Tally
+    + Partitions
 {
 }
 
@@ -347,7 +353,29 @@ impl<T> Index for T where
         + Subscriptions
         + Commitments
         + Tally
+        + Partitions
 {
+}
+
+/// Data partitions by name; they are never renamed and never removed.
+#[async_trait]
+pub trait Partitions: Send + Sync {
+    /// The partition of a name.
+    async fn partition(&self, name: &PartitionName) -> Result<Option<Partition>>;
+
+    /// The name of a partition.
+    async fn partition_name(&self, partition: Partition) -> Result<Option<PartitionName>>;
+
+    /// The partition of a name, made when there is none; however many make it, it is made once. None when it would be one
+    /// more than `most`.
+    async fn make_partition(&self, name: &PartitionName, most: u32) -> Result<Option<Partition>>;
+
+    /// Partitions that the caller may see, oldest first. Where single patients or studies are granted in every partition,
+    /// those that hold some of them.
+    async fn partitions(&self, scopes: &ScopeSet) -> Result<Vec<PartitionRow>>;
+
+    /// A partition besides the default one that holds a study or a workitem.
+    async fn used_partition(&self) -> Result<Option<PartitionName>>;
 }
 
 /// Workitems.
@@ -410,10 +438,20 @@ pub trait Subscriptions: Send + Sync {
     ) -> Result<bool>;
 
     /// Ends one and keeps the subscriptions to single workitems; false when there is none.
-    async fn suspend_subscription(&self, aet: &str, target: &str) -> Result<bool>;
+    async fn suspend_subscription(
+        &self,
+        partition: Partition,
+        aet: &str,
+        target: &str,
+    ) -> Result<bool>;
 
     /// Ends one with all subscriptions to single workitems; false when there is nothing to end.
-    async fn unsubscribe_globally(&self, aet: &str, target: &str) -> Result<bool>;
+    async fn unsubscribe_globally(
+        &self,
+        partition: Partition,
+        aet: &str,
+        target: &str,
+    ) -> Result<bool>;
 
     /// Subscribes to workitems; those that have another version by now are given back. With `new_only`, what is subscribed to
     /// already stays as it is.
@@ -441,10 +479,10 @@ pub trait Subscriptions: Send + Sync {
     async fn event_bounds(&self) -> Result<(i64, i64)>;
 
     /// Notes what was sent to a subscriber.
-    async fn note_sent(&self, aet: &str, sequence: i64) -> Result<()>;
+    async fn note_sent(&self, partition: Partition, aet: &str, sequence: i64) -> Result<()>;
 
     /// Writes an event of the service for all subscribers.
-    async fn announce(&self, partition: Partition, event: &Event) -> Result<()>;
+    async fn announce(&self, event: &Event) -> Result<()>;
 
     /// Forgets events older than a moment, but for the newest one, and subscribers without subscription that were not heard of
     /// since then; at most `limit` of each. Returns how many events.

@@ -79,7 +79,7 @@ const LAYERS: [Layer; 18] = [
     },
     Layer {
         name: "config",
-        imports: &["dicom"],
+        imports: &["scope", "dicom"],
         never: &["axum", "sqlx", "object_store"],
     },
     // Of the binary alone.

@@ -41,6 +41,7 @@ mod overload;
 mod package;
 mod packaging;
 mod pages;
+mod partitions;
 mod qido;
 mod quiet;
 mod reading;

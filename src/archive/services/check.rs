@@ -18,7 +18,7 @@ use crate::dicom::uid::Target;
 use crate::fault;
 use crate::index::{BlobPlace, Damage, Inserted, InstanceRow, NewInstance};
 use crate::memory::Purpose;
-use crate::scope::Scope;
+use crate::scope::{Partition, Scope};
 
 /// Rows or keys handled at a time.
 const BATCH: u32 = 500;
@@ -217,8 +217,12 @@ impl Archive {
                     continue;
                 }
                 let problem = found.problem();
-                let target = Target::Instance(row.name.clone());
-                report.problem(reported, &format!("{}: {problem}", describe(&target)));
+                let mut what = describe(&Target::Instance(row.name.clone()));
+                if row.partition != Partition::DEFAULT {
+                    let partition = self.partition_name(row.partition).await?;
+                    what = format!("{what} in the partition {partition}");
+                }
+                report.problem(reported, &format!("{what}: {problem}"));
                 if let Fault::Damage(problem) = found {
                     self.index.note_damage(row.watermark, problem).await?;
                 }
@@ -272,7 +276,11 @@ impl Archive {
                     continue;
                 }
                 let target = Target::Instance(row.name);
-                report.repaired += self.index.delete(&Scope::everything(), &target).await?;
+                let scope = Scope {
+                    partition: row.partition,
+                    ..Scope::everything()
+                };
+                report.repaired += self.index.delete(&scope, &target).await?;
                 // Should the blob come back, it is not to be swept: it is all there is of the instance.
                 self.index.purge(&[row.place.key]).await?;
             }

@@ -81,7 +81,7 @@ impl Archive {
             }
         };
         let work: Work<InstanceRow, MadePart> = Arc::new(work);
-        let made = self.with_metadata(scope, asked, Arc::new(|_| 0), work.clone());
+        let made = self.with_metadata(&scope.into(), asked, Arc::new(|_| 0), work.clone());
         let (archive, scope) = (self.clone(), Arc::new(scope.clone()));
         // Versions that were told in the place of others: they come again behind them.
         let told: Arc<Mutex<HashSet<i64>>> = Arc::default();
@@ -127,7 +127,7 @@ impl Archive {
                 return Ok(None);
             };
             let asked = stream::iter([Ok((row.watermark, row))]).boxed();
-            let mut made = self.with_metadata(scope, asked, Arc::new(|_| 0), work.clone());
+            let mut made = self.with_metadata(&scope.into(), asked, Arc::new(|_| 0), work.clone());
             match made.try_next().await? {
                 Some(MadePart::Part(watermark, part)) => return Ok(Some((watermark, part))),
                 Some(MadePart::Gone(_)) => {}

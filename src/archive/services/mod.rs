@@ -8,6 +8,7 @@ pub mod feed;
 pub mod frames;
 pub mod import;
 pub mod metadata;
+pub mod partitions;
 pub mod render;
 pub mod retrieve;
 pub mod search;

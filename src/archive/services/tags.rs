@@ -16,7 +16,7 @@ use crate::dicom::query_tag::QueryTag;
 use crate::index::{
     Index, Operation, OperationKind, OperationStatus, TagIndexError, TagRow, TagStatus, TagsAdded,
 };
-use crate::scope::{Scope, Visible};
+use crate::scope::ScopeSet;
 use crate::tasks::{Need, Watch};
 
 /// How long a server may not know of a tag that another one added.
@@ -72,9 +72,9 @@ impl Archive {
     ///
     /// # Errors
     /// When the index fails.
-    pub async fn visible_query_tags(&self, scope: &Scope) -> Result<Vec<TagRow>> {
+    pub async fn visible_query_tags(&self, scopes: &ScopeSet) -> Result<Vec<TagRow>> {
         let mut tags = self.query_tags().await?.to_vec();
-        self.count_visible(scope, &mut tags).await?;
+        self.count_visible(scopes, &mut tags).await?;
         Ok(tags)
     }
 
@@ -82,18 +82,18 @@ impl Archive {
     ///
     /// # Errors
     /// [`ArchiveError::NotFound`] when there is none.
-    pub async fn visible_query_tag(&self, scope: &Scope, path: &str) -> Result<TagRow> {
+    pub async fn visible_query_tag(&self, scopes: &ScopeSet, path: &str) -> Result<TagRow> {
         let mut tag = self.query_tag(path).await?;
-        self.count_visible(scope, std::slice::from_mut(&mut tag))
+        self.count_visible(scopes, std::slice::from_mut(&mut tag))
             .await?;
         Ok(tag)
     }
 
-    async fn count_visible(&self, scope: &Scope, tags: &mut [TagRow]) -> Result<()> {
-        if scope.visible == Visible::All || tags.iter().all(|tag| tag.errors == 0) {
+    async fn count_visible(&self, scopes: &ScopeSet, tags: &mut [TagRow]) -> Result<()> {
+        if scopes.is_everything() || tags.iter().all(|tag| tag.errors == 0) {
             return Ok(());
         }
-        let counts = self.index.tag_error_counts(scope).await?;
+        let counts = self.index.tag_error_counts(scopes).await?;
         for tag in tags {
             tag.errors = counts.get(&tag.id).copied().unwrap_or(0);
         }
@@ -265,13 +265,13 @@ impl Archive {
     /// [`ArchiveError::NotFound`] when there is no such tag.
     pub async fn query_tag_errors(
         &self,
-        scope: &Scope,
+        scopes: &ScopeSet,
         path: &str,
         skip: u64,
         limit: u32,
     ) -> Result<Vec<TagIndexError>> {
         let row = self.query_tag(path).await?;
-        Ok(self.index.tag_errors(scope, row.id, skip, limit).await?)
+        Ok(self.index.tag_errors(scopes, row.id, skip, limit).await?)
     }
 
     /// A long-running operation.

@@ -27,7 +27,7 @@ use crate::index::{
     ChangeAction, FeedRange, MatchedRow, Operation, OperationKind, OperationStatus,
 };
 use crate::memory::{Purpose, Reservation};
-use crate::scope::Scope;
+use crate::scope::{Partition, Scope, ScopeSet};
 use crate::tasks::{Failure, Watch};
 
 /// Pause between two looks at the feed.
@@ -133,7 +133,7 @@ struct Following {
     operation: Operation,
     /// How far the feed was read.
     after: i64,
-    open: BTreeMap<String, OpenStudy>,
+    open: BTreeMap<(Partition, String), OpenStudy>,
     /// Memory of what is open.
     held: Reservation,
 }
@@ -211,7 +211,7 @@ impl Archive {
         }
         for (study, at) in due {
             if let Some(rule) = rules.get(at) {
-                self.apply(rule, &study).await?;
+                self.apply(rule, study.0, &study.1).await?;
             }
             if let Some(open) = known.open.get_mut(&study) {
                 open.done.push(at);
@@ -232,7 +232,7 @@ impl Archive {
         let operation = match self.index.operation(ARRIVALS).await? {
             Some(operation) => operation,
             None => {
-                let newest = self.index.latest_change(&Scope::everything()).await?;
+                let newest = self.index.latest_change(&ScopeSet::everything()).await?;
                 let operation = Operation {
                     position: newest.map_or(0, |change| change.sequence),
                     ..Operation::new(
@@ -264,14 +264,14 @@ impl Archive {
                 after: known.after,
                 limit: PAGE,
             };
-            let changes = self.index.changes(&Scope::everything(), &range).await?;
+            let changes = self.index.changes(&ScopeSet::everything(), &range).await?;
             let Some(newest) = changes.last() else { break };
             known.after = newest.sequence;
             for change in changes {
                 if change.action == ChangeAction::Delete {
                     continue;
                 }
-                let study = change.name.study.to_string();
+                let study = (change.partition, change.name.study.to_string());
                 let open = known.open.entry(study).or_insert_with(|| OpenStudy {
                     first: change.sequence,
                     last: change.timestamp,
@@ -284,11 +284,15 @@ impl Archive {
     }
 
     /// Makes the workitem of a rule, if the study is there and fits; one that exists is left alone.
-    async fn apply(&self, rule: &ArrivalRule, study: &str) -> Result<()> {
+    async fn apply(&self, rule: &ArrivalRule, partition: Partition, study: &str) -> Result<()> {
         let Ok(uid) = StudyUid::parse(study) else {
             return Ok(());
         };
-        let Some(found) = self.arrived(&uid).await? else {
+        let scope = Scope {
+            partition,
+            ..Scope::everything()
+        };
+        let Some(found) = self.arrived(&scope, &uid).await? else {
             return Ok(());
         };
         if !rule.fits(&found.modalities) {
@@ -296,7 +300,6 @@ impl Archive {
         }
         let mut held = self.budget.nothing(Purpose::Background);
         held.grow_to(ROOM).await?;
-        let scope = Scope::everything();
         let inputs = match self.inputs(&scope, uid).await {
             Ok(inputs) => inputs,
             Err(ArchiveError::NotFound { .. }) => return Ok(()),
@@ -321,7 +324,7 @@ impl Archive {
         Ok(())
     }
 
-    async fn arrived(&self, study: &StudyUid) -> Result<Option<MatchedRow>> {
+    async fn arrived(&self, scope: &Scope, study: &StudyUid) -> Result<Option<MatchedRow>> {
         let query = Query {
             level: QueryLevel::Study,
             study: None,
@@ -337,10 +340,9 @@ impl Archive {
             offset: 0,
             order: None,
         };
-        let scope = Scope::everything();
         let page = self
             .index
-            .search(&scope, &query, &[], None, ROOM / 4)
+            .search(scope, &query, &[], None, ROOM / 4)
             .await?;
         Ok(page.rows.into_iter().next())
     }

@@ -433,6 +433,14 @@ pub(super) static ABOUT: &[About] = &[
         &[(200, "it is done"), (202, "it is under way")],
         &[],
     ),
+    row(
+        "list_partitions",
+        "Partitions",
+        "List the data partitions",
+        JSON,
+        OK,
+        &[],
+    ),
     About {
         takes: STEPS,
         headers: &[p(

@@ -8,9 +8,25 @@ use super::wadl::answered;
 use crate::auth::Action;
 use crate::http::error::ErrorFormat as ErrorFace;
 use crate::http::profile::ApiProfile;
+use crate::scope::PartitionName;
 
 /// The document of a root whose URL is `base`.
-pub(super) fn document(profile: &ApiProfile, base: &str, operations: &[RouteOperation]) -> Value {
+///
+/// With partitions there is a second server: what belongs to patients is in each of them.
+pub(super) fn document(
+    profile: &ApiProfile,
+    base: &str,
+    operations: &[RouteOperation],
+    partitions: bool,
+) -> Value {
+    let mut servers = vec![json!({ "url": base })];
+    if partitions {
+        servers.push(json!({
+            "url": format!("{base}/partitions/{{partition}}"),
+            "description": "one data partition: all but the change feed, extended query tags, operations and /partitions",
+            "variables": { "partition": { "default": PartitionName::DEFAULT, "description": "name of the partition" } },
+        }));
+    }
     let mut paths = Map::new();
     for operation in operations {
         let path = operation.route.path.replace("{*", "{");
@@ -34,7 +50,7 @@ pub(super) fn document(profile: &ApiProfile, base: &str, operations: &[RouteOper
             "license": { "name": "MIT", "identifier": "MIT" },
             "description": "DICOMweb: store, retrieve, search and delete medical images, and follow what changes.",
         },
-        "servers": [{ "url": base }],
+        "servers": servers,
         "security": [{ "bearer": [] }, {}],
         "tags": groups(operations),
         "paths": paths,

@@ -79,6 +79,7 @@ fn body(path: &str) -> Option<Value> {
             "properties": {
                 "study": { "type": "string", "description": "Study Instance UID" },
                 "seconds": { "type": "integer", "minimum": 60, "description": "life of the link" },
+                "partition": { "type": "string", "description": "data partition of the study; the default one when absent" },
             },
         })),
         "/ui/links/open" => Some(json!({

@@ -17,6 +17,7 @@ use super::UiSettings;
 use super::share::SharedLinks;
 use crate::auth::{Action, Caller};
 use crate::http::error::HttpError;
+use crate::scope::PartitionName;
 
 /// Most attributes of one question.
 const MOST_NAMES: usize = 500;
@@ -41,14 +42,22 @@ pub(super) async fn tell_config(
     };
     let open_in = settings.open_in().into_iter();
     let open_in = open_in.map(|one| json!({ "name": one.name, "url": one.url }));
-    Json(json!({
+    let mut config = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "openIn": open_in.collect::<Vec<Value>>(),
         "signIn": sign_in,
         "maxInstanceBytes": limits.max_instance_bytes,
         "maxRequestBytes": limits.max_request_bytes,
         "maxParts": limits.max_parts,
-    }))
+    });
+    if let Some(members) = config
+        .as_object_mut()
+        .filter(|_| app.archive.has_partitions())
+    {
+        // The page asks below the standard's root, and says where it is.
+        members.insert("partition".to_owned(), json!(PartitionName::DEFAULT));
+    }
+    Json(config)
 }
 
 /// Who asks and what they may do.

@@ -48,6 +48,7 @@ macro_rules! tables {
 }
 
 tables! {
+    data_partition: id Int, name Text, created Int;
     study: id Int, partition Int, study_uid Text, version Int, newest Int, series_count Int, instance_count Int,
         modalities Text, created Int, study_date Text, study_time Text, accession_number Text,
         accession_number_norm Text, study_description Text, study_description_norm Text, patient_id Text,

@@ -77,6 +77,7 @@ const ANSWERS: &[(&str, &str, u16, u16)] = &[
     ("DELETE", "/extendedquerytags/{tag}", 404, 404),
     ("GET", "/extendedquerytags/{tag}/errors", 404, 404),
     ("GET", "/operations/{id}", 404, 404),
+    ("GET", "/partitions", 400, 400),
     ("POST", "/commitment-requests/{transaction}", 415, 415),
     ("GET", "/commitment-requests/{transaction}", 404, 404),
     ("POST", "/workitems", 415, 415),

@@ -72,6 +72,9 @@ pub(crate) const COMMITMENT: &[&str] =
 /// Passed when a workitem is created or changed, which `worklist/events.rs` breaks off.
 const WORKITEMS: &[&str] = &["workitem.changed", "workitem.inserted"];
 
+/// Passed when a partition is made, which `partitions.rs` breaks off.
+const PARTITIONS: &[&str] = &["partition.made"];
+
 /// Passed when a damaged instance is stored again.
 pub(super) const HEAL: &[&str] = &["heal.begun", "heal.committed", "heal.row"];
 
@@ -111,6 +114,7 @@ fn every_fault_point_of_the_source_is_in_the_matrix() {
         HEAL,
         EXPORT,
         WORKITEMS,
+        PARTITIONS,
         TASKS,
         COMMITMENT,
         ARRIVALS,

@@ -22,7 +22,7 @@ use crate::archive::jobs::commit::DurableBlob;
 use crate::archive::lanes::{Lane, LanePlace};
 use crate::archive::rules::{self, Rules, comment};
 use crate::archive::spool::{NoSpace, SpoolRoom, is_no_space};
-use crate::blob::{Payload, SpoolFile, instance_key};
+use crate::blob::{Payload, SpoolFile};
 use crate::dicom::instance::{Instance, ValidationIssue};
 use crate::dicom::parse::{ParseOptions, parse};
 use crate::dicom::parse_memory::{GrantMemory, NoParseMemory};
@@ -440,7 +440,7 @@ impl Archive {
             Err(refusal) => return ParseOutcome::Failed(refusal),
         };
         let place = BlobPlace {
-            key: instance_key(&instance.name, &self.blobs.serial()),
+            key: self.new_key(options.partition, &instance.name),
             offset: 0,
             length: whole.source().len(),
         };
