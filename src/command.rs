@@ -4,6 +4,7 @@
 
 mod dimse;
 mod import;
+mod restore;
 mod stats;
 
 use std::io::{IsTerminal, Write};
@@ -25,6 +26,7 @@ use crate::start::{self, StartError, StoreNeeds, data_folder, open, transfer_ind
 
 use dimse::{echo, fetch, send};
 use import::import;
+use restore::restore;
 use stats::stats;
 
 /// Refused files that are told one by one; the rest is only counted.
@@ -60,6 +62,7 @@ pub fn run(config: Config, command: Command, runtime: &Runtime) -> anyhow::Resul
         Command::MoveIndex(arguments) => runtime.block_on(move_index(&config, &arguments))?,
         Command::Import(arguments) => runtime.block_on(import(&config, &arguments))?,
         Command::Export(arguments) => runtime.block_on(export(&config, &arguments))?,
+        Command::Restore(arguments) => runtime.block_on(restore(&config, &arguments))?,
         Command::Echo { peer } => runtime.block_on(echo(&config, &peer))?,
         Command::Send(arguments) => runtime.block_on(send(&config, &arguments))?,
         Command::Fetch(arguments) => runtime.block_on(fetch(&config, &arguments))?,

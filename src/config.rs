@@ -93,6 +93,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Write stored files below a folder.
     Export(ExportArgs),
+    /// Bring back what was deleted, or list what can be; exit code 1 when something could not be brought back.
+    Restore(RestoreArgs),
     /// Ask a DIMSE peer whether it answers (C-ECHO); exit code 0 when it does.
     Echo {
         /// AE title of the peer, which stands in `STOWAGE_DIMSE_PEERS`.
@@ -182,6 +184,17 @@ pub struct ExportArgs {
     pub partition: PartitionName,
     /// What to write: `study`, `study/series` or `study/series/instance`, by UIDs.
     #[arg(required = true)]
+    pub targets: Vec<String>,
+}
+
+/// What is brought back from the trash.
+#[derive(Debug, Clone, Args)]
+pub struct RestoreArgs {
+    /// List what can be brought back, the newest first, and change nothing.
+    #[arg(long)]
+    pub list: bool,
+    /// Studies, by UID, of which everything comes back that was deleted; or entries of the list, by their number.
+    #[arg(required_unless_present = "list", value_name = "STUDY|ENTRY")]
     pub targets: Vec<String>,
 }
 

@@ -147,7 +147,8 @@ pub(crate) async fn open(config: &Config, needs: StoreNeeds) -> Result<Archive, 
         Err(IndexError::Absent) => return Err(StartError::NoIndex),
         opened => opened?,
     };
-    let archive = Archive::new(index, blobs, config.limits.clone());
+    let archive =
+        Archive::new(index, blobs, config.limits.clone()).with_grace(config.storage.trash_grace());
     archive.switch_partitions(config.storage.partitions == Switch::On);
     if url.starts_with("sqlite:") {
         archive.count_cache(pages);

@@ -76,6 +76,8 @@ pub(super) struct ArchiveMeters {
     pub(super) replaced: Counter,
     /// How much is stored, as last looked at.
     pub(super) stored_now: Mutex<Option<Statistics>>,
+    /// Deleted instances that were restored.
+    pub(super) restored: Counter,
 }
 
 impl Default for ArchiveMeters {
@@ -102,11 +104,17 @@ impl Default for ArchiveMeters {
             expired: Counter::default(),
             replaced: Counter::default(),
             stored_now: Mutex::default(),
+            restored: Counter::default(),
         }
     }
 }
 
 impl ArchiveMeters {
+    /// Instances that were stored.
+    pub(super) fn stored_instances(&self) -> u64 {
+        self.stored.get() + self.warned.get()
+    }
+
     /// Counts what became of parts.
     pub(super) fn outcomes(&self, outcomes: &[Outcome]) {
         for outcome in outcomes {
@@ -202,6 +210,12 @@ impl Archive {
             MetricKind::Counter,
             "Studies that this node deleted because the time was over for which they were stored.",
             meters.expired.get(),
+        );
+        out.single(
+            "stowage_restored_instances_total",
+            MetricKind::Counter,
+            "Deleted instances that this node brought back from the trash.",
+            meters.restored.get(),
         );
         out.family(
             "stowage_sweeper_runs_total",

@@ -49,7 +49,8 @@ use jobs::commit::Committer;
 pub use crate::blob::BlobError;
 pub use crate::index::{
     Change, ChangeAction, ChangeState, FeedRange, IndexError, InstanceRow, Operation,
-    OperationKind, OperationStatus, Replacement, StudyCondition, TagRow, TagStatus, Version,
+    OperationKind, OperationStatus, RemovalReason, Replacement, StudyCondition, TagRow, TagStatus,
+    TrashEntry, TrashFilter, Version,
 };
 pub use error::{ArchiveError, Result};
 pub use services::feed::WithMetadata;
@@ -105,6 +106,8 @@ pub struct Archive {
     tasks: Tasks,
     /// Blobs that could not be read as they should.
     reports: jobs::heal::Reports,
+    /// How long what was deleted can be restored.
+    grace: Duration,
 }
 
 impl std::fmt::Debug for Archive {
@@ -180,6 +183,7 @@ impl Archive {
             watched: Arc::default(),
             tasks,
             reports,
+            grace: Duration::ZERO,
             stores: Shares::new(limits.store_requests as u64),
             channels: event_channels::EventChannels::new(limits.channels),
             limits: Arc::new(limits),
@@ -189,6 +193,19 @@ impl Archive {
             index,
             blobs,
         }
+    }
+
+    /// Says how long the sweeper leaves what was deleted.
+    #[must_use]
+    pub fn with_grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// How long the sweeper leaves what was deleted.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        self.grace
     }
 
     /// The limits in force.

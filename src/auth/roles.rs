@@ -29,6 +29,8 @@ pub enum Action {
     Write,
     /// Delete.
     Delete,
+    /// See the trash, and restore from it.
+    Restore,
     /// Add, change and remove extended query tags.
     ManageExtendedQueryTags,
     /// Export.
@@ -37,10 +39,11 @@ pub enum Action {
 
 impl Action {
     /// Every action there is.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Read,
         Self::Write,
         Self::Delete,
+        Self::Restore,
         Self::ManageExtendedQueryTags,
         Self::Export,
     ];
@@ -52,6 +55,7 @@ impl Action {
             Self::Read => "read",
             Self::Write => "write",
             Self::Delete => "delete",
+            Self::Restore => "restore",
             Self::ManageExtendedQueryTags => "manageExtendedQueryTags",
             Self::Export => "export",
         }
@@ -197,6 +201,7 @@ impl Default for RoleTable {
             Role::new("reader", &[read]),
             Role::new("writer", &[read, write]),
             Role::new("deleter", &[read, delete]),
+            Role::new("restorer", &[read, One(Action::Restore)]),
             Role::new("admin", &[All]),
         ];
         let one_each =

@@ -41,6 +41,7 @@ mod stores_health;
 mod stow;
 mod tags;
 pub mod tls;
+mod trash;
 pub mod ui;
 mod viewer;
 mod wado;
@@ -124,7 +125,7 @@ pub fn router(
         router = router.merge(viewer.routes());
     }
     let mut router = router
-        .merge(ui::routes(page, &gate, &admission))
+        .merge(ui::routes(page, &gate, &admission, &requests))
         .with_state(app.clone());
     for profile in &PROFILES {
         let api = ApiState {

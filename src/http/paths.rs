@@ -68,6 +68,8 @@ const WORDS: &[&str] = &[
     "errors",
     "operations",
     "partitions",
+    "trash",
+    "restore",
     "export",
     "workitems",
     "commitment-requests",

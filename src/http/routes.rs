@@ -21,7 +21,7 @@ use super::profile::PROFILES;
 use super::state::ApiState;
 use super::{
     bulk, changefeed, commitment, delete, describe, frames, metadata, partitions, qido, rendered,
-    statistics, stow, tags, wado, wado_uri, workitems,
+    statistics, stow, tags, trash, wado, wado_uri, workitems,
 };
 use crate::auth::{Action, Caller};
 
@@ -114,6 +114,10 @@ routes! {
     get "GET" "/studies/{study}/pixeldata" Read Transferred => bulk::retrieve_pixel_data;
     get "GET" "/studies/{study}/series/{series}/pixeldata" Read Transferred => bulk::retrieve_pixel_data;
     get "GET" "/studies/{study}/series/{series}/instances/{instance}/pixeldata" Read Transferred => bulk::retrieve_pixel_data;
+    // What was deleted, until the grace period is over
+    get "GET" "/trash" Read & Restore Query => trash::list_trash;
+    post "POST" "/trash/{entry}/restore" Read & Restore Restored => trash::restore_entry;
+    post "POST" "/trash/studies/{study}/restore" Read & Restore Restored => trash::restore_study;
     // dicom-service §10
     get "GET" "/changefeed" Read Query => changefeed::read_changes;
     get "GET" "/changefeed/latest" Read Query => changefeed::read_latest_change;
@@ -286,6 +290,11 @@ mod tests {
             (Method::POST, "/studies", EventKind::Transferred),
             (Method::PUT, "/studies/{study}", EventKind::Transferred),
             (Method::DELETE, "/studies/{study}", EventKind::Deleted),
+            (
+                Method::POST,
+                "/trash/studies/{study}/restore",
+                EventKind::Restored,
+            ),
             (Method::GET, "/changefeed", EventKind::Query),
             (Method::POST, "/extendedquerytags", EventKind::Configuration),
             (

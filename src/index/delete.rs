@@ -10,8 +10,9 @@ use super::model::{ChangeAction, Result, now_micros, to_micros};
 use super::retry::retrying;
 use super::scoping::push_scope;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, StatementBatch, within};
-use super::trash::{keep_shared_blobs, trash_blobs};
-use crate::dicom::uid::{StudyUid, Target};
+use super::trash::{Removal, keep_shared_blobs, trash_blobs};
+use super::trash_model::RemovalReason;
+use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid, Target};
 use crate::fault;
 use crate::scope::{Partition, Scope, Visible};
 
@@ -104,8 +105,18 @@ async fn run<D: Dialect>(
         transaction.rollback().await?;
         return Ok(0);
     };
-    let since = now_micros();
-    trash_blobs::<D>(&mut transaction, since, |sql| rows.push(sql)).await?;
+    let removal = Removal {
+        reason: match expired {
+            None => RemovalReason::Deleted,
+            Some(_) => RemovalReason::Expired,
+        },
+        since: now_micros(),
+        meant: [
+            target.series().map(SeriesUid::as_str),
+            target.instance().map(InstanceUid::as_str),
+        ],
+    };
+    let entries = trash_blobs::<D>(&mut transaction, &removal, |sql| rows.push(sql)).await?;
     fault::point("delete.trash");
     let mut sql = Statement::<D>::new(
         "delete from instance_content where watermark in (select instance.watermark from instance where",
@@ -123,7 +134,7 @@ async fn run<D: Dialect>(
     rows.push(&mut sql);
     let deleted = sql.run(&mut transaction).await?;
     fault::point("delete.rows");
-    keep_shared_blobs::<D>(&mut transaction, since).await?;
+    keep_shared_blobs::<D>(&mut transaction, &entries).await?;
     if deleted > 0 {
         update_levels::<D>(&mut transaction, &rows).await?;
     }
@@ -153,9 +164,7 @@ async fn lock<'t, D: Dialect>(
     let mut rows = TargetRows {
         study: study.int("id")?,
         series: None,
-        instance: target
-            .instance()
-            .map(crate::dicom::uid::InstanceUid::as_str),
+        instance: target.instance().map(InstanceUid::as_str),
     };
     if let Some(uid) = target.series() {
         let mut sql = Statement::<D>::new("select id from series where series_uid = ");

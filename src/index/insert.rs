@@ -16,14 +16,14 @@ use super::rows::NewInstance;
 use super::rows::{
     ColumnValue, LevelValues, PendingInstance, column_name, has_norm, name_kind, stored_keys,
 };
-use super::sql::TagLock;
 use super::sql::{
-    Dialect, Driver, RowColumns, SqlIndex, Statement, StatementBatch, lost_row, within,
+    Dialect, Driver, RowColumns, SqlIndex, Statement, StatementBatch, TagLock, digest, lost_row,
+    within,
 };
 use super::tag_values::TagOutcome;
 use super::tags;
 use super::tags::{Newer, TagPlace, TagValues};
-use super::trash::keep_shared_blobs;
+use super::trash::{keep_shared_blobs, take_back};
 use super::words::word_suffixes;
 use crate::dicom::attributes::QueryLevel;
 use crate::fault;
@@ -220,9 +220,14 @@ impl InsertPlan {
         }
         self.find_replaced(&mut progress);
         if progress.existing.len() < self.unique.len() {
-            let since = match progress.replaced_watermarks() {
-                replaced if replaced.is_empty() => None,
-                replaced => Some(replace::remove::<D>(&mut transaction, &replaced).await?),
+            let swept = self.take_back::<D>(&mut transaction, &progress).await?;
+            if swept.contains(&true) {
+                transaction.rollback().await?;
+                return Ok(InsertAttempt::Refused(swept, Inserted::Swept));
+            }
+            let removed = match progress.replaced_watermarks() {
+                replaced if replaced.is_empty() => Vec::new(),
+                replaced => replace::remove::<D>(&mut transaction, &replaced).await?,
             };
             // What nobody waits for an answer of comes at the end, as far as it can be one call.
             let mut last = StatementBatch::<D>::new();
@@ -240,9 +245,7 @@ impl InsertPlan {
             fault::point("insert.tags");
             self.append_changes(&mut last, &progress);
             last.run(&mut transaction).await?;
-            if let Some(since) = since {
-                keep_shared_blobs::<D>(&mut transaction, since).await?;
-            }
+            keep_shared_blobs::<D>(&mut transaction, &removed).await?;
             fault::point("insert.changes");
             transaction.commit().await?;
             fault::point("insert.committed");
@@ -460,6 +463,29 @@ impl InsertPlan {
     fn fresh<'p>(&self, members: &'p [usize], progress: &'p InsertProgress) -> Vec<usize> {
         let is_fresh = |at: &&usize| !progress.existing.contains_key(at);
         members.iter().filter(is_fresh).copied().collect()
+    }
+
+    /// Takes the blobs of those that are restored off the trash; tells for each instance of the batch whether its blob is
+    /// not there any more, or as good as gone.
+    async fn take_back<D: Dialect>(
+        &self,
+        connection: &mut D::Connection,
+        progress: &InsertProgress,
+    ) -> Driver<Vec<bool>> {
+        let restored = |at: usize| {
+            let new = self.unique.get(at).filter(|new| new.restores);
+            new.filter(|_| !progress.existing.contains_key(&at))
+        };
+        let all = (0..self.unique.len()).filter_map(restored);
+        let mut keys: Vec<&str> = all.map(|new| new.blob.0.as_str()).collect();
+        if keys.is_empty() {
+            return Ok(vec![false; self.slots.len()]);
+        }
+        keys.sort_unstable();
+        let taken = take_back::<D>(connection, &keys).await?;
+        fault::point("insert.restored");
+        let swept = |at: usize| restored(at).is_some_and(|new| !taken.contains(&new.blob.0));
+        Ok(self.slots.iter().map(|(at, _)| swept(*at)).collect())
     }
 
     /// Inserts the rows of the new instances; what belongs to the last ones beside their rows is left to `last`.
@@ -817,12 +843,6 @@ fn stored_blob(row: &impl RowColumns) -> Driver<StoredBlob> {
         },
         damaged: row.int("damages")? > 0,
     })
-}
-
-/// Reads the digest column.
-pub(super) fn digest(row: &impl RowColumns) -> Driver<[u8; 32]> {
-    let bytes = row.blob("digest")?;
-    <[u8; 32]>::try_from(bytes.as_slice()).map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 fn rows_per_statement<D: Dialect>(level: QueryLevel) -> usize {

@@ -5,11 +5,11 @@ use time::OffsetDateTime;
 
 use super::delete;
 use super::error::IndexError;
-use super::insert::{digest, insert};
+use super::insert::insert;
 use super::model::{BlobPlace, ContentRow, InstanceRow, MetadataRow, Result, Version};
 use super::rows::NewInstance;
 use super::scoping::push_scope;
-use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed};
+use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, digest, failed};
 use super::traits::Instances;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::scope::{Partition, Scope};

@@ -45,6 +45,7 @@ mod terms;
 mod traits;
 mod transfer;
 mod trash;
+mod trash_model;
 mod words;
 mod workitem_events;
 mod workitems;
@@ -72,3 +73,4 @@ pub use traits::{
     QueryTags, Search, Subscriptions, Tally, Trash, Workitems,
 };
 pub use transfer::{Moved, Sum, TransferMode, transfer};
+pub use trash_model::{RemovalReason, TrashEntry, TrashFilter, TrashedInstance};

@@ -64,6 +64,8 @@ pub enum Inserted {
     Superseded,
     /// What its request says of its study does not hold; nothing was changed.
     Unmatched,
+    /// It was to be restored, but its blob is not on the trash any more, or is being removed; nothing was changed.
+    Swept,
 }
 
 /// That an instance takes the place of what has its UIDs.
@@ -328,6 +330,8 @@ pub struct Damage {
     pub row: InstanceRow,
     /// What is wrong, in words.
     pub problem: String,
+    /// When it was found, UTC.
+    pub found: OffsetDateTime,
 }
 
 /// Connections of one pool.

@@ -326,6 +326,8 @@ pub(super) struct PendingInstance {
     pub(super) replaces: Option<Replacement>,
     /// When its study is to be deleted by itself, in microseconds since 1970.
     pub(super) expires: Option<i64>,
+    /// Its blob comes off the trash.
+    pub(super) restores: bool,
 }
 
 impl std::ops::Deref for PendingInstance {
@@ -355,6 +357,7 @@ impl PendingInstance {
             digest: new.digest,
             replaces: new.replaces.clone(),
             expires: new.expires.map(to_micros),
+            restores: new.restores,
         })
     }
 }
@@ -429,6 +432,8 @@ pub struct NewInstance {
     pub expires: Option<OffsetDateTime>,
     /// What must hold of its study; the instances of one request share it.
     pub condition: Option<Arc<StudyCondition>>,
+    /// Its blob lies on the trash, and is to come off it.
+    pub restores: bool,
 }
 
 #[cfg(test)]

@@ -489,6 +489,12 @@ pub(super) fn lost_row() -> sqlx::Error {
     sqlx::Error::Decode("a row that was just written did not come back".into())
 }
 
+/// Reads the digest column.
+pub(super) fn digest(row: &impl RowColumns) -> Driver<[u8; 32]> {
+    let bytes = row.blob("digest")?;
+    <[u8; 32]>::try_from(bytes.as_slice()).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}
+
 /// Turns a driver error of a search into one of this layer: one that takes too long is its sender's to mend.
 pub(super) fn failed_search<D: Dialect>(what: &'static str) -> impl Fn(sqlx::Error) -> IndexError {
     let other = failed::<D>(what);

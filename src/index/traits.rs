@@ -17,6 +17,7 @@ use super::model::{
 };
 use super::rows::NewInstance;
 use super::statistics_model::StatisticRow;
+use super::trash_model::{TrashEntry, TrashFilter, TrashedInstance};
 use crate::dicom::attributes::QueryLevel;
 use crate::dicom::query::{Order, Query};
 use crate::dicom::query_tag::QueryTag;
@@ -166,8 +167,29 @@ pub trait Trash: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Discarded>>;
 
+    /// Marks keys that were discarded before `before`, in order to remove their blobs; returns those that no row names and
+    /// nobody has restored. What is marked cannot be restored any more.
+    async fn claim(&self, keys: &[String], before: OffsetDateTime) -> Result<Vec<String>>;
+
     /// Forgets keys whose blobs are gone.
     async fn purge(&self, keys: &[String]) -> Result<()>;
+
+    /// Forgets entries from before `before` of which no blob is left, at most `limit`; returns how many.
+    async fn forget_entries(&self, before: OffsetDateTime, limit: u32) -> Result<u64>;
+
+    /// What was removed, the newest first.
+    async fn trash_entries(&self, scope: &Scope, filter: &TrashFilter) -> Result<Vec<TrashEntry>>;
+
+    /// One entry, also one of which nothing is left.
+    async fn trash_entry(&self, scope: &Scope, id: i64) -> Result<Option<TrashEntry>>;
+
+    /// Instances of an entry that can be restored, ascending by watermark, those above `after`, at most `limit`.
+    async fn trashed_instances(
+        &self,
+        entry: &TrashEntry,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<TrashedInstance>>;
 
     /// Notes a failed attempt.
     async fn retry_later(&self, key: &str) -> Result<()>;
@@ -280,6 +302,9 @@ pub trait Operations: Send + Sync {
 
     /// Those not started or running, oldest first: what a restarted server takes up again.
     async fn unfinished_operations(&self, kind: OperationKind) -> Result<Vec<Operation>>;
+
+    /// Those of all kinds that began last, the newest first, at most `limit`.
+    async fn recent_operations(&self, limit: u32) -> Result<Vec<Operation>>;
 
     /// Writes status, progress, position, resources and results; false when there is no such operation.
     async fn save_operation(&self, operation: &Operation) -> Result<bool>;

@@ -203,6 +203,7 @@ fn sweep(database: Database) {
     for _ in 0..rounds() {
         let work = [
             ("sweep.listed", 1),
+            ("sweep.claimed", 1),
             ("blob.removed", 1),
             ("blob.removed", 2),
             ("blob.removed", 3),

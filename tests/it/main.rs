@@ -45,6 +45,7 @@ mod partitions;
 mod qido;
 mod quiet;
 mod reading;
+mod restore;
 mod statistics;
 mod stow;
 mod support;

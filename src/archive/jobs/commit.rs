@@ -411,7 +411,8 @@ fn complete(submission: Submission, result: std::result::Result<Vec<Inserted>, A
                     Inserted::Exists { .. }
                     | Inserted::Outside
                     | Inserted::Superseded
-                    | Inserted::Unmatched => Some(written),
+                    | Inserted::Unmatched
+                    | Inserted::Swept => Some(written),
                 };
                 Committed { inserted, spare }
             };

@@ -265,7 +265,7 @@ impl Archive {
                 return Ok(());
             };
             after = last.row.watermark;
-            for Damage { row, problem } in damages {
+            for Damage { row, problem, .. } in damages {
                 let is_missing = || check_blob(&self.blobs, &row.place, None);
                 if problem != MISSING
                     || is_missing()
@@ -377,6 +377,7 @@ impl Archive {
                 Inserted::Exists { .. }
                 | Inserted::Superseded
                 | Inserted::Unmatched
+                | Inserted::Swept
                 | Inserted::Outside => report.known += 1,
             }
         }
@@ -419,9 +420,9 @@ impl Archive {
     }
 }
 
-const MISSING: &str = "its blob is missing";
-const SHORT: &str = "its blob is too short";
-const OTHER: &str = "its blob holds other bytes than were stored";
+pub(super) const MISSING: &str = "its blob is missing";
+pub(super) const SHORT: &str = "its blob is too short";
+pub(super) const OTHER: &str = "its blob holds other bytes than were stored";
 const UNREADABLE: &str = "its blob cannot be read";
 
 fn serial(key: &str) -> &str {

@@ -167,6 +167,14 @@ const PICTURES: &[&str] = &[
 ];
 const JSON: &[&str] = &["application/json"];
 const OK: &[(u16, &str)] = &[(200, "done")];
+const RESTORED: &[(u16, &str)] = &[
+    (
+        200,
+        "nothing of it is left on the trash but what is stored anyway",
+    ),
+    (202, "some instances are left; the reasons are in the body"),
+    (409, "none is restored; the reasons are in the body"),
+];
 const FOUND: &[(u16, &str)] = &[
     (
         200,
@@ -345,6 +353,34 @@ pub(super) static ABOUT: &[About] = &[
         "Delete a study, a series or an instance",
         &[],
         &[(204, "it is gone")],
+        &[],
+    ),
+    row(
+        "list_trash",
+        "Trash",
+        "List what was deleted and can be restored",
+        JSON,
+        OK,
+        &[
+            p("study", "only what was deleted of this study"),
+            p("limit", "most entries"),
+            p("before", "only entries with a lower number"),
+        ],
+    ),
+    row(
+        "restore_entry",
+        "Trash",
+        "Restore what is left of an entry of the trash",
+        JSON,
+        RESTORED,
+        &[],
+    ),
+    row(
+        "restore_study",
+        "Trash",
+        "Restore everything that was deleted of a study",
+        JSON,
+        RESTORED,
         &[],
     ),
     row(

@@ -102,6 +102,7 @@ fn right(action: Action) -> &'static str {
         Action::Read => "read",
         Action::Write => "write",
         Action::Delete => "delete",
+        Action::Restore => "restore",
         Action::ManageExtendedQueryTags => "manage extended query tags",
         Action::Export => "export",
     }
@@ -137,6 +138,7 @@ fn meaning(name: &str) -> &'static str {
         "workitem" => "SOP Instance UID of the workitem",
         "aet" => "AE title of the subscriber",
         "id" => "id of the operation",
+        "entry" => "number of an entry of the trash",
         "transaction" => "UID that the client makes for this request",
         _ => "",
     }
@@ -147,6 +149,7 @@ fn path_schema(name: &str) -> Value {
         "study" | "series" | "instance" | "workitem" | "transaction" => {
             json!({ "$ref": "#/components/schemas/Uid" })
         }
+        "entry" => json!({ "type": "string", "pattern": "^[1-9][0-9]*$" }),
         "frames" => json!({ "type": "string", "pattern": "^[1-9][0-9]*(,[1-9][0-9]*)*$" }),
         _ => json!({ "type": "string" }),
     }

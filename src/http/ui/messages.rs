@@ -12,6 +12,7 @@ use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_dictionary_std::StandardDataDictionary;
 use serde_json::{Map, Value, json};
 
+use super::super::metrics::Requests;
 use super::super::state::App;
 use super::UiSettings;
 use super::share::SharedLinks;
@@ -62,6 +63,7 @@ pub(super) async fn tell_config(
 
 /// Who asks and what they may do.
 pub(super) async fn tell_caller(
+    State(app): State<Arc<App>>,
     Extension(caller): Extension<Arc<Caller>>,
     Extension(settings): Extension<Arc<UiSettings>>,
     Extension(shares): Extension<SharedLinks>,
@@ -74,6 +76,7 @@ pub(super) async fn tell_caller(
         "issuer": caller.issuer,
         "actions": actions,
         "limited": caller.is_limited(),
+        "restoreSeconds": caller.may(Action::Restore).then(|| app.archive.grace().as_secs()),
         "linkSeconds": links.then_some(settings.config.ui_link_time),
     }))
 }
@@ -112,7 +115,11 @@ pub(super) async fn tell_names(query: MessageQuery) -> Result<Json<Value>, HttpE
 }
 
 /// How the server is: its memory, its limits, its stores.
-pub(super) async fn tell_status(State(app): State<Arc<App>>) -> Json<Value> {
+pub(super) async fn tell_status(
+    State(app): State<Arc<App>>,
+    Extension(requests): Extension<Arc<Requests>>,
+) -> Json<Value> {
+    let totals = requests.totals();
     let budget = app.archive.budget();
     let limits = app.archive.limits();
     let stores = app.archive.check().await.err();
@@ -123,6 +130,14 @@ pub(super) async fn tell_status(State(app): State<Arc<App>>) -> Json<Value> {
         "audit": { "on": app.audit.is_on(), "failing": app.audit.is_failing() },
         "memoryBytes": budget.bytes(),
         "refusedForMemory": budget.refused(),
+        "totals": {
+            "milliseconds": u64::try_from(BEGUN.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "stored": app.archive.stored_instances(),
+            "requests": totals.answered,
+            "reads": totals.reads,
+            "receivedBytes": totals.received,
+            "sentBytes": totals.sent,
+        },
         "limits": {
             "instanceBytes": limits.max_instance_bytes,
             "requestBytes": limits.max_request_bytes,

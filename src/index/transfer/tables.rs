@@ -68,7 +68,11 @@ tables! {
     study_name_word: partition Int, kind Int, text Text, study_row Int;
     change: sequence Int, time Int, partition Int, action Int, watermark Int, study_uid Text, series_uid Text,
         sop_instance_uid Text, patient_id Text;
-    trash: blob_key Text, blob_hash Int, since Int, attempts Int;
+    deletion: id Int, partition Int, study_uid Text, series_uid Text, sop_instance_uid Text, reason Int, since Int,
+        patient_id Text, patient_id_norm Text, modalities Text, attributes Text, series_count Int, instance_count Int,
+        bytes Int, restored Int;
+    trash: blob_key Text, blob_hash Int, since Int, attempts Int, deletion Int, watermark Int, series_uid Text,
+        sop_instance_uid Text, blob_length Int, digest Blob, removing Int;
     operation: id Text, kind Text, status Text, created Int, updated Int, percent Int, position Int, resources Text,
         results Text;
     query_tag: id Int, path Text, private_creator Text, vr Text, level Int, status Text, query_enabled Int,

@@ -67,6 +67,9 @@ const ANSWERS: &[(&str, &str, u16, u16)] = &[
     ("GET", "/studies/{study}/pixeldata", 200, 404),
     ("GET", "/studies/{study}/series/{series}/pixeldata", 200, 404),
     ("GET", "/studies/{study}/series/{series}/instances/{instance}/pixeldata", 200, 404),
+    ("GET", "/trash", 200, 200),
+    ("POST", "/trash/{entry}/restore", 404, 404),
+    ("POST", "/trash/studies/{study}/restore", 200, 404),
     ("GET", "/changefeed", 200, 200),
     ("GET", "/changefeed/latest", 200, 204),
     ("GET", "/statistics", 200, 403),
@@ -108,7 +111,7 @@ fn stored() -> (Name, stowage::dicom::testing::BuiltFile) {
 
 /// The kinds of callers with their tokens.
 fn callers(signer: &Signer) -> Vec<(&'static str, Option<String>, Who)> {
-    use Action::{Delete, Read, Write};
+    use Action::{Delete, Read, Restore, Write};
     let good = |role: &str| Some(signer.token(&claims(role)));
     let bad = |name: &str, value: serde_json::Value| {
         Some(signer.token(&with(claims("admin"), name, value)))
@@ -145,6 +148,7 @@ fn callers(signer: &Signer) -> Vec<(&'static str, Option<String>, Who)> {
         ("reader", good("reader"), Who::Known(&[Read])),
         ("writer", good("writer"), Who::Known(&[Read, Write])),
         ("deleter", good("deleter"), Who::Known(&[Read, Delete])),
+        ("restorer", good("restorer"), Who::Known(&[Read, Restore])),
         ("admin", good("admin"), Who::Known(&Action::ALL)),
         ("scoped", Some(signer.token(&scoped)), Who::Elsewhere),
     ]
@@ -193,6 +197,7 @@ fn path(route: &Route, name: &Name) -> String {
         .replace("{frames}", "1")
         .replace("{*bulk}", "7FE00010")
         .replace("{tag}", "00101010")
+        .replace("{entry}", "700700")
         .replace("{aet}", "WATCHER")
         .replace("{transaction}", "1.2.3.700.60")
         .replace("{id}", "0123456789abcdef0123456789abcdef")

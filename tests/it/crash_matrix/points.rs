@@ -25,16 +25,24 @@ pub(super) const STORE_AND_DELETE: &[&str] = &[
     "insert.committed",
     "insert.instances",
     "insert.levels",
+    "insert.restored",
     "insert.series",
     "insert.studies",
     "insert.tags",
     "replace.rows",
     "replace.trash",
+    "restore.inserted",
+    "restore.read",
     "store.spooled",
 ];
 
 /// Passed by the sweeper, besides `blob.removed`.
-pub(super) const SWEEP: &[&str] = &["sweep.forgotten", "sweep.listed", "sweep.removed"];
+pub(super) const SWEEP: &[&str] = &[
+    "sweep.claimed",
+    "sweep.forgotten",
+    "sweep.listed",
+    "sweep.removed",
+];
 
 /// Passed by `stowage reindex`.
 pub(super) const REINDEX: &[&str] = &[

@@ -94,6 +94,7 @@ impl Archive {
             replaces: None,
             condition: None,
             expires: None,
+            restores: false,
         };
         Ok((new, held))
     }

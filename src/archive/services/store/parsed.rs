@@ -463,6 +463,7 @@ impl Archive {
                 replaces: options.replace.clone(),
                 condition: None,
                 expires: options.expires,
+                restores: false,
             },
             findings: instance.findings,
             sop_class: instance.sop_class,
