@@ -10,6 +10,7 @@
 mod color;
 mod deflate;
 mod error;
+mod htj2k;
 mod jpeg;
 mod jpeg2000;
 mod jpeg2000_header;

@@ -105,7 +105,7 @@ fn palette_indices_are_never_approximated() {
     for syntax in [BASELINE, JPEG_LS_NEAR, JPEG_2000_LOSSY] {
         assert!(!can_encode(syntax, &palette), "{syntax}");
     }
-    for syntax in [RLE, FIRST_ORDER, JPEG_LS, JPEG_2000, JPEG_XL] {
+    for syntax in [RLE, FIRST_ORDER, JPEG_LS, JPEG_2000, HT_LOSSLESS, JPEG_XL] {
         let frame = picture(palette, TestContent::Noise);
         let encoded = encoded(syntax, &frame);
         assert_eq!(decoded(syntax, &encoded.bytes, &encoded.shape), frame);
@@ -122,7 +122,7 @@ fn the_sign_of_the_header_rules_over_that_of_the_codestream() {
         patterns.iter().flat_map(|p| p.to_le_bytes()).collect(),
     )
     .unwrap();
-    for syntax in [JPEG_2000, JPEG_LS, FIRST_ORDER] {
+    for syntax in [JPEG_2000, HT_LOSSLESS, JPEG_LS, FIRST_ORDER] {
         let of_unsigned = encoded(syntax, &unsigned).bytes;
         assert_eq!(
             decoded(syntax, &of_unsigned, &signed.shape),
@@ -150,6 +150,8 @@ fn padding_after_the_codestream_is_ignored() {
         JPEG_LS_NEAR,
         JPEG_2000,
         JPEG_2000_LOSSY,
+        HT_LOSSLESS,
+        HT_RPCL,
         JPEG_XL,
     ] {
         let encoded = encoded(syntax, &frame);
@@ -204,7 +206,7 @@ fn a_sequence_delimiter_inside_a_codestream_is_only_data() {
 fn samples_narrower_than_bits_allocated_are_widened() {
     let narrow = picture(gray(6, 5, 8, 8, false), TestContent::Noise);
     let wide = gray(6, 5, 16, 8, false);
-    for syntax in [FIRST_ORDER, JPEG_LS, JPEG_2000] {
+    for syntax in [FIRST_ORDER, JPEG_LS, JPEG_2000, HT_RPCL] {
         let bytes = encoded(syntax, &narrow).bytes;
         let frame = decoded(syntax, &bytes, &wide);
         let expected: Vec<u8> = narrow.data.iter().flat_map(|&byte| [byte, 0]).collect();
@@ -495,11 +497,10 @@ fn unknown_and_video_syntaxes_are_named() {
     );
     assert!(matches!(video, Err(CodecError::CannotDecode { .. })));
     let frame = picture(shape, TestContent::Noise);
-    let high_throughput = encode("1.2.840.10008.1.2.4.201", &frame, &EncodeOptions::default());
-    assert!(matches!(
-        high_throughput,
-        Err(CodecError::CannotEncode { .. })
-    ));
+    let lossy = encode(HT, &frame, &EncodeOptions::default());
+    assert!(matches!(lossy, Err(CodecError::CannotEncode { .. })));
+    let long = gray(1, 32_769, 8, 8, false);
+    assert!(!can_encode(HT_LOSSLESS, &long) && can_encode(JPEG_2000, &long));
 }
 
 #[test]
