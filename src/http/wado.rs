@@ -12,11 +12,11 @@ use super::bulk::retrieve_all_bulk;
 use super::error::HttpError;
 use super::extract::RetrieveRequest;
 use super::links::Links;
-use super::range::ranged;
+use super::range::{OnlyPart, ranged, ranged_part};
 use super::represent::{
     OwnedTransferSyntaxPreference, etag_of, etag_of_instance, header_value, lasting, many_parts,
-    not_modified, one_part, part, saved_as, still_lasting, streamed, syntax_preference, unchanged,
-    validated, warned,
+    not_modified, part, saved_as, still_lasting, streamed, syntax_preference, unchanged, validated,
+    warned,
 };
 use super::state::ApiState;
 use crate::archive::InstanceRow;
@@ -180,9 +180,13 @@ async fn one_instance(
     let content_type = format!("{DICOM}; transfer-syntax={syntax}");
     // A file that was stored without meta information is another one when its bytes are asked for.
     let (wrap, preference) = (form.wrap, &form.syntax);
-    let representation = format!("file {wrap:?} {preference:?} {syntax}");
+    let location = links.instance(&row.name);
+    let mut representation = format!("file {wrap:?} {preference:?} {syntax}");
+    if form.wrap == InstanceWrapping::Multipart {
+        representation = format!("{representation} {location}");
+    }
     let mut tag = etag_of_instance(row.watermark, &representation);
-    if form.wrap != InstanceWrapping::Single {
+    if form.wrap == InstanceWrapping::Zip {
         tag = format!("W/{tag}");
     }
     if not_modified(headers, &tag) {
@@ -203,12 +207,15 @@ async fn one_instance(
             let entry = stream::once(async move { Ok(ZipEntry { name, content }) });
             saved_as(zipped(entry.boxed()), &format!("{}.zip", row.name.instance))?
         }
-        InstanceWrapping::Multipart => one_part(part(
-            file.all().await?,
-            DICOM,
-            Some(syntax),
-            links.instance(&row.name),
-        )),
+        InstanceWrapping::Multipart => {
+            let part = OnlyPart {
+                digest: &row.digest,
+                media: DICOM,
+                syntax: Some(syntax),
+                location,
+            };
+            ranged_part(headers, file, part, &tag).await?
+        }
     };
     lasting(warned(response, archive, row.watermark).await, &tag)
 }
