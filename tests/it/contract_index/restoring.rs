@@ -106,7 +106,7 @@ async fn a_restore_gives_instances_their_rows_and_takes_them_off_the_trash(index
         after: 6,
         through: 100,
     };
-    let changes = index.changes(&scope, &range).await.unwrap();
+    let changes = index.changes(&(&scope).into(), &range).await.unwrap();
     assert_eq!(changes.len(), 3);
     assert!(changes.iter().all(|one| one.action == ChangeAction::Create));
     // Again: the rows are those of the first time.
@@ -195,7 +195,7 @@ async fn two_who_restore_the_same_restore_it_once(index: &TestIndex) {
         after: 0,
         through: 1000,
     };
-    let changes = index.changes(&scope, &range).await.unwrap();
+    let changes = index.changes(&(&scope).into(), &range).await.unwrap();
     let stored = |one: &&stowage::index::Change| one.action == ChangeAction::Create;
     let created = changes.iter().filter(stored).count();
     let rows = index.all_instances(0, 100).await.unwrap();
