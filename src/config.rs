@@ -5,6 +5,7 @@
 mod access;
 mod cache;
 mod dimse;
+mod events;
 mod secret;
 mod tls;
 mod ui;
@@ -25,6 +26,7 @@ pub use access::{
 };
 pub use cache::ClientCache;
 pub use dimse::DimseConfig;
+pub use events::EventsConfig;
 pub use secret::{Secret, SecretError};
 pub use tls::TlsConfig;
 pub use ui::{OpenIn, UiConfig};
@@ -111,6 +113,12 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         action: KeyAction,
+    },
+    /// Make, list, test and remove webhooks, which are told by HTTP what happens to studies and workitems.
+    Webhook {
+        /// What to do.
+        #[command(subcommand)]
+        action: WebhookAction,
     },
     /// Print a script that completes commands and options in a shell.
     Completions {
@@ -279,6 +287,58 @@ pub enum KeyAction {
     },
 }
 
+/// What `stowage webhook` does.
+#[derive(Debug, Clone, Subcommand)]
+pub enum WebhookAction {
+    /// Make a webhook and print the secret that its messages are signed with, this once.
+    Add {
+        /// What it is called.
+        name: String,
+        /// Where events are sent.
+        url: String,
+        /// Kinds of events, comma separated, such as `study.quiet,workitem.*`.
+        #[arg(long, value_delimiter = ',', default_value = "study.*,workitem.*")]
+        events: Vec<String>,
+    },
+    /// Print webhooks, with what waits for them and what was given up.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print one with the events that wait or were given up, as JSON.
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// End one, with what is on its way to it.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+    /// Go on after its receiver answered 410.
+    Enable {
+        /// Its name.
+        name: String,
+    },
+    /// Send a test event now.
+    Test {
+        /// Its name.
+        name: String,
+    },
+    /// Send events once more, as far as they are kept.
+    Redeliver {
+        /// Its name.
+        name: String,
+        /// Number of the first event.
+        #[arg(long)]
+        from: i64,
+        /// Number of the last event; all that were sent when absent.
+        #[arg(long)]
+        to: Option<i64>,
+    },
+}
+
 /// What a key may do.
 #[derive(Debug, Clone, Args)]
 pub struct KeyArgs {
@@ -327,6 +387,9 @@ pub struct Config {
     /// Settings of the DIMSE gateway.
     #[command(flatten)]
     pub dimse: DimseConfig,
+    /// Settings of events.
+    #[command(flatten)]
+    pub events: EventsConfig,
     /// Settings of the web page.
     #[command(flatten)]
     pub ui: UiConfig,

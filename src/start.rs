@@ -5,6 +5,7 @@ mod files;
 mod health;
 mod keys;
 mod ready;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -38,6 +39,7 @@ use crate::trace;
 pub(crate) use health::health;
 pub(crate) use keys::key;
 use ready::{ServiceState, notify};
+pub(crate) use webhooks::webhook;
 
 /// How long a stop waits for the last commits.
 const LAST_COMMITS: Duration = Duration::from_secs(10);
@@ -311,6 +313,7 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
             issuer: config.access.jwt_issuer.clone(),
         },
     );
+    let router = http::with_webhooks(router, webhooks::begin(&config, &archive).await?);
     // Before anybody is let in, so that who is in is never left without a word.
     let stopped = stop_signal();
     let gateway = dimse::open(&config, &archive, &audit, tls.clone()).await?;
@@ -328,8 +331,10 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
     notify(ServiceState::Ready);
     let door = door(&config, &archive, proxies, tls);
     let gateway_stop = gateway.clone();
+    let streams = archive.clone();
     let stop = async move {
         stopped.await;
+        streams.end_streams();
         notify(ServiceState::Stopping);
         if let Some(gateway) = gateway_stop {
             gateway.stop();

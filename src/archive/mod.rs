@@ -48,9 +48,10 @@ use jobs::commit::Committer;
 // What the layer above needs of the layers below, so that it need not reach past this one.
 pub use crate::blob::BlobError;
 pub use crate::index::{
-    Change, ChangeAction, ChangeState, FeedRange, IndexError, InstanceRow, Operation,
-    OperationKind, OperationStatus, RemovalReason, Replacement, StudyCondition, TagRow, TagStatus,
-    TrashEntry, TrashFilter, Version,
+    AfterFailure, Change, ChangeAction, ChangeState, DeliveryState, FeedRange, IndexError,
+    InstanceRow, LoggedEvent, Operation, OperationKind, OperationStatus, RemovalReason,
+    Replacement, StudyCondition, TagRow, TagStatus, TrashEntry, TrashFilter, Version,
+    WebhookDelivery, WebhookRow, kinds_cover,
 };
 pub use error::{ArchiveError, Result};
 pub use services::feed::WithMetadata;

@@ -377,7 +377,7 @@ impl Archive {
 }
 
 /// A moment so long ago; none when there was no such moment.
-fn ago(time: std::time::Duration) -> Option<OffsetDateTime> {
+pub(super) fn ago(time: std::time::Duration) -> Option<OffsetDateTime> {
     let time = time::Duration::try_from(time).ok()?;
     OffsetDateTime::now_utc().checked_sub(time)
 }

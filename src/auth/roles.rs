@@ -35,17 +35,20 @@ pub enum Action {
     ManageExtendedQueryTags,
     /// Export.
     Export,
+    /// Make and remove webhooks.
+    ManageWebhooks,
 }
 
 impl Action {
     /// Every action there is.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Read,
         Self::Write,
         Self::Delete,
         Self::Restore,
         Self::ManageExtendedQueryTags,
         Self::Export,
+        Self::ManageWebhooks,
     ];
 
     /// Its name in role definitions.
@@ -58,6 +61,7 @@ impl Action {
             Self::Restore => "restore",
             Self::ManageExtendedQueryTags => "manageExtendedQueryTags",
             Self::Export => "export",
+            Self::ManageWebhooks => "manageWebhooks",
         }
     }
 }

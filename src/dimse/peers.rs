@@ -134,9 +134,11 @@ impl Peer {
         let right = match action {
             Action::Read => Right::Read,
             Action::Write => Right::Write,
-            Action::Delete | Action::Restore | Action::ManageExtendedQueryTags | Action::Export => {
-                return None;
-            }
+            Action::Delete
+            | Action::Restore
+            | Action::ManageExtendedQueryTags
+            | Action::Export
+            | Action::ManageWebhooks => return None,
         };
         self.rights.contains(&right).then(|| Scope {
             visible: self.visible.clone(),

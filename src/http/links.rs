@@ -48,6 +48,14 @@ pub struct LinksConfig {
     pub scheme: Scheme,
 }
 
+impl LinksConfig {
+    /// Where the root of the standard is by the public URL; none without one.
+    #[must_use]
+    pub fn service_base(&self) -> Option<String> {
+        self.public_url.as_ref().map(PublicUrl::service)
+    }
+}
+
 /// Scheme of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
@@ -108,6 +116,12 @@ impl FromStr for PublicUrl {
 }
 
 impl PublicUrl {
+    /// Where the root of the standard is below it.
+    #[must_use]
+    pub fn service(&self) -> String {
+        format!("{}/dicom-web", self.0)
+    }
+
     /// The URL, without a slash at its end.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -14,6 +14,7 @@ pub mod content_type;
 mod delete;
 mod describe;
 pub mod error;
+mod events;
 mod extract;
 mod frames;
 mod health;
@@ -46,17 +47,18 @@ pub mod ui;
 mod viewer;
 mod wado;
 mod wado_uri;
+pub mod webhooks;
 mod workitems;
 
 use std::any::Any;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, State};
 use axum::http::{HeaderMap, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -177,6 +179,12 @@ pub fn router(
         }),
     };
     router.layer(DefaultBodyLimit::disable()).layer(around)
+}
+
+/// The same router, which can send what webhooks are to be told.
+#[must_use]
+pub fn with_webhooks(router: Router, sender: Arc<webhooks::deliver::WebhookSender>) -> Router {
+    router.layer(Extension(sender))
 }
 
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {

@@ -20,8 +20,8 @@ use super::place::{Mount, Place, SEGMENT, is_partitioned};
 use super::profile::PROFILES;
 use super::state::ApiState;
 use super::{
-    bulk, changefeed, commitment, delete, describe, frames, metadata, partitions, qido, rendered,
-    statistics, stow, tags, trash, wado, wado_uri, workitems,
+    bulk, changefeed, commitment, delete, describe, events, frames, metadata, partitions, qido,
+    rendered, statistics, stow, tags, trash, wado, wado_uri, webhooks, workitems,
 };
 use crate::auth::{Action, Caller};
 
@@ -121,6 +121,14 @@ routes! {
     // dicom-service §10
     get "GET" "/changefeed" Read Query => changefeed::read_changes;
     get "GET" "/changefeed/latest" Read Query => changefeed::read_latest_change;
+    // What happens, and who is told of it
+    get "GET" "/events" Read Query => events::follow_events;
+    post "POST" "/webhooks" ManageWebhooks & Read Configuration => webhooks::create_webhook;
+    get "GET" "/webhooks" ManageWebhooks & Read Other => webhooks::list_webhooks;
+    get "GET" "/webhooks/{webhook}" ManageWebhooks & Read Other => webhooks::get_webhook;
+    delete "DELETE" "/webhooks/{webhook}" ManageWebhooks & Read Configuration => webhooks::delete_webhook;
+    post "POST" "/webhooks/{webhook}/test" ManageWebhooks & Read Configuration => webhooks::test_webhook;
+    post "POST" "/webhooks/{webhook}/redeliver" ManageWebhooks & Read Configuration => webhooks::redeliver_events;
     // How much is stored
     get "GET" "/statistics" Read Query => statistics::read_statistics;
     // dicom-service §11, §12

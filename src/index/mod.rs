@@ -14,6 +14,9 @@ mod conditions;
 mod damage;
 mod delete;
 pub mod error;
+mod event_log;
+mod event_log_model;
+mod event_maker;
 mod events_model;
 mod feed;
 mod insert;
@@ -46,12 +49,16 @@ mod traits;
 mod transfer;
 mod trash;
 mod trash_model;
+mod webhooks;
 mod words;
 mod workitem_events;
 mod workitems;
 
 pub use commitments_model::{CommitmentRow, NewCommitment};
 pub use error::IndexError;
+pub use event_log_model::{
+    AfterFailure, DeliveryState, LoggedEvent, WebhookDelivery, WebhookRow, kinds_cover,
+};
 pub use events_model::{
     Entered, EventRow, GlobalSubscription, Globals, InsertedWorkitem, Matched, NewSubscription,
 };
@@ -69,8 +76,8 @@ pub use statistics_model::StatisticRow;
 pub use tag_values::invalid_values;
 pub use terms::{Decision, decision, indexed};
 pub use traits::{
-    Audit, ChangeFeed, Commitments, Damages, Index, Instances, Leases, Operations, Partitions,
-    QueryTags, Search, Subscriptions, Tally, Trash, Workitems,
+    Audit, ChangeFeed, Commitments, Damages, EventLog, Index, Instances, Leases, Operations,
+    Partitions, QueryTags, Search, Subscriptions, Tally, Trash, Webhooks, Workitems,
 };
 pub use transfer::{Moved, Sum, TransferMode, transfer};
 pub use trash_model::{RemovalReason, TrashEntry, TrashFilter, TrashedInstance};

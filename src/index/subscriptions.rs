@@ -350,7 +350,7 @@ async fn subscribe_one<D: Dialect>(
 }
 
 /// Limits as they are kept; none for no limits. One item a line: the kind of it, a blank, the value.
-fn written(visible: &Visible) -> Option<String> {
+pub(super) fn written(visible: &Visible) -> Option<String> {
     let Visible::Only { patients, studies } = visible else {
         return None;
     };
@@ -360,7 +360,7 @@ fn written(visible: &Visible) -> Option<String> {
 }
 
 /// Reads what [`written`] made.
-fn limits(text: &str) -> Visible {
+pub(super) fn limits(text: &str) -> Visible {
     let of = |kind: &str| {
         let lines = text.lines().filter_map(|line| line.split_once(' '));
         let of_kind = lines.filter(|(known, _)| *known == kind);

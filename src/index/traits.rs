@@ -6,6 +6,9 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::commitments_model::{CommitmentRow, NewCommitment};
+use super::event_log_model::{
+    AfterFailure, DeliveryState, LoggedEvent, WebhookDelivery, WebhookRow,
+};
 use super::events_model::{
     Entered, EventRow, GlobalSubscription, Globals, InsertedWorkitem, Matched, NewSubscription,
 };
@@ -264,6 +267,80 @@ pub trait Audit: Send + Sync {
     fn is_shared(&self) -> bool;
 }
 
+/// The log of events.
+#[async_trait]
+pub trait EventLog: Send + Sync {
+    /// Makes events of what changed since, and of studies in which nothing changed for `quiet`; true when there may be more
+    /// to make at once. Several nodes may do it: each change is told of once.
+    async fn make_events(&self, quiet: std::time::Duration) -> Result<bool>;
+
+    /// Events that the caller may hear of, behind `after`, in order, at most `limit`.
+    async fn logged_events(
+        &self,
+        scope: &Scope,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<LoggedEvent>>;
+
+    /// Number of the oldest event that is kept, or of the next one when none is, and of the newest one.
+    async fn logged_bounds(&self) -> Result<(i64, i64)>;
+
+    /// Forgets events older than a moment that are not on their way to anybody, at most `limit`; returns how many.
+    async fn forget_logged_events(&self, before: OffsetDateTime, limit: u32) -> Result<u64>;
+}
+
+/// Who is told of events by HTTP.
+#[async_trait]
+pub trait Webhooks: Send + Sync {
+    /// All of them, in the order of their making.
+    async fn webhooks(&self) -> Result<Vec<WebhookRow>>;
+
+    /// Adds one, which is told of what happens from now on; false when its name is taken or there are `most`.
+    async fn add_webhook(&self, new: &WebhookRow, most: u32) -> Result<bool>;
+
+    /// Changes where and of what one is told, and sets it going again.
+    async fn change_webhook(
+        &self,
+        id: &str,
+        url: &str,
+        secret: &str,
+        kinds: &[String],
+    ) -> Result<()>;
+
+    /// Removes one with what is on its way to it; false when there is none.
+    async fn remove_webhook(&self, id: &str) -> Result<bool>;
+
+    /// Sends nothing any more for a reason, or goes on; false when there is none.
+    async fn disable_webhook(&self, id: &str, reason: Option<&str>) -> Result<bool>;
+
+    /// Makes deliveries of the next events; true when there may be more at once.
+    async fn enqueue_deliveries(&self, webhook: &WebhookRow) -> Result<bool>;
+
+    /// Deliveries whose time has come, of each study the earliest alone.
+    async fn due_deliveries(&self, webhook: &str, limit: u32) -> Result<Vec<WebhookDelivery>>;
+
+    /// A delivery arrived.
+    async fn finish_delivery(&self, webhook: &str, sequence: i64) -> Result<()>;
+
+    /// A delivery did not arrive.
+    async fn fail_delivery(
+        &self,
+        webhook: &str,
+        sequence: i64,
+        problem: &str,
+        after: AfterFailure,
+    ) -> Result<()>;
+
+    /// What is on its way or given up, those given up first.
+    async fn open_deliveries(&self, webhook: &str, limit: u32) -> Result<Vec<DeliveryState>>;
+
+    /// Name of each webhook, with how many deliveries wait and how many were given up.
+    async fn count_deliveries(&self) -> Result<Vec<(String, u64, u64)>>;
+
+    /// Sends events of a range once more, as far as they are kept; returns how many.
+    async fn redeliver(&self, webhook: &WebhookRow, first: i64, last: i64) -> Result<u64>;
+}
+
 /// How much is stored.
 #[async_trait]
 pub trait Tally: Send + Sync {
@@ -361,6 +438,8 @@ pub trait Index:
     + Commitments
     + Tally
     + Partitions
+    + EventLog
+    + Webhooks
 {
 }
 
@@ -379,6 +458,8 @@ impl<T> Index for T where
         + Commitments
         + Tally
         + Partitions
+        + EventLog
+        + Webhooks
 {
 }
 

@@ -215,6 +215,12 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
                 "layout and pixel description, which are short",
             ),
             ("index/tag_values.rs", "one value that is no sequence"),
+            ("http/webhooks.rs", "bodies of 16 KiB at most"),
+            (
+                "http/webhooks/message.rs",
+                "what this server wrote of one event",
+            ),
+            ("start/webhooks.rs", "a file of 1 MiB at most, once"),
             (
                 "archive/workitems/arrivals.rs",
                 "the file of rules, once, and the attributes of one study at a time",

@@ -55,4 +55,5 @@ mod traces;
 mod trouble;
 mod ui;
 mod wado;
+mod webhooks;
 mod worklist;

@@ -133,7 +133,7 @@ fn paths_name_a_partition_and_the_first_store_makes_it() {
     on_each_index_with(&ON, |server| {
         let name = Name::new(602, 1, 1);
         let default = (1, "Microsoft.Default".to_owned());
-        assert_eq!(listed(server), [default.clone()]);
+        assert_eq!(listed(server), std::slice::from_ref(&default));
         for route in ROUTES {
             if route.is_partitioned() && route.method != "OPTIONS" {
                 let target = format!("/v1{}", path(route, &name));
@@ -167,7 +167,7 @@ fn paths_name_a_partition_and_the_first_store_makes_it() {
             .request("POST", "/v2/partitions/north/studies")
             .send()
             .expect(415);
-        assert_eq!(listed(server), [default.clone()]);
+        assert_eq!(listed(server), std::slice::from_ref(&default));
         let stored = server
             .store("/v2/partitions/north", [&name.small()])
             .expect(200);

@@ -115,6 +115,7 @@ impl Archive {
                     true => {
                         self.sweep_workitems().await?;
                         self.sweep_events().await?;
+                        self.sweep_event_log().await?;
                         self.expire().await?;
                         self.sweep_commitments().await?;
                         self.sweep(grace).await

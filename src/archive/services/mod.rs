@@ -3,6 +3,7 @@
 pub mod check;
 pub mod commitment;
 pub mod commitment_results;
+pub mod events;
 pub(super) mod export;
 pub mod feed;
 pub mod frames;

@@ -54,7 +54,7 @@ impl Archive {
     }
 
     /// The name of a partition.
-    async fn partition_label(&self, partition: Partition) -> Result<String> {
+    pub async fn partition_label(&self, partition: Partition) -> Result<String> {
         match self.partition_name(partition).await {
             Ok(name) => Ok(name.to_string()),
             Err(ArchiveError::Lost { .. }) => Ok(partition.0.to_string()),

@@ -392,6 +392,70 @@ pub(super) static ABOUT: &[About] = &[
         FEED,
     ),
     row(
+        "follow_events",
+        "Events",
+        "Follow what happens to studies and workitems, as Server-Sent Events",
+        &["text/event-stream"],
+        &[(200, "events, until the client goes or ten minutes are over")],
+        &[
+            p(
+                "types",
+                "kinds of events, separated by commas; `study.*` stands for all of studies",
+            ),
+            p(
+                "lastEventId",
+                "goes on behind this event, as the header Last-Event-ID does",
+            ),
+        ],
+    ),
+    About {
+        takes: JSON,
+        ..row(
+            "create_webhook",
+            "Events",
+            "Make a webhook",
+            JSON,
+            &[(201, "it is made; the secret is told this once")],
+            &[],
+        )
+    },
+    row("list_webhooks", "Events", "List webhooks", JSON, OK, &[]),
+    row(
+        "get_webhook",
+        "Events",
+        "Read a webhook, with the events that wait or were given up",
+        JSON,
+        OK,
+        &[],
+    ),
+    row(
+        "delete_webhook",
+        "Events",
+        "End a webhook",
+        &[],
+        &[(204, "it is gone")],
+        &[],
+    ),
+    row(
+        "test_webhook",
+        "Events",
+        "Send a test event to a webhook now",
+        JSON,
+        OK,
+        &[],
+    ),
+    About {
+        takes: JSON,
+        ..row(
+            "redeliver_events",
+            "Events",
+            "Send events of a range to a webhook once more",
+            JSON,
+            &[(202, "they are sent")],
+            &[],
+        )
+    },
+    row(
         "read_statistics",
         "Statistics",
         "Count what is stored, by partition, modality and month of arrival; trash, damage, free disk",

@@ -105,6 +105,7 @@ fn right(action: Action) -> &'static str {
         Action::Restore => "restore",
         Action::ManageExtendedQueryTags => "manage extended query tags",
         Action::Export => "export",
+        Action::ManageWebhooks => "manage webhooks",
     }
 }
 
@@ -139,6 +140,7 @@ fn meaning(name: &str) -> &'static str {
         "aet" => "AE title of the subscriber",
         "id" => "id of the operation",
         "entry" => "number of an entry of the trash",
+        "webhook" => "id of the webhook",
         "transaction" => "UID that the client makes for this request",
         _ => "",
     }

@@ -96,7 +96,8 @@ impl Moves for Sqlite {
 const HOLD: &str = "set local idle_in_transaction_session_timeout = 0; set local statement_timeout = 0; \
      lock table data_partition, study, series, instance, instance_content, damage, study_name, study_name_word, change, trash, deletion, operation, \
      query_tag, query_tag_value, query_tag_error, workitem, subscriber, global_subscription, \
-     subscription, workitem_event, workitem_delivery, commitment in share row exclusive mode";
+     subscription, workitem_event, workitem_delivery, commitment, event_state, event_study, \
+     workitem_change, event, webhook, webhook_delivery in share row exclusive mode";
 
 /// In the order of [`NAMES`], then the versions.
 const GIVEN: &str = "select \

@@ -89,5 +89,12 @@ tables! {
     workitem_event: sequence Int, time Int, partition Int, kind Int, uid Text, study_uid Text, patient_id Text,
         content Text;
     workitem_delivery: aet Text, sequence Int;
+    event_state: id Int, feed Int, next Int;
+    event_study: partition Int, study_uid Text, patient_id Text, instances Int, changed Int, waits Int;
+    workitem_change: time Int, partition Int, uid Text, state Int, study_uid Text, patient_id Text;
+    event: sequence Int, time Int, partition Int, kind Text, study_uid Text, patient_id Text, data Text;
+    webhook: id Text, name Text, partition Int, url Text, secret Text, kinds Text, owner Text, visible Text, origin Text,
+        created Int, disabled Text, cursor Int;
+    webhook_delivery: webhook Text, sequence Int, study_uid Text, attempts Int, due Int, dead Int, problem Text;
     commitment: id Text, partition Int, peer Text, request Text, created Int, attempts Int, due Int;
 }

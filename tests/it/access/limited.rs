@@ -310,6 +310,8 @@ fn variations(path: &str) -> (Vec<String>, Vec<&'static str>) {
             ]),
             vec!["application/dicom+json"],
         ),
+        // A stream does not end.
+        "events" => (plain(&["?types=x"]), vec!["*/*"]),
         "metadata" => (
             plain(&[""]),
             vec![

@@ -73,6 +73,14 @@ const ANSWERS: &[(&str, &str, u16, u16)] = &[
     ("GET", "/changefeed", 200, 200),
     ("GET", "/changefeed/latest", 200, 204),
     ("GET", "/statistics", 200, 403),
+    // A type that there is not: a stream does not end.
+    ("GET", "/events", 400, 400),
+    ("POST", "/webhooks", 400, 400),
+    ("GET", "/webhooks", 200, 200),
+    ("GET", "/webhooks/{webhook}", 404, 404),
+    ("DELETE", "/webhooks/{webhook}", 404, 404),
+    ("POST", "/webhooks/{webhook}/test", 404, 404),
+    ("POST", "/webhooks/{webhook}/redeliver", 404, 404),
     ("POST", "/extendedquerytags", 415, 415),
     ("GET", "/extendedquerytags", 200, 200),
     ("GET", "/extendedquerytags/{tag}", 404, 404),
@@ -200,6 +208,8 @@ fn path(route: &Route, name: &Name) -> String {
         .replace("{entry}", "700700")
         .replace("{aet}", "WATCHER")
         .replace("{transaction}", "1.2.3.700.60")
+        .replace("{webhook}", "0123456789abcdef")
+        .replace("/events", "/events?types=x")
         .replace("{id}", "0123456789abcdef0123456789abcdef")
         .replace(
             "{workitem}",

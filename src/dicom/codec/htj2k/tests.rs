@@ -301,8 +301,10 @@ fn at_resolution(bytes: &[u8], levels_left_out: u32) -> (u32, u32, Vec<i32>) {
     bytes.extend([0xff, 0xd9]);
     let mut stream = reader(bytes);
     let mut codec = Codec::new_decoder(OPJ_CODEC_J2K).unwrap();
-    let mut parameters = opj_dparameters_t::default();
-    parameters.cp_reduce = levels_left_out;
+    let mut parameters = opj_dparameters_t {
+        cp_reduce: levels_left_out,
+        ..Default::default()
+    };
     assert_ne!(codec.setup_decoder(&mut parameters), 0);
     let mut image = codec.read_header(&mut stream).unwrap();
     assert_ne!(codec.decode(&mut stream, &mut image), 0);
