@@ -184,6 +184,15 @@ impl ScopeSet {
         self.everywhere == Some(Visible::All)
     }
 
+    /// Whether exactly these studies of a partition are admitted, or all of them.
+    #[must_use]
+    pub fn is_for(&self, partition: Partition, visible: &Visible) -> bool {
+        let same = |scope: &Scope| scope.partition == partition && scope.visible == *visible;
+        self.is_whole(partition)
+            || self.everywhere.as_ref() == Some(visible)
+            || self.within.iter().any(same)
+    }
+
     /// Whether every study of a partition is admitted.
     #[must_use]
     pub fn is_whole(&self, partition: Partition) -> bool {

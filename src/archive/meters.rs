@@ -72,6 +72,8 @@ pub(super) struct ArchiveMeters {
     pub(super) arrivals: Counter,
     /// Studies deleted because their time was over.
     pub(super) expired: Counter,
+    /// Instances that bulk updates changed.
+    pub(super) updated: Counter,
     /// Instances whose place another one took.
     pub(super) replaced: Counter,
     /// How much is stored, as last looked at.
@@ -102,6 +104,7 @@ impl Default for ArchiveMeters {
             healed: Counter::default(),
             arrivals: Counter::default(),
             expired: Counter::default(),
+            updated: Counter::default(),
             replaced: Counter::default(),
             stored_now: Mutex::default(),
             restored: Counter::default(),
@@ -164,6 +167,12 @@ impl Archive {
             MetricKind::Counter,
             "Instances whose place others took that were stored with PUT or by a replacing policy.",
             meters.replaced.get(),
+        );
+        out.single(
+            "stowage_updated_instances_total",
+            MetricKind::Counter,
+            "Instances that bulk updates changed.",
+            meters.updated.get(),
         );
         out.single(
             "stowage_search_scanned_rows_total",

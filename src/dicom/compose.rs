@@ -92,6 +92,14 @@ pub enum ComposeProblem {
     TooLong,
 }
 
+/// The bytes of the values of a text VR, in UTF-8 and not padded.
+///
+/// # Errors
+/// When a value is none that the VR has.
+pub fn text_value(vr: VR, values: &[Value]) -> Result<Vec<u8>, ComposeProblem> {
+    value::encode(vr, values)
+}
+
 /// Most pieces of one file: elements times the parts that each is made of.
 const PIECES: usize = 200_000;
 /// Longest metadata of one instance, in bytes.

@@ -1,6 +1,8 @@
 //! DICOM itself: pure, synchronous, no I/O but `Read`, `Seek` and positional reads; nothing of the other layers.
 
+pub mod amend;
 pub mod attributes;
+pub mod bulk_update;
 pub mod charset;
 pub mod codec;
 pub mod commitment;

@@ -8,6 +8,7 @@ mod array;
 pub mod audit;
 mod behalf;
 mod bulk;
+mod bulk_update;
 mod changefeed;
 mod commitment;
 pub mod content_type;
@@ -182,7 +183,6 @@ pub fn router(
 }
 
 /// The same router, which can send what webhooks are to be told.
-#[must_use]
 pub fn with_webhooks(router: Router, sender: Arc<webhooks::deliver::WebhookSender>) -> Router {
     router.layer(Extension(sender))
 }

@@ -54,6 +54,7 @@ const WORDS: &[&str] = &[
     "v2.0",
     "v1.0-prerelease",
     "studies",
+    "$bulkUpdate",
     "series",
     "instances",
     "metadata",
@@ -87,6 +88,12 @@ const WADO: &str = "/dicom-web/wado";
 /// The web page and another viewer: the only paths whose slash at the end means something.
 const PAGES: [&str; 2] = ["/ui/", "/viewer/"];
 
+/// Whether a segment is a word whose dollar is percent-encoded.
+fn is_encoded(word: &str, segment: &str) -> bool {
+    let rest = (word.strip_prefix('$')).zip(segment.strip_prefix("%24"));
+    rest.is_some_and(|(word, segment)| word.eq_ignore_ascii_case(segment))
+}
+
 /// Lower-cases the words of a path and drops empty segments at its end; `/wado` alone means that of the standard's root.
 fn mend_path(mut request: Request) -> Request {
     let path = request.uri().path();
@@ -100,7 +107,7 @@ fn mend_path(mut request: Request) -> Request {
     let word = |segment: &str| {
         WORDS
             .iter()
-            .find(|w| w.eq_ignore_ascii_case(segment))
+            .find(|w| w.eq_ignore_ascii_case(segment) || is_encoded(w, segment))
             .copied()
     };
     let bare = trimmed.eq_ignore_ascii_case("/wado");

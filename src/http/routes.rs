@@ -20,8 +20,8 @@ use super::place::{Mount, Place, SEGMENT, is_partitioned};
 use super::profile::PROFILES;
 use super::state::ApiState;
 use super::{
-    bulk, changefeed, commitment, delete, describe, events, frames, metadata, partitions, qido,
-    rendered, statistics, stow, tags, trash, wado, wado_uri, webhooks, workitems,
+    bulk, bulk_update, changefeed, commitment, delete, describe, events, frames, metadata,
+    partitions, qido, rendered, statistics, stow, tags, trash, wado, wado_uri, webhooks, workitems,
 };
 use crate::auth::{Action, Caller};
 
@@ -81,6 +81,8 @@ routes! {
     get "GET" "/studies/{study}/series" Read Query => qido::search_series;
     get "GET" "/studies/{study}/instances" Read Query => qido::search_instances;
     get "GET" "/studies/{study}/series/{series}/instances" Read Query => qido::search_instances;
+    // dicom-service §13
+    post "POST" "/studies/$bulkUpdate" Write Accessed => bulk_update::update_studies;
     // PS3.18 §10.4 Retrieve; delete beside the standard
     post "POST" "/studies/{study}" Write Transferred => stow::store_instances;
     put "PUT" "/studies/{study}" Write & Delete Transferred => stow::replace_instances;

@@ -218,8 +218,8 @@ pub(super) async fn get_operation(
     links: Links,
     Path(id): Path<String>,
 ) -> Result<Response, HttpError> {
-    access.may_across(&api, Action::Read).await?;
-    let operation = api.app.archive.operation(&id).await?;
+    let scopes = access.may_across(&api, Action::Read).await?;
+    let operation = api.app.archive.operation(&scopes, &id).await?;
     let running = matches!(
         operation.status,
         OperationStatus::NotStarted | OperationStatus::Running
@@ -358,7 +358,7 @@ fn page(query: &QueryPairs) -> Result<(usize, usize), HttpError> {
     Ok((skip, limit))
 }
 
-fn json_body(headers: &HeaderMap, body: &Bytes) -> Result<Value, HttpError> {
+pub(super) fn json_body(headers: &HeaderMap, body: &Bytes) -> Result<Value, HttpError> {
     let json = ContentType::of_request(headers).is_ok_and(|c| c.is("application/json"));
     if !json {
         return Err(HttpError::unsupported_media_type(

@@ -65,6 +65,13 @@ impl<D: Dialect> Audit for SqlIndex<D> {
             let mut sql = Statement::<D>::new("select blob_key from instance where blob_hash in ");
             sql.ints(chunk.iter().map(|key| blob_hash(key)));
             sql.push(" and blob_key in ").texts(texts());
+            for table in [
+                " union select blob_key from original where blob_hash in ",
+                " union select blob_key from prepared_instance where blob_hash in ",
+            ] {
+                sql.push(table).ints(chunk.iter().map(|key| blob_hash(key)));
+                sql.push(" and blob_key in ").texts(texts());
+            }
             sql.push(" union select blob_key from trash where blob_key in ")
                 .texts(texts());
             for row in self.read("blob keys", sql).await? {

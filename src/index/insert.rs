@@ -851,7 +851,7 @@ fn rows_per_statement<D: Dialect>(level: QueryLevel) -> usize {
     (D::MAX_BINDS / columns).clamp(1, 200)
 }
 
-fn push_columns<D: Dialect>(sql: &mut Statement<D>, level: QueryLevel) {
+pub(super) fn push_columns<D: Dialect>(sql: &mut Statement<D>, level: QueryLevel) {
     for key in stored_keys(level) {
         sql.push(", ").push(column_name(key));
         if has_norm(key) {
@@ -860,7 +860,11 @@ fn push_columns<D: Dialect>(sql: &mut Statement<D>, level: QueryLevel) {
     }
 }
 
-fn push_cells<D: Dialect>(sql: &mut Statement<D>, level: QueryLevel, values: &LevelValues) {
+pub(super) fn push_cells<D: Dialect>(
+    sql: &mut Statement<D>,
+    level: QueryLevel,
+    values: &LevelValues,
+) {
     sql.text(&values.attributes.to_text());
     for (key, cell) in stored_keys(level).iter().zip(&values.cells) {
         sql.push(", ");
@@ -879,14 +883,14 @@ fn push_cells<D: Dialect>(sql: &mut Statement<D>, level: QueryLevel, values: &Le
 }
 
 /// The stored attributes with newer ones taken over; none when that changes nothing.
-fn merged_text(stored: &str, values: &LevelValues) -> Option<String> {
+pub(super) fn merged_text(stored: &str, values: &LevelValues) -> Option<String> {
     let mut merged = Attributes::parse(stored).unwrap_or_default();
     merged.merge(&values.attributes);
     let text = merged.to_text();
     (text != stored).then_some(text)
 }
 
-async fn update_attributes<D: Dialect>(
+pub(super) async fn update_attributes<D: Dialect>(
     connection: &mut D::Connection,
     level: QueryLevel,
     id: i64,
@@ -990,7 +994,7 @@ pub(super) async fn study_modalities<D: Dialect>(
 }
 
 /// The name of the patient that a study is sorted by.
-fn sorted_name(values: &LevelValues) -> Option<String> {
+pub(super) fn sorted_name(values: &LevelValues) -> Option<String> {
     let mut names = values.names.iter();
     let patient = names.find(|name| name.kind == name_kind("patient_name"))?;
     patient.groups.first().cloned()
@@ -998,7 +1002,7 @@ fn sorted_name(values: &LevelValues) -> Option<String> {
 
 /// Rows of the name tables to write for the studies of a batch.
 #[derive(Default)]
-struct NameRows {
+pub(super) struct NameRows {
     /// Study and kind.
     stale: Vec<(i64, i64)>,
     /// Partition, study, kind and folded group.
@@ -1020,7 +1024,7 @@ impl NameRows {
         }
     }
 
-    fn replace(
+    pub(super) fn replace(
         &mut self,
         partition: i64,
         study: i64,
@@ -1034,7 +1038,7 @@ impl NameRows {
         self.add(partition, study, values, changed);
     }
 
-    fn write<D: Dialect>(&self, last: &mut StatementBatch<D>) {
+    pub(super) fn write<D: Dialect>(&self, last: &mut StatementBatch<D>) {
         for (study, kind) in &self.stale {
             for table in ["delete from study_name", "delete from study_name_word"] {
                 let sql = last.then(table).push(" where study_row = ");

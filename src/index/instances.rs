@@ -7,6 +7,7 @@ use super::delete;
 use super::error::IndexError;
 use super::insert::insert;
 use super::model::{BlobPlace, ContentRow, InstanceRow, MetadataRow, Result, Version};
+use super::originals;
 use super::rows::NewInstance;
 use super::scoping::push_scope;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, digest, failed};
@@ -112,6 +113,29 @@ impl<D: Dialect> Instances for SqlIndex<D> {
         rows.first().map(content).transpose()
     }
 
+    async fn first_versions(
+        &self,
+        scope: &Scope,
+        target: &Target,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, InstanceRow)>> {
+        originals::first_versions(self, scope, target, after, limit).await
+    }
+
+    async fn first_content(&self, scope: &Scope, watermark: i64) -> Result<Option<ContentRow>> {
+        originals::first_content(self, scope, watermark).await
+    }
+
+    async fn changed_at(&self, scope: &Scope, target: &Target) -> Result<i64> {
+        let mut sql = Statement::<D>::new("select study.changed_at from study where study_uid = ");
+        sql.text(target.study().as_str());
+        push_scope(&mut sql, scope);
+        let rows = self.read("a version", sql).await?;
+        let changed = rows.first().map_or(Ok(0), |row| row.int("changed_at"));
+        changed.map_err(failed::<D>("a version"))
+    }
+
     async fn delete(&self, scope: &Scope, target: &Target) -> Result<u64> {
         delete::delete(self, scope, target).await
     }
@@ -134,7 +158,7 @@ impl<D: Dialect> Instances for SqlIndex<D> {
 }
 
 /// Appends `where` with the target and the scope; all levels down to the target's must be joined.
-fn push_target<D: Dialect>(sql: &mut Statement<D>, scope: &Scope, target: &Target) {
+pub(super) fn push_target<D: Dialect>(sql: &mut Statement<D>, scope: &Scope, target: &Target) {
     sql.push(" where study.study_uid = ")
         .text(target.study().as_str());
     push_scope(sql, scope);
@@ -184,13 +208,16 @@ fn read_instance_row<R: RowColumns>(
     })
 }
 
-/// Statement for every instance of every partition.
+/// Statement for every instance of every partition, first versions of updated ones included.
 pub(super) fn all_instances<D: Dialect>(after: i64, limit: u32) -> Statement<D> {
     let mut sql = Statement::<D>::new(COLUMNS);
     sql.push(TABLES)
         .push(" where instance.watermark > ")
         .int(after);
-    sql.push(" order by instance.watermark")
-        .limit(i64::from(limit));
+    sql.push(" union all ")
+        .push(originals::COLUMNS)
+        .push(originals::TABLES);
+    sql.push(" where original.watermark > ").int(after);
+    sql.push(" order by watermark").limit(i64::from(limit));
     sql
 }

@@ -8,6 +8,9 @@
 mod admission;
 mod attributes;
 mod audit;
+mod bulk_update;
+mod bulk_update_commit;
+mod bulk_update_model;
 mod commitments;
 mod commitments_model;
 mod conditions;
@@ -28,6 +31,7 @@ mod model;
 mod open;
 mod operations;
 mod options;
+mod originals;
 mod partitions;
 mod pattern;
 mod postgres;
@@ -54,6 +58,10 @@ mod words;
 mod workitem_events;
 mod workitems;
 
+pub use bulk_update_model::{
+    BulkUpdateBegun, BulkUpdateTask, NewBulkUpdate, PreparedInstance, UpdateCommit, UpdatePlace,
+    UpdateProgress, UpdateState, UpdatedStudy,
+};
 pub use commitments_model::{CommitmentRow, NewCommitment};
 pub use error::IndexError;
 pub use event_log_model::{
@@ -76,8 +84,8 @@ pub use statistics_model::StatisticRow;
 pub use tag_values::invalid_values;
 pub use terms::{Decision, decision, indexed};
 pub use traits::{
-    Audit, ChangeFeed, Commitments, Damages, EventLog, Index, Instances, Leases, Operations,
-    Partitions, QueryTags, Search, Subscriptions, Tally, Trash, Webhooks, Workitems,
+    Audit, BulkUpdates, ChangeFeed, Commitments, Damages, EventLog, Index, Instances, Leases,
+    Operations, Partitions, QueryTags, Search, Subscriptions, Tally, Trash, Webhooks, Workitems,
 };
 pub use transfer::{Moved, Sum, TransferMode, transfer};
 pub use trash_model::{RemovalReason, TrashEntry, TrashFilter, TrashedInstance};

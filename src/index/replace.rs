@@ -4,6 +4,7 @@
 //! counts what takes a place as no instance more.
 
 use super::model::now_micros;
+use super::originals;
 use super::sql::{Dialect, Driver, Statement};
 use super::trash::{Removal, trash_blobs};
 use super::trash_model::RemovalReason;
@@ -28,6 +29,7 @@ pub(super) async fn remove<D: Dialect>(
             sql.push(" watermark in ").ints(chunk.iter().copied());
         };
         entries.extend(trash_blobs::<D>(connection, &removal, these).await?);
+        originals::discard::<D>(connection, removal.since, these).await?;
         fault::point("replace.trash");
         // What else belongs to them goes with their rows.
         for table in [

@@ -5,7 +5,9 @@
 
 use std::sync::{Arc, LazyLock};
 
+use dicom_core::Tag;
 use dicom_dictionary_std::tags::PATIENT_ID;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::attributes::Attributes;
@@ -86,7 +88,7 @@ pub(super) fn name_kind(column: &str) -> i64 {
 }
 
 /// Value of one column; none is null.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ColumnValue {
     /// A text, and what it is searched by when the column has a folded twin.
     Text(Option<String>, Option<String>),
@@ -101,7 +103,7 @@ impl ColumnValue {
 }
 
 /// Folded groups of one person name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Name {
     /// [`name_kind`] of its column.
     pub(super) kind: i64,
@@ -112,7 +114,7 @@ pub(super) struct Name {
 }
 
 /// What one level of an instance brings to its row.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct LevelValues {
     /// JSON of the attributes.
     pub(super) attributes: Attributes,
@@ -178,6 +180,26 @@ impl LevelValues {
         }
     }
 
+    /// What these attributes bring alone.
+    fn limited(&self, level: QueryLevel, tags: &[Tag]) -> Self {
+        let names: Vec<String> = tags
+            .iter()
+            .map(|tag| crate::dicom::tag::hex(*tag))
+            .collect();
+        let cells = stored_keys(level).iter().zip(&self.cells);
+        let cell = |(key, cell): (&&AttributeKey, &ColumnValue)| match cell {
+            cell if tags.contains(&key.tag) => cell.clone(),
+            ColumnValue::Text(..) => ColumnValue::Text(None, None),
+            ColumnValue::Number(_) => ColumnValue::Number(None),
+        };
+        let of_these = |name: &&Name| names.contains(&name.attribute);
+        Self {
+            attributes: self.attributes.limited(&names),
+            cells: cells.map(cell).collect(),
+            names: self.names.iter().filter(of_these).cloned().collect(),
+        }
+    }
+
     /// The text of a column, when it has one.
     pub(super) fn text(&self, level: QueryLevel, column: &str) -> Option<&str> {
         let mut cells = stored_keys(level).iter().zip(&self.cells);
@@ -186,6 +208,15 @@ impl LevelValues {
             _ => None,
         })
     }
+}
+
+/// What an instance brings to the rows of its study and series.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct InstanceLevels {
+    /// To that of its study.
+    pub(super) study: LevelValues,
+    /// To that of its series.
+    pub(super) series: LevelValues,
 }
 
 /// What the rows of one instance hold; made where it was parsed, so that whoever commits need not.
@@ -271,6 +302,31 @@ impl PackedInstance {
             frames: instance.frames.to_bytes(),
             metadata: metadata::pack(&instance.metadata, room)?,
         })
+    }
+
+    /// What it brings to the rows of its study and series, as JSON: of these attributes, or of all.
+    ///
+    /// # Errors
+    /// None that is known; the writer's signature has one.
+    pub fn levels(&self, only: Option<&[Tag]>) -> serde_json::Result<String> {
+        let of = |level, values: &LevelValues| match only {
+            Some(tags) => values.limited(level, tags),
+            None => values.clone(),
+        };
+        serde_json::to_string(&InstanceLevels {
+            study: of(QueryLevel::Study, &self.study),
+            series: of(QueryLevel::Series, &self.series),
+        })
+    }
+
+    /// What the parser found of the query tags there were, as JSON.
+    pub(super) fn findings_text(&self) -> serde_json::Result<String> {
+        let named = |(tag, outcome): &(QueryTag, TagOutcome)| {
+            let creator = tag.private_creator.clone().unwrap_or_default();
+            (tag.path.clone(), creator, outcome.clone())
+        };
+        let all: Vec<_> = self.findings.iter().map(named).collect();
+        serde_json::to_string(&all)
     }
 
     /// Its UIDs.

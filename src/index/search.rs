@@ -85,7 +85,10 @@ impl<D: Dialect> Search for SqlIndex<D> {
             return Ok(Vec::new());
         }
         let sql = stored::<D>(
-            "select instance.watermark, cast(octet_length(instance_content.metadata) as bigint) as bytes",
+            (
+                "select instance.watermark, cast(octet_length(instance_content.metadata) as bigint) as bytes",
+                "select original.watermark, cast(octet_length(original.metadata) as bigint) as bytes",
+            ),
             scopes,
             watermarks,
         );
@@ -106,7 +109,10 @@ impl<D: Dialect> Search for SqlIndex<D> {
         if watermarks.is_empty() {
             return Ok(Vec::new());
         }
-        let columns = "select instance.watermark, instance_content.metadata";
+        let columns = (
+            "select instance.watermark, instance_content.metadata",
+            "select original.watermark, original.metadata",
+        );
         let sql = stored::<D>(columns, scopes, watermarks);
         let rows = self.read_in_time("stored metadata", sql).await?;
         let packed = |row: &D::Row| Ok((row.int("watermark")?, row.blob("metadata")?));
@@ -316,7 +322,7 @@ impl Lookup<'_> {
 
 /// A statement that reads columns of instances by their watermarks, as far as the scope has them.
 fn stored<D: Dialect>(
-    columns: &'static str,
+    (columns, original): (&'static str, &'static str),
     scopes: &ScopeSet,
     watermarks: &[i64],
 ) -> Statement<D> {
@@ -324,6 +330,13 @@ fn stored<D: Dialect>(
     sql.push(
         " from instance join instance_content on instance_content.watermark = instance.watermark \
          join study on study.id = instance.study_row where instance.watermark in ",
+    );
+    sql.ints(watermarks.iter().copied());
+    push_scopes(&mut sql, scopes);
+    sql.push(" union all ").push(original);
+    sql.push(
+        " from original join instance on instance.watermark = original.current \
+         join study on study.id = instance.study_row where original.watermark in ",
     );
     sql.ints(watermarks.iter().copied());
     push_scopes(&mut sql, scopes);

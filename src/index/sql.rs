@@ -27,6 +27,8 @@ pub(super) trait Dialect: Database<Row: RowColumns> {
     const SHARED: bool;
     /// Expression for a study or series version: above every version given out before.
     const NEXT_VERSION: &'static str;
+    /// As [`Self::NEXT_VERSION`], in a transaction whose feed entries are written already.
+    const VERSION_BEHIND_FEED: &'static str;
     /// Expression for the time now, by the clock of the database.
     const NOW: &'static str;
     /// Scalar query for the time of the next feed entries: now, but never before the newest entry.

@@ -5,6 +5,10 @@ use std::collections::{BTreeMap, HashSet};
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
+use super::bulk_update_model::{
+    BulkUpdateBegun, BulkUpdateTask, NewBulkUpdate, PreparedInstance, UpdateCommit, UpdatePlace,
+    UpdateProgress, UpdateState, UpdatedStudy,
+};
 use super::commitments_model::{CommitmentRow, NewCommitment};
 use super::event_log_model::{
     AfterFailure, DeliveryState, LoggedEvent, WebhookDelivery, WebhookRow,
@@ -61,6 +65,22 @@ pub trait Instances: Send + Sync {
 
     /// Frame and bulk tables of one instance.
     async fn content(&self, scope: &Scope, name: &InstanceName) -> Result<Option<ContentRow>>;
+
+    /// First versions of the instances of a target: of each the version that was stored, and behind which watermark of the
+    /// present version it comes. An instance that no bulk update changed has one version.
+    async fn first_versions(
+        &self,
+        scope: &Scope,
+        target: &Target,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, InstanceRow)>>;
+
+    /// Frame and bulk tables of a first version, by its own watermark; none when it is gone.
+    async fn first_content(&self, scope: &Scope, watermark: i64) -> Result<Option<ContentRow>>;
+
+    /// A number that changes when instances of the target's study are changed all at once; 0 for one that never was.
+    async fn changed_at(&self, scope: &Scope, target: &Target) -> Result<i64>;
 
     /// Removes all instances of the target in one transaction: rows out, feed entries in, blob keys on the trash.
     /// Returns how many were removed; 0 means the target does not exist.
@@ -422,6 +442,57 @@ pub trait QueryTags: Send + Sync {
     async fn index_tags(&self, operation: &str, room: &WorkMemory) -> Result<bool>;
 }
 
+/// Bulk updates: attributes of whole studies, or UIDs, changed in the stored instances.
+#[async_trait]
+pub trait BulkUpdates: Send + Sync {
+    /// Writes down a bulk update; studies that do not exist in its scope are done at once.
+    async fn begin_bulk_update(&self, new: &NewBulkUpdate) -> Result<BulkUpdateBegun>;
+
+    /// A bulk update by its operation.
+    async fn bulk_update(&self, operation: &str) -> Result<Option<BulkUpdateTask>>;
+
+    /// Its studies, in the order of the request.
+    async fn updated_studies(&self, operation: &str) -> Result<Vec<UpdatedStudy>>;
+
+    /// Instances of a target that are not prepared, at most `limit`.
+    async fn unprepared(
+        &self,
+        scope: &Scope,
+        target: &Target,
+        limit: u32,
+    ) -> Result<Vec<InstanceRow>>;
+
+    /// How many instances of a study are prepared, and how many a target has.
+    async fn update_progress(
+        &self,
+        scope: &Scope,
+        target: &Target,
+        place: UpdatePlace<'_>,
+    ) -> Result<UpdateProgress>;
+
+    /// Keeps prepared instances until they are exchanged; says of each whether it is kept. `levels` is what
+    /// [`PackedInstance::levels`](super::PackedInstance::levels) says of one of them.
+    async fn keep_prepared(
+        &self,
+        place: UpdatePlace<'_>,
+        partition: Partition,
+        levels: &str,
+        prepared: &[PreparedInstance],
+    ) -> Result<Vec<bool>>;
+
+    /// Exchanges all instances of a target for those that are prepared, for every reader at once: rows, counters, values of
+    /// query tags, entries of the feed. The first versions are kept.
+    async fn commit_update(
+        &self,
+        scope: &Scope,
+        target: &Target,
+        place: UpdatePlace<'_>,
+    ) -> Result<UpdateCommit>;
+
+    /// Ends the update of a study without an exchange; what was prepared goes to the trash.
+    async fn end_update(&self, place: UpdatePlace<'_>, state: UpdateState) -> Result<()>;
+}
+
 /// The whole index.
 pub trait Index:
     Instances
@@ -440,6 +511,7 @@ pub trait Index:
     + Partitions
     + EventLog
     + Webhooks
+    + BulkUpdates
 {
 }
 
@@ -460,6 +532,7 @@ impl<T> Index for T where
         + Partitions
         + EventLog
         + Webhooks
+        + BulkUpdates
 {
 }
 

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use super::error::IndexError;
 use super::model::{Discarded, Result, from_micros, now_micros, to_micros};
+use super::originals::{push_unused, push_used};
 use super::retry::retrying;
 use super::rows::blob_hash;
 use super::scoping::push_scope;
@@ -57,10 +58,8 @@ impl<D: Dialect> Trash for SqlIndex<D> {
             sql.push(", ").text(&after.key).push(")");
         }
         // A commit whose answer was lost may have given the blob its row after all.
-        sql.push(
-            " and not exists (select 1 from instance where instance.blob_hash = trash.blob_hash \
-             and instance.blob_key = trash.blob_key)",
-        );
+        sql.push(" and ");
+        push_unused(&mut sql);
         sql.push(" order by since, blob_key")
             .limit(i64::from(limit));
         let rows = self.read("the trash", sql).await?;
@@ -260,10 +259,9 @@ async fn claim<D: Dialect>(
     sql.texts(keys.iter().map(String::as_str));
     sql.push(" and since < ").int(before);
     // A commit whose answer was lost may have given the blob its row after all.
-    sql.push(
-        " and not exists (select 1 from instance where instance.blob_hash = trash.blob_hash \
-         and instance.blob_key = trash.blob_key) returning blob_key, deletion",
-    );
+    sql.push(" and ");
+    push_unused(&mut sql);
+    sql.push(" returning blob_key, deletion");
     let rows = sql.rows(&mut transaction).await?;
     count_entries::<D>(&mut transaction, &entries_of::<D>(&rows)?).await?;
     transaction.commit().await?;
@@ -375,10 +373,8 @@ pub(super) async fn keep_shared_blobs<D: Dialect>(
     }
     let mut sql = Statement::<D>::new("delete from trash where deletion in ");
     sql.ints(entries.iter().copied());
-    sql.push(
-        " and exists (select 1 from instance where instance.blob_hash = trash.blob_hash \
-         and instance.blob_key = trash.blob_key)",
-    );
+    sql.push(" and ");
+    push_used(&mut sql);
     sql.run(connection).await?;
     count_entries::<D>(connection, entries).await
 }

@@ -9,6 +9,7 @@
 mod access;
 mod backup;
 mod browser;
+mod bulk_update;
 mod changefeed;
 mod clients;
 #[cfg(feature = "cloud")]

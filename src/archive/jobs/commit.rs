@@ -98,6 +98,11 @@ impl DurableBlob {
         self.new.as_ref().map(|new| &new.place)
     }
 
+    /// The instance.
+    pub(in crate::archive) fn instance(&self) -> Option<&NewInstance> {
+        self.new.as_ref()
+    }
+
     /// It has no row for certain.
     pub(in crate::archive) fn certain(&mut self) {
         self.unsure = None;

@@ -39,6 +39,7 @@ pub use part::IncomingPart;
 
 mod again;
 mod described;
+mod made;
 mod outcome;
 mod parsed;
 mod part;

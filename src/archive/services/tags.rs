@@ -194,6 +194,7 @@ impl Archive {
                 self.remove_in_background(tag.id);
             }
         }
+        self.resume_bulk_updates().await?;
         self.resume_commitments().await
     }
 
@@ -278,21 +279,27 @@ impl Archive {
     ///
     /// # Errors
     /// [`ArchiveError::NotFound`] when there is none of this id.
-    pub async fn operation(&self, id: &str) -> Result<Operation> {
+    pub async fn operation(&self, scopes: &ScopeSet, id: &str) -> Result<Operation> {
         let plain: String = id
             .chars()
             .filter(|c| *c != '-')
             .collect::<String>()
             .to_ascii_lowercase();
-        self.index
-            .operation(&plain)
-            .await?
+        let unknown = || ArchiveError::not_found("the operation");
+        let operation = self.index.operation(&plain).await?.ok_or_else(unknown)?;
+        match operation.kind {
             // A commitment has a service of its own, which knows whose it is; what follows arrivals never ends.
-            .filter(|operation| {
-                let own = [OperationKind::Commitment, OperationKind::Arrivals];
-                !own.contains(&operation.kind)
-            })
-            .ok_or_else(|| ArchiveError::not_found("the operation"))
+            OperationKind::Commitment | OperationKind::Arrivals => Err(unknown()),
+            // It names studies: whoever is limited sees those begun with the same limits.
+            OperationKind::Update if !scopes.is_everything() => {
+                let task = self.index.bulk_update(&operation.id).await?;
+                match task.filter(|task| scopes.is_for(task.partition, &task.visible)) {
+                    Some(_) => Ok(operation),
+                    None => Err(unknown()),
+                }
+            }
+            _ => Ok(operation),
+        }
     }
 }
 
@@ -307,6 +314,13 @@ impl Watched {
         let all = archive.watched.clone();
         let is_new = lock(&all).insert(operation.clone());
         is_new.then_some(Self { all, operation })
+    }
+}
+
+impl Watched {
+    /// What it is.
+    pub(super) fn operation(&self) -> &str {
+        &self.operation
     }
 }
 

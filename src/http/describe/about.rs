@@ -109,6 +109,10 @@ const URI: &[Parameter] = &[
     ),
     p("presentationSeriesUID", "its Series Instance UID"),
 ];
+const VERSION: &[Parameter] = &[p(
+    "msdicom-request-original",
+    "`true`: of what a bulk update changed, the first version",
+)];
 const STORED: &[Parameter] = &[
     p(
         "msdicom-expiry-time-milliseconds",
@@ -275,22 +279,28 @@ pub(super) static ABOUT: &[About] = &[
         FOUND,
         SEARCH,
     ),
-    row(
-        "retrieve_instances",
-        "Retrieve",
-        "Retrieve the instances of a study, a series, or one (WADO-RS)",
-        OBJECTS,
-        CACHED,
-        &[ACCEPT],
-    ),
-    row(
-        "retrieve_metadata",
-        "Retrieve",
-        "Retrieve metadata",
-        DATA_SETS,
-        CACHED,
-        &[ACCEPT],
-    ),
+    About {
+        headers: VERSION,
+        ..row(
+            "retrieve_instances",
+            "Retrieve",
+            "Retrieve the instances of a study, a series, or one (WADO-RS)",
+            OBJECTS,
+            CACHED,
+            &[ACCEPT],
+        )
+    },
+    About {
+        headers: VERSION,
+        ..row(
+            "retrieve_metadata",
+            "Retrieve",
+            "Retrieve metadata",
+            DATA_SETS,
+            CACHED,
+            &[ACCEPT],
+        )
+    },
     row(
         "retrieve_frames",
         "Retrieve",
@@ -525,6 +535,17 @@ pub(super) static ABOUT: &[About] = &[
         OK,
         &[p("limit", "most errors"), p("offset", "errors to skip")],
     ),
+    About {
+        takes: JSON,
+        ..row(
+            "update_studies",
+            "Operations",
+            "Change attributes, or UIDs, in the stored instances of studies",
+            JSON,
+            &[(202, "the operation began; its place is in Location")],
+            &[],
+        )
+    },
     row(
         "get_operation",
         "Operations",

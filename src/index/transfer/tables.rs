@@ -54,7 +54,7 @@ tables! {
         accession_number_norm Text, study_description Text, study_description_norm Text, patient_id Text,
         patient_id_norm Text, issuer_of_patient_id Text, issuer_of_patient_id_norm Text, patient_birth_date Text,
         patient_sex Text, patient_sex_norm Text, study_id Text, study_id_norm Text, attributes Text,
-        patient_name_norm Text, expires Int;
+        patient_name_norm Text, expires Int, changed_at Int;
     series: id Int, partition Int, study_row Int, series_uid Text, version Int, newest Int, instance_count Int,
         created Int, series_date Text, modality Text, modality_norm Text, series_description Text,
         series_description_norm Text, model_name Text, model_name_norm Text, body_part Text, body_part_norm Text,
@@ -81,6 +81,14 @@ tables! {
         source Int, text Text, text_norm Text, number Float;
     query_tag_error: id Int, tag Int, created Int, partition Int, watermark Int, study_uid Text, series_uid Text,
         sop_instance_uid Text, message Text;
+    bulk_update: operation Text, partition Int, visible Text, request Text;
+    bulk_update_study: operation Text, number Int, partition Int, study_uid Text, state Int, instances Int, levels Text;
+    prepared_instance: replaces Int, operation Text, number Int, partition Int, study_uid Text, series_uid Text,
+        sop_instance_uid Text, sop_class_uid Text, instance_number Int, transfer_syntax Text, blob_offset Int,
+        blob_length Int, blob_hash Int, digest Blob, blob_key Text, layout Text, pixel Text, attributes Text,
+        findings Text, bulk Text, frames Blob, metadata Blob;
+    original: watermark Int, current Int, sop_class_uid Text, created Int, blob_offset Int, blob_length Int,
+        blob_hash Int, digest Blob, blob_key Text, layout Text, pixel Text, bulk Text, frames Blob, metadata Blob;
     workitem: id Int, partition Int, uid Text, version Int, state Int, owner Text, study_uid Text, patient_id Text,
         patient_id_norm Text, start Text, created Int, changed Int, weight Int, content Blob;
     subscriber: aet Text, partition Int, owner Text, sent Int, seen Int;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// The methods without one, and why they need none.
-const WITHOUT: [(&str, &str); 82] = [
+const WITHOUT: [(&str, &str); 87] = [
     (
         "insert",
         "each instance carries what its sender may store into",
@@ -14,6 +14,23 @@ const WITHOUT: [(&str, &str); 82] = [
     (
         "delete_expired",
         "retention, as who stored the study asked for",
+    ),
+    (
+        "begin_bulk_update",
+        "the limits of its caller are kept, and only what they let through begins",
+    ),
+    (
+        "bulk_update",
+        "holds its caller's limits, by whom it is decided",
+    ),
+    ("updated_studies", "what the caller has named"),
+    (
+        "keep_prepared",
+        "numbers of instances that were found within a scope",
+    ),
+    (
+        "end_update",
+        "the number of a study that was found within a scope",
     ),
     ("discard", "keys of blobs"),
     ("discarded", "keys of blobs"),

@@ -38,6 +38,7 @@ const ANSWERS: &[(&str, &str, u16, u16)] = &[
     ("GET", "/studies/{study}/series", 200, 200),
     ("GET", "/studies/{study}/instances", 200, 200),
     ("GET", "/studies/{study}/series/{series}/instances", 200, 200),
+    ("POST", "/studies/$bulkUpdate", 415, 415),
     ("POST", "/studies/{study}", 415, 415),
     ("PUT", "/studies/{study}", 415, 415),
     ("GET", "/studies/{study}", 200, 404),

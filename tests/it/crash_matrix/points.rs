@@ -77,6 +77,26 @@ pub(crate) const ARRIVALS: &[&str] = &["arrivals.created", "arrivals.found"];
 pub(crate) const COMMITMENT: &[&str] =
     &["commitment.begun", "commitment.looked", "commitment.told"];
 
+/// Passed by a bulk update, which `bulk_update/crash.rs` breaks off.
+pub(crate) const BULK_UPDATE: &[&str] = &[
+    "update.begun",
+    "update.blob",
+    "update.changes",
+    "update.committed",
+    "update.counted",
+    "update.exchanged",
+    "update.finished",
+    "update.kept",
+    "update.levels",
+    "update.originals",
+    "update.prepared",
+    "update.rows",
+    "update.tags",
+];
+
+/// Passed when an update of a study is given up.
+const BULK_UPDATE_ENDED: &[&str] = &["update.ended"];
+
 /// Passed when a workitem is created or changed, which `worklist/events.rs` breaks off.
 const WORKITEMS: &[&str] = &["workitem.changed", "workitem.inserted"];
 
@@ -126,6 +146,8 @@ fn every_fault_point_of_the_source_is_in_the_matrix() {
         TASKS,
         COMMITMENT,
         ARRIVALS,
+        BULK_UPDATE,
+        BULK_UPDATE_ENDED,
     ]
     .concat();
     let listed: BTreeSet<String> = listed.into_iter().map(str::to_owned).collect();
