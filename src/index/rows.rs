@@ -16,8 +16,9 @@ use super::model::{BlobPlace, Replacement, Result, StudyCondition, TagRow, to_mi
 use super::tag_values::{TagOutcome, findings};
 use super::words::{MAX_WORDS, clean};
 use crate::dicom::attributes::{AttributeKey, ColumnSearch, KEYS, QueryLevel};
+use crate::dicom::error::NoParseMemory;
 use crate::dicom::instance::{Attribute, BulkItem, Instance};
-use crate::dicom::parse_memory::{GrantMemory, NoParseMemory};
+use crate::dicom::parse_memory::GrantMemory;
 use crate::dicom::query_tag::QueryTag;
 use crate::dicom::uid::InstanceName;
 use crate::dicom::{metadata, normalize, temporal};

@@ -18,10 +18,11 @@ use super::WorkitemError;
 use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
 use crate::dicom::attributes::QueryLevel;
+use crate::dicom::data_set::JsonDataSet;
 use crate::dicom::query::{Case, Condition, Include, Matching, Query, TagPath};
 use crate::dicom::query_parse::QueryDialect;
+use crate::dicom::temporal::moment_of;
 use crate::dicom::uid::{StudyUid, Target};
-use crate::dicom::workitem::{WorkitemDataSet, moment};
 use crate::fault;
 use crate::index::{
     ChangeAction, FeedRange, MatchedRow, Operation, OperationKind, OperationStatus,
@@ -305,7 +306,7 @@ impl Archive {
             Err(ArchiveError::NotFound { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let start = moment(OffsetDateTime::now_utc());
+        let start = moment_of(OffsetDateTime::now_utc());
         let item = workitem(rule, study, &found.study, &inputs, &start);
         fault::point("arrivals.found");
         let uid = rule.uid(study);
@@ -392,9 +393,9 @@ fn workitem(
     attributes: &str,
     inputs: &[Value],
     start: &str,
-) -> WorkitemDataSet {
+) -> JsonDataSet {
     let known: Map<String, Value> = serde_json::from_str(attributes).unwrap_or_default();
-    let mut item = WorkitemDataSet::new();
+    let mut item = JsonDataSet::new();
     for name in TAKEN {
         if let Some(value) = known.get(name) {
             item.insert(name.to_owned(), value.clone());

@@ -11,16 +11,16 @@ use openjp2::{
 };
 
 use super::error::CodecError;
+use super::frame_codec::{
+    EncodeOptions, Encoded, FrameCodec, bits_gray_or_color, interleaved_shape, length,
+    lossy_gray_or_color,
+};
 use super::htj2k;
 use super::jpeg2000_header::{Jpeg2000Header, bare_codestream};
 use super::jpeg2000_stream::{StreamWriter, reader};
 use super::samples;
 use super::shape::{DecodedFrame, FrameLimits, FrameShape, Photometric};
 use super::transfer_syntax::Coding;
-use super::{
-    EncodeOptions, Encoded, FrameCodec, bits_gray_or_color, interleaved_shape, length,
-    lossy_gray_or_color,
-};
 
 /// Bookkeeping allowed to the decoder besides its samples, for frames of any size.
 const BOOKKEEPING_BYTES: u64 = 64 << 20;

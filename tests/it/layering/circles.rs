@@ -9,8 +9,8 @@ use super::{sources, without_comments};
 const STILL: [(&str, usize); 6] = [
     ("archive", 27),
     ("auth", 6),
-    ("blob", 8),
-    ("dicom", 72),
+    ("blob", 0),
+    ("dicom", 2),
     ("http", 27),
     ("index", 0),
 ];
