@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use dicom_core::Tag;
 use serde_json::{Value, json};
 
-use super::audit::TouchedStudies;
+use super::audit::note::TouchedStudies;
 use super::error::{HttpError, ProblemType};
 use super::extract::{Access, SmallBody};
 use super::links::Links;
@@ -17,9 +17,6 @@ use crate::archive::rules::comment;
 use crate::archive::services::bulk_update::BulkUpdateOutcome;
 use crate::auth::Action;
 use crate::dicom::bulk_update::{BulkUpdateProblem, parse_body};
-
-/// The header that asks for the first version of what a bulk update changed.
-pub(super) const ORIGINAL: &str = "msdicom-request-original";
 
 /// Begins to update studies.
 ///
@@ -73,57 +70,4 @@ fn refused(failed: &[(Tag, String)]) -> Response {
     let body = json!({ "00741048": { "vr": "SQ", "Value": items } });
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static(DICOM_JSON))];
     (StatusCode::BAD_REQUEST, kind, body.to_string()).into_response()
-}
-
-/// Whether a request asks for first versions.
-///
-/// # Errors
-/// 400 for another value than `true` or `false`.
-pub(super) fn wants_original(headers: &HeaderMap) -> Result<bool, HttpError> {
-    let Some(value) = headers.get(ORIGINAL) else {
-        return Ok(false);
-    };
-    let value = value.to_str().unwrap_or_default().trim();
-    match value.to_ascii_lowercase().as_str() {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err(HttpError::bad_request(
-            ProblemType::InvalidRequest,
-            format!("The header {ORIGINAL} must be true or false."),
-        )),
-    }
-}
-
-/// Says that an answer depends on the header.
-pub(super) fn varying(mut response: Response) -> Response {
-    response
-        .headers_mut()
-        .append(header::VARY, HeaderValue::from_static(ORIGINAL));
-    response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_header_is_true_or_false() {
-        let asked = |value: &'static str| {
-            let headers = HeaderMap::from_iter([(
-                ORIGINAL.parse().unwrap(),
-                HeaderValue::from_static(value),
-            )]);
-            wants_original(&headers).ok()
-        };
-        for (value, expected) in [
-            ("true", Some(true)),
-            (" True ", Some(true)),
-            ("false", Some(false)),
-            ("1", None),
-            ("", None),
-        ] {
-            assert_eq!(asked(value), expected, "{value}");
-        }
-        assert!(!wants_original(&HeaderMap::new()).unwrap());
-    }
 }

@@ -6,10 +6,10 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
 use super::array::{array_body, items, reported};
-use super::bulk_update::{ORIGINAL, varying, wants_original};
 use super::error::HttpError;
 use super::extract::RetrieveRequest;
 use super::links::Links;
+use super::original::{ORIGINAL, varying, wants_original};
 use super::represent::{
     DICOM_XML, DataSetFormat, etag, etag_of, form, many_parts, not_modified, unchanged, validated,
     xml_part_stream,

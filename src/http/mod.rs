@@ -24,6 +24,7 @@ pub mod links;
 mod metadata;
 mod metrics;
 pub mod multipart;
+mod original;
 mod parameters;
 mod partitions;
 pub mod paths;

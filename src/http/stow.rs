@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use time::OffsetDateTime;
 
 use super::accept::accept_items;
-use super::audit::TouchedStudies;
+use super::audit::note::TouchedStudies;
 use super::content_type::ContentType;
 use super::error::{HttpError, ProblemType};
 use super::extract::{Access, Sender, StudyPath};

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::audit::Note;
+use super::audit::note::Note;
 use super::error::{HttpError, ProblemType};
 use super::extract::{Access, QueryPairs, TargetPath};
 use super::links::Links;

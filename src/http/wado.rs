@@ -9,10 +9,10 @@ use futures_util::{StreamExt, TryFutureExt, TryStreamExt};
 
 use super::accept::{AcceptItem, AcceptKind};
 use super::bulk::retrieve_all_bulk;
-use super::bulk_update::{ORIGINAL, varying, wants_original};
 use super::error::HttpError;
 use super::extract::RetrieveRequest;
 use super::links::Links;
+use super::original::{ORIGINAL, varying, wants_original};
 use super::range::{OnlyPart, ranged, ranged_part};
 use super::represent::{
     OwnedTransferSyntaxPreference, etag_of, etag_of_instance, header_value, lasting, many_parts,

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 
-use super::instances::{all_instances, instance_row};
+use super::instance_row::instance_row;
+use super::instances::all_instances;
 use super::model::{InstanceRow, PoolState, Result};
 use super::options::FULL_SCAN;
 use super::rows::blob_hash;

@@ -11,9 +11,10 @@ use super::bulk_update_model::{
 };
 use super::error::IndexError;
 use super::insert::{push_cells, push_columns};
-use super::instances::{COLUMNS, TABLES, instance_row, push_target};
-use super::model::{InstanceRow, Result, now_micros};
+use super::instance_row::{COLUMNS, TABLES, instance_row, push_target};
+use super::model::{InstanceRow, Result};
 use super::operations::insert_operation;
+use super::prepared::{UNPREPARED, discard_prepared, push_place};
 use super::retry::retrying;
 use super::rows::blob_hash;
 use super::scoping::push_scope;
@@ -142,18 +143,6 @@ impl<D: Dialect> BulkUpdates for SqlIndex<D> {
         let time = self.times.insert();
         retrying!(D, "a bulk update", within(time, end(self, place, state)))
     }
-}
-
-/// That an instance is not prepared.
-pub(super) const UNPREPARED: &str = " and not exists (select 1 from prepared_instance \
-     where prepared_instance.replaces = instance.watermark)";
-
-/// Appends what is true of the prepared instances of a study.
-pub(super) fn push_place<D: Dialect>(sql: &mut Statement<D>, place: UpdatePlace<'_>) {
-    sql.push("prepared_instance.operation = ")
-        .text(place.operation);
-    sql.push(" and prepared_instance.number = ")
-        .int(place.number);
 }
 
 const fn number(state: UpdateState) -> i64 {
@@ -301,25 +290,4 @@ async fn end<D: Dialect>(
     discard_prepared::<D>(&mut transaction, place, "").await?;
     fault::point("update.ended");
     transaction.commit().await
-}
-
-/// Forgets prepared instances, their blobs to the trash; `and` limits them further.
-pub(super) async fn discard_prepared<D: Dialect>(
-    connection: &mut D::Connection,
-    place: UpdatePlace<'_>,
-    and: &'static str,
-) -> Driver<()> {
-    let mut sql = Statement::<D>::new(
-        "insert into trash (blob_key, blob_hash, since) select distinct blob_key, blob_hash, cast(",
-    );
-    sql.int(now_micros())
-        .push(" as bigint) from prepared_instance where ");
-    push_place(&mut sql, place);
-    sql.push(and)
-        .push(" order by blob_key on conflict (blob_key) do update set since = excluded.since");
-    sql.run(connection).await?;
-    let mut sql = Statement::<D>::new("delete from prepared_instance where ");
-    push_place(&mut sql, place);
-    sql.push(and);
-    sql.run(connection).await.map(|_| ())
 }

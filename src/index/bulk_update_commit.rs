@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use super::bulk_update::{UNPREPARED, discard_prepared, push_place};
 use super::bulk_update_model::{UpdateCommit, UpdatePlace};
 use super::delete::{recount, target_rows};
 use super::insert::{
     NameRows, action_code, merged_text, push_columns, sorted_name, update_attributes,
 };
 use super::model::{ChangeAction, TagRow, now_micros};
+use super::prepared::{UNPREPARED, discard_prepared, push_place};
 use super::rows::{InstanceLevels, stored_keys};
 use super::scoping::{push_scope, push_visible};
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, StatementBatch, TagLock};

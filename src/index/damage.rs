@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 
 use super::error::IndexError;
-use super::instances::{COLUMNS, TABLES, instance_row};
+use super::instance_row::{COLUMNS, TABLES, instance_row};
 use super::model::{BlobPlace, Damage, InstanceRow, Result, from_micros, now_micros};
 use super::retry::retrying;
 use super::rows::blob_hash;

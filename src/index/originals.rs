@@ -3,7 +3,7 @@
 //! Invariant: a first version lives as long as an instance whose row it names; it goes with it, or when a store takes its place.
 
 use super::error::IndexError;
-use super::instances::{instance_row, push_target};
+use super::instance_row::{instance_row, push_target};
 use super::model::{ContentRow, InstanceRow, Result};
 use super::scoping::push_scope;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed};

@@ -21,7 +21,7 @@ use crate::auth::sharing::Sharing;
 use crate::auth::{Action, Caller};
 use crate::dicom::uid::{StudyUid, Target};
 use crate::http::audit::EventKind;
-use crate::http::audit::Note;
+use crate::http::audit::note::Note;
 use crate::http::error::{HttpError, ProblemType};
 use crate::scope::{PartitionName, Scope};
 

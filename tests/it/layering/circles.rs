@@ -11,7 +11,7 @@ const STILL: [(&str, usize); 6] = [
     ("auth", 6),
     ("blob", 0),
     ("dicom", 2),
-    ("http", 27),
+    ("http", 26),
     ("index", 0),
 ];
 
