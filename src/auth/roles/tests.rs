@@ -30,7 +30,7 @@ fn described(table: &RoleTable, claims: &Value) -> String {
     reported.join(" ")
 }
 
-const ALL: &str = "read write delete restore manageExtendedQueryTags export";
+const ALL: &str = "read write delete restore manageExtendedQueryTags export manageWebhooks";
 
 #[test]
 fn shipped_roles_allow_what_they_say() {
@@ -168,7 +168,7 @@ fn roles_of_a_file_replace_the_shipped_ones() {
         .unwrap();
     assert_eq!(
         described(&table, &json!({"roles": ["all-but-delete"]})),
-        "read write restore manageExtendedQueryTags"
+        "read write restore manageExtendedQueryTags manageWebhooks"
     );
     assert_eq!(
         described(&table, &json!({"roles": ["research"]})),
@@ -180,7 +180,7 @@ fn roles_of_a_file_replace_the_shipped_ones() {
     );
     assert_eq!(
         described(&table, &json!({"roles": ["research", "all-but-delete"]})),
-        "read write restore manageExtendedQueryTags"
+        "read write restore manageExtendedQueryTags manageWebhooks"
     );
     assert_eq!(described(&table, &json!({"roles": ["globalAdmin"]})), "");
     assert_eq!(
