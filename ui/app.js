@@ -7,7 +7,7 @@ import { current, go, note, to } from './lib/router.js'
 import { announce, failed, mountMessages } from './lib/dialog.js'
 import { showKeys, useKeys } from './lib/keys.js'
 import { askJson, hasToken, me, openIn, signInNeeded, useToken } from './net/api.js'
-import { uploads } from './net/uploads.js'
+import { uploadState } from './net/upload_state.js'
 
 /** Screens by their first word; each is loaded when it is first shown. */
 const SCREENS = {
@@ -155,7 +155,7 @@ function skip(event) {
 /** What is being sent, on every screen. */
 function uploadsTold() {
   const told = h('a', { href: to('upload'), class: 'sending', hidden: true })
-  uploads.state.follow((state) => {
+  uploadState.follow((state) => {
     told.hidden = !state.running
     if (state.running) fill(told, t('upload.running', { percent: state.total ? Math.floor((100 * state.sent) / state.total) : 0 }))
   })

@@ -1,9 +1,9 @@
 /** Everything that is being stored: files in a queue, requests of several files, what became of each; lives on all screens. */
 
-import { signal } from '../lib/signal.js'
 import { t } from '../lib/i18n.js'
 import { wait } from './api.js'
 import { look, outcomes, send } from './stow.js'
+import { uploadState as state } from './upload_state.js'
 
 /** Requests at the same time: of the six that browsers have for a server, so that the other screens have some, too. */
 const REQUESTS = 4
@@ -34,7 +34,7 @@ let aborted = new AbortController()
 let begun = 0
 let told = 0
 
-const state = signal(summary())
+state.set(summary())
 
 export const uploads = {
   state,
