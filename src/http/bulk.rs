@@ -15,11 +15,11 @@ use super::extract::RetrieveRequest;
 use super::frames::{BulkFormat, BulkWrapping, forms, frame_types};
 use super::links::Links;
 use super::multipart::writer::ResponsePart;
-use super::range::{OnlyPart, ranged, ranged_part};
+use super::range::ranged;
 use super::represent::header_value;
 use super::represent::{
-    etag_of, etag_of_instance, lasting, many_parts, not_modified, part, still_lasting, unchanged,
-    validated,
+    etag_of, etag_of_instance, lasting, many_parts, not_modified, one_part, part, still_lasting,
+    unchanged, validated,
 };
 use crate::archive::content::Representation;
 use crate::archive::services::frames::BulkValue;
@@ -58,13 +58,9 @@ pub(super) async fn retrieve_bulk(ask: RetrieveRequest) -> Result<Response, Http
     };
     let choice = &found.choice;
     let (wrap, media, syntax) = (choice.wrap, &choice.media, &choice.syntax);
-    let alone = found.count() == 1;
-    let mut representation = format!("bulkdata {wrap:?} {media} {syntax:?} {bulk}");
-    if wrap == BulkWrapping::Multipart {
-        representation = format!("{representation} {}", found.location);
-    }
+    let representation = format!("bulkdata {wrap:?} {media} {syntax:?} {bulk}");
     let mut tag = etag_of_instance(found.instance.row.watermark, &representation);
-    if wrap == BulkWrapping::Multipart && !alone {
+    if wrap == BulkWrapping::Multipart {
         tag = format!("W/{tag}");
     }
     if not_modified(&ask.headers, &tag) {
@@ -81,15 +77,8 @@ pub(super) async fn retrieve_bulk(ask: RetrieveRequest) -> Result<Response, Http
             .insert(header::CONTENT_TYPE, header_value(&content_type)?);
         return lasting(response, &tag);
     }
-    if alone {
-        let content = found.content(1).await?;
-        let part = OnlyPart {
-            digest: &found.instance.row.digest,
-            media: &found.choice.media,
-            syntax: found.choice.syntax.as_deref(),
-            location: found.location.clone(),
-        };
-        return lasting(ranged_part(&ask.headers, content, part, &tag).await?, &tag);
+    if found.count() == 1 {
+        return lasting(one_part(found.part(1).await?), &tag);
     }
     let media = found.choice.media.clone();
     lasting(many_parts(&media, found.parts()).await?, &tag)

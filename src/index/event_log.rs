@@ -151,8 +151,8 @@ async fn make<D: Dialect>(index: &SqlIndex<D>, quiet: Duration) -> Driver<bool> 
     if let Some(last) = entries.last() {
         feed = last.sequence;
         save_studies::<D>(&mut transaction, &studies).await?;
+        fault::point("events.studies");
     }
-    fault::point("events.studies");
     let changed = workitems::<D>(&mut transaction).await?;
     events.extend(changed);
     let mut quiets = 0;
@@ -167,7 +167,9 @@ async fn make<D: Dialect>(index: &SqlIndex<D>, quiet: Duration) -> Driver<bool> 
         );
     }
     let next = write_events::<D>(&mut transaction, next, &events).await?;
-    fault::point("events.written");
+    if !events.is_empty() {
+        fault::point("events.written");
+    }
     let mut sql = Statement::<D>::new("update event_state set feed = ");
     sql.int(feed)
         .push(", next = ")
@@ -175,7 +177,9 @@ async fn make<D: Dialect>(index: &SqlIndex<D>, quiet: Duration) -> Driver<bool> 
         .push(" where id = 1");
     sql.run(&mut transaction).await?;
     transaction.commit().await?;
-    fault::point("events.committed");
+    if !events.is_empty() {
+        fault::point("events.committed");
+    }
     Ok(full || quiets >= QUIET)
 }
 

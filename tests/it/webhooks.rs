@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 use tokio::runtime::Runtime;
 
+use crate::crash_matrix::{forget_leases, points::EVENTS};
 use crate::support::dicom::Name;
 use crate::support::http::{Request, Response};
 use crate::support::loopback::listen;
@@ -641,6 +642,42 @@ fn of_two_nodes_one_may_die_and_no_event_is_lost_or_out_of_order() {
         );
     }
     verify(&receiver.messages(), &secret);
+}
+
+#[test]
+fn a_crash_while_events_are_made_loses_and_doubles_none() {
+    for point in EVENTS {
+        let fault = format!("{point}:1");
+        on_each_index_with(&[NETWORKS, ("STOWAGE_QUIET_SECONDS", "3600")], |server| {
+            let receiver = Receiver::start();
+            let secret = webhook(server, "hook", &receiver.url, "study.*");
+            server.terminate();
+            server.wait();
+            let folder = tempfile::tempdir().unwrap();
+            let (one, two) = (Name::new(9700, 1, 1), Name::new(9701, 1, 1));
+            let file = folder.path().join("one.dcm");
+            std::fs::write(&file, one.small().bytes).unwrap();
+            printed(server, &["import", file.to_str().unwrap()]);
+            let settings = [
+                ("STOWAGE_FAULT", fault.as_str()),
+                ("STOWAGE_LISTEN", "127.0.0.1:0"),
+            ];
+            let died = server.command_with(&settings, &["serve"]);
+            assert!(!died.status.success(), "{point} was not passed");
+            forget_leases(server);
+            server.restart();
+            server.store("/v2", [&two.small()]).expect(200);
+            wait_until("both were told of", || {
+                [&one, &two]
+                    .iter()
+                    .all(|name| !receiver.kinds(&name.study).is_empty())
+            });
+            for name in [&one, &two] {
+                assert_eq!(receiver.kinds(&name.study), ["study.arrived"], "{point}");
+            }
+            verify(&receiver.messages(), &secret);
+        });
+    }
 }
 
 /// A stream of events that is being read.

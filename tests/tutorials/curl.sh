@@ -90,7 +90,8 @@ assert sorted(found) == sorted(map(wanted, names)), [len(part) for part in found
 PYTHON
 }
 
-curl --request GET "$url/v$version/studies/$study/metadata" --header "Accept: application/dicom+json"
+curl --request GET "$url/v$version/studies/$study/metadata" --header "Accept: application/dicom+json" \
+--header "Authorization: Bearer $token"
 status 404 "the study is not there yet"
 
 # --- Uploading DICOM instances (STOW)
