@@ -98,25 +98,25 @@ enum HeaderForm {
 
 /// What the character set of the data set at hand is, and whether its texts become UTF-8.
 #[derive(Debug, Clone, Copy)]
-struct Texts {
+struct TextCoding {
     charset: Charset,
     recode: bool,
 }
 
 /// A sequence or item that is written with its end marked.
 #[derive(Debug, Clone, Copy)]
-enum OpenLevel {
+enum AmendedLevel {
     /// Whether what is inside is big endian.
     Sequence {
         big: bool,
     },
     Item {
-        texts: Texts,
+        texts: TextCoding,
         big: bool,
     },
 }
 
-impl OpenLevel {
+impl AmendedLevel {
     const fn is_big(self) -> bool {
         match self {
             Self::Sequence { big } | Self::Item { big, .. } => big,
@@ -135,9 +135,9 @@ struct Amender<'a, 'e> {
     /// A run of the source not yet made a segment.
     copied: Option<(u64, u64)>,
     /// Of the top level, once it is known.
-    charset: Option<Texts>,
+    charset: Option<TextCoding>,
     /// What is open around the element at hand.
-    levels: Vec<OpenLevel>,
+    levels: Vec<AmendedLevel>,
     /// Bytes that were made, and that there is memory for.
     taken: usize,
     granted: usize,
@@ -171,12 +171,12 @@ impl Amender<'_, '_> {
     }
 
     /// Texts of the data set at hand.
-    fn texts(&self) -> Texts {
+    fn texts(&self) -> TextCoding {
         let inner = self.levels.iter().rev().find_map(|level| match level {
-            OpenLevel::Item { texts, .. } => Some(*texts),
-            OpenLevel::Sequence { .. } => None,
+            AmendedLevel::Item { texts, .. } => Some(*texts),
+            AmendedLevel::Sequence { .. } => None,
         });
-        inner.or(self.charset).unwrap_or(Texts {
+        inner.or(self.charset).unwrap_or(TextCoding {
             charset: Charset::default_repertoire(),
             recode: false,
         })
@@ -203,7 +203,7 @@ impl Amender<'_, '_> {
             let fits =
                 |edit: &TextEdit| !takes_charset(edit.vr) || charset.encode(&edit.text).is_some();
             let recode = !self.edits.iter().all(fits);
-            self.charset = Some(Texts { charset, recode });
+            self.charset = Some(TextCoding { charset, recode });
             if recode {
                 self.write(CHARACTER_SET, VR::CS, UTF8)?;
                 if found.is_some() {
@@ -286,8 +286,8 @@ impl Amender<'_, '_> {
         if tag == CHARACTER_SET && !self.is_top() {
             // It says how the texts of its item are encoded, and of the items in it.
             let raw = self.scanner.value(element)?.into_owned();
-            if let Some(OpenLevel::Item { texts, .. }) = self.levels.last_mut() {
-                *texts = Texts {
+            if let Some(AmendedLevel::Item { texts, .. }) = self.levels.last_mut() {
+                *texts = TextCoding {
                     charset: Charset::from_terms(&raw).0,
                     recode: false,
                 };
@@ -321,7 +321,7 @@ impl Amender<'_, '_> {
         self.head(form, element.tag, stored_sequence(stored), UNDEFINED);
         // What stands as UN is Implicit VR inside (PS3.5 §6.2.2).
         let big = form == (HeaderForm::Explicit { big: true }) && stored != VR::UN;
-        self.levels.push(OpenLevel::Sequence { big });
+        self.levels.push(AmendedLevel::Sequence { big });
         Ok(())
     }
 
@@ -329,7 +329,7 @@ impl Amender<'_, '_> {
         self.take(8)?;
         let (texts, big) = (self.texts(), self.is_big());
         self.item(big, ITEM, UNDEFINED);
-        self.levels.push(OpenLevel::Item { texts, big });
+        self.levels.push(AmendedLevel::Item { texts, big });
         Ok(())
     }
 

@@ -39,6 +39,7 @@ pub(super) fn is_partitioned(path: &str) -> bool {
         "extendedquerytags",
         "operations",
         "partitions",
+        "statistics",
     ]
     .contains(&first)
 }

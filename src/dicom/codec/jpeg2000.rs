@@ -148,8 +148,8 @@ impl Jpeg2000 {
         transform: bool,
     ) -> Result<Encoded, CodecError> {
         let parts = match self.0 {
-            Coding::Htj2kLosslessRpcl => htj2k::Parts::Resolutions,
-            _ => htj2k::Parts::Whole,
+            Coding::Htj2kLosslessRpcl => htj2k::TileParts::Resolutions,
+            _ => htj2k::TileParts::Whole,
         };
         let bytes = htj2k::encode(frame, transform, parts)
             .map_err(|reason| CodecError::encoder(self.0, reason, None))?;

@@ -12,14 +12,14 @@ pub(super) const SIDE: usize = 64;
 const PADDED: usize = SIDE + 8;
 
 /// A row of a code-block, one column in.
-struct Line {
+struct CodeBlockRow {
     /// 2m − 1 of each sample, 0 for a zero.
     words: [u32; PADDED],
     /// What `MagSgn` says of each sample: 2 (m − 1), and the sign in the lowest bit.
     values: [u32; PADDED],
 }
 
-impl Line {
+impl CodeBlockRow {
     const EMPTY: Self = Self {
         words: [0; PADDED],
         values: [0; PADDED],
@@ -58,9 +58,9 @@ struct Quad {
 
 /// Codes blocks one after the other; its memory is used again.
 pub(super) struct BlockCoder {
-    above: Line,
-    upper: Line,
-    lower: Line,
+    above: CodeBlockRow,
+    upper: CodeBlockRow,
+    lower: CodeBlockRow,
     mel: MelWriter,
     vlc: VlcWriter,
 }
@@ -68,9 +68,9 @@ pub(super) struct BlockCoder {
 impl BlockCoder {
     pub(super) fn new() -> Self {
         Self {
-            above: Line::EMPTY,
-            upper: Line::EMPTY,
-            lower: Line::EMPTY,
+            above: CodeBlockRow::EMPTY,
+            upper: CodeBlockRow::EMPTY,
+            lower: CodeBlockRow::EMPTY,
             mel: MelWriter::new(),
             vlc: VlcWriter::new(),
         }

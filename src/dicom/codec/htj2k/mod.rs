@@ -32,7 +32,7 @@ const BASE_SIDE_BITS: u32 = 6;
 
 /// How a codestream is put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Parts {
+pub(super) enum TileParts {
     /// As one tile-part.
     Whole,
     /// A tile-part for each resolution, their lengths in the main header (PS3.5 §10.18).
@@ -46,7 +46,7 @@ pub(super) enum Parts {
 pub(super) fn encode(
     frame: &DecodedFrame,
     transform: bool,
-    parts: Parts,
+    parts: TileParts,
 ) -> Result<Vec<u8>, &'static str> {
     let shape = &frame.shape;
     if shape.rows.max(shape.columns) > MAX_SIDE {
@@ -110,10 +110,10 @@ fn resolutions(frame: &DecodedFrame, header: &MainHeader) -> Vec<Vec<u8>> {
 }
 
 /// The whole codestream; nothing when a tile-part is too long.
-fn assemble(header: &MainHeader, resolutions: &[Vec<u8>], parts: Parts) -> Option<Vec<u8>> {
+fn assemble(header: &MainHeader, resolutions: &[Vec<u8>], parts: TileParts) -> Option<Vec<u8>> {
     let tile_parts: Vec<&[Vec<u8>]> = match parts {
-        Parts::Whole => vec![resolutions],
-        Parts::Resolutions => resolutions.chunks(1).collect(),
+        TileParts::Whole => vec![resolutions],
+        TileParts::Resolutions => resolutions.chunks(1).collect(),
     };
     let length = |packets: &&[Vec<u8>]| {
         let bytes = packets.iter().map(Vec::len).sum::<usize>();
@@ -123,7 +123,7 @@ fn assemble(header: &MainHeader, resolutions: &[Vec<u8>], parts: Parts) -> Optio
     let count = u8::try_from(tile_parts.len()).ok()?;
     let mut bytes = Vec::new();
     header.append(
-        (parts == Parts::Resolutions).then_some(&lengths),
+        (parts == TileParts::Resolutions).then_some(&lengths),
         &mut bytes,
     );
     let rest = lengths.iter().map(|&length| usize::try_from(length));

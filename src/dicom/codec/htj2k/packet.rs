@@ -90,18 +90,18 @@ struct TagTree {
 
 struct Level {
     columns: usize,
-    nodes: Vec<Node>,
+    nodes: Vec<TagTreeNode>,
 }
 
 #[derive(Clone, Copy)]
-struct Node {
+struct TagTreeNode {
     value: u32,
     /// What the reader knows the value to be at least.
     least: u32,
     known: bool,
 }
 
-impl Node {
+impl TagTreeNode {
     const NONE: Self = Self {
         value: u32::MAX,
         least: 0,
@@ -112,16 +112,16 @@ impl Node {
 impl TagTree {
     fn new(columns: usize, rows: usize, values: impl Iterator<Item = u32>) -> Self {
         let nodes = values
-            .map(|value| Node {
+            .map(|value| TagTreeNode {
                 value,
-                ..Node::NONE
+                ..TagTreeNode::NONE
             })
             .collect();
         let mut levels = vec![Level { columns, nodes }];
         let (mut columns, mut rows) = (columns, rows);
         while columns * rows > 1 {
             let parents = (columns.div_ceil(2), rows.div_ceil(2));
-            let mut nodes = vec![Node::NONE; parents.0 * parents.1];
+            let mut nodes = vec![TagTreeNode::NONE; parents.0 * parents.1];
             let below = levels.last().map_or(&[][..], |level| &level.nodes);
             for (place, child) in below.iter().enumerate() {
                 let parent = place / columns / 2 * parents.0 + place % columns / 2;

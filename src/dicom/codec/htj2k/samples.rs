@@ -12,7 +12,7 @@ pub(super) struct Rows<'a> {
     width: usize,
     samples: usize,
     reader: Reader,
-    wanted: Wanted,
+    wanted: PixelComponent,
 }
 
 /// How a cell becomes a sample: its stored bits, extended by their sign, or moved to lie around zero.
@@ -37,7 +37,7 @@ impl Reader {
 
 /// What is made of a pixel.
 #[derive(Clone, Copy)]
-enum Wanted {
+enum PixelComponent {
     /// The sample at this place.
     Sample(usize),
     /// The reversible transform of red, green and blue (T.800 §G.2): luminance.
@@ -55,10 +55,10 @@ impl<'a> Rows<'a> {
         let width = shape.sample_bytes();
         let stored = u32::from(shape.bits_stored.clamp(1, 16));
         let wanted = match (transform, component) {
-            (false, place) => Wanted::Sample(place),
-            (true, 0) => Wanted::Luminance,
-            (true, 1) => Wanted::Blue,
-            (true, _) => Wanted::Red,
+            (false, place) => PixelComponent::Sample(place),
+            (true, 0) => PixelComponent::Luminance,
+            (true, 1) => PixelComponent::Blue,
+            (true, _) => PixelComponent::Red,
         };
         Self {
             left: if width == 0 { &[] } else { &frame.data },
@@ -106,18 +106,20 @@ impl<'a> Rows<'a> {
     ) {
         let (cells, _) = cells.as_chunks::<WIDTH>();
         match self.wanted {
-            Wanted::Sample(_) if self.samples == 1 => fill(row, cells, |&cell| value(cell)),
-            Wanted::Sample(place) => {
+            PixelComponent::Sample(_) if self.samples == 1 => fill(row, cells, |&cell| value(cell)),
+            PixelComponent::Sample(place) => {
                 let cells = cells.iter().skip(place).step_by(self.samples.max(1));
                 row.iter_mut()
                     .zip(cells)
                     .for_each(|(sample, &cell)| *sample = value(cell));
             }
-            Wanted::Luminance => fill(row, cells.as_chunks().0, |&[r, g, b]| {
+            PixelComponent::Luminance => fill(row, cells.as_chunks().0, |&[r, g, b]| {
                 (value(r) + 2 * value(g) + value(b)) >> 2
             }),
-            Wanted::Blue => fill(row, cells.as_chunks().0, |&[_, g, b]| value(b) - value(g)),
-            Wanted::Red => fill(row, cells.as_chunks().0, |&[r, g, _]| value(r) - value(g)),
+            PixelComponent::Blue => {
+                fill(row, cells.as_chunks().0, |&[_, g, b]| value(b) - value(g))
+            }
+            PixelComponent::Red => fill(row, cells.as_chunks().0, |&[r, g, _]| value(r) - value(g)),
         }
     }
 }

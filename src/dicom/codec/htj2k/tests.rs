@@ -10,7 +10,7 @@ use super::*;
 
 /// What a picture is made of.
 #[derive(Debug, Clone, Copy)]
-enum Content {
+enum TestFill {
     Noise,
     Lowest,
     Highest,
@@ -25,16 +25,16 @@ enum Content {
     Grainy,
 }
 
-const CONTENTS: [Content; 9] = [
-    Content::Noise,
-    Content::Lowest,
-    Content::Highest,
-    Content::Zero,
-    Content::Gradient,
-    Content::Checkered,
-    Content::Stripes,
-    Content::Sparse,
-    Content::Grainy,
+const CONTENTS: [TestFill; 9] = [
+    TestFill::Noise,
+    TestFill::Lowest,
+    TestFill::Highest,
+    TestFill::Zero,
+    TestFill::Gradient,
+    TestFill::Checkered,
+    TestFill::Stripes,
+    TestFill::Sparse,
+    TestFill::Grainy,
 ];
 
 struct Random(u64);
@@ -68,7 +68,7 @@ fn shape(rows: u32, columns: u32, stored: u16, signed: bool, samples: u16) -> Fr
     }
 }
 
-fn picture(shape: FrameShape, content: Content, random: &mut Random) -> DecodedFrame {
+fn picture(shape: FrameShape, content: TestFill, random: &mut Random) -> DecodedFrame {
     let range = 1_i64 << shape.bits_stored;
     let low = if shape.signed { -range / 2 } else { 0 };
     let high = low + range - 1;
@@ -80,17 +80,17 @@ fn picture(shape: FrameShape, content: Content, random: &mut Random) -> DecodedF
                     + (row * 3 + column * 5 + sample * 7) * range
                         / (8 * i64::from(shape.rows + shape.columns) + 8);
                 let value = match content {
-                    Content::Noise => low + random.next() % range,
-                    Content::Lowest => low,
-                    Content::Highest => high,
-                    Content::Zero => 0,
-                    Content::Gradient => slope,
-                    Content::Checkered if (row + column + sample) % 2 == 0 => high,
-                    Content::Stripes if column / 3 % 2 == 0 => high,
-                    Content::Checkered | Content::Stripes => low,
-                    Content::Sparse if random.next() % 200 == 0 => low + random.next() % range,
-                    Content::Sparse => low + range / 2,
-                    Content::Grainy => slope + random.next() % (range / 16).max(1),
+                    TestFill::Noise => low + random.next() % range,
+                    TestFill::Lowest => low,
+                    TestFill::Highest => high,
+                    TestFill::Zero => 0,
+                    TestFill::Gradient => slope,
+                    TestFill::Checkered if (row + column + sample) % 2 == 0 => high,
+                    TestFill::Stripes if column / 3 % 2 == 0 => high,
+                    TestFill::Checkered | TestFill::Stripes => low,
+                    TestFill::Sparse if random.next() % 200 == 0 => low + random.next() % range,
+                    TestFill::Sparse => low + range / 2,
+                    TestFill::Grainy => slope + random.next() % (range / 16).max(1),
                 };
                 let bytes = value.to_le_bytes();
                 data.extend_from_slice(&bytes[..usize::from(shape.bits_allocated / 8)]);
@@ -100,7 +100,7 @@ fn picture(shape: FrameShape, content: Content, random: &mut Random) -> DecodedF
     DecodedFrame::new(shape, data).unwrap()
 }
 
-fn round_trip(frame: &DecodedFrame, transform: bool, parts: Parts) -> Vec<u8> {
+fn round_trip(frame: &DecodedFrame, transform: bool, parts: TileParts) -> Vec<u8> {
     let bytes = encode(frame, transform, parts).unwrap();
     let mut header = frame.shape;
     if transform {
@@ -157,9 +157,9 @@ fn every_size_depth_and_content_comes_back() {
                         &mut random,
                     );
                     let parts = if content % 2 == 0 {
-                        Parts::Whole
+                        TileParts::Whole
                     } else {
-                        Parts::Resolutions
+                        TileParts::Resolutions
                     };
                     round_trip(&frame, samples == 3 && depth % 2 == 0, parts);
                 }
@@ -182,7 +182,7 @@ fn pictures_of_any_size_come_back() {
             content,
             &mut random,
         );
-        round_trip(&frame, number % 8 == 0, Parts::Resolutions);
+        round_trip(&frame, number % 8 == 0, TileParts::Resolutions);
     }
 }
 
@@ -190,22 +190,22 @@ fn pictures_of_any_size_come_back() {
 fn several_code_blocks_and_long_sides_come_back() {
     let mut random = Random(3);
     for (rows, columns, content) in [
-        (1, 4100, Content::Noise),
-        (4100, 1, Content::Grainy),
-        (257, 300, Content::Sparse),
-        (130, 270, Content::Grainy),
+        (1, 4100, TestFill::Noise),
+        (4100, 1, TestFill::Grainy),
+        (257, 300, TestFill::Sparse),
+        (130, 270, TestFill::Grainy),
     ] {
         let frame = picture(shape(rows, columns, 12, false, 1), content, &mut random);
-        round_trip(&frame, false, Parts::Resolutions);
+        round_trip(&frame, false, TileParts::Resolutions);
     }
-    let frame = picture(shape(140, 150, 16, false, 3), Content::Noise, &mut random);
-    round_trip(&frame, true, Parts::Whole);
+    let frame = picture(shape(140, 150, 16, false, 3), TestFill::Noise, &mut random);
+    round_trip(&frame, true, TileParts::Whole);
     let frame = picture(
         shape(140, 150, 16, true, 3),
-        Content::Checkered,
+        TestFill::Checkered,
         &mut random,
     );
-    round_trip(&frame, true, Parts::Whole);
+    round_trip(&frame, true, TileParts::Whole);
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn samples_beyond_bits_stored_are_read_as_their_stored_bits() {
         .map(|place| (place * 7 % 251).to_le_bytes()[0])
         .collect();
     let frame = DecodedFrame::new(shape, data).unwrap();
-    let bytes = encode(&frame, false, Parts::Whole).unwrap();
+    let bytes = encode(&frame, false, TileParts::Whole).unwrap();
     let again = decode(
         Coding::Htj2kLossless.uid(),
         &bytes,
@@ -267,8 +267,8 @@ fn segments(bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
 #[test]
 fn lengths_of_tile_parts_lead_to_the_resolutions() {
     let mut random = Random(5);
-    let frame = picture(shape(200, 130, 12, false, 1), Content::Grainy, &mut random);
-    let bytes = round_trip(&frame, false, Parts::Resolutions);
+    let frame = picture(shape(200, 130, 12, false, 1), TestFill::Grainy, &mut random);
+    let bytes = round_trip(&frame, false, TileParts::Resolutions);
     let segments = segments(&bytes);
     let markers: Vec<u8> = segments.iter().map(|(marker, _)| *marker).collect();
     assert_eq!(markers, [0x51, 0x50, 0x52, 0x5c, 0x55]);
@@ -287,11 +287,11 @@ fn lengths_of_tile_parts_lead_to_the_resolutions() {
         at += usize::try_from(u32::from_be_bytes(entry[1..].try_into().unwrap())).unwrap();
     }
     assert_eq!(bytes[at..], [0xff, 0xd9]);
-    let whole = round_trip(&frame, false, Parts::Whole);
+    let whole = round_trip(&frame, false, TileParts::Whole);
     assert!(whole.len() < bytes.len());
     // A single pixel has a single resolution, and TLM all the same.
-    let frame = picture(shape(1, 1, 8, false, 1), Content::Noise, &mut random);
-    let bytes = round_trip(&frame, false, Parts::Resolutions);
+    let frame = picture(shape(1, 1, 8, false, 1), TestFill::Noise, &mut random);
+    let bytes = round_trip(&frame, false, TileParts::Resolutions);
     assert_eq!(self::segments(&bytes).last().unwrap().0, 0x55);
 }
 
@@ -316,8 +316,8 @@ fn at_resolution(bytes: &[u8], levels_left_out: u32) -> (u32, u32, Vec<i32>) {
 #[test]
 fn the_first_tile_parts_are_a_smaller_picture() {
     let mut random = Random(13);
-    let frame = picture(shape(200, 130, 12, true, 1), Content::Grainy, &mut random);
-    let bytes = encode(&frame, false, Parts::Resolutions).unwrap();
+    let frame = picture(shape(200, 130, 12, true, 1), TestFill::Grainy, &mut random);
+    let bytes = encode(&frame, false, TileParts::Resolutions).unwrap();
     let starts: Vec<usize> = bytes
         .windows(6)
         .enumerate()
@@ -343,7 +343,7 @@ fn no_marker_appears_between_markers() {
     let mut random = Random(11);
     for content in CONTENTS {
         let frame = picture(shape(100, 99, 16, false, 1), content, &mut random);
-        let bytes = encode(&frame, false, Parts::Whole).unwrap();
+        let bytes = encode(&frame, false, TileParts::Whole).unwrap();
         let start = bytes
             .windows(2)
             .position(|pair| pair == [0xff, 0x93])
@@ -360,13 +360,17 @@ fn no_marker_appears_between_markers() {
 
 #[test]
 fn what_cannot_be_held_is_refused() {
-    let frame = picture(shape(1, 32_769, 8, false, 1), Content::Zero, &mut Random(0));
-    assert!(encode(&frame, false, Parts::Whole).is_err());
+    let frame = picture(
+        shape(1, 32_769, 8, false, 1),
+        TestFill::Zero,
+        &mut Random(0),
+    );
+    assert!(encode(&frame, false, TileParts::Whole).is_err());
     let wide = FrameShape {
         bits_allocated: 32,
         bits_stored: 17,
         ..shape(1, 1, 16, false, 1)
     };
     let frame = DecodedFrame::new(wide, vec![0; 4]).unwrap();
-    assert!(encode(&frame, false, Parts::Whole).is_err());
+    assert!(encode(&frame, false, TileParts::Whole).is_err());
 }

@@ -27,10 +27,10 @@ impl QuadCode {
 
 /// Codes by context, significance, and pattern of samples that have the largest exponent of the quad. An empty pattern is
 /// that of quads whose exponent is as predicted.
-type Lookup = [u16; 8 * 16 * 16];
+type CodeTable = [u16; 8 * 16 * 16];
 
-static FIRST_LOOKUP: Lookup = lookup(&FIRST_ROW);
-static OTHER_LOOKUP: Lookup = lookup(&OTHER_ROWS);
+static FIRST_LOOKUP: CodeTable = lookup(&FIRST_ROW);
+static OTHER_LOOKUP: CodeTable = lookup(&OTHER_ROWS);
 
 /// The shortest code for a quad in the first row or another one; each argument is masked to its range.
 #[inline]
@@ -49,7 +49,7 @@ pub(super) fn quad_code(first_row: bool, context: u32, significant: u32, largest
     clippy::cast_possible_truncation,
     reason = "digits are masked to their width, `try_from` is not const"
 )]
-const fn lookup(codes: &[u32]) -> Lookup {
+const fn lookup(codes: &[u32]) -> CodeTable {
     let mut table = [0; 8 * 16 * 16];
     let mut left = [u32::MAX; 8 * 16 * 16];
     let mut number = 0;
