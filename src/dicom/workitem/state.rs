@@ -27,7 +27,7 @@ impl State {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Scheduled => "SCHEDULED",
-            Self::InProgress => "IN tags::PROCEDURE_STEP_PROGRESS_INFORMATION_SEQUENCE",
+            Self::InProgress => "IN PROGRESS",
             Self::Completed => "COMPLETED",
             Self::Canceled => "CANCELED",
         }

@@ -17,11 +17,11 @@ use crate::dicom::temporal::moment_of;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
     /// A performer has it already.
-    #[error("the workitem is IN tags::PROCEDURE_STEP_PROGRESS_INFORMATION_SEQUENCE already")]
+    #[error("the workitem is IN PROGRESS already")]
     Claimed,
     /// Nobody has claimed it yet.
     #[error(
-        "the workitem is SCHEDULED: claim it first by the state IN tags::PROCEDURE_STEP_PROGRESS_INFORMATION_SEQUENCE"
+        "the workitem is SCHEDULED: claim it first by the state IN PROGRESS"
     )]
     NotClaimed,
     /// The request needs the Transaction UID of the claim.
@@ -59,7 +59,7 @@ impl StateRequest {
     /// [`Problem`] for another state than three, and for what is no UID.
     pub fn of(body: &JsonDataSet) -> Result<Self, Problem> {
         let wrong = Problem::State(
-            "IN tags::PROCEDURE_STEP_PROGRESS_INFORMATION_SEQUENCE, COMPLETED or CANCELED",
+            "IN PROGRESS, COMPLETED or CANCELED",
         );
         let state = text(body, tags::PROCEDURE_STEP_STATE).and_then(State::parse);
         let state = state
