@@ -4,6 +4,7 @@
 
 mod dimse;
 mod import;
+mod restore;
 mod stats;
 
 use std::io::{IsTerminal, Write};
@@ -25,6 +26,7 @@ use crate::start::{self, StartError, StoreNeeds, data_folder, open, transfer_ind
 
 use dimse::{echo, fetch, send};
 use import::import;
+use restore::restore;
 use stats::stats;
 
 /// Refused files that are told one by one; the rest is only counted.
@@ -60,6 +62,7 @@ pub fn run(config: Config, command: Command, runtime: &Runtime) -> anyhow::Resul
         Command::MoveIndex(arguments) => runtime.block_on(move_index(&config, &arguments))?,
         Command::Import(arguments) => runtime.block_on(import(&config, &arguments))?,
         Command::Export(arguments) => runtime.block_on(export(&config, &arguments))?,
+        Command::Restore(arguments) => runtime.block_on(restore(&config, &arguments))?,
         Command::Echo { peer } => runtime.block_on(echo(&config, &peer))?,
         Command::Send(arguments) => runtime.block_on(send(&config, &arguments))?,
         Command::Fetch(arguments) => runtime.block_on(fetch(&config, &arguments))?,
@@ -69,6 +72,11 @@ pub fn run(config: Config, command: Command, runtime: &Runtime) -> anyhow::Resul
         }
         Command::Key { action } => {
             write!(std::io::stdout(), "{}", start::key(&config, &action)?)?;
+            Verdict::Well
+        }
+        Command::Webhook { action } => {
+            let printed = runtime.block_on(start::webhook(&config, &action))?;
+            write!(std::io::stdout(), "{printed}")?;
             Verdict::Well
         }
         Command::Completions { shell } => {
@@ -228,9 +236,16 @@ fn man(to: Option<&Path>) -> std::io::Result<()> {
 async fn export(config: &Config, arguments: &ExportArgs) -> Result<Verdict, StartError> {
     let archive = open(config, StoreNeeds::Archive).await?;
     say_where(config);
+    let name = &arguments.partition;
+    let partition = archive.partition(name).await?;
+    let scope = Scope {
+        partition: partition
+            .ok_or_else(|| StartError::Config(format!("there is no partition {name}")))?,
+        ..Scope::everything()
+    };
     let mut count = 0;
     for text in &arguments.targets {
-        count += export_one(&archive, text, &arguments.to).await?;
+        count += export_one(&archive, &scope, text, &arguments.to).await?;
     }
     say(&format!(
         "{count} instances below {}",
@@ -239,15 +254,18 @@ async fn export(config: &Config, arguments: &ExportArgs) -> Result<Verdict, Star
     Ok(Verdict::Well)
 }
 
-async fn export_one(archive: &Archive, text: &str, folder: &Path) -> Result<u64, StartError> {
+async fn export_one(
+    archive: &Archive,
+    scope: &Scope,
+    text: &str,
+    folder: &Path,
+) -> Result<u64, StartError> {
     let target = target(text).ok_or_else(|| {
         StartError::Config(format!("{text} is not a study[/series[/instance]] of UIDs"))
     })?;
     let bar = ProgressBar::no_length();
     let done = archive
-        .export(&Scope::everything(), &target, folder, &mut |bytes| {
-            bar.inc(bytes)
-        })
+        .export(scope, &target, folder, &mut |bytes| bar.inc(bytes))
         .await?;
     bar.finish_and_clear();
     Ok(done)

@@ -5,6 +5,7 @@
 mod access;
 mod cache;
 mod dimse;
+mod events;
 mod secret;
 mod tls;
 mod ui;
@@ -18,11 +19,14 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::scope::PartitionName;
+
 pub use access::{
     AccessConfig, AuditSettings, AuditTarget, AuthMode, QueryToken, Switch, TokenLimits,
 };
 pub use cache::ClientCache;
 pub use dimse::DimseConfig;
+pub use events::EventsConfig;
 pub use secret::{Secret, SecretError};
 pub use tls::TlsConfig;
 pub use ui::{OpenIn, UiConfig};
@@ -91,6 +95,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Write stored files below a folder.
     Export(ExportArgs),
+    /// Bring back what was deleted, or list what can be; exit code 1 when something could not be brought back.
+    Restore(RestoreArgs),
     /// Ask a DIMSE peer whether it answers (C-ECHO); exit code 0 when it does.
     Echo {
         /// AE title of the peer, which stands in `STOWAGE_DIMSE_PEERS`.
@@ -107,6 +113,12 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         action: KeyAction,
+    },
+    /// Make, list, test and remove webhooks, which are told by HTTP what happens to studies and workitems.
+    Webhook {
+        /// What to do.
+        #[command(subcommand)]
+        action: WebhookAction,
     },
     /// Print a script that completes commands and options in a shell.
     Completions {
@@ -158,6 +170,9 @@ pub struct ImportArgs {
     /// Files and folders.
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
+    /// Partition to store into, made when it is not there; needs `STOWAGE_PARTITIONS=on`.
+    #[arg(long, value_name = "NAME", default_value = PartitionName::DEFAULT)]
+    pub partition: PartitionName,
     /// File to note stored files in; files that a run before noted there are skipped unless they changed since.
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,
@@ -172,8 +187,22 @@ pub struct ExportArgs {
     /// Folder to write to.
     #[arg(long)]
     pub to: PathBuf,
+    /// Partition to read from.
+    #[arg(long, value_name = "NAME", default_value = PartitionName::DEFAULT)]
+    pub partition: PartitionName,
     /// What to write: `study`, `study/series` or `study/series/instance`, by UIDs.
     #[arg(required = true)]
+    pub targets: Vec<String>,
+}
+
+/// What is brought back from the trash.
+#[derive(Debug, Clone, Args)]
+pub struct RestoreArgs {
+    /// List what can be brought back, the newest first, and change nothing.
+    #[arg(long)]
+    pub list: bool,
+    /// Studies, by UID, of which everything comes back that was deleted; or entries of the list, by their number.
+    #[arg(required_unless_present = "list", value_name = "STUDY|ENTRY")]
     pub targets: Vec<String>,
 }
 
@@ -224,15 +253,18 @@ pub struct TokenArgs {
     /// Only these studies exist for its bearer, by Study Instance UID; may be repeated.
     #[arg(long = "study", value_name = "UID")]
     pub studies: Vec<String>,
+    /// Only these partitions exist for its bearer, by name; may be repeated.
+    #[arg(id = "only_partitions", long = "partition", value_name = "NAME")]
+    pub partitions: Vec<PartitionName>,
     /// It is good for reading only, whatever its roles allow.
     #[arg(long)]
     pub read_only: bool,
-    /// Print a read-only link to the one study instead; in a template of your own, for example of a viewer, `{server}`, `{study}` and `{token}` are replaced.
+    /// Print a read-only link to the one study instead; in a template of your own, for example of a viewer, `{server}`, `{study}`, `{token}` and `{partition}` are replaced, the last by `/partitions/NAME` or nothing.
     #[arg(
         long,
         value_name = "TEMPLATE",
         num_args = 0..=1,
-        default_missing_value = "{server}/dicom-web/studies/{study}?access_token={token}"
+        default_missing_value = "{server}/dicom-web{partition}/studies/{study}?access_token={token}"
     )]
     pub link: Option<String>,
 }
@@ -255,6 +287,58 @@ pub enum KeyAction {
     },
 }
 
+/// What `stowage webhook` does.
+#[derive(Debug, Clone, Subcommand)]
+pub enum WebhookAction {
+    /// Make a webhook and print the secret that its messages are signed with, this once.
+    Add {
+        /// What it is called.
+        name: String,
+        /// Where events are sent.
+        url: String,
+        /// Kinds of events, comma separated, such as `study.quiet,workitem.*`.
+        #[arg(long, value_delimiter = ',', default_value = "study.*,workitem.*")]
+        events: Vec<String>,
+    },
+    /// Print webhooks, with what waits for them and what was given up.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print one with the events that wait or were given up, as JSON.
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// End one, with what is on its way to it.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+    /// Go on after its receiver answered 410.
+    Enable {
+        /// Its name.
+        name: String,
+    },
+    /// Send a test event now.
+    Test {
+        /// Its name.
+        name: String,
+    },
+    /// Send events once more, as far as they are kept.
+    Redeliver {
+        /// Its name.
+        name: String,
+        /// Number of the first event.
+        #[arg(long)]
+        from: i64,
+        /// Number of the last event; all that were sent when absent.
+        #[arg(long)]
+        to: Option<i64>,
+    },
+}
+
 /// What a key may do.
 #[derive(Debug, Clone, Args)]
 pub struct KeyArgs {
@@ -272,6 +356,9 @@ pub struct KeyArgs {
     /// Only these studies exist for its bearer, by Study Instance UID; may be repeated.
     #[arg(long = "study", value_name = "UID")]
     pub studies: Vec<String>,
+    /// Only these partitions exist for its bearer, by name; may be repeated.
+    #[arg(id = "only_partitions", long = "partition", value_name = "NAME")]
+    pub partitions: Vec<PartitionName>,
     /// It is good for reading only, whatever its roles allow.
     #[arg(long)]
     pub read_only: bool,
@@ -300,6 +387,9 @@ pub struct Config {
     /// Settings of the DIMSE gateway.
     #[command(flatten)]
     pub dimse: DimseConfig,
+    /// Settings of events.
+    #[command(flatten)]
+    pub events: EventsConfig,
     /// Settings of the web page.
     #[command(flatten)]
     pub ui: UiConfig,
@@ -329,6 +419,9 @@ pub struct StorageConfig {
         global = true
     )]
     pub data_dir: PathBuf,
+    /// Whether studies are kept in data partitions, each with UIDs of its own: `/v2/partitions/{name}/studies` and so on. It cannot be switched off while another partition than the default one holds something.
+    #[arg(long, env = "STOWAGE_PARTITIONS", value_enum, default_value_t = Switch::Off, global = true)]
+    pub partitions: Switch,
     /// Index: `sqlite://path` or `postgres://user:password@host/database`; an `SQLite` file in the data folder when absent.
     #[arg(
         long,

@@ -4,6 +4,10 @@
 //! whoever waits for one waits a bounded time, and longer for an answer that is being sent; small reservations find room while large ones wait.
 
 mod holding;
+mod purpose;
+mod size;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 use std::collections::VecDeque;
@@ -14,6 +18,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 pub use holding::holding;
+pub use purpose::{NoMemory, Purpose};
+pub use size::{LEAST, budget_bytes, default_bytes};
 pub use waiting::{carried, patiently, waiting};
 
 /// How long a reservation waits for room before it is refused.
@@ -22,92 +28,6 @@ const WAIT: Duration = Duration::from_secs(5);
 const SMALL: usize = 1 << 20;
 /// Requests use much memory when they have more than this part of the budget; see [`when_much_is_used`].
 const MUCH: usize = 16;
-/// Smallest budget, in bytes.
-pub const LEAST: usize = 256 << 20;
-
-/// What memory is reserved for; the label of the gauge `stowage_memory_reserved_bytes`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// Bytes of parts of store requests, in memory and on their way to the spool.
-    Parts,
-    /// Parsed instances with their metadata, until they are committed.
-    Instances,
-    /// What a store request reports.
-    Reports,
-    /// Rows and metadata of searches, scans and the change feed.
-    Rows,
-    /// Parsed or generated text: DICOM JSON, XML.
-    Text,
-    /// Inflated data sets.
-    Inflated,
-    /// Decoded and encoded frames, pictures, animations.
-    Pixels,
-    /// Answers that are complete and wait for their reader.
-    Answers,
-    /// Caches, whose largest size is reserved when the server starts.
-    Caches,
-    /// DIMSE associations: their buffers, requests and identifiers.
-    Associations,
-    /// Background work: scrub, indexing of query tags, import, export.
-    Background,
-    /// What clients of HTTP/2 may send ahead.
-    Windows,
-}
-
-impl Purpose {
-    /// All of them, in the order of their values.
-    pub const ALL: [Self; 12] = [
-        Self::Parts,
-        Self::Instances,
-        Self::Reports,
-        Self::Rows,
-        Self::Text,
-        Self::Inflated,
-        Self::Pixels,
-        Self::Answers,
-        Self::Caches,
-        Self::Associations,
-        Self::Background,
-        Self::Windows,
-    ];
-
-    /// The label in metrics and errors.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Parts => "parts",
-            Self::Instances => "instances",
-            Self::Reports => "reports",
-            Self::Rows => "rows",
-            Self::Text => "text",
-            Self::Inflated => "inflated",
-            Self::Pixels => "pixels",
-            Self::Answers => "answers",
-            Self::Caches => "caches",
-            Self::Associations => "associations",
-            Self::Background => "background",
-            Self::Windows => "windows",
-        }
-    }
-}
-
-/// Why memory was not reserved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoMemory {
-    /// It can never fit: what asked for it fails, and trying again does not help.
-    #[error(
-        "it needs {asked} bytes of memory, and the server may use {budget} (STOWAGE_MEMORY_BYTES)"
-    )]
-    TooLarge {
-        /// Bytes that were asked for.
-        asked: usize,
-        /// Bytes there can be at most.
-        budget: usize,
-    },
-    /// Others have it for now: the request is to be sent again later.
-    #[error("the memory of the server is in use")]
-    Busy,
-}
 
 /// One budget in bytes, shared by all clones.
 #[derive(Debug, Clone)]
@@ -504,175 +424,5 @@ impl Drop for Reservation {
         if self.bytes > 0 {
             self.budget.give_back(self.purpose, self.bytes);
         }
-    }
-}
-
-/// The budget when none is set: a quarter of the memory of the machine or of its cgroup, at least [`LEAST`] bytes.
-#[must_use]
-pub fn default_bytes() -> usize {
-    let all = cgroup_bytes().into_iter().chain(machine_bytes()).min();
-    let all = all.and_then(|bytes| usize::try_from(bytes).ok());
-    all.map_or(LEAST, |bytes| (bytes / 4).max(LEAST))
-}
-
-/// The budget that is set, or the default.
-#[must_use]
-pub fn budget_bytes(set: Option<u64>) -> usize {
-    set.map_or_else(default_bytes, |bytes| {
-        usize::try_from(bytes).unwrap_or(usize::MAX)
-    })
-}
-
-/// Memory of the machine, in bytes.
-fn machine_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024)
-}
-
-/// Least limit of the cgroups (version 2 or 1) this process is in, in bytes.
-fn cgroup_bytes() -> Option<u64> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let mut files = vec![
-        "/sys/fs/cgroup/memory.max".to_owned(),
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes".to_owned(),
-    ];
-    for line in groups.lines() {
-        let mut fields = line.splitn(3, ':');
-        let (_, controllers, path) = (fields.next(), fields.next(), fields.next());
-        match (controllers, path) {
-            (Some(""), Some(path)) => files.push(format!("/sys/fs/cgroup{path}/memory.max")),
-            (Some(list), Some(path)) if list.split(',').any(|name| name == "memory") => {
-                files.push(format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"));
-            }
-            _ => {}
-        }
-    }
-    let read = |file: String| std::fs::read_to_string(file).ok()?.trim().parse().ok();
-    files.into_iter().filter_map(read).min()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn budget(bytes: usize) -> MemoryBudget {
-        MemoryBudget::with_wait(bytes, Duration::from_millis(50))
-    }
-
-    #[test]
-    fn what_is_dropped_is_there_again() {
-        let budget = budget(8 << 20);
-        let held = budget.try_reserve(Purpose::Parts, 7 << 20).unwrap();
-        assert_eq!(budget.reserved(Purpose::Parts), 7 << 20);
-        let more = budget.try_reserve(Purpose::Rows, SMALL + 1);
-        assert_eq!(more.unwrap_err(), NoMemory::Busy);
-        drop(held);
-        assert_eq!(budget.reserved(Purpose::Parts), 0);
-        budget.try_reserve(Purpose::Rows, 7 << 20).unwrap();
-    }
-
-    #[test]
-    fn what_can_never_fit_is_said_to_be_too_large() {
-        let budget = budget(8 << 20);
-        let error = budget.try_reserve(Purpose::Parts, 9 << 20).unwrap_err();
-        assert!(matches!(error, NoMemory::TooLarge { .. }));
-        let mut held = budget.try_reserve(Purpose::Parts, 1 << 20).unwrap();
-        let error = held.try_grow_to(9 << 20).unwrap_err();
-        assert!(matches!(error, NoMemory::TooLarge { .. }));
-        assert_eq!(held.bytes(), 1 << 20);
-    }
-
-    #[test]
-    fn it_is_said_when_requests_begin_and_cease_to_use_much() {
-        let budget = budget(64 << 20);
-        let caches = budget.try_reserve(Purpose::Caches, 16 << 20).unwrap();
-        let much = || budget.0.much.load(Ordering::Relaxed);
-        assert!(!much(), "caches are no requests");
-        let held = budget.try_reserve(Purpose::Rows, 3 << 20).unwrap();
-        assert!(!much());
-        let more = budget.try_reserve(Purpose::Rows, 2 << 20).unwrap();
-        assert!(much());
-        drop(more);
-        assert_eq!(budget.take_peak(), 5 << 20);
-        assert_eq!(budget.take_peak(), 3 << 20);
-        assert!(much(), "it ends at half of where it begins");
-        drop(held);
-        assert!(!much());
-        drop(caches);
-    }
-
-    #[tokio::test]
-    async fn small_reservations_pass_large_ones_that_wait() {
-        let budget = budget(8 << 20);
-        let held = budget.reserve(Purpose::Parts, 7 << 20).await.unwrap();
-        let large = tokio::spawn({
-            let budget = budget.clone();
-            async move { budget.reserve(Purpose::Parts, 6 << 20).await }
-        });
-        while budget.0.lock().waiting.is_empty() {
-            tokio::task::yield_now().await;
-        }
-        let small = budget.reserve(Purpose::Rows, 1 << 10).await.unwrap();
-        drop(held);
-        assert_eq!(large.await.unwrap().unwrap().bytes(), 6 << 20);
-        drop(small);
-    }
-
-    #[tokio::test]
-    async fn waiting_ends_and_leaves_nothing_behind() {
-        let budget = budget(8 << 20);
-        let held = budget.reserve(Purpose::Parts, 7 << 20).await.unwrap();
-        let refused = budget.reserve(Purpose::Parts, 7 << 20).await;
-        assert_eq!(refused.unwrap_err(), NoMemory::Busy);
-        drop(held);
-        assert!(budget.0.lock().waiting.is_empty());
-        assert_eq!(budget.0.lock().free, 8 << 20);
-        assert_eq!(budget.refused(), 1);
-    }
-
-    #[tokio::test]
-    async fn who_no_longer_waits_is_in_nobodys_way() {
-        let budget = budget(8 << 20);
-        let _held = budget.reserve(Purpose::Parts, 4 << 20).await.unwrap();
-        let large = tokio::spawn({
-            let budget = budget.clone();
-            async move { budget.reserve(Purpose::Parts, 6 << 20).await }
-        });
-        while budget.0.lock().waiting.is_empty() {
-            tokio::task::yield_now().await;
-        }
-        large.abort();
-        assert!(large.await.unwrap_err().is_cancelled());
-        assert!(budget.0.lock().waiting.is_empty());
-        budget.try_reserve(Purpose::Parts, 2 << 20).unwrap();
-    }
-
-    #[test]
-    fn what_caches_hold_is_never_free() {
-        let budget = budget(8 << 20);
-        let _caches = budget.try_reserve(Purpose::Caches, 3 << 20).unwrap();
-        let error = budget.try_reserve(Purpose::Parts, 5 << 20).unwrap_err();
-        assert!(matches!(error, NoMemory::TooLarge { .. }), "{error:?}");
-        budget.try_reserve(Purpose::Parts, 4 << 20).unwrap();
-    }
-
-    #[tokio::test]
-    async fn parts_of_a_reservation_change_hands() {
-        let budget = budget(8 << 20);
-        let mut all = budget.reserve(Purpose::Parts, 4 << 20).await.unwrap();
-        let part = all.split(3 << 20);
-        assert_eq!((all.bytes(), part.bytes()), (1 << 20, 3 << 20));
-        let mut rows = budget.nothing(Purpose::Rows);
-        rows.merge(part);
-        assert_eq!(budget.reserved(Purpose::Parts), 1 << 20);
-        assert_eq!(budget.reserved(Purpose::Rows), 3 << 20);
-        rows.shrink_to(10);
-        all.grow_to(6 << 20).await.unwrap();
-        drop((all, rows));
-        assert_eq!(budget.0.lock().free, 8 << 20);
     }
 }

@@ -5,6 +5,7 @@ mod files;
 mod health;
 mod keys;
 mod ready;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -20,7 +21,7 @@ use crate::archive::workitems::arrivals::ArrivalRule;
 use crate::auth::token::{make_link, make_token};
 use crate::auth::{AuthConfig, Authenticator};
 use crate::blob::Blobs;
-use crate::config::{AuthMode, Config, MoveIndexArgs, TokenArgs};
+use crate::config::{AuthMode, Config, MoveIndexArgs, Switch, TokenArgs};
 use crate::http;
 use crate::http::audit::AuditLog;
 use crate::http::layers::{CorsConfig, Origins};
@@ -38,6 +39,7 @@ use crate::trace;
 pub(crate) use health::health;
 pub(crate) use keys::key;
 use ready::{ServiceState, notify};
+pub(crate) use webhooks::webhook;
 
 /// How long a stop waits for the last commits.
 const LAST_COMMITS: Duration = Duration::from_secs(10);
@@ -147,7 +149,9 @@ pub(crate) async fn open(config: &Config, needs: StoreNeeds) -> Result<Archive, 
         Err(IndexError::Absent) => return Err(StartError::NoIndex),
         opened => opened?,
     };
-    let archive = Archive::new(index, blobs, config.limits.clone());
+    let archive =
+        Archive::new(index, blobs, config.limits.clone()).with_grace(config.storage.trash_grace());
+    archive.switch_partitions(config.storage.partitions == Switch::On);
     if url.starts_with("sqlite:") {
         archive.count_cache(pages);
     }
@@ -259,6 +263,7 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
     let tls = open_tls(&config)?;
     let traces = trace::start().map_err(|e| StartError::Config(chain(&e)))?;
     let archive = open(&config, StoreNeeds::Nothing).await?;
+    check_partitions(&archive).await?;
     begin_tasks(&config, &archive);
     if let Some(rules) = rules {
         begin_arrivals(&archive, rules).await?;
@@ -308,6 +313,7 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
             issuer: config.access.jwt_issuer.clone(),
         },
     );
+    let router = http::with_webhooks(router, webhooks::begin(&config, &archive).await?);
     // Before anybody is let in, so that who is in is never left without a word.
     let stopped = stop_signal();
     let gateway = dimse::open(&config, &archive, &audit, tls.clone()).await?;
@@ -325,8 +331,10 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
     notify(ServiceState::Ready);
     let door = door(&config, &archive, proxies, tls);
     let gateway_stop = gateway.clone();
+    let streams = archive.clone();
     let stop = async move {
         stopped.await;
+        streams.end_streams();
         notify(ServiceState::Stopping);
         if let Some(gateway) = gateway_stop {
             gateway.stop();
@@ -372,6 +380,20 @@ async fn begin_arrivals(archive: &Archive, rules: Arc<[ArrivalRule]>) -> Result<
             following.clone().follow_arrivals(rules.clone(), watch)
         });
     Ok(())
+}
+
+/// That nothing is hidden because partitions are switched off.
+async fn check_partitions(archive: &Archive) -> Result<(), StartError> {
+    if archive.has_partitions() {
+        return Ok(());
+    }
+    match archive.used_partition().await? {
+        None => Ok(()),
+        Some(name) => Err(StartError::Config(format!(
+            "STOWAGE_PARTITIONS is off, but the partition {name} holds studies or workitems, which nobody could reach: set it to \
+             on, or delete them first"
+        ))),
+    }
 }
 
 /// Writes where it is listened, beside and renamed, so that nobody reads half a line.

@@ -7,7 +7,7 @@ import { current, go, note, to } from './lib/router.js'
 import { announce, failed, mountMessages } from './lib/dialog.js'
 import { showKeys, useKeys } from './lib/keys.js'
 import { askJson, hasToken, me, openIn, signInNeeded, useToken } from './net/api.js'
-import { uploads } from './net/uploads.js'
+import { uploadState } from './net/upload_state.js'
 
 /** Screens by their first word; each is loaded when it is first shown. */
 const SCREENS = {
@@ -127,6 +127,7 @@ function frame() {
     { class: 'bar' },
     h('a', { class: 'skip', href: '#screen', onclick: skip }, t('skip')),
     h('a', { class: 'brand', href: to('studies') }, 'Stowage'),
+    config.partition ? h('span', { class: 'muted' }, config.partition) : null,
     h('nav', { 'aria-label': t('nav') }, link('studies', 'list'), link('upload', 'upload'), link('admin', 'gear')),
     h('span', { class: 'fill' }),
     uploadsTold(),
@@ -154,7 +155,7 @@ function skip(event) {
 /** What is being sent, on every screen. */
 function uploadsTold() {
   const told = h('a', { href: to('upload'), class: 'sending', hidden: true })
-  uploads.state.follow((state) => {
+  uploadState.follow((state) => {
     told.hidden = !state.running
     if (state.running) fill(told, t('upload.running', { percent: state.total ? Math.floor((100 * state.sent) / state.total) : 0 }))
   })

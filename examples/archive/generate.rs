@@ -171,6 +171,7 @@ fn instance(study: &Study, series: u32, rng: &mut SmallRng) -> NewInstance {
         replaces: None,
         condition: None,
         expires: None,
+        restores: false,
     }
 }
 

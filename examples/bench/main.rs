@@ -6,6 +6,7 @@
 
 mod client;
 mod corpus;
+mod encoding;
 #[path = "../archive/generate.rs"]
 mod generate;
 mod limits;
@@ -36,7 +37,7 @@ struct Arguments {
     /// Size of the corpus: 1 is 500 CT slices, a 1 GiB object and 100,000 studies to search.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
-    /// Groups to run, comma separated: store, large, retrieve, frames, metadata, search, start.
+    /// Groups to run, comma separated: store, large, retrieve, frames, metadata, search, start, encode.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Rounds; each asks the server and the limit once.
@@ -94,6 +95,7 @@ fn main() -> Outcome<()> {
         arguments.scale, arguments.rounds
     ))?;
     table::head()?;
+    encoding::run(&arguments)?;
     storing::run(&arguments)?;
     reading::run(&arguments)?;
     searching::run(&arguments)

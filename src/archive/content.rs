@@ -126,6 +126,15 @@ fn filled(chunks: BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Resul
         .boxed()
 }
 
+/// What of some bytes, the first of which is at a place, lies in a range.
+fn overlap(bytes: &Bytes, place: u64, range: &Range<u64>) -> Bytes {
+    let at = |end: u64| {
+        let end = usize::try_from(end.saturating_sub(place));
+        end.map_or(bytes.len(), |end| end.min(bytes.len()))
+    };
+    bytes.slice(at(range.start)..at(range.end.max(range.start)))
+}
+
 /// Reads a range of a representation.
 type ReadRange = Box<dyn FnOnce(Range<u64>) -> BoxFuture<'static, Result<Content>> + Send>;
 
@@ -190,6 +199,25 @@ impl Representation {
             return Ok(Content::whole(Bytes::new()));
         }
         (self.read)(range).await
+    }
+
+    /// The same with some bytes before and behind, of which any range can be read as well.
+    #[must_use]
+    pub fn between(self, before: Bytes, behind: Bytes) -> Self {
+        let (start, end) = (before.len() as u64, before.len() as u64 + self.length);
+        Self::new(end + behind.len() as u64, move |range| async move {
+            let before = overlap(&before, 0, &range);
+            let behind = overlap(&behind, end, &range);
+            let within = |place: u64| place.clamp(start, end) - start;
+            let content = self.range(within(range.start)..within(range.end)).await?;
+            let around = (before.len() + behind.len()) as u64;
+            let own = |bytes| stream::once(async move { Ok(bytes) });
+            let chunks = own(before).chain(content.chunks).chain(own(behind));
+            Ok(Content {
+                length: content.length + around,
+                chunks: filled(chunks.boxed()),
+            })
+        })
     }
 
     /// The same with the bytes of each `width` turned round; a rest shorter than that stays as it is.
@@ -412,6 +440,25 @@ mod tests {
                 let part = bytes(part.range(start..end).await.unwrap()).await;
                 let wanted = &whole[usize::try_from(start).unwrap()..usize::try_from(end).unwrap()];
                 assert_eq!(part, wanted, "{start}..{end}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn any_range_of_bytes_between_others_is_that_of_all() {
+        for middle in ["", "defg"] {
+            let whole = format!("abc{middle}hi").into_bytes();
+            for start in 0..10 {
+                for end in 0..=11 {
+                    let part = Representation::whole(Bytes::from_static(middle.as_bytes()));
+                    let part = part.between(Bytes::from_static(b"abc"), Bytes::from_static(b"hi"));
+                    assert_eq!(part.length(), whole.len() as u64);
+                    let part = part.range(start..end).await.unwrap();
+                    let at = |place: u64| usize::try_from(place).unwrap().min(whole.len());
+                    let wanted = whole.get(at(start)..at(end)).unwrap_or_default();
+                    assert_eq!(part.length, wanted.len() as u64);
+                    assert_eq!(bytes(part).await, wanted, "{start}..{end}");
+                }
             }
         }
     }

@@ -19,6 +19,10 @@ pub(super) struct OpenChannels {
     pub(super) room: Shares,
     pub(super) running: TaskTracker,
     pub(super) closing: CancellationToken,
+    /// When streams of events end, ahead of the connections they are on.
+    pub(super) ending: CancellationToken,
+    /// Number of the newest event of studies and workitems that is known.
+    pub(super) logged: watch::Sender<i64>,
 }
 
 impl EventChannels {
@@ -29,6 +33,8 @@ impl EventChannels {
             room: Shares::new(most as u64),
             running: TaskTracker::new(),
             closing: CancellationToken::new(),
+            ending: CancellationToken::new(),
+            logged: watch::Sender::new(0),
         }))
     }
 

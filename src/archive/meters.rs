@@ -72,10 +72,14 @@ pub(super) struct ArchiveMeters {
     pub(super) arrivals: Counter,
     /// Studies deleted because their time was over.
     pub(super) expired: Counter,
+    /// Instances that bulk updates changed.
+    pub(super) updated: Counter,
     /// Instances whose place another one took.
     pub(super) replaced: Counter,
     /// How much is stored, as last looked at.
     pub(super) stored_now: Mutex<Option<Statistics>>,
+    /// Deleted instances that were restored.
+    pub(super) restored: Counter,
 }
 
 impl Default for ArchiveMeters {
@@ -100,13 +104,20 @@ impl Default for ArchiveMeters {
             healed: Counter::default(),
             arrivals: Counter::default(),
             expired: Counter::default(),
+            updated: Counter::default(),
             replaced: Counter::default(),
             stored_now: Mutex::default(),
+            restored: Counter::default(),
         }
     }
 }
 
 impl ArchiveMeters {
+    /// Instances that were stored.
+    pub(super) fn stored_instances(&self) -> u64 {
+        self.stored.get() + self.warned.get()
+    }
+
     /// Counts what became of parts.
     pub(super) fn outcomes(&self, outcomes: &[Outcome]) {
         for outcome in outcomes {
@@ -158,6 +169,12 @@ impl Archive {
             meters.replaced.get(),
         );
         out.single(
+            "stowage_updated_instances_total",
+            MetricKind::Counter,
+            "Instances that bulk updates changed.",
+            meters.updated.get(),
+        );
+        out.single(
             "stowage_search_scanned_rows_total",
             MetricKind::Counter,
             "Rows whose metadata searches looked at, because an attribute has no index.",
@@ -202,6 +219,12 @@ impl Archive {
             MetricKind::Counter,
             "Studies that this node deleted because the time was over for which they were stored.",
             meters.expired.get(),
+        );
+        out.single(
+            "stowage_restored_instances_total",
+            MetricKind::Counter,
+            "Deleted instances that this node brought back from the trash.",
+            meters.restored.get(),
         );
         out.family(
             "stowage_sweeper_runs_total",

@@ -15,6 +15,7 @@ mod inline;
 pub mod jobs;
 pub mod lanes;
 mod meters;
+mod partition_names;
 pub mod queue;
 pub mod represent;
 pub mod rules;
@@ -47,8 +48,10 @@ use jobs::commit::Committer;
 // What the layer above needs of the layers below, so that it need not reach past this one.
 pub use crate::blob::BlobError;
 pub use crate::index::{
-    Change, ChangeAction, ChangeState, FeedRange, IndexError, InstanceRow, Operation,
-    OperationKind, OperationStatus, Replacement, StudyCondition, TagRow, TagStatus, Version,
+    AfterFailure, Change, ChangeAction, ChangeState, DeliveryState, FeedRange, IndexError,
+    InstanceRow, LoggedEvent, Operation, OperationKind, OperationStatus, RemovalReason,
+    Replacement, StudyCondition, TagRow, TagStatus, TrashEntry, TrashFilter, Version,
+    WebhookDelivery, WebhookRow, kinds_cover,
 };
 pub use error::{ArchiveError, Result};
 pub use services::feed::WithMetadata;
@@ -69,6 +72,8 @@ pub struct Archive {
     committer: Committer,
     /// Extended query tags as last read.
     tags: Arc<services::tags::TagCache>,
+    /// Data partitions by name.
+    partitions: Arc<partition_names::PartitionNames>,
     /// Rows and tables of instances.
     opened: caches::instances::InstanceCache,
     versions: caches::versions::VersionCache,
@@ -102,6 +107,8 @@ pub struct Archive {
     tasks: Tasks,
     /// Blobs that could not be read as they should.
     reports: jobs::heal::Reports,
+    /// How long what was deleted can be restored.
+    grace: Duration,
 }
 
 impl std::fmt::Debug for Archive {
@@ -162,6 +169,7 @@ impl Archive {
                 &tasks,
             ),
             tags: Arc::default(),
+            partitions: Arc::default(),
             opened: opened_instances,
             versions,
             sources: caches::sources::SourceCache::new(caches::sources::MOST.min(share)),
@@ -176,6 +184,7 @@ impl Archive {
             watched: Arc::default(),
             tasks,
             reports,
+            grace: Duration::ZERO,
             stores: Shares::new(limits.store_requests as u64),
             channels: event_channels::EventChannels::new(limits.channels),
             limits: Arc::new(limits),
@@ -185,6 +194,19 @@ impl Archive {
             index,
             blobs,
         }
+    }
+
+    /// Says how long the sweeper leaves what was deleted.
+    #[must_use]
+    pub fn with_grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// How long the sweeper leaves what was deleted.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        self.grace
     }
 
     /// The limits in force.

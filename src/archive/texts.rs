@@ -22,7 +22,7 @@ use crate::dicom::pieces::Pieces;
 use crate::index::{IndexError, NoWorkMemory, WorkMemory};
 use crate::memory::{NoMemory, Purpose, Reservation, holding};
 use crate::meter::Counter;
-use crate::scope::Scope;
+use crate::scope::ScopeSet;
 use crate::trace::Stage;
 
 /// Largest metadata of one instance that is read back, in bytes.
@@ -114,27 +114,27 @@ impl Archive {
     /// what of it the work does not keep is given back.
     pub(super) fn with_metadata<C: Send + 'static, T: Send + 'static>(
         &self,
-        scope: &Scope,
+        scopes: &ScopeSet,
         asked: BoxStream<'static, Result<(i64, C)>>,
         more: Arc<dyn Fn(usize) -> usize + Send + Sync>,
         work: Work<C, T>,
     ) -> BoxStream<'static, Result<T>> {
-        let (archive, scope) = (self.clone(), Arc::new(scope.clone()));
+        let (archive, scopes) = (self.clone(), Arc::new(scopes.clone()));
         let asked = asked.map_ok(|(watermark, with)| TextRequest { watermark, with });
         let chunks = asked.try_chunks(CHUNK).map_err(|error| error.1);
         let sized = {
-            let (archive, scope) = (archive.clone(), scope.clone());
+            let (archive, scopes) = (archive.clone(), scopes.clone());
             chunks.and_then(move |chunk| {
-                let (archive, scope) = (archive.clone(), scope.clone());
-                async move { archive.portions(&scope, chunk).await }
+                let (archive, scopes) = (archive.clone(), scopes.clone());
+                async move { archive.portions(&scopes, chunk).await }
             })
         };
         let portions = sized.map_ok(|portions| stream::iter(portions.into_iter().map(Ok)));
         let read = {
             let archive = archive.clone();
             portions.try_flatten().and_then(move |portion| {
-                let (archive, scope) = (archive.clone(), scope.clone());
-                async move { archive.read_portion(&scope, portion).await }
+                let (archive, scopes) = (archive.clone(), scopes.clone());
+                async move { archive.read_portion(&scopes, portion).await }
             })
         };
         let done = read.map_ok(move |read| archive.unpacked(read, more.clone(), work.clone()));
@@ -144,11 +144,11 @@ impl Archive {
     /// The instances in portions, each with the bytes of its packed metadata; none when it is gone.
     async fn portions<C>(
         &self,
-        scope: &Scope,
+        scopes: &ScopeSet,
         chunk: Vec<TextRequest<C>>,
     ) -> Result<Vec<Vec<(TextRequest<C>, Option<usize>)>>> {
         let watermarks: Vec<i64> = chunk.iter().map(|asked| asked.watermark).collect();
-        let sizes = self.index.metadata_sizes(scope, &watermarks);
+        let sizes = self.index.metadata_sizes(scopes, &watermarks);
         let sizes: HashMap<i64, usize> = Stage::Rows.of(sizes).await?.into_iter().collect();
         let mut portions: Vec<Vec<_>> = Vec::new();
         let mut bytes = usize::MAX;
@@ -168,7 +168,7 @@ impl Archive {
 
     async fn read_portion<C>(
         &self,
-        scope: &Scope,
+        scopes: &ScopeSet,
         portion: Vec<(TextRequest<C>, Option<usize>)>,
     ) -> Result<Vec<LoadedText<C>>> {
         let bytes = portion.iter().filter_map(|(_, size)| *size);
@@ -192,7 +192,7 @@ impl Archive {
             .filter(|(_, size)| size.is_some())
             .map(|(asked, _)| asked.watermark)
             .collect();
-        let packed = self.index.packed_metadata(scope, &watermarks);
+        let packed = self.index.packed_metadata(scopes, &watermarks);
         let mut packed: HashMap<i64, Vec<u8>> = Stage::Rows.of(packed).await?.into_iter().collect();
         let read = portion.into_iter().map(|(asked, size)| LoadedText {
             with: asked.with,

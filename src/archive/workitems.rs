@@ -16,11 +16,12 @@ use time::OffsetDateTime;
 use super::Archive;
 use super::error::ArchiveError;
 use super::lanes::Lane;
+use crate::dicom::data_set::JsonDataSet;
 use crate::dicom::instance::Metadata;
 use crate::dicom::metadata::pack;
 use crate::dicom::query_parse::QueryDialect;
 use crate::dicom::workitem::{
-    self, Changed, Conflict, Keys, Problem, Reasons, State, StateRequest, WorkitemDataSet,
+    self, Changed, Conflict, Keys, Problem, Reasons, State, StateRequest,
 };
 use crate::dicom::workitem_events::Event;
 use crate::index::{IndexError, InsertedWorkitem, NewWorkitem, WorkitemRow};
@@ -111,7 +112,7 @@ pub enum Cancellation {
 /// What a change decides on: the workitem as it is.
 struct Current<'a> {
     row: &'a WorkitemRow,
-    item: WorkitemDataSet,
+    item: JsonDataSet,
 }
 
 /// What is decided.
@@ -119,9 +120,9 @@ enum Decided<T> {
     /// It stays as it is.
     Keep(T),
     /// It becomes this, claimed by the owner of this digest.
-    Replace(WorkitemDataSet, Option<String>, T),
+    Replace(JsonDataSet, Option<String>, T),
     /// Likewise, and subscribers are told this before they are told what has changed.
-    Tell(WorkitemDataSet, Option<String>, Vec<Event>, T),
+    Tell(JsonDataSet, Option<String>, Vec<Event>, T),
 }
 
 type Decide<T> = Arc<dyn Fn(Current<'_>) -> WorkitemResult<Decided<T>> + Send + Sync>;
@@ -134,7 +135,7 @@ impl Archive {
     pub async fn create_workitem(
         &self,
         scope: &Scope,
-        mut item: WorkitemDataSet,
+        mut item: JsonDataSet,
         uid: Option<String>,
         dialect: QueryDialect,
         held: Reservation,
@@ -203,7 +204,7 @@ impl Archive {
         &self,
         scope: &Scope,
         uid: &str,
-        changes: WorkitemDataSet,
+        changes: JsonDataSet,
         transaction: Option<String>,
         held: Reservation,
     ) -> WorkitemResult<()> {
@@ -377,7 +378,7 @@ impl Archive {
 }
 
 /// A moment so long ago; none when there was no such moment.
-fn ago(time: std::time::Duration) -> Option<OffsetDateTime> {
+pub(super) fn ago(time: std::time::Duration) -> Option<OffsetDateTime> {
     let time = time::Duration::try_from(time).ok()?;
     OffsetDateTime::now_utc().checked_sub(time)
 }
@@ -417,7 +418,7 @@ struct FilteredWorkitem {
 
 /// A workitem as the index takes it, and as filters look at it.
 fn packed(
-    item: &WorkitemDataSet,
+    item: &JsonDataSet,
     owner: Option<String>,
 ) -> Result<(FilteredWorkitem, NewWorkitem), Problem> {
     let text = workitem::write(item)?;

@@ -19,7 +19,7 @@ use http::header::AUTHORIZATION;
 use serde_json::{Map, Value};
 
 use crate::config::{AccessConfig, AuthMode, QueryToken, Secret, SecretError};
-use crate::scope::{Scope, Visible};
+use crate::scope::{PartitionName, Scope, Visible};
 use api_keys::{ApiKeys, KeyEntry, KeyFileError, KeyRefusal};
 use roles::{Grants, READ_ONLY_CLAIM, RoleTable, RolesError};
 use sharing::Sharing;
@@ -27,7 +27,7 @@ use sharing::Sharing;
 pub use jwks::RefreshPace;
 pub use jwt::TokenError;
 pub use keys::KeyError;
-pub use roles::Action;
+pub use roles::{Action, Grant};
 
 /// `iss` of a caller with an API key: its name is one among keys, not among the users of an issuer.
 pub const KEY_ISSUER: &str = "urn:stowage:api-key";
@@ -175,17 +175,25 @@ impl Caller {
     /// Whether the action is allowed on anything at all.
     #[must_use]
     pub fn may(&self, action: Action) -> bool {
-        self.grants.visible(action).is_some()
+        self.grants.of(action).is_some()
     }
 
-    /// On what the action is allowed, none when it is not: then the answer is 403 before any lookup.
+    /// On what the action is allowed in the default partition, none when it is allowed nowhere: then the answer is 403 before
+    /// any lookup.
     #[must_use]
     pub fn scope(&self, action: Action) -> Option<Scope> {
-        let visible = self.grants.visible(action)?.clone();
+        let grant = self.grants.of(action)?;
+        let visible = grant.visible_in(&PartitionName::default());
         Some(Scope {
-            visible,
+            visible: visible.unwrap_or_else(Visible::nothing),
             ..Scope::everything()
         })
+    }
+
+    /// On what the action is allowed in every partition and in single ones, none when it is not.
+    #[must_use]
+    pub fn grant(&self, action: Action) -> Option<&Grant> {
+        self.grants.of(action)
     }
 
     /// The same caller when only reading is allowed.
@@ -199,7 +207,8 @@ impl Caller {
     /// Whether some studies do not exist for this caller.
     #[must_use]
     pub fn is_limited(&self) -> bool {
-        let limited = |action| matches!(self.grants.visible(action), Some(Visible::Only { .. }));
+        let all = |grant: &Grant| grant.everywhere == Some(Visible::All);
+        let limited = |action| self.grants.of(action).is_some_and(|grant| !all(grant));
         Action::ALL.iter().copied().any(limited)
     }
 }
@@ -215,6 +224,7 @@ impl AuthConfig {
             roles_claim: config.jwt_roles_claim.clone(),
             patients_claim: config.jwt_patients_claim.clone(),
             studies_claim: config.jwt_studies_claim.clone(),
+            partitions_claim: config.jwt_partitions_claim.clone(),
             default_role: config.jwt_default_role.clone(),
             limits: config.jwt_limits,
             ..RoleTable::default()
@@ -332,6 +342,7 @@ fn claims_of_key(entry: &KeyEntry, roles: &RoleTable) -> Claims {
     for (claim, limit) in [
         (&roles.patients_claim, &entry.patients),
         (&roles.studies_claim, &entry.studies),
+        (&roles.partitions_claim, &entry.partitions),
     ] {
         if let Some(limit) = limit {
             set(claim, limit.clone().into());

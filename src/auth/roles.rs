@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Claims;
 use crate::config::TokenLimits;
 use crate::dicom::uid::check_uid;
-use crate::scope::Visible;
+use crate::scope::{PartitionName, Visible};
 
 /// Claim that leaves only reading of what the roles allow; anything but `false` does.
 pub(super) const READ_ONLY_CLAIM: &str = "dicom_read_only";
@@ -29,20 +29,26 @@ pub enum Action {
     Write,
     /// Delete.
     Delete,
+    /// See the trash, and restore from it.
+    Restore,
     /// Add, change and remove extended query tags.
     ManageExtendedQueryTags,
     /// Export.
     Export,
+    /// Make and remove webhooks.
+    ManageWebhooks,
 }
 
 impl Action {
     /// Every action there is.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Read,
         Self::Write,
         Self::Delete,
+        Self::Restore,
         Self::ManageExtendedQueryTags,
         Self::Export,
+        Self::ManageWebhooks,
     ];
 
     /// Its name in role definitions.
@@ -52,8 +58,10 @@ impl Action {
             Self::Read => "read",
             Self::Write => "write",
             Self::Delete => "delete",
+            Self::Restore => "restore",
             Self::ManageExtendedQueryTags => "manageExtendedQueryTags",
             Self::Export => "export",
+            Self::ManageWebhooks => "manageWebhooks",
         }
     }
 }
@@ -89,7 +97,7 @@ pub struct Role {
     /// What it does not allow although `data_actions` covers it.
     #[serde(default)]
     pub not_data_actions: Vec<ActionPattern>,
-    /// On what: `/` for everything, `/patients/{id}`, `/studies/{uid}`.
+    /// On what: `/` for everything, `/patients/{id}`, `/studies/{uid}`; the same in one partition behind `/partitions/{name}`.
     #[serde(default = "everything")]
     pub scopes: Vec<String>,
 }
@@ -113,19 +121,36 @@ impl Role {
         self.data_actions.iter().any(covers) && !self.not_data_actions.iter().any(covers)
     }
 
-    fn visible(&self) -> Visible {
-        let (mut patients, mut studies) = (Vec::new(), Vec::new());
-        for scope in &self.scopes {
-            if scope == "/" {
-                return Visible::All;
-            } else if let Some(patient) = scope.strip_prefix("/patients/") {
-                patients.push(patient.to_owned());
-            } else if let Some(Ok(study)) = scope.strip_prefix("/studies/").map(check_uid) {
-                studies.push(study.to_owned());
-            }
+    fn grant(&self) -> Grant {
+        let mut grant = Grant::default();
+        for (partition, visible) in self.scopes.iter().filter_map(|scope| parse_scope(scope)) {
+            grant.add(partition, visible);
         }
-        Visible::Only { patients, studies }
+        grant
     }
+}
+
+/// What a scope of a role covers, in one partition or in every one; none when it names nothing.
+fn parse_scope(scope: &str) -> Option<(Option<PartitionName>, Visible)> {
+    let Some(rest) = scope.strip_prefix("/partitions/") else {
+        return Some((None, parse_studies(scope)?));
+    };
+    let (name, rest) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+    let name = PartitionName::parse(name).ok()?;
+    Some((Some(name), parse_studies(rest)?))
+}
+
+fn parse_studies(scope: &str) -> Option<Visible> {
+    let (mut patients, mut studies) = (Vec::new(), Vec::new());
+    if scope == "/" {
+        return Some(Visible::All);
+    } else if let Some(patient) = scope.strip_prefix("/patients/") {
+        patients.push(Some(patient).filter(|id| !id.is_empty())?.to_owned());
+    } else {
+        let study = scope.strip_prefix("/studies/")?;
+        studies.push(check_uid(study).ok()?.to_owned());
+    }
+    Some(Visible::Only { patients, studies })
 }
 
 /// Why a file of roles cannot be used.
@@ -138,7 +163,7 @@ pub enum RolesError {
     Malformed(#[source] serde_json::Error),
     /// A scope of a role names nothing.
     #[error(
-        "the role {role} has the scope {scope}; known are /, /patients/(id) and /studies/(uid)"
+        "the role {role} has the scope {scope}; known are /, /patients/(id) and /studies/(uid), and the same behind /partitions/(name)"
     )]
     Scope {
         /// The role.
@@ -157,6 +182,8 @@ pub struct RoleTable {
     pub patients_claim: String,
     /// Claim that limits the caller to Study Instance UIDs.
     pub studies_claim: String,
+    /// Claim that limits the caller to partitions, by name.
+    pub partitions_claim: String,
     /// Role of a token that names neither a role nor a scope.
     pub default_role: Option<String>,
     /// Whether a token without a limit sees everything that its roles and scopes grant.
@@ -178,6 +205,7 @@ impl Default for RoleTable {
             Role::new("reader", &[read]),
             Role::new("writer", &[read, write]),
             Role::new("deleter", &[read, delete]),
+            Role::new("restorer", &[read, One(Action::Restore)]),
             Role::new("admin", &[All]),
         ];
         let one_each =
@@ -188,6 +216,7 @@ impl Default for RoleTable {
             roles_claim: "roles".to_owned(),
             patients_claim: "dicom_patients".to_owned(),
             studies_claim: "dicom_studies".to_owned(),
+            partitions_claim: "dicom_partitions".to_owned(),
             default_role: None,
             limits: TokenLimits::Optional,
             roles,
@@ -212,13 +241,7 @@ impl RoleTable {
         let file: RolesFile = serde_json::from_str(text).map_err(RolesError::Malformed)?;
         for role in file.roles.iter().flatten() {
             for scope in &role.scopes {
-                let study = scope
-                    .strip_prefix("/studies/")
-                    .is_some_and(|uid| check_uid(uid).is_ok());
-                let patient = scope
-                    .strip_prefix("/patients/")
-                    .is_some_and(|id| !id.is_empty());
-                if scope != "/" && !study && !patient {
+                if parse_scope(scope).is_none() {
                     return Err(RolesError::Scope {
                         role: role.name.clone(),
                         scope: scope.clone(),
@@ -245,7 +268,8 @@ impl RoleTable {
 
     /// The first role that allows reading everything.
     pub(super) fn reading_role(&self) -> Option<&str> {
-        let reads = |role: &&Role| role.allows(Action::Read) && role.visible() == Visible::All;
+        let everywhere = |role: &Role| role.grant().everywhere == Some(Visible::All);
+        let reads = |role: &&Role| role.allows(Action::Read) && everywhere(role);
         self.roles.iter().find(reads).map(|role| role.name.as_str())
     }
 
@@ -260,12 +284,12 @@ impl RoleTable {
         scopes.truncate(MAX_NAMES);
         let mut grants = Grants::default();
         for role in self.roles.iter().filter(|role| names.contains(&role.name)) {
-            let visible = role.visible();
+            let grant = role.grant();
             for action in Action::ALL
                 .into_iter()
                 .filter(|action| role.allows(*action))
             {
-                grants.add(action, visible.clone());
+                grants.merge(action, &grant);
             }
         }
         // The app acts in the context of one patient, whatever its user may do besides.
@@ -279,6 +303,9 @@ impl RoleTable {
             Some(limit) => grants.limit(&limit),
             None if self.limits == TokenLimits::Required => grants.leave_limited(),
             None => {}
+        }
+        if let Some(partitions) = self.partition_limit(claims) {
+            grants.keep_partitions(&partitions);
         }
         if !matches!(claims.get(READ_ONLY_CLAIM), None | Some(Value::Bool(false))) {
             grants.keep_reading();
@@ -319,16 +346,11 @@ impl RoleTable {
     fn limit(&self, claims: &Claims) -> Option<Visible> {
         let patients = claim(claims, &self.patients_claim);
         let studies = claim(claims, &self.studies_claim);
-        // Where the first step of a path is there, the limit is there: what is behind it cannot be read.
-        let named = |path: &str| {
-            let first = path.split('.').next().unwrap_or(path);
-            claims.contains_key(path) || claims.contains_key(first)
-        };
         // A claim that is there and says nothing is a limit to nothing.
         if patients.is_none()
             && studies.is_none()
-            && !named(&self.patients_claim)
-            && !named(&self.studies_claim)
+            && !is_named(claims, &self.patients_claim)
+            && !is_named(claims, &self.studies_claim)
         {
             return None;
         }
@@ -339,20 +361,82 @@ impl RoleTable {
             studies,
         })
     }
+
+    /// The partitions that the claims leave the caller; none without such a claim.
+    fn partition_limit(&self, claims: &Claims) -> Option<Vec<PartitionName>> {
+        if !is_named(claims, &self.partitions_claim) {
+            return None;
+        }
+        let named = names(claim(claims, &self.partitions_claim), Separated::No);
+        let named = named
+            .iter()
+            .filter_map(|name| PartitionName::parse(name).ok());
+        Some(named.collect())
+    }
+}
+
+/// Whether a claim is there; where the first step of a path is, what is behind it may be what cannot be read.
+fn is_named(claims: &Claims, path: &str) -> bool {
+    let first = path.split('.').next().unwrap_or(path);
+    claims.contains_key(path) || claims.contains_key(first)
+}
+
+/// On what one action is allowed: what is granted in every partition, and what in single ones besides.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// In every partition; none where partitions are named only.
+    pub everywhere: Option<Visible>,
+    /// By the name of the partition.
+    pub within: BTreeMap<PartitionName, Visible>,
+}
+
+impl Grant {
+    /// On what it is allowed in a partition; none when not there.
+    #[must_use]
+    pub fn visible_in(&self, partition: &PartitionName) -> Option<Visible> {
+        match (self.everywhere.clone(), self.within.get(partition).cloned()) {
+            (Some(one), Some(other)) => Some(union(one, other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    fn add(&mut self, partition: Option<PartitionName>, visible: Visible) {
+        let known = match &partition {
+            None => self.everywhere.take(),
+            Some(name) => self.within.remove(name),
+        };
+        let visible = match known {
+            None => visible,
+            Some(known) => union(known, visible),
+        };
+        match partition {
+            None => self.everywhere = Some(visible),
+            Some(name) => drop(self.within.insert(name, visible)),
+        }
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Visible> {
+        self.everywhere.iter_mut().chain(self.within.values_mut())
+    }
 }
 
 /// On what each action is allowed; an action without entry is refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Grants([Option<Visible>; Action::ALL.len()]);
+pub(super) struct Grants([Option<Grant>; Action::ALL.len()]);
 
 impl Grants {
     /// Every action on everything.
     pub(super) fn everything() -> Self {
-        Self(Action::ALL.map(|_| Some(Visible::All)))
+        Self(Action::ALL.map(|_| {
+            Some(Grant {
+                everywhere: Some(Visible::All),
+                within: BTreeMap::new(),
+            })
+        }))
     }
 
     /// On what an action is allowed.
-    pub(super) fn visible(&self, action: Action) -> Option<&Visible> {
+    pub(super) fn of(&self, action: Action) -> Option<&Grant> {
         let at = Action::ALL.iter().position(|one| *one == action)?;
         self.0.get(at)?.as_ref()
     }
@@ -366,30 +450,56 @@ impl Grants {
         }
     }
 
-    fn add(&mut self, action: Action, visible: Visible) {
+    fn entry(&mut self, action: Action) -> Option<&mut Option<Grant>> {
         let at = Action::ALL.iter().position(|one| *one == action);
-        if let Some(entry) = at.and_then(|at| self.0.get_mut(at)) {
-            *entry = Some(match entry.take() {
-                None => visible,
-                Some(known) => union(known, visible),
+        at.and_then(|at| self.0.get_mut(at))
+    }
+
+    /// Adds what is granted in every partition.
+    fn add(&mut self, action: Action, visible: Visible) {
+        if let Some(entry) = self.entry(action) {
+            entry.get_or_insert_default().add(None, visible);
+        }
+    }
+
+    fn merge(&mut self, action: Action, grant: &Grant) {
+        let Some(entry) = self.entry(action) else {
+            return;
+        };
+        let known = entry.get_or_insert_default();
+        if let Some(everywhere) = &grant.everywhere {
+            known.add(None, everywhere.clone());
+        }
+        for (name, visible) in &grant.within {
+            known.add(Some(name.clone()), visible.clone());
+        }
+    }
+
+    /// Leaves these partitions only.
+    fn keep_partitions(&mut self, partitions: &[PartitionName]) {
+        for grant in self.0.iter_mut().flatten() {
+            let kept = partitions.iter().filter_map(|name| {
+                let visible = grant.visible_in(name)?;
+                Some((name.clone(), visible))
             });
+            *grant = Grant {
+                within: kept.collect(),
+                everywhere: None,
+            };
         }
     }
 
     /// Takes away what is granted on everything.
     fn leave_limited(&mut self) {
-        for visible in self.0.iter_mut().flatten() {
+        for visible in self.0.iter_mut().flatten().flat_map(Grant::all) {
             if *visible == Visible::All {
-                *visible = Visible::Only {
-                    patients: Vec::new(),
-                    studies: Vec::new(),
-                };
+                *visible = Visible::nothing();
             }
         }
     }
 
     fn limit(&mut self, limit: &Visible) {
-        for visible in self.0.iter_mut().flatten() {
+        for visible in self.0.iter_mut().flatten().flat_map(Grant::all) {
             *visible = intersection(visible, limit);
         }
     }

@@ -13,6 +13,7 @@ use super::AuthConfig;
 use super::token::{MakeTokenError, make_token};
 use crate::config::TokenArgs;
 use crate::dicom::uid::StudyUid;
+use crate::scope::PartitionName;
 
 /// Seconds that a token of a link is good for; whoever holds the link gets another one then.
 const TOKEN_SECONDS: u64 = 600;
@@ -28,6 +29,9 @@ const PURPOSE: &str = "stowage 2026-11 codes of share links";
 struct Code {
     /// The study.
     study: String,
+    /// Its partition; codes of a default one say nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    partition: Option<String>,
     /// Who shares it.
     by: String,
     exp: u64,
@@ -55,6 +59,8 @@ pub struct Shared {
     pub expires: u64,
     /// The study.
     pub study: String,
+    /// Its partition.
+    pub partition: PartitionName,
 }
 
 /// Makes and opens codes.
@@ -89,13 +95,14 @@ impl Sharing {
     /// [`MakeTokenError::Signing`] when it cannot be signed.
     pub fn make(
         &self,
-        study: &StudyUid,
+        (partition, study): (&PartitionName, &StudyUid),
         by: Option<&str>,
         seconds: u64,
     ) -> Result<(String, u64), MakeTokenError> {
         let exp = get_current_timestamp().saturating_add(seconds);
         let code = Code {
             study: study.as_str().to_owned(),
+            partition: (!partition.is_default()).then(|| partition.to_string()),
             by: by.unwrap_or_default().chars().take(MAX_NAME).collect(),
             exp,
         };
@@ -122,7 +129,17 @@ impl Sharing {
                 ErrorKind::ExpiredSignature => CodeError::Expired,
                 _ => CodeError::Unknown,
             })?;
-        let Code { study, by, exp } = found.claims;
+        let Code {
+            study,
+            partition,
+            by,
+            exp,
+        } = found.claims;
+        let partition = partition.map_or_else(
+            || Ok(PartitionName::default()),
+            |name| PartitionName::parse(&name),
+        );
+        let partition = partition.map_err(|_| CodeError::Unknown)?;
         let left = exp.saturating_sub(get_current_timestamp());
         let seconds = left.min(TOKEN_SECONDS);
         if seconds == 0 {
@@ -132,6 +149,7 @@ impl Sharing {
             subject: format!("link of {by}"),
             seconds,
             studies: vec![study.clone()],
+            partitions: vec![partition.clone()],
             read_only: true,
             ..TokenArgs::default()
         };
@@ -141,6 +159,7 @@ impl Sharing {
             seconds,
             expires: exp,
             study,
+            partition,
         })
     }
 }
@@ -165,7 +184,9 @@ mod tests {
     async fn a_code_is_no_token_and_its_token_reads_one_study() {
         let sharing = Sharing::new(&config(SECRET)).unwrap();
         let study = StudyUid::parse("1.2.3").unwrap();
-        let (code, expires) = sharing.make(&study, Some("ann"), 3600).unwrap();
+        let (code, expires) = sharing
+            .make((&PartitionName::default(), &study), Some("ann"), 3600)
+            .unwrap();
         let shared = sharing.open(&code).unwrap();
         assert_eq!((shared.study.as_str(), shared.expires), ("1.2.3", expires));
         assert!(shared.seconds <= TOKEN_SECONDS);
@@ -184,6 +205,20 @@ mod tests {
             studies: vec!["1.2.3".to_owned()],
         };
         assert_eq!(scope.visible, only);
+        let north = PartitionName::parse("north").unwrap();
+        let reading = caller.grant(Action::Read).unwrap();
+        assert_eq!(
+            reading.visible_in(&north),
+            None,
+            "the default partition alone"
+        );
+        let (code, _) = sharing.make((&north, &study), None, 60).unwrap();
+        let shared = sharing.open(&code).unwrap();
+        assert_eq!(shared.partition, north);
+        let other = admit(&shared.token).await.unwrap();
+        let reading = other.grant(Action::Read).unwrap();
+        assert_eq!(reading.visible_in(&north).as_ref(), Some(&only));
+        assert_eq!(reading.visible_in(&PartitionName::default()), None);
         assert_eq!(caller.subject.as_deref(), Some("link of ann"));
         for action in [Action::Write, Action::Delete, Action::Export] {
             assert!(!caller.may(action), "{action:?}");
@@ -194,11 +229,12 @@ mod tests {
     fn what_is_no_code_of_this_server_or_too_old_opens_nothing() {
         let sharing = Sharing::new(&config(SECRET)).unwrap();
         let study = StudyUid::parse("1.2.3").unwrap();
-        let (old, _) = sharing.make(&study, None, 0).unwrap();
+        let default = PartitionName::default();
+        let (old, _) = sharing.make((&default, &study), None, 0).unwrap();
         assert_eq!(sharing.open(&old), Err(CodeError::Expired));
         let other = Sharing::new(&config("another secret of thirty-two bytes")).unwrap();
-        let (foreign, _) = other.make(&study, None, 60).unwrap();
-        let (good, _) = sharing.make(&study, None, 60).unwrap();
+        let (foreign, _) = other.make((&default, &study), None, 60).unwrap();
+        let (good, _) = sharing.make((&default, &study), None, 60).unwrap();
         let token = sharing.open(&good).unwrap().token;
         let cut = &good[..good.len() - 2];
         for code in ["", "a.b.c", &foreign, &token, cut, &"x".repeat(10_000)] {

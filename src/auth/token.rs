@@ -8,6 +8,7 @@ use super::roles::READ_ONLY_CLAIM;
 use super::{AuthConfig, Claims};
 use crate::config::{QueryToken, TokenArgs};
 use crate::dicom::uid::StudyUid;
+use crate::scope::PartitionName;
 
 /// Why a token cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +29,9 @@ pub enum MakeTokenError {
     #[error("{0:?} is not a Study Instance UID")]
     Study(String),
     /// A link is for one study.
-    #[error("a link is for one study: name it with --study, and no patient")]
+    #[error(
+        "a link is for one study: name it with --study, no patient, and one --partition at most"
+    )]
     NotOneStudy,
     /// The server would not take the token of the link.
     #[error(
@@ -51,6 +54,8 @@ pub fn make_token(config: &AuthConfig, arguments: &TokenArgs) -> Result<String, 
     for uid in &arguments.studies {
         StudyUid::parse(uid).map_err(|_| MakeTokenError::Study(uid.clone()))?;
     }
+    let partitions = arguments.partitions.iter().map(PartitionName::to_string);
+    let partitions: Vec<String> = partitions.collect();
     let now = get_current_timestamp();
     let mut claims = Claims::new();
     let mut set = |name: &str, value: Value| claims.insert(name.to_owned(), value);
@@ -67,6 +72,7 @@ pub fn make_token(config: &AuthConfig, arguments: &TokenArgs) -> Result<String, 
     for (claim, limit) in [
         (&config.roles.patients_claim, &arguments.patients),
         (&config.roles.studies_claim, &arguments.studies),
+        (&config.roles.partitions_claim, &partitions),
     ] {
         if !limit.is_empty() {
             set(claim, limit.clone().into());
@@ -95,6 +101,11 @@ pub fn make_link(
     let ([study], []) = (arguments.studies.as_slice(), arguments.patients.as_slice()) else {
         return Err(MakeTokenError::NotOneStudy);
     };
+    let partition = match arguments.partitions.as_slice() {
+        [] => String::new(),
+        [name] => format!("/partitions/{name}"),
+        _ => return Err(MakeTokenError::NotOneStudy),
+    };
     if template.contains("access_token=") && config.token_in_query == QueryToken::Off {
         return Err(MakeTokenError::QueryTokenOff);
     }
@@ -103,6 +114,7 @@ pub fn make_link(
     Ok(template
         .replace("{server}", server)
         .replace("{study}", study)
+        .replace("{partition}", &partition)
         .replace("{token}", &token))
 }
 

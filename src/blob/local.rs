@@ -15,8 +15,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::buffers::{Buffers, PIECE};
+use super::error::{BlobError, Result};
 use super::spool::{Spool, SpoolFile};
-use super::{BlobError, Result};
 use crate::fault;
 
 /// Name of the folder that holds no blobs.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
-use super::{BlobError, Result};
+use super::error::{BlobError, Result};
 
 /// A place for blobs.
 #[derive(Debug, PartialEq, Eq)]

@@ -4,157 +4,48 @@
 //! after [`Blobs::store`] and [`Blobs::sync_dirs`] it is durable. Every failure names the key, which holds no patient data.
 //! The spool, for what is being received or made, is on the local disk always.
 
+mod blocking;
 mod buffers;
+mod discard;
+mod disk;
+mod error;
+mod folder;
+mod key;
 mod local;
 mod location;
+mod payload;
 #[cfg(feature = "cloud")]
 mod remote;
 mod spool;
 
-use std::collections::{BTreeSet, VecDeque};
-use std::io;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::config::StorageConfig;
-use crate::dicom::source::Source;
-use crate::dicom::uid::InstanceName;
+use blocking::blocking;
+use discard::Discards;
+use folder::{list_folder, stream_file};
+use key::Serials;
 use local::LocalStore;
 use location::Location;
 use spool::Spool;
 
+pub use disk::DiskSpace;
+pub use error::{BlobError, Result};
+pub use key::instance_key;
+pub use payload::{CHUNK, OpenBlob, Payload};
 pub use spool::{SpoolFile, Spooled};
 
-/// Bytes of one chunk of a streamed answer at most.
-pub const CHUNK: usize = 256 * 1024;
-/// Blobs without a row removed at a time.
-const DISCARDED: usize = 64;
 /// Bytes that are copied from the memory of the system rather than handed to another thread.
 const AT_ONCE: usize = 1 << 20;
-
-/// Failure of a blob call.
-#[derive(Debug, thiserror::Error)]
-pub enum BlobError {
-    /// There is no such blob.
-    #[error("the blob {key} is missing")]
-    Missing {
-        /// Its key.
-        key: String,
-    },
-    /// The blob is shorter than the index says.
-    #[error("the blob {key} ends before byte {end}")]
-    Short {
-        /// Its key.
-        key: String,
-        /// First byte behind the range asked for.
-        end: u64,
-    },
-    /// The blob is not what was stored: its digest is another.
-    #[error("the blob {key} holds other bytes than were stored")]
-    Damaged {
-        /// Its key.
-        key: String,
-    },
-    /// The disk is full or may not be written.
-    #[error("the blob store cannot write {key}")]
-    Full {
-        /// What was written.
-        key: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The object store does not answer, or not as it should; later may work.
-    #[error("the object store cannot be used for {key}")]
-    Unavailable {
-        /// What was touched.
-        key: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The settings do not name a store that can be used.
-    #[error("{reason}")]
-    Config {
-        /// Which setting is wrong, and what to do.
-        reason: String,
-    },
-    /// Anything else.
-    #[error("the blob store failed on {key}")]
-    Io {
-        /// What was touched.
-        key: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
-
-impl BlobError {
-    /// Sorts an I/O error that happened at `key`.
-    #[must_use]
-    pub fn at(key: &str, source: io::Error) -> Self {
-        // A source of ours that had to speak the language of files.
-        let source = match source.downcast::<Self>() {
-            Ok(error) => return error,
-            Err(source) => source,
-        };
-        let key = key.to_owned();
-        match source.kind() {
-            io::ErrorKind::NotFound => Self::Missing { key },
-            io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::ReadOnlyFilesystem
-            | io::ErrorKind::FileTooLarge
-            | io::ErrorKind::PermissionDenied => Self::Full { key, source },
-            _ => Self::Io { key, source },
-        }
-    }
-
-    fn short(key: &str, end: u64) -> Self {
-        let key = key.to_owned();
-        Self::Short { key, end }
-    }
-
-    fn config(reason: impl Into<String>) -> Self {
-        Self::Config {
-            reason: reason.into(),
-        }
-    }
-}
-
-/// Result of a blob call.
-pub type Result<T> = std::result::Result<T, BlobError>;
-
-/// Names a blob: `{2 hex}/{study}/{series}/{instance}.{serial}.dcm`, so that a lost index can be rebuilt.
-#[must_use]
-pub fn instance_key(name: &InstanceName, serial: &str) -> String {
-    let hash = blake3::hash(name.study.as_str().as_bytes());
-    let prefix = &hash.to_hex()[..2];
-    format!(
-        "{prefix}/{}/{}/{}.{serial}.dcm",
-        name.study, name.series, name.instance
-    )
-}
-
-/// The bytes of a blob to be.
-#[derive(Debug)]
-pub enum Payload {
-    /// In memory.
-    Memory(Bytes),
-    /// In the spool.
-    Spooled(SpoolFile),
-}
-
-/// A range of a blob, opened for positional reads; they block, so they belong on the blocking pool.
-pub type OpenBlob = Arc<dyn Source + Send + Sync>;
 
 /// Blobs by key.
 #[derive(Debug, Clone)]
@@ -166,50 +57,10 @@ pub struct Blobs {
 struct BlobsInner {
     place: BlobStore,
     spool: Spool,
-    /// Part of every serial of this process; random, so that two processes never make the same key.
-    process: u64,
-    next: AtomicU64,
+    serials: Serials,
     /// Hears of blobs that could not be read as they should.
     reports: OnceLock<mpsc::Sender<String>>,
     discards: Discards,
-}
-
-/// Blobs without a row that are still to be removed.
-#[derive(Debug, Default)]
-struct Discards {
-    queue: Mutex<DiscardQueue>,
-    /// Told whenever some are gone.
-    done: Notify,
-}
-
-/// Room on a file system, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DiskSpace {
-    /// What this process may still write.
-    pub free: u64,
-    /// Its size.
-    pub total: u64,
-}
-
-impl DiskSpace {
-    /// Of the file system that a folder is on; none when it cannot be asked.
-    fn of(folder: &Path) -> Option<Self> {
-        let found = rustix::fs::statvfs(folder).ok()?;
-        Some(Self {
-            free: found.f_bavail.saturating_mul(found.f_frsize),
-            total: found.f_blocks.saturating_mul(found.f_frsize),
-        })
-    }
-}
-
-#[derive(Debug, Default)]
-struct DiscardQueue {
-    keys: VecDeque<String>,
-    /// Somebody removes them.
-    running: bool,
-    /// Keys ever put into the queue, and how many of them are done with.
-    added: u64,
-    removed: u64,
 }
 
 #[derive(Debug)]
@@ -280,14 +131,13 @@ impl Blobs {
     }
 
     fn with(place: BlobStore, spool: &Path) -> Result<Self> {
-        let process = rand::random();
-        let spool = Spool::open(spool, process)
+        let serials = Serials::new();
+        let spool = Spool::open(spool, serials.process)
             .map_err(|e| BlobError::at(&spool.display().to_string(), e))?;
         let inner = BlobsInner {
             place,
             spool,
-            process,
-            next: AtomicU64::new(0),
+            serials,
             reports: OnceLock::new(),
             discards: Discards::default(),
         };
@@ -332,15 +182,7 @@ impl Blobs {
     /// A text that no other call in any process returns: time in µs, process and count, in hex.
     #[must_use]
     pub fn serial(&self) -> String {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        let count = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        format!(
-            "{:014x}{:08x}{count:04x}",
-            now.as_micros(),
-            self.inner.process & 0xFFFF_FFFF
-        )
+        self.inner.serials.next()
     }
 
     /// A new file in the spool; blocks.
@@ -551,10 +393,7 @@ impl Blobs {
             }
             return;
         };
-        let mut queue = self.discards();
-        queue.keys.push_back(key);
-        queue.added += 1;
-        if !std::mem::replace(&mut queue.running, true) {
+        if self.inner.discards.add(key) {
             let blobs = self.clone();
             runtime.spawn(async move { blobs.remove_discarded().await });
         }
@@ -562,33 +401,11 @@ impl Blobs {
 
     /// Waits until everything that was discarded so far is gone.
     pub async fn discarded(&self) {
-        let wanted = self.discards().added;
-        loop {
-            let done = self.inner.discards.done.notified();
-            if self.discards().removed >= wanted {
-                return;
-            }
-            done.await;
-        }
-    }
-
-    fn discards(&self) -> MutexGuard<'_, DiscardQueue> {
-        let queue = self.inner.discards.queue.lock();
-        queue.unwrap_or_else(PoisonError::into_inner)
+        self.inner.discards.finished().await;
     }
 
     async fn remove_discarded(&self) {
-        loop {
-            let next: Vec<String> = {
-                let mut queue = self.discards();
-                let most = queue.keys.len().min(DISCARDED);
-                let next = queue.keys.drain(..most).collect::<Vec<_>>();
-                queue.running = !next.is_empty();
-                next
-            };
-            if next.is_empty() {
-                return;
-            }
+        while let Some(next) = self.inner.discards.next() {
             let count = next.len() as u64;
             match &self.inner.place {
                 BlobStore::Folder { folder, .. } => {
@@ -608,8 +425,7 @@ impl Blobs {
                     stream::iter(removed).buffer_unordered(8).count().await;
                 }
             }
-            self.discards().removed += count;
-            self.inner.discards.done.notify_waiters();
+            self.inner.discards.finish(count);
         }
     }
 
@@ -672,66 +488,6 @@ impl Blobs {
     }
 }
 
-async fn stream_file(
-    folder: Arc<LocalStore>,
-    key: &str,
-    offset: u64,
-    length: u64,
-) -> Result<BoxStream<'static, Result<Bytes>>> {
-    let key: Arc<str> = Arc::from(key);
-    let take = |left: u64| usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-    let (at, reader) = (key.clone(), folder.clone());
-    let (file, first) = blocking(move || {
-        let file = reader.open(&at)?;
-        let first = reader.read(&at, &file, offset, take(length))?;
-        Ok((Arc::new(file), first))
-    })
-    .await?;
-    let end = offset.saturating_add(length);
-    let start = offset.saturating_add(take(length) as u64);
-    let rest = stream::try_unfold(start, move |at| {
-        let (folder, file, key) = (folder.clone(), file.clone(), key.clone());
-        async move {
-            if at >= end {
-                return Ok(None);
-            }
-            // What is in memory is copied here, so others must get their turn in between.
-            tokio::task::coop::consume_budget().await;
-            let piece = take(end - at).min(buffers::PIECE);
-            let chunks = match folder.piece_at_once(&file, at, piece) {
-                Some(chunk) => vec![chunk],
-                None => blocking(move || folder.read(&key, &file, at, take(end - at))).await?,
-            };
-            let read = chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
-            Ok(Some((stream::iter(chunks.into_iter().map(Ok)), at + read)))
-        }
-    });
-    let first = stream::iter(first.into_iter().map(Ok));
-    Ok(first.chain(rest.try_flatten()).boxed())
-}
-
-/// Keys that are found but not yet asked for.
-const FOUND: usize = 1024;
-
-fn list_folder(
-    folder: Arc<LocalStore>,
-    before: Option<SystemTime>,
-    young: Arc<AtomicU64>,
-) -> BoxStream<'static, Result<String>> {
-    let (sender, receiver) = tokio::sync::mpsc::channel(FOUND);
-    tokio::task::spawn_blocking(move || {
-        let listed = folder.list(before, &young, |key| sender.blocking_send(Ok(key)).is_ok());
-        if let Err(error) = listed {
-            // Nobody listens any more: then nobody misses it.
-            let _ = sender.blocking_send(Err(error));
-        }
-    });
-    stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|key| (key, receiver))
-    })
-    .boxed()
-}
-
 /// Notes a blob that could not be removed.
 fn log_failure(removed: Result<()>) {
     if let Err(error) = removed {
@@ -739,41 +495,9 @@ fn log_failure(removed: Result<()>) {
     }
 }
 
-/// Runs file work on the blocking pool.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(e) => Err(BlobError::Io {
-            key: "task".to_owned(),
-            source: io::Error::other(e),
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
-
-    #[test]
-    fn a_key_holds_the_names_and_a_serial_that_differs() {
-        let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(folder.path()).unwrap();
-        let name = InstanceName {
-            study: StudyUid::parse("1.2").unwrap(),
-            series: SeriesUid::parse("1.3").unwrap(),
-            instance: InstanceUid::parse("1.4").unwrap(),
-        };
-        let (one, other) = (blobs.serial(), blobs.serial());
-        assert_ne!(one, other);
-        let key = instance_key(&name, &one);
-        assert_eq!(
-            key.get(2..),
-            Some(format!("/1.2/1.3/1.4.{one}.dcm").as_str())
-        );
-    }
 
     #[tokio::test]
     async fn a_removed_blob_leaves_no_folder_behind() {

@@ -15,8 +15,8 @@ use super::{REPORTED, Verdict, progress, say, say_where};
 use crate::archive::rules::Rules;
 use crate::archive::services::import::{Imported, files_below};
 use crate::archive::services::store::StoreOptions;
-use crate::config::{Config, ImportArgs};
-use crate::scope::{Partition, Visible};
+use crate::config::{Config, ImportArgs, Switch};
+use crate::scope::{PartitionName, Visible};
 use crate::start::{StartError, StoreNeeds, open};
 
 /// Pause between two lines of progress where there is no terminal.
@@ -38,20 +38,24 @@ pub(super) async fn import(config: &Config, arguments: &ImportArgs) -> Result<Ve
     let below = files_below(&arguments.paths).map_err(|(path, error)| {
         StartError::Config(format!("{} cannot be read: {error}", path.display()))
     })?;
+    if !arguments.partition.is_default() && config.storage.partitions == Switch::Off {
+        let reason = "--partition needs STOWAGE_PARTITIONS=on, for the server too";
+        return Err(StartError::Config(reason.to_owned()));
+    }
     let mut journal = Journal::open(arguments.journal.as_deref())?;
     let mut list = arguments.refused.as_deref().map(create).transpose()?;
     let all = below.files.len();
     let files: Vec<ImportCandidate> = below
         .files
         .into_iter()
-        .map(ImportCandidate::new)
+        .map(|path| ImportCandidate::new(path, &arguments.partition))
         .filter(|file| !journal.has(&file.line))
         .collect();
     let skipped = all - files.len();
     let archive = open(config, StoreNeeds::Nothing).await?;
     say_where(config);
     let options = StoreOptions {
-        partition: Partition::DEFAULT,
+        partition: archive.make_partition(&arguments.partition).await?,
         visible: Visible::All,
         study: None,
         named: None,
@@ -120,9 +124,9 @@ pub(super) async fn import(config: &Config, arguments: &ImportArgs) -> Result<Ve
 }
 
 impl ImportCandidate {
-    fn new(path: PathBuf) -> Self {
+    fn new(path: PathBuf, partition: &PartitionName) -> Self {
         let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        let line = journal_line(&path);
+        let line = journal_line(&path, partition);
         Self { path, bytes, line }
     }
 }
@@ -238,8 +242,8 @@ impl Journal {
     }
 }
 
-/// A file as the journal names it: a file that changed since is another one.
-fn journal_line(path: &Path) -> Vec<u8> {
+/// A file as the journal names it: a file that changed since is another one, and so is one for another partition.
+fn journal_line(path: &Path, partition: &PartitionName) -> Vec<u8> {
     let metadata = std::fs::metadata(path);
     let changed = metadata
         .as_ref()
@@ -248,6 +252,9 @@ fn journal_line(path: &Path) -> Vec<u8> {
         .map_or(0, |since| since.as_nanos());
     let length = metadata.map_or(0, |m| m.len());
     let mut line = format!("{length}\t{changed}\t").into_bytes();
+    if !partition.is_default() {
+        line.extend(format!("{partition}\t").into_bytes());
+    }
     // A line break in a name would make two lines of it.
     line.extend(path.as_os_str().as_bytes().iter().map(|b| match b {
         b'\n' => b'?',

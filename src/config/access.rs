@@ -77,6 +77,14 @@ pub struct AccessConfig {
         global = true
     )]
     pub jwt_studies_claim: String,
+    /// Claim that limits its bearer to these data partitions, by name.
+    #[arg(
+        long,
+        env = "STOWAGE_JWT_PARTITIONS_CLAIM",
+        default_value = "dicom_partitions",
+        global = true
+    )]
+    pub jwt_partitions_claim: String,
     /// Whether a token must be limited to patients or studies; `required`: what a token without a limit is granted on everything, it is granted on nothing.
     #[arg(long, env = "STOWAGE_JWT_LIMITS", value_enum, default_value_t = TokenLimits::Optional, global = true)]
     pub jwt_limits: TokenLimits,

@@ -9,12 +9,19 @@ use dicom_core::VR;
 use encoding_rs::Encoding;
 
 mod iso2022;
+mod problem;
+mod set;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod vr;
 
-use iso2022::{ESC, Set, ShiftState, decode_iso2022};
+use iso2022::{ESC, decode_iso2022};
+use set::{Set, ShiftState};
 use terms::{CharsetTerm, term};
+
+pub use problem::CharsetProblem;
+pub use vr::{splits, takes_charset};
 
 /// How the text of a data set, or of one sequence item, is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,20 +35,6 @@ enum CharsetKind {
     Whole(&'static Encoding),
     /// Code elements G0 and G1 as they stand at the start of each value, line and name component.
     Iso2022(ShiftState),
-}
-
-/// What is wrong with a value of (0008,0005) that could be used all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum CharsetProblem {
-    /// Not a defined term, but it is clear what is meant.
-    #[error("Specific Character Set holds a term that is not spelled as defined")]
-    Spelling,
-    /// Nobody knows the term; the text is taken as UTF-8 where it is valid UTF-8, else as Latin-1.
-    #[error("Specific Character Set holds an unknown term; text is read as UTF-8 or Latin-1")]
-    Unknown,
-    /// UTF-8, GB18030 and GBK stand alone (PS3.3 §C.12.1.1.2); what cannot be combined was left out.
-    #[error("Specific Character Set combines terms that cannot be combined")]
-    Combination,
 }
 
 impl Charset {
@@ -179,21 +172,6 @@ impl Default for Charset {
     fn default() -> Self {
         Self::default_repertoire()
     }
-}
-
-/// Whether values of the VR are in the Specific Character Set (PS3.5 §6.1.2.3).
-#[must_use]
-pub fn takes_charset(vr: VR) -> bool {
-    matches!(
-        vr,
-        VR::SH | VR::LO | VR::ST | VR::LT | VR::UT | VR::UC | VR::PN
-    )
-}
-
-/// Whether a backslash separates values of a text VR (PS3.5 §6.2).
-#[must_use]
-pub fn splits(vr: VR) -> bool {
-    !matches!(vr, VR::ST | VR::LT | VR::UT | VR::UR)
 }
 
 /// Where nothing says better, high bytes are windows-1252, a superset of Latin-1.

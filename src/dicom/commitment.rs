@@ -2,9 +2,13 @@
 //!
 //! Invariant: a request names [`MOST`] things at most; lists of UIDs that are read here are UIDs.
 
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::data_set::{JsonDataSet, element, set};
+use super::tag;
 use super::uid::check_uid;
 
 /// Most instances that a request may mean.
@@ -85,17 +89,23 @@ impl AskedCommitment {
     ///
     /// # Errors
     /// A sentence that says what is wrong.
-    pub fn read(data_set: &Map<String, Value>) -> Result<Self, String> {
+    pub fn read(data_set: &JsonDataSet) -> Result<Self, String> {
         let mut request = Self::default();
-        for item in items(data_set, "00081199")? {
-            request.instances.push(reference(item, "(0008,1199)")?);
+        for item in items(data_set, tags::REFERENCED_SOP_SEQUENCE)? {
+            request
+                .instances
+                .push(reference(item, tags::REFERENCED_SOP_SEQUENCE)?);
         }
-        for item in items(data_set, "00081110")? {
+        for item in items(data_set, tags::REFERENCED_STUDY_SEQUENCE)? {
             let mut study = ReferencedStudy {
-                study: uid(item, "0020000D", "(0020,000D) in an item of (0008,1110)")?,
+                study: uid(
+                    item,
+                    tags::STUDY_INSTANCE_UID,
+                    tags::REFERENCED_STUDY_SEQUENCE,
+                )?,
                 series: Vec::new(),
             };
-            for item in items(item, "00081115")? {
+            for item in items(item, tags::REFERENCED_SERIES_SEQUENCE)? {
                 study.series.push(referenced_series(item)?);
             }
             request.studies.push(study);
@@ -123,51 +133,59 @@ impl AskedCommitment {
     }
 }
 
-fn referenced_series(item: &Map<String, Value>) -> Result<ReferencedSeries, String> {
+fn referenced_series(item: &JsonDataSet) -> Result<ReferencedSeries, String> {
     let mut series = ReferencedSeries {
-        series: uid(item, "0020000E", "(0020,000E) in an item of (0008,1115)")?,
+        series: uid(
+            item,
+            tags::SERIES_INSTANCE_UID,
+            tags::REFERENCED_SERIES_SEQUENCE,
+        )?,
         instances: Vec::new(),
     };
-    for by_class in items(item, "00081112")? {
+    for by_class in items(item, tags::REFERENCED_INSTANCES_BY_SOP_CLASS_SEQUENCE)? {
         let class = uid(
             by_class,
-            "00081150",
-            "(0008,1150) in an item of (0008,1112)",
+            tags::REFERENCED_SOP_CLASS_UID,
+            tags::REFERENCED_INSTANCES_BY_SOP_CLASS_SEQUENCE,
         )?;
-        for item in items(by_class, "0008114A")? {
+        for item in items(by_class, tags::REFERENCED_INSTANCE_SEQUENCE)? {
             series.instances.push(InstanceReference {
                 class: class.clone(),
-                instance: uid(item, "00081155", "(0008,1155) in an item of (0008,114A)")?,
+                instance: uid(
+                    item,
+                    tags::REFERENCED_SOP_INSTANCE_UID,
+                    tags::REFERENCED_INSTANCE_SEQUENCE,
+                )?,
             });
         }
     }
     Ok(series)
 }
 
-fn reference(item: &Map<String, Value>, of: &str) -> Result<InstanceReference, String> {
+fn reference(item: &JsonDataSet, of: Tag) -> Result<InstanceReference, String> {
     Ok(InstanceReference {
-        class: uid(item, "00081150", &format!("(0008,1150) in an item of {of}"))?,
-        instance: uid(item, "00081155", &format!("(0008,1155) in an item of {of}"))?,
+        class: uid(item, tags::REFERENCED_SOP_CLASS_UID, of)?,
+        instance: uid(item, tags::REFERENCED_SOP_INSTANCE_UID, of)?,
     })
 }
 
 /// The items of a sequence; none when it is absent or empty.
-fn items<'d>(
-    data_set: &'d Map<String, Value>,
-    tag: &str,
-) -> Result<Vec<&'d Map<String, Value>>, String> {
-    let Some(values) = data_set.get(tag).and_then(|element| element.get("Value")) else {
+fn items(data_set: &JsonDataSet, tag: Tag) -> Result<Vec<&JsonDataSet>, String> {
+    let Some(values) = element(data_set, tag).and_then(|element| element.get("Value")) else {
         return Ok(Vec::new());
     };
     let all = values.as_array().and_then(|all| {
         let items = all.iter().map(Value::as_object);
         items.collect::<Option<Vec<_>>>()
     });
-    all.ok_or_else(|| format!("{tag} is no sequence of items"))
+    all.ok_or_else(|| format!("{} is no sequence of items", tag::hex(tag)))
 }
 
-fn uid(item: &Map<String, Value>, tag: &str, what: &str) -> Result<String, String> {
-    let values = item.get(tag).and_then(|element| element.get("Value"));
+/// The UID in an item of a sequence.
+fn uid(item: &JsonDataSet, tag: Tag, of: Tag) -> Result<String, String> {
+    let (Tag(group, number), Tag(of_group, of_number)) = (tag, of);
+    let what = format!("({group:04X},{number:04X}) in an item of ({of_group:04X},{of_number:04X})");
+    let values = element(item, tag).and_then(|element| element.get("Value"));
     let text = values.and_then(|values| values.get(0)?.as_str());
     let text = text.ok_or_else(|| format!("{what} is missing"))?;
     match check_uid(text) {
@@ -181,26 +199,29 @@ impl CommitmentResult {
     #[must_use]
     pub fn to_json(&self) -> String {
         let mut text = String::from("{");
-        let mut put = |tag: &str, items: Vec<Value>| {
+        let mut put = |tag: Tag, items: Vec<Value>| {
             if items.is_empty() {
                 return;
             }
             if text.len() > 1 {
                 text.push(',');
             }
-            text.push_str(&format!("\"{tag}\":{}", sequence(items)));
+            text.push_str(&format!("\"{}\":{}", tag::hex(tag), sequence(items)));
         };
         // In the order of the tags.
-        put("00081110", studies(&self.studies, false));
+        put(
+            tags::REFERENCED_STUDY_SEQUENCE,
+            studies(&self.studies, false),
+        );
         let told = |failed: bool| {
             let of = move |(reference, failure): &(InstanceReference, FailureReason)| {
                 (failure.is_some() == failed).then(|| item(reference, *failure))
             };
             self.instances.iter().filter_map(of).collect::<Vec<_>>()
         };
-        put("00081198", told(true));
-        put("00081199", told(false));
-        put("0008119B", studies(&self.studies, true));
+        put(tags::FAILED_SOP_SEQUENCE, told(true));
+        put(tags::REFERENCED_SOP_SEQUENCE, told(false));
+        put(tags::FAILED_STUDY_SEQUENCE, studies(&self.studies, true));
         text.push('}');
         text
     }
@@ -208,30 +229,31 @@ impl CommitmentResult {
 
 /// A sequence of items in DICOM JSON.
 pub(crate) fn sequence(items: Vec<Value>) -> Value {
-    let mut element = Map::new();
-    element.insert("vr".to_owned(), "SQ".into());
-    element.insert("Value".to_owned(), Value::Array(items));
-    Value::Object(element)
-}
-
-fn ui(text: &str) -> Value {
-    json!({ "vr": "UI", "Value": [text] })
+    json!({ "vr": "SQ", "Value": items })
 }
 
 /// The item that names an instance, with the reason why it is not committed.
 pub(crate) fn item(reference: &InstanceReference, failure: FailureReason) -> Value {
-    let mut item = json!({
-        "00081150": ui(&reference.class),
-        "00081155": ui(&reference.instance),
-    });
+    let mut item = JsonDataSet::new();
+    set(
+        &mut item,
+        tags::REFERENCED_SOP_CLASS_UID,
+        "UI",
+        &*reference.class,
+    );
+    set(
+        &mut item,
+        tags::REFERENCED_SOP_INSTANCE_UID,
+        "UI",
+        &*reference.instance,
+    );
     note(&mut item, failure);
-    item
+    item.into()
 }
 
-fn note(item: &mut Value, failure: FailureReason) {
-    if let (Some(reason), Some(item)) = (failure, item.as_object_mut()) {
-        let reason = json!({ "vr": "US", "Value": [reason] });
-        item.insert("00081197".to_owned(), reason);
+fn note(item: &mut JsonDataSet, failure: FailureReason) {
+    if let Some(reason) = failure {
+        set(item, tags::FAILURE_REASON, "US", reason);
     }
 }
 
@@ -248,12 +270,13 @@ fn studies(all: &[ReportedStudy], failed: bool) -> Vec<Value> {
         if below.is_empty() && own.is_none() {
             continue;
         }
-        let mut item = json!({ "0020000D": ui(&study.study) });
+        let mut item = JsonDataSet::new();
+        set(&mut item, tags::STUDY_INSTANCE_UID, "UI", &*study.study);
         note(&mut item, own);
-        if let (false, Some(item)) = (below.is_empty(), item.as_object_mut()) {
-            item.insert("00081115".to_owned(), sequence(below));
+        if !below.is_empty() {
+            item.insert(tag::hex(tags::REFERENCED_SERIES_SEQUENCE), sequence(below));
         }
-        items.push(item);
+        items.push(item.into());
     }
     items
 }
@@ -278,21 +301,35 @@ fn series_item(series: &ReportedSeries, failed: bool) -> Option<Value> {
     if classes.is_empty() && own.is_none() {
         return None;
     }
-    let mut item = json!({ "0020000E": ui(&series.series) });
+    let mut item = JsonDataSet::new();
+    set(&mut item, tags::SERIES_INSTANCE_UID, "UI", &*series.series);
     note(&mut item, own);
-    let by_class = classes
-        .into_iter()
-        .map(|(class, items)| json!({ "00081150": ui(class), "0008114A": sequence(items) }));
+    let by_class = classes.into_iter().map(|(class, items)| {
+        let mut item = JsonDataSet::new();
+        set(&mut item, tags::REFERENCED_SOP_CLASS_UID, "UI", class);
+        item.insert(
+            tag::hex(tags::REFERENCED_INSTANCE_SEQUENCE),
+            sequence(items),
+        );
+        item.into()
+    });
     let by_class: Vec<Value> = by_class.collect();
-    if let (false, Some(item)) = (by_class.is_empty(), item.as_object_mut()) {
-        item.insert("00081112".to_owned(), sequence(by_class));
+    if !by_class.is_empty() {
+        item.insert(
+            tag::hex(tags::REFERENCED_INSTANCES_BY_SOP_CLASS_SEQUENCE),
+            sequence(by_class),
+        );
     }
-    Some(item)
+    Some(item.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn ui(text: &str) -> Value {
+        json!({ "vr": "UI", "Value": [text] })
+    }
 
     fn read(value: &Value) -> Result<AskedCommitment, String> {
         AskedCommitment::read(value.as_object().unwrap())

@@ -105,3 +105,14 @@ mod tests {
         assert_eq!(bytes, [2, 1, 4, 3, 5]);
     }
 }
+
+/// Bytes per value of a representation of fixed width, else 1.
+#[must_use]
+pub(crate) fn width(vr: VR) -> u64 {
+    match vr {
+        VR::US | VR::SS | VR::OW => 2,
+        VR::UL | VR::SL | VR::FL | VR::AT | VR::OL | VR::OF => 4,
+        VR::FD | VR::OD | VR::SV | VR::UV | VR::OV => 8,
+        _ => 1,
+    }
+}

@@ -2,13 +2,13 @@
 //!
 //! Invariant: no message holds a value of the file other than tags, offsets and lengths.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 
 use dicom_core::Tag;
 
 use super::identifiers::Identifiers;
-use super::parse_memory::NoParseMemory;
 use super::uid::UidError;
 
 /// Why a file cannot be taken.
@@ -238,3 +238,8 @@ impl fmt::Display for DisplayTag {
         }
     }
 }
+
+/// Why memory was not granted.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct NoParseMemory(pub Box<dyn Error + Send + Sync>);

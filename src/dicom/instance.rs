@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::frames::FrameTable;
 use super::uid::InstanceName;
 
+use super::issue::ValidationIssue;
+
 /// The result of the ingest parser.
 #[derive(Debug, Clone)]
 pub struct Instance {
@@ -150,13 +152,4 @@ pub enum PixelElement {
     Float,
     /// (7FE0,0009)
     Double,
-}
-
-/// One attribute that does not keep the rules, for warnings and failure comments.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ValidationIssue {
-    /// The element, innermost.
-    pub tag: Tag,
-    /// `DICOM100: (gggg,eeee) - reason`, without patient data.
-    pub comment: String,
 }

@@ -9,12 +9,14 @@ use std::ops::Range;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use dicom_core::{Tag, VR};
+use dicom_dictionary_std::tags;
 
 use super::charset::{self, Charset};
+use super::endian::width;
 use super::error::ParseError;
 use super::instance::Metadata;
 use super::parse_memory::Ledger;
-use super::scan::width;
+use super::tag::{hex_digits, push_hex};
 pub use value::values;
 use value::{Number, json_number, little_endian, not_finite, trim};
 
@@ -73,8 +75,6 @@ pub(crate) struct JsonWriter {
 const ROOM: usize = 256;
 /// Length of `{"vr":"XX"`.
 const HEAD_OBJECT: usize = 10;
-const SPECIFIC_CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
-const AVAILABLE_TRANSFER_SYNTAX: Tag = Tag(0x0008, 0x3002);
 
 impl JsonWriter {
     pub(crate) fn with_capacity(bytes: usize) -> Self {
@@ -175,7 +175,7 @@ impl JsonWriter {
         // One piece of text instead of seven: this is written for every element.
         let mut head = *b"\"00000000\":{\"vr\":\"UN\"";
         let (key, rest) = head.split_at_mut(9);
-        for (to, from) in key.iter_mut().skip(1).zip(hex(tag)) {
+        for (to, from) in key.iter_mut().skip(1).zip(hex_digits(tag)) {
             *to = from;
         }
         for (to, from) in rest.iter_mut().skip(9).zip(vr.to_string().bytes()) {
@@ -203,7 +203,7 @@ impl JsonWriter {
 
     /// The value of an element that is no sequence; writes nothing when there is none.
     pub(crate) fn value(&mut self, tag: Tag, vr: VR, big: bool, bytes: &[u8], charset: &Charset) {
-        if tag == SPECIFIC_CHARACTER_SET {
+        if tag == tags::SPECIFIC_CHARACTER_SET {
             // The JSON text is UTF-8 whatever the file was (PS3.18 §F.2.1).
             self.text.push_str(",\"Value\":[\"ISO_IR 192\"]");
             return;
@@ -249,7 +249,7 @@ impl JsonWriter {
                 Number::Double(value) => self.not_finite(value),
                 Number::Tag(tag) => {
                     self.text.push('"');
-                    push_tag(&mut self.text, tag);
+                    push_hex(&mut self.text, tag);
                     self.text.push('"');
                 }
             }
@@ -397,8 +397,8 @@ impl JsonWriter {
             (found, equal)
         };
         let end = self.text.len().saturating_sub(1);
-        let (charset_at, declared) = position(&self.entries, SPECIFIC_CHARACTER_SET, end);
-        let (mut syntax_at, _) = position(&self.entries, AVAILABLE_TRANSFER_SYNTAX, end);
+        let (charset_at, declared) = position(&self.entries, tags::SPECIFIC_CHARACTER_SET, end);
+        let (mut syntax_at, _) = position(&self.entries, tags::AVAILABLE_TRANSFER_SYNTAX_UID, end);
         if self.non_ascii && !declared && !self.entries.is_empty() {
             const DECLARATION: &str = "\"00080005\":{\"vr\":\"CS\",\"Value\":[\"ISO_IR 192\"]},";
             self.text.insert_str(charset_at, DECLARATION);
@@ -415,23 +415,6 @@ impl JsonWriter {
             available_syntax_at: narrow(syntax_at),
         }
     }
-}
-
-/// A tag as eight upper-case hex digits.
-#[inline]
-pub(crate) fn push_tag(text: &mut String, tag: Tag) {
-    text.push_str(std::str::from_utf8(&hex(tag)).unwrap_or_default());
-}
-
-#[inline]
-fn hex(tag: Tag) -> [u8; 8] {
-    let number = u32::from(tag.0) << 16 | u32::from(tag.1);
-    let mut digits = [0; 8];
-    for (digit, shift) in digits.iter_mut().zip([28, 24, 20, 16, 12, 8, 4, 0]) {
-        let nibble = (number >> shift & 0xF) as u8;
-        *digit = nibble + if nibble < 10 { b'0' } else { b'A' - 10 };
-    }
-    digits
 }
 
 /// A JSON string.

@@ -16,7 +16,9 @@ use serde::Deserialize;
 use super::members::{JsonElement, Malformed, Values};
 use super::query::{Case, Condition, Matching, PathStep};
 use super::{members, normalize, temporal, wildcard};
+use padding::unpadded;
 
+mod padding;
 mod project;
 mod steps;
 #[cfg(test)]
@@ -207,10 +209,6 @@ fn is_empty(element: Option<JsonElement<'_>>) -> bool {
         StoredValue::Name(groups) => groups.iter().flatten().all(|text| text.is_empty()),
     });
     empty && element.inline_binary().is_none() && element.bulk_data_uri().is_none()
-}
-
-fn unpadded(text: &str) -> &str {
-    text.trim_end_matches(['\0', ' ']).trim_start_matches(' ')
 }
 
 fn within(moment: &str, from: Option<&str>, to: Option<&str>) -> bool {

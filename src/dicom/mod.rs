@@ -1,10 +1,13 @@
 //! DICOM itself: pure, synchronous, no I/O but `Read`, `Seek` and positional reads; nothing of the other layers.
 
+pub mod amend;
 pub mod attributes;
+pub mod bulk_update;
 pub mod charset;
 pub mod codec;
 pub mod commitment;
 pub mod compose;
+pub mod data_set;
 pub mod endian;
 pub mod error;
 pub(crate) mod explicit_vr;
@@ -15,6 +18,7 @@ pub mod identifiers;
 pub mod inflate;
 pub mod inline;
 pub mod instance;
+pub mod issue;
 pub mod items;
 pub mod json;
 pub mod limits;

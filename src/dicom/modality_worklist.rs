@@ -5,54 +5,41 @@
 //! Procedure Step Sequence of its own.
 
 use dicom_core::Tag;
+use dicom_dictionary_std::tags;
 use serde_json::{Value, json};
 
+use super::data_set::{JsonDataSet, element, items, set, text};
 use super::tag;
-use super::workitem::{self, State, WorkitemDataSet, element, items, set, text};
+use super::workitem::State;
 
 /// (0040,0100) Scheduled Procedure Step Sequence.
-pub const STEPS: Tag = Tag(0x0040, 0x0100);
-/// (0008,0018) SOP Instance UID.
-const INSTANCE: Tag = Tag(0x0008, 0x0018);
-/// (0040,4021) Input Information Sequence.
-const INPUT: Tag = Tag(0x0040, 0x4021);
-/// (0040,A370) Referenced Request Sequence.
-const REQUESTS: Tag = Tag(0x0040, 0xA370);
-/// (0040,4005) Scheduled Procedure Step Start `DateTime`.
-const START: Tag = Tag(0x0040, 0x4005);
-/// (0040,0009) Scheduled Procedure Step ID.
-const STEP_ID: Tag = Tag(0x0040, 0x0009);
-/// (0040,0020) Scheduled Procedure Step Status.
-const STATUS: Tag = Tag(0x0040, 0x0020);
-/// (0040,1003) Requested Procedure Priority.
-const PRIORITY: Tag = Tag(0x0040, 0x1003);
-/// (0074,1200) Scheduled Procedure Step Priority.
-const WORKITEM_PRIORITY: Tag = Tag(0x0074, 0x1200);
-/// (0040,1001) Requested Procedure ID.
-const PROCEDURE: Tag = Tag(0x0040, 0x1001);
+pub const STEPS: Tag = tags::SCHEDULED_PROCEDURE_STEP_SEQUENCE;
 /// Attributes outside of the groups of patients and visits that are told as they stand.
 const COPIED: [Tag; 7] = [
-    Tag(0x0008, 0x0050),
-    Tag(0x0008, 0x0090),
-    Tag(0x0008, 0x1110),
-    Tag(0x0008, 0x1120),
-    Tag(0x0020, 0x000D),
-    Tag(0x0032, 0x1032),
-    Tag(0x0040, 0x3001),
+    tags::ACCESSION_NUMBER,
+    tags::REFERRING_PHYSICIAN_NAME,
+    tags::REFERENCED_STUDY_SEQUENCE,
+    tags::REFERENCED_PATIENT_SEQUENCE,
+    tags::STUDY_INSTANCE_UID,
+    tags::REQUESTING_PHYSICIAN,
+    tags::CONFIDENTIALITY_CONSTRAINT_ON_PATIENT_DATA_DESCRIPTION,
 ];
 
 /// The entries of a workitem; none when it is finished, or works on images.
 #[must_use]
-pub fn entries(item: &WorkitemDataSet) -> Vec<WorkitemDataSet> {
-    let status = match text(item, workitem::STATE).and_then(State::parse) {
+pub fn entries(item: &JsonDataSet) -> Vec<JsonDataSet> {
+    let status = match text(item, tags::PROCEDURE_STEP_STATE).and_then(State::parse) {
         None | Some(State::Scheduled) => "SCHEDULED",
         Some(State::InProgress) => "STARTED",
         Some(State::Completed | State::Canceled) => return Vec::new(),
     };
     let derived = derived(item, status);
-    let mut steps: Vec<WorkitemDataSet> = items(item, STEPS).cloned().collect();
+    let mut steps: Vec<JsonDataSet> = items(item, STEPS).cloned().collect();
     if steps.is_empty() {
-        if items(item, INPUT).next().is_some() {
+        if items(item, tags::INPUT_INFORMATION_SEQUENCE)
+            .next()
+            .is_some()
+        {
             return Vec::new();
         }
         steps.push(derived);
@@ -63,11 +50,13 @@ pub fn entries(item: &WorkitemDataSet) -> Vec<WorkitemDataSet> {
             }
         }
     }
-    let mut requests: Vec<Option<&WorkitemDataSet>> = items(item, REQUESTS).map(Some).collect();
+    let mut requests: Vec<Option<&JsonDataSet>> = items(item, tags::REFERENCED_REQUEST_SEQUENCE)
+        .map(Some)
+        .collect();
     if requests.is_empty() {
         requests.push(None);
     }
-    let entry = |(request, step): (Option<&WorkitemDataSet>, &WorkitemDataSet)| {
+    let entry = |(request, step): (Option<&JsonDataSet>, &JsonDataSet)| {
         let mut entry = common(item, request);
         entry.insert(tag::hex(STEPS), json!({ "vr": "SQ", "Value": [step] }));
         entry
@@ -79,7 +68,7 @@ pub fn entries(item: &WorkitemDataSet) -> Vec<WorkitemDataSet> {
 }
 
 /// What is not of the step: patient, visit, request.
-fn common(item: &WorkitemDataSet, request: Option<&WorkitemDataSet>) -> WorkitemDataSet {
+fn common(item: &JsonDataSet, request: Option<&JsonDataSet>) -> JsonDataSet {
     let mut entry = request.cloned().unwrap_or_default();
     for (name, element) in item {
         let Some(tag) = tag::from_hex(name) else {
@@ -92,35 +81,60 @@ fn common(item: &WorkitemDataSet, request: Option<&WorkitemDataSet>) -> Workitem
             entry.insert(name.clone(), element.clone());
         }
     }
-    if text(&entry, PRIORITY).is_none()
-        && let Some(priority) = text(item, WORKITEM_PRIORITY)
+    if text(&entry, tags::REQUESTED_PROCEDURE_PRIORITY).is_none()
+        && let Some(priority) = text(item, tags::SCHEDULED_PROCEDURE_STEP_PRIORITY)
     {
-        set(&mut entry, PRIORITY, "SH", priority);
+        set(
+            &mut entry,
+            tags::REQUESTED_PROCEDURE_PRIORITY,
+            "SH",
+            priority,
+        );
     }
-    if text(&entry, PROCEDURE).is_none() {
-        set(&mut entry, PROCEDURE, "SH", number(item));
+    if text(&entry, tags::REQUESTED_PROCEDURE_ID).is_none() {
+        set(&mut entry, tags::REQUESTED_PROCEDURE_ID, "SH", number(item));
     }
     entry
 }
 
 /// The one step of a workitem that has no sequence of steps.
-fn derived(item: &WorkitemDataSet, status: &str) -> WorkitemDataSet {
-    const CODE: Tag = Tag(0x0008, 0x0100);
-    const MEANING: Tag = Tag(0x0008, 0x0104);
-    let mut step = WorkitemDataSet::new();
+fn derived(item: &JsonDataSet, status: &str) -> JsonDataSet {
+    let mut step = JsonDataSet::new();
     let coded = |sequence: Tag, what: Tag| items(item, sequence).find_map(|code| text(code, what));
-    let station = Tag(0x0040, 0x4025);
+    let station = tags::SCHEDULED_STATION_NAME_CODE_SEQUENCE;
     let texts = [
-        (Tag(0x0008, 0x0060), "CS", coded(Tag(0x0040, 0x4026), CODE)),
-        (Tag(0x0040, 0x0001), "AE", coded(station, CODE)),
-        (Tag(0x0040, 0x0010), "SH", coded(station, MEANING)),
         (
-            Tag(0x0040, 0x0011),
-            "SH",
-            coded(Tag(0x0040, 0x4027), MEANING),
+            tags::MODALITY,
+            "CS",
+            coded(
+                tags::SCHEDULED_STATION_CLASS_CODE_SEQUENCE,
+                tags::CODE_VALUE,
+            ),
         ),
-        (Tag(0x0040, 0x0007), "LO", text(item, Tag(0x0074, 0x1204))),
-        (STATUS, "CS", Some(status)),
+        (
+            tags::SCHEDULED_STATION_AE_TITLE,
+            "AE",
+            coded(station, tags::CODE_VALUE),
+        ),
+        (
+            tags::SCHEDULED_STATION_NAME,
+            "SH",
+            coded(station, tags::CODE_MEANING),
+        ),
+        (
+            tags::SCHEDULED_PROCEDURE_STEP_LOCATION,
+            "SH",
+            coded(
+                tags::SCHEDULED_STATION_GEOGRAPHIC_LOCATION_CODE_SEQUENCE,
+                tags::CODE_MEANING,
+            ),
+        ),
+        (
+            tags::SCHEDULED_PROCEDURE_STEP_DESCRIPTION,
+            "LO",
+            text(item, tags::PROCEDURE_STEP_LABEL),
+        ),
+        (tags::SCHEDULED_PROCEDURE_STEP_STATUS, "CS", Some(status)),
     ];
     for (tag, vr, value) in texts {
         match value {
@@ -128,31 +142,46 @@ fn derived(item: &WorkitemDataSet, status: &str) -> WorkitemDataSet {
             None => drop(step.insert(tag::hex(tag), json!({ "vr": vr }))),
         }
     }
-    set(&mut step, STEP_ID, "SH", number(item));
-    let start = text(item, START).unwrap_or_default();
+    set(
+        &mut step,
+        tags::SCHEDULED_PROCEDURE_STEP_ID,
+        "SH",
+        number(item),
+    );
+    let start = text(item, tags::SCHEDULED_PROCEDURE_STEP_START_DATE_TIME).unwrap_or_default();
     let moment = start.split(['+', '-', '&']).next().unwrap_or_default();
     if let (Some(day), Some(time)) = (moment.get(..8), moment.get(8..)) {
-        set(&mut step, Tag(0x0040, 0x0002), "DA", day);
+        set(
+            &mut step,
+            tags::SCHEDULED_PROCEDURE_STEP_START_DATE,
+            "DA",
+            day,
+        );
         let time = if time.is_empty() { "000000" } else { time };
-        set(&mut step, Tag(0x0040, 0x0003), "TM", time);
+        set(
+            &mut step,
+            tags::SCHEDULED_PROCEDURE_STEP_START_TIME,
+            "TM",
+            time,
+        );
     }
-    let performer = items(item, Tag(0x0040, 0x4034)).find_map(|performer| {
-        let name = element(performer, Tag(0x0040, 0x4037))?;
+    let performer = items(item, tags::SCHEDULED_HUMAN_PERFORMERS_SEQUENCE).find_map(|performer| {
+        let name = element(performer, tags::HUMAN_PERFORMER_NAME)?;
         name.get("Value").is_some().then(|| name.clone())
     });
     let name: Value = performer.unwrap_or_else(|| json!({ "vr": "PN" }));
-    step.insert(tag::hex(Tag(0x0040, 0x0006)), name);
-    let protocol = element(item, Tag(0x0040, 0x4018)).cloned();
+    step.insert(tag::hex(tags::SCHEDULED_PERFORMING_PHYSICIAN_NAME), name);
+    let protocol = element(item, tags::SCHEDULED_WORKITEM_CODE_SEQUENCE).cloned();
     step.insert(
-        tag::hex(Tag(0x0040, 0x0008)),
+        tag::hex(tags::SCHEDULED_PROTOCOL_CODE_SEQUENCE),
         protocol.unwrap_or_else(|| json!({ "vr": "SQ" })),
     );
     step
 }
 
 /// A number of 16 characters that is the same whenever it is asked for: workitems have a UID only.
-fn number(item: &WorkitemDataSet) -> String {
-    let uid = text(item, INSTANCE).unwrap_or_default();
+fn number(item: &JsonDataSet) -> String {
+    let uid = text(item, tags::SOP_INSTANCE_UID).unwrap_or_default();
     let hash = blake3::hash(uid.as_bytes());
     hash.to_hex()
         .chars()
@@ -165,14 +194,14 @@ fn number(item: &WorkitemDataSet) -> String {
 mod tests {
     use super::*;
 
-    fn item(json: Value) -> WorkitemDataSet {
+    fn item(json: Value) -> JsonDataSet {
         match json {
             Value::Object(item) => item,
-            _ => WorkitemDataSet::new(),
+            _ => JsonDataSet::new(),
         }
     }
 
-    fn scheduled() -> WorkitemDataSet {
+    fn scheduled() -> JsonDataSet {
         item(json!({
             "00080018": { "vr": "UI", "Value": ["1.2.3"] },
             "00100010": { "vr": "PN", "Value": [{ "Alphabetic": "Doe^J" }] },
@@ -200,7 +229,10 @@ mod tests {
         assert_eq!(accessions, [Some("A1"), Some("A2")]);
         assert_eq!(text(&entries[0], Tag(0x0020, 0x000D)), Some("1.9"));
         assert_eq!(text(&entries[0], Tag(0x0010, 0x0020)), Some("4711"));
-        assert_eq!(text(&entries[0], PRIORITY), Some("HIGH"));
+        assert_eq!(
+            text(&entries[0], tags::REQUESTED_PROCEDURE_PRIORITY),
+            Some("HIGH")
+        );
         let step = items(&entries[0], STEPS).next().unwrap();
         for (tag, value) in [
             (Tag(0x0008, 0x0060), "CT"),
@@ -209,11 +241,14 @@ mod tests {
             (Tag(0x0040, 0x0002), "20260401"),
             (Tag(0x0040, 0x0003), "083000"),
             (Tag(0x0040, 0x0007), "Abdomen"),
-            (STATUS, "SCHEDULED"),
+            (tags::SCHEDULED_PROCEDURE_STEP_STATUS, "SCHEDULED"),
         ] {
             assert_eq!(text(step, tag), Some(value), "{tag:?}");
         }
-        assert_eq!(text(step, STEP_ID).map(str::len), Some(16));
+        assert_eq!(
+            text(step, tags::SCHEDULED_PROCEDURE_STEP_ID).map(str::len),
+            Some(16)
+        );
     }
 
     #[test]
@@ -226,18 +261,24 @@ mod tests {
         );
         let listed = entries(&own);
         let step = items(&listed[0], STEPS).next().unwrap();
-        assert_eq!(text(step, STEP_ID), Some("S1"));
+        assert_eq!(text(step, tags::SCHEDULED_PROCEDURE_STEP_ID), Some("S1"));
         assert_eq!(text(step, Tag(0x0008, 0x0060)), Some("MR"));
         assert_eq!(text(step, Tag(0x0040, 0x0001)), Some("CT1"));
         let mut works = scheduled();
-        works.insert(tag::hex(INPUT), json!({ "vr": "SQ", "Value": [{}] }));
+        works.insert(
+            tag::hex(tags::INPUT_INFORMATION_SEQUENCE),
+            json!({ "vr": "SQ", "Value": [{}] }),
+        );
         assert!(entries(&works).is_empty());
         let mut done = scheduled();
         for (state, status) in [("COMPLETED", None), ("IN PROGRESS", Some("STARTED"))] {
-            set(&mut done, workitem::STATE, "CS", state);
+            set(&mut done, tags::PROCEDURE_STEP_STATE, "CS", state);
             let listed = entries(&done);
             let step = listed.first().and_then(|entry| items(entry, STEPS).next());
-            assert_eq!(step.and_then(|step| text(step, STATUS)), status);
+            assert_eq!(
+                step.and_then(|step| text(step, tags::SCHEDULED_PROCEDURE_STEP_STATUS)),
+                status
+            );
         }
     }
 }

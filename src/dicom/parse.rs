@@ -4,6 +4,7 @@
 //! announces is there.
 
 use dicom_core::{Tag, VR};
+use dicom_dictionary_std::tags;
 
 use super::attributes;
 use super::charset::Charset;
@@ -11,46 +12,24 @@ use super::error::{Limit, ParseError};
 use super::frames::{ByteRange, Fragments};
 use super::header::{self, Opening, RecognizedEncoding};
 use super::identifiers::Identifiers;
-use super::inflate::{self, CreateSpoolFile};
-use super::instance::{Attribute, BulkItem, Instance, PixelElement, ValidationIssue};
+use super::inflate;
+use super::instance::{Attribute, BulkItem, Instance, PixelElement};
 use super::json::{self, JsonWriter};
-use super::parse_memory::{GrantMemory, Ledger};
+use super::parse_memory::Ledger;
 use super::scan::{Element, ScanEvent, Scanner};
 use super::source::{Source, SourceWindow};
 
+use super::issue::ValidationIssue;
 pub use super::limits::ParseLimits;
+use options::INFLATED;
+pub use options::{CollectKey, ElementHeader, ParseOptions, Validate};
 use pixels::{NativePixels, PixelAttributes};
 
 mod bulk;
+mod options;
 mod outcome;
 mod pixels;
 
-/// What the parser is to do beside reading.
-#[derive(Clone, Copy)]
-pub struct ParseOptions<'a> {
-    /// Top-level attributes to return beside those of [`attributes::KEYS`].
-    pub collect: &'a [CollectKey],
-    /// Binary values (O*, UN) longer than this are served by URI.
-    pub inline_threshold: u32,
-    /// Values of any other VR longer than this are served by URI, but for numbers.
-    pub text_threshold: u32,
-    /// Numbers (DS, IS, FD, US and so on) longer than this are served by URI; up to it they are values for readers that know
-    /// no other form, such as those of `/v1` and `/v2`.
-    pub number_threshold: u32,
-    /// Bounds.
-    pub limits: ParseLimits,
-    /// Whether the preamble must be empty or that of a TIFF file.
-    pub plain_preambles: bool,
-    /// Judges each value that is read; a reason leaves the element out of metadata and attributes.
-    pub validate: Option<Validate<'a>>,
-    /// Where an inflated data set goes that is too large for memory.
-    pub inflate_to: Option<CreateSpoolFile<'a>>,
-    /// Grants the memory of what is kept, before it grows; without it the limits alone bound it.
-    pub room: Option<GrantMemory<'a>>,
-}
-
-/// Most bytes of an inflated data set in memory where memory is asked for.
-const INFLATED: u64 = 1 << 20;
 /// Most bytes of text that one byte of a value becomes: a person name of one control character has 24 for itself and
 /// its backslash.
 const WIDEST: usize = 12;
@@ -59,58 +38,6 @@ const WIDEST: usize = 12;
 const WIDEST_NUMBER: usize = 6;
 /// Most bytes of numbers longer than the threshold of texts that are kept of one file; further ones are served by URI.
 const LONG_NUMBERS: u64 = 16 << 20;
-
-/// Says what is wrong with a value, without repeating it: header, decoded values, bytes as in the file.
-pub type Validate<'a> = &'a dyn Fn(&ElementHeader<'_>, &[String], &[u8]) -> Option<String>;
-
-impl Default for ParseOptions<'_> {
-    fn default() -> Self {
-        Self {
-            collect: &[],
-            inline_threshold: 1024,
-            text_threshold: 64 * 1024,
-            number_threshold: 4 << 20,
-            limits: ParseLimits::default(),
-            plain_preambles: false,
-            validate: None,
-            inflate_to: None,
-            room: None,
-        }
-    }
-}
-
-impl std::fmt::Debug for ParseOptions<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WalkOptions")
-            .field("collect", &self.collect)
-            .field("inline_threshold", &self.inline_threshold)
-            .field("text_threshold", &self.text_threshold)
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
-    }
-}
-
-/// One attribute to return.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct CollectKey {
-    /// Its tag; with a creator the element without its block, `gggg00ee`.
-    pub tag: Tag,
-    /// Private creator.
-    pub creator: Option<String>,
-}
-
-/// An element as the validator sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ElementHeader<'a> {
-    /// Its tag.
-    pub tag: Tag,
-    /// As in the file, or from the dictionary.
-    pub vr: VR,
-    /// Private creator, of a private element.
-    pub creator: Option<&'a str>,
-    /// Sequences around it; 0 at top level.
-    pub depth: usize,
-}
 
 /// Parses a file.
 ///
@@ -358,7 +285,7 @@ impl<'a, 'o> Parser<'a, 'o> {
             ..
         } = element;
         let top = self.path.is_empty();
-        if tag == Tag(0x0008, 0x3002) && top {
+        if tag == tags::AVAILABLE_TRANSFER_SYNTAX_UID && top {
             // Written by whoever answers a request.
             return Ok(());
         }
@@ -414,7 +341,7 @@ impl<'a, 'o> Parser<'a, 'o> {
         let widest = length.saturating_mul(if is_number(vr) { WIDEST_NUMBER } else { WIDEST });
         self.json.make_room(&self.ledger, widest)?;
         let bytes = self.scanner.value(element)?;
-        if tag == Tag(0x0008, 0x0005) {
+        if tag == tags::SPECIFIC_CHARACTER_SET {
             let (charset, problem) = Charset::from_terms(&bytes);
             self.charsets.retain(|(at, _)| *at < depth);
             self.charsets.push((depth, charset));
@@ -422,7 +349,7 @@ impl<'a, 'o> Parser<'a, 'o> {
                 note(
                     &mut self.findings,
                     limits.findings,
-                    finding(tag, &problem.to_string()),
+                    ValidationIssue::new(tag, &problem.to_string()),
                 );
             }
         }
@@ -447,7 +374,11 @@ impl<'a, 'o> Parser<'a, 'o> {
                 &values,
                 &bytes,
             ) {
-                note(&mut self.findings, limits.findings, finding(tag, &reason));
+                note(
+                    &mut self.findings,
+                    limits.findings,
+                    ValidationIssue::new(tag, &reason),
+                );
                 // Who the instance is has been checked already, and belongs into its metadata.
                 if depth > 0 || !Identifiers::holds(tag) {
                     return Ok(());
@@ -463,7 +394,7 @@ impl<'a, 'o> Parser<'a, 'o> {
         }
         if wanted {
             let values = match decoded {
-                _ if tag == Tag(0x0008, 0x0005) => vec!["ISO_IR 192".to_owned()],
+                _ if tag == tags::SPECIFIC_CHARACTER_SET => vec!["ISO_IR 192".to_owned()],
                 Some(values) => values,
                 None => json::values(vr, big, &bytes, &charset),
             };
@@ -536,14 +467,6 @@ fn note(findings: &mut Vec<ValidationIssue>, most: usize, finding: ValidationIss
 }
 
 /// A finding in the words of the failed-attributes sequence.
-fn finding(tag: Tag, reason: &str) -> ValidationIssue {
-    let Tag(group, element) = tag;
-    ValidationIssue {
-        tag,
-        comment: format!("DICOM100: ({group:04X},{element:04X}) - {reason}"),
-    }
-}
-
 fn is_binary(vr: VR) -> bool {
     matches!(
         vr,

@@ -2,14 +2,8 @@
 //!
 //! Invariant: who is refused takes nothing more and ends; nothing here knows who grants, or how long that takes.
 
-use std::error::Error;
-
+pub use super::error::NoParseMemory;
 use super::error::ParseError;
-
-/// Why memory was not granted.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct NoParseMemory(pub Box<dyn Error + Send + Sync>);
 
 /// Grants that many bytes more, or says why not; what was granted is given back by whoever made the closure.
 pub type GrantMemory<'a> = &'a dyn Fn(usize) -> Result<(), NoParseMemory>;
@@ -65,6 +59,7 @@ impl<'a> Ledger<'a> {
 
 #[cfg(test)]
 mod tests {
+    use crate::dicom::error::NoParseMemory;
     use std::cell::Cell;
 
     use super::*;

@@ -6,35 +6,12 @@
 
 use std::io::Cursor;
 
+mod info;
 mod tiff;
 
-/// What the first bytes say of a picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PictureInfo {
-    format: PictureFormat,
-    /// Rows (0028,0010).
-    pub rows: u32,
-    /// Columns (0028,0011).
-    pub columns: u32,
-    /// Samples per Pixel (0028,0002): 1 or 3, interleaved.
-    pub samples: u16,
-    /// Bits of each sample, all of them used: 8 or 16.
-    pub bits: u16,
-    /// Frames, one behind the other.
-    pub frames: u32,
-    /// Zero is white.
-    pub inverted: bool,
-    /// Bytes that decoding takes beside the pixels and some tables.
-    extra: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PictureFormat {
-    Png,
-    Gif,
-    Bmp,
-    Tiff,
-}
+use info::PictureFormat;
+pub use info::PictureInfo;
+use tiff::is_tiff;
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 /// Largest side of a picture: Rows and Columns have 16 bits.
@@ -44,21 +21,7 @@ impl PictureInfo {
     /// Whether the first bytes do not say enough: of TIFF the whole file must be looked at.
     #[must_use]
     pub fn needs_whole(head: &[u8]) -> bool {
-        tiff::is_tiff(head)
-    }
-
-    /// A picture of one frame whose zero is black.
-    fn one(format: PictureFormat, (rows, columns): (u32, u32), samples: u16, bits: u16) -> Self {
-        Self {
-            format,
-            rows,
-            columns,
-            samples,
-            bits,
-            frames: 1,
-            inverted: false,
-            extra: 0,
-        }
+        is_tiff(head)
     }
 
     /// Reads the first bytes of a picture; nothing when they are of no such format.
@@ -72,7 +35,7 @@ impl PictureInfo {
             gif_header(head)
         } else if head.starts_with(b"BM") {
             bmp_header(head).map(|bmp| bmp.picture)
-        } else if tiff::is_tiff(head) {
+        } else if is_tiff(head) {
             let work = || tiff::look(head);
             let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
             match found.unwrap_or(Err("has a TIFF file that is damaged")) {
@@ -90,38 +53,6 @@ impl PictureInfo {
             Some(_) => Err("has a picture with more than 65535 rows or columns, or none"),
             None => Err("has a picture whose header cannot be read or is not supported"),
         })
-    }
-
-    /// The media type its bytes have.
-    #[must_use]
-    pub fn media_type(&self) -> &'static str {
-        match self.format {
-            PictureFormat::Png => "image/png",
-            PictureFormat::Gif => "image/gif",
-            PictureFormat::Bmp => "image/bmp",
-            PictureFormat::Tiff => "image/tiff",
-        }
-    }
-
-    /// Bytes of its pixels.
-    #[must_use]
-    pub fn length(&self) -> u64 {
-        u64::from(self.rows)
-            .saturating_mul(self.columns.into())
-            .saturating_mul((self.samples * (self.bits / 8)).into())
-            .saturating_mul(self.frames.into())
-    }
-
-    /// Bytes that decoding takes at most, the pixels among them.
-    #[must_use]
-    pub fn cost(&self) -> u64 {
-        // Four samples of the same width, some lines and tables.
-        u64::from(self.rows)
-            .saturating_mul(self.columns.into())
-            .saturating_mul((4 * (self.bits / 8)).into())
-            .saturating_add(self.length())
-            .saturating_add(self.extra)
-            .saturating_add(1 << 20)
     }
 
     /// The pixels: little endian, interleaved.

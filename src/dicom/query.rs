@@ -155,3 +155,23 @@ pub enum Matching {
     /// A phrase of word prefixes that must stand next to each other, in order, in one group of a name; already folded.
     Words(Vec<String>),
 }
+
+/// Whose rules a search follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueryDialect {
+    /// The DICOM service.
+    Service,
+    /// PS3.18.
+    Standard,
+}
+
+/// What is searched: the path of the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryResource {
+    /// What is looked for.
+    pub level: QueryLevel,
+    /// Study in the path.
+    pub study: Option<StudyUid>,
+    /// Series in the path.
+    pub series: Option<SeriesUid>,
+}

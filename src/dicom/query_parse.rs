@@ -19,72 +19,35 @@
 //! moments (PS3.4 §C.2.2.2.5). Dates and times are compared as stored; `TimezoneOffsetFromUTC` shifts nothing.
 //! Invariant: whatever arrives, the number and size of conditions, values and included attributes is bounded.
 
+mod draft;
 mod join;
 mod likely;
+mod limits;
 mod private;
 mod problem;
 mod role;
 #[cfg(test)]
 mod tests;
 pub mod value;
-mod workitems;
 
 use dicom_core::VR;
 
 use super::attributes::{self, QueryLevel};
 use super::query::{Case, Condition, Include, Matching, Order, Query, SortKey, TagPath};
+pub use super::query::{QueryDialect, QueryResource};
 use super::query_tag::QueryTag;
 use super::tag::{self, TagError};
 use super::temporal::TemporalError;
-use super::uid::{SeriesUid, StudyUid};
+use draft::{Draft, Named};
 use join::{join_lists, join_moments};
+pub use limits::{
+    DEFAULT_LIMIT, MAX_CONDITIONS, MAX_INCLUDES, MAX_LIMIT, MAX_LIST, MAX_PATTERN, MAX_VALUE,
+};
+use limits::{MAX_COUNT, MAX_DOTTED_INCLUDES, MAX_UID_LIST, MAX_WARNINGS};
 use private::{name_creators, names_a_block, uses};
 pub use problem::{ParameterName, QueryProblem, QueryWarning, Reason};
 use role::AttributeRole;
-use value::Switches;
-pub use workitems::parse_workitems;
-
-/// Most attributes of a search.
-pub const MAX_CONDITIONS: usize = 100;
-/// Most includefields, and of them most that lead into sequences.
-pub const MAX_INCLUDES: usize = 1000;
-const MAX_DOTTED_INCLUDES: usize = 64;
-/// Longest single value in bytes.
-pub const MAX_VALUE: usize = 4096;
-/// Longest value that is a list of UIDs, in bytes.
-const MAX_UID_LIST: usize = 1 << 16;
-/// Most values of a list.
-pub const MAX_LIST: usize = 1000;
-/// Longest value with wildcards, in characters.
-pub const MAX_PATTERN: usize = 256;
-/// Highest limit of the DICOM service.
-pub const MAX_LIMIT: u64 = 200;
-/// Limit of the DICOM service when none is given.
-pub const DEFAULT_LIMIT: u64 = 100;
-/// What larger counts are cut to: far above any archive, far below overflow.
-const MAX_COUNT: u64 = 1 << 53;
-/// Most warnings of one search.
-const MAX_WARNINGS: usize = 10;
-
-/// Whose rules a search follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QueryDialect {
-    /// The DICOM service.
-    Service,
-    /// PS3.18.
-    Standard,
-}
-
-/// What is searched: the path of the request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueryResource {
-    /// What is looked for.
-    pub level: QueryLevel,
-    /// Study in the path.
-    pub study: Option<StudyUid>,
-    /// Series in the path.
-    pub series: Option<SeriesUid>,
-}
+use value::{Switches, set_once, set_switch};
 
 /// A search as understood.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,20 +71,28 @@ pub fn parse(
     QueryReader::new(resource, dialect, tags).read(parameters)
 }
 
-/// An attribute the query string names.
-#[derive(Debug, Clone)]
-struct Named<'a> {
-    name: &'a str,
-    path: TagPath,
-    value: &'a str,
-}
-
-/// A condition, and whether the client wrote it as a range: one time of day becomes a range too, but is none.
-struct Draft {
-    condition: Condition,
-    ranged: bool,
-    /// What is wrong unless the ends turn out to belong to different days.
-    reversed: Option<QueryProblem>,
+/// Reads the decoded parameters of a search for workitems; `most` is the highest limit of the DICOM service.
+///
+/// Every attribute of a workitem is matched where it stands. The DICOM service refuses what is no key, and keys without a value.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_workitems(
+    parameters: &[(String, String)],
+    dialect: QueryDialect,
+    most: u64,
+) -> Result<ParsedQuery, QueryProblem> {
+    let resource = QueryResource {
+        level: QueryLevel::Instance,
+        study: None,
+        series: None,
+    };
+    let reader = QueryReader {
+        workitems: true,
+        most,
+        ..QueryReader::new(resource, dialect, &[])
+    };
+    reader.read(parameters)
 }
 
 #[derive(Debug, Default)]
@@ -435,9 +406,11 @@ impl<'a> QueryReader<'a> {
     fn condition(&mut self, named: &Named<'a>) -> Result<(), QueryProblem> {
         let refuse = |reason| problem(named.name, reason);
         let role = match self.dialect {
-            _ if self.workitems => self.workitem_role(named).map_err(refuse)?,
-            QueryDialect::Service => self.service_role(&named.path).map_err(refuse)?,
-            QueryDialect::Standard => self.standard_role(&named.path),
+            _ if self.workitems => role::of_workitem(named, self.dialect).map_err(refuse)?,
+            QueryDialect::Service => {
+                role::of_service(&named.path, &self.resource, self.tags).map_err(refuse)?
+            }
+            QueryDialect::Standard => role::of_standard(&named.path, &self.resource, self.tags),
         };
         let (path, vr, stored) = match role {
             AttributeRole::Key(path, vr) => (path, vr, false),
@@ -516,23 +489,5 @@ impl<'a> QueryReader<'a> {
         let mut paths = std::mem::take(&mut self.includes.paths);
         paths.retain(|path| !lower(path) && seen.insert(path.clone()));
         Include::Fields(paths)
-    }
-}
-
-fn set_once<T: PartialEq + Copy>(slot: &mut Option<T>, value: T) -> Result<(), Reason> {
-    match slot.replace(value) {
-        Some(before) if before != value => Err(Reason::Twice),
-        _ => Ok(()),
-    }
-}
-
-fn set_switch(slot: &mut Option<bool>, value: Option<bool>) -> Result<(), Reason> {
-    match (*slot, value) {
-        (Some(before), Some(now)) if before != now => Err(Reason::Twice),
-        (_, Some(_)) => {
-            *slot = value;
-            Ok(())
-        }
-        (_, None) => Ok(()),
     }
 }

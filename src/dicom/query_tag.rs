@@ -4,6 +4,7 @@
 //! creator, and it is none of [`CORE`].
 
 use dicom_core::{Tag, VR};
+use dicom_dictionary_std::tags;
 use serde_json::{Map, Value};
 
 use super::attributes::QueryLevel;
@@ -39,20 +40,20 @@ pub const SUPPORTED: &[VR] = &[
 
 /// Attributes every DICOM service searches without a tag.
 pub const CORE: &[Tag] = &[
-    Tag(0x0008, 0x0018),
-    Tag(0x0008, 0x0020),
-    Tag(0x0008, 0x0050),
-    Tag(0x0008, 0x0060),
-    Tag(0x0008, 0x0061),
-    Tag(0x0008, 0x0090),
-    Tag(0x0008, 0x1030),
-    Tag(0x0008, 0x1090),
-    Tag(0x0010, 0x0010),
-    Tag(0x0010, 0x0020),
-    Tag(0x0010, 0x0030),
-    Tag(0x0020, 0x000D),
-    Tag(0x0020, 0x000E),
-    Tag(0x0040, 0x0244),
+    tags::SOP_INSTANCE_UID,
+    tags::STUDY_DATE,
+    tags::ACCESSION_NUMBER,
+    tags::MODALITY,
+    tags::MODALITIES_IN_STUDY,
+    tags::REFERRING_PHYSICIAN_NAME,
+    tags::STUDY_DESCRIPTION,
+    tags::MANUFACTURER_MODEL_NAME,
+    tags::PATIENT_NAME,
+    tags::PATIENT_ID,
+    tags::PATIENT_BIRTH_DATE,
+    tags::STUDY_INSTANCE_UID,
+    tags::SERIES_INSTANCE_UID,
+    tags::PERFORMED_PROCEDURE_STEP_START_DATE,
 ];
 
 /// Longest text of the request that is repeated in an answer, in characters.

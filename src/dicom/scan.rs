@@ -3,80 +3,24 @@
 //! Invariant: no recursion, a stack of bounded depth, and no value or item that ends past the one around it or past the file.
 //! Walk and rewrite both read through this scanner, so they agree about what a file holds.
 
+mod level;
+mod look_ahead;
 mod resolve;
 
 use std::borrow::Cow;
 
 use dicom_core::{Tag, VR};
+use dicom_dictionary_std::tags;
 
+use super::endian::width;
 use super::error::{Limit, ParseError, ParseProblem};
 use super::header::{self, Encoding, ITEM, ITEM_END, RawHeader, SEQUENCE_END, UNDEFINED};
 use super::limits::ParseLimits;
 use super::source::SourceWindow;
+use level::{LevelKind, ScanLevel};
 use resolve::Context;
-pub(crate) use resolve::width;
 
-/// One data element with its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Element {
-    pub(crate) tag: Tag,
-    /// As in the file, or resolved from the dictionary.
-    pub(crate) vr: VR,
-    /// Binary values are big endian.
-    pub(crate) big: bool,
-    pub(crate) value_at: u64,
-    /// Length of the value; [`UNDEFINED`] for sequences and encapsulated values that end with a delimiter.
-    pub(crate) length: u32,
-}
-
-/// What the scanner comes across, in file order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ScanEvent {
-    /// An element whose value is no sequence; its value can be asked for until the next event.
-    Element(Element),
-    SequenceStart(Element),
-    ItemStart,
-    ItemEnd,
-    SequenceEnd,
-    /// Fragments follow; the first one is the offset table.
-    FragmentsStart(Element),
-    Fragment {
-        offset: u64,
-        length: u32,
-    },
-    /// `end` is where the delimiter starts.
-    FragmentsEnd {
-        end: u64,
-    },
-    /// The data set is complete; `ignored` bytes behind it are not part of it.
-    End {
-        ignored: u64,
-    },
-}
-
-/// One open level.
-#[derive(Debug, Clone, Copy)]
-struct ScanLevel {
-    kind: LevelKind,
-    /// Nothing inside ends behind this place.
-    end: u64,
-    /// It ends there, not at a delimiter.
-    defined: bool,
-    encoding: Encoding,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum LevelKind {
-    DataSet(Context),
-    Sequence {
-        tag: Tag,
-        /// The encoding of the items has to be looked at.
-        sniff: bool,
-    },
-    Fragments {
-        tag: Tag,
-    },
-}
+pub(crate) use level::{Element, ScanEvent};
 
 /// The scanner: a position, the open levels and the counters.
 #[derive(Debug)]
@@ -259,21 +203,12 @@ impl<'a> Scanner<'a> {
             element.big = big && stored.is_none();
         }
         if element.vr == VR::SQ {
-            let encoding = inside(stored, level.encoding);
-            let kind = LevelKind::Sequence {
-                tag,
-                sniff: stored != Some(VR::SQ),
+            let level = ScanLevel {
+                end,
+                defined: true,
+                ..level
             };
-            self.open_sequence(
-                tag,
-                value_at,
-                ScanLevel {
-                    kind,
-                    end,
-                    defined: true,
-                    encoding,
-                },
-            )?;
+            self.open_sequence(tag, value_at, level.sequence(tag, stored))?;
             return Ok(ScanEvent::SequenceStart(element));
         }
         if Context::needs(tag) {
@@ -318,24 +253,11 @@ impl<'a> Scanner<'a> {
         };
         match stored {
             Some(VR::OB | VR::OW | VR::OF | VR::OD | VR::OL | VR::OV) => {}
-            _ if tag == Tag(0x7FE0, 0x0010) => element.vr = VR::OB,
+            _ if tag == tags::PIXEL_DATA => element.vr = VR::OB,
             // UN and, in Implicit VR, whatever the dictionary does not know is a sequence then (CP-246).
             Some(VR::SQ | VR::UN) | None => {
                 element.vr = VR::SQ;
-                let encoding = inside(stored, level.encoding);
-                let kind = LevelKind::Sequence {
-                    tag,
-                    sniff: stored != Some(VR::SQ),
-                };
-                self.open_sequence(
-                    tag,
-                    value_at,
-                    ScanLevel {
-                        kind,
-                        encoding,
-                        ..level
-                    },
-                )?;
+                self.open_sequence(tag, value_at, level.sequence(tag, stored))?;
                 return Ok(ScanEvent::SequenceStart(element));
             }
             Some(_) => {
@@ -453,22 +375,6 @@ impl<'a> Scanner<'a> {
         Ok(Some(ScanEvent::ItemStart))
     }
 
-    /// Items of a UN or implicit sequence hold explicit elements in the files of some writers.
-    fn sniff_item(&mut self, encoding: Encoding) -> Result<Encoding, ParseError> {
-        if encoding != Encoding::ImplicitLittle {
-            return Ok(encoding);
-        }
-        let bytes = self.window.peek(self.position, 8)?;
-        let item = bytes.starts_with(&[0xFE, 0xFF]);
-        let vr = bytes.get(4..).and_then(<[u8]>::first_chunk);
-        let explicit = !item && vr.is_some_and(|vr| VR::from_binary(*vr).is_some());
-        Ok(if explicit {
-            Encoding::ExplicitLittle
-        } else {
-            encoding
-        })
-    }
-
     fn in_fragments(&mut self, level: ScanLevel, tag: Tag) -> Result<ScanEvent, ParseError> {
         let start = self.position;
         let Some(header) = self.header(level)? else {
@@ -517,57 +423,6 @@ impl<'a> Scanner<'a> {
         Ok(header::decode(level.encoding, bytes))
     }
 
-    /// Whether all that is left at top level can be left out; then the data set is closed here.
-    ///
-    /// Zeros are no element, and nothing that belongs to the data set can follow the pixel data with a lower tag.
-    fn ignorable(&mut self) -> Result<bool, ParseError> {
-        const LONGEST: u64 = 1 << 20;
-        let left = self.end.saturating_sub(self.position);
-        if left > LONGEST {
-            return Ok(false);
-        }
-        let first = self
-            .window
-            .peek(self.position, 2)?
-            .first_chunk::<2>()
-            .copied();
-        let behind_pixels = self.highest >= Tag(0x7FE0, 0x0008)
-            && first.is_some_and(|group| (1..0x7FE0).contains(&u16::from_le_bytes(group)));
-        let ignorable = behind_pixels || self.only_zeros(left)?;
-        if ignorable {
-            self.stack.clear();
-        }
-        Ok(ignorable)
-    }
-
-    fn only_zeros(&mut self, left: u64) -> Result<bool, ParseError> {
-        let big = self
-            .stack
-            .first()
-            .is_some_and(|root| root.encoding == Encoding::ExplicitBig);
-        // In big endian the cut header of a common element starts with a zero.
-        if big && left < 8 {
-            return Ok(false);
-        }
-        let mut at = self.position;
-        // What was found not to be zero is not looked for again.
-        if self.nonzero.is_some_and(|seen| seen >= at) {
-            return Ok(false);
-        }
-        while at < self.end {
-            let bytes = self.window.peek(at, 4096)?;
-            if let Some(index) = bytes.iter().position(|&b| b != 0) {
-                self.nonzero = Some(at.saturating_add(index as u64));
-                return Ok(false);
-            }
-            if bytes.is_empty() {
-                return Ok(false);
-            }
-            at = at.saturating_add(bytes.len() as u64);
-        }
-        Ok(true)
-    }
-
     /// The context of the innermost open data set, which its items inherit.
     fn context(&self) -> Context {
         let around = self.stack.iter().rev().find_map(|level| match level.kind {
@@ -602,46 +457,6 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// A private dictionary may give the tag another VR: a value that does not start with an item is no sequence.
-    fn starts_with_item(&mut self, element: &Element) -> Result<bool, ParseError> {
-        let item: &[u8] = if element.big {
-            &[0xFF, 0xFE, 0xE0]
-        } else {
-            &[0xFE, 0xFF]
-        };
-        Ok(self.window.peek(element.value_at, 4)?.starts_with(item))
-    }
-
-    /// Whether a value of VR UN reads as a sequence to its very end.
-    fn is_sequence(&mut self, start: u64, end: u64) -> Result<bool, ParseError> {
-        if self.trial || self.depth >= self.limits.depth {
-            return Ok(false);
-        }
-        let saved = (self.position, std::mem::take(&mut self.stack), self.depth);
-        let counters = (self.structure, self.fragments);
-        self.trial = true;
-        let tag = Tag(0, 0);
-        let kind = LevelKind::Sequence { tag, sniff: true };
-        let level = ScanLevel {
-            kind,
-            end,
-            defined: true,
-            encoding: Encoding::ImplicitLittle,
-        };
-        let mut good = self.open_sequence(tag, start, level).is_ok();
-        while good && !self.stack.is_empty() {
-            match self.next() {
-                Ok(_) => {}
-                Err(ParseError::Read(error)) => return Err(error.into()),
-                Err(_) => good = false,
-            }
-        }
-        self.trial = false;
-        (self.position, self.stack, self.depth) = saved;
-        (self.structure, self.fragments) = counters;
-        Ok(good)
-    }
-
     /// Counts an element or item.
     fn count(&mut self, tag: Tag) -> Result<(), ParseError> {
         self.structure = self.structure.saturating_add(1);
@@ -649,19 +464,6 @@ impl<'a> Scanner<'a> {
             return Err(self.over(tag, Limit::Elements, self.limits.elements));
         }
         Ok(())
-    }
-
-    /// The letters of an explicit header when they are no VR: its length may be anywhere then.
-    fn unknown_vr(&mut self, level: ScanLevel) -> Result<Option<[u8; 2]>, ParseError> {
-        if level.encoding == Encoding::ImplicitLittle {
-            return Ok(None);
-        }
-        let bytes = self.window.peek(self.position, 6)?;
-        let letters = bytes.get(4..).and_then(<[u8]>::first_chunk::<2>);
-        let unknown = |vr: &&[u8; 2]| {
-            vr.iter().all(u8::is_ascii_uppercase) && VR::from_binary(**vr).is_none()
-        };
-        Ok(letters.filter(unknown).copied())
     }
 
     fn past(&self, tag: Tag, value_end: u64) -> ParseError {
@@ -676,25 +478,5 @@ impl<'a> Scanner<'a> {
 
     fn over(&self, tag: Tag, limit: Limit, allowed: u64) -> ParseError {
         ParseError::limit(Some(tag), self.position, limit, allowed)
-    }
-}
-
-impl ScanLevel {
-    /// What it means that a header does not fit into what is left.
-    fn cut(&self) -> ParseProblem {
-        if self.defined {
-            ParseProblem::HeaderCut
-        } else {
-            ParseProblem::NotClosed
-        }
-    }
-}
-
-/// The content of UN is Implicit VR Little Endian whatever is around it (PS3.5 §6.2.2).
-fn inside(stored: Option<VR>, around: Encoding) -> Encoding {
-    if stored == Some(VR::UN) {
-        Encoding::ImplicitLittle
-    } else {
-        around
     }
 }

@@ -109,13 +109,26 @@ pub fn keyword(tag: Tag) -> Option<&'static str> {
 /// Eight upper-case hex digits, the key of DICOM JSON.
 #[must_use]
 pub fn hex(tag: Tag) -> String {
-    // Written for every attribute of every result of a search, so without the machinery of formatting.
-    let number = u32::from(tag.0) << 16 | u32::from(tag.1);
-    let digits = (0..8).rev().map(|at| number >> (at * 4) & 0xF);
     let mut name = String::with_capacity(8);
-    name.extend(digits.filter_map(|digit| char::from_digit(digit, 16)));
-    name.make_ascii_uppercase();
+    push_hex(&mut name, tag);
     name
+}
+
+/// Adds the eight digits of [`hex`] to a text.
+#[inline]
+pub(crate) fn push_hex(text: &mut String, tag: Tag) {
+    text.push_str(std::str::from_utf8(&hex_digits(tag)).unwrap_or_default());
+}
+
+/// The eight digits of [`hex`]; written for every attribute of every result, so without the machinery of formatting.
+pub(crate) fn hex_digits(tag: Tag) -> [u8; 8] {
+    let number = u32::from(tag.0) << 16 | u32::from(tag.1);
+    let mut digits = [0; 8];
+    for (digit, shift) in digits.iter_mut().zip([28, 24, 20, 16, 12, 8, 4, 0]) {
+        let nibble = (number >> shift & 0xF) as u8;
+        *digit = nibble + if nibble < 10 { b'0' } else { b'A' - 10 };
+    }
+    digits
 }
 
 /// The tag of exactly eight hex digits.

@@ -4,7 +4,7 @@
 //! that text order is time order. A DT with an offset is in UTC; one without is as written (PS3.5 §6.2).
 
 use dicom_core::VR;
-use time::{Date, Duration, Month, PrimitiveDateTime, Time};
+use time::{Date, Duration, Month, OffsetDateTime, PrimitiveDateTime, Time};
 
 #[cfg(test)]
 mod tests;
@@ -375,4 +375,20 @@ fn moment(
         u8::from(utc.month()),
         utc.day(),
     ))
+}
+
+/// A moment as a DT value, in UTC.
+#[must_use]
+pub fn moment_of(at: OffsetDateTime) -> String {
+    let at = at.to_offset(time::UtcOffset::UTC);
+    format!(
+        "{:04}{:02}{:02}{:02}{:02}{:02}.{:06}+0000",
+        at.year(),
+        u8::from(at.month()),
+        at.day(),
+        at.hour(),
+        at.minute(),
+        at.second(),
+        at.microsecond()
+    )
 }

@@ -11,6 +11,7 @@
 //! Invariant: no reason repeats a value, so none carries patient data.
 
 use dicom_core::{Tag, VR};
+use dicom_dictionary_std::tags;
 
 use super::attributes;
 use super::temporal;
@@ -111,12 +112,6 @@ pub enum ValueProblem {
     },
 }
 
-const STUDY_UID: Tag = Tag(0x0020, 0x000D);
-const SERIES_UID: Tag = Tag(0x0020, 0x000E);
-const INSTANCE_UID: Tag = Tag(0x0008, 0x0018);
-const CLASS_UID: Tag = Tag(0x0008, 0x0016);
-const PATIENT_ID: Tag = Tag(0x0010, 0x0020);
-
 const fn strict(tag: Tag) -> Required {
     Required {
         tag,
@@ -127,20 +122,20 @@ const fn strict(tag: Tag) -> Required {
 }
 
 const V1: &[Required] = &[
-    strict(STUDY_UID),
-    strict(SERIES_UID),
-    strict(INSTANCE_UID),
-    strict(CLASS_UID),
-    strict(PATIENT_ID),
+    strict(tags::STUDY_INSTANCE_UID),
+    strict(tags::SERIES_INSTANCE_UID),
+    strict(tags::SOP_INSTANCE_UID),
+    strict(tags::SOP_CLASS_UID),
+    strict(tags::PATIENT_ID),
 ];
 
 const V2: &[Required] = &[
-    strict(STUDY_UID),
-    strict(SERIES_UID),
-    strict(INSTANCE_UID),
-    strict(CLASS_UID),
+    strict(tags::STUDY_INSTANCE_UID),
+    strict(tags::SERIES_INSTANCE_UID),
+    strict(tags::SOP_INSTANCE_UID),
+    strict(tags::SOP_CLASS_UID),
     Required {
-        tag: PATIENT_ID,
+        tag: tags::PATIENT_ID,
         absent: Severity::Error,
         empty: Severity::Warning,
         invalid: Severity::Error,
@@ -148,10 +143,10 @@ const V2: &[Required] = &[
 ];
 
 const STANDARD: &[Required] = &[
-    strict(STUDY_UID),
-    strict(SERIES_UID),
-    strict(INSTANCE_UID),
-    strict(CLASS_UID),
+    strict(tags::STUDY_INSTANCE_UID),
+    strict(tags::SERIES_INSTANCE_UID),
+    strict(tags::SOP_INSTANCE_UID),
+    strict(tags::SOP_CLASS_UID),
 ];
 
 /// The attributes an instance must have.
@@ -174,7 +169,7 @@ impl Required {
                 (self.empty, ValueProblem::Missing(self.tag))
             }
             Some(values) => {
-                let vr = if self.tag == PATIENT_ID {
+                let vr = if self.tag == tags::PATIENT_ID {
                     VR::LO
                 } else {
                     VR::UI
@@ -228,10 +223,10 @@ pub fn written(vr: VR, value: &str) -> Option<ValueProblem> {
 pub fn single_valued(tag: Tag) -> bool {
     /// Attributes of the index with multiplicity 1-n.
     const SEVERAL: &[Tag] = &[
-        Tag(0x0008, 0x0005),
-        Tag(0x0008, 0x0061),
-        Tag(0x0008, 0x1060),
-        Tag(0x0008, 0x1080),
+        tags::SPECIFIC_CHARACTER_SET,
+        tags::MODALITIES_IN_STUDY,
+        tags::NAME_OF_PHYSICIANS_READING_STUDY,
+        tags::ADMITTING_DIAGNOSES_DESCRIPTION,
     ];
     attributes::key(tag).is_some() && !SEVERAL.contains(&tag)
 }

@@ -3,32 +3,28 @@
 //! Invariant: an event holds what the standard lists for it and nothing else of the workitem, and is no longer than [`LONGEST_EVENT`].
 
 use dicom_core::Tag;
+use dicom_dictionary_std::tags;
 use serde_json::{Value, json};
 
+use super::data_set::{JsonDataSet, element, items, set, text};
 use super::tag;
-use super::workitem::{
-    PROGRESS, PUSH, READINESS, REASON, REASON_CODES, Reasons, STATE, State, WorkitemDataSet,
-    element, items, set, text,
-};
+use super::workitem::{PUSH, Reasons, State};
 
 /// Longest text of an event's attributes, in bytes; what would make it longer and is optional is left out.
 pub const LONGEST_EVENT: usize = 16 << 10;
 
-const STATIONS: Tag = Tag(0x0040, 0x4025);
-const PERFORMERS: Tag = Tag(0x0040, 0x4034);
-const REQUESTING_AE: Tag = Tag(0x0074, 0x1236);
 /// Of a performer: code, name, organization.
 const OF_PERFORMER: [Tag; 3] = [
-    Tag(0x0040, 0x4009),
-    Tag(0x0040, 0x4036),
-    Tag(0x0040, 0x4037),
+    tags::HUMAN_PERFORMER_CODE_SEQUENCE,
+    tags::HUMAN_PERFORMER_ORGANIZATION,
+    tags::HUMAN_PERFORMER_NAME,
 ];
 /// Of the progress: percentage, description, parameters, URIs.
 const OF_PROGRESS: [Tag; 4] = [
-    Tag(0x0074, 0x1004),
-    Tag(0x0074, 0x1006),
-    Tag(0x0074, 0x1007),
-    Tag(0x0074, 0x1008),
+    tags::PROCEDURE_STEP_PROGRESS,
+    tags::PROCEDURE_STEP_PROGRESS_DESCRIPTION,
+    tags::PROCEDURE_STEP_PROGRESS_PARAMETERS_SEQUENCE,
+    tags::PROCEDURE_STEP_COMMUNICATIONS_URI_SEQUENCE,
 ];
 
 /// Event Type ID.
@@ -65,7 +61,7 @@ pub struct Event {
 
 impl Event {
     /// `required` is always told, `optional` as far as there is room.
-    fn new(kind: EventType, mut content: WorkitemDataSet, optional: WorkitemDataSet) -> Self {
+    fn new(kind: EventType, mut content: JsonDataSet, optional: JsonDataSet) -> Self {
         let mut length = serde_json::to_string(&content).unwrap_or_default().len();
         for (name, element) in optional {
             let more = element.to_string().len().saturating_add(12);
@@ -83,13 +79,18 @@ impl Event {
 
     /// The state of a workitem.
     #[must_use]
-    pub fn state(item: &WorkitemDataSet) -> Self {
-        let (mut reported, mut more) = (WorkitemDataSet::new(), WorkitemDataSet::new());
-        let state = text(item, STATE).unwrap_or(State::Scheduled.as_str());
-        set(&mut reported, STATE, "CS", state);
-        copy(item, READINESS, &mut reported, "CS");
-        if let Some(progress) = items(item, PROGRESS).next() {
-            for tag in [REASON_CODES, REASON] {
+    pub fn state(item: &JsonDataSet) -> Self {
+        let (mut reported, mut more) = (JsonDataSet::new(), JsonDataSet::new());
+        let state = text(item, tags::PROCEDURE_STEP_STATE).unwrap_or(State::Scheduled.as_str());
+        set(&mut reported, tags::PROCEDURE_STEP_STATE, "CS", state);
+        copy(item, tags::INPUT_READINESS_STATE, &mut reported, "CS");
+        if let Some(progress) =
+            items(item, tags::PROCEDURE_STEP_PROGRESS_INFORMATION_SEQUENCE).next()
+        {
+            for tag in [
+                tags::PROCEDURE_STEP_DISCONTINUATION_REASON_CODE_SEQUENCE,
+                tags::REASON_FOR_CANCELLATION,
+            ] {
                 if let Some(found) = element(progress, tag) {
                     more.insert(tag::hex(tag), found.clone());
                 }
@@ -100,22 +101,27 @@ impl Event {
 
     /// The same for another state, which a workitem passes through.
     #[must_use]
-    pub fn passing(item: &WorkitemDataSet, state: State) -> Self {
-        let mut reported = WorkitemDataSet::new();
-        set(&mut reported, STATE, "CS", state.as_str());
-        copy(item, READINESS, &mut reported, "CS");
-        Self::new(EventType::State, reported, WorkitemDataSet::new())
+    pub fn passing(item: &JsonDataSet, state: State) -> Self {
+        let mut reported = JsonDataSet::new();
+        set(
+            &mut reported,
+            tags::PROCEDURE_STEP_STATE,
+            "CS",
+            state.as_str(),
+        );
+        copy(item, tags::INPUT_READINESS_STATE, &mut reported, "CS");
+        Self::new(EventType::State, reported, JsonDataSet::new())
     }
 
     /// Somebody asks for a workitem to be canceled; `by` is an AE title.
     #[must_use]
     pub fn cancel_requested(by: &str, reasons: &Reasons) -> Self {
-        let (mut reported, mut more) = (WorkitemDataSet::new(), WorkitemDataSet::new());
-        set(&mut reported, REQUESTING_AE, "AE", by);
+        let (mut reported, mut more) = (JsonDataSet::new(), JsonDataSet::new());
+        set(&mut reported, tags::REQUESTING_AE, "AE", by);
         let texts = [
-            (Tag(0x0074, 0x100A), "UR", &reasons.uri),
-            (Tag(0x0074, 0x100C), "LO", &reasons.name),
-            (REASON, "LT", &reasons.text),
+            (tags::CONTACT_URI, "UR", &reasons.uri),
+            (tags::CONTACT_DISPLAY_NAME, "LO", &reasons.name),
+            (tags::REASON_FOR_CANCELLATION, "LT", &reasons.text),
         ];
         for (tag, vr, text) in texts {
             if let Some(text) = text {
@@ -124,7 +130,7 @@ impl Event {
         }
         if !reasons.codes.is_empty() {
             more.insert(
-                tag::hex(REASON_CODES),
+                tag::hex(tags::PROCEDURE_STEP_DISCONTINUATION_REASON_CODE_SEQUENCE),
                 json!({ "vr": "SQ", "Value": reasons.codes }),
             );
         }
@@ -133,47 +139,65 @@ impl Event {
 
     /// Who shall perform a workitem; none when nobody is named.
     #[must_use]
-    pub fn assigned(item: &WorkitemDataSet) -> Option<Self> {
-        let mut more = WorkitemDataSet::new();
-        let stations: Vec<&WorkitemDataSet> = items(item, STATIONS).collect();
-        let performers: Vec<WorkitemDataSet> = items(item, PERFORMERS)
+    pub fn assigned(item: &JsonDataSet) -> Option<Self> {
+        let mut more = JsonDataSet::new();
+        let stations: Vec<&JsonDataSet> =
+            items(item, tags::SCHEDULED_STATION_NAME_CODE_SEQUENCE).collect();
+        let performers: Vec<JsonDataSet> = items(item, tags::SCHEDULED_HUMAN_PERFORMERS_SEQUENCE)
             .map(|performer| picked(performer, &OF_PERFORMER))
             .collect();
         if stations.is_empty() && performers.is_empty() {
             return None;
         }
-        for (tag, items) in [(STATIONS, json!(stations)), (PERFORMERS, json!(performers))] {
+        for (tag, items) in [
+            (tags::SCHEDULED_STATION_NAME_CODE_SEQUENCE, json!(stations)),
+            (tags::SCHEDULED_HUMAN_PERFORMERS_SEQUENCE, json!(performers)),
+        ] {
             if items.as_array().is_some_and(|items| !items.is_empty()) {
                 more.insert(tag::hex(tag), json!({ "vr": "SQ", "Value": items }));
             }
         }
-        Some(Self::new(EventType::Assigned, WorkitemDataSet::new(), more))
+        Some(Self::new(EventType::Assigned, JsonDataSet::new(), more))
     }
 
     /// How far a workitem is.
     #[must_use]
-    pub fn progress(item: &WorkitemDataSet) -> Self {
-        let steps: Vec<WorkitemDataSet> = items(item, PROGRESS)
-            .map(|step| picked(step, &OF_PROGRESS))
-            .collect();
-        let mut more = WorkitemDataSet::new();
-        more.insert(tag::hex(PROGRESS), json!({ "vr": "SQ", "Value": steps }));
-        Self::new(EventType::Progress, WorkitemDataSet::new(), more)
+    pub fn progress(item: &JsonDataSet) -> Self {
+        let steps: Vec<JsonDataSet> =
+            items(item, tags::PROCEDURE_STEP_PROGRESS_INFORMATION_SEQUENCE)
+                .map(|step| picked(step, &OF_PROGRESS))
+                .collect();
+        let mut more = JsonDataSet::new();
+        more.insert(
+            tag::hex(tags::PROCEDURE_STEP_PROGRESS_INFORMATION_SEQUENCE),
+            json!({ "vr": "SQ", "Value": steps }),
+        );
+        Self::new(EventType::Progress, JsonDataSet::new(), more)
     }
 
     /// The service itself comes or goes; its lists are kept over that.
     #[must_use]
     pub fn service(status: &str) -> Self {
-        let mut reported = WorkitemDataSet::new();
-        set(&mut reported, Tag(0x0074, 0x1242), "CS", status);
-        set(&mut reported, Tag(0x0074, 0x1244), "CS", "WARM START");
-        set(&mut reported, Tag(0x0074, 0x1246), "CS", "WARM START");
-        Self::new(EventType::Service, reported, WorkitemDataSet::new())
+        let mut reported = JsonDataSet::new();
+        set(&mut reported, tags::SCP_STATUS, "CS", status);
+        set(
+            &mut reported,
+            tags::SUBSCRIPTION_LIST_STATUS,
+            "CS",
+            "WARM START",
+        );
+        set(
+            &mut reported,
+            tags::UNIFIED_PROCEDURE_STEP_LIST_STATUS,
+            "CS",
+            "WARM START",
+        );
+        Self::new(EventType::Service, reported, JsonDataSet::new())
     }
 
     /// What subscribers are told of a new workitem.
     #[must_use]
-    pub fn of_new(item: &WorkitemDataSet) -> Vec<Self> {
+    pub fn of_new(item: &JsonDataSet) -> Vec<Self> {
         let mut events = vec![Self::state(item)];
         events.extend(Self::assigned(item));
         events
@@ -181,22 +205,24 @@ impl Event {
 
     /// What subscribers are told of a change.
     #[must_use]
-    pub fn of_change(old: &WorkitemDataSet, new: &WorkitemDataSet) -> Vec<Self> {
+    pub fn of_change(old: &JsonDataSet, new: &JsonDataSet) -> Vec<Self> {
         let same = |tag| element(old, tag) == element(new, tag);
-        let steps = |item: &WorkitemDataSet| -> Vec<WorkitemDataSet> {
-            items(item, PROGRESS)
+        let steps = |item: &JsonDataSet| -> Vec<JsonDataSet> {
+            items(item, tags::PROCEDURE_STEP_PROGRESS_INFORMATION_SEQUENCE)
                 .map(|step| picked(step, &OF_PROGRESS))
                 .filter(|step| !step.is_empty())
                 .collect()
         };
         let mut events = Vec::new();
-        if !same(STATE) || !same(READINESS) {
+        if !same(tags::PROCEDURE_STEP_STATE) || !same(tags::INPUT_READINESS_STATE) {
             events.push(Self::state(new));
         }
         if steps(old) != steps(new) {
             events.push(Self::progress(new));
         }
-        if !same(STATIONS) || !same(PERFORMERS) {
+        if !same(tags::SCHEDULED_STATION_NAME_CODE_SEQUENCE)
+            || !same(tags::SCHEDULED_HUMAN_PERFORMERS_SEQUENCE)
+        {
             events.extend(Self::assigned(new));
         }
         events
@@ -204,13 +230,13 @@ impl Event {
 }
 
 /// Copies an attribute; one that is absent is told without value.
-fn copy(item: &WorkitemDataSet, tag: Tag, into: &mut WorkitemDataSet, vr: &str) {
+fn copy(item: &JsonDataSet, tag: Tag, into: &mut JsonDataSet, vr: &str) {
     let found = element(item, tag).cloned();
     into.insert(tag::hex(tag), found.unwrap_or_else(|| json!({ "vr": vr })));
 }
 
 /// Some attributes of an item.
-fn picked(item: &WorkitemDataSet, tags: &[Tag]) -> WorkitemDataSet {
+fn picked(item: &JsonDataSet, tags: &[Tag]) -> JsonDataSet {
     let found = |tag: &Tag| Some((tag::hex(*tag), element(item, *tag)?.clone()));
     tags.iter().filter_map(found).collect()
 }

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::matcher::Matcher;
-use super::query_parse::{QueryDialect, QueryProblem, parse_workitems};
+use super::query::QueryDialect;
+use super::query_parse::{QueryProblem, parse_workitems};
 
 /// Longest text of a filter, in bytes.
 pub const LONGEST_FILTER: usize = 4096;

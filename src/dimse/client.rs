@@ -27,7 +27,7 @@ use crate::dicom::codec::transfer_syntax::{EXPLICIT_LE, IMPLICIT_LE};
 use crate::dicom::tag;
 use crate::dicom::uid::Target;
 use crate::memory::MemoryBudget;
-use crate::scope::Scope;
+use crate::scope::{PartitionName, Scope};
 
 /// Files of one association.
 const BATCH: usize = 200;
@@ -79,6 +79,8 @@ pub enum ClientError {
 #[derive(Debug)]
 pub struct PeerClient {
     place: PeerPlace,
+    /// The partition that what is sent comes from, and what is fetched goes to.
+    partition: PartitionName,
     called: String,
     calling: String,
     idle: Duration,
@@ -116,15 +118,29 @@ impl PeerClient {
     /// [`ClientError`] when it does not stand in the file of peers.
     pub fn new(config: &DimseConfig, title: &str) -> Result<Self, ClientError> {
         let peers = Peers::open(config.dimse_peers.as_deref())?;
-        let place = peers.named(title).and_then(|peer| peer.place.clone());
+        let peer = peers.named(title);
+        let place = peer.and_then(|peer| peer.place.clone());
         Ok(Self {
             place: place.ok_or_else(|| ClientError::Unknown {
                 title: title.to_owned(),
             })?,
+            partition: peer.map(|peer| peer.partition_name()).unwrap_or_default(),
             called: title.to_owned(),
             calling: config.dimse_ae_title.trim_matches(' ').to_owned(),
             idle: Duration::from_secs(config.dimse_idle_seconds.max(1)),
             budget: MemoryBudget::new(MEMORY),
+        })
+    }
+
+    /// Everything in the partition that the peer works in.
+    pub(super) async fn scope(&self, archive: &Archive) -> Result<Scope, ClientError> {
+        if !self.partition.is_default() && !archive.has_partitions() {
+            let reason = "the partition of the peer needs STOWAGE_PARTITIONS=on";
+            return Err(ArchiveError::invalid(reason).into());
+        }
+        Ok(Scope {
+            partition: archive.make_partition(&self.partition).await?,
+            ..Scope::everything()
         })
     }
 
@@ -286,7 +302,7 @@ impl PeerClient {
         skip: &(dyn Fn(&InstanceRow) -> bool + Send + Sync),
         report: &mut (dyn FnMut(Delivery<&InstanceRow>) + Send),
     ) -> Result<(), ClientError> {
-        let scope = Scope::everything();
+        let scope = self.scope(archive).await?;
         let mut pairs = BTreeSet::new();
         let mut rows = archive.instances(&scope, target).await?;
         while let Some(row) = rows.try_next().await? {

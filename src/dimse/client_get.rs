@@ -102,6 +102,7 @@ impl PeerClient {
         archive: &Archive,
         study: &str,
     ) -> Result<MoveResult, ClientError> {
+        let scope = self.scope(archive).await?;
         let mut classes = self.classes(study).await?;
         if classes.is_empty() {
             classes = CLASSES.map(str::to_owned).into();
@@ -120,7 +121,14 @@ impl PeerClient {
         elements.insert(tags::QUERY_RETRIEVE_LEVEL, text_element(VR::CS, "STUDY"));
         elements.insert(tags::STUDY_INSTANCE_UID, text_element(VR::UI, study));
         let data = write(elements, &context.syntax, "");
-        let retrieved = retrieve(&mut outgoing, archive, &context, &data, self.title()).await;
+        let retrieved = retrieve(
+            &mut outgoing,
+            (archive, &scope),
+            &context,
+            &data,
+            self.title(),
+        )
+        .await;
         match retrieved {
             Ok(result) => {
                 outgoing.release().await;
@@ -136,7 +144,7 @@ impl PeerClient {
 
 async fn retrieve(
     outgoing: &mut Outgoing,
-    archive: &Archive,
+    (archive, scope): (&Archive, &Scope),
     context: &Offered,
     keys: &[u8],
     sender: &str,
@@ -157,7 +165,14 @@ async fn retrieve(
             ));
         };
         if command.field() == field::STORE {
-            let stored = Box::pin(receive(outgoing, archive, context, &command, sender)).await?;
+            let stored = Box::pin(receive(
+                outgoing,
+                (archive, scope),
+                context,
+                &command,
+                sender,
+            ))
+            .await?;
             let answer = match stored {
                 Ok(status) => DimseCommand::response(&command, status),
                 Err(refusal) => {
@@ -190,7 +205,7 @@ async fn retrieve(
 /// Receives an instance and stores it; the status.
 async fn receive(
     outgoing: &mut Outgoing,
-    archive: &Archive,
+    (archive, scope): (&Archive, &Scope),
     context: u8,
     command: &DimseCommand,
     sender: &str,
@@ -201,7 +216,7 @@ async fn receive(
     let instance = command.get_text(element::AFFECTED_INSTANCE);
     let of = (offered.class.as_str(), offered.syntax.as_str());
     let mut begun = if check_uid(&instance).is_ok() {
-        begin_instance(archive, Scope::everything(), of, &instance, sender).await
+        begin_instance(archive, scope.clone(), of, &instance, sender).await
     } else {
         let comment = "the Affected SOP Instance UID is no UID";
         Err(DimseRefusal::new(status::INVALID_ARGUMENT, comment))

@@ -139,7 +139,11 @@ impl Association {
             peer: row.peer.clone(),
             request: text,
         };
-        if !self.gateway.archive.keep_commitment(&new, HOLD).await? {
+        let kept = self
+            .gateway
+            .archive
+            .keep_commitment(self.peer.partition(), &new, HOLD);
+        if !kept.await? {
             let comment =
                 "too many requests of this AE title are not reported yet; ask again later";
             return Err(DimseRefusal::new(RESOURCES, comment));

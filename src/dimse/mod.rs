@@ -148,7 +148,7 @@ pub async fn listen(
     if title.is_empty() || title.len() > 16 || !title.chars().all(fits) {
         return Err(GatewayError::Title);
     }
-    let peers = Peers::open(config.dimse_peers.as_deref())?;
+    let peers = Peers::with_partitions(config.dimse_peers.as_deref(), archive).await?;
     let mut doors = Vec::new();
     for (address, tls) in plain.into_iter().chain(secure) {
         if peers.is_open() && !address.ip().is_loopback() {

@@ -12,8 +12,9 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 use super::secure::PeerTls;
+use crate::archive::Archive;
 use crate::auth::Action;
-use crate::scope::{Scope, Visible};
+use crate::scope::{Partition, PartitionName, Scope, Visible};
 
 /// Stands for every AE title that has no entry of its own.
 const ANY: &str = "*";
@@ -72,6 +73,8 @@ struct PeerEntry {
     #[serde(default)]
     studies: Option<Vec<String>>,
     #[serde(default)]
+    partition: Option<String>,
+    #[serde(default)]
     addresses: Option<Vec<String>>,
     #[serde(default)]
     certificate: Option<PathBuf>,
@@ -115,6 +118,10 @@ pub struct Peer {
     pub place: Option<PeerPlace>,
     rights: BTreeSet<Right>,
     visible: Visible,
+    /// The partition it works in, by name; none for the default one.
+    named_partition: Option<PartitionName>,
+    /// Its number, once it is known.
+    partition: Option<Partition>,
     addresses: Option<Vec<PeerNetwork>>,
     /// The certificate it must show, as DER.
     certificate: Option<Vec<u8>>,
@@ -127,12 +134,28 @@ impl Peer {
         let right = match action {
             Action::Read => Right::Read,
             Action::Write => Right::Write,
-            Action::Delete | Action::ManageExtendedQueryTags | Action::Export => return None,
+            Action::Delete
+            | Action::Restore
+            | Action::ManageExtendedQueryTags
+            | Action::Export
+            | Action::ManageWebhooks => return None,
         };
         self.rights.contains(&right).then(|| Scope {
             visible: self.visible.clone(),
-            ..Scope::everything()
+            partition: self.partition(),
         })
+    }
+
+    /// The name of the partition it works in.
+    #[must_use]
+    pub fn partition_name(&self) -> PartitionName {
+        self.named_partition.clone().unwrap_or_default()
+    }
+
+    /// The partition it works in.
+    #[must_use]
+    pub fn partition(&self) -> Partition {
+        self.partition.unwrap_or(Partition::DEFAULT)
     }
 
     fn everybody() -> Self {
@@ -141,6 +164,8 @@ impl Peer {
             place: None,
             rights: [Right::Read, Right::Write].into(),
             visible: Visible::All,
+            named_partition: None,
+            partition: None,
             addresses: None,
             certificate: None,
         }
@@ -215,6 +240,35 @@ impl Peers {
                 Self::read(&text, path)
             }
         }
+    }
+
+    /// As [`Self::open`], with the partitions that entries name, which are made when they are not there.
+    ///
+    /// # Errors
+    /// [`PeersError`] with what to change, also when an entry names a partition and there are none.
+    pub async fn with_partitions(
+        setting: Option<&str>,
+        archive: &Archive,
+    ) -> Result<Self, PeersError> {
+        let mut peers = Self::open(setting)?;
+        let others = peers.others.iter_mut();
+        for peer in peers.named.values_mut().map(Arc::make_mut).chain(others) {
+            let Some(name) = peer.named_partition.as_ref().filter(|n| !n.is_default()) else {
+                continue;
+            };
+            let wrong = |reason: String| PeersError::Entry {
+                title: peer.title.clone(),
+                reason,
+            };
+            if !archive.has_partitions() {
+                let reason = "partition needs STOWAGE_PARTITIONS=on".to_owned();
+                return Err(wrong(reason));
+            }
+            let partition = archive.make_partition(name).await;
+            let cannot = |error| wrong(format!("the partition {name} cannot be used: {error}"));
+            peer.partition = Some(partition.map_err(cannot)?);
+        }
+        Ok(peers)
     }
 
     fn read(text: &[u8], path: &str) -> Result<Self, PeersError> {
@@ -332,6 +386,8 @@ fn peer(entry: PeerEntry) -> Result<Peer, String> {
             studies: studies.unwrap_or_default(),
         },
     };
+    let partition = entry.partition.as_deref().map(PartitionName::parse);
+    let named_partition = partition.transpose().map_err(|error| error.to_string())?;
     let networks = entry.addresses.map(|addresses| {
         let parsed = addresses.iter().map(|text| {
             PeerNetwork::parse(text)
@@ -350,6 +406,8 @@ fn peer(entry: PeerEntry) -> Result<Peer, String> {
             .rights
             .unwrap_or_else(|| [Right::Read, Right::Write].into()),
         visible,
+        named_partition,
+        partition: None,
         addresses: networks.transpose()?,
         certificate: certificate.transpose()?,
     })
@@ -400,6 +458,7 @@ mod tests {
             (r#"[{"aeTitle": "SEVENTEEN LETTERS"}]"#, "1 to 16"),
             (r#"[{"aeTitle": "X", "host": "h"}]"#, "belong together"),
             (r#"[{"aeTitle": "X", "rights": ["all"]}]"#, "all"),
+            (r#"[{"aeTitle": "X", "partition": "a b"}]"#, "1 to 64"),
             (r#"[{"aeTitle": "X", "tls": true}]"#, "tls needs ca"),
             (
                 r#"[{"aeTitle": "X", "tls": true, "ca": "/nowhere.pem"}]"#,

@@ -19,9 +19,9 @@ use super::negotiate::Accepted;
 use super::wire::PeerGone;
 use crate::archive::Result as ArchiveResult;
 use crate::archive::workitems::schedule::{ScheduledStep, WriteStep};
+use crate::dicom::data_set::JsonDataSet;
 use crate::dicom::query_parse::{self, QueryDialect};
 use crate::dicom::tag;
-use crate::dicom::workitem::WorkitemDataSet;
 
 /// Attributes that were asked for, with those within their items.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl RequestedKeys {
     }
 
     /// What was asked for of a data set, by tag.
-    fn pick(&self, item: &WorkitemDataSet) -> BTreeMap<Tag, Value> {
+    fn pick(&self, item: &JsonDataSet) -> BTreeMap<Tag, Value> {
         let picked = self.0.iter().map(|(tag, inner)| {
             let found = item.get(&tag::hex(*tag));
             let value = match found {

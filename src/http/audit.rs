@@ -9,16 +9,15 @@ mod body;
 mod file;
 mod gather;
 mod kind;
+pub(super) mod note;
 pub(super) mod sink;
 mod text;
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::{Body, HttpBody};
-use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath};
+use axum::extract::{ConnectInfo, MatchedPath};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
@@ -28,11 +27,14 @@ use serde_json::{Value, json};
 use super::extract::{QueryPairs, TargetPath};
 use super::layers::RequestId;
 use super::links::{LinksConfig, client_address};
+use super::place::{self, SEGMENT};
 use super::{routes, wado_uri};
 use crate::auth::Caller;
-use crate::dicom::uid::{InstanceName, check_uid};
+use crate::dicom::uid::check_uid;
+use crate::scope::PartitionName;
 use body::Audited;
 use kind::action;
+use note::{Note, TouchedStudies, Uids};
 use sink::QueuedEvent;
 use text::{EventFields, detail, entity, request_entity, written};
 
@@ -43,56 +45,6 @@ pub use sink::{AuditEnd, AuditError, AuditLog, Unwritable};
 const MAX_NAME: usize = 256;
 /// Most studies of one event.
 const MAX_STUDIES: usize = 1000;
-
-/// The studies a store touched, with the number of instances of each; handlers leave it in their answer.
-#[derive(Debug, Clone, Default)]
-pub(super) struct TouchedStudies(pub(super) BTreeMap<String, u64>);
-
-/// What a request is about, as far as it is understood: study, series and instance.
-type Uids = [Option<String>; 3];
-
-/// What a handler adds to the event of its request; it says nothing where there is no audit.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Note(Arc<Mutex<Noted>>);
-
-#[derive(Debug, Default)]
-struct Noted {
-    uids: Uids,
-    kind: Option<EventKind>,
-}
-
-impl Note {
-    fn noted(&self) -> MutexGuard<'_, Noted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The instance that was looked up, where the request names less than its place.
-    pub(super) fn found(&self, name: &InstanceName) {
-        self.noted().uids = [
-            Some(name.study.to_string()),
-            Some(name.series.to_string()),
-            Some(name.instance.to_string()),
-        ];
-    }
-
-    /// The study that is spoken of in the body.
-    pub(super) fn study(&self, study: &str) {
-        self.noted().uids = [Some(study.to_owned()), None, None];
-    }
-
-    /// The request is something else than its route says.
-    pub(super) fn is(&self, kind: EventKind) {
-        self.noted().kind = Some(kind);
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Note {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(parts.extensions.get().cloned().unwrap_or_default())
-    }
-}
 
 /// How an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +69,8 @@ pub(super) struct AuditEvent {
     source: Option<IpAddr>,
     subject: Option<String>,
     issuer: Option<String>,
+    /// The partition that the path names.
+    partition: Option<PartitionName>,
     status: Option<StatusCode>,
     touched: TouchedStudies,
 }
@@ -142,6 +96,10 @@ impl AuditEvent {
         let note = Note::default();
         let by_uri = row.is_some_and(routes::Route::is_by_uri);
         note.noted().uids = named(parts, by_uri).await;
+        let partition = match route.as_ref().map(MatchedPath::as_str) {
+            Some(route) if route.contains(SEGMENT) => place::named(parts).await.ok(),
+            _ => None,
+        };
         parts.extensions.insert(note.clone());
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         Ok(Some(Self {
@@ -154,6 +112,7 @@ impl AuditEvent {
             note,
             subject: None,
             issuer: None,
+            partition,
             status: None,
             touched: TouchedStudies::default(),
         }))
@@ -207,6 +166,9 @@ impl AuditEvent {
             detail("method", self.method.as_str()),
             detail("status", status.map_or("-", StatusCode::as_str)),
         ];
+        if let Some(partition) = &self.partition {
+            details.push(detail("partition", partition.as_str()));
+        }
         if sent > 0 {
             details.push(detail("bytes", &sent.to_string()));
         }

@@ -15,6 +15,7 @@ use super::array::{array_body, items, reported};
 use super::error::{HttpError, ProblemType};
 use super::extract::{Access, QueryPairs};
 use super::links::Links;
+use super::place::segment;
 use super::profile::FeedFormat;
 use super::represent::streamed;
 use super::state::ApiState;
@@ -34,10 +35,12 @@ pub(super) async fn read_changes(
     links: Links,
     query: QueryPairs,
 ) -> Result<Response, HttpError> {
-    let scope = access.may(Permission::Read)?;
+    let scopes = access.may_across(&api, Permission::Read).await?;
     let (range, with) = parse(api.profile.feed, &query)?;
     let archive = &api.app.archive;
-    let changes = archive.changes(&scope, &range, with, written(links)).await;
+    let changes = archive
+        .changes(&scopes, &range, with, written(&api, links))
+        .await;
     let (entries, left_out) = changes?;
     let body = array_body(items(archive, entries)).await?;
     reported(json(body), &left_out, "metadata")
@@ -53,10 +56,12 @@ pub(super) async fn read_latest_change(
     links: Links,
     query: QueryPairs,
 ) -> Result<Response, HttpError> {
-    let scope = access.may(Permission::Read)?;
+    let scopes = access.may_across(&api, Permission::Read).await?;
     let with = with_metadata(&query)?;
     let archive = &api.app.archive;
-    let latest = archive.latest_change(&scope, with, written(links)).await?;
+    let latest = archive
+        .latest_change(&scopes, with, written(&api, links))
+        .await?;
     let Some((mut entries, left_out)) = latest else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
@@ -74,6 +79,8 @@ pub(super) async fn read_latest_change(
 #[serde(rename_all = "camelCase")]
 struct FeedEntry<'a> {
     sequence: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition_name: Option<&'a str>,
     study_instance_uid: &'a str,
     series_instance_uid: &'a str,
     sop_instance_uid: &'a str,
@@ -83,13 +90,17 @@ struct FeedEntry<'a> {
 }
 
 /// Writes entries, the metadata as their last member.
-fn written(links: Links) -> WriteChange {
+fn written(api: &ApiState, links: Links) -> WriteChange {
+    let profile = api.profile;
+    let partitioned = api.app.archive.has_partitions();
     Arc::new(move |change, metadata| {
-        let mut text = serde_json::to_vec(&entry(change)).unwrap_or_default();
+        let partition = change.partition_name.as_deref().filter(|_| partitioned);
+        let mut text = serde_json::to_vec(&entry(change, partition)).unwrap_or_default();
         Ok(match metadata {
             None => Box::new(Some(text)),
             Some(metadata) => {
-                let url = links.instance(&change.name);
+                let segment = partition.and_then(|name| segment(profile, name));
+                let url = links.within(segment.as_deref()).instance(&change.name);
                 let metadata = MetadataWriter::new(metadata, &url, &[])?;
                 // The closing brace comes behind it.
                 text.pop();
@@ -100,9 +111,10 @@ fn written(links: Links) -> WriteChange {
     })
 }
 
-fn entry(change: &Change) -> FeedEntry<'_> {
+fn entry<'a>(change: &'a Change, partition: Option<&'a str>) -> FeedEntry<'a> {
     FeedEntry {
         sequence: change.sequence,
+        partition_name: partition,
         study_instance_uid: change.name.study.as_str(),
         series_instance_uid: change.name.series.as_str(),
         sop_instance_uid: change.name.instance.as_str(),

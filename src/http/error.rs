@@ -75,6 +75,8 @@ slugs! {
     InvalidMultipart, "invalid-multipart", BAD_REQUEST, "The multipart body cannot be read.";
     /// The version of the path is well formed, but there is no such version.
     UnsupportedApiVersion, "unsupported-api-version", BAD_REQUEST, "The API version is not supported.";
+    /// The partition of the path is missing, has no valid name, or does not exist for the caller.
+    InvalidPartition, "invalid-partition", BAD_REQUEST, "The path names no partition that exists.";
     /// The feature is switched off.
     FeatureDisabled, "feature-disabled", BAD_REQUEST, "The feature is switched off.";
     /// No valid token.

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{
@@ -17,13 +16,13 @@ use percent_encoding::percent_decode_str;
 use super::error::{HttpError, ProblemType};
 use super::layers::broken_body;
 use super::links::Links;
+use super::place::Place;
+pub(super) use super::rights::Access;
 use super::serve::ConnectionInfo;
 use super::state::ApiState;
-use crate::auth::{Action, Caller};
 use crate::dicom::uid::{
     InstanceName, InstanceUid, SeriesUid, StudyUid, Target, UidError, check_uid,
 };
-use crate::scope::Scope;
 use crate::shares::{MakeWay, ShareHolder};
 
 /// The parameter that names a page of a search.
@@ -65,42 +64,6 @@ impl FromRequest<ApiState> for SmallBody {
     }
 }
 
-/// The caller, as the auth layer found it.
-#[derive(Debug, Clone)]
-pub(super) struct Access(Arc<Caller>);
-
-impl Access {
-    /// Whose token it is; none without access control.
-    pub(super) fn owner(&self) -> Option<String> {
-        let Caller {
-            subject, issuer, ..
-        } = &*self.0;
-        let names = [issuer, subject].map(|name| name.as_deref().unwrap_or_default());
-        (subject.is_some() || issuer.is_some()).then(|| names.join(" "))
-    }
-
-    /// The caller's scope when it may do this.
-    ///
-    /// # Errors
-    /// 403 otherwise.
-    pub(super) fn may(&self, action: Action) -> Result<Scope, HttpError> {
-        self.0
-            .scope(action)
-            .ok_or_else(|| HttpError::forbidden(action.as_str()))
-    }
-}
-
-impl FromRequestParts<ApiState> for Access {
-    type Rejection = HttpError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Self::Rejection> {
-        let caller = parts.extensions.get::<Arc<Caller>>().cloned();
-        caller
-            .map(Self)
-            .ok_or_else(|| HttpError::broken("a route without the auth layer"))
-    }
-}
-
 /// Who sends a request, as its room was taken for, and who could make way for it.
 pub(super) struct Sender {
     pub(super) subject: ShareHolder,
@@ -138,9 +101,14 @@ impl FromRequestParts<ApiState> for Links {
             .extensions
             .get::<ConnectInfo<SocketAddr>>()
             .map(|c| c.0.ip());
+        let place = parts.extensions.get::<Place>();
+        let mount = match place.filter(|place| place.named) {
+            None => api.profile.root.to_owned(),
+            Some(place) => format!("{}/partitions/{}", api.profile.root, place.name),
+        };
         Ok(Self::of_request(
             &api.app.links,
-            api.profile.root,
+            &mount,
             &parts.uri,
             &parts.headers,
             peer,

@@ -7,11 +7,11 @@ use futures_util::{StreamExt, stream};
 use super::accept::{AcceptItem, AcceptKind, MediaRange};
 use super::error::{HttpError, ProblemType};
 use super::extract::RetrieveRequest;
-use super::range::ranged;
+use super::range::{OnlyPart, ranged, ranged_part};
 use super::represent::{OwnedTransferSyntaxPreference, header_value};
 use super::represent::{
-    etag_of_instance, lasting, many_parts, not_modified, one_part, part, still_lasting,
-    syntax_preference, warned,
+    etag_of_instance, lasting, many_parts, not_modified, part, still_lasting, syntax_preference,
+    warned,
 };
 use super::state::ApiState;
 use crate::archive::services::retrieve::OpenInstance;
@@ -73,17 +73,27 @@ pub(super) async fn retrieve_frames(ask: RetrieveRequest) -> Result<Response, Ht
             .insert(header::CONTENT_TYPE, header_value(&content_type)?);
         return lasting(warned(response, archive, watermark).await, &tag);
     }
-    let tag = format!("W/{tag}");
-    if not_modified(&ask.headers, &tag) {
-        return still_lasting(&tag);
-    }
     let base = ask.links.instance(&name);
     let syntax = plan.syntax(&instance.row.layout).to_owned();
     if let [number] = numbers.as_slice() {
-        let content = archive.frame(&instance, *number, &plan).await?;
         let location = format!("{base}/frames/{number}");
-        let response = one_part(part(content.all().await?, media, Some(&syntax), location));
+        let tag = etag_of_instance(watermark, &format!("{representation} {location}"));
+        if not_modified(&ask.headers, &tag) {
+            return still_lasting(&tag);
+        }
+        let content = archive.frame(&instance, *number, &plan).await?;
+        let part = OnlyPart {
+            digest: &instance.row.digest,
+            media,
+            syntax: Some(&syntax),
+            location,
+        };
+        let response = ranged_part(&ask.headers, content, part, &tag).await?;
         return lasting(warned(response, archive, watermark).await, &tag);
+    }
+    let tag = format!("W/{tag}");
+    if not_modified(&ask.headers, &tag) {
+        return still_lasting(&tag);
     }
     let maker = archive.clone();
     let parts = stream::iter(numbers).then(move |number| {

@@ -22,6 +22,8 @@ pub use proxies::{Network, NetworkError, ProxyHeaders, ProxyHeadersError};
 
 /// Longest host, port included.
 const MAX_HOST: usize = 260;
+/// What stands between a root and the name of a partition.
+const PARTITIONS: &str = "/partitions/";
 /// Longest path prefix.
 const MAX_PREFIX: usize = 512;
 /// Characters of a path segment that stay as they are (RFC 3986 §2.3).
@@ -44,6 +46,14 @@ pub struct LinksConfig {
     pub listen_port: u16,
     /// Scheme the server itself speaks.
     pub scheme: Scheme,
+}
+
+impl LinksConfig {
+    /// Where the root of the standard is by the public URL; none without one.
+    #[must_use]
+    pub fn service_base(&self) -> Option<String> {
+        self.public_url.as_ref().map(PublicUrl::service)
+    }
 }
 
 /// Scheme of a link.
@@ -106,6 +116,12 @@ impl FromStr for PublicUrl {
 }
 
 impl PublicUrl {
+    /// Where the root of the standard is below it.
+    #[must_use]
+    pub fn service(&self) -> String {
+        format!("{}/dicom-web", self.0)
+    }
+
     /// The URL, without a slash at its end.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -182,6 +198,8 @@ fn checked_prefix(path: &str) -> Option<String> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Links {
     base: String,
+    /// The base of what is the same for all partitions.
+    root: String,
 }
 
 impl Links {
@@ -200,8 +218,21 @@ impl Links {
             Some(url) => url.as_str().to_owned(),
             None => requested_base(config, uri, headers, peer),
         };
-        base.push_str(&checked_prefix(mount).unwrap_or_default());
-        Self { base }
+        let mount = checked_prefix(mount).unwrap_or_default();
+        let mut root = base.clone();
+        root.push_str(mount.split(PARTITIONS).next().unwrap_or_default());
+        base.push_str(&mount);
+        Self { base, root }
+    }
+
+    /// The links of a partition, of whichever these are; `segment` is what stands behind the root, none for nothing.
+    #[must_use]
+    pub fn within(&self, segment: Option<&str>) -> Self {
+        let segment = segment.and_then(checked_prefix).unwrap_or_default();
+        Self {
+            base: format!("{}{segment}", self.root),
+            root: self.root.clone(),
+        }
     }
 
     /// Scheme, host and port of the server as the client sees it.
@@ -227,15 +258,21 @@ impl Links {
         &self.base
     }
 
+    /// Whether they are those of a partition that the path names.
+    #[must_use]
+    pub fn is_of_partition(&self) -> bool {
+        self.base != self.root
+    }
+
     /// Another resource; each segment is percent-encoded.
     #[must_use]
     pub fn resource<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> String {
-        let mut url = self.base.clone();
-        for segment in segments {
-            url.push('/');
-            url.extend(utf8_percent_encode(segment, SEGMENT));
-        }
-        url
+        joined(&self.base, segments)
+    }
+
+    /// Another resource that is the same for all partitions.
+    fn shared<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> String {
+        joined(&self.root, segments)
     }
 
     /// The event channel of an AE title, a WebSocket.
@@ -322,19 +359,19 @@ impl Links {
     /// A long-running operation.
     #[must_use]
     pub fn operation(&self, id: &str) -> String {
-        self.resource(["operations", id])
+        self.shared(["operations", id])
     }
 
     /// An extended query tag.
     #[must_use]
     pub fn query_tag(&self, path: &str) -> String {
-        self.resource(["extendedquerytags", path])
+        self.shared(["extendedquerytags", path])
     }
 
     /// The indexing errors of an extended query tag.
     #[must_use]
     pub fn query_tag_errors(&self, path: &str) -> String {
-        self.resource(["extendedquerytags", path, "errors"])
+        self.shared(["extendedquerytags", path, "errors"])
     }
 
     /// A workitem.
@@ -342,6 +379,15 @@ impl Links {
     pub fn workitem(&self, uid: &InstanceUid) -> String {
         format!("{}/workitems/{uid}", self.base)
     }
+}
+
+fn joined<'a>(base: &str, segments: impl IntoIterator<Item = &'a str>) -> String {
+    let mut url = base.to_owned();
+    for segment in segments {
+        url.push('/');
+        url.extend(utf8_percent_encode(segment, SEGMENT));
+    }
+    url
 }
 
 /// The base as the request tells it.

@@ -9,13 +9,14 @@ use super::array::{array_body, items, reported};
 use super::error::HttpError;
 use super::extract::RetrieveRequest;
 use super::links::Links;
+use super::original::{ORIGINAL, varying, wants_original};
 use super::represent::{
     DICOM_XML, DataSetFormat, etag, etag_of, form, many_parts, not_modified, unchanged, validated,
     xml_part_stream,
 };
 use super::response_cache::ResponseKey;
 use super::state::DICOM_JSON;
-use crate::archive::services::metadata::WriteInstance;
+use crate::archive::services::metadata::{Versions, WriteInstance};
 use crate::archive::{Archive, InstanceRow};
 use crate::auth::Action;
 use crate::dicom::instance::{Metadata, PixelDescription};
@@ -31,19 +32,35 @@ use crate::scope::Scope;
 /// 400 for a malformed UID, 404 for what does not exist, 406 when JSON is not acceptable.
 pub(super) async fn retrieve_metadata(ask: RetrieveRequest) -> Result<Response, HttpError> {
     let scope = ask.access.may(Action::Read)?;
+    let original = wants_original(&ask.headers)?;
     let form = form(&ask.preferences())?;
     let target = ask.path.parse()?;
     let (archive, answers) = (&ask.api.app.archive, &ask.api.app.answers);
     let version = archive.version(&scope, &target).await?;
     let tag = match form {
-        DataSetFormat::Json => etag(version),
-        DataSetFormat::Xml => etag_of(version, DICOM_XML),
+        DataSetFormat::Json if !original => etag(version),
+        DataSetFormat::Json => etag_of(version, ORIGINAL),
+        DataSetFormat::Xml if !original => etag_of(version, DICOM_XML),
+        DataSetFormat::Xml => etag_of(version, "original application/dicom+xml"),
+    };
+    let versions = match original {
+        true => Versions::First,
+        false => Versions::Stored,
     };
     if not_modified(&ask.headers, &tag) {
         return unchanged(&tag);
     }
     let response = if form == DataSetFormat::Xml {
-        xml_parts(archive, &scope, &target, ask.links).await?
+        xml_parts(archive, &scope, (&target, versions), ask.links).await?
+    } else if original {
+        let write = written(archive.clone(), ask.links);
+        let (parts, left_out) = archive.metadata(&scope, &target, versions, write).await?;
+        let body = array_body(items(archive, parts)).await?;
+        let mut response = reported(body.into_response(), &left_out, "metadata")?;
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static(DICOM_JSON));
+        response
     } else {
         let key = ResponseKey {
             partition: scope.partition,
@@ -55,7 +72,9 @@ pub(super) async fn retrieve_metadata(ask: RetrieveRequest) -> Result<Response, 
             Some(answer) => answer.respond(&ask.headers, archive.budget()).await?,
             None => {
                 let write = written(archive.clone(), ask.links);
-                let (parts, left_out) = archive.metadata(&scope, &key.target, write).await?;
+                let (parts, left_out) = archive
+                    .metadata(&scope, &key.target, versions, write)
+                    .await?;
                 let body = array_body(items(archive, parts)).await?;
                 // What may be incomplete is not kept.
                 let body = if left_out.count() > 0 {
@@ -71,14 +90,14 @@ pub(super) async fn retrieve_metadata(ask: RetrieveRequest) -> Result<Response, 
             .insert(header::CONTENT_TYPE, HeaderValue::from_static(DICOM_JSON));
         response
     };
-    validated(response, &tag)
+    Ok(varying(validated(response, &tag)?))
 }
 
 /// One part for each instance, in the Native DICOM Model.
 async fn xml_parts(
     archive: &Archive,
     scope: &Scope,
-    target: &Target,
+    (target, versions): (&Target, Versions),
     links: Links,
 ) -> Result<Response, HttpError> {
     let write = move |row: &InstanceRow, metadata: Metadata| {
@@ -86,7 +105,9 @@ async fn xml_parts(
         let pieces: Box<dyn Pieces> = Box::new(XmlWriter::of_stored(metadata.text, &url));
         Ok((format!("{url}/metadata"), pieces))
     };
-    let (parts, left_out) = archive.metadata(scope, target, Arc::new(write)).await?;
+    let (parts, left_out) = archive
+        .metadata(scope, target, versions, Arc::new(write))
+        .await?;
     let response = many_parts(DICOM_XML, xml_part_stream(archive, parts)).await?;
     reported(response, &left_out, "metadata")
 }

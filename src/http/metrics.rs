@@ -56,6 +56,19 @@ pub(super) struct Requests {
     links: LinksConfig,
 }
 
+/// Sums over all routes that people and their programs use.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct RequestTotals {
+    /// Requests that have their answer.
+    pub(super) answered: u64,
+    /// Those of them that only read.
+    pub(super) reads: u64,
+    /// Bytes of bodies that were read.
+    pub(super) received: u64,
+    /// Bytes of answers.
+    pub(super) sent: u64,
+}
+
 /// Counts of one method on one route.
 #[derive(Debug)]
 struct RouteMeters {
@@ -133,6 +146,28 @@ impl Requests {
             });
             made.clone()
         })
+    }
+
+    /// What there was since the start, but for what machines ask every few seconds.
+    pub(super) fn totals(&self) -> RequestTotals {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let mut totals = RequestTotals::default();
+        for route in routes.values() {
+            let probe = PROBES.contains(&route.route.as_str()) || route.route.starts_with("/ui");
+            if probe {
+                continue;
+            }
+            let statuses = route.statuses.lock();
+            let statuses = statuses.unwrap_or_else(PoisonError::into_inner);
+            let answered: u64 = statuses.values().sum();
+            totals.answered += answered;
+            if matches!(route.method, "GET" | "HEAD") {
+                totals.reads += answered;
+            }
+            totals.received += route.received.get();
+            totals.sent += route.sent.get();
+        }
+        totals
     }
 
     fn write(&self, out: &mut Exposition) {
@@ -350,10 +385,11 @@ pub(super) fn metrics_routes(
 /// Lets in who may read everything there is: the counts are of all patients.
 pub(super) async fn reads_everything(request: Request, next: Next) -> Response {
     let caller = request.extensions().get::<Arc<Caller>>();
-    let scope = caller.and_then(|caller| caller.scope(Action::Read));
-    match scope {
-        Some(scope) if scope.visible == Visible::All => next.run(request).await,
-        _ => HttpError::forbidden("read, without a limit to patients or studies").into_response(),
+    let grant = caller.and_then(|caller| caller.grant(Action::Read));
+    match grant {
+        Some(grant) if grant.everywhere == Some(Visible::All) => next.run(request).await,
+        _ => HttpError::forbidden("read, without a limit to patients, studies or partitions")
+            .into_response(),
     }
 }
 

@@ -8,12 +8,14 @@ mod array;
 pub mod audit;
 mod behalf;
 mod bulk;
+mod bulk_update;
 mod changefeed;
 mod commitment;
 pub mod content_type;
 mod delete;
 mod describe;
 pub mod error;
+mod events;
 mod extract;
 mod frames;
 mod health;
@@ -22,14 +24,18 @@ pub mod links;
 mod metadata;
 mod metrics;
 pub mod multipart;
+mod original;
 mod parameters;
+mod partitions;
 pub mod paths;
+mod place;
 pub mod profile;
 mod qido;
 mod range;
 mod rendered;
 mod represent;
 mod response_cache;
+mod rights;
 pub mod routes;
 pub mod serve;
 mod state;
@@ -38,21 +44,23 @@ mod stores_health;
 mod stow;
 mod tags;
 pub mod tls;
+mod trash;
 pub mod ui;
 mod viewer;
 mod wado;
 mod wado_uri;
+pub mod webhooks;
 mod workitems;
 
 use std::any::Any;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath};
+use axum::extract::{DefaultBodyLimit, MatchedPath, State};
 use axum::http::{HeaderMap, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -66,6 +74,7 @@ use error::{HttpError, ProblemType};
 use layers::{Admission, CorsConfig, Decoders, Packing, Protection};
 use links::LinksConfig;
 use metrics::Requests;
+use place::{Mount, SEGMENT};
 use profile::PROFILES;
 use response_cache::MetadataResponseCache;
 use routes::service_routes;
@@ -120,29 +129,37 @@ pub fn router(
         router = router.merge(viewer.routes());
     }
     let mut router = router
-        .merge(ui::routes(page, &gate, &admission))
+        .merge(ui::routes(page, &gate, &admission, &requests))
         .with_state(app.clone());
     for profile in &PROFILES {
         let api = ApiState {
             app: app.clone(),
             profile,
         };
-        let service = service_routes()
-            .fallback(no_route)
-            .method_not_allowed_fallback(no_method)
-            .with_state(api.clone());
         let described = describe::description_routes()
             .method_not_allowed_fallback(no_method)
-            .with_state(api);
-        let decode = from_fn_with_state(decoders.clone(), layers::decode_content);
-        let service = service.layer(decode);
-        // Behind the token: whoever has none takes no room.
-        let service = service.layer(from_fn_with_state(admission.clone(), layers::admit));
-        let service = access::guard(service, gate.clone())
-            .merge(described)
-            .layer(from_fn_with_state(profile.errors, layers::errors))
-            .layer(layers::api_versions());
-        router = router.nest(profile.root, service);
+            .with_state(api.clone());
+        for mount in [Mount::Root, Mount::Partition] {
+            let service = service_routes(&api, mount).method_not_allowed_fallback(no_method);
+            let service = match mount {
+                Mount::Root => service.fallback(no_route),
+                Mount::Partition => service.fallback(no_route_of_partition),
+            };
+            let service = service.with_state(api.clone());
+            let decode = from_fn_with_state(decoders.clone(), layers::decode_content);
+            let service = service.layer(decode);
+            // Behind the token: whoever has none takes no room.
+            let service = service.layer(from_fn_with_state(admission.clone(), layers::admit));
+            let service = access::guard(service, gate.clone());
+            let (path, service) = match mount {
+                Mount::Root => (profile.root.to_owned(), service.merge(described.clone())),
+                Mount::Partition => (format!("{}{SEGMENT}", profile.root), service),
+            };
+            let service = service
+                .layer(from_fn_with_state(profile.errors, layers::errors))
+                .layer(layers::api_versions());
+            router = router.nest(&path, service);
+        }
     }
     let cors = Arc::new(cors);
     let around = ServiceBuilder::new()
@@ -166,12 +183,26 @@ pub fn router(
     router.layer(DefaultBodyLimit::disable()).layer(around)
 }
 
+/// The same router, which can send what webhooks are to be told.
+pub fn with_webhooks(router: Router, sender: Arc<webhooks::deliver::WebhookSender>) -> Router {
+    router.layer(Extension(sender))
+}
+
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     HttpError::broken("a handler panicked").into_response()
 }
 
 async fn no_route() -> HttpError {
     HttpError::new(ProblemType::NotFound, "There is no such resource.")
+}
+
+/// What is no route below a partition: 400 while partitions are off, as for those that are.
+async fn no_route_of_partition(State(api): State<ApiState>) -> HttpError {
+    if api.app.archive.has_partitions() {
+        no_route().await
+    } else {
+        place::disabled()
+    }
 }
 
 async fn no_method(matched: Option<MatchedPath>) -> HttpError {

@@ -54,6 +54,7 @@ const WORDS: &[&str] = &[
     "v2.0",
     "v1.0-prerelease",
     "studies",
+    "$bulkUpdate",
     "series",
     "instances",
     "metadata",
@@ -68,6 +69,8 @@ const WORDS: &[&str] = &[
     "errors",
     "operations",
     "partitions",
+    "trash",
+    "restore",
     "export",
     "workitems",
     "commitment-requests",
@@ -85,6 +88,12 @@ const WADO: &str = "/dicom-web/wado";
 /// The web page and another viewer: the only paths whose slash at the end means something.
 const PAGES: [&str; 2] = ["/ui/", "/viewer/"];
 
+/// Whether a segment is a word whose dollar is percent-encoded.
+fn is_encoded(word: &str, segment: &str) -> bool {
+    let rest = (word.strip_prefix('$')).zip(segment.strip_prefix("%24"));
+    rest.is_some_and(|(word, segment)| word.eq_ignore_ascii_case(segment))
+}
+
 /// Lower-cases the words of a path and drops empty segments at its end; `/wado` alone means that of the standard's root.
 fn mend_path(mut request: Request) -> Request {
     let path = request.uri().path();
@@ -98,7 +107,7 @@ fn mend_path(mut request: Request) -> Request {
     let word = |segment: &str| {
         WORDS
             .iter()
-            .find(|w| w.eq_ignore_ascii_case(segment))
+            .find(|w| w.eq_ignore_ascii_case(segment) || is_encoded(w, segment))
             .copied()
     };
     let bare = trimmed.eq_ignore_ascii_case("/wado");
@@ -108,7 +117,16 @@ fn mend_path(mut request: Request) -> Request {
     if !needs {
         return request;
     }
-    let mended: Vec<&str> = trimmed.split('/').map(|s| word(s).unwrap_or(s)).collect();
+    // The name of a partition is nobody's word.
+    let mut named = false;
+    let mended: Vec<&str> = trimmed
+        .split('/')
+        .map(|s| {
+            let mended = word(s).filter(|_| !named).unwrap_or(s);
+            named = mended == "partitions" && !named;
+            mended
+        })
+        .collect();
     let mut target = mended.join("/");
     if target.is_empty() {
         target.push('/');
@@ -139,6 +157,14 @@ mod tests {
         assert_eq!(
             mended("/V1/Studies/1.2/Series/?Foo=Bar"),
             "/v1/studies/1.2/series?Foo=Bar"
+        );
+        assert_eq!(
+            mended("/V2/Partitions/UI/Studies/"),
+            "/v2/partitions/UI/studies"
+        );
+        assert_eq!(
+            mended("/v2/partitions/Partitions/STUDIES"),
+            "/v2/partitions/Partitions/studies"
         );
         assert_eq!(mended("/"), "/");
         assert_eq!(mended("/WADO/?a=b"), "/dicom-web/wado?a=b");

@@ -38,6 +38,17 @@ pub struct ApiProfile {
     pub expiry: bool,
     /// Whether a store may say how the study must be (`If-Match`).
     pub conditions: bool,
+    /// What a path without a partition means where there are partitions.
+    pub unnamed: UnnamedPartition,
+}
+
+/// A path without a partition, where there are partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnnamedPartition {
+    /// The default one.
+    Default,
+    /// A mistake.
+    Refused,
 }
 
 /// Answer to a search without results.
@@ -93,6 +104,7 @@ const STANDARD: ApiProfile = ApiProfile {
     most_workitems: u64::MAX,
     conditions: true,
     expiry: false,
+    unnamed: UnnamedPartition::Default,
 };
 
 const V1: ApiProfile = ApiProfile {
@@ -110,6 +122,7 @@ const V1: ApiProfile = ApiProfile {
     most_workitems: 200,
     conditions: false,
     expiry: false,
+    unnamed: UnnamedPartition::Refused,
 };
 
 const V2: ApiProfile = ApiProfile {

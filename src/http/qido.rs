@@ -189,7 +189,7 @@ async fn erroneous(
         return Ok(Vec::new());
     }
     // Errors in studies that the caller may not see are nobody's business.
-    let visible = archive.visible_query_tags(scope).await?;
+    let visible = archive.visible_query_tags(&scope.into()).await?;
     let has_errors = |row: &&&TagRow| visible.iter().any(|v| v.id == row.id && v.errors > 0);
     let with_errors = searched.iter().filter(has_errors);
     Ok(with_errors.map(|row| row.tag.path.clone()).collect())

@@ -1,9 +1,11 @@
-//! Byte ranges of single-part answers (RFC 9110 §14): one range, else the whole; only the bytes of a range are read.
+//! Byte ranges (RFC 9110 §14) of single-part answers and of multipart answers with one part: one range, else the whole; only
+//! the bytes of a range are read.
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use super::error::HttpError;
+use super::multipart::writer::{MultipartResponse, PartHead};
 use super::represent::body_of;
 use crate::archive::content::Representation;
 
@@ -84,6 +86,49 @@ pub(super) async fn ranged(
     response
         .headers_mut()
         .insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    Ok(response)
+}
+
+/// The only part of a multipart answer.
+pub(super) struct OnlyPart<'a> {
+    /// Digest of the instance it is of.
+    pub(super) digest: &'a [u8; 32],
+    /// Media type.
+    pub(super) media: &'a str,
+    /// Transfer syntax, when the media type has one.
+    pub(super) syntax: Option<&'a str>,
+    /// Absolute URL; the validator depends on it as well.
+    pub(super) location: String,
+}
+
+/// Answers one part as `multipart/related`, or the range of that body, delimiters and part header included, that was asked
+/// for: viewers put ranges together and then read the whole. The same validator means the same bytes.
+///
+/// # Errors
+/// 416 when the range lies outside.
+pub(super) async fn ranged_part(
+    headers: &HeaderMap,
+    representation: Representation,
+    part: OnlyPart<'_>,
+    etag: &str,
+) -> Result<Response, HttpError> {
+    let mut digest = blake3::Hasher::new();
+    let digest = digest
+        .update(part.digest)
+        .update(etag.as_bytes())
+        .finalize();
+    let answer = MultipartResponse::repeatable(part.media, &digest);
+    let (before, behind) = answer.around(&PartHead {
+        media_type: part.media.to_owned(),
+        transfer_syntax: part.syntax.map(ToOwned::to_owned),
+        content_location: Some(part.location),
+        length: Some(representation.length()),
+    });
+    let body = representation.between(before, behind);
+    let mut response = ranged(headers, body, etag).await?;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, answer.content_type());
     Ok(response)
 }
 

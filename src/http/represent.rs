@@ -259,14 +259,14 @@ pub(super) fn unchanged(etag: &str) -> Result<Response, HttpError> {
 
 /// An answer with its `ETag`; the layer around all services adds what caches may do with it.
 ///
-/// What is sent in a content coding has other bytes than without (RFC 9110 §8.8.3.3), a multipart body another boundary each
-/// time, a ZIP another time: their validator is weak.
+/// What is sent in a content coding has other bytes than without (RFC 9110 §8.8.3.3), a multipart body of which no ranges
+/// can be had another boundary each time, a ZIP another time: their validator is weak.
 pub(super) fn validated(mut response: Response, etag: &str) -> Result<Response, HttpError> {
     let fields = response.headers_mut();
     let kind = fields.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let kind = kind.unwrap_or_default();
     let weak = fields.contains_key(header::CONTENT_ENCODING)
-        || kind.starts_with(b"multipart/")
+        || kind.starts_with(b"multipart/") && !fields.contains_key(header::ACCEPT_RANGES)
         || kind.starts_with(b"application/zip");
     let value = if weak && !etag.starts_with("W/") {
         header_value(&format!("W/{etag}"))?

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -16,11 +16,12 @@ use axum::routing;
 use super::audit::EventKind;
 use super::behalf;
 use super::error::HttpError;
+use super::place::{Mount, Place, SEGMENT, is_partitioned};
 use super::profile::PROFILES;
 use super::state::ApiState;
 use super::{
-    bulk, changefeed, commitment, delete, describe, frames, metadata, qido, rendered, statistics,
-    stow, tags, wado, wado_uri, workitems,
+    bulk, bulk_update, changefeed, commitment, delete, describe, events, frames, metadata,
+    partitions, qido, rendered, statistics, stow, tags, trash, wado, wado_uri, webhooks, workitems,
 };
 use crate::auth::{Action, Caller};
 
@@ -53,13 +54,17 @@ macro_rules! routes {
         ];
 
         /// The routes with their handlers.
-        pub(super) fn service_routes() -> Router<ApiState> {
-            Router::new()
-                $(.route(
-                    $path,
-                    routing::$method($handler)
-                        .layer(from_fn_with_state(&[$(Action::$action),+][..], require)),
-                ))*
+        pub(super) fn service_routes(api: &ApiState, mount: Mount) -> Router<ApiState> {
+            let mut router = Router::new();
+            $(
+                if mount.has($path) {
+                    let handler = routing::$method($handler)
+                        .layer(from_fn_with_state((api.clone(), mount), place))
+                        .layer(from_fn_with_state(&[$(Action::$action),+][..], require));
+                    router = router.route($path, handler);
+                }
+            )*
+            router
         }
     };
 }
@@ -76,6 +81,8 @@ routes! {
     get "GET" "/studies/{study}/series" Read Query => qido::search_series;
     get "GET" "/studies/{study}/instances" Read Query => qido::search_instances;
     get "GET" "/studies/{study}/series/{series}/instances" Read Query => qido::search_instances;
+    // dicom-service §13
+    post "POST" "/studies/$bulkUpdate" Write Accessed => bulk_update::update_studies;
     // PS3.18 §10.4 Retrieve; delete beside the standard
     post "POST" "/studies/{study}" Write Transferred => stow::store_instances;
     put "PUT" "/studies/{study}" Write & Delete Transferred => stow::replace_instances;
@@ -109,9 +116,21 @@ routes! {
     get "GET" "/studies/{study}/pixeldata" Read Transferred => bulk::retrieve_pixel_data;
     get "GET" "/studies/{study}/series/{series}/pixeldata" Read Transferred => bulk::retrieve_pixel_data;
     get "GET" "/studies/{study}/series/{series}/instances/{instance}/pixeldata" Read Transferred => bulk::retrieve_pixel_data;
+    // What was deleted, until the grace period is over
+    get "GET" "/trash" Read & Restore Query => trash::list_trash;
+    post "POST" "/trash/{entry}/restore" Read & Restore Restored => trash::restore_entry;
+    post "POST" "/trash/studies/{study}/restore" Read & Restore Restored => trash::restore_study;
     // dicom-service §10
     get "GET" "/changefeed" Read Query => changefeed::read_changes;
     get "GET" "/changefeed/latest" Read Query => changefeed::read_latest_change;
+    // What happens, and who is told of it
+    get "GET" "/events" Read Query => events::follow_events;
+    post "POST" "/webhooks" ManageWebhooks & Read Configuration => webhooks::create_webhook;
+    get "GET" "/webhooks" ManageWebhooks & Read Other => webhooks::list_webhooks;
+    get "GET" "/webhooks/{webhook}" ManageWebhooks & Read Other => webhooks::get_webhook;
+    delete "DELETE" "/webhooks/{webhook}" ManageWebhooks & Read Configuration => webhooks::delete_webhook;
+    post "POST" "/webhooks/{webhook}/test" ManageWebhooks & Read Configuration => webhooks::test_webhook;
+    post "POST" "/webhooks/{webhook}/redeliver" ManageWebhooks & Read Configuration => webhooks::redeliver_events;
     // How much is stored
     get "GET" "/statistics" Read Query => statistics::read_statistics;
     // dicom-service §11, §12
@@ -122,6 +141,8 @@ routes! {
     delete "DELETE" "/extendedquerytags/{tag}" ManageExtendedQueryTags Configuration => tags::delete_tag;
     get "GET" "/extendedquerytags/{tag}/errors" Read Query => tags::list_tag_errors;
     get "GET" "/operations/{id}" Read Other => tags::get_operation;
+    // dicom-service §16
+    get "GET" "/partitions" Read Other => partitions::list_partitions;
     // PS3.18 chapter 13
     post "POST" "/commitment-requests/{transaction}" Read Query => commitment::request_commitment;
     get "GET" "/commitment-requests/{transaction}" Read Query => commitment::check_commitment;
@@ -143,6 +164,13 @@ impl Route {
     #[must_use]
     pub fn is_by_uri(&self) -> bool {
         self.handler == "wado_uri::retrieve_by_uri"
+    }
+
+    /// Whether what it is about belongs to patients, and so to one partition: then it is also answered below
+    /// `/partitions/{partition}` of each root.
+    #[must_use]
+    pub fn is_partitioned(&self) -> bool {
+        is_partitioned(self.path)
     }
 }
 
@@ -174,14 +202,42 @@ pub(super) fn methods(matched: &str) -> Vec<&'static str> {
     methods
 }
 
-/// A template without its root; `/` for the root itself.
+/// A template without its root and the partition behind it; `/` for the root itself.
 fn below_root(matched: &str) -> Option<&str> {
     let below = |root: &str| {
         let path = matched.strip_prefix(root)?;
         (path.is_empty() || path.starts_with('/')).then_some(path)
     };
     let path = PROFILES.iter().find_map(|profile| below(profile.root))?;
+    let path = path.strip_prefix(SEGMENT).unwrap_or(path);
     Some(if path.is_empty() { "/" } else { path })
+}
+
+/// Finds the partition of a request before its handler runs.
+async fn place(
+    State((api, mount)): State<(ApiState, Mount)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let archive = &api.app.archive;
+    let found = match mount {
+        Mount::Partition => Place::of_path(archive, &mut parts).await,
+        Mount::Root => {
+            let matched = parts.extensions.get::<MatchedPath>();
+            let row = matched.and_then(|matched| find(&parts.method, matched.as_str()));
+            // What a root can do is no business of a partition.
+            let partitioned = row.is_none_or(|row| row.is_partitioned() && row.method != "OPTIONS");
+            Place::unnamed(archive, api.profile, partitioned)
+        }
+    };
+    match found {
+        Ok(found) => {
+            parts.extensions.insert(found);
+            next.run(Request::from_parts(parts, body)).await
+        }
+        Err(error) => error.into_response(),
+    }
 }
 
 async fn require(
@@ -209,6 +265,11 @@ mod tests {
                 let method = Method::from_bytes(route.method.as_bytes()).unwrap();
                 let found = find(&method, &format!("{}{}", profile.root, route.path));
                 assert_eq!(found, Some(route));
+            }
+            for route in ROUTES.iter().filter(|route| route.is_partitioned()) {
+                let method = Method::from_bytes(route.method.as_bytes()).unwrap();
+                let matched = format!("{}/partitions/{{partition}}{}", profile.root, route.path);
+                assert_eq!(find(&method, &matched), Some(route));
             }
             assert_eq!(find(&Method::GET, profile.root).unwrap().path, "/");
         }
@@ -239,6 +300,11 @@ mod tests {
             (Method::POST, "/studies", EventKind::Transferred),
             (Method::PUT, "/studies/{study}", EventKind::Transferred),
             (Method::DELETE, "/studies/{study}", EventKind::Deleted),
+            (
+                Method::POST,
+                "/trash/studies/{study}/restore",
+                EventKind::Restored,
+            ),
             (Method::GET, "/changefeed", EventKind::Query),
             (Method::POST, "/extendedquerytags", EventKind::Configuration),
             (

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use time::OffsetDateTime;
 
 use super::accept::accept_items;
-use super::audit::TouchedStudies;
+use super::audit::note::TouchedStudies;
 use super::content_type::ContentType;
 use super::error::{HttpError, ProblemType};
 use super::extract::{Access, Sender, StudyPath};
@@ -72,9 +72,10 @@ impl FromRequest<ApiState> for StoreCall {
 pub(super) async fn store_instances(call: StoreCall) -> Result<Response, HttpError> {
     let policy = call.api.app.archive.limits().existing;
     // Whoever may not delete replaces nothing.
-    let removable = (policy == ExistingPolicy::Replace).then(|| call.access.may(Action::Delete));
-    let replace = removable.and_then(Result::ok).map(|scope| Replacement {
-        visible: scope.visible,
+    let removable =
+        (policy == ExistingPolicy::Replace).then(|| call.access.visible(Action::Delete));
+    let replace = removable.and_then(Result::ok).map(|visible| Replacement {
+        visible,
         identical: false,
     });
     store(call, replace).await
@@ -86,7 +87,7 @@ pub(super) async fn store_instances(call: StoreCall) -> Result<Response, HttpErr
 /// As [`store_instances`].
 pub(super) async fn replace_instances(call: StoreCall) -> Result<Response, HttpError> {
     let replace = Replacement {
-        visible: call.access.may(Action::Delete)?.visible,
+        visible: call.access.visible(Action::Delete)?,
         identical: true,
     };
     store(call, Some(replace)).await
@@ -102,10 +103,10 @@ async fn store(call: StoreCall, replace: Option<Replacement>) -> Result<Response
         headers,
         body,
     } = call;
-    let scope = access.may(Action::Write)?;
     let kind = body_kind(&headers)?;
     let form = lone_form(&accept_items(&[], &headers))?;
     let study = study.map(StudyPath::parse).transpose()?;
+    let scope = access.may_begin(&api, Action::Write).await?;
     // Before a byte of the body is read; the same is said whether the study exists or not.
     if !scope
         .visible

@@ -31,7 +31,9 @@ pub(super) async fn add_tags(
     headers: HeaderMap,
     SmallBody(body): SmallBody,
 ) -> Result<Response, HttpError> {
-    access.may(Action::ManageExtendedQueryTags)?;
+    access
+        .may_across(&api, Action::ManageExtendedQueryTags)
+        .await?;
     let tags = query_tag::parse_body(&json_body(&headers, &body)?)
         .map_err(|e| HttpError::bad_request(ProblemType::InvalidBody, e.to_string()))?;
     match api.app.archive.add_query_tags(&tags).await? {
@@ -74,9 +76,9 @@ pub(super) async fn list_tags(
     links: Links,
     query: QueryPairs,
 ) -> Result<Response, HttpError> {
-    let scope = access.may(Action::Read)?;
+    let scopes = access.may_across(&api, Action::Read).await?;
     let (skip, limit) = page(&query)?;
-    let tags = api.app.archive.visible_query_tags(&scope).await?;
+    let tags = api.app.archive.visible_query_tags(&scopes).await?;
     let list: Vec<Value> = tags
         .iter()
         .skip(skip)
@@ -96,9 +98,9 @@ pub(super) async fn get_tag(
     links: Links,
     Path(path): Path<String>,
 ) -> Result<Response, HttpError> {
-    let scope = access.may(Action::Read)?;
+    let scopes = access.may_across(&api, Action::Read).await?;
     let archive = &api.app.archive;
-    let row = archive.visible_query_tag(&scope, &checked(&path)?).await?;
+    let row = archive.visible_query_tag(&scopes, &checked(&path)?).await?;
     Ok(axum::Json(entry(&row, &links)).into_response())
 }
 
@@ -112,26 +114,31 @@ pub(super) async fn list_tag_errors(
     Path(path): Path<String>,
     query: QueryPairs,
 ) -> Result<Response, HttpError> {
-    let scope = access.may(Action::Read)?;
+    let scopes = access.may_across(&api, Action::Read).await?;
     let (skip, limit) = page(&query)?;
     let errors = api
         .app
         .archive
         .query_tag_errors(
-            &scope,
+            &scopes,
             &checked(&path)?,
             skip as u64,
             u32::try_from(limit).unwrap_or(200),
         )
         .await?;
+    let partitioned = api.app.archive.has_partitions();
     let list = errors.iter().map(|error| {
-        Ok(json!({
+        let mut entry = json!({
             "studyInstanceUid": error.name.study.as_str(),
             "seriesInstanceUid": error.name.series.as_str(),
             "sopInstanceUid": error.name.instance.as_str(),
             "createdTime": moment(error.created)?,
             "errorMessage": error.message,
-        }))
+        });
+        if let Some(members) = entry.as_object_mut().filter(|_| partitioned) {
+            members.insert("partitionName".to_owned(), json!(error.partition));
+        }
+        Ok(entry)
     });
     Ok(axum::Json(list.collect::<Result<Vec<Value>, HttpError>>()?).into_response())
 }
@@ -148,7 +155,9 @@ pub(super) async fn update_tag(
     headers: HeaderMap,
     SmallBody(body): SmallBody,
 ) -> Result<Response, HttpError> {
-    let scope = access.may(Action::ManageExtendedQueryTags)?;
+    let scopes = access
+        .may_across(&api, Action::ManageExtendedQueryTags)
+        .await?;
     let path = checked(&path)?;
     let wrong = || {
         HttpError::bad_request(
@@ -174,7 +183,7 @@ pub(super) async fn update_tag(
     };
     let archive = &api.app.archive;
     archive.enable_query_tag(&path, enabled).await?;
-    let row = archive.visible_query_tag(&scope, &path).await?;
+    let row = archive.visible_query_tag(&scopes, &path).await?;
     Ok(axum::Json(entry(&row, &links)).into_response())
 }
 
@@ -187,7 +196,9 @@ pub(super) async fn delete_tag(
     access: Access,
     Path(path): Path<String>,
 ) -> Result<StatusCode, HttpError> {
-    access.may(Action::ManageExtendedQueryTags)?;
+    access
+        .may_across(&api, Action::ManageExtendedQueryTags)
+        .await?;
     match api.app.archive.remove_query_tag(&checked(&path)?).await? {
         RemoveOutcome::Removed => Ok(StatusCode::NO_CONTENT),
         RemoveOutcome::Adding => Err(HttpError::bad_request(
@@ -207,8 +218,8 @@ pub(super) async fn get_operation(
     links: Links,
     Path(id): Path<String>,
 ) -> Result<Response, HttpError> {
-    access.may(Action::Read)?;
-    let operation = api.app.archive.operation(&id).await?;
+    let scopes = access.may_across(&api, Action::Read).await?;
+    let operation = api.app.archive.operation(&scopes, &id).await?;
     let running = matches!(
         operation.status,
         OperationStatus::NotStarted | OperationStatus::Running
@@ -347,7 +358,7 @@ fn page(query: &QueryPairs) -> Result<(usize, usize), HttpError> {
     Ok((skip, limit))
 }
 
-fn json_body(headers: &HeaderMap, body: &Bytes) -> Result<Value, HttpError> {
+pub(super) fn json_body(headers: &HeaderMap, body: &Bytes) -> Result<Value, HttpError> {
     let json = ContentType::of_request(headers).is_ok_and(|c| c.is("application/json"));
     if !json {
         return Err(HttpError::unsupported_media_type(

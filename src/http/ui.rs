@@ -7,6 +7,7 @@
 mod describe;
 mod files;
 mod messages;
+mod oversee;
 mod share;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use super::audit::sink::AuditLog;
 use super::error::{ErrorFormat as ErrorFace, HttpError, ProblemType};
 use super::health;
 use super::layers::{self, Admission};
-use super::metrics::reads_everything;
+use super::metrics::{Requests, reads_everything};
 use super::represent::not_modified;
 use super::state::App;
 use crate::config::{OpenIn, Switch, UiConfig};
@@ -95,9 +96,21 @@ pub const UI_ROUTES: &[UiRoute] = &[
     },
     UiRoute {
         method: "GET",
+        path: "/ui/operations",
+        needs: UiAudience::Everything,
+        about: "The operations that began last, with their progress",
+    },
+    UiRoute {
+        method: "GET",
+        path: "/ui/damage",
+        needs: UiAudience::Everything,
+        about: "Damaged instances behind the number in the parameter after",
+    },
+    UiRoute {
+        method: "GET",
         path: "/ui/status",
         needs: UiAudience::Everything,
-        about: "Health, memory, limits",
+        about: "Health, memory, limits, counts since the start",
     },
 ];
 
@@ -145,6 +158,7 @@ pub(super) fn routes(
     settings: &UiSettings,
     gate: &AuthState,
     admission: &Admission,
+    requests: &Arc<Requests>,
 ) -> Router<Arc<App>> {
     if settings.config.ui == Switch::Off {
         return Router::new().route("/", get(health::welcome));
@@ -160,6 +174,8 @@ pub(super) fn routes(
         "/ui/config" => get(messages::tell_config),
         "/ui/dictionary" => get(messages::tell_names),
         "/ui/me" => get(messages::tell_caller),
+        "/ui/operations" => get(oversee::tell_operations),
+        "/ui/damage" => get(oversee::tell_damage),
         _ => get(messages::tell_status),
     };
     let mut answers = Router::new();
@@ -192,6 +208,7 @@ pub(super) fn routes(
     let sharing = sharing.filter(|_| settings.config.ui_link_time > 0);
     let answers = answers
         .layer(axum::Extension(share::SharedLinks(sharing)))
+        .layer(axum::Extension(requests.clone()))
         .layer(axum::Extension(Arc::new(settings.clone())));
     let files = Router::new()
         .route("/ui", get(to_folder))

@@ -12,11 +12,12 @@ use super::bulk::retrieve_all_bulk;
 use super::error::HttpError;
 use super::extract::RetrieveRequest;
 use super::links::Links;
-use super::range::ranged;
+use super::original::{ORIGINAL, varying, wants_original};
+use super::range::{OnlyPart, ranged, ranged_part};
 use super::represent::{
     OwnedTransferSyntaxPreference, etag_of, etag_of_instance, header_value, lasting, many_parts,
-    not_modified, one_part, part, saved_as, still_lasting, streamed, syntax_preference, unchanged,
-    validated, warned,
+    not_modified, part, saved_as, still_lasting, streamed, syntax_preference, unchanged, validated,
+    warned,
 };
 use super::state::ApiState;
 use crate::archive::InstanceRow;
@@ -37,6 +38,7 @@ use crate::scope::Scope;
 pub(super) async fn retrieve_instances(ask: RetrieveRequest) -> Result<Response, HttpError> {
     let scope = ask.access.may(Action::Read)?;
     let target = ask.path.parse()?;
+    let original = wants_original(&ask.headers)?;
     let preferences = ask.preferences();
     if wants_bulk_data(&preferences) {
         return retrieve_all_bulk(ask).await;
@@ -46,30 +48,49 @@ pub(super) async fn retrieve_instances(ask: RetrieveRequest) -> Result<Response,
         return Err(HttpError::not_acceptable(forms_of(&target)));
     }
     let (archive, links) = (&ask.api.app.archive, &ask.links);
-    let rows = archive.instances(&scope, &target).await?;
-    match &target {
+    let rows = versions(archive, &scope, &target, original).await?;
+    let response = match &target {
         Target::Instance(_) => {
             let headers = &ask.headers;
-            one_instance(archive, &scope, rows, &forms, (links, headers)).await
+            one_instance(archive, &scope, rows, &forms, (links, headers)).await?
         }
         Target::Study(_) | Target::Series(..) => {
             let version = archive.version(&scope, &target).await?;
-            let tag = format!("W/{}", etag_of(version, &format!("{forms:?}")));
+            let representation = match original {
+                true => format!("{ORIGINAL} {forms:?}"),
+                false => format!("{forms:?}"),
+            };
+            let tag = format!("W/{}", etag_of(version, &representation));
             if not_modified(&ask.headers, &tag) {
-                return unchanged(&tag);
+                return unchanged(&tag).map(varying);
             }
             let wanted = CollectionRequest {
                 scope: &scope,
                 target: &target,
                 forms: &forms,
+                original,
             };
             let response = many_instances(archive, wanted, rows, links).await?;
             if response.status() == StatusCode::OK {
-                validated(response, &tag)
+                validated(response, &tag)?
             } else {
-                Ok(response)
+                response
             }
         }
+    };
+    Ok(varying(response))
+}
+
+/// Rows of a target: of the versions that are stored now, or of the first ones.
+async fn versions(
+    archive: &Archive,
+    scope: &Scope,
+    target: &Target,
+    original: bool,
+) -> Result<InstanceRows<InstanceRow>, ArchiveError> {
+    match original {
+        true => archive.first_versions(scope, target).await,
+        false => archive.instances(scope, target).await,
     }
 }
 
@@ -99,6 +120,8 @@ struct CollectionRequest<'a> {
     scope: &'a Scope,
     target: &'a Target,
     forms: &'a [InstanceFormat],
+    /// First versions are meant.
+    original: bool,
 }
 
 /// One acceptable form.
@@ -180,9 +203,13 @@ async fn one_instance(
     let content_type = format!("{DICOM}; transfer-syntax={syntax}");
     // A file that was stored without meta information is another one when its bytes are asked for.
     let (wrap, preference) = (form.wrap, &form.syntax);
-    let representation = format!("file {wrap:?} {preference:?} {syntax}");
+    let location = links.instance(&row.name);
+    let mut representation = format!("file {wrap:?} {preference:?} {syntax}");
+    if form.wrap == InstanceWrapping::Multipart {
+        representation = format!("{representation} {location}");
+    }
     let mut tag = etag_of_instance(row.watermark, &representation);
-    if form.wrap != InstanceWrapping::Single {
+    if form.wrap == InstanceWrapping::Zip {
         tag = format!("W/{tag}");
     }
     if not_modified(headers, &tag) {
@@ -203,12 +230,15 @@ async fn one_instance(
             let entry = stream::once(async move { Ok(ZipEntry { name, content }) });
             saved_as(zipped(entry.boxed()), &format!("{}.zip", row.name.instance))?
         }
-        InstanceWrapping::Multipart => one_part(part(
-            file.all().await?,
-            DICOM,
-            Some(syntax),
-            links.instance(&row.name),
-        )),
+        InstanceWrapping::Multipart => {
+            let part = OnlyPart {
+                digest: &row.digest,
+                media: DICOM,
+                syntax: Some(syntax),
+                location,
+            };
+            ranged_part(headers, file, part, &tag).await?
+        }
     };
     lasting(warned(response, archive, row.watermark).await, &tag)
 }
@@ -248,7 +278,7 @@ async fn many_instances(
             stream::iter(kept.into_iter().map(Ok)).boxed()
         } else {
             drop(kept);
-            archive.instances(scope, wanted.target).await?
+            versions(archive, scope, wanted.target, wanted.original).await?
         };
     }
     // The first wish that every instance can meet, else the first that any can.

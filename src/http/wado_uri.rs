@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::accept::rank;
 use super::audit::EventKind;
-use super::audit::Note;
+use super::audit::note::Note;
 use super::error::{HttpError, ProblemType};
 use super::extract::{Access, QueryPairs};
 use super::health;

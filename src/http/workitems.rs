@@ -52,7 +52,6 @@ pub(super) async fn create_workitem(
     ask: RetrieveRequest,
     body: Body,
 ) -> Result<Response, HttpError> {
-    let scope = ask.access.may(Action::Write)?;
     let api = &ask.api;
     let sent = SentWorkitem::of(api, &ask.headers, body).await?;
     if api.profile.dialect == QueryDialect::Service {
@@ -60,6 +59,7 @@ pub(super) async fn create_workitem(
     }
     let uid = bare(&ask, &["workitem"]);
     let sent = sent.read(api).await?;
+    let scope = ask.access.may_begin(api, Action::Write).await?;
     let dialect = api.profile.dialect;
     let created = api
         .app

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::dicom::attributes::{QueryLevel, key};
 use crate::dicom::instance::{Attribute, Metadata};
 use crate::dicom::json::skip::value_end;
@@ -14,7 +16,7 @@ use crate::dicom::json::skip::value_end;
 const MAX_ATTRIBUTE: usize = 16 << 10;
 
 /// Attributes of one level, by key; a value is a JSON object such as `{"vr":"CS","Value":["CT"]}`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Attributes(BTreeMap<String, String>);
 
 impl Attributes {
@@ -76,6 +78,16 @@ impl Attributes {
                 self.0.insert(name.clone(), value.clone());
             }
         }
+    }
+
+    /// Those of these names.
+    pub(super) fn limited(&self, names: &[String]) -> Self {
+        let of_these = self.0.iter().filter(|(name, _)| names.contains(name));
+        Self(
+            of_these
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        )
     }
 
     /// Bytes of all of them.

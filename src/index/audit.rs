@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 
-use super::instances::{all_instances, instance_row};
+use super::instance_row::instance_row;
+use super::instances::all_instances;
 use super::model::{InstanceRow, PoolState, Result};
 use super::options::FULL_SCAN;
 use super::rows::blob_hash;
@@ -65,6 +66,13 @@ impl<D: Dialect> Audit for SqlIndex<D> {
             let mut sql = Statement::<D>::new("select blob_key from instance where blob_hash in ");
             sql.ints(chunk.iter().map(|key| blob_hash(key)));
             sql.push(" and blob_key in ").texts(texts());
+            for table in [
+                " union select blob_key from original where blob_hash in ",
+                " union select blob_key from prepared_instance where blob_hash in ",
+            ] {
+                sql.push(table).ints(chunk.iter().map(|key| blob_hash(key)));
+                sql.push(" and blob_key in ").texts(texts());
+            }
             sql.push(" union select blob_key from trash where blob_key in ")
                 .texts(texts());
             for row in self.read("blob keys", sql).await? {

@@ -6,8 +6,9 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 
-use super::instances::{COLUMNS, TABLES, instance_row};
-use super::model::{BlobPlace, Damage, InstanceRow, Result, now_micros};
+use super::error::IndexError;
+use super::instance_row::{COLUMNS, TABLES, instance_row};
+use super::model::{BlobPlace, Damage, InstanceRow, Result, from_micros, now_micros};
 use super::retry::retrying;
 use super::rows::blob_hash;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, within};
@@ -42,16 +43,19 @@ impl<D: Dialect> Damages for SqlIndex<D> {
 
     async fn damages(&self, after: i64, limit: u32) -> Result<Vec<Damage>> {
         let mut sql = Statement::<D>::new(COLUMNS);
-        sql.push(", damage.problem").push(TABLES);
+        sql.push(", damage.problem, damage.found").push(TABLES);
         sql.push(" join damage on damage.watermark = instance.watermark where damage.watermark > ")
             .int(after);
         sql.push(" order by damage.watermark")
             .limit(i64::from(limit));
         let rows = self.read("damage", sql).await?;
         let damage = |row: &D::Row| {
+            let failed = failed::<D>("damage");
+            let found = from_micros(row.int("found").map_err(&failed)?);
             Ok(Damage {
                 row: instance_row(row)?,
-                problem: row.text("problem").map_err(failed::<D>("damage"))?,
+                problem: row.text("problem").map_err(&failed)?,
+                found: found.map_err(|_| IndexError::Corrupt { what: "damage" })?,
             })
         };
         rows.iter().map(damage).collect()

@@ -7,11 +7,13 @@ use time::OffsetDateTime;
 use super::error::IndexError;
 use super::insert::{action_code, study_modalities};
 use super::model::{ChangeAction, Result, now_micros, to_micros};
+use super::originals;
 use super::retry::retrying;
 use super::scoping::push_scope;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, StatementBatch, within};
-use super::trash::{keep_shared_blobs, trash_blobs};
-use crate::dicom::uid::{StudyUid, Target};
+use super::trash::{Removal, keep_shared_blobs, trash_blobs};
+use super::trash_model::RemovalReason;
+use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid, Target};
 use crate::fault;
 use crate::scope::{Partition, Scope, Visible};
 
@@ -74,7 +76,7 @@ pub(super) async fn expired<D: Dialect>(
 }
 
 /// The rows a target means.
-struct TargetRows<'t> {
+pub(super) struct TargetRows<'t> {
     study: i64,
     series: Option<i64>,
     instance: Option<&'t str>,
@@ -82,7 +84,7 @@ struct TargetRows<'t> {
 
 impl TargetRows<'_> {
     /// Appends the condition that a row of `instance` belongs to the target.
-    fn push<D: Dialect>(&self, sql: &mut Statement<D>) {
+    pub(super) fn push<D: Dialect>(&self, sql: &mut Statement<D>) {
         match self.series {
             None => sql.push(" instance.study_row = ").int(self.study),
             Some(series) => sql.push(" instance.series_row = ").int(series),
@@ -100,12 +102,23 @@ async fn run<D: Dialect>(
     expired: Option<i64>,
 ) -> Driver<u64> {
     let mut transaction = D::begin_write(&index.writers).await?;
-    let Some(rows) = lock::<D>(&mut transaction, scope, target, expired).await? else {
+    let Some(rows) = target_rows::<D>(&mut transaction, scope, target, expired).await? else {
         transaction.rollback().await?;
         return Ok(0);
     };
-    let since = now_micros();
-    trash_blobs::<D>(&mut transaction, since, |sql| rows.push(sql)).await?;
+    let removal = Removal {
+        reason: match expired {
+            None => RemovalReason::Deleted,
+            Some(_) => RemovalReason::Expired,
+        },
+        since: now_micros(),
+        meant: [
+            target.series().map(SeriesUid::as_str),
+            target.instance().map(InstanceUid::as_str),
+        ],
+    };
+    let entries = trash_blobs::<D>(&mut transaction, &removal, |sql| rows.push(sql)).await?;
+    originals::discard::<D>(&mut transaction, removal.since, |sql| rows.push(sql)).await?;
     fault::point("delete.trash");
     let mut sql = Statement::<D>::new(
         "delete from instance_content where watermark in (select instance.watermark from instance where",
@@ -123,7 +136,7 @@ async fn run<D: Dialect>(
     rows.push(&mut sql);
     let deleted = sql.run(&mut transaction).await?;
     fault::point("delete.rows");
-    keep_shared_blobs::<D>(&mut transaction, since).await?;
+    keep_shared_blobs::<D>(&mut transaction, &entries).await?;
     if deleted > 0 {
         update_levels::<D>(&mut transaction, &rows).await?;
     }
@@ -134,7 +147,7 @@ async fn run<D: Dialect>(
 }
 
 /// Locks the study and finds the rows of the target; none when it does not exist.
-async fn lock<'t, D: Dialect>(
+pub(super) async fn target_rows<'t, D: Dialect>(
     connection: &mut D::Connection,
     scope: &Scope,
     target: &'t Target,
@@ -153,9 +166,7 @@ async fn lock<'t, D: Dialect>(
     let mut rows = TargetRows {
         study: study.int("id")?,
         series: None,
-        instance: target
-            .instance()
-            .map(crate::dicom::uid::InstanceUid::as_str),
+        instance: target.instance().map(InstanceUid::as_str),
     };
     if let Some(uid) = target.series() {
         let mut sql = Statement::<D>::new("select id from series where series_uid = ");
@@ -192,7 +203,7 @@ async fn update_levels<D: Dialect>(
 ) -> Driver<()> {
     let series = rows.series.unwrap_or(0);
     let mut sql = Statement::<D>::new("update series set version = ");
-    sql.push(D::NEXT_VERSION).push(
+    sql.push(D::VERSION_BEHIND_FEED).push(
         ", instance_count = (select count(*) from instance where instance.series_row = series.id), \
          newest = coalesce((select max(watermark) from instance where instance.series_row = series.id), 0) \
          where series.id = ",
@@ -216,7 +227,7 @@ async fn update_levels<D: Dialect>(
         return Ok(());
     }
     let mut sql = Statement::<D>::new("update study set version = ");
-    sql.push(D::NEXT_VERSION).push(
+    sql.push(D::VERSION_BEHIND_FEED).push(
         ", instance_count = (select cast(sum(instance_count) as bigint) from series where series.study_row = study.id), \
          series_count = (select count(*) from series where series.study_row = study.id), \
          newest = (select max(newest) from series where series.study_row = study.id)",
@@ -228,4 +239,47 @@ async fn update_levels<D: Dialect>(
     }
     sql.push(" where id = ").int(rows.study);
     sql.run(connection).await.map(|_| ())
+}
+
+/// Recounts studies after an exchange of instances and removes what has become empty; the rows are the caller's.
+pub(super) async fn recount<D: Dialect>(
+    connection: &mut D::Connection,
+    studies: &[i64],
+) -> Driver<()> {
+    let these = || studies.iter().copied();
+    let mut sql = Statement::<D>::new("update series set version = ");
+    sql.push(D::NEXT_VERSION).push(
+        ", instance_count = (select count(*) from instance where instance.series_row = series.id), \
+         newest = coalesce((select max(watermark) from instance where instance.series_row = series.id), 0) \
+         where (instance_count <> (select count(*) from instance where instance.series_row = series.id) \
+         or newest <> coalesce((select max(watermark) from instance where instance.series_row = series.id), 0)) \
+         and study_row in ",
+    );
+    sql.ints(these());
+    sql.run(connection).await?;
+    let mut sql =
+        Statement::<D>::new("delete from series where instance_count = 0 and study_row in ");
+    sql.ints(these());
+    sql.run(connection).await?;
+    let mut sql = Statement::<D>::new(
+        "delete from study where not exists (select 1 from series where series.study_row = study.id) and study.id in ",
+    );
+    sql.ints(these());
+    sql.run(connection).await?;
+    let modalities = study_modalities::<D>(connection, studies).await?;
+    for study in these() {
+        let mut sql = Statement::<D>::new("update study set version = ");
+        sql.push(D::NEXT_VERSION)
+            .push(", changed_at = ")
+            .push(D::NEXT_VERSION)
+            .push(
+                ", instance_count = (select cast(sum(instance_count) as bigint) from series where series.study_row = study.id), \
+                 series_count = (select count(*) from series where series.study_row = study.id), \
+                 newest = (select max(newest) from series where series.study_row = study.id), modalities = ",
+            );
+        sql.text(modalities.get(&study).map_or("", String::as_str));
+        sql.push(" where id = ").int(study);
+        sql.run(connection).await?;
+    }
+    Ok(())
 }

@@ -8,34 +8,34 @@ use time::OffsetDateTime;
 
 use super::error::IndexError;
 use super::model::{Change, ChangeAction, ChangeState, FeedRange, Result, from_micros, to_micros};
-use super::scoping::push_visible;
+use super::scoping::{push_any, push_scopes};
 use super::sql::{Dialect, RowColumns, SqlIndex, Statement, failed, plan, within};
 use super::traits::ChangeFeed;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
-use crate::scope::{Scope, Visible};
+use crate::scope::{Partition, ScopeSet, Visible};
 
 #[async_trait]
 impl<D: Dialect> ChangeFeed for SqlIndex<D> {
-    async fn changes(&self, scope: &Scope, range: &FeedRange) -> Result<Vec<Change>> {
+    async fn changes(&self, scopes: &ScopeSet, range: &FeedRange) -> Result<Vec<Change>> {
         if let FeedRange::Window { to: Some(to), .. } = range {
             self.close_window(*to).await?;
         }
-        let sql = changes::<D>(scope, range, "");
+        let sql = changes::<D>(scopes, range, "");
         let rows = self.read_bounded("the change feed", sql).await?;
         rows.iter().map(change).collect()
     }
 
-    async fn change_plan(&self, scope: &Scope, range: &FeedRange) -> Result<String> {
+    async fn change_plan(&self, scopes: &ScopeSet, range: &FeedRange) -> Result<String> {
         let rows = self
-            .read("a plan", changes::<D>(scope, range, D::EXPLAIN.0))
+            .read("a plan", changes::<D>(scopes, range, D::EXPLAIN.0))
             .await?;
         plan::<D>(&rows).map_err(failed::<D>("a plan"))
     }
 
-    async fn latest_change(&self, scope: &Scope) -> Result<Option<Change>> {
-        let mut sql = page::<D>(scope, "");
+    async fn latest_change(&self, scopes: &ScopeSet) -> Result<Option<Change>> {
+        let mut sql = page::<D>(scopes, "");
         sql.push(" order by change.sequence desc limit 1");
-        push_entries(&mut sql, scope);
+        push_entries(&mut sql, scopes);
         let rows = self.read_bounded("the change feed", sql).await?;
         rows.first().map(change).transpose()
     }
@@ -59,8 +59,12 @@ impl<D: Dialect> SqlIndex<D> {
 }
 
 /// Entries of a range in order; `explain` stands before the statement.
-fn changes<D: Dialect>(scope: &Scope, range: &FeedRange, explain: &'static str) -> Statement<D> {
-    let mut sql = page::<D>(scope, explain);
+fn changes<D: Dialect>(
+    scopes: &ScopeSet,
+    range: &FeedRange,
+    explain: &'static str,
+) -> Statement<D> {
+    let mut sql = page::<D>(scopes, explain);
     let mut order = " order by change.sequence";
     match range {
         FeedRange::Sequence { after, through } => {
@@ -90,41 +94,47 @@ fn changes<D: Dialect>(scope: &Scope, range: &FeedRange, explain: &'static str) 
                 .int(i64::try_from(*skip).unwrap_or(i64::MAX));
         }
     }
-    push_entries(&mut sql, scope);
+    push_entries(&mut sql, scopes);
     sql.push(order);
     sql
 }
 
 /// The beginning of a statement whose page holds entries of the scope: nothing else is read of those that are skipped.
-fn page<D: Dialect>(scope: &Scope, explain: &'static str) -> Statement<D> {
+fn page<D: Dialect>(scopes: &ScopeSet, explain: &'static str) -> Statement<D> {
     let mut sql = Statement::<D>::new(explain);
-    sql.push("with page as (select change.sequence from change where change.partition = ");
-    sql.int(scope.partition.0);
-    if let Visible::Only { patients, studies } = &scope.visible {
-        sql.push(" and (1 = 0");
-        if !studies.is_empty() {
-            sql.push(" or change.study_uid in ")
-                .texts(studies.iter().map(String::as_str));
-        }
-        if !patients.is_empty() {
-            sql.push(" or change.patient_id in ")
-                .texts(patients.iter().map(String::as_str));
-        }
-        sql.push(")");
-    }
+    sql.push("with page as (select change.sequence from change where 1 = 1");
+    push_any(&mut sql, scopes, "change.partition = ", push_reported);
     sql
 }
 
+/// Appends what limits `change` to entries the caller may see.
+fn push_reported<D: Dialect>(sql: &mut Statement<D>, visible: &Visible) {
+    let Visible::Only { patients, studies } = visible else {
+        return;
+    };
+    sql.push(" and (1 = 0");
+    if !studies.is_empty() {
+        sql.push(" or change.study_uid in ")
+            .texts(studies.iter().map(String::as_str));
+    }
+    if !patients.is_empty() {
+        sql.push(" or change.patient_id in ")
+            .texts(patients.iter().map(String::as_str));
+    }
+    sql.push(")");
+}
+
 /// Appends what is read of the entries of the page, each with the watermark stored now under its UIDs.
-fn push_entries<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
+fn push_entries<D: Dialect>(sql: &mut Statement<D>, scopes: &ScopeSet) {
     sql.push(
-        ") select change.sequence, change.time, change.action, change.watermark, change.study_uid, change.series_uid, \
-         change.sop_instance_uid, instance.watermark as stored \
+        ") select change.sequence, change.time, change.partition, change.action, change.watermark, change.study_uid, change.series_uid, \
+         change.sop_instance_uid, instance.watermark as stored, data_partition.name as partition_name \
          from page join change on change.sequence = page.sequence \
+         left join data_partition on data_partition.id = change.partition \
          left join study on study.study_uid = change.study_uid and study.partition = change.partition",
     );
     // The entry may be older than the patient the study has now; then what is stored now is not the caller's to see.
-    push_visible(sql, scope);
+    push_scopes(sql, scopes);
     sql.push(
         " left join series on series.series_uid = change.series_uid and series.study_row = study.id \
          left join instance on instance.sop_instance_uid = change.sop_instance_uid \
@@ -151,6 +161,8 @@ fn read_change<R: RowColumns>(
             2 => ChangeAction::Update,
             other => return Err(format!("action {other}").into()),
         },
+        partition: Partition(row.int("partition")?),
+        partition_name: row.opt_text("partition_name")?,
         name: InstanceName {
             study: StudyUid::parse(&row.text("study_uid")?)?,
             series: SeriesUid::parse(&row.text("series_uid")?)?,

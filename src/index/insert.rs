@@ -16,14 +16,14 @@ use super::rows::NewInstance;
 use super::rows::{
     ColumnValue, LevelValues, PendingInstance, column_name, has_norm, name_kind, stored_keys,
 };
-use super::sql::TagLock;
 use super::sql::{
-    Dialect, Driver, RowColumns, SqlIndex, Statement, StatementBatch, lost_row, within,
+    Dialect, Driver, RowColumns, SqlIndex, Statement, StatementBatch, TagLock, digest, lost_row,
+    within,
 };
 use super::tag_values::TagOutcome;
 use super::tags;
 use super::tags::{Newer, TagPlace, TagValues};
-use super::trash::keep_shared_blobs;
+use super::trash::{keep_shared_blobs, take_back};
 use super::words::word_suffixes;
 use crate::dicom::attributes::QueryLevel;
 use crate::fault;
@@ -220,9 +220,14 @@ impl InsertPlan {
         }
         self.find_replaced(&mut progress);
         if progress.existing.len() < self.unique.len() {
-            let since = match progress.replaced_watermarks() {
-                replaced if replaced.is_empty() => None,
-                replaced => Some(replace::remove::<D>(&mut transaction, &replaced).await?),
+            let swept = self.take_back::<D>(&mut transaction, &progress).await?;
+            if swept.contains(&true) {
+                transaction.rollback().await?;
+                return Ok(InsertAttempt::Refused(swept, Inserted::Swept));
+            }
+            let removed = match progress.replaced_watermarks() {
+                replaced if replaced.is_empty() => Vec::new(),
+                replaced => replace::remove::<D>(&mut transaction, &replaced).await?,
             };
             // What nobody waits for an answer of comes at the end, as far as it can be one call.
             let mut last = StatementBatch::<D>::new();
@@ -240,9 +245,7 @@ impl InsertPlan {
             fault::point("insert.tags");
             self.append_changes(&mut last, &progress);
             last.run(&mut transaction).await?;
-            if let Some(since) = since {
-                keep_shared_blobs::<D>(&mut transaction, since).await?;
-            }
+            keep_shared_blobs::<D>(&mut transaction, &removed).await?;
             fault::point("insert.changes");
             transaction.commit().await?;
             fault::point("insert.committed");
@@ -460,6 +463,29 @@ impl InsertPlan {
     fn fresh<'p>(&self, members: &'p [usize], progress: &'p InsertProgress) -> Vec<usize> {
         let is_fresh = |at: &&usize| !progress.existing.contains_key(at);
         members.iter().filter(is_fresh).copied().collect()
+    }
+
+    /// Takes the blobs of those that are restored off the trash; tells for each instance of the batch whether its blob is
+    /// not there any more, or as good as gone.
+    async fn take_back<D: Dialect>(
+        &self,
+        connection: &mut D::Connection,
+        progress: &InsertProgress,
+    ) -> Driver<Vec<bool>> {
+        let restored = |at: usize| {
+            let new = self.unique.get(at).filter(|new| new.restores);
+            new.filter(|_| !progress.existing.contains_key(&at))
+        };
+        let all = (0..self.unique.len()).filter_map(restored);
+        let mut keys: Vec<&str> = all.map(|new| new.blob.0.as_str()).collect();
+        if keys.is_empty() {
+            return Ok(vec![false; self.slots.len()]);
+        }
+        keys.sort_unstable();
+        let taken = take_back::<D>(connection, &keys).await?;
+        fault::point("insert.restored");
+        let swept = |at: usize| restored(at).is_some_and(|new| !taken.contains(&new.blob.0));
+        Ok(self.slots.iter().map(|(at, _)| swept(*at)).collect())
     }
 
     /// Inserts the rows of the new instances; what belongs to the last ones beside their rows is left to `last`.
@@ -819,19 +845,13 @@ fn stored_blob(row: &impl RowColumns) -> Driver<StoredBlob> {
     })
 }
 
-/// Reads the digest column.
-pub(super) fn digest(row: &impl RowColumns) -> Driver<[u8; 32]> {
-    let bytes = row.blob("digest")?;
-    <[u8; 32]>::try_from(bytes.as_slice()).map_err(|error| sqlx::Error::Decode(Box::new(error)))
-}
-
 fn rows_per_statement<D: Dialect>(level: QueryLevel) -> usize {
     // Cells may be bound twice (norm); the identities and the wide columns are about twenty.
     let columns = stored_keys(level).len() * 2 + 20;
     (D::MAX_BINDS / columns).clamp(1, 200)
 }
 
-fn push_columns<D: Dialect>(sql: &mut Statement<D>, level: QueryLevel) {
+pub(super) fn push_columns<D: Dialect>(sql: &mut Statement<D>, level: QueryLevel) {
     for key in stored_keys(level) {
         sql.push(", ").push(column_name(key));
         if has_norm(key) {
@@ -840,7 +860,11 @@ fn push_columns<D: Dialect>(sql: &mut Statement<D>, level: QueryLevel) {
     }
 }
 
-fn push_cells<D: Dialect>(sql: &mut Statement<D>, level: QueryLevel, values: &LevelValues) {
+pub(super) fn push_cells<D: Dialect>(
+    sql: &mut Statement<D>,
+    level: QueryLevel,
+    values: &LevelValues,
+) {
     sql.text(&values.attributes.to_text());
     for (key, cell) in stored_keys(level).iter().zip(&values.cells) {
         sql.push(", ");
@@ -859,14 +883,14 @@ fn push_cells<D: Dialect>(sql: &mut Statement<D>, level: QueryLevel, values: &Le
 }
 
 /// The stored attributes with newer ones taken over; none when that changes nothing.
-fn merged_text(stored: &str, values: &LevelValues) -> Option<String> {
+pub(super) fn merged_text(stored: &str, values: &LevelValues) -> Option<String> {
     let mut merged = Attributes::parse(stored).unwrap_or_default();
     merged.merge(&values.attributes);
     let text = merged.to_text();
     (text != stored).then_some(text)
 }
 
-async fn update_attributes<D: Dialect>(
+pub(super) async fn update_attributes<D: Dialect>(
     connection: &mut D::Connection,
     level: QueryLevel,
     id: i64,
@@ -970,7 +994,7 @@ pub(super) async fn study_modalities<D: Dialect>(
 }
 
 /// The name of the patient that a study is sorted by.
-fn sorted_name(values: &LevelValues) -> Option<String> {
+pub(super) fn sorted_name(values: &LevelValues) -> Option<String> {
     let mut names = values.names.iter();
     let patient = names.find(|name| name.kind == name_kind("patient_name"))?;
     patient.groups.first().cloned()
@@ -978,7 +1002,7 @@ fn sorted_name(values: &LevelValues) -> Option<String> {
 
 /// Rows of the name tables to write for the studies of a batch.
 #[derive(Default)]
-struct NameRows {
+pub(super) struct NameRows {
     /// Study and kind.
     stale: Vec<(i64, i64)>,
     /// Partition, study, kind and folded group.
@@ -1000,7 +1024,7 @@ impl NameRows {
         }
     }
 
-    fn replace(
+    pub(super) fn replace(
         &mut self,
         partition: i64,
         study: i64,
@@ -1014,7 +1038,7 @@ impl NameRows {
         self.add(partition, study, values, changed);
     }
 
-    fn write<D: Dialect>(&self, last: &mut StatementBatch<D>) {
+    pub(super) fn write<D: Dialect>(&self, last: &mut StatementBatch<D>) {
         for (study, kind) in &self.stale {
             for table in ["delete from study_name", "delete from study_name_word"] {
                 let sql = last.then(table).push(" where study_row = ");

@@ -4,24 +4,16 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::delete;
-use super::error::IndexError;
-use super::insert::{digest, insert};
-use super::model::{BlobPlace, ContentRow, InstanceRow, MetadataRow, Result, Version};
+use super::insert::insert;
+use super::instance_row::{COLUMNS, TABLES, instance_row, push_target};
+use super::model::{ContentRow, InstanceRow, MetadataRow, Result, Version};
+use super::originals;
 use super::rows::NewInstance;
 use super::scoping::push_scope;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed};
 use super::traits::Instances;
-use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
+use crate::dicom::uid::{InstanceName, StudyUid, Target};
 use crate::scope::{Partition, Scope};
-
-/// Columns of an [`InstanceRow`].
-pub(super) const COLUMNS: &str = "select instance.watermark, study.study_uid, series.series_uid, instance.sop_instance_uid, \
-     instance.sop_class_uid, instance.layout, instance.pixel, instance.blob_key, instance.blob_offset, \
-     instance.blob_length, instance.digest";
-
-/// Tables of [`COLUMNS`].
-pub(super) const TABLES: &str = " from instance join series on series.id = instance.series_row \
-     join study on study.id = instance.study_row";
 
 const CONTENT: &str = " join instance_content on instance_content.watermark = instance.watermark";
 
@@ -112,6 +104,29 @@ impl<D: Dialect> Instances for SqlIndex<D> {
         rows.first().map(content).transpose()
     }
 
+    async fn first_versions(
+        &self,
+        scope: &Scope,
+        target: &Target,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, InstanceRow)>> {
+        originals::first_versions(self, scope, target, after, limit).await
+    }
+
+    async fn first_content(&self, scope: &Scope, watermark: i64) -> Result<Option<ContentRow>> {
+        originals::first_content(self, scope, watermark).await
+    }
+
+    async fn changed_at(&self, scope: &Scope, target: &Target) -> Result<i64> {
+        let mut sql = Statement::<D>::new("select study.changed_at from study where study_uid = ");
+        sql.text(target.study().as_str());
+        push_scope(&mut sql, scope);
+        let rows = self.read("a version", sql).await?;
+        let changed = rows.first().map_or(Ok(0), |row| row.int("changed_at"));
+        changed.map_err(failed::<D>("a version"))
+    }
+
     async fn delete(&self, scope: &Scope, target: &Target) -> Result<u64> {
         delete::delete(self, scope, target).await
     }
@@ -133,63 +148,22 @@ impl<D: Dialect> Instances for SqlIndex<D> {
     }
 }
 
-/// Appends `where` with the target and the scope; all levels down to the target's must be joined.
-fn push_target<D: Dialect>(sql: &mut Statement<D>, scope: &Scope, target: &Target) {
-    sql.push(" where study.study_uid = ")
-        .text(target.study().as_str());
-    push_scope(sql, scope);
-    if let Some(series) = target.series() {
-        sql.push(" and series.series_uid = ").text(series.as_str());
-    }
-    if let Some(instance) = target.instance() {
-        sql.push(" and instance.sop_instance_uid = ")
-            .text(instance.as_str());
-    }
-}
-
 fn push_page<D: Dialect>(sql: &mut Statement<D>, after: i64, limit: u32) {
     sql.push(" and instance.watermark > ").int(after);
     sql.push(" order by instance.watermark")
         .limit(i64::from(limit));
 }
 
-/// Reads the columns of [`COLUMNS`].
-pub(super) fn instance_row<R: RowColumns>(row: &R) -> Result<InstanceRow> {
-    read_instance_row(row).map_err(|_| IndexError::Corrupt {
-        what: "an instance",
-    })
-}
-
-fn read_instance_row<R: RowColumns>(
-    row: &R,
-) -> std::result::Result<InstanceRow, Box<dyn std::error::Error + Send + Sync>> {
-    let pixel = row.opt_text("pixel")?;
-    Ok(InstanceRow {
-        watermark: row.int("watermark")?,
-        name: InstanceName {
-            study: StudyUid::parse(&row.text("study_uid")?)?,
-            series: SeriesUid::parse(&row.text("series_uid")?)?,
-            instance: InstanceUid::parse(&row.text("sop_instance_uid")?)?,
-        },
-        sop_class: row.text("sop_class_uid")?,
-        layout: serde_json::from_str(&row.text("layout")?)?,
-        pixel: pixel.map(|json| serde_json::from_str(&json)).transpose()?,
-        place: BlobPlace {
-            key: row.text("blob_key")?,
-            offset: u64::try_from(row.int("blob_offset")?)?,
-            length: u64::try_from(row.int("blob_length")?)?,
-        },
-        digest: digest(row)?,
-    })
-}
-
-/// Statement for every instance of every partition.
+/// Statement for every instance of every partition, first versions of updated ones included.
 pub(super) fn all_instances<D: Dialect>(after: i64, limit: u32) -> Statement<D> {
     let mut sql = Statement::<D>::new(COLUMNS);
     sql.push(TABLES)
         .push(" where instance.watermark > ")
         .int(after);
-    sql.push(" order by instance.watermark")
-        .limit(i64::from(limit));
+    sql.push(" union all ")
+        .push(originals::COLUMNS)
+        .push(originals::TABLES);
+    sql.push(" where original.watermark > ").int(after);
+    sql.push(" order by watermark").limit(i64::from(limit));
     sql
 }

@@ -191,7 +191,7 @@ impl<'q> Lookup<'q> {
             sql.push(D::PLAIN);
         }
         sql.push("study.partition = ").int(self.scope.partition.0);
-        push_visible(sql, self.scope);
+        push_visible(sql, &self.scope.visible);
         if self.query.level != QueryLevel::Study && way == AccessPath::Order {
             // The joined study says the same; this one is in the row at hand.
             sql.push(" and ").push(D::PLAIN);

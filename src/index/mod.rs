@@ -8,15 +8,22 @@
 mod admission;
 mod attributes;
 mod audit;
+mod bulk_update;
+mod bulk_update_commit;
+mod bulk_update_model;
 mod commitments;
 mod commitments_model;
 mod conditions;
 mod damage;
 mod delete;
 pub mod error;
+mod event_log;
+mod event_log_model;
+mod event_maker;
 mod events_model;
 mod feed;
 mod insert;
+mod instance_row;
 mod instances;
 mod lease;
 mod lookup;
@@ -25,8 +32,11 @@ mod model;
 mod open;
 mod operations;
 mod options;
+mod originals;
+mod partitions;
 mod pattern;
 mod postgres;
+mod prepared;
 mod readers;
 mod replace;
 mod retry;
@@ -44,21 +54,30 @@ mod terms;
 mod traits;
 mod transfer;
 mod trash;
+mod trash_model;
+mod webhooks;
 mod words;
 mod workitem_events;
 mod workitems;
 
+pub use bulk_update_model::{
+    BulkUpdateBegun, BulkUpdateTask, NewBulkUpdate, PreparedInstance, UpdateCommit, UpdatePlace,
+    UpdateProgress, UpdateState, UpdatedStudy,
+};
 pub use commitments_model::{CommitmentRow, NewCommitment};
 pub use error::IndexError;
+pub use event_log_model::{
+    AfterFailure, DeliveryState, LoggedEvent, WebhookDelivery, WebhookRow, kinds_cover,
+};
 pub use events_model::{
     Entered, EventRow, GlobalSubscription, Globals, InsertedWorkitem, Matched, NewSubscription,
 };
 pub use model::{
     BlobPlace, Change, ChangeAction, ChangeState, ContentRow, Damage, Discarded, FeedRange,
     FoundWorkitem, Inserted, InstanceRow, MAX_ROW_BYTES, MatchedRow, MetadataRow, NewWorkitem,
-    NoWorkMemory, Operation, OperationKind, OperationStatus, Page, PoolState, Position,
-    Replacement, Result, StoredBlob, StudyCondition, TagIndexError, TagRow, TagStatus, TagsAdded,
-    Version, WorkMemory, WorkitemFilter, WorkitemRow,
+    NoWorkMemory, Operation, OperationKind, OperationStatus, Page, PartitionRow, PoolState,
+    Position, Replacement, Result, StoredBlob, StudyCondition, TagIndexError, TagRow, TagStatus,
+    TagsAdded, Version, WorkMemory, WorkitemFilter, WorkitemRow,
 };
 pub use open::open;
 pub use options::IndexOptions;
@@ -67,7 +86,8 @@ pub use statistics_model::StatisticRow;
 pub use tag_values::invalid_values;
 pub use terms::{Decision, decision, indexed};
 pub use traits::{
-    Audit, ChangeFeed, Commitments, Damages, Index, Instances, Leases, Operations, QueryTags,
-    Search, Subscriptions, Tally, Trash, Workitems,
+    Audit, BulkUpdates, ChangeFeed, Commitments, Damages, EventLog, Index, Instances, Leases,
+    Operations, Partitions, QueryTags, Search, Subscriptions, Tally, Trash, Webhooks, Workitems,
 };
 pub use transfer::{Moved, Sum, TransferMode, transfer};
+pub use trash_model::{RemovalReason, TrashEntry, TrashFilter, TrashedInstance};

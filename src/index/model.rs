@@ -11,7 +11,7 @@ use crate::dicom::query_tag::QueryTag;
 use crate::dicom::uid::InstanceName;
 use crate::dicom::workitem::{Keys, State};
 use crate::dicom::workitem_events::Event;
-use crate::scope::Visible;
+use crate::scope::{Partition, Visible};
 
 /// Result of an index call.
 pub type Result<T> = std::result::Result<T, IndexError>;
@@ -64,6 +64,8 @@ pub enum Inserted {
     Superseded,
     /// What its request says of its study does not hold; nothing was changed.
     Unmatched,
+    /// It was to be restored, but its blob is not on the trash any more, or is being removed; nothing was changed.
+    Swept,
 }
 
 /// That an instance takes the place of what has its UIDs.
@@ -103,6 +105,8 @@ impl StudyCondition {
 pub struct InstanceRow {
     /// Monotonic id; names this version of the instance for ever.
     pub watermark: i64,
+    /// Where it is.
+    pub partition: Partition,
     /// Its UIDs.
     pub name: InstanceName,
     /// SOP Class UID.
@@ -266,6 +270,10 @@ pub struct Change {
     pub timestamp: OffsetDateTime,
     /// What.
     pub action: ChangeAction,
+    /// The partition it was in.
+    pub partition: Partition,
+    /// Name of that; none when it has none.
+    pub partition_name: Option<String>,
     /// Which instance.
     pub name: InstanceName,
     /// State of that version now.
@@ -322,6 +330,8 @@ pub struct Damage {
     pub row: InstanceRow,
     /// What is wrong, in words.
     pub problem: String,
+    /// When it was found, UTC.
+    pub found: OffsetDateTime,
 }
 
 /// Connections of one pool.
@@ -469,6 +479,8 @@ pub enum TagsAdded {
 /// An instance whose value of a tag could not be indexed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagIndexError {
+    /// Name of the partition it is in.
+    pub partition: String,
     /// Which instance.
     pub name: InstanceName,
     /// When it was found, UTC.
@@ -575,4 +587,15 @@ pub struct WorkitemFilter {
     pub from: Option<String>,
     /// Start at this moment or earlier.
     pub to: Option<String>,
+}
+
+/// A data partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionRow {
+    /// Its number.
+    pub partition: Partition,
+    /// Its name.
+    pub name: String,
+    /// When it was made, UTC.
+    pub created: OffsetDateTime,
 }

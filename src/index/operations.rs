@@ -56,6 +56,14 @@ impl<D: Dialect> Operations for SqlIndex<D> {
         rows.iter().map(operation).collect()
     }
 
+    async fn recent_operations(&self, limit: u32) -> Result<Vec<Operation>> {
+        let mut sql = Statement::<D>::new(COLUMNS);
+        sql.push(" order by created desc, id")
+            .limit(i64::from(limit));
+        let rows = self.read("operations", sql).await?;
+        rows.iter().map(operation).collect()
+    }
+
     async fn save_operation(&self, operation: &Operation) -> Result<bool> {
         let changed = self
             .write("an operation", update_operation(operation))
@@ -177,4 +185,20 @@ fn read_operation<R: RowColumns>(
         resources: serde_json::from_str(&row.text("resources")?)?,
         results: row.opt_text("results")?,
     })
+}
+
+impl OperationKind {
+    /// Its name in answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        kind_text(self)
+    }
+}
+
+impl OperationStatus {
+    /// Its name in answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        status_text(self)
+    }
 }

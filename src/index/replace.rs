@@ -4,24 +4,32 @@
 //! counts what takes a place as no instance more.
 
 use super::model::now_micros;
+use super::originals;
 use super::sql::{Dialect, Driver, Statement};
-use super::trash::trash_blobs;
+use super::trash::{Removal, trash_blobs};
+use super::trash_model::RemovalReason;
 use crate::fault;
 
 /// Rows of one statement.
 const ROWS: usize = 500;
 
-/// Takes instances away, their blobs to the trash; returns since when those are there.
+/// Takes instances away, their blobs to the trash; returns the entries there.
 pub(super) async fn remove<D: Dialect>(
     connection: &mut D::Connection,
     watermarks: &[i64],
-) -> Driver<i64> {
-    let since = now_micros();
+) -> Driver<Vec<i64>> {
+    let removal = Removal {
+        reason: RemovalReason::Replaced,
+        since: now_micros(),
+        meant: [None, None],
+    };
+    let mut entries = Vec::new();
     for chunk in watermarks.chunks(ROWS) {
         let these = |sql: &mut Statement<D>| {
             sql.push(" watermark in ").ints(chunk.iter().copied());
         };
-        trash_blobs::<D>(connection, since, these).await?;
+        entries.extend(trash_blobs::<D>(connection, &removal, these).await?);
+        originals::discard::<D>(connection, removal.since, these).await?;
         fault::point("replace.trash");
         // What else belongs to them goes with their rows.
         for table in [
@@ -34,5 +42,5 @@ pub(super) async fn remove<D: Dialect>(
         }
         fault::point("replace.rows");
     }
-    Ok(since)
+    Ok(entries)
 }

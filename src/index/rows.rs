@@ -5,7 +5,9 @@
 
 use std::sync::{Arc, LazyLock};
 
+use dicom_core::Tag;
 use dicom_dictionary_std::tags::PATIENT_ID;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::attributes::Attributes;
@@ -14,8 +16,9 @@ use super::model::{BlobPlace, Replacement, Result, StudyCondition, TagRow, to_mi
 use super::tag_values::{TagOutcome, findings};
 use super::words::{MAX_WORDS, clean};
 use crate::dicom::attributes::{AttributeKey, ColumnSearch, KEYS, QueryLevel};
+use crate::dicom::error::NoParseMemory;
 use crate::dicom::instance::{Attribute, BulkItem, Instance};
-use crate::dicom::parse_memory::{GrantMemory, NoParseMemory};
+use crate::dicom::parse_memory::GrantMemory;
 use crate::dicom::query_tag::QueryTag;
 use crate::dicom::uid::InstanceName;
 use crate::dicom::{metadata, normalize, temporal};
@@ -86,7 +89,7 @@ pub(super) fn name_kind(column: &str) -> i64 {
 }
 
 /// Value of one column; none is null.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ColumnValue {
     /// A text, and what it is searched by when the column has a folded twin.
     Text(Option<String>, Option<String>),
@@ -101,7 +104,7 @@ impl ColumnValue {
 }
 
 /// Folded groups of one person name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Name {
     /// [`name_kind`] of its column.
     pub(super) kind: i64,
@@ -112,7 +115,7 @@ pub(super) struct Name {
 }
 
 /// What one level of an instance brings to its row.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct LevelValues {
     /// JSON of the attributes.
     pub(super) attributes: Attributes,
@@ -178,6 +181,26 @@ impl LevelValues {
         }
     }
 
+    /// What these attributes bring alone.
+    fn limited(&self, level: QueryLevel, tags: &[Tag]) -> Self {
+        let names: Vec<String> = tags
+            .iter()
+            .map(|tag| crate::dicom::tag::hex(*tag))
+            .collect();
+        let cells = stored_keys(level).iter().zip(&self.cells);
+        let cell = |(key, cell): (&&AttributeKey, &ColumnValue)| match cell {
+            cell if tags.contains(&key.tag) => cell.clone(),
+            ColumnValue::Text(..) => ColumnValue::Text(None, None),
+            ColumnValue::Number(_) => ColumnValue::Number(None),
+        };
+        let of_these = |name: &&Name| names.contains(&name.attribute);
+        Self {
+            attributes: self.attributes.limited(&names),
+            cells: cells.map(cell).collect(),
+            names: self.names.iter().filter(of_these).cloned().collect(),
+        }
+    }
+
     /// The text of a column, when it has one.
     pub(super) fn text(&self, level: QueryLevel, column: &str) -> Option<&str> {
         let mut cells = stored_keys(level).iter().zip(&self.cells);
@@ -186,6 +209,15 @@ impl LevelValues {
             _ => None,
         })
     }
+}
+
+/// What an instance brings to the rows of its study and series.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct InstanceLevels {
+    /// To that of its study.
+    pub(super) study: LevelValues,
+    /// To that of its series.
+    pub(super) series: LevelValues,
 }
 
 /// What the rows of one instance hold; made where it was parsed, so that whoever commits need not.
@@ -273,6 +305,31 @@ impl PackedInstance {
         })
     }
 
+    /// What it brings to the rows of its study and series, as JSON: of these attributes, or of all.
+    ///
+    /// # Errors
+    /// None that is known; the writer's signature has one.
+    pub fn levels(&self, only: Option<&[Tag]>) -> serde_json::Result<String> {
+        let of = |level, values: &LevelValues| match only {
+            Some(tags) => values.limited(level, tags),
+            None => values.clone(),
+        };
+        serde_json::to_string(&InstanceLevels {
+            study: of(QueryLevel::Study, &self.study),
+            series: of(QueryLevel::Series, &self.series),
+        })
+    }
+
+    /// What the parser found of the query tags there were, as JSON.
+    pub(super) fn findings_text(&self) -> serde_json::Result<String> {
+        let named = |(tag, outcome): &(QueryTag, TagOutcome)| {
+            let creator = tag.private_creator.clone().unwrap_or_default();
+            (tag.path.clone(), creator, outcome.clone())
+        };
+        let all: Vec<_> = self.findings.iter().map(named).collect();
+        serde_json::to_string(&all)
+    }
+
     /// Its UIDs.
     #[must_use]
     pub fn name(&self) -> &InstanceName {
@@ -326,6 +383,8 @@ pub(super) struct PendingInstance {
     pub(super) replaces: Option<Replacement>,
     /// When its study is to be deleted by itself, in microseconds since 1970.
     pub(super) expires: Option<i64>,
+    /// Its blob comes off the trash.
+    pub(super) restores: bool,
 }
 
 impl std::ops::Deref for PendingInstance {
@@ -355,6 +414,7 @@ impl PendingInstance {
             digest: new.digest,
             replaces: new.replaces.clone(),
             expires: new.expires.map(to_micros),
+            restores: new.restores,
         })
     }
 }
@@ -429,6 +489,8 @@ pub struct NewInstance {
     pub expires: Option<OffsetDateTime>,
     /// What must hold of its study; the instances of one request share it.
     pub condition: Option<Arc<StudyCondition>>,
+    /// Its blob lies on the trash, and is to come off it.
+    pub restores: bool,
 }
 
 #[cfg(test)]

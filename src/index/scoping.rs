@@ -2,17 +2,51 @@
 
 use super::sql::{Dialect, Statement};
 use crate::dicom::normalize;
-use crate::scope::{Scope, Visible};
+use crate::scope::{Scope, ScopeSet, Visible};
 
 /// Appends the conditions of the scope on `study`.
 pub(super) fn push_scope<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
     sql.push(" and study.partition = ").int(scope.partition.0);
-    push_visible(sql, scope);
+    push_visible(sql, &scope.visible);
+}
+
+/// Appends what limits `study` to those that a member of the set admits.
+pub(super) fn push_scopes<D: Dialect>(sql: &mut Statement<D>, scopes: &ScopeSet) {
+    push_any(sql, scopes, "study.partition = ", push_visible);
+}
+
+/// Appends the conditions of the set, the partition in the column that `partition` ends with, the studies as `visible` says.
+pub(super) fn push_any<D: Dialect>(
+    sql: &mut Statement<D>,
+    scopes: &ScopeSet,
+    partition: &'static str,
+    visible: impl Fn(&mut Statement<D>, &Visible),
+) {
+    if scopes.is_everything() {
+        return;
+    }
+    if let (None, [scope]) = (&scopes.everywhere, scopes.within.as_slice()) {
+        sql.push(" and ").push(partition).int(scope.partition.0);
+        visible(sql, &scope.visible);
+        return;
+    }
+    sql.push(" and (1 = 0");
+    if let Some(everywhere) = &scopes.everywhere {
+        sql.push(" or (1 = 1");
+        visible(sql, everywhere);
+        sql.push(")");
+    }
+    for scope in &scopes.within {
+        sql.push(" or (").push(partition).int(scope.partition.0);
+        visible(sql, &scope.visible);
+        sql.push(")");
+    }
+    sql.push(")");
 }
 
 /// Appends what limits `study` to those the caller may see.
-pub(super) fn push_visible<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
-    let Visible::Only { patients, studies } = &scope.visible else {
+pub(super) fn push_visible<D: Dialect>(sql: &mut Statement<D>, visible: &Visible) {
+    let Visible::Only { patients, studies } = visible else {
         return;
     };
     sql.push(" and (1 = 0");

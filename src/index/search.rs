@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use super::conditions::{push_source, push_test};
 use super::lookup::{AccessPath, Lookup, clamp, of_positions};
 use super::model::{MatchedRow, Page, Position, Result, TagRow};
-use super::scoping::push_scope;
+use super::scoping::push_scopes;
 use super::sql::Readers;
 use super::sql::{
     Dialect, Driver, RowColumns, SqlIndex, Statement, failed, failed_search, plan, within,
@@ -24,7 +24,7 @@ use super::terms::{NormalizedCondition, Predicate, Selectivity, TermSource};
 use super::traits::Search;
 use crate::dicom::attributes::QueryLevel;
 use crate::dicom::query::{Order, Query};
-use crate::scope::{Scope, Visible};
+use crate::scope::{Scope, ScopeSet, Visible};
 
 /// Up to this many rows are sorted without further thought.
 const FEW: i64 = 1000;
@@ -76,13 +76,20 @@ impl<D: Dialect> Search for SqlIndex<D> {
         page(&rows, (level, order), usize::MAX).map_err(failed::<D>("a search"))
     }
 
-    async fn metadata_sizes(&self, scope: &Scope, watermarks: &[i64]) -> Result<Vec<(i64, usize)>> {
+    async fn metadata_sizes(
+        &self,
+        scopes: &ScopeSet,
+        watermarks: &[i64],
+    ) -> Result<Vec<(i64, usize)>> {
         if watermarks.is_empty() {
             return Ok(Vec::new());
         }
         let sql = stored::<D>(
-            "select instance.watermark, cast(octet_length(instance_content.metadata) as bigint) as bytes",
-            scope,
+            (
+                "select instance.watermark, cast(octet_length(instance_content.metadata) as bigint) as bytes",
+                "select original.watermark, cast(octet_length(original.metadata) as bigint) as bytes",
+            ),
+            scopes,
             watermarks,
         );
         let rows = self.read_in_time("stored metadata", sql).await?;
@@ -96,14 +103,17 @@ impl<D: Dialect> Search for SqlIndex<D> {
 
     async fn packed_metadata(
         &self,
-        scope: &Scope,
+        scopes: &ScopeSet,
         watermarks: &[i64],
     ) -> Result<Vec<(i64, Vec<u8>)>> {
         if watermarks.is_empty() {
             return Ok(Vec::new());
         }
-        let columns = "select instance.watermark, instance_content.metadata";
-        let sql = stored::<D>(columns, scope, watermarks);
+        let columns = (
+            "select instance.watermark, instance_content.metadata",
+            "select original.watermark, original.metadata",
+        );
+        let sql = stored::<D>(columns, scopes, watermarks);
         let rows = self.read_in_time("stored metadata", sql).await?;
         let packed = |row: &D::Row| Ok((row.int("watermark")?, row.blob("metadata")?));
         let packed = rows.iter().map(packed).collect::<Driver<_>>();
@@ -315,14 +325,25 @@ impl Lookup<'_> {
 }
 
 /// A statement that reads columns of instances by their watermarks, as far as the scope has them.
-fn stored<D: Dialect>(columns: &'static str, scope: &Scope, watermarks: &[i64]) -> Statement<D> {
+fn stored<D: Dialect>(
+    (columns, original): (&'static str, &'static str),
+    scopes: &ScopeSet,
+    watermarks: &[i64],
+) -> Statement<D> {
     let mut sql = Statement::<D>::new(columns);
     sql.push(
         " from instance join instance_content on instance_content.watermark = instance.watermark \
          join study on study.id = instance.study_row where instance.watermark in ",
     );
     sql.ints(watermarks.iter().copied());
-    push_scope(&mut sql, scope);
+    push_scopes(&mut sql, scopes);
+    sql.push(" union all ").push(original);
+    sql.push(
+        " from original join instance on instance.watermark = original.current \
+         join study on study.id = instance.study_row where original.watermark in ",
+    );
+    sql.ints(watermarks.iter().copied());
+    push_scopes(&mut sql, scopes);
     sql
 }
 

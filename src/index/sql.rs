@@ -27,6 +27,8 @@ pub(super) trait Dialect: Database<Row: RowColumns> {
     const SHARED: bool;
     /// Expression for a study or series version: above every version given out before.
     const NEXT_VERSION: &'static str;
+    /// As [`Self::NEXT_VERSION`], in a transaction whose feed entries are written already.
+    const VERSION_BEHIND_FEED: &'static str;
     /// Expression for the time now, by the clock of the database.
     const NOW: &'static str;
     /// Scalar query for the time of the next feed entries: now, but never before the newest entry.
@@ -487,6 +489,12 @@ pub(super) async fn within<T>(time: Duration, call: impl Future<Output = Driver<
 /// A statement that wrote rows did not give one of them back.
 pub(super) fn lost_row() -> sqlx::Error {
     sqlx::Error::Decode("a row that was just written did not come back".into())
+}
+
+/// Reads the digest column.
+pub(super) fn digest(row: &impl RowColumns) -> Driver<[u8; 32]> {
+    let bytes = row.blob("digest")?;
+    <[u8; 32]>::try_from(bytes.as_slice()).map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 /// Turns a driver error of a search into one of this layer: one that takes too long is its sender's to mend.

@@ -4,6 +4,8 @@
 //! subscribes, holds the lock of the feed until the end, so sequences are given out in the order of commits and a subscription
 //! begins at a place between two events.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
@@ -40,11 +42,11 @@ impl<D: Dialect> Subscriptions for SqlIndex<D> {
             sql.opt_text(owner).push(" as text), ");
             sql.push("coalesce((select max(sequence) from workitem_event), 0), cast(");
             sql.int(now_micros()).push(" as bigint) where true");
-            sql.push(" on conflict (aet) do update set seen = excluded.seen, ");
+            sql.push(" on conflict (aet, partition) do update set seen = excluded.seen, ");
             sql.push("owner = coalesce(subscriber.owner, excluded.owner)");
             sql.run(&mut transaction).await?;
             let mut sql = Statement::<D>::new("select owner, sent from subscriber where aet = ");
-            sql.text(aet);
+            sql.text(aet).push(" and partition = ").int(partition.0);
             let row = sql.row(&mut transaction).await?.ok_or_else(lost_row)?;
             transaction.commit().await?;
             let known = row.opt_text("owner")?;
@@ -97,7 +99,7 @@ impl<D: Dialect> Subscriptions for SqlIndex<D> {
     ) -> Result<bool> {
         let subscribe = async || {
             let mut transaction = begin(self).await?;
-            remove_global::<D>(&mut transaction, &new.aet, target).await?;
+            remove_global::<D>(&mut transaction, partition, &new.aet, target).await?;
             let (count, _) = stamp::<D>(&mut transaction, partition).await?;
             if count >= MOST_GLOBAL {
                 transaction.rollback().await?;
@@ -122,10 +124,15 @@ impl<D: Dialect> Subscriptions for SqlIndex<D> {
         retrying!(D, "a subscription", within(time, subscribe()))
     }
 
-    async fn suspend_subscription(&self, aet: &str, target: &str) -> Result<bool> {
+    async fn suspend_subscription(
+        &self,
+        partition: Partition,
+        aet: &str,
+        target: &str,
+    ) -> Result<bool> {
         let suspend = async || {
             let mut transaction = begin(self).await?;
-            let removed = remove_global::<D>(&mut transaction, aet, target).await?;
+            let removed = remove_global::<D>(&mut transaction, partition, aet, target).await?;
             transaction.commit().await?;
             Ok(removed > 0)
         };
@@ -133,12 +140,20 @@ impl<D: Dialect> Subscriptions for SqlIndex<D> {
         retrying!(D, "a subscription", within(time, suspend()))
     }
 
-    async fn unsubscribe_globally(&self, aet: &str, target: &str) -> Result<bool> {
+    async fn unsubscribe_globally(
+        &self,
+        partition: Partition,
+        aet: &str,
+        target: &str,
+    ) -> Result<bool> {
         let unsubscribe = async || {
             let mut transaction = begin(self).await?;
-            let removed = remove_global::<D>(&mut transaction, aet, target).await?;
+            let removed = remove_global::<D>(&mut transaction, partition, aet, target).await?;
             let mut sql = Statement::<D>::new("delete from subscription where aet = ");
-            sql.text(aet);
+            sql.text(aet).push(
+                " and exists (select 1 from workitem where workitem.id = subscription.workitem and workitem.partition = ",
+            );
+            sql.int(partition.0).push(")");
             let single = sql.run(&mut transaction).await?;
             transaction.commit().await?;
             Ok(removed + single > 0)
@@ -222,29 +237,31 @@ impl<D: Dialect> Subscriptions for SqlIndex<D> {
         bounds().map_err(failed::<D>("events"))
     }
 
-    async fn note_sent(&self, aet: &str, sequence: i64) -> Result<()> {
+    async fn note_sent(&self, partition: Partition, aet: &str, sequence: i64) -> Result<()> {
         let mut sql = Statement::<D>::new("update subscriber set sent = ");
         sql.int(sequence).push(", seen = ").int(now_micros());
         sql.push(" where aet = ").text(aet);
+        sql.push(" and partition = ").int(partition.0);
         sql.push(" and sent <= ").int(sequence);
         self.write("a subscriber", sql).await.map(drop)
     }
 
-    async fn announce(&self, partition: Partition, event: &Event) -> Result<()> {
+    async fn announce(&self, event: &Event) -> Result<()> {
         let announce = async || {
             let mut transaction = begin(self).await?;
-            let mut sql = Statement::<D>::new(
-                "select distinct aet from (select aet, partition from global_subscription \
+            let sql = Statement::<D>::new(
+                "select distinct aet, partition from (select aet, partition from global_subscription \
                  union all select subscription.aet, workitem.partition from subscription \
-                 join workitem on workitem.id = subscription.workitem) as subscribed where partition = ",
+                 join workitem on workitem.id = subscription.workitem) as subscribed order by partition, aet",
             );
-            sql.int(partition.0);
-            let rows = sql.rows(&mut transaction).await?;
-            let aets = rows.iter().map(|row| row.text("aet"));
-            let aets = aets.collect::<Driver<Vec<String>>>()?;
-            if !aets.is_empty() {
+            let mut subscribed = BTreeMap::<i64, Vec<String>>::new();
+            for row in &sql.rows(&mut transaction).await? {
+                let aets = subscribed.entry(row.int("partition")?).or_default();
+                aets.push(row.text("aet")?);
+            }
+            for (partition, aets) in subscribed {
                 let about = EventSubject {
-                    partition: partition.0,
+                    partition,
                     uid: None,
                     study: None,
                     patient: None,
@@ -272,7 +289,8 @@ impl<D: Dialect> Subscriptions for SqlIndex<D> {
         sql.int(before);
         sql.push(
             " and not exists (select 1 from subscription where subscription.aet = subscriber.aet) \
-             and not exists (select 1 from global_subscription where global_subscription.aet = subscriber.aet)",
+             and not exists (select 1 from global_subscription where global_subscription.aet = subscriber.aet \
+             and global_subscription.partition = subscriber.partition)",
         );
         self.write("subscribers", sql).await?;
         Ok(forgotten)
@@ -288,11 +306,13 @@ async fn begin<D: Dialect>(index: &SqlIndex<D>) -> Driver<sqlx::Transaction<'sta
 
 async fn remove_global<D: Dialect>(
     connection: &mut D::Connection,
+    partition: Partition,
     aet: &str,
     target: &str,
 ) -> Driver<u64> {
     let mut sql = Statement::<D>::new("delete from global_subscription where aet = ");
     sql.text(aet).push(" and target = ").text(target);
+    sql.push(" and partition = ").int(partition.0);
     sql.run(connection).await
 }
 
@@ -330,7 +350,7 @@ async fn subscribe_one<D: Dialect>(
 }
 
 /// Limits as they are kept; none for no limits. One item a line: the kind of it, a blank, the value.
-fn written(visible: &Visible) -> Option<String> {
+pub(super) fn written(visible: &Visible) -> Option<String> {
     let Visible::Only { patients, studies } = visible else {
         return None;
     };
@@ -340,7 +360,7 @@ fn written(visible: &Visible) -> Option<String> {
 }
 
 /// Reads what [`written`] made.
-fn limits(text: &str) -> Visible {
+pub(super) fn limits(text: &str) -> Visible {
     let of = |kind: &str| {
         let lines = text.lines().filter_map(|line| line.split_once(' '));
         let of_kind = lines.filter(|(known, _)| *known == kind);

@@ -3,6 +3,7 @@
 //! Invariant: the JSON is the same at store time and when a tag is added later, so both find the same values.
 
 use dicom_core::{Tag, VR};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::model::TagRow;
@@ -15,7 +16,7 @@ use crate::dicom::{normalize, temporal, validate};
 pub(super) const WORDS: i64 = 16;
 
 /// One row of `query_tag_value` without its identity.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct TagValue {
     /// Which part of the value.
     pub(super) part: i64,
@@ -26,7 +27,7 @@ pub(super) struct TagValue {
 }
 
 /// What an instance says of one tag.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum TagOutcome {
     /// Nothing, or an empty value.
     Nothing,

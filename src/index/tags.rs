@@ -17,7 +17,7 @@ use super::model::{
 };
 use super::operations::{insert_operation, kind_text, update_operation};
 use super::retry::retrying;
-use super::scoping::push_scope;
+use super::scoping::push_scopes;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, TagLock, failed, within};
 use super::tag_values::{TagOutcome, TagValue, findings};
 use super::traits::{Audit, Operations, QueryTags};
@@ -26,7 +26,7 @@ use crate::dicom::metadata;
 use crate::dicom::query_tag::{MAX_TAGS, QueryTag, SUPPORTED};
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
 use crate::fault;
-use crate::scope::Scope;
+use crate::scope::ScopeSet;
 
 /// Instances indexed in one transaction, at most.
 const PORTION: i64 = 200;
@@ -44,12 +44,13 @@ const COLUMNS: &str = "select id, path, private_creator, vr, level, status, quer
      from query_tag";
 
 /// Appends `from … where …`: the errors of the studies that exist in the scope.
-fn push_errors<D: Dialect>(sql: &mut Statement<D>, scope: &Scope) {
+fn push_errors<D: Dialect>(sql: &mut Statement<D>, scopes: &ScopeSet) {
     sql.push(
         " from query_tag_error join study on study.study_uid = query_tag_error.study_uid \
-         and study.partition = query_tag_error.partition where 1 = 1",
+         and study.partition = query_tag_error.partition \
+         join data_partition on data_partition.id = query_tag_error.partition where 1 = 1",
     );
-    push_scope(sql, scope);
+    push_scopes(sql, scopes);
 }
 
 #[async_trait]
@@ -106,16 +107,16 @@ impl<D: Dialect> QueryTags for SqlIndex<D> {
 
     async fn tag_errors(
         &self,
-        scope: &Scope,
+        scopes: &ScopeSet,
         id: i64,
         skip: u64,
         limit: u32,
     ) -> Result<Vec<TagIndexError>> {
         let mut sql = Statement::<D>::new(
             "select query_tag_error.study_uid, query_tag_error.series_uid, query_tag_error.sop_instance_uid, \
-             query_tag_error.created, query_tag_error.message",
+             query_tag_error.created, query_tag_error.message, data_partition.name as partition_name",
         );
-        push_errors(&mut sql, scope);
+        push_errors(&mut sql, scopes);
         sql.push(" and query_tag_error.tag = ")
             .int(id)
             .push(" order by query_tag_error.created, query_tag_error.id")
@@ -131,9 +132,9 @@ impl<D: Dialect> QueryTags for SqlIndex<D> {
             .collect()
     }
 
-    async fn tag_error_counts(&self, scope: &Scope) -> Result<BTreeMap<i64, i64>> {
+    async fn tag_error_counts(&self, scopes: &ScopeSet) -> Result<BTreeMap<i64, i64>> {
         let mut sql = Statement::<D>::new("select query_tag_error.tag, count(*) as errors");
-        push_errors(&mut sql, scope);
+        push_errors(&mut sql, scopes);
         sql.push(" group by query_tag_error.tag");
         let rows = self.read("query tag errors", sql).await?;
         let corrupt = |_| IndexError::Corrupt {
@@ -792,6 +793,7 @@ fn read_tag<R: RowColumns>(row: &R) -> std::result::Result<TagRow, UnreadableMet
 
 fn tag_error<R: RowColumns>(row: &R) -> std::result::Result<TagIndexError, UnreadableMetadata> {
     Ok(TagIndexError {
+        partition: row.text("partition_name")?,
         name: InstanceName {
             study: StudyUid::parse(&row.text("study_uid")?)?,
             series: SeriesUid::parse(&row.text("series_uid")?)?,

@@ -5,23 +5,32 @@ use std::collections::{BTreeMap, HashSet};
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
+use super::bulk_update_model::{
+    BulkUpdateBegun, BulkUpdateTask, NewBulkUpdate, PreparedInstance, UpdateCommit, UpdatePlace,
+    UpdateProgress, UpdateState, UpdatedStudy,
+};
 use super::commitments_model::{CommitmentRow, NewCommitment};
+use super::event_log_model::{
+    AfterFailure, DeliveryState, LoggedEvent, WebhookDelivery, WebhookRow,
+};
 use super::events_model::{
     Entered, EventRow, GlobalSubscription, Globals, InsertedWorkitem, Matched, NewSubscription,
 };
 use super::model::{
     BlobPlace, Change, ContentRow, Damage, Discarded, FeedRange, FoundWorkitem, Inserted,
-    InstanceRow, MetadataRow, NewWorkitem, Operation, OperationKind, Page, PoolState, Position,
-    Result, TagIndexError, TagRow, TagsAdded, Version, WorkMemory, WorkitemFilter, WorkitemRow,
+    InstanceRow, MetadataRow, NewWorkitem, Operation, OperationKind, Page, PartitionRow, PoolState,
+    Position, Result, TagIndexError, TagRow, TagsAdded, Version, WorkMemory, WorkitemFilter,
+    WorkitemRow,
 };
 use super::rows::NewInstance;
 use super::statistics_model::StatisticRow;
+use super::trash_model::{TrashEntry, TrashFilter, TrashedInstance};
 use crate::dicom::attributes::QueryLevel;
 use crate::dicom::query::{Order, Query};
 use crate::dicom::query_tag::QueryTag;
 use crate::dicom::uid::{InstanceName, StudyUid, Target};
 use crate::dicom::workitem_events::Event;
-use crate::scope::{Partition, Scope};
+use crate::scope::{Partition, PartitionName, Scope, ScopeSet};
 
 /// Inserts, look-ups and deletes of instances.
 #[async_trait]
@@ -56,6 +65,22 @@ pub trait Instances: Send + Sync {
 
     /// Frame and bulk tables of one instance.
     async fn content(&self, scope: &Scope, name: &InstanceName) -> Result<Option<ContentRow>>;
+
+    /// First versions of the instances of a target: of each the version that was stored, and behind which watermark of the
+    /// present version it comes. An instance that no bulk update changed has one version.
+    async fn first_versions(
+        &self,
+        scope: &Scope,
+        target: &Target,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, InstanceRow)>>;
+
+    /// Frame and bulk tables of a first version, by its own watermark; none when it is gone.
+    async fn first_content(&self, scope: &Scope, watermark: i64) -> Result<Option<ContentRow>>;
+
+    /// A number that changes when instances of the target's study are changed all at once; 0 for one that never was.
+    async fn changed_at(&self, scope: &Scope, target: &Target) -> Result<i64>;
 
     /// Removes all instances of the target in one transaction: rows out, feed entries in, blob keys on the trash.
     /// Returns how many were removed; 0 means the target does not exist.
@@ -102,13 +127,17 @@ pub trait Search: Send + Sync {
     ) -> Result<Page>;
 
     /// Bytes of the packed metadata of instances by their watermarks, of those that are still there.
-    async fn metadata_sizes(&self, scope: &Scope, watermarks: &[i64]) -> Result<Vec<(i64, usize)>>;
+    async fn metadata_sizes(
+        &self,
+        scopes: &ScopeSet,
+        watermarks: &[i64],
+    ) -> Result<Vec<(i64, usize)>>;
 
     /// Packed metadata of instances by their watermarks, of those that are still there: all of it, so ask for its size
     /// first.
     async fn packed_metadata(
         &self,
-        scope: &Scope,
+        scopes: &ScopeSet,
         watermarks: &[i64],
     ) -> Result<Vec<(i64, Vec<u8>)>>;
 
@@ -138,13 +167,13 @@ pub trait Search: Send + Sync {
 #[async_trait]
 pub trait ChangeFeed: Send + Sync {
     /// Entries of a range in order.
-    async fn changes(&self, scope: &Scope, range: &FeedRange) -> Result<Vec<Change>>;
+    async fn changes(&self, scopes: &ScopeSet, range: &FeedRange) -> Result<Vec<Change>>;
 
     /// How the database would read a range: the plan, in its words.
-    async fn change_plan(&self, scope: &Scope, range: &FeedRange) -> Result<String>;
+    async fn change_plan(&self, scopes: &ScopeSet, range: &FeedRange) -> Result<String>;
 
     /// The newest entry.
-    async fn latest_change(&self, scope: &Scope) -> Result<Option<Change>>;
+    async fn latest_change(&self, scopes: &ScopeSet) -> Result<Option<Change>>;
 }
 
 /// Blobs to remove.
@@ -161,8 +190,29 @@ pub trait Trash: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Discarded>>;
 
+    /// Marks keys that were discarded before `before`, in order to remove their blobs; returns those that no row names and
+    /// nobody has restored. What is marked cannot be restored any more.
+    async fn claim(&self, keys: &[String], before: OffsetDateTime) -> Result<Vec<String>>;
+
     /// Forgets keys whose blobs are gone.
     async fn purge(&self, keys: &[String]) -> Result<()>;
+
+    /// Forgets entries from before `before` of which no blob is left, at most `limit`; returns how many.
+    async fn forget_entries(&self, before: OffsetDateTime, limit: u32) -> Result<u64>;
+
+    /// What was removed, the newest first.
+    async fn trash_entries(&self, scope: &Scope, filter: &TrashFilter) -> Result<Vec<TrashEntry>>;
+
+    /// One entry, also one of which nothing is left.
+    async fn trash_entry(&self, scope: &Scope, id: i64) -> Result<Option<TrashEntry>>;
+
+    /// Instances of an entry that can be restored, ascending by watermark, those above `after`, at most `limit`.
+    async fn trashed_instances(
+        &self,
+        entry: &TrashEntry,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<TrashedInstance>>;
 
     /// Notes a failed attempt.
     async fn retry_later(&self, key: &str) -> Result<()>;
@@ -237,6 +287,80 @@ pub trait Audit: Send + Sync {
     fn is_shared(&self) -> bool;
 }
 
+/// The log of events.
+#[async_trait]
+pub trait EventLog: Send + Sync {
+    /// Makes events of what changed since, and of studies in which nothing changed for `quiet`; true when there may be more
+    /// to make at once. Several nodes may do it: each change is told of once.
+    async fn make_events(&self, quiet: std::time::Duration) -> Result<bool>;
+
+    /// Events that the caller may hear of, behind `after`, in order, at most `limit`.
+    async fn logged_events(
+        &self,
+        scope: &Scope,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<LoggedEvent>>;
+
+    /// Number of the oldest event that is kept, or of the next one when none is, and of the newest one.
+    async fn logged_bounds(&self) -> Result<(i64, i64)>;
+
+    /// Forgets events older than a moment that are not on their way to anybody, at most `limit`; returns how many.
+    async fn forget_logged_events(&self, before: OffsetDateTime, limit: u32) -> Result<u64>;
+}
+
+/// Who is told of events by HTTP.
+#[async_trait]
+pub trait Webhooks: Send + Sync {
+    /// All of them, in the order of their making.
+    async fn webhooks(&self) -> Result<Vec<WebhookRow>>;
+
+    /// Adds one, which is told of what happens from now on; false when its name is taken or there are `most`.
+    async fn add_webhook(&self, new: &WebhookRow, most: u32) -> Result<bool>;
+
+    /// Changes where and of what one is told, and sets it going again.
+    async fn change_webhook(
+        &self,
+        id: &str,
+        url: &str,
+        secret: &str,
+        kinds: &[String],
+    ) -> Result<()>;
+
+    /// Removes one with what is on its way to it; false when there is none.
+    async fn remove_webhook(&self, id: &str) -> Result<bool>;
+
+    /// Sends nothing any more for a reason, or goes on; false when there is none.
+    async fn disable_webhook(&self, id: &str, reason: Option<&str>) -> Result<bool>;
+
+    /// Makes deliveries of the next events; true when there may be more at once.
+    async fn enqueue_deliveries(&self, webhook: &WebhookRow) -> Result<bool>;
+
+    /// Deliveries whose time has come, of each study the earliest alone.
+    async fn due_deliveries(&self, webhook: &str, limit: u32) -> Result<Vec<WebhookDelivery>>;
+
+    /// A delivery arrived.
+    async fn finish_delivery(&self, webhook: &str, sequence: i64) -> Result<()>;
+
+    /// A delivery did not arrive.
+    async fn fail_delivery(
+        &self,
+        webhook: &str,
+        sequence: i64,
+        problem: &str,
+        after: AfterFailure,
+    ) -> Result<()>;
+
+    /// What is on its way or given up, those given up first.
+    async fn open_deliveries(&self, webhook: &str, limit: u32) -> Result<Vec<DeliveryState>>;
+
+    /// Name of each webhook, with how many deliveries wait and how many were given up.
+    async fn count_deliveries(&self) -> Result<Vec<(String, u64, u64)>>;
+
+    /// Sends events of a range once more, as far as they are kept; returns how many.
+    async fn redeliver(&self, webhook: &WebhookRow, first: i64, last: i64) -> Result<u64>;
+}
+
 /// How much is stored.
 #[async_trait]
 pub trait Tally: Send + Sync {
@@ -276,6 +400,9 @@ pub trait Operations: Send + Sync {
     /// Those not started or running, oldest first: what a restarted server takes up again.
     async fn unfinished_operations(&self, kind: OperationKind) -> Result<Vec<Operation>>;
 
+    /// Those of all kinds that began last, the newest first, at most `limit`.
+    async fn recent_operations(&self, limit: u32) -> Result<Vec<Operation>>;
+
     /// Writes status, progress, position, resources and results; false when there is no such operation.
     async fn save_operation(&self, operation: &Operation) -> Result<bool>;
 }
@@ -301,18 +428,69 @@ pub trait QueryTags: Send + Sync {
     /// Instances of the scope whose value of a tag could not be indexed, by time.
     async fn tag_errors(
         &self,
-        scope: &Scope,
+        scopes: &ScopeSet,
         id: i64,
         skip: u64,
         limit: u32,
     ) -> Result<Vec<TagIndexError>>;
 
     /// How many [`Self::tag_errors`] each tag has in the scope, by the tag's id; tags without errors are left out.
-    async fn tag_error_counts(&self, scope: &Scope) -> Result<BTreeMap<i64, i64>>;
+    async fn tag_error_counts(&self, scopes: &ScopeSet) -> Result<BTreeMap<i64, i64>>;
 
     /// Indexes a portion of what was stored before the tags of an operation were added; true when there is more to do.
     /// At the end the tags are ready and the operation is completed.
     async fn index_tags(&self, operation: &str, room: &WorkMemory) -> Result<bool>;
+}
+
+/// Bulk updates: attributes of whole studies, or UIDs, changed in the stored instances.
+#[async_trait]
+pub trait BulkUpdates: Send + Sync {
+    /// Writes down a bulk update; studies that do not exist in its scope are done at once.
+    async fn begin_bulk_update(&self, new: &NewBulkUpdate) -> Result<BulkUpdateBegun>;
+
+    /// A bulk update by its operation.
+    async fn bulk_update(&self, operation: &str) -> Result<Option<BulkUpdateTask>>;
+
+    /// Its studies, in the order of the request.
+    async fn updated_studies(&self, operation: &str) -> Result<Vec<UpdatedStudy>>;
+
+    /// Instances of a target that are not prepared, at most `limit`.
+    async fn unprepared(
+        &self,
+        scope: &Scope,
+        target: &Target,
+        limit: u32,
+    ) -> Result<Vec<InstanceRow>>;
+
+    /// How many instances of a study are prepared, and how many a target has.
+    async fn update_progress(
+        &self,
+        scope: &Scope,
+        target: &Target,
+        place: UpdatePlace<'_>,
+    ) -> Result<UpdateProgress>;
+
+    /// Keeps prepared instances until they are exchanged; says of each whether it is kept. `levels` is what
+    /// [`PackedInstance::levels`](super::PackedInstance::levels) says of one of them.
+    async fn keep_prepared(
+        &self,
+        place: UpdatePlace<'_>,
+        partition: Partition,
+        levels: &str,
+        prepared: &[PreparedInstance],
+    ) -> Result<Vec<bool>>;
+
+    /// Exchanges all instances of a target for those that are prepared, for every reader at once: rows, counters, values of
+    /// query tags, entries of the feed. The first versions are kept.
+    async fn commit_update(
+        &self,
+        scope: &Scope,
+        target: &Target,
+        place: UpdatePlace<'_>,
+    ) -> Result<UpdateCommit>;
+
+    /// Ends the update of a study without an exchange; what was prepared goes to the trash.
+    async fn end_update(&self, place: UpdatePlace<'_>, state: UpdateState) -> Result<()>;
 }
 
 /// The whole index.
@@ -330,6 +508,10 @@ pub trait Index:
     + Subscriptions
     + Commitments
     + Tally
+    + Partitions
+    + EventLog
+    + Webhooks
+    + BulkUpdates
 {
 }
 
@@ -347,7 +529,32 @@ impl<T> Index for T where
         + Subscriptions
         + Commitments
         + Tally
+        + Partitions
+        + EventLog
+        + Webhooks
+        + BulkUpdates
 {
+}
+
+/// Data partitions by name; they are never renamed and never removed.
+#[async_trait]
+pub trait Partitions: Send + Sync {
+    /// The partition of a name.
+    async fn partition(&self, name: &PartitionName) -> Result<Option<Partition>>;
+
+    /// The name of a partition.
+    async fn partition_name(&self, partition: Partition) -> Result<Option<PartitionName>>;
+
+    /// The partition of a name, made when there is none; however many make it, it is made once. None when it would be one
+    /// more than `most`.
+    async fn make_partition(&self, name: &PartitionName, most: u32) -> Result<Option<Partition>>;
+
+    /// Partitions that the caller may see, oldest first. Where single patients or studies are granted in every partition,
+    /// those that hold some of them.
+    async fn partitions(&self, scopes: &ScopeSet) -> Result<Vec<PartitionRow>>;
+
+    /// A partition besides the default one that holds a study or a workitem.
+    async fn used_partition(&self) -> Result<Option<PartitionName>>;
 }
 
 /// Workitems.
@@ -410,10 +617,20 @@ pub trait Subscriptions: Send + Sync {
     ) -> Result<bool>;
 
     /// Ends one and keeps the subscriptions to single workitems; false when there is none.
-    async fn suspend_subscription(&self, aet: &str, target: &str) -> Result<bool>;
+    async fn suspend_subscription(
+        &self,
+        partition: Partition,
+        aet: &str,
+        target: &str,
+    ) -> Result<bool>;
 
     /// Ends one with all subscriptions to single workitems; false when there is nothing to end.
-    async fn unsubscribe_globally(&self, aet: &str, target: &str) -> Result<bool>;
+    async fn unsubscribe_globally(
+        &self,
+        partition: Partition,
+        aet: &str,
+        target: &str,
+    ) -> Result<bool>;
 
     /// Subscribes to workitems; those that have another version by now are given back. With `new_only`, what is subscribed to
     /// already stays as it is.
@@ -441,10 +658,10 @@ pub trait Subscriptions: Send + Sync {
     async fn event_bounds(&self) -> Result<(i64, i64)>;
 
     /// Notes what was sent to a subscriber.
-    async fn note_sent(&self, aet: &str, sequence: i64) -> Result<()>;
+    async fn note_sent(&self, partition: Partition, aet: &str, sequence: i64) -> Result<()>;
 
     /// Writes an event of the service for all subscribers.
-    async fn announce(&self, partition: Partition, event: &Event) -> Result<()>;
+    async fn announce(&self, event: &Event) -> Result<()>;
 
     /// Forgets events older than a moment, but for the newest one, and subscribers without subscription that were not heard of
     /// since then; at most `limit` of each. Returns how many events.

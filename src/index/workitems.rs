@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::error::IndexError;
+use super::event_log::log_change;
 use super::events_model::{InsertedWorkitem, Matched};
 use super::model::{
     FoundWorkitem, NewWorkitem, Result, WorkitemFilter, WorkitemRow, now_micros, to_micros,
@@ -48,6 +49,7 @@ impl<D: Dialect> Workitems for SqlIndex<D> {
                 return Ok(InsertedWorkitem::Exists);
             };
             let id = row.int("id")?;
+            log_change::<D>(&mut transaction, id, None).await?;
             let subscribers = &matched.subscribers;
             begin_workitem::<D>(&mut transaction, id, subscribers, &new.events).await?;
             fault::point("workitem.inserted");
@@ -80,11 +82,16 @@ impl<D: Dialect> Workitems for SqlIndex<D> {
     async fn replace_workitem(&self, id: i64, version: i64, new: &NewWorkitem) -> Result<bool> {
         let replace = async || {
             let mut transaction = D::begin_write(&self.writers).await?;
+            let mut sql = Statement::<D>::new("select state from workitem where id = ");
+            sql.int(id);
+            let before = sql.row(&mut transaction).await?;
+            let before = before.map(|row| row.int("state")).transpose()?;
             let changed = change::<D>(id, version, new).run(&mut transaction).await?;
             if changed == 0 {
                 transaction.rollback().await?;
                 return Ok(false);
             }
+            log_change::<D>(&mut transaction, id, before).await?;
             if !new.events.is_empty() {
                 lock::<D>(&mut transaction).await?;
                 tell::<D>(&mut transaction, id, &new.events).await?;

@@ -43,6 +43,7 @@ fn limits(arguments: &KeyArgs) -> KeyLimits {
         roles: arguments.roles.clone(),
         patients: arguments.patients.clone(),
         studies: arguments.studies.clone(),
+        partitions: arguments.partitions.clone(),
         read_only: arguments.read_only,
         seconds: Some(arguments.expires).filter(|seconds| *seconds > 0),
     }

@@ -16,7 +16,7 @@ from codec_pictures import *
 
 LAYOUTS = [(8, 6, 5), (8, 6, 7), (8, 8, 7), (16, 12, 11), (16, 12, 12), (16, 12, 15), (16, 10, 9), (16, 8, 15), (16, 16, 15)]
 MEDIA = {NATIVE: "application/octet-stream", RLE: "image/dicom-rle", LOSSLESS: "image/jpeg", FIRST: "image/jpeg", JLS: "image/jls",
-         J2K: "image/jp2", JXL: "image/jxl", FRAME: "application/x-deflate"}
+         J2K: "image/jp2", HT: "image/jphc", HT_RPCL: "image/jphc", JXL: "image/jxl", FRAME: "application/x-deflate"}
 WIDTH = {LOSSLESS: 2, FIRST: 2, JLS: 2, J2K: 1, JXL: 1}
 
 
@@ -35,7 +35,7 @@ def read(syntax, data, kind, shape):
             return np.frombuffer(data, kind.type)[: shape[0] * shape[1]].reshape(shape).astype(np.int64)
         return DECODERS[syntax.removeprefix("1.2.840.10008.1.2.")](data, kind, shape).reshape(shape).astype(np.int64)
     raw = np.asarray(DECODERS[syntax.removeprefix("1.2.840.10008.1.2.")](data, kind, shape)).reshape(shape)
-    if syntax == J2K:
+    if syntax in (J2K, HT, HT_RPCL):
         return raw.astype(np.int64)
     assert raw.astype(np.int64).max() < 2 ** kind.stored, (syntax, "bits above Bits Stored")
     return kind.signed_again(raw)
@@ -110,9 +110,12 @@ def single_bits():
         url = send(dataset)
         for frame, wanted in zip(frames_of(url, 3, MEDIA[J2K], J2K), pictures):
             assert (imagecodecs.jpeg2k_decode(frame) == wanted).all()
+        for syntax in (HT, HT_RPCL):
+            for frame, wanted in zip(frames_of(url, 3, MEDIA[syntax], syntax), pictures):
+                assert (imagecodecs.htj2k_decode(frame) == wanted).all()
         for frame, wanted in zip(frames_of(url, 3, MEDIA[RLE], RLE), pictures):
             assert (rle_decoded(frame, U8, wanted.shape).reshape(wanted.shape) == wanted).all()
-        count += 6
+        count += 12
     return count
 
 

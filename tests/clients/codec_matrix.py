@@ -107,9 +107,11 @@ ENCODE = [
     (NEAR, "JPEG-LS near-lossless", "image/jls", [U8, U12, U16, RGB, RGB16], "ISO_14495_1", None),
     (J2K, "JPEG 2000 lossless", "image/jp2", ALL, None, None),
     (J2K_LOSSY, "JPEG 2000", "image/jp2", ALL, "ISO_15444_1", 36),
+    (HT, "HTJ2K lossless", "image/jphc", ALL, None, None),
+    (HT_RPCL, "HTJ2K lossless RPCL", "image/jphc", ALL, None, None),
     (JXL, "JPEG XL lossless", "image/jxl", ALL, None, None),
 ]
-NEVER = [HT, HT_RPCL, HT_LOSSY, JXL_JPEG, JXL_LOSSY, BIG, IMPLICIT, "1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.92"]
+NEVER = [HT_LOSSY, JXL_JPEG, JXL_LOSSY, BIG, IMPLICIT, "1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.92"]
 # Largest error of a sample that JPEG-LS is told to allow.
 NEAR_ERROR = 2
 
@@ -128,7 +130,7 @@ def can_encode(row, kind, size):
 def produced_color(syntax, kind):
     if kind.samples == 1:
         return kind.photometric
-    return {BASELINE: "YBR_FULL_422", J2K: "YBR_RCT", J2K_LOSSY: "YBR_ICT"}.get(syntax, "RGB")
+    return {BASELINE: "YBR_FULL_422", J2K: "YBR_RCT", J2K_LOSSY: "YBR_ICT", HT: "YBR_RCT", HT_RPCL: "YBR_RCT"}.get(syntax, "RGB")
 
 
 def encode_all(kind, size):
@@ -158,6 +160,11 @@ def encode_one(row, kind, pictures, url):
     for stream, fragment, frame in zip(streams, held, pictures, strict=True):
         assert fragment[: len(stream)] == stream and len(fragment) - len(stream) < 2, (where, "the instance and its frames differ")
         ours = decoded(syntax, stream, kind, frame.shape)
+        if syntax in (HT, HT_RPCL):
+            # OpenJPEG reads it too, and RPCL has what PS3.5 §10.18 asks for: the order, and TLM.
+            assert error(kind.signed_again(imagecodecs.jpeg2k_decode(stream).reshape(frame.shape)), frame) == 0, where
+            main = stream[: stream.index(b"\xff\x90")]
+            assert main[main.index(b"\xff\x52") + 5] == 2 and (b"\xff\x55" in main) == (syntax == HT_RPCL), where
         if method is None:
             assert error(ours, frame) == 0, (where, error(ours, frame))
         elif least is None:

@@ -136,6 +136,8 @@ DECODERS = {
     "4.81": lambda data, kind, shape: imagecodecs.jpegls_decode(data),
     "4.90": lambda data, kind, shape: imagecodecs.jpeg2k_decode(data),
     "4.91": lambda data, kind, shape: imagecodecs.jpeg2k_decode(data),
+    "4.201": lambda data, kind, shape: imagecodecs.htj2k_decode(data),
+    "4.202": lambda data, kind, shape: imagecodecs.htj2k_decode(data),
     "4.203": lambda data, kind, shape: imagecodecs.htj2k_decode(data),
     "4.110": lambda data, kind, shape: imagecodecs.jpegxl_decode(data),
     "4.111": lambda data, kind, shape: imagecodecs.jpegxl_decode(data),

@@ -4,9 +4,12 @@
 """
 
 import sys
+from io import BytesIO
 
 from pydicom import dcmread
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.pixels import pixel_array
+from pydicom.uid import ExplicitVRLittleEndian, HTJ2KLossless, HTJ2KLosslessRPCL
 from pynetdicom import ALL_TRANSFER_SYNTAXES, AE, _config, build_context, build_role, evt
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 from pynetdicom.sop_class import (
@@ -74,6 +77,25 @@ for path, header in headers.items():
     # On the line a deflated data set of odd length has its padding (PS3.5 A.5).
     assert got[header.SOPInstanceUID] == wanted + b"\0" * (len(wanted) % 2), path
 assoc.release()
+
+# Encoded for a peer that takes nothing but HTJ2K, and the same picture to it.
+path, header = next((path, h) for path, h in headers.items() if h.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian and "Rows" in h)
+for syntax in (HTJ2KLossless, HTJ2KLosslessRPCL):
+    got.clear()
+    assoc = ae.associate("127.0.0.1", port, contexts=[build_context(GET), build_context(header.SOPClassUID, syntax)],
+                         ext_neg=[build_role(header.SOPClassUID, scp_role=True)], evt_handlers=[(evt.EVT_C_STORE, stored)], ae_title="STOWAGE")
+    assert assoc.is_established
+    asked = Dataset()
+    asked.QueryRetrieveLevel = "IMAGE"
+    asked.StudyInstanceUID, asked.SeriesInstanceUID = header.StudyInstanceUID, header.SeriesInstanceUID
+    asked.SOPInstanceUID = header.SOPInstanceUID
+    status = list(assoc.send_c_get(asked, GET))[-1][0]
+    assert status.Status == 0 and status.NumberOfCompletedSuboperations == 1, status
+    assoc.release()
+    made = dcmread(BytesIO(got[header.SOPInstanceUID]), force=True)
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = syntax
+    assert (pixel_array(made, raw=True) == pixel_array(path, raw=True)).all(), syntax
 
 # Relational queries when they are negotiated, and only then.
 asked = Dataset()

@@ -32,6 +32,13 @@ fn studies_are_found_looked_through_and_deleted_by_pointer_and_by_keys() {
 }
 
 #[test]
+fn what_was_deleted_comes_back_and_administration_shows_what_goes_on() {
+    let server = Server::start(None);
+    let folder = server.data().display().to_string();
+    story(&server, "oversee.py", &[folder]);
+}
+
+#[test]
 fn the_viewer_shows_the_pixels_that_the_server_renders_and_goes_by_keys_too() {
     story(&Server::start(None), "viewer.py", &[]);
 }
@@ -148,7 +155,11 @@ fn a_token_stays_in_memory_and_what_it_forbids_is_not_on_the_page() {
         "--patient",
         "MINE",
     ];
-    let tokens = [printed(&["token"]), printed(&key)];
+    let tokens = [
+        printed(&["token"]),
+        printed(&key),
+        printed(&["token", "--roles", "deleter"]),
+    ];
     server.terminate();
     server.wait();
     server.restart();

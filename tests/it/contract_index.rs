@@ -11,6 +11,7 @@ mod leases;
 mod ordering;
 mod plans;
 mod replacing;
+mod restoring;
 mod scoping;
 mod searching;
 mod tagging;

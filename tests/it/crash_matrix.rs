@@ -32,14 +32,14 @@ fn rounds() -> u32 {
 
 /// Which database a server gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Database {
+pub(crate) enum Database {
     Sqlite,
     Postgres,
 }
 
 impl Database {
     /// A server on a fresh database; none where there is no Postgres.
-    fn server(self, settings: &[(&str, &str)]) -> Option<Server> {
+    pub(crate) fn server(self, settings: &[(&str, &str)]) -> Option<Server> {
         match self {
             Self::Sqlite => Some(Server::with(settings)),
             Self::Postgres => {
@@ -89,7 +89,7 @@ fn count(trace: &str) -> BTreeMap<String, u32> {
 }
 
 /// Runs pieces of work on a few threads; each gets its points one after the other.
-fn in_parallel<T: Send>(work: Vec<T>, run: impl Fn(T) -> u32 + Sync) -> u32 {
+pub(crate) fn in_parallel<T: Send>(work: Vec<T>, run: impl Fn(T) -> u32 + Sync) -> u32 {
     let queue = Mutex::new(VecDeque::from(work));
     let crashes = AtomicU32::new(0);
     thread::scope(|scope| {
@@ -108,7 +108,7 @@ fn in_parallel<T: Send>(work: Vec<T>, run: impl Fn(T) -> u32 + Sync) -> u32 {
 
 /// Fails unless the process ended at its fault point.
 #[track_caller]
-fn expect_crash(server: &mut Server, fault: &str) {
+pub(crate) fn expect_crash(server: &mut Server, fault: &str) {
     let status = server.wait();
     // SIGABRT: what `std::process::abort` raises.
     assert_eq!(
@@ -203,6 +203,7 @@ fn sweep(database: Database) {
     for _ in 0..rounds() {
         let work = [
             ("sweep.listed", 1),
+            ("sweep.claimed", 1),
             ("blob.removed", 1),
             ("blob.removed", 2),
             ("blob.removed", 3),

@@ -320,7 +320,7 @@ fn codestreams(target: &str) -> Vec<(String, Vec<u8>)> {
         "jpeg" => &["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"],
         "jpeg_lossless" => &["1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.57"],
         "jpeg_ls" => &["1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"],
-        // Nothing here encodes HTJ2K; its frame is that of JPEG 2000.
+        // The seeds of HTJ2K are older than its encoder; in front of the blocks its frame is that of JPEG 2000.
         "jpeg_2000" | "htj2k" => &["1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"],
         "jpeg_xl" => &["1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.112"],
         _ => &["1.2.840.10008.1.2.8.1"],

@@ -79,7 +79,7 @@ const LAYERS: [Layer; 18] = [
     },
     Layer {
         name: "config",
-        imports: &["dicom"],
+        imports: &["scope", "dicom"],
         never: &["axum", "sqlx", "object_store"],
     },
     // Of the binary alone.
@@ -190,6 +190,7 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
             ("archive/texts.rs", "in the lane for text"),
             ("archive/services/render/source.rs", "in the lane for text"),
             ("index/tags.rs", "on the blocking pool"),
+            ("index/bulk_update_commit.rs", "on the blocking pool"),
             (
                 "index/rows.rs",
                 "only for a tag that was added between the walk and the commit",
@@ -205,6 +206,10 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
             ),
             ("http/ui/share.rs", "bodies of 16 KiB at most"),
             (
+                "index/bulk_update_commit.rs",
+                "values that a bulk update sets, and what query tags one instance has",
+            ),
+            (
                 "archive/services/retrieve.rs",
                 "the bulk table, which the limits of a file bound",
             ),
@@ -215,6 +220,12 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
                 "layout and pixel description, which are short",
             ),
             ("index/tag_values.rs", "one value that is no sequence"),
+            ("http/webhooks.rs", "bodies of 16 KiB at most"),
+            (
+                "http/webhooks/message.rs",
+                "what this server wrote of one event",
+            ),
+            ("start/webhooks.rs", "a file of 1 MiB at most, once"),
             (
                 "archive/workitems/arrivals.rs",
                 "the file of rules, once, and the attributes of one study at a time",

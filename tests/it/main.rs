@@ -9,6 +9,7 @@
 mod access;
 mod backup;
 mod browser;
+mod bulk_update;
 mod changefeed;
 mod clients;
 #[cfg(feature = "cloud")]
@@ -41,9 +42,11 @@ mod overload;
 mod package;
 mod packaging;
 mod pages;
+mod partitions;
 mod qido;
 mod quiet;
 mod reading;
+mod restore;
 mod statistics;
 mod stow;
 mod support;
@@ -53,4 +56,5 @@ mod traces;
 mod trouble;
 mod ui;
 mod wado;
+mod webhooks;
 mod worklist;

@@ -385,6 +385,12 @@ fn dashboard_and_alerts_name_what_metrics_tell() {
     let server = Server::with(&[("STOWAGE_AUDIT", "./audit.jsonl")]);
     let stored = file(&Name::new(9560, 1, 1), "P1", "CT", "");
     server.store("/v2", [&stored]).expect(200);
+    let webhook = server.command(&["webhook", "add", "hook", "https://receiver.example/"]);
+    assert!(webhook.status.success(), "{webhook:?}");
+    wait_until("the webhook is counted", || {
+        let text = server.get("/metrics").expect(200).text();
+        text.contains("stowage_webhook_dead{webhook=\"hook\"} 0")
+    });
     let text = || server.get("/metrics").expect(200).text();
     let sample = "stowage_stored_instances{partition=\"Microsoft.Default\",modality=\"CT\"} 1";
     wait_until("the gauges are there", || text().contains(sample));

@@ -168,7 +168,7 @@ def uploading(started, ds, folder):
         page.locator("input[webkitdirectory]").wait_for(state="attached")
         begun = time.perf_counter()
         page.locator("input[webkitdirectory]").set_input_files(folder)
-        page.wait_for_function("(n) => document.querySelector('.counts')?.textContent.includes(`${n} of ${n} stored`) && performance.now()", arg=SLICES, timeout=600_000)
+        page.wait_for_function("(n) => document.querySelector('.counts')?.textContent.includes(`${n} of ${n} stored`) && performance.now()", arg=SLICES, timeout=600_000, polling=100)
         return 1000 * (time.perf_counter() - begun)
 
 

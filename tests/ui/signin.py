@@ -5,7 +5,7 @@ import sys
 
 from page import URL, browser, check, expect, file, go, noise, press, screen, store
 
-FULL, LIMITED = sys.argv[2:4]
+FULL, LIMITED, DELETER = sys.argv[2:5]
 
 
 def enter(page, token):
@@ -98,3 +98,19 @@ with browser() as started:
         go(page, "admin")
         assert json.dumps(page.asked).count("Bearer") == 0
         nowhere(page, LIMITED)
+    # Who may delete but not restore is offered no way back, neither before nor after.
+    gone, lost = file(noise(), PatientName="Lost^One", PatientID="LOST")
+    store([gone], {"Authorization": f"Bearer {FULL}"})
+    with screen(started) as page:
+        page.goto(f"{URL}/ui/#/study/{lost.StudyInstanceUID}")
+        enter(page, DELETER)
+        page.get_by_role("button", name="Delete").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("This page cannot bring them back.")
+        dialog.get_by_label("Type 1").fill("1")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("1 instance deleted.")).to_be_visible()
+        expect(page.get_by_role("button", name="Undo")).to_have_count(0)
+        go(page, "admin")
+        expect(page.get_by_text("Index and blob store")).to_be_visible()
+        expect(page.get_by_role("heading", name="Trash")).to_have_count(0)

@@ -37,16 +37,27 @@ export function mountMessages() {
   document.body.append(messages, live)
 }
 
-/** Tells something; it stays until it is put away. */
-export function message(text, kind = 'info', detail = '') {
-  const put = () => box.remove()
+/**
+ * Tells something; it stays until it is put away, which the answer does, too.
+ * @param {{ text: string, run: () => void, ended: () => void } | null} [action] a button beside it, and what is called when it is gone
+ */
+export function message(text, kind = 'info', detail = '', action = null) {
+  const put = () => {
+    box.remove()
+    action?.ended()
+  }
+  const act = () => {
+    put()
+    action.run()
+  }
   const box = h(
     'div',
     { class: `message ${kind}`, role: kind === 'error' ? 'alert' : 'status' },
-    h('div', null, h('p', null, text), detail && h('p', { class: 'muted' }, detail)),
+    h('div', null, h('p', null, text), detail && h('p', { class: 'muted' }, detail), action && h('button', { type: 'button', onclick: act }, action.text)),
     h('button', { class: 'quiet', type: 'button', 'aria-label': t('close'), onclick: put }, icon('close')),
   )
   messages.append(box)
+  return put
 }
 
 /** Tells an error in words, with the id by which the server's log names it. */

@@ -1,7 +1,17 @@
 /** The parts of a multipart answer, one after the other while it is still coming. */
 
-/** Bytes of the head of a part at most. */
+/** Bytes of the head of a part at most, and those that are read for one at a time. */
 const HEAD = 16 << 10
+const SOME = 4 << 10
+
+/** A reader, and whether it reads into buffers that it is lent (not in every browser). */
+function readerOf(stream) {
+  try {
+    return [stream.getReader({ mode: 'byob' }), true]
+  } catch {
+    return [stream.getReader(), false]
+  }
+}
 
 /**
  * @param {Response} answer
@@ -11,11 +21,11 @@ const HEAD = 16 << 10
 export async function* parts(answer, sizeOf) {
   const boundary = /boundary="?([^";\s]+)/.exec(answer.headers.get('Content-Type') ?? '')?.[1]
   if (!boundary) throw new Error('multipart')
-  const reader = answer.body.getReader()
+  const [reader, lends] = readerOf(answer.body)
   let rest = new Uint8Array(0)
 
   const more = async () => {
-    const { value, done } = await reader.read()
+    const { value, done } = await (lends ? reader.read(new Uint8Array(SOME)) : reader.read())
     if (done) throw new Error('short')
     if (!rest.length) return void (rest = value)
     const joined = new Uint8Array(rest.length + value.length)
@@ -40,10 +50,17 @@ export async function* parts(answer, sizeOf) {
       await more()
     }
   }
-  /** Fills a part as its bytes come, each copied once. */
+  /** Fills a part as its bytes come: straight into its buffer, which is lent for each read, else copied once. */
   const body = async (size) => {
-    const out = new Uint8Array(size)
+    let out = new Uint8Array(size)
     for (let at = 0; at < size; ) {
+      if (lends && !rest.length) {
+        const { value, done } = await reader.read(new Uint8Array(out.buffer, at, size - at))
+        if (done) throw new Error('short')
+        out = new Uint8Array(value.buffer)
+        at += value.length
+        continue
+      }
       if (!rest.length) await more()
       const some = rest.subarray(0, size - at)
       out.set(some, at)

@@ -1,22 +1,22 @@
 /** Everything that is being stored: files in a queue, requests of several files, what became of each; lives on all screens. */
 
-import { signal } from '../lib/signal.js'
 import { t } from '../lib/i18n.js'
 import { wait } from './api.js'
 import { look, outcomes, send } from './stow.js'
+import { uploadState as state } from './upload_state.js'
 
-/** Requests at the same time. */
-const REQUESTS = 2
+/** Requests at the same time: of the six that browsers have for a server, so that the other screens have some, too. */
+const REQUESTS = 4
 /** Files and bytes of a request at most; one file may be larger. */
-const FILES = 20
+const FILES = 40
 const BYTES = 64 << 20
 /** Tries of a request that did not get through, and the longest wait between two, in milliseconds: some minutes in all. */
 const TRIES = 30
 const LONGEST_WAIT = 20_000
 /** Files that are looked into at the same time: few, for the browser asks the disk for each in the same task. */
 const LOOKS = 8
-/** Milliseconds between two tellings. */
-const TELL = 100
+/** Milliseconds between two tellings; each is drawn, which takes a processor from what is sent. */
+const TELL = 250
 
 /**
  * @typedef {{ file: File, path: string, size: number, state: 'waiting' | 'sending' | 'stored' | 'skipped' | 'failed', reason: string, instance: string, study: string }} Item
@@ -34,7 +34,7 @@ let aborted = new AbortController()
 let begun = 0
 let told = 0
 
-const state = signal(summary())
+state.set(summary())
 
 export const uploads = {
   state,

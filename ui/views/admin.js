@@ -1,4 +1,4 @@
-/** How the server is, what it holds, query tags, what changed last. */
+/** How the server is, what it holds and does, query tags, damage, the trash, what changed last. */
 
 import { fill, h, told } from '../lib/h.js'
 import { t } from '../lib/i18n.js'
@@ -8,9 +8,14 @@ import { to } from '../lib/router.js'
 import { spaced } from '../dicom/json.js'
 import { ask, askJson, me } from '../net/api.js'
 import { count } from '../net/qido.js'
+import { rates, showDamage, showOperations } from './oversee.js'
+import { showTrash } from './trash.js'
+import { mayRestore } from './undo.js'
 
 /** Milliseconds between two looks. */
 const LOOK = 10_000
+/** Milliseconds to the second look, for a first rate. */
+const SOON = 2_000
 /** Changes of a page. */
 const CHANGES = 25
 
@@ -22,14 +27,31 @@ export function show(root) {
   const counts = h('dl', { class: 'facts' })
   const tags = h('div')
   const feed = h('div')
-  const part = (title, ...children) => h('section', null, h('h2', null, title), ...children)
-  fill(root, h('div', { class: 'head' }, h('h1', null, t('nav.admin'))), part(t('admin.health'), health), part(t('admin.counts'), counts), part(t('admin.tags'), tags), part(t('admin.feed'), feed))
+  const speed = h('dl', { class: 'facts' })
+  const operations = h('div')
+  const damage = h('div')
+  const trash = h('div')
+  const rate = rates()
+  const part = (title, ...children) => h('section', null, h('h2', { tabindex: '-1' }, title), ...children)
+  fill(
+    root,
+    h('div', { class: 'head' }, h('h1', null, t('nav.admin'))),
+    part(t('admin.health'), health),
+    part(t('admin.rates'), speed),
+    part(t('admin.counts'), counts),
+    part(t('admin.operations'), operations),
+    part(t('admin.damage'), damage),
+    mayRestore() && part(t('admin.trash'), trash),
+    part(t('admin.tags'), tags),
+    part(t('admin.feed'), feed),
+  )
 
   const row = (label, value) => h('div', null, h('dt', null, label), h('dd', null, value))
   async function look() {
     if (document.hidden) return
     try {
       const status = await askJson('ui/status', { signal, quiet: true })
+      fill(speed, rate(status.totals))
       fill(health, [
         row(t('admin.stores'), status.stores.well ? t('admin.well') : h('span', { class: 'error' }, status.stores.problem)),
         row(t('admin.audit'), status.audit.on ? (status.audit.failing ? h('span', { class: 'error' }, t('admin.failing')) : t('admin.well')) : t('admin.off')),
@@ -46,6 +68,7 @@ export function show(root) {
   }
 
   async function counted() {
+    fill(counts)
     for (const level of ['studies', 'series', 'instances']) {
       const place = h('dd', null, '…')
       counts.append(h('div', null, h('dt', null, t(`admin.${level}`)), place))
@@ -55,12 +78,21 @@ export function show(root) {
     }
   }
 
-  look()
+  function goOn() {
+    look()
+    showOperations(operations, signal)
+    if (!(Number(damage.dataset.after) > 0)) showDamage(damage, signal)
+  }
+
+  goOn()
   counted()
+  if (mayRestore()) showTrash(trash, signal, () => (counted(), showFeed(feed, signal)))
   showTags(tags, signal)
   showFeed(feed, signal)
-  const timer = setInterval(look, LOOK)
+  const soon = setTimeout(look, SOON)
+  const timer = setInterval(goOn, LOOK)
   return () => {
+    clearTimeout(soon)
     clearInterval(timer)
     leaving.abort()
   }

@@ -3,11 +3,12 @@
 import { cut, fill, h, icon, told } from '../lib/h.js'
 import { t } from '../lib/i18n.js'
 import { date } from '../lib/format.js'
-import { announce, dialog, failed, message } from '../lib/dialog.js'
+import { announce, dialog, failed } from '../lib/dialog.js'
 import { text } from '../dicom/json.js'
 import { me } from '../net/api.js'
 import { download } from '../net/download.js'
 import { path, remove } from '../net/qido.js'
+import { afterwards, deleted } from './undo.js'
 
 /** Studies that are named before they are deleted. */
 const NAMED = 20
@@ -86,7 +87,7 @@ export function selection(changed) {
         },
         h('p', null, t('selection.what', { n: total, studies: sets.length })),
         h('ul', { class: 'plain going' }, sets.slice(0, NAMED).map(line), sets.length > NAMED && h('li', null, t('upload.more', { n: sets.length - NAMED }))),
-        h('p', null, t('delete.forever')),
+        h('p', null, afterwards()),
         h('label', { for: 'confirm' }, t('delete.confirm', { count: String(total) })),
         field,
         h('div', { class: 'actions' }, h('button', { type: 'submit', class: 'danger' }, t('delete')), h('button', { type: 'button', onclick: () => close(false) }, t('cancel'))),
@@ -94,15 +95,17 @@ export function selection(changed) {
     )
     if (!sure) return
     let gone = 0
+    const studies = []
     try {
       for (const set of sets) {
         await remove(path(uid(set)))
+        studies.push(uid(set))
         gone += images(set)
       }
     } catch (error) {
       failed(error)
     }
-    if (gone) message(t('delete.done', { n: gone }))
+    if (studies.length) deleted(gone, studies, changed)
     changed()
   }
 

@@ -3,13 +3,14 @@
 import { cut, fill, h, icon, told } from '../lib/h.js'
 import { t } from '../lib/i18n.js'
 import { date, time } from '../lib/format.js'
-import { announce, copy, dialog, failed, message } from '../lib/dialog.js'
+import { announce, copy, dialog, failed } from '../lib/dialog.js'
 import { go, to } from '../lib/router.js'
 import { first, number, text, values } from '../dicom/json.js'
 import { metadata, ofPatient, path, remove, series, study as readStudy, thumbnail } from '../net/qido.js'
 import { me, openIn } from '../net/api.js'
 import { download } from '../net/download.js'
 import { share } from './share.js'
+import { afterwards, deleted } from './undo.js'
 
 /** Shows the screen. */
 export function show(root, { rest: [study] }) {
@@ -94,7 +95,7 @@ export function show(root, { rest: [study] }) {
           oninput: () => field.setCustomValidity(''),
         },
         h('p', null, t('delete.what', { series: count, n: images }), ' ', told(text(set, '00100010')), ', ', date(text(set, '00080020'))),
-        h('p', null, t('delete.forever')),
+        h('p', null, afterwards()),
         h('label', { for: 'confirm' }, t('delete.confirm', { count: String(images) })),
         field,
         h('div', { class: 'actions' }, h('button', { type: 'submit', class: 'danger' }, t('delete')), h('button', { type: 'button', onclick: () => close(false) }, t('cancel'))),
@@ -103,7 +104,7 @@ export function show(root, { rest: [study] }) {
     if (!sure) return
     try {
       await remove(path(study))
-      message(t('delete.done', { n: images }))
+      deleted(images, [study], () => go(to('study', [study])))
       go(to('studies'))
     } catch (error) {
       failed(error)

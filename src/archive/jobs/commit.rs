@@ -98,6 +98,11 @@ impl DurableBlob {
         self.new.as_ref().map(|new| &new.place)
     }
 
+    /// The instance.
+    pub(in crate::archive) fn instance(&self) -> Option<&NewInstance> {
+        self.new.as_ref()
+    }
+
     /// It has no row for certain.
     pub(in crate::archive) fn certain(&mut self) {
         self.unsure = None;
@@ -411,7 +416,8 @@ fn complete(submission: Submission, result: std::result::Result<Vec<Inserted>, A
                     Inserted::Exists { .. }
                     | Inserted::Outside
                     | Inserted::Superseded
-                    | Inserted::Unmatched => Some(written),
+                    | Inserted::Unmatched
+                    | Inserted::Swept => Some(written),
                 };
                 Committed { inserted, spare }
             };

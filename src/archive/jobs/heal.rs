@@ -98,7 +98,7 @@ impl Archive {
                     return Ok((Kept::Stored, None));
                 }
                 Inserted::Superseded => return Ok((Kept::Stored, spare)),
-                Inserted::Unmatched => return Ok((Kept::Unmatched, spare)),
+                Inserted::Unmatched | Inserted::Swept => return Ok((Kept::Unmatched, spare)),
                 Inserted::Outside => return Ok((Kept::Outside, spare)),
                 Inserted::Exists { digest, stored } => (digest, stored),
             };

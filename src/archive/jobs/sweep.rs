@@ -1,8 +1,9 @@
 //! The sweeper: removes the bytes of deleted instances after the grace period.
 //!
 //! Invariant: it may run twice, may crash anywhere, and never removes a blob that a row names (the index leaves such
-//! keys out of what it hands over).
+//! keys out of what it hands over), nor one that is being restored (it claims keys before it removes their blobs).
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -37,12 +38,20 @@ impl Archive {
         loop {
             let discarded = self.index.discarded(before, after.as_ref(), BATCH).await?;
             let Some(last) = discarded.last() else {
+                while self.index.forget_entries(before, BATCH).await? == u64::from(BATCH) {}
                 return Ok(removed);
             };
             after = Some(last.clone());
             fault::point("sweep.listed");
-            let mut gone = Vec::with_capacity(discarded.len());
-            let mut removals = stream::iter(discarded)
+            let keys: Vec<String> = discarded.iter().map(|blob| blob.key.clone()).collect();
+            let claimed: HashSet<String> =
+                self.index.claim(&keys, before).await?.into_iter().collect();
+            fault::point("sweep.claimed");
+            let mut gone = Vec::with_capacity(claimed.len());
+            let claimed = discarded
+                .into_iter()
+                .filter(|blob| claimed.contains(&blob.key));
+            let mut removals = stream::iter(claimed)
                 .map(|blob| {
                     let blobs = self.blobs.clone();
                     async move {
@@ -106,6 +115,7 @@ impl Archive {
                     true => {
                         self.sweep_workitems().await?;
                         self.sweep_events().await?;
+                        self.sweep_event_log().await?;
                         self.expire().await?;
                         self.sweep_commitments().await?;
                         self.sweep(grace).await

@@ -18,7 +18,7 @@ use crate::dicom::uid::Target;
 use crate::fault;
 use crate::index::{BlobPlace, Damage, Inserted, InstanceRow, NewInstance};
 use crate::memory::Purpose;
-use crate::scope::Scope;
+use crate::scope::{Partition, Scope};
 
 /// Rows or keys handled at a time.
 const BATCH: u32 = 500;
@@ -217,8 +217,12 @@ impl Archive {
                     continue;
                 }
                 let problem = found.problem();
-                let target = Target::Instance(row.name.clone());
-                report.problem(reported, &format!("{}: {problem}", describe(&target)));
+                let mut what = describe(&Target::Instance(row.name.clone()));
+                if row.partition != Partition::DEFAULT {
+                    let partition = self.partition_name(row.partition).await?;
+                    what = format!("{what} in the partition {partition}");
+                }
+                report.problem(reported, &format!("{what}: {problem}"));
                 if let Fault::Damage(problem) = found {
                     self.index.note_damage(row.watermark, problem).await?;
                 }
@@ -261,7 +265,7 @@ impl Archive {
                 return Ok(());
             };
             after = last.row.watermark;
-            for Damage { row, problem } in damages {
+            for Damage { row, problem, .. } in damages {
                 let is_missing = || check_blob(&self.blobs, &row.place, None);
                 if problem != MISSING
                     || is_missing()
@@ -272,7 +276,11 @@ impl Archive {
                     continue;
                 }
                 let target = Target::Instance(row.name);
-                report.repaired += self.index.delete(&Scope::everything(), &target).await?;
+                let scope = Scope {
+                    partition: row.partition,
+                    ..Scope::everything()
+                };
+                report.repaired += self.index.delete(&scope, &target).await?;
                 // Should the blob come back, it is not to be swept: it is all there is of the instance.
                 self.index.purge(&[row.place.key]).await?;
             }
@@ -369,6 +377,7 @@ impl Archive {
                 Inserted::Exists { .. }
                 | Inserted::Superseded
                 | Inserted::Unmatched
+                | Inserted::Swept
                 | Inserted::Outside => report.known += 1,
             }
         }
@@ -411,9 +420,9 @@ impl Archive {
     }
 }
 
-const MISSING: &str = "its blob is missing";
-const SHORT: &str = "its blob is too short";
-const OTHER: &str = "its blob holds other bytes than were stored";
+pub(super) const MISSING: &str = "its blob is missing";
+pub(super) const SHORT: &str = "its blob is too short";
+pub(super) const OTHER: &str = "its blob holds other bytes than were stored";
 const UNREADABLE: &str = "its blob cannot be read";
 
 fn serial(key: &str) -> &str {

@@ -106,10 +106,13 @@ impl Archive {
     ///
     /// # Errors
     /// When the index fails.
-    pub async fn keep_commitment(&self, new: &NewCommitment, hold: Duration) -> Result<bool> {
-        let kept = self
-            .index
-            .add_commitment(Partition::DEFAULT, new, MOST, hold);
+    pub async fn keep_commitment(
+        &self,
+        partition: Partition,
+        new: &NewCommitment,
+        hold: Duration,
+    ) -> Result<bool> {
+        let kept = self.index.add_commitment(partition, new, MOST, hold);
         Ok(kept.await?)
     }
 

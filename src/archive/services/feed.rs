@@ -12,7 +12,7 @@ use crate::dicom::members::Malformed;
 use crate::dicom::pieces::Pieces;
 use crate::index::{Change, ChangeState, FeedRange};
 use crate::memory::Reservation;
-use crate::scope::{Scope, Visible};
+use crate::scope::ScopeSet;
 use crate::trace::Stage;
 
 /// Entries read at a time.
@@ -46,30 +46,30 @@ impl Archive {
     /// When the index fails.
     pub async fn changes(
         &self,
-        scope: &Scope,
+        scopes: &ScopeSet,
         range: &FeedRange,
         metadata: WithMetadata,
         write: WriteChange,
     ) -> Result<(BoxStream<'static, Result<TextPart>>, LeftOut)> {
-        let (index, at) = (self.index.clone(), scope.clone());
-        let (page, rest) = cut(&seen_by(scope, range), PAGE);
-        let first = Stage::Changes.of(index.changes(scope, &page)).await?;
+        let (index, at) = (self.index.clone(), scopes.clone());
+        let (page, rest) = cut(&seen_by(scopes, range), PAGE);
+        let first = Stage::Changes.of(index.changes(scopes, &page)).await?;
         let rest = behind(rest, &first);
         let pages = stream::try_unfold(rest, move |rest| {
-            let (index, scope) = (index.clone(), at.clone());
+            let (index, scopes) = (index.clone(), at.clone());
             async move {
                 let Some(range) = rest else {
                     return Ok(None);
                 };
                 let (page, rest) = cut(&range, PAGE);
-                let changes = Stage::Changes.of(index.changes(&scope, &page)).await?;
+                let changes = Stage::Changes.of(index.changes(&scopes, &page)).await?;
                 let rest = behind(rest, &changes);
                 Ok::<_, ArchiveError>(Some((stream::iter(changes.into_iter().map(Ok)), rest)))
             }
         });
         let first = stream::iter(first.into_iter().map(Ok));
         let changes = first.chain(pages.try_flatten()).boxed();
-        Ok(self.entries(scope, changes, metadata, write))
+        Ok(self.entries(scopes, changes, metadata, write))
     }
 
     /// The newest entry, if there is any, in a stream of its own.
@@ -78,18 +78,18 @@ impl Archive {
     /// When the index fails.
     pub async fn latest_change(
         &self,
-        scope: &Scope,
+        scopes: &ScopeSet,
         metadata: WithMetadata,
         write: WriteChange,
     ) -> Result<Option<(BoxStream<'static, Result<TextPart>>, LeftOut)>> {
-        let latest = Stage::Changes.of(self.index.latest_change(scope)).await?;
+        let latest = Stage::Changes.of(self.index.latest_change(scopes)).await?;
         let alone = |change| stream::once(async move { Ok(change) }).boxed();
-        Ok(latest.map(|change| self.entries(scope, alone(change), metadata, write)))
+        Ok(latest.map(|change| self.entries(scopes, alone(change), metadata, write)))
     }
 
     fn entries(
         &self,
-        scope: &Scope,
+        scopes: &ScopeSet,
         changes: BoxStream<'static, Result<Change>>,
         metadata: WithMetadata,
         write: WriteChange,
@@ -128,7 +128,7 @@ impl Archive {
                 .and_then(|pieces| Self::begin_part(String::new(), pieces, held));
             part.map_err(corrupt)
         };
-        let parts = self.with_metadata(scope, asked.boxed(), Arc::new(|_| 0), Arc::new(work));
+        let parts = self.with_metadata(scopes, asked.boxed(), Arc::new(|_| 0), Arc::new(work));
         (parts, left_out)
     }
 }
@@ -137,14 +137,12 @@ impl Archive {
 ///
 /// To one who sees a part of the feed a range of sequences would be full of holes, and an empty one would look like the
 /// end; so as many entries are counted as there are sequences in the range.
-fn seen_by(scope: &Scope, range: &FeedRange) -> FeedRange {
+fn seen_by(scopes: &ScopeSet, range: &FeedRange) -> FeedRange {
     match range {
-        FeedRange::Sequence { after, through } if scope.visible != Visible::All => {
-            FeedRange::Following {
-                after: *after,
-                limit: u32::try_from(through.saturating_sub(*after)).unwrap_or(u32::MAX),
-            }
-        }
+        FeedRange::Sequence { after, through } if !scopes.is_everything() => FeedRange::Following {
+            after: *after,
+            limit: u32::try_from(through.saturating_sub(*after)).unwrap_or(u32::MAX),
+        },
         range => range.clone(),
     }
 }
@@ -206,6 +204,7 @@ fn cut(range: &FeedRange, size: u32) -> (FeedRange, Option<FeedRange>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scope::{Scope, Visible};
 
     /// All pages of a range.
     fn pages(range: FeedRange, size: u32) -> Vec<FeedRange> {
@@ -246,15 +245,14 @@ mod tests {
             after: 5,
             through: 30,
         };
-        let everything = Scope::everything();
-        assert_eq!(seen_by(&everything, &range), range);
-        let limited = Scope {
+        assert_eq!(seen_by(&ScopeSet::everything(), &range), range);
+        let limited = ScopeSet::from(&Scope {
             visible: Visible::Only {
                 patients: vec!["P".to_owned()],
                 studies: Vec::new(),
             },
-            ..everything
-        };
+            ..Scope::everything()
+        });
         let following = |after, limit| FeedRange::Following { after, limit };
         let (page, rest) = cut(&seen_by(&limited, &range), 10);
         assert_eq!(

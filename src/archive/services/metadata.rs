@@ -24,6 +24,15 @@ use crate::scope::Scope;
 pub type WriteInstance =
     Arc<dyn Fn(&InstanceRow, Metadata) -> std::result::Result<WrittenRow, Malformed> + Send + Sync>;
 
+/// Which versions of instances are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Versions {
+    /// Those that are stored now.
+    Stored,
+    /// Of those that bulk updates changed, the ones that were stored.
+    First,
+}
+
 /// How often an instance that others replace at the same time is looked at again.
 const TRIES: u32 = 8;
 
@@ -48,9 +57,13 @@ impl Archive {
         &self,
         scope: &Scope,
         target: &Target,
+        versions: Versions,
         write: WriteInstance,
     ) -> Result<(BoxStream<'static, Result<TextPart>>, LeftOut)> {
-        let rows = self.instances(scope, target).await?;
+        let rows = match versions {
+            Versions::Stored => self.instances(scope, target).await?,
+            Versions::First => self.first_versions(scope, target).await?,
+        };
         let asked = rows.map_ok(|row| (row.watermark, row)).boxed();
         let left_out = LeftOut::default();
         let (archive, counted) = (self.clone(), left_out.clone());
@@ -81,7 +94,7 @@ impl Archive {
             }
         };
         let work: Work<InstanceRow, MadePart> = Arc::new(work);
-        let made = self.with_metadata(scope, asked, Arc::new(|_| 0), work.clone());
+        let made = self.with_metadata(&scope.into(), asked, Arc::new(|_| 0), work.clone());
         let (archive, scope) = (self.clone(), Arc::new(scope.clone()));
         // Versions that were told in the place of others: they come again behind them.
         let told: Arc<Mutex<HashSet<i64>>> = Arc::default();
@@ -122,12 +135,18 @@ impl Archive {
     ) -> Result<Option<(i64, TextPart)>> {
         let target = Target::Instance(gone.name.clone());
         for _ in 0..TRIES {
-            let rows = self.index.instances(scope, &target, gone.watermark, 1);
-            let Some(row) = rows.await?.into_iter().next() else {
+            let rows = self.index.first_versions(scope, &target, gone.watermark, 1);
+            let Some((now, row)) = rows.await?.into_iter().next() else {
                 return Ok(None);
             };
+            if row.watermark != now {
+                // The rest of its study was told as it was before the update: the two do not belong together.
+                return Err(ArchiveError::Busy {
+                    what: "an update of what is being read",
+                });
+            }
             let asked = stream::iter([Ok((row.watermark, row))]).boxed();
-            let mut made = self.with_metadata(scope, asked, Arc::new(|_| 0), work.clone());
+            let mut made = self.with_metadata(&scope.into(), asked, Arc::new(|_| 0), work.clone());
             match made.try_next().await? {
                 Some(MadePart::Part(watermark, part)) => return Ok(Some((watermark, part))),
                 Some(MadePart::Gone(_)) => {}

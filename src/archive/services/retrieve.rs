@@ -5,7 +5,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
@@ -25,7 +25,7 @@ use crate::dicom::query::{Case, Condition, Include, Matching, Query, TagPath};
 use crate::dicom::rewrite::{self, Edits, FileSegment};
 use crate::dicom::source::Source;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
-use crate::index::{BlobPlace, ContentRow, InstanceRow};
+use crate::index::{BlobPlace, ContentRow, Index, InstanceRow};
 use crate::memory::{Purpose, Reservation};
 use crate::scope::Scope;
 use crate::trace::Stage;
@@ -185,14 +185,63 @@ impl Archive {
     ) -> Result<InstanceRows<InstanceRow>> {
         let index = self.index.clone();
         let (at_scope, at) = (scope.clone(), target.clone());
+        let seen = Arc::new(OnceLock::new());
         let page = move |after: i64, limit: u32| {
             let (index, scope, target) = (index.clone(), at_scope.clone(), at.clone());
+            let seen = seen.clone();
             async move {
-                let rows = index.instances(&scope, &target, after, limit);
-                Ok(Stage::Rows.of(rows).await?)
+                if after == 0 {
+                    let rows = index.instances(&scope, &target, after, limit);
+                    return Ok(Stage::Rows.of(rows).await?);
+                }
+                let page = PageOf {
+                    index: &*index,
+                    scope: &scope,
+                    target: &target,
+                };
+                page.behind(after, limit, &seen).await
             }
         };
         paged(page, |row| (row.watermark, 0), PAGE, target).await
+    }
+
+    /// Rows of the first versions of all instances of a target: of those that bulk updates changed, what was stored.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotFound`] when it does not exist in the scope.
+    pub async fn first_versions(
+        &self,
+        scope: &Scope,
+        target: &Target,
+    ) -> Result<InstanceRows<InstanceRow>> {
+        let index = self.index.clone();
+        let (at_scope, at) = (scope.clone(), target.clone());
+        let page = move |after: i64, limit: u32| {
+            let (index, scope, target) = (index.clone(), at_scope.clone(), at.clone());
+            async move {
+                let rows = index.first_versions(&scope, &target, after, limit);
+                Ok(Stage::Rows.of(rows).await?)
+            }
+        };
+        let rows = paged(page, |(after, _)| (*after, 0), PAGE, target).await?;
+        Ok(rows.map_ok(|(_, row)| row).boxed())
+    }
+
+    /// Opens the version of an instance that a row tells of; one that is neither stored now nor a first one is opened as it is
+    /// now.
+    pub(super) async fn open_version(
+        &self,
+        scope: &Scope,
+        row: &InstanceRow,
+    ) -> Result<Arc<OpenInstance>> {
+        let now = self.open(scope, &row.name).await?;
+        if now.row.watermark == row.watermark {
+            return Ok(now);
+        }
+        match self.index.first_content(scope, row.watermark).await? {
+            Some(content) => Ok(Arc::new(opened(content)?)),
+            None => Ok(now),
+        }
     }
 
     /// Reads what [`Self::open`] gives from the index.
@@ -202,16 +251,8 @@ impl Archive {
         name: &InstanceName,
     ) -> Result<OpenInstance> {
         let content = Stage::Content.of(self.index.content(scope, name)).await?;
-        let Some(ContentRow { row, frames, bulk }) = content else {
-            return Err(ArchiveError::not_found(describe(&Target::Instance(
-                name.clone(),
-            ))));
-        };
-        let bulk =
-            serde_json::from_slice(&bulk).map_err(|_| crate::index::IndexError::Corrupt {
-                what: "the bulk table of an instance",
-            })?;
-        Ok(OpenInstance { row, frames, bulk })
+        let unknown = || ArchiveError::not_found(describe(&Target::Instance(name.clone())));
+        opened(content.ok_or_else(unknown)?)
     }
 
     /// The stored bytes of an instance, exactly: they are compared with the digest taken when they were stored, as often
@@ -403,6 +444,59 @@ pub(in crate::archive) fn read_piece(source: &dyn Source, range: Range<u64>) -> 
 
 pub(in crate::archive) fn lost_bytes(source: io::Error) -> ArchiveError {
     ArchiveError::Blob(BlobError::at("a stored instance", source))
+}
+
+fn opened(content: ContentRow) -> Result<OpenInstance> {
+    let ContentRow { row, frames, bulk } = content;
+    let bulk = serde_json::from_slice(&bulk).map_err(|_| crate::index::IndexError::Corrupt {
+        what: "the bulk table of an instance",
+    })?;
+    Ok(OpenInstance { row, frames, bulk })
+}
+
+/// Pages of a target behind the first one.
+struct PageOf<'a> {
+    index: &'a dyn Index,
+    scope: &'a Scope,
+    target: &'a Target,
+}
+
+impl PageOf<'_> {
+    /// A page that belongs together with the one before it: a study that is updated at once between two pages is not shown as
+    /// half of each. `seen` is when it was updated last, as the first of these pages found it.
+    async fn behind(
+        &self,
+        after: i64,
+        limit: u32,
+        seen: &OnceLock<i64>,
+    ) -> Result<Vec<InstanceRow>> {
+        let changed = || self.index.changed_at(self.scope, self.target);
+        let busy = ArchiveError::Busy {
+            what: "an update of what is being read",
+        };
+        let before = match seen.get() {
+            Some(before) => *before,
+            None => {
+                let before = changed().await?;
+                let last = self.index.instances(self.scope, self.target, after - 1, 1);
+                let stays = last
+                    .await?
+                    .first()
+                    .is_some_and(|row| row.watermark == after);
+                if before != 0 && !stays {
+                    return Err(busy);
+                }
+                *seen.get_or_init(|| before)
+            }
+        };
+        let rows = self.index.instances(self.scope, self.target, after, limit);
+        let rows = Stage::Rows.of(rows).await?;
+        if changed().await? == before {
+            Ok(rows)
+        } else {
+            Err(busy)
+        }
+    }
 }
 
 /// Turns a page function into a stream whose first page was read; an empty one means the target is unknown.

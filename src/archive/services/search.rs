@@ -155,7 +155,7 @@ impl Archive {
             })
         };
         let asked = rows.map_ok(|row| (row.found.newest, row)).boxed();
-        let parts = self.with_metadata(scope, asked, more, Arc::new(work));
+        let parts = self.with_metadata(&scope.into(), asked, more, Arc::new(work));
         parts.try_filter_map(|part| async { Ok(part) }).boxed()
     }
 }

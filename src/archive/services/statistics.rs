@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::archive::Archive;
-use crate::archive::error::Result;
+use crate::archive::error::{ArchiveError, Result};
 use crate::archive::statistics::{PartitionStatistics, Statistics, StoredCounts};
 use crate::scope::Partition;
 use crate::tasks::{Failure, Watch};
@@ -53,11 +53,12 @@ impl Archive {
     }
 
     /// The name of a partition.
-    async fn partition_label(&self, partition: Partition) -> Result<String> {
-        Ok(match partition {
-            Partition::DEFAULT => "Microsoft.Default".to_owned(),
-            Partition(number) => number.to_string(),
-        })
+    pub async fn partition_label(&self, partition: Partition) -> Result<String> {
+        match self.partition_name(partition).await {
+            Ok(name) => Ok(name.to_string()),
+            Err(ArchiveError::Lost { .. }) => Ok(partition.0.to_string()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Keeps the gauges of what is stored up to date, for ever.

@@ -39,6 +39,7 @@ pub use part::IncomingPart;
 
 mod again;
 mod described;
+mod made;
 mod outcome;
 mod parsed;
 mod part;
@@ -133,8 +134,10 @@ impl Archive {
     /// Begins a store request.
     ///
     /// # Errors
-    /// None now: a slot is taken with the first bytes, see [`StoreRequest::take_slot`].
+    /// [`ArchiveError::Lost`] when nobody here has asked for the partition by its name. A slot is taken with the first bytes,
+    /// see [`StoreRequest::take_slot`].
     pub fn begin_store(&self, options: StoreOptions) -> Result<StoreRequest> {
+        self.knows_partition(options.partition)?;
         Ok(StoreRequest {
             archive: self.clone(),
             condition: options.condition.clone(),

@@ -16,7 +16,7 @@ use crate::dicom::query_tag::QueryTag;
 use crate::index::{
     Index, Operation, OperationKind, OperationStatus, TagIndexError, TagRow, TagStatus, TagsAdded,
 };
-use crate::scope::{Scope, Visible};
+use crate::scope::ScopeSet;
 use crate::tasks::{Need, Watch};
 
 /// How long a server may not know of a tag that another one added.
@@ -72,9 +72,9 @@ impl Archive {
     ///
     /// # Errors
     /// When the index fails.
-    pub async fn visible_query_tags(&self, scope: &Scope) -> Result<Vec<TagRow>> {
+    pub async fn visible_query_tags(&self, scopes: &ScopeSet) -> Result<Vec<TagRow>> {
         let mut tags = self.query_tags().await?.to_vec();
-        self.count_visible(scope, &mut tags).await?;
+        self.count_visible(scopes, &mut tags).await?;
         Ok(tags)
     }
 
@@ -82,18 +82,18 @@ impl Archive {
     ///
     /// # Errors
     /// [`ArchiveError::NotFound`] when there is none.
-    pub async fn visible_query_tag(&self, scope: &Scope, path: &str) -> Result<TagRow> {
+    pub async fn visible_query_tag(&self, scopes: &ScopeSet, path: &str) -> Result<TagRow> {
         let mut tag = self.query_tag(path).await?;
-        self.count_visible(scope, std::slice::from_mut(&mut tag))
+        self.count_visible(scopes, std::slice::from_mut(&mut tag))
             .await?;
         Ok(tag)
     }
 
-    async fn count_visible(&self, scope: &Scope, tags: &mut [TagRow]) -> Result<()> {
-        if scope.visible == Visible::All || tags.iter().all(|tag| tag.errors == 0) {
+    async fn count_visible(&self, scopes: &ScopeSet, tags: &mut [TagRow]) -> Result<()> {
+        if scopes.is_everything() || tags.iter().all(|tag| tag.errors == 0) {
             return Ok(());
         }
-        let counts = self.index.tag_error_counts(scope).await?;
+        let counts = self.index.tag_error_counts(scopes).await?;
         for tag in tags {
             tag.errors = counts.get(&tag.id).copied().unwrap_or(0);
         }
@@ -194,6 +194,7 @@ impl Archive {
                 self.remove_in_background(tag.id);
             }
         }
+        self.resume_bulk_updates().await?;
         self.resume_commitments().await
     }
 
@@ -265,34 +266,40 @@ impl Archive {
     /// [`ArchiveError::NotFound`] when there is no such tag.
     pub async fn query_tag_errors(
         &self,
-        scope: &Scope,
+        scopes: &ScopeSet,
         path: &str,
         skip: u64,
         limit: u32,
     ) -> Result<Vec<TagIndexError>> {
         let row = self.query_tag(path).await?;
-        Ok(self.index.tag_errors(scope, row.id, skip, limit).await?)
+        Ok(self.index.tag_errors(scopes, row.id, skip, limit).await?)
     }
 
     /// A long-running operation.
     ///
     /// # Errors
     /// [`ArchiveError::NotFound`] when there is none of this id.
-    pub async fn operation(&self, id: &str) -> Result<Operation> {
+    pub async fn operation(&self, scopes: &ScopeSet, id: &str) -> Result<Operation> {
         let plain: String = id
             .chars()
             .filter(|c| *c != '-')
             .collect::<String>()
             .to_ascii_lowercase();
-        self.index
-            .operation(&plain)
-            .await?
+        let unknown = || ArchiveError::not_found("the operation");
+        let operation = self.index.operation(&plain).await?.ok_or_else(unknown)?;
+        match operation.kind {
             // A commitment has a service of its own, which knows whose it is; what follows arrivals never ends.
-            .filter(|operation| {
-                let own = [OperationKind::Commitment, OperationKind::Arrivals];
-                !own.contains(&operation.kind)
-            })
-            .ok_or_else(|| ArchiveError::not_found("the operation"))
+            OperationKind::Commitment | OperationKind::Arrivals => Err(unknown()),
+            // It names studies: whoever is limited sees those begun with the same limits.
+            OperationKind::Update if !scopes.is_everything() => {
+                let task = self.index.bulk_update(&operation.id).await?;
+                match task.filter(|task| scopes.is_for(task.partition, &task.visible)) {
+                    Some(_) => Ok(operation),
+                    None => Err(unknown()),
+                }
+            }
+            _ => Ok(operation),
+        }
     }
 }
 
@@ -307,6 +314,13 @@ impl Watched {
         let all = archive.watched.clone();
         let is_new = lock(&all).insert(operation.clone());
         is_new.then_some(Self { all, operation })
+    }
+}
+
+impl Watched {
+    /// What it is.
+    pub(super) fn operation(&self) -> &str {
+        &self.operation
     }
 }
 

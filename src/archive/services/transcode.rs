@@ -50,14 +50,14 @@ impl Archive {
             RepresentationPlan::Stored => self.completed(row),
             RepresentationPlan::Native if native => self.explicit(row).await,
             RepresentationPlan::Native => {
-                self.decoded_instance(self.open(scope, &row.name).await?)
+                self.decoded_instance(self.open_version(scope, row).await?)
                     .await
             }
             RepresentationPlan::Encode(uid) if uid == transfer_syntax::DEFLATED_LE => {
                 self.deflated_instance(row).await
             }
             RepresentationPlan::Encode(uid) => {
-                self.encoded_instance(scope, self.open(scope, &row.name).await?, uid)
+                self.encoded_instance(scope, self.open_version(scope, row).await?, uid)
                     .await
             }
         }
@@ -225,6 +225,16 @@ impl Archive {
         let (segments, base) = self
             .planned(row, Edits::none(transfer_syntax::DEFLATED_LE))
             .await?;
+        self.deflated(row, segments, base).await
+    }
+
+    /// A planned file whose data set is to be deflated.
+    pub(super) async fn deflated(
+        &self,
+        row: &InstanceRow,
+        segments: Vec<FileSegment>,
+        base: Base,
+    ) -> Result<Representation> {
         // Deflating makes what cannot be deflated longer by a few bytes in each block.
         let most = total_length(&segments);
         let mut room = self.spool_room(most.saturating_add(most / 1000)).await?;

@@ -18,16 +18,17 @@ use super::WorkitemError;
 use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
 use crate::dicom::attributes::QueryLevel;
+use crate::dicom::data_set::JsonDataSet;
 use crate::dicom::query::{Case, Condition, Include, Matching, Query, TagPath};
 use crate::dicom::query_parse::QueryDialect;
+use crate::dicom::temporal::moment_of;
 use crate::dicom::uid::{StudyUid, Target};
-use crate::dicom::workitem::{WorkitemDataSet, moment};
 use crate::fault;
 use crate::index::{
     ChangeAction, FeedRange, MatchedRow, Operation, OperationKind, OperationStatus,
 };
 use crate::memory::{Purpose, Reservation};
-use crate::scope::Scope;
+use crate::scope::{Partition, Scope, ScopeSet};
 use crate::tasks::{Failure, Watch};
 
 /// Pause between two looks at the feed.
@@ -133,7 +134,7 @@ struct Following {
     operation: Operation,
     /// How far the feed was read.
     after: i64,
-    open: BTreeMap<String, OpenStudy>,
+    open: BTreeMap<(Partition, String), OpenStudy>,
     /// Memory of what is open.
     held: Reservation,
 }
@@ -211,7 +212,7 @@ impl Archive {
         }
         for (study, at) in due {
             if let Some(rule) = rules.get(at) {
-                self.apply(rule, &study).await?;
+                self.apply(rule, study.0, &study.1).await?;
             }
             if let Some(open) = known.open.get_mut(&study) {
                 open.done.push(at);
@@ -232,7 +233,7 @@ impl Archive {
         let operation = match self.index.operation(ARRIVALS).await? {
             Some(operation) => operation,
             None => {
-                let newest = self.index.latest_change(&Scope::everything()).await?;
+                let newest = self.index.latest_change(&ScopeSet::everything()).await?;
                 let operation = Operation {
                     position: newest.map_or(0, |change| change.sequence),
                     ..Operation::new(
@@ -264,14 +265,14 @@ impl Archive {
                 after: known.after,
                 limit: PAGE,
             };
-            let changes = self.index.changes(&Scope::everything(), &range).await?;
+            let changes = self.index.changes(&ScopeSet::everything(), &range).await?;
             let Some(newest) = changes.last() else { break };
             known.after = newest.sequence;
             for change in changes {
                 if change.action == ChangeAction::Delete {
                     continue;
                 }
-                let study = change.name.study.to_string();
+                let study = (change.partition, change.name.study.to_string());
                 let open = known.open.entry(study).or_insert_with(|| OpenStudy {
                     first: change.sequence,
                     last: change.timestamp,
@@ -284,11 +285,15 @@ impl Archive {
     }
 
     /// Makes the workitem of a rule, if the study is there and fits; one that exists is left alone.
-    async fn apply(&self, rule: &ArrivalRule, study: &str) -> Result<()> {
+    async fn apply(&self, rule: &ArrivalRule, partition: Partition, study: &str) -> Result<()> {
         let Ok(uid) = StudyUid::parse(study) else {
             return Ok(());
         };
-        let Some(found) = self.arrived(&uid).await? else {
+        let scope = Scope {
+            partition,
+            ..Scope::everything()
+        };
+        let Some(found) = self.arrived(&scope, &uid).await? else {
             return Ok(());
         };
         if !rule.fits(&found.modalities) {
@@ -296,13 +301,12 @@ impl Archive {
         }
         let mut held = self.budget.nothing(Purpose::Background);
         held.grow_to(ROOM).await?;
-        let scope = Scope::everything();
         let inputs = match self.inputs(&scope, uid).await {
             Ok(inputs) => inputs,
             Err(ArchiveError::NotFound { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let start = moment(OffsetDateTime::now_utc());
+        let start = moment_of(OffsetDateTime::now_utc());
         let item = workitem(rule, study, &found.study, &inputs, &start);
         fault::point("arrivals.found");
         let uid = rule.uid(study);
@@ -321,7 +325,7 @@ impl Archive {
         Ok(())
     }
 
-    async fn arrived(&self, study: &StudyUid) -> Result<Option<MatchedRow>> {
+    async fn arrived(&self, scope: &Scope, study: &StudyUid) -> Result<Option<MatchedRow>> {
         let query = Query {
             level: QueryLevel::Study,
             study: None,
@@ -337,10 +341,9 @@ impl Archive {
             offset: 0,
             order: None,
         };
-        let scope = Scope::everything();
         let page = self
             .index
-            .search(&scope, &query, &[], None, ROOM / 4)
+            .search(scope, &query, &[], None, ROOM / 4)
             .await?;
         Ok(page.rows.into_iter().next())
     }
@@ -390,9 +393,9 @@ fn workitem(
     attributes: &str,
     inputs: &[Value],
     start: &str,
-) -> WorkitemDataSet {
+) -> JsonDataSet {
     let known: Map<String, Value> = serde_json::from_str(attributes).unwrap_or_default();
-    let mut item = WorkitemDataSet::new();
+    let mut item = JsonDataSet::new();
     for name in TAKEN {
         if let Some(value) = known.get(name) {
             item.insert(name.to_owned(), value.clone());

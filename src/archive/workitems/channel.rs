@@ -16,7 +16,7 @@ use crate::dicom::workitem::ALL;
 use crate::dicom::workitem_events::{Event, LONGEST_EVENT, message};
 use crate::index::EventRow;
 use crate::memory::{Purpose, Reservation};
-use crate::scope::{Partition, Scope};
+use crate::scope::Scope;
 use crate::shares::{Share, ShareHolder};
 use crate::tasks::{Failure, Watch};
 
@@ -105,7 +105,7 @@ impl Archive {
     /// When the index fails.
     pub async fn announce_start(&self) -> super::super::Result<()> {
         let event = Event::service("RESTARTED");
-        self.index.announce(Partition::DEFAULT, &event).await?;
+        self.index.announce(&event).await?;
         self.channels.wake();
         Ok(())
     }
@@ -114,7 +114,7 @@ impl Archive {
     pub async fn end_channels(&self) {
         if self.channels.used().0 > 0 {
             let event = Event::service("GOING DOWN");
-            let announced = self.index.announce(Partition::DEFAULT, &event);
+            let announced = self.index.announce(&event);
             // A database that is silent does not keep the server from its end.
             let announced = tokio::time::timeout(FAREWELL, announced).await;
             if !matches!(announced, Ok(Ok(()))) {
@@ -203,7 +203,8 @@ impl EventChannel {
 
     /// Remembers what was sent, for the next channel of the subscriber.
     pub async fn end(self) {
-        let noted = self.archive.index.note_sent(&self.aet, self.sent).await;
+        let (index, partition) = (&self.archive.index, self.scope.partition);
+        let noted = index.note_sent(partition, &self.aet, self.sent).await;
         if let Err(error) = noted {
             tracing::warn!(%error, "it cannot be noted what was sent on an event channel");
         }

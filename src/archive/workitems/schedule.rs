@@ -15,11 +15,12 @@ use super::super::lanes::Lane;
 use super::super::services::search::paging::too_many;
 use super::super::texts::{corrupt, unpacked_text};
 use super::search::portions;
+use crate::dicom::data_set::JsonDataSet;
 use crate::dicom::matcher::Matcher;
 use crate::dicom::modality_worklist::entries;
 use crate::dicom::normalize;
 use crate::dicom::query::{Matching, Query};
-use crate::dicom::workitem::{self, State, WorkitemDataSet};
+use crate::dicom::workitem::{self, State};
 use crate::index::{FoundWorkitem, IndexError, WorkitemFilter};
 use crate::memory::{Purpose, Reservation};
 use crate::scope::Scope;
@@ -38,7 +39,7 @@ pub struct ScheduledStep {
 }
 
 /// Writes an entry that was found.
-pub type WriteStep = Arc<dyn Fn(&WorkitemDataSet) -> Vec<u8> + Send + Sync>;
+pub type WriteStep = Arc<dyn Fn(&JsonDataSet) -> Vec<u8> + Send + Sync>;
 
 /// Where a search is.
 struct Listing {

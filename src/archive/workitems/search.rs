@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use dicom_dictionary_std::tags;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 
@@ -20,7 +21,7 @@ use crate::dicom::matcher::{Matcher, Projection};
 use crate::dicom::members::Malformed;
 use crate::dicom::merge::MergedJson;
 use crate::dicom::query::{Condition, Include, Matching, PathStep, Query, TagPath};
-use crate::dicom::workitem::{DEFAULTS, STATE, State};
+use crate::dicom::workitem::{DEFAULTS, State};
 use crate::dicom::{normalize, query::Case};
 use crate::index::{FoundWorkitem, WorkitemFilter};
 use crate::memory::Purpose;
@@ -305,7 +306,9 @@ fn narrowed(conditions: &[Condition]) -> Option<(WorkitemFilter, Vec<Condition>)
         };
         match (number, list, &condition.matching) {
             (_, _, Matching::Universal) => continue,
-            (_, Some(list), _) if tag == Some(STATE) && filter.states.is_none() => {
+            (_, Some(list), _)
+                if tag == Some(tags::PROCEDURE_STEP_STATE) && filter.states.is_none() =>
+            {
                 let state = |text: &String| match condition.case {
                     Case::Sensitive => State::parse(text),
                     Case::Folded => State::parse(&text.to_ascii_uppercase()),

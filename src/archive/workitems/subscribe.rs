@@ -222,7 +222,9 @@ impl Archive {
             }
             SubscriptionTarget::All | SubscriptionTarget::Filtered(..) => {
                 self.enter(scope.partition, subscriber).await?;
-                self.index.unsubscribe_globally(aet, target.uid()).await?
+                self.index
+                    .unsubscribe_globally(scope.partition, aet, target.uid())
+                    .await?
             }
         };
         if ended {
@@ -243,9 +245,9 @@ impl Archive {
         target: &SubscriptionTarget,
     ) -> WorkitemResult<()> {
         self.enter(scope.partition, subscriber).await?;
-        let suspended = self
-            .index
-            .suspend_subscription(&subscriber.aet, target.uid());
+        let suspended =
+            self.index
+                .suspend_subscription(scope.partition, &subscriber.aet, target.uid());
         if suspended.await? {
             Ok(())
         } else {

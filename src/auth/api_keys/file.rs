@@ -18,6 +18,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::dicom::uid::check_uid;
+use crate::scope::PartitionName;
 
 /// What every key begins with; no JSON Web Token does.
 pub const PREFIX: &str = "stowage_";
@@ -111,6 +112,9 @@ pub struct KeyEntry {
     /// Study Instance UIDs it is limited to; an empty list leaves nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub studies: Option<Vec<String>>,
+    /// Names of the data partitions it is limited to; an empty list leaves nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<Vec<String>>,
     /// Whether it is good for reading only, whatever its roles allow.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
@@ -185,6 +189,8 @@ pub struct KeyLimits {
     pub patients: Vec<String>,
     /// Study Instance UIDs it is limited to; none for no limit.
     pub studies: Vec<String>,
+    /// Data partitions it is limited to; none for no limit.
+    pub partitions: Vec<PartitionName>,
     /// Whether it is good for reading only.
     pub read_only: bool,
     /// Seconds until it ends; none for never.
@@ -335,6 +341,8 @@ pub fn add_key(
     let key = format!("{PREFIX}{id}_{secret}");
     let now = get_current_timestamp();
     let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
+    let partitions = limits.partitions.iter().map(PartitionName::to_string);
+    let partitions: Vec<String> = partitions.collect();
     let expires_at = limits.seconds.map(|seconds| now.saturating_add(seconds));
     let digest = digest_of(&key);
     let entry = KeyEntry {
@@ -344,6 +352,7 @@ pub fn add_key(
         roles: limits.roles.clone(),
         patients: some(&limits.patients),
         studies: some(&limits.studies),
+        partitions: some(&partitions),
         read_only: limits.read_only,
         created: written(now),
         expires: expires_at.map(written),

@@ -11,7 +11,10 @@ fn described(table: &RoleTable, claims: &Value) -> String {
     let grants = grants(table, claims);
     let mut reported = Vec::new();
     for action in Action::ALL {
-        match grants.visible(action) {
+        match grants.of(action).map(|grant| {
+            assert!(grant.within.is_empty());
+            grant.everywhere.clone().unwrap()
+        }) {
             None => {}
             Some(Visible::All) => reported.push(action.as_str().to_owned()),
             Some(Visible::Only { patients, studies }) => {
@@ -27,7 +30,7 @@ fn described(table: &RoleTable, claims: &Value) -> String {
     reported.join(" ")
 }
 
-const ALL: &str = "read write delete manageExtendedQueryTags export";
+const ALL: &str = "read write delete restore manageExtendedQueryTags export manageWebhooks";
 
 #[test]
 fn shipped_roles_allow_what_they_say() {
@@ -165,7 +168,7 @@ fn roles_of_a_file_replace_the_shipped_ones() {
         .unwrap();
     assert_eq!(
         described(&table, &json!({"roles": ["all-but-delete"]})),
-        "read write manageExtendedQueryTags"
+        "read write restore manageExtendedQueryTags manageWebhooks"
     );
     assert_eq!(
         described(&table, &json!({"roles": ["research"]})),
@@ -177,7 +180,7 @@ fn roles_of_a_file_replace_the_shipped_ones() {
     );
     assert_eq!(
         described(&table, &json!({"roles": ["research", "all-but-delete"]})),
-        "read write manageExtendedQueryTags"
+        "read write restore manageExtendedQueryTags manageWebhooks"
     );
     assert_eq!(described(&table, &json!({"roles": ["globalAdmin"]})), "");
     assert_eq!(
@@ -308,4 +311,79 @@ fn roles_add_up_and_the_patient_of_a_launch_limits_them() {
     ] {
         assert_eq!(described(&table, &claims), expected, "{claims}");
     }
+}
+
+/// What the claims grant for reading in a partition.
+fn read_in(table: &RoleTable, claims: &Value, partition: &str) -> Option<Visible> {
+    let name = PartitionName::parse(partition).unwrap();
+    grants(table, claims).of(Action::Read)?.visible_in(&name)
+}
+
+fn patients(ids: &[&str]) -> Visible {
+    Visible::Only {
+        patients: ids.iter().map(|id| (*id).to_owned()).collect(),
+        studies: Vec::new(),
+    }
+}
+
+#[test]
+fn a_role_may_be_for_one_partition_or_some_of_its_patients() {
+    let table = RoleTable::default()
+        .with_json(
+            r#"{"roles": [
+                {"name": "north", "dataActions": ["read"], "scopes": ["/partitions/north"]},
+                {"name": "p", "dataActions": ["read"], "scopes": ["/partitions/south/patients/P/1", "/patients/Q"]}
+            ]}"#,
+        )
+        .unwrap();
+    let claims = json!({"roles": ["north", "p"]});
+    assert_eq!(read_in(&table, &claims, "north"), Some(Visible::All));
+    assert_eq!(
+        read_in(&table, &claims, "south"),
+        Some(patients(&["Q", "P/1"]))
+    );
+    assert_eq!(read_in(&table, &claims, "west"), Some(patients(&["Q"])));
+    let one = json!({"roles": ["north"]});
+    assert_eq!(read_in(&table, &one, "south"), None);
+    assert_eq!(read_in(&table, &one, "Microsoft.Default"), None);
+    assert_eq!(table.reading_role(), None, "it reads one partition only");
+    for scope in [
+        "/partitions/",
+        "/partitions/a b",
+        "/partitions/..",
+        "/partitions/a/b",
+        "/partitions/a/patients/",
+    ] {
+        let text = json!({"roles": [{"name": "r", "dataActions": ["*"], "scopes": [scope]}]});
+        let refused = RoleTable::default().with_json(&text.to_string());
+        assert!(matches!(refused, Err(RolesError::Scope { .. })), "{scope}");
+    }
+}
+
+#[test]
+fn a_claim_limits_to_partitions_whatever_the_roles_allow() {
+    let table = RoleTable::default();
+    let claims = json!({"roles": ["admin"], "dicom_partitions": ["north", "..", 7]});
+    assert_eq!(read_in(&table, &claims, "north"), Some(Visible::All));
+    assert_eq!(read_in(&table, &claims, "south"), None);
+    let both = json!({"roles": "admin", "dicom_partitions": "north", "dicom_patients": "P"});
+    assert_eq!(read_in(&table, &both, "north"), Some(patients(&["P"])));
+    assert_eq!(read_in(&table, &both, "south"), None);
+    for unreadable in [json!(null), json!({}), json!([]), json!("a/b")] {
+        let claims = json!({"roles": "admin", "dicom_partitions": unreadable});
+        assert_eq!(
+            read_in(&table, &claims, "Microsoft.Default"),
+            None,
+            "{claims}"
+        );
+    }
+    let required = RoleTable {
+        limits: TokenLimits::Required,
+        ..RoleTable::default()
+    };
+    let claims = json!({"roles": "admin", "dicom_partitions": "north"});
+    assert_eq!(
+        read_in(&required, &claims, "north"),
+        Some(Visible::nothing())
+    );
 }

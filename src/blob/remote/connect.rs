@@ -15,7 +15,7 @@ use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 use super::super::location::{BucketUrl, Provider};
-use super::super::{BlobError, Result};
+use crate::blob::error::{BlobError, Result};
 use crate::config::StorageConfig;
 
 /// How long a connection may take.

@@ -3,145 +3,25 @@
 //! Invariants: an object appears whole or not at all, and what was acknowledged is durable, because the provider says so;
 //! bytes held for reading ahead and for uploads are bounded for the process, not for the request.
 
+mod bucket;
 mod connect;
+mod failure;
 mod read_ahead;
 mod source;
 mod upload;
 
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
 
+use super::error::{BlobError, Result};
+use super::payload::{CHUNK, OpenBlob};
+pub(super) use bucket::Bucket;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
-use object_store::client::HttpError;
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
-use tokio::sync::Semaphore;
-
-use super::location::BucketUrl;
-use super::{BlobError, CHUNK, OpenBlob, Payload, Result};
-use crate::config::StorageConfig;
 use read_ahead::ReadAhead;
 use source::RemoteSource;
 
-/// How long a question about the store's health may take.
-const PROBE: Duration = Duration::from_secs(3);
-/// How long a start waits for the object store before it goes on without an answer.
-const START: Duration = Duration::from_secs(5);
-/// A key that no blob has.
-const NO_BLOB: &str = "probe";
-
-/// A bucket or container, or what is below a prefix of it.
-#[derive(Debug, Clone)]
-pub(super) struct Bucket {
-    store: Arc<dyn ObjectStore>,
-    prefix: Arc<str>,
-    /// Parts that may be read ahead, of all streams together.
-    ahead: Arc<Semaphore>,
-    /// Room for parts of uploads.
-    uploads: Arc<upload::UploadMemory>,
-}
-
 impl Bucket {
-    /// Makes the client and asks whether the bucket is there.
-    pub(super) async fn connect(url: &BucketUrl, storage: &StorageConfig) -> Result<Self> {
-        let buffer = storage.blob_buffer_bytes;
-        let bucket = Self {
-            store: connect::client(url, storage)?,
-            prefix: Arc::from(url.prefix.as_str()),
-            ahead: Arc::new(Semaphore::new(buffer / 2 / read_ahead::PART)),
-            uploads: Arc::new(upload::UploadMemory::new(buffer / 2)),
-        };
-        let wrong = |reason: &str| {
-            Err(BlobError::config(format!(
-                "STOWAGE_BLOB_URL: the bucket {} {reason}",
-                url.name
-            )))
-        };
-        let mut first = bucket.store.list(Some(&Path::from(url.prefix.as_str())));
-        let error = match tokio::time::timeout(START, first.next()).await {
-            Ok(None | Some(Ok(_))) => return Ok(bucket),
-            Ok(Some(Err(error))) => error,
-            Err(_) => {
-                tracing::warn!(bucket = url.name, "the object store does not answer yet");
-                return Ok(bucket);
-            }
-        };
-        match status(&error) {
-            Some(404) => wrong("does not exist: create it"),
-            Some(401 | 403) => wrong(
-                "cannot be listed with these credentials: see docs/configuration.md for the variables and the rights needed",
-            ),
-            _ => {
-                tracing::warn!(bucket = url.name, error = %chain(&error), "the object store cannot be used yet");
-                Ok(bucket)
-            }
-        }
-    }
-
-    fn path(&self, key: &str) -> Path {
-        match &*self.prefix {
-            "" => Path::from(key),
-            prefix => Path::from(format!("{prefix}/{key}")),
-        }
-    }
-
-    /// Uploads a blob.
-    pub(super) async fn store(&self, key: &str, payload: Payload) -> Result<()> {
-        let path = self.path(key);
-        match payload {
-            Payload::Memory(bytes) => {
-                let put = self.store.put(&path, bytes.into()).await;
-                put.map(drop).map_err(|e| failed_write(key, e))
-            }
-            Payload::Spooled(file) => upload::upload(self, key, &path, file).await,
-        }
-    }
-
-    /// Reads a range, whole.
-    pub(super) async fn read(&self, key: &str, offset: u64, length: usize) -> Result<Bytes> {
-        let end = offset.saturating_add(length as u64);
-        if length == 0 {
-            // A range request cannot ask for nothing.
-            return match self.length(key).await? {
-                size if size < end => Err(BlobError::short(key, end)),
-                _ => Ok(Bytes::new()),
-            };
-        }
-        match self.store.get_range(&self.path(key), offset..end).await {
-            Ok(bytes) if bytes.len() == length => Ok(bytes),
-            // Less than was asked for, as if that were all: the size of the object tells whether it is.
-            Ok(_) => match self.length(key).await {
-                Ok(size) if size >= end => {
-                    let reason = "the object store sent fewer bytes than it has";
-                    Err(unavailable(key, io::Error::other(reason)))
-                }
-                Ok(_) => Err(BlobError::short(key, end)),
-                Err(error) => Err(error),
-            },
-            Err(error) => Err(self.explain(key, end, error).await),
-        }
-    }
-
-    /// Providers answer a range past the end in different ways; the size of the object tells.
-    async fn explain(&self, key: &str, end: u64, error: object_store::Error) -> BlobError {
-        let answered = !matches!(status(&error), Some(401 | 403 | 408 | 429 | 500..))
-            && !is_lost_connection(&error);
-        match failed(key, error) {
-            unavailable @ BlobError::Unavailable { .. } if answered => {
-                match self.length(key).await {
-                    Ok(size) if size < end => BlobError::short(key, end),
-                    Err(missing @ BlobError::Missing { .. }) => missing,
-                    _ => unavailable,
-                }
-            }
-            error => error,
-        }
-    }
-
     /// Reads a range in chunks, the first before this returns.
     pub(super) async fn stream(
         &self,
@@ -174,52 +54,6 @@ impl Bucket {
         let source = RemoteSource::open(self.clone(), key, offset, length).await?;
         Ok(Arc::new(source))
     }
-
-    /// Size of a blob in bytes.
-    pub(super) async fn length(&self, key: &str) -> Result<u64> {
-        let head = self.store.head(&self.path(key)).await;
-        head.map(|meta| meta.size).map_err(|e| failed(key, e))
-    }
-
-    /// Removes a blob; one that is gone already is no error.
-    pub(super) async fn remove(&self, key: &str) -> Result<()> {
-        match self.store.delete(&self.path(key)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(failed(key, error)),
-        }
-    }
-
-    /// Keys of all blobs that were last written before `before`; counts those that were written later.
-    pub(super) fn list(
-        &self,
-        before: Option<SystemTime>,
-        young: Arc<AtomicU64>,
-    ) -> BoxStream<'static, Result<String>> {
-        let prefix = Path::from(&*self.prefix);
-        self.store
-            .list(Some(&prefix))
-            .try_filter_map(move |object| {
-                let old =
-                    before.is_none_or(|before| SystemTime::from(object.last_modified) < before);
-                let key = object.location.as_ref().strip_prefix(prefix.as_ref());
-                let key = key.map(|key| key.trim_start_matches('/').to_owned());
-                if !old {
-                    young.fetch_add(1, Ordering::Relaxed);
-                }
-                std::future::ready(Ok(key.filter(|_| old)))
-            })
-            .map_err(|error| failed("its list", error))
-            .boxed()
-    }
-
-    /// Whether the store answers.
-    pub(super) async fn probe(&self) -> Result<()> {
-        match tokio::time::timeout(PROBE, self.length(NO_BLOB)).await {
-            Ok(Ok(_) | Err(BlobError::Missing { .. })) => Ok(()),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(unavailable(NO_BLOB, io::ErrorKind::TimedOut.into())),
-        }
-    }
 }
 
 /// Slices of [`CHUNK`] bytes; nothing is copied.
@@ -228,64 +62,4 @@ fn chunks(mut part: Bytes) -> impl Iterator<Item = Bytes> {
         let chunk = part.split_to(part.len().min(CHUNK));
         (!chunk.is_empty()).then_some(chunk)
     })
-}
-
-fn unavailable(key: &str, source: io::Error) -> BlobError {
-    let key = key.to_owned();
-    BlobError::Unavailable { key, source }
-}
-
-/// What went wrong with an object.
-fn failed(key: &str, error: object_store::Error) -> BlobError {
-    let gone = matches!(error, object_store::Error::NotFound { .. });
-    // Where a bucket is gone each of its objects seems to be; that must not be taken for a lost instance.
-    if gone && !chain(&error).contains("NoSuchBucket") {
-        let key = key.to_owned();
-        return BlobError::Missing { key };
-    }
-    let full = status(&error) == Some(507);
-    let source = io::Error::other(error);
-    if full {
-        let key = key.to_owned();
-        return BlobError::Full { key, source };
-    }
-    unavailable(key, source)
-}
-
-/// What went wrong with an object that was to be made.
-fn failed_write(key: &str, error: object_store::Error) -> BlobError {
-    match error {
-        object_store::Error::NotFound { source, .. } => unavailable(key, io::Error::other(source)),
-        error => failed(key, error),
-    }
-}
-
-/// The HTTP status an error goes back to; the library keeps the type that holds it to itself, so it is read from the text.
-fn status(error: &object_store::Error) -> Option<u16> {
-    let text = chain(error);
-    let (_, rest) = text.split_once("status code: ")?;
-    rest.get(..3)?.parse().ok()
-}
-
-/// Whether there was no answer at all.
-fn is_lost_connection(error: &object_store::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<HttpError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
-
-fn chain(error: &object_store::Error) -> String {
-    use std::error::Error;
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

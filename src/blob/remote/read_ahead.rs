@@ -11,11 +11,9 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::super::{BlobError, Result};
-use super::Bucket;
+use super::bucket::{Bucket, PART};
+use crate::blob::error::{BlobError, Result};
 
-/// Bytes of one request; a multiple of a chunk.
-pub(super) const PART: usize = 4 * super::CHUNK;
 /// Parts under way at the same time for one stream.
 const WINDOW: usize = 8;
 

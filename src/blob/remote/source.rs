@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use super::super::Result;
-use super::Bucket;
+use super::bucket::Bucket;
+use crate::blob::error::Result;
 use crate::dicom::source::Source;
 
 /// First read, as a rule all attributes of an instance.

@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStoreExt};
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::super::local::read_range;
-use super::super::{BlobError, Result, SpoolFile, blocking};
-use super::{Bucket, failed_write};
+use super::failure::failed_write;
+use crate::blob::blocking::blocking;
+use crate::blob::error::{BlobError, Result};
+use crate::blob::spool::SpoolFile;
 
 /// Unit in which memory is counted.
 const UNIT: usize = 1 << 20;
@@ -52,7 +54,8 @@ impl UploadMemory {
 
 /// Uploads a file.
 pub(super) async fn upload(
-    bucket: &Bucket,
+    store: &dyn ObjectStore,
+    memory: &UploadMemory,
     key: &str,
     path: &Path,
     spooled: SpoolFile,
@@ -62,14 +65,14 @@ pub(super) async fn upload(
     let length = file.metadata().map_err(at)?.len();
     let size = part_size(length);
     if length <= size {
-        let (bytes, _room) = part(bucket, key, &file, 0, length).await?;
-        let put = bucket.store.put(path, bytes.into()).await;
+        let (bytes, _room) = part(memory, key, &file, 0, length).await?;
+        let put = store.put(path, bytes.into()).await;
         return put.map(drop).map_err(|e| failed_write(key, e));
     }
-    let started = bucket.store.put_multipart(path).await;
+    let started = store.put_multipart(path).await;
     let mut upload = started.map_err(|e| failed_write(key, e))?;
     let mut running = JoinSet::new();
-    match upload_parts(bucket, key, &file, length, upload.as_mut(), &mut running).await {
+    match upload_parts(memory, key, &file, length, upload.as_mut(), &mut running).await {
         Ok(()) => Ok(()),
         Err(error) => {
             // A part that arrives after the abort would stay for ever, so those under way are waited for.
@@ -84,7 +87,7 @@ pub(super) async fn upload(
 }
 
 async fn upload_parts(
-    bucket: &Bucket,
+    memory: &UploadMemory,
     key: &str,
     file: &Arc<File>,
     length: u64,
@@ -96,7 +99,7 @@ async fn upload_parts(
     while offset < length || !running.is_empty() {
         if offset < length && running.len() < AT_ONCE {
             let count = size.min(length - offset);
-            let (bytes, room) = part(bucket, key, file, offset, count).await?;
+            let (bytes, room) = part(memory, key, file, offset, count).await?;
             let sent = upload.put_part(bytes.into());
             running.spawn(async move {
                 let _room = room;
@@ -124,14 +127,14 @@ fn part_size(length: u64) -> u64 {
 
 /// Reads a part once there is room for it.
 async fn part(
-    bucket: &Bucket,
+    memory: &UploadMemory,
     key: &str,
     file: &Arc<File>,
     offset: u64,
     length: u64,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>)> {
     let length = usize::try_from(length).unwrap_or(usize::MAX);
-    let room = bucket.uploads.take(length).await;
+    let room = memory.take(length).await;
     let (file, key) = (file.clone(), key.to_owned());
     let bytes = blocking(move || read_range(&file, &key, offset, length)).await?;
     Ok((bytes, room))

@@ -2,8 +2,8 @@
 
 use encoding_rs::Encoding;
 
-use super::CharsetProblem;
-use super::iso2022::Set;
+use super::problem::CharsetProblem;
+use super::set::Set;
 
 /// What one term asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use flate2::Compression;
 use flate2::read::{DeflateDecoder, DeflateEncoder};
 
 use super::error::CodecError;
+use super::frame_codec::{EncodeOptions, Encoded, FrameCodec};
 use super::native::{self, ByteOrder};
 use super::shape::{DecodedFrame, FrameLimits, FrameShape};
 use super::transfer_syntax::Coding;
-use super::{EncodeOptions, Encoded, FrameCodec};
 
 pub(super) struct Deflate;
 

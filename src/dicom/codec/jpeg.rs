@@ -9,14 +9,14 @@ use libjpeg_turbo_rs::{Decoder, Encoder, PixelFormat, Subsampling};
 
 use super::color;
 use super::error::CodecError;
+use super::frame_codec::{
+    EncodeOptions, Encoded, FrameCodec, JpegColor, gray_or_color, interleaved_shape, length,
+    lossy_gray_or_color,
+};
 use super::jpeg_header::{JpegHeader, with_adobe_transform, without_color_claim};
 use super::samples;
 use super::shape::{DecodedFrame, FrameLimits, FrameShape, Photometric};
 use super::transfer_syntax::Coding;
-use super::{
-    EncodeOptions, Encoded, FrameCodec, JpegColor, gray_or_color, interleaved_shape, length,
-    lossy_gray_or_color,
-};
 
 /// Most scans of a progressive stream; real ones have about ten.
 const MAX_SCANS: usize = 100;

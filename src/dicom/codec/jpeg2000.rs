@@ -1,4 +1,4 @@
-//! JPEG 2000 both ways and High-Throughput JPEG 2000 decoding, by `openjp2`.
+//! JPEG 2000 both ways and High-Throughput JPEG 2000 decoding, by `openjp2`; what encodes the latter is [`htj2k`].
 //!
 //! The library undoes the color transform of the codestream, so `YBR_RCT` and `YBR_ICT` come out as
 //! RGB. Sign and precision of the codestream yield to the header.
@@ -11,15 +11,16 @@ use openjp2::{
 };
 
 use super::error::CodecError;
+use super::frame_codec::{
+    EncodeOptions, Encoded, FrameCodec, bits_gray_or_color, interleaved_shape, length,
+    lossy_gray_or_color,
+};
+use super::htj2k;
 use super::jpeg2000_header::{Jpeg2000Header, bare_codestream};
 use super::jpeg2000_stream::{StreamWriter, reader};
 use super::samples;
 use super::shape::{DecodedFrame, FrameLimits, FrameShape, Photometric};
 use super::transfer_syntax::Coding;
-use super::{
-    EncodeOptions, Encoded, FrameCodec, bits_gray_or_color, interleaved_shape, length,
-    lossy_gray_or_color,
-};
 
 /// Bookkeeping allowed to the decoder besides its samples, for frames of any size.
 const BOOKKEEPING_BYTES: u64 = 64 << 20;
@@ -51,7 +52,14 @@ impl FrameCodec for Jpeg2000 {
         match self.0 {
             Coding::Jpeg2000Lossless => bits_gray_or_color(shape),
             Coding::Jpeg2000 => lossy_gray_or_color(shape),
-            _ => Err("no encoder for High-Throughput JPEG 2000 is built in"),
+            Coding::Htj2kLossless | Coding::Htj2kLosslessRpcl => {
+                bits_gray_or_color(shape)?;
+                if shape.rows.max(shape.columns) > htj2k::MAX_SIDE {
+                    return Err("Rows or Columns is above 32768");
+                }
+                Ok(())
+            }
+            _ => Err("no encoder for lossy High-Throughput JPEG 2000 is built in"),
         }
     }
 
@@ -90,6 +98,9 @@ impl FrameCodec for Jpeg2000 {
         let lossy = self.0 == Coding::Jpeg2000;
         let shape = &frame.shape;
         let transform = shape.samples == 3 && shape.photometric == Photometric::Rgb;
+        if matches!(self.0, Coding::Htj2kLossless | Coding::Htj2kLosslessRpcl) {
+            return self.encode_high_throughput(frame, transform);
+        }
         let precision = shape.bits_stored;
         let refused = |reason| CodecError::encoder(self.0, reason, None);
         let mut image = self.image(frame, precision)?;
@@ -130,6 +141,30 @@ impl FrameCodec for Jpeg2000 {
 }
 
 impl Jpeg2000 {
+    /// Encodes by [`htj2k`]; `.202` wants a thumbnail in front and the lengths of its resolutions (PS3.5 §10.18).
+    fn encode_high_throughput(
+        &self,
+        frame: &DecodedFrame,
+        transform: bool,
+    ) -> Result<Encoded, CodecError> {
+        let parts = match self.0 {
+            Coding::Htj2kLosslessRpcl => htj2k::TileParts::Resolutions,
+            _ => htj2k::TileParts::Whole,
+        };
+        let bytes = htj2k::encode(frame, transform, parts)
+            .map_err(|reason| CodecError::encoder(self.0, reason, None))?;
+        let photometric = if transform {
+            Photometric::YbrRct
+        } else {
+            frame.shape.photometric
+        };
+        let shape = FrameShape {
+            photometric,
+            ..frame.shape
+        };
+        Ok(Encoded::lossless(bytes, shape))
+    }
+
     fn decode_image(&self, codestream: &[u8]) -> Result<Box<opj_image>, CodecError> {
         let mut codec = Codec::new_decoder(OPJ_CODEC_J2K)
             .ok_or_else(|| self.error("there is no JPEG 2000 decoder"))?;

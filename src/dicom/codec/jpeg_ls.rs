@@ -3,13 +3,13 @@
 //! JPEG-LS knows nothing of sign: samples are bit patterns, extended by the header.
 
 use super::error::CodecError;
+use super::frame_codec::{
+    EncodeOptions, Encoded, FrameCodec, gray_or_color, interleaved_shape, lossy_gray_or_color,
+};
 use super::jpegls::{self, EncodeParams, Interleave};
 use super::samples;
 use super::shape::{CodestreamShape, DecodedFrame, FrameLimits, FrameShape};
 use super::transfer_syntax::Coding;
-use super::{
-    EncodeOptions, Encoded, FrameCodec, gray_or_color, interleaved_shape, lossy_gray_or_color,
-};
 
 /// Largest side the format codes without extended dimensions.
 const MAX_SIDE: u32 = 65_535;

@@ -13,10 +13,12 @@ use zune_core::options::EncoderOptions;
 use zune_jpegxl::JxlSimpleEncoder;
 
 use super::error::CodecError;
+use super::frame_codec::{
+    EncodeOptions, Encoded, FrameCodec, gray_or_color, interleaved_shape, length,
+};
 use super::samples;
 use super::shape::{CodestreamShape, DecodedFrame, FrameLimits, FrameShape, Photometric};
 use super::transfer_syntax::Coding;
-use super::{EncodeOptions, Encoded, FrameCodec, gray_or_color, interleaved_shape, length};
 
 /// Samples of hidden channels and frames the decoder may hold, for each sample of the picture.
 const SAMPLE_FACTOR: usize = 4;
@@ -183,7 +185,7 @@ impl JpegXl {
             };
             Ok((declared, info.uses_original_profile))
         };
-        super::guarded(self.0, read).ok()
+        super::frame_codec::guarded(self.0, read).ok()
     }
 
     /// A decoder that has read the header, and the bytes behind it.
@@ -269,7 +271,7 @@ impl JpegXl {
         // Rows of 16-bit samples must start on an even address.
         let mut data = vec![0; length.saturating_add(1)];
         let start = data.as_ptr().align_offset(2).min(1);
-        let rows = super::length(shape.rows);
+        let rows = super::frame_codec::length(shape.rows);
         let row_bytes = length / rows.max(1);
         let Some(pixels) = data.get_mut(start..start + length) else {
             return Err(self.error("it has no pixels"));

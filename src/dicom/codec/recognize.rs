@@ -6,7 +6,7 @@ use super::jpeg_header::JpegHeader;
 use super::jpeg_xl::JpegXl;
 use super::jpeg2000_header::{self, Jpeg2000Header};
 use super::jpegls;
-use super::shape::{FrameShape, Photometric};
+use super::shape::{CodestreamShape, FrameShape, Photometric};
 use super::transfer_syntax::Coding;
 
 /// A codestream by its own bytes.
@@ -68,12 +68,13 @@ pub fn codestream_in_boxes(head: &[u8], length: u64) -> Option<(u64, u64)> {
     jpeg2000_header::codestream_place(head, length)
 }
 
-fn shape(
-    rows: u32,
-    columns: u32,
-    components: u32,
-    precision: u32,
-) -> Result<FrameShape, &'static str> {
+fn shape(declared: CodestreamShape) -> Result<FrameShape, &'static str> {
+    let CodestreamShape {
+        rows,
+        columns,
+        components,
+        precision,
+    } = declared;
     let samples = u16::try_from(components).unwrap_or(u16::MAX);
     if !matches!(samples, 1 | 3) {
         return Err("pixels have one or three components");
@@ -112,12 +113,12 @@ fn jpeg(head: &[u8]) -> Result<RecognizedCodestream, &'static str> {
             } else {
                 Coding::JpegLsLossless
             },
-            shape: shape(
-                info.rows,
-                info.columns,
-                info.components.into(),
-                info.precision.into(),
-            )?,
+            shape: shape(CodestreamShape {
+                rows: info.rows,
+                columns: info.columns,
+                components: info.components.into(),
+                precision: info.precision.into(),
+            })?,
             lossy: Some(near),
         });
     }
@@ -131,13 +132,7 @@ fn jpeg(head: &[u8]) -> Result<RecognizedCodestream, &'static str> {
         (0xc3, _) => Coding::JpegLossless,
         _ => return Err("hierarchical and arithmetic JPEG have no transfer syntax"),
     };
-    let declared = header.declared();
-    let mut shape = shape(
-        declared.rows,
-        declared.columns,
-        declared.components,
-        declared.precision,
-    )?;
+    let mut shape = shape(header.declared())?;
     let rgb = match header.is_rgb() {
         Some(rgb) => rgb,
         // Lossless streams are coded as they are; without a mark the others are YCbCr (T.871).
@@ -170,13 +165,7 @@ fn jpeg_2000(codestream: &[u8]) -> Result<RecognizedCodestream, &'static str> {
         (true, false) => Coding::Htj2kLossless,
         (true, true) => Coding::Htj2k,
     };
-    let declared = header.declared();
-    let mut shape = shape(
-        declared.rows,
-        declared.columns,
-        declared.components,
-        declared.precision,
-    )?;
+    let mut shape = shape(header.declared())?;
     shape.signed = header.signed;
     shape.photometric = match shape.samples {
         3 if header.transformed && header.irreversible => Photometric::YbrIct,
@@ -200,12 +189,7 @@ fn jpeg_xl(head: &[u8]) -> Result<RecognizedCodestream, &'static str> {
         (false, true) => Coding::JpegXlLossless,
         (false, false) => Coding::JpegXl,
     };
-    let mut shape = shape(
-        declared.rows,
-        declared.columns,
-        declared.components,
-        declared.precision,
-    )?;
+    let mut shape = shape(declared)?;
     if coding == Coding::JpegXl && shape.samples == 3 {
         shape.photometric = Photometric::Xyb;
     }

@@ -4,9 +4,10 @@
 //! first. Reading stays inside the frame's bytes, and a plane never grows past its length.
 
 use super::error::CodecError;
+use super::frame_codec::{EncodeOptions, Encoded, FrameCodec, interleaved_shape};
+use super::samples;
 use super::shape::{DecodedFrame, FrameLimits, FrameShape};
 use super::transfer_syntax::Coding;
-use super::{EncodeOptions, Encoded, FrameCodec, interleaved_shape, samples};
 
 /// The header: the segment count and fifteen offsets.
 const HEADER_BYTES: usize = 64;

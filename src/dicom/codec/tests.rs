@@ -18,6 +18,9 @@ const JPEG_LS: &str = "1.2.840.10008.1.2.4.80";
 const JPEG_LS_NEAR: &str = "1.2.840.10008.1.2.4.81";
 const JPEG_2000: &str = "1.2.840.10008.1.2.4.90";
 const JPEG_2000_LOSSY: &str = "1.2.840.10008.1.2.4.91";
+const HT_LOSSLESS: &str = "1.2.840.10008.1.2.4.201";
+const HT_RPCL: &str = "1.2.840.10008.1.2.4.202";
+const HT: &str = "1.2.840.10008.1.2.4.203";
 const JPEG_XL: &str = "1.2.840.10008.1.2.4.110";
 
 fn gray(rows: u32, columns: u32, allocated: u16, stored: u16, signed: bool) -> FrameShape {

@@ -9,7 +9,7 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 use serde_json::{Map, Value};
 
-use super::ComposeError;
+use super::error::ComposeError;
 use super::value::GROUPS;
 use crate::dicom::limits;
 

@@ -2,22 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::PartContent;
-
-/// What is known of a bulk data part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BulkPart {
-    /// Content-Location.
-    pub location: String,
-    /// Media type in lower case, without parameters.
-    pub media: String,
-    /// Parameter `transfer-syntax` of the media type.
-    pub transfer_syntax: Option<String>,
-    /// Bytes.
-    pub length: u64,
-    /// What it is by its bytes.
-    pub content: PartContent,
-}
+use super::content::BulkPart;
 
 /// The bulk data parts of a request by their Content-Location.
 #[derive(Debug, Default)]

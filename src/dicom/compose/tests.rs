@@ -3,6 +3,7 @@ use crate::dicom::codec::transfer_syntax;
 use crate::dicom::instance::Instance;
 use crate::dicom::parse::{ParseOptions, parse};
 use crate::dicom::testing::{DataSet, Lengths, Syntax};
+use dicom_core::VR;
 use proptest::prelude::*;
 use serde_json::json;
 

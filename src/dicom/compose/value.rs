@@ -5,7 +5,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use dicom_core::VR;
 use serde_json::Value;
 
-use super::{ComposeProblem, tag};
+use super::error::ComposeProblem;
+use crate::dicom::tag;
 use crate::dicom::validate::{self, ValueProblem};
 
 /// The bytes of `InlineBinary`.

@@ -2,10 +2,10 @@
 //!
 //! Invariant: a frame starts at a fragment and ends before another one or at the end; no fragment is in two frames.
 
-use dicom_core::Tag;
+use dicom_dictionary_std::tags;
 
-use super::{Encapsulated, FrameTable, FrameTableKind, ITEM_HEADER, narrow};
-use crate::dicom::instance::ValidationIssue;
+use super::table::{Encapsulated, FrameTable, FrameTableKind, ITEM_HEADER, narrow};
+use crate::dicom::issue::ValidationIssue;
 
 /// Whether bytes are the start of a codestream that can be told from the middle of one.
 ///
@@ -52,10 +52,10 @@ impl Fragments {
         let starts = self.frame_starts(declared, findings);
         let count = starts.as_ref().map_or(self.lengths.len(), Vec::len);
         if count != declared && !self.video {
-            findings.push(ValidationIssue {
-                tag: Tag(0x0028, 0x0008),
-                comment: "DICOM100: (0028,0008) - does not agree with the number of frames in the pixel data".to_owned(),
-            });
+            findings.push(ValidationIssue::new(
+                tags::NUMBER_OF_FRAMES,
+                "does not agree with the number of frames in the pixel data",
+            ));
         }
         let fragments = narrow(self.lengths.len());
         let starts = starts.map(|mut starts| {
@@ -157,8 +157,5 @@ fn shorten(starts: Vec<u32>, fragments: usize) -> Option<Vec<u32>> {
 }
 
 fn finding(reason: &str) -> ValidationIssue {
-    ValidationIssue {
-        tag: Tag(0x7FE0, 0x0010),
-        comment: format!("DICOM100: (7FE0,0010) - {reason}"),
-    }
+    ValidationIssue::new(tags::PIXEL_DATA, reason)
 }

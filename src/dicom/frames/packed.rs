@@ -2,7 +2,7 @@
 //!
 //! Invariant: a [`PackedFrames`] has columns of exactly the announced lengths, so that a look-up cannot leave them.
 
-use super::{
+use super::table::{
     ByteRange, Encapsulated, FrameSlices, FrameTable, FrameTableKind, Native, STRIDE, narrow,
     slices,
 };

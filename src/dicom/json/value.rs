@@ -6,10 +6,9 @@ use std::borrow::Cow;
 
 use dicom_core::{Tag, VR};
 
-use super::push_tag;
 use crate::dicom::charset::{self, Charset};
-use crate::dicom::endian::{swap, swap_width};
-use crate::dicom::scan::width;
+use crate::dicom::endian::{swap, swap_width, width};
+use crate::dicom::tag;
 
 /// One binary value.
 pub(super) enum Number {
@@ -81,11 +80,7 @@ pub fn values(vr: VR, big: bool, bytes: &[u8], charset: &Charset) -> Vec<String>
                 }
                 Number::Single(value) => not_finite(value.into(), false).to_owned(),
                 Number::Double(value) => not_finite(value, false).to_owned(),
-                Number::Tag(tag) => {
-                    let mut text = String::with_capacity(8);
-                    push_tag(&mut text, tag);
-                    text
-                }
+                Number::Tag(tag) => tag::hex(tag),
             })
             .collect(),
         _ if bytes.is_empty() => Vec::new(),

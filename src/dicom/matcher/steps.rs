@@ -2,7 +2,7 @@
 
 use dicom_core::Tag;
 
-use super::unpadded;
+use super::padding::unpadded;
 use crate::dicom::members::{self, JsonElement, Malformed};
 use crate::dicom::query::PathStep;
 use crate::dicom::tag;

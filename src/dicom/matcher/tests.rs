@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::dicom::attributes::QueryLevel;
-use crate::dicom::query::{Include, TagPath};
-use crate::dicom::query_parse::{QueryDialect, QueryResource, parse};
+use crate::dicom::query::{Include, QueryDialect, QueryResource, TagPath};
+use crate::dicom::query_parse::parse;
 use crate::dicom::tag;
 
 fn data_set() -> Value {

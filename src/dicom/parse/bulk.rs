@@ -6,8 +6,8 @@ use super::Parser;
 use crate::dicom::error::{Limit, ParseError};
 use crate::dicom::frames::{Fragments, starts_codestream};
 use crate::dicom::instance::{BulkItem, PixelElement};
-use crate::dicom::json;
 use crate::dicom::scan::{Element, ScanEvent};
+use crate::dicom::tag;
 
 impl Parser<'_, '_> {
     /// A value served by URI.
@@ -28,12 +28,12 @@ impl Parser<'_, '_> {
             }
             let mut path = String::with_capacity(8);
             for step in &self.path {
-                json::push_tag(&mut path, step.tag);
+                tag::push_hex(&mut path, step.tag);
                 path.push('/');
                 path.push_str(itoa::Buffer::new().format(step.items));
                 path.push('/');
             }
-            json::push_tag(&mut path, tag);
+            tag::push_hex(&mut path, tag);
             self.json.make_room(&self.ledger, path.len())?;
             self.json.bulk_uri(&path);
             // With the place in the text and the text of its VR.

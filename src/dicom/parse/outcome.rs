@@ -3,14 +3,18 @@
 //! Invariant: an [`Instance`] is only made of a file whose four identifiers are there and valid.
 
 use dicom_core::Tag;
+use dicom_dictionary_std::tags;
 
-use super::{Origin, Parser, finding};
+use super::{Origin, Parser};
 use crate::dicom::codec::transfer_syntax::{is_deflated, is_native, is_video};
 use crate::dicom::error::{Limit, ParseError};
 use crate::dicom::frames::FrameTable;
 use crate::dicom::header::RecognizedEncoding;
-use crate::dicom::instance::{FileLayout, Instance, PixelElement, ValidationIssue};
+use crate::dicom::identifiers::Identifiers;
+use crate::dicom::instance::{FileLayout, Instance, PixelElement};
+use crate::dicom::issue::ValidationIssue;
 use crate::dicom::json;
+use crate::dicom::uid::{self, InstanceName, InstanceUid, SeriesUid, StudyUid, UidError};
 
 impl Parser<'_, '_> {
     /// Checks the identifiers and puts the result together.
@@ -26,12 +30,12 @@ impl Parser<'_, '_> {
             self.attributes
                 .retain(|attribute| !attribute.json.is_empty());
             self.attributes.sort_by_key(|attribute| attribute.tag);
-            self.findings.push(finding(
+            self.findings.push(ValidationIssue::new(
                 Tag(0, 0),
                 "elements are not in ascending order or repeated",
             ));
         }
-        let (name, sop_class) = self.identifiers.check()?;
+        let (name, sop_class) = name_of(&self.identifiers)?;
         let attributes = &mut self.attributes;
         let metadata = self.json.finish(|at, count| {
             for attribute in attributes
@@ -44,7 +48,8 @@ impl Parser<'_, '_> {
         });
         if ignored > 0 {
             let comment = format!("{ignored} bytes behind the data set are ignored");
-            self.findings.push(finding(Tag(0, 0), &comment));
+            self.findings
+                .push(ValidationIssue::new(Tag(0, 0), &comment));
         }
         let position = self.scanner.position();
         let mut layout = self
@@ -59,8 +64,8 @@ impl Parser<'_, '_> {
                 fragments.video = is_video(&layout.transfer_syntax);
                 fragments.extended = self.extended.0.zip(self.extended.1);
                 if is_native(&layout.transfer_syntax) {
-                    self.findings.push(finding(
-                        Tag(0x0002, 0x0010),
+                    self.findings.push(ValidationIssue::new(
+                        tags::TRANSFER_SYNTAX_UID,
                         "names no syntax for encapsulated pixel data",
                     ));
                 }
@@ -75,7 +80,7 @@ impl Parser<'_, '_> {
         };
         if frames.count() > self.options.limits.frames {
             let allowed = self.options.limits.frames.into();
-            let tag = Tag(0x0028, 0x0008);
+            let tag = tags::NUMBER_OF_FRAMES;
             let error = ParseError::limit(Some(tag), position, Limit::Frames, allowed);
             return Err(error.with_identifiers(&self.identifiers));
         }
@@ -104,8 +109,8 @@ impl Origin {
         let deflated = self.opening.label.as_deref().is_some_and(is_deflated);
         let agrees = agrees && deflated == self.deflated;
         if !agrees {
-            findings.push(finding(
-                Tag(0x0002, 0x0010),
+            findings.push(ValidationIssue::new(
+                tags::TRANSFER_SYNTAX_UID,
                 "does not agree with the encoding of the data set",
             ));
         }
@@ -126,4 +131,33 @@ impl Origin {
             dataset_length: end.saturating_sub(start),
         }
     }
+}
+
+/// The name of an instance and its SOP class: the identifiers it must have.
+fn name_of(found: &Identifiers) -> Result<(InstanceName, String), ParseError> {
+    fn parse<T>(
+        found: &Identifiers,
+        tag: Tag,
+        text: Option<&String>,
+        parse: impl Fn(&str) -> Result<T, UidError>,
+    ) -> Result<T, ParseError> {
+        let read = || Box::new(found.clone());
+        let text = text.ok_or_else(|| ParseError::Missing { tag, read: read() })?;
+        parse(text).map_err(|source| ParseError::BadUid {
+            tag,
+            read: read(),
+            source,
+        })
+    }
+    let (study, series) = (found.study.as_ref(), found.series.as_ref());
+    let (instance, sop_class) = (found.instance.as_ref(), found.sop_class.as_ref());
+    let sop_class = parse(found, tags::SOP_CLASS_UID, sop_class, |text| {
+        uid::check_uid(text).map(str::to_owned)
+    })?;
+    let name = InstanceName {
+        instance: parse(found, tags::SOP_INSTANCE_UID, instance, InstanceUid::parse)?,
+        study: parse(found, tags::STUDY_INSTANCE_UID, study, StudyUid::parse)?,
+        series: parse(found, tags::SERIES_INSTANCE_UID, series, SeriesUid::parse)?,
+    };
+    Ok((name, sop_class))
 }

@@ -3,14 +3,15 @@
 //! Invariant: rows, columns and the like are arithmetic here, never a size to allocate.
 
 use dicom_core::{Tag, VR};
+use dicom_dictionary_std::tags;
 
-use super::finding;
 use crate::dicom::charset::Charset;
 use crate::dicom::codec::transfer_syntax::{EXPLICIT_LE, is_native};
 use crate::dicom::endian::pixel_swap_width;
 use crate::dicom::error::ParseError;
 use crate::dicom::frames::{ByteRange, FrameTable};
-use crate::dicom::instance::{FileLayout, PixelDescription, PixelElement, ValidationIssue};
+use crate::dicom::instance::{FileLayout, PixelDescription, PixelElement};
+use crate::dicom::issue::ValidationIssue;
 use crate::dicom::json;
 use crate::dicom::scan::Scanner;
 
@@ -51,9 +52,9 @@ impl PixelElement {
     #[must_use]
     pub fn of(tag: Tag) -> Option<Self> {
         match tag {
-            Tag(0x7FE0, 0x0010) => Some(Self::Integer),
-            Tag(0x7FE0, 0x0008) => Some(Self::Float),
-            Tag(0x7FE0, 0x0009) => Some(Self::Double),
+            tags::PIXEL_DATA => Some(Self::Integer),
+            tags::FLOAT_PIXEL_DATA => Some(Self::Float),
+            tags::DOUBLE_FLOAT_PIXEL_DATA => Some(Self::Double),
             _ => None,
         }
     }
@@ -162,21 +163,21 @@ impl PixelAttributes {
         let frame_bits = if halved { full / 3 * 2 } else { full };
         let complete = bits.checked_div(frame_bits).unwrap_or(0);
         if !is_native(&layout.transfer_syntax) && complete >= frames && frames > 0 {
-            findings.push(finding(
-                Tag(0x0002, 0x0010),
+            findings.push(ValidationIssue::new(
+                tags::TRANSFER_SYNTAX_UID,
                 "names a compressed syntax, but the pixel data is native",
             ));
             layout.transfer_syntax = EXPLICIT_LE.to_owned();
             layout.part10 = false;
         }
         if frame_bits == 0 {
-            findings.push(finding(
-                Tag(0x7FE0, 0x0010),
+            findings.push(ValidationIssue::new(
+                tags::PIXEL_DATA,
                 "rows, columns or bits allocated are missing",
             ));
         } else if complete < frames {
-            findings.push(finding(
-                Tag(0x0028, 0x0008),
+            findings.push(ValidationIssue::new(
+                tags::NUMBER_OF_FRAMES,
                 "says more frames than the pixel data holds",
             ));
         }

@@ -4,29 +4,22 @@
 //! before. Invariants: nothing is set aside by what the file says before it was checked against the file or a limit; every loop
 //! consumes bytes or is bounded by the size of the picture.
 
-use flate2::{Decompress, FlushDecompress};
-use weezl::BitOrder;
-use weezl::decode::Decoder as Lzw;
+mod file;
+mod packing;
 
-use super::{PictureFormat, PictureInfo};
+use super::info::{PictureFormat, PictureInfo};
+pub(super) use file::is_tiff;
+use file::{DAMAGED, Entry, MOST_ENTRIES, TiffFile, width_of};
+use packing::{deflated, lzw, packbits};
 
 /// Most pages; each is a frame.
 const MOST_PAGES: u32 = 10_000;
-/// Most entries of a directory.
-const MOST_ENTRIES: u64 = 4096;
 
-const DAMAGED: &str = "has a TIFF file that is damaged";
 const PAGES: &str =
     "has a TIFF file whose pages differ, are too many, or are copies of reduced size";
 const KIND: &str =
     "has a TIFF file that is neither gray, RGB nor a palette of unsigned samples of 8 or 16 bits";
 const COMPRESSION: &str = "has a TIFF file that is compressed otherwise than by LZW, Deflate or PackBits; send the JPEG frames themselves";
-
-/// Whether bytes begin like a TIFF file of either byte order and size.
-pub(super) fn is_tiff(head: &[u8]) -> bool {
-    let magic: [&[u8]; 4] = [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"];
-    magic.iter().any(|magic| head.starts_with(magic))
-}
 
 /// What a whole file holds.
 pub(super) fn look(bytes: &[u8]) -> Result<PictureInfo, &'static str> {
@@ -71,43 +64,7 @@ pub(super) fn pixels(bytes: &[u8], length: usize) -> Result<Vec<u8>, &'static st
     Ok(out)
 }
 
-struct TiffFile<'a> {
-    bytes: &'a [u8],
-    big: bool,
-    /// `BigTIFF`: offsets and counts have eight bytes.
-    wide: bool,
-}
-
-/// One entry of a directory: the values of a tag.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    tag: u16,
-    kind: u16,
-    count: u64,
-    /// Where its values begin.
-    at: usize,
-}
-
 impl<'a> TiffFile<'a> {
-    fn open(bytes: &'a [u8]) -> Result<Self, &'static str> {
-        let big = bytes.starts_with(b"MM");
-        let magic = bytes.get(2..4).ok_or(DAMAGED)?;
-        let wide = magic.contains(&b'+');
-        is_tiff(bytes)
-            .then_some(Self { bytes, big, wide })
-            .ok_or(DAMAGED)
-    }
-
-    fn number(&self, at: usize, width: usize) -> Option<u64> {
-        let bytes = self.bytes.get(at..at.checked_add(width)?)?;
-        let push = |sum: u64, byte: &u8| sum << 8 | u64::from(*byte);
-        Some(if self.big {
-            bytes.iter().fold(0, push)
-        } else {
-            bytes.iter().rev().fold(0, push)
-        })
-    }
-
     /// The pages, up to the first that cannot be read.
     fn pages(&self) -> impl Iterator<Item = Result<TiffPage, &'static str>> + '_ {
         let width = if self.wide { 8 } else { 4 };
@@ -166,26 +123,6 @@ impl<'a> TiffFile<'a> {
         let next = first.checked_add(count * size).ok_or(DAMAGED)?;
         let next = self.number(next, width).ok_or(DAMAGED)?;
         Ok((TiffPage::read(self, &entries)?, next))
-    }
-
-    /// A value of an entry; none past its last one and for other kinds than whole numbers.
-    fn value(&self, entry: &Entry, number: u64) -> Option<u64> {
-        let width = usize::try_from(width_of(entry.kind)).ok()?;
-        if number >= entry.count || !matches!(entry.kind, 1 | 3 | 4 | 16) {
-            return None;
-        }
-        let at = usize::try_from(number).ok()?.checked_mul(width)?;
-        self.number(entry.at.checked_add(at)?, width)
-    }
-}
-
-/// Bytes of a value of a kind.
-fn width_of(kind: u16) -> u64 {
-    match kind {
-        3 | 8 => 2,
-        4 | 9 | 11 | 13 => 4,
-        5 | 10 | 12 | 16..=18 => 8,
-        _ => 1,
     }
 }
 
@@ -516,68 +453,6 @@ struct Placed {
     plane: u16,
     kept: u16,
     bits: u16,
-}
-
-/// Fills `out`; whether there was enough.
-fn lzw(packed: &[u8], out: &mut [u8]) -> bool {
-    let mut decoder = Lzw::with_tiff_size_switch(BitOrder::Msb, 8);
-    let (mut read, mut made) = (0, 0);
-    while made < out.len() {
-        let (Some(input), Some(room)) = (packed.get(read..), out.get_mut(made..)) else {
-            return false;
-        };
-        let step = decoder.decode_bytes(input, room);
-        read += step.consumed_in;
-        made += step.consumed_out;
-        if step.status.is_err() || (step.consumed_in == 0 && step.consumed_out == 0) {
-            return made == out.len();
-        }
-    }
-    true
-}
-
-fn deflated(packed: &[u8], out: &mut [u8]) -> bool {
-    let mut stream = Decompress::new(true);
-    // One call is enough: input and output are there whole.
-    let status = stream.decompress(packed, out, FlushDecompress::Finish);
-    status.is_ok() && stream.total_out() == out.len() as u64
-}
-
-fn packbits(packed: &[u8], out: &mut [u8]) -> bool {
-    let (mut read, mut made) = (0, 0);
-    while made < out.len() {
-        let Some(&head) = packed.get(read) else {
-            return false;
-        };
-        read += 1;
-        let count = usize::from(if head < 128 {
-            head + 1
-        } else {
-            (head ^ 0xFF).wrapping_add(2)
-        });
-        if head == 128 {
-            continue;
-        }
-        let room = count.min(out.len() - made);
-        let Some(target) = out.get_mut(made..made + room) else {
-            return false;
-        };
-        if head < 128 {
-            let Some(source) = packed.get(read..read + room) else {
-                return false;
-            };
-            target.copy_from_slice(source);
-            read += count;
-        } else {
-            let Some(&byte) = packed.get(read) else {
-                return false;
-            };
-            target.fill(byte);
-            read += 1;
-        }
-        made += room;
-    }
-    true
 }
 
 #[cfg(test)]

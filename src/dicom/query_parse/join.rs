@@ -1,9 +1,10 @@
 //! Conditions that become one: lists of UIDs, and dates with the times that belong to them.
 
 use dicom_core::Tag;
+use dicom_dictionary_std::tags;
 
 use super::super::query::Matching;
-use super::Draft;
+use super::draft::Draft;
 
 /// Two lists of UIDs become one; whoever asks for everything asks for no less with a list beside it.
 pub(super) fn join_lists(first: &mut Matching, second: Matching) {
@@ -48,11 +49,14 @@ fn values_of(matching: &Matching) -> Option<(Vec<String>, bool)> {
 
 /// Dates and the times that belong to them.
 const MOMENTS: &[(Tag, Tag)] = &[
-    (Tag(0x0008, 0x0020), Tag(0x0008, 0x0030)),
-    (Tag(0x0008, 0x0021), Tag(0x0008, 0x0031)),
-    (Tag(0x0008, 0x0022), Tag(0x0008, 0x0032)),
-    (Tag(0x0008, 0x0023), Tag(0x0008, 0x0033)),
-    (Tag(0x0040, 0x0244), Tag(0x0040, 0x0245)),
+    (tags::STUDY_DATE, tags::STUDY_TIME),
+    (tags::SERIES_DATE, tags::SERIES_TIME),
+    (tags::ACQUISITION_DATE, tags::ACQUISITION_TIME),
+    (tags::CONTENT_DATE, tags::CONTENT_TIME),
+    (
+        tags::PERFORMED_PROCEDURE_STEP_START_DATE,
+        tags::PERFORMED_PROCEDURE_STEP_START_TIME,
+    ),
 ];
 
 /// Makes one range of moments of a range of dates and a range of the times belonging to them (PS3.4 §C.2.2.2.5.4).

@@ -4,7 +4,7 @@ use dicom_core::Tag;
 
 use super::super::query::TagPath;
 use super::super::tag;
-use super::Named;
+use super::draft::Named;
 
 /// A private creator with a value that can be a name.
 pub(super) fn names_a_block(named: &Named<'_>) -> bool {

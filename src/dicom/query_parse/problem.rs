@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::super::temporal::TemporalError;
-use super::{MAX_CONDITIONS, MAX_INCLUDES, MAX_LIST, MAX_PATTERN, MAX_VALUE};
+use super::limits::{MAX_CONDITIONS, MAX_INCLUDES, MAX_LIST, MAX_PATTERN, MAX_VALUE};
 use crate::dicom::tag::TagError;
 
 /// Longest parameter name that is repeated.

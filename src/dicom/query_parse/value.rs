@@ -24,12 +24,12 @@
 
 use dicom_core::VR;
 
-use super::super::query::Matching;
 use super::super::temporal::{self, TemporalError};
 use super::super::uid::check_uid;
 use super::super::{normalize, tag, wildcard};
+use super::limits::{MAX_LIST, MAX_PATTERN, MAX_VALUE};
 use super::problem::Reason;
-use super::{MAX_LIST, MAX_PATTERN, MAX_VALUE, QueryDialect};
+use crate::dicom::query::{Matching, QueryDialect};
 
 /// The switches of a search; none where the client did not say.
 #[derive(Debug, Clone, Copy, Default)]
@@ -263,5 +263,23 @@ fn words(value: &str, dialect: QueryDialect) -> Result<Matching, Reason> {
 impl From<TemporalError> for Reason {
     fn from(problem: TemporalError) -> Self {
         Self::Temporal(problem)
+    }
+}
+
+pub(super) fn set_once<T: PartialEq + Copy>(slot: &mut Option<T>, value: T) -> Result<(), Reason> {
+    match slot.replace(value) {
+        Some(before) if before != value => Err(Reason::Twice),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn set_switch(slot: &mut Option<bool>, value: Option<bool>) -> Result<(), Reason> {
+    match (*slot, value) {
+        (Some(before), Some(now)) if before != now => Err(Reason::Twice),
+        (_, Some(_)) => {
+            *slot = value;
+            Ok(())
+        }
+        (_, None) => Ok(()),
     }
 }

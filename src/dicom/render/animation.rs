@@ -2,10 +2,14 @@
 
 use gif::{DisposalMethod, Encoder, Repeat};
 
-use super::{
-    Image, ImageFormat, RenderAttributes, RenderError, Request, SampleKind, SamplePhotometric,
-    Samples, draw, encode::failed, icc, quantize::quantize,
-};
+use super::attributes::RenderAttributes;
+use super::draw::draw;
+use super::error::{RenderError, failed};
+use super::icc;
+use super::image::{Image, ImageFormat};
+use super::quantize::quantize;
+use super::request::Request;
+use super::samples::{SampleKind, SamplePhotometric, Samples};
 
 /// Most bytes of one animation.
 const MAX_BYTES: usize = 512 * 1024 * 1024;

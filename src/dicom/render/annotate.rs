@@ -4,7 +4,10 @@
 
 use font8x8::{BASIC_FONTS, GREEK_FONTS, HIRAGANA_FONTS, LATIN_FONTS, UnicodeFonts};
 
-use super::{Image, RenderAttributes, geometry::CropPlan, presentation::Graphic};
+use super::attributes::RenderAttributes;
+use super::geometry::CropPlan;
+use super::image::Image;
+use super::presentation::Graphic;
 
 /// Width and height of a character before it is enlarged.
 const CELL: i64 = 8;

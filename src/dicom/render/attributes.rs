@@ -5,15 +5,15 @@
 
 use std::borrow::Cow;
 
-use super::{
-    dataset::{Bulk, Dataset},
-    lut::{Lut, Modality},
-    overlay::Overlay,
-    palette::{Channel, Palette},
-    presentation::PresentationLut,
-    shutter::{MAX_VERTICES, Shutter, ShutterShape},
-    voi::{Window, WindowFunction},
-};
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+
+use super::dataset::{Bulk, Dataset};
+use super::lut::{Lut, Modality, PresentationLut};
+use super::overlay::Overlay;
+use super::palette::{Channel, Palette};
+use super::shutter::{MAX_VERTICES, Shutter, ShutterShape};
+use super::voi::{Window, WindowFunction};
 
 /// Windows of one frame that are kept.
 const MAX_VIEWS: usize = 64;
@@ -69,24 +69,25 @@ impl RenderAttributes {
         let Some(root) = Dataset::root(metadata) else {
             return Self::default();
         };
-        let signed = root.integer("00280103") == Some(1);
+        let signed = root.integer(tags::PIXEL_REPRESENTATION) == Some(1);
         let group = |tag| functional_group(&root, frame, tag);
-        let transformation = group("00289145").unwrap_or_else(|| root.clone());
+        let transformation =
+            group(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE).unwrap_or_else(|| root.clone());
         let modality = modality(&transformation, &root, signed, bulk);
-        let voi_source = group("00289132").unwrap_or_else(|| root.clone());
+        let voi_source = group(tags::FRAME_VOILUT_SEQUENCE).unwrap_or_else(|| root.clone());
         let (windows, voi_luts) = voi(&voi_source, &modality, signed, bulk);
-        let measures = group("00289110").unwrap_or_else(|| root.clone());
+        let measures = group(tags::PIXEL_MEASURES_SEQUENCE).unwrap_or_else(|| root.clone());
         Self {
             modality,
             windows,
             voi_luts,
             presentation_lut: presentation_lut(&root, bulk),
             palette: palette(&root, signed, bulk),
-            supplemental_palette: !root.is("00280004", "PALETTE COLOR")
-                && root.is("00089205", "COLOR"),
+            supplemental_palette: !root.is(tags::PHOTOMETRIC_INTERPRETATION, "PALETTE COLOR")
+                && root.is(tags::PIXEL_PRESENTATION, "COLOR"),
             padding: padding(&root, signed),
             aspect: aspect(&root, &measures),
-            shutter: group("00189472")
+            shutter: group(tags::FRAME_DISPLAY_SHUTTER_SEQUENCE)
                 .and_then(|item| shutter(&item))
                 .or_else(|| shutter(&root)),
             overlays: overlays(&root, frame, bulk),
@@ -98,12 +99,15 @@ impl RenderAttributes {
 }
 
 /// The item of a functional group macro that applies to a frame.
-fn functional_group<'a>(root: &Dataset<'a>, frame: u32, tag: &str) -> Option<Dataset<'a>> {
+fn functional_group<'a>(root: &Dataset<'a>, frame: u32, tag: Tag) -> Option<Dataset<'a>> {
     let index = usize::try_from(frame.saturating_sub(1)).ok()?;
     let per_frame = root
-        .item("52009230", index)
+        .item(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, index)
         .and_then(|groups| groups.item(tag, 0));
-    per_frame.or_else(|| root.item("52009229", 0)?.item(tag, 0))
+    per_frame.or_else(|| {
+        root.item(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, 0)?
+            .item(tag, 0)
+    })
 }
 
 /// Rescale out of `item`, else the modality LUT out of `root`.
@@ -114,13 +118,13 @@ pub(super) fn modality(
     bulk: Bulk<'_>,
 ) -> Modality {
     if let Some(lut) = root
-        .item("00283000", 0)
+        .item(tags::MODALITY_LUT_SEQUENCE, 0)
         .and_then(|item| lut(&item, signed, bulk))
     {
         return Modality::Lut(lut);
     }
-    let slope = item.float("00281053").unwrap_or(1.0);
-    Modality::rescale(slope, item.float("00281052").unwrap_or(0.0))
+    let slope = item.float(tags::RESCALE_SLOPE).unwrap_or(1.0);
+    Modality::rescale(slope, item.float(tags::RESCALE_INTERCEPT).unwrap_or(0.0))
 }
 
 /// Windows and VOI LUTs of a data set or item.
@@ -131,15 +135,15 @@ pub(super) fn voi(
     bulk: Bulk<'_>,
 ) -> (Vec<Window>, Vec<Lut>) {
     let function = item
-        .text("00281056")
+        .text(tags::VOILUT_FUNCTION)
         .map_or(WindowFunction::Linear, |name| {
             WindowFunction::from_attribute(&name)
         });
-    let mut explanations = item.texts("00281055");
+    let mut explanations = item.texts(tags::WINDOW_CENTER_WIDTH_EXPLANATION);
     let windows = item
-        .floats("00281050")
+        .floats(tags::WINDOW_CENTER)
         .into_iter()
-        .zip(item.floats("00281051"))
+        .zip(item.floats(tags::WINDOW_WIDTH))
         .take(MAX_VIEWS)
         .filter_map(|(center, width)| {
             let explanation = explanations.next().map(Cow::into_owned);
@@ -152,30 +156,30 @@ pub(super) fn voi(
         Modality::Lut(_) => false,
     };
     // Only one is ever shown, so others are not even read.
-    let mut luts = item.items("00283010").take(MAX_LUTS);
+    let mut luts = item.items(tags::VOILUT_SEQUENCE).take(MAX_LUTS);
     let lut = luts.find_map(|item| lut(&item, signed, bulk));
     (windows, lut.map(Lut::fitted).into_iter().collect())
 }
 
 fn lut(item: &Dataset<'_>, signed: bool, bulk: Bulk<'_>) -> Option<Lut> {
-    let data = item.lut_data("00283006", bulk)?;
-    Lut::from_descriptor(&item.integers("00283002"), &data, signed)
+    let data = item.lut_data(tags::LUT_DATA, bulk)?;
+    Lut::from_descriptor(&item.integers(tags::LUT_DESCRIPTOR), &data, signed)
 }
 
 /// Presentation LUT of an image or presentation state.
 pub(super) fn presentation_lut(root: &Dataset<'_>, bulk: Bulk<'_>) -> PresentationLut {
     match root
-        .item("20500010", 0)
+        .item(tags::PRESENTATION_LUT_SEQUENCE, 0)
         .and_then(|item| lut(&item, false, bulk))
     {
         Some(lut) => PresentationLut::Lut(lut),
-        None if root.is("20500020", "INVERSE") => PresentationLut::Inverse,
+        None if root.is(tags::PRESENTATION_LUT_SHAPE, "INVERSE") => PresentationLut::Inverse,
         None => PresentationLut::Identity,
     }
 }
 
 fn palette(root: &Dataset<'_>, signed: bool, bulk: Bulk<'_>) -> Option<Palette> {
-    let channel = |descriptor: &str, plain: &str, segments: &str| {
+    let channel = |descriptor: Tag, plain: Tag, segments: Tag| {
         let segmented = !root.has(plain) && root.has(segments);
         Some(Channel {
             descriptor: root.integers(descriptor),
@@ -184,9 +188,21 @@ fn palette(root: &Dataset<'_>, signed: bool, bulk: Bulk<'_>) -> Option<Palette> 
         })
     };
     // All are asked for before one that is missing ends it, so that whoever fetches them can do so at once.
-    let red = channel("00281101", "00281201", "00281221");
-    let green = channel("00281102", "00281202", "00281222");
-    let blue = channel("00281103", "00281203", "00281223");
+    let red = channel(
+        tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+        tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    );
+    let green = channel(
+        tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+        tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        tags::SEGMENTED_GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    );
+    let blue = channel(
+        tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+        tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        tags::SEGMENTED_BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    );
     Palette::from_channels(&[red?, green?, blue?], signed)
 }
 
@@ -200,10 +216,16 @@ fn padding(root: &Dataset<'_>, signed: bool) -> Option<(f64, f64)> {
         }
     };
     let integral = root
-        .float("00280120")
-        .map(|value| (as_stored(value), "00280121"));
-    let single = || root.float("00280122").map(|value| (value, "00280124"));
-    let double = || root.float("00280123").map(|value| (value, "00280125"));
+        .float(tags::PIXEL_PADDING_VALUE)
+        .map(|value| (as_stored(value), tags::PIXEL_PADDING_RANGE_LIMIT));
+    let single = || {
+        root.float(tags::FLOAT_PIXEL_PADDING_VALUE)
+            .map(|value| (value, tags::FLOAT_PIXEL_PADDING_RANGE_LIMIT))
+    };
+    let double = || {
+        root.float(tags::DOUBLE_FLOAT_PIXEL_PADDING_VALUE)
+            .map(|value| (value, tags::DOUBLE_FLOAT_PIXEL_PADDING_RANGE_LIMIT))
+    };
     let (value, limit) = integral.or_else(single).or_else(double)?;
     let limit = root.float(limit).map_or(value, as_stored);
     Some((value.min(limit), value.max(limit)))
@@ -211,14 +233,14 @@ fn padding(root: &Dataset<'_>, signed: bool) -> Option<(f64, f64)> {
 
 fn aspect(root: &Dataset<'_>, measures: &Dataset<'_>) -> Option<f64> {
     // The explicit ratio excludes the spacings (PS3.3 §C.7.6.3.1.7).
-    pixel_aspect(root, "00280034")
-        .or_else(|| pixel_aspect(measures, "00280030"))
-        .or_else(|| pixel_aspect(root, "00181164"))
-        .or_else(|| pixel_aspect(root, "00182010"))
+    pixel_aspect(root, tags::PIXEL_ASPECT_RATIO)
+        .or_else(|| pixel_aspect(measures, tags::PIXEL_SPACING))
+        .or_else(|| pixel_aspect(root, tags::IMAGER_PIXEL_SPACING))
+        .or_else(|| pixel_aspect(root, tags::NOMINAL_SCANNED_PIXEL_SPACING))
 }
 
 /// Pixel height over width out of a spacing or ratio, both written height \ width.
-pub(super) fn pixel_aspect(item: &Dataset<'_>, tag: &str) -> Option<f64> {
+pub(super) fn pixel_aspect(item: &Dataset<'_>, tag: Tag) -> Option<f64> {
     let [height, width] = *item.floats(tag).first_chunk::<2>()?;
     let ratio = height / width;
     let believable = (1.0 / MAX_ASPECT..=MAX_ASPECT).contains(&ratio);
@@ -228,12 +250,12 @@ pub(super) fn pixel_aspect(item: &Dataset<'_>, tag: &str) -> Option<f64> {
 /// Display shutter of an image, frame or presentation state (PS3.3 §C.7.6.11).
 pub(super) fn shutter(item: &Dataset<'_>) -> Option<Shutter> {
     let shapes: Vec<_> = item
-        .texts("00181600")
+        .texts(tags::SHUTTER_SHAPE)
         .take(MAX_SHAPES)
         .filter_map(|shape| shape_of(item, &shape))
         .collect();
     let [level, _] = item
-        .integer("00181622")
+        .integer(tags::SHUTTER_PRESENTATION_VALUE)
         .and_then(|value| u16::try_from(value).ok())
         .unwrap_or(0)
         .to_be_bytes();
@@ -243,21 +265,23 @@ pub(super) fn shutter(item: &Dataset<'_>) -> Option<Shutter> {
 fn shape_of(item: &Dataset<'_>, shape: &str) -> Option<ShutterShape> {
     match shape {
         "RECTANGULAR" => Some(ShutterShape::Rectangle {
-            left: item.float("00181602")?,
-            right: item.float("00181604")?,
-            upper: item.float("00181606")?,
-            lower: item.float("00181608")?,
+            left: item.float(tags::SHUTTER_LEFT_VERTICAL_EDGE)?,
+            right: item.float(tags::SHUTTER_RIGHT_VERTICAL_EDGE)?,
+            upper: item.float(tags::SHUTTER_UPPER_HORIZONTAL_EDGE)?,
+            lower: item.float(tags::SHUTTER_LOWER_HORIZONTAL_EDGE)?,
         }),
         "CIRCULAR" => {
-            let [row, column] = *item.floats("00181610").first_chunk::<2>()?;
+            let [row, column] = *item
+                .floats(tags::CENTER_OF_CIRCULAR_SHUTTER)
+                .first_chunk::<2>()?;
             Some(ShutterShape::Circle {
                 column,
                 row,
-                radius: item.float("00181612")?,
+                radius: item.float(tags::RADIUS_OF_CIRCULAR_SHUTTER)?,
             })
         }
         "POLYGONAL" => {
-            let numbers = item.floats("00181620");
+            let numbers = item.floats(tags::VERTICES_OF_THE_POLYGONAL_SHUTTER);
             let pairs = numbers.as_chunks::<2>().0.iter().take(MAX_VERTICES);
             let vertices: Vec<_> = pairs.map(|&[row, column]| (column, row)).collect();
             (vertices.len() >= 3).then_some(ShutterShape::Polygon(vertices))
@@ -279,26 +303,26 @@ pub(super) fn overlays(root: &Dataset<'_>, frame: u32, bulk: Bulk<'_>) -> Vec<Ov
 }
 
 fn overlay(root: &Dataset<'_>, group: u16, frame: u32, bulk: Bulk<'_>) -> Option<Overlay> {
-    let tag = |element: u16| format!("{group:04X}{element:04X}");
-    let rows = u16::try_from(root.integer(&tag(0x0010))?).ok()?;
-    let columns = u16::try_from(root.integer(&tag(0x0011))?).ok()?;
-    let origin = root.integers(&tag(0x0050));
+    let tag = |element: u16| Tag(group, element);
+    let rows = u16::try_from(root.integer(tag(0x0010))?).ok()?;
+    let columns = u16::try_from(root.integer(tag(0x0011))?).ok()?;
+    let origin = root.integers(tag(0x0050));
     let part = |index: usize| {
         origin
             .get(index)
             .and_then(|&value| i32::try_from(value).ok())
             .unwrap_or(1)
     };
-    let Some(bits) = root.bytes(&tag(0x3000), bulk) else {
+    let Some(bits) = root.bytes(tag(0x3000), bulk) else {
         // Bit Position in the cells of the pixel data (retired; PS3.3-2004 §C.9.2).
-        let position = root.integer(&tag(0x0102)).filter(|bit| *bit > 0)?;
+        let position = root.integer(tag(0x0102)).filter(|bit| *bit > 0)?;
         let bits = bulk(&embedded_plane(frame, u8::try_from(position).ok()?))?;
         let size = (u32::from(rows), u32::from(columns));
         return Overlay::new(group, size, (part(0), part(1)), bits);
     };
     // Planes of several frames follow each other bit by bit (PS3.5 §8.1.2).
-    let frames = root.integer(&tag(0x0015)).unwrap_or(1);
-    let first = root.integer(&tag(0x0051)).unwrap_or(1);
+    let frames = root.integer(tag(0x0015)).unwrap_or(1);
+    let first = root.integer(tag(0x0051)).unwrap_or(1);
     let index = if frames > 1 {
         u64::try_from(i64::from(frame) - first).ok()?
     } else {
@@ -363,18 +387,24 @@ fn shifted(bits: &[u8], start: u64) -> Option<Vec<u8>> {
 
 /// ICC Profile (0028,2000), of the image or of its first optical path.
 fn icc(root: &Dataset<'_>, bulk: Bulk<'_>) -> Option<Vec<u8>> {
-    let of_image = root.bytes("00282000", bulk);
+    let of_image = root.bytes(tags::ICC_PROFILE, bulk);
     of_image
-        .or_else(|| root.item("00480105", 0)?.bytes("00282000", bulk))
+        .or_else(|| {
+            root.item(tags::OPTICAL_PATH_SEQUENCE, 0)?
+                .bytes(tags::ICC_PROFILE, bulk)
+        })
         .filter(|profile| !profile.is_empty() && profile.len() <= MAX_PROFILE)
 }
 
 fn patient(root: &Dataset<'_>) -> Vec<String> {
-    let name = root.text("00100010").map(|name| name.replace('^', " "));
-    let id = root.text("00100020").map(Cow::into_owned);
+    let name = root
+        .text(tags::PATIENT_NAME)
+        .map(|name| name.replace('^', " "));
+    let id = root.text(tags::PATIENT_ID).map(Cow::into_owned);
     let birth = [
-        root.text("00100030").map(|value| date(&value)),
-        root.text("00100040").map(Cow::into_owned),
+        root.text(tags::PATIENT_BIRTH_DATE)
+            .map(|value| date(&value)),
+        root.text(tags::PATIENT_SEX).map(Cow::into_owned),
     ];
     lines([name, id, Some(joined(birth))])
 }
@@ -382,27 +412,29 @@ fn patient(root: &Dataset<'_>) -> Vec<String> {
 fn technique(root: &Dataset<'_>, frame: u32) -> Vec<String> {
     let unit = |tag, unit| root.float(tag).map(|value| format!("{value} {unit}"));
     let exam = [
-        root.text("00080060").map(Cow::into_owned),
-        root.text("00080020").map(|value| date(&value)),
+        root.text(tags::MODALITY).map(Cow::into_owned),
+        root.text(tags::STUDY_DATE).map(|value| date(&value)),
     ];
     let exposure = [
-        unit("00180060", "kV"),
-        unit("00181151", "mA"),
-        unit("00181152", "mAs"),
+        unit(tags::KVP, "kV"),
+        unit(tags::X_RAY_TUBE_CURRENT, "mA"),
+        unit(tags::EXPOSURE, "mAs"),
     ];
     let echo = [
-        unit("00180080", "ms").map(|time| format!("TR {time}")),
-        unit("00180081", "ms").map(|time| format!("TE {time}")),
-        unit("00180050", "mm"),
+        unit(tags::REPETITION_TIME, "ms").map(|time| format!("TR {time}")),
+        unit(tags::ECHO_TIME, "ms").map(|time| format!("TE {time}")),
+        unit(tags::SLICE_THICKNESS, "mm"),
     ];
     let number = root
-        .integer("00200013")
+        .integer(tags::INSTANCE_NUMBER)
         .map(|number| format!("Image {number}"));
-    let multi_frame = root.integer("00280008").is_some_and(|frames| frames > 1);
+    let multi_frame = root
+        .integer(tags::NUMBER_OF_FRAMES)
+        .is_some_and(|frames| frames > 1);
     let place = [number, multi_frame.then(|| format!("Frame {frame}"))];
     lines([
         Some(joined(exam)),
-        root.text("0008103E").map(Cow::into_owned),
+        root.text(tags::SERIES_DESCRIPTION).map(Cow::into_owned),
         Some(joined(exposure)),
         Some(joined(echo)),
         Some(joined(place)),

@@ -48,76 +48,80 @@ impl<'a> Dataset<'a> {
         })
     }
 
-    fn element(&self, tag: &str) -> Option<JsonElement<'a>> {
-        let wanted = tag::from_hex(tag)?;
+    fn element(&self, tag: Tag) -> Option<JsonElement<'a>> {
         let mut elements = self.elements.iter();
-        elements.find_map(|(tag, element)| (*tag == wanted).then_some(*element))
+        elements.find_map(|(found, element)| (*found == tag).then_some(*element))
+    }
+
+    /// The path of an attribute in the instance.
+    fn place(&self, tag: Tag) -> String {
+        format!("{}{}", self.path, tag::hex(tag))
     }
 
     /// The values of an attribute, none if absent.
-    fn values(&self, tag: &str) -> Values<'a> {
+    fn values(&self, tag: Tag) -> Values<'a> {
         self.element(tag)
             .unwrap_or_else(|| JsonElement::new(""))
             .values()
     }
 
     /// Whether the attribute is there, empty or not.
-    pub(super) fn has(&self, tag: &str) -> bool {
+    pub(super) fn has(&self, tag: Tag) -> bool {
         self.element(tag).is_some()
     }
 
     /// The numbers of an attribute, whether written as numbers or strings.
-    pub(super) fn floats(&self, tag: &str) -> Vec<f64> {
+    pub(super) fn floats(&self, tag: Tag) -> Vec<f64> {
         let values = self.values(tag).take(MAX_NUMBERS);
         values.filter_map(members::number).collect()
     }
 
     /// The first number of an attribute.
-    pub(super) fn float(&self, tag: &str) -> Option<f64> {
+    pub(super) fn float(&self, tag: Tag) -> Option<f64> {
         self.values(tag).next().and_then(members::number)
     }
 
     /// The integers of an attribute.
-    pub(super) fn integers(&self, tag: &str) -> Vec<i64> {
+    pub(super) fn integers(&self, tag: Tag) -> Vec<i64> {
         let values = self.values(tag).take(MAX_NUMBERS);
         values.filter_map(members::integer).collect()
     }
 
     /// The first integer of an attribute.
-    pub(super) fn integer(&self, tag: &str) -> Option<i64> {
+    pub(super) fn integer(&self, tag: Tag) -> Option<i64> {
         self.values(tag).next().and_then(members::integer)
     }
 
     /// The first string of an attribute; the alphabetic group of a name.
-    pub(super) fn text(&self, tag: &str) -> Option<Cow<'a, str>> {
+    pub(super) fn text(&self, tag: Tag) -> Option<Cow<'a, str>> {
         self.texts(tag).next()
     }
 
     /// Whether the first string of an attribute is this one.
-    pub(super) fn is(&self, tag: &str, text: &str) -> bool {
+    pub(super) fn is(&self, tag: Tag, text: &str) -> bool {
         self.text(tag).is_some_and(|found| found == text)
     }
 
     /// The strings of an attribute.
-    pub(super) fn texts(&self, tag: &str) -> impl Iterator<Item = Cow<'a, str>> + use<'a> {
+    pub(super) fn texts(&self, tag: Tag) -> impl Iterator<Item = Cow<'a, str>> + use<'a> {
         self.values(tag).filter_map(members::string)
     }
 
     /// The items of a sequence.
-    pub(super) fn items(&self, tag: &str) -> impl Iterator<Item = Self> + use<'a> {
-        let prefix = format!("{}{tag}", self.path);
+    pub(super) fn items(&self, tag: Tag) -> impl Iterator<Item = Self> + use<'a> {
+        let prefix = self.place(tag);
         let items = self.values(tag).enumerate();
         items.filter_map(move |(index, item)| Self::at(item, format!("{prefix}/{index}/")))
     }
 
     /// Item `index` of a sequence, counted from 0.
-    pub(super) fn item(&self, tag: &str, index: usize) -> Option<Self> {
+    pub(super) fn item(&self, tag: Tag, index: usize) -> Option<Self> {
         let item = self.values(tag).nth(index)?;
-        Self::at(item, format!("{}{tag}/{index}/", self.path))
+        Self::at(item, format!("{}/{index}/", self.place(tag)))
     }
 
     /// The bytes of an inline or bulk value.
-    pub(super) fn bytes(&self, tag: &str, bulk: Bulk<'_>) -> Option<Vec<u8>> {
+    pub(super) fn bytes(&self, tag: Tag, bulk: Bulk<'_>) -> Option<Vec<u8>> {
         let element = self.element(tag)?;
         if let Some(text) = element.inline_binary() {
             let short = text.len() <= MAX_VALUE;
@@ -128,11 +132,11 @@ impl<'a> Dataset<'a> {
             };
         }
         element.bulk_data_uri()?;
-        bulk(&format!("{}{tag}", self.path)).filter(|bytes| bytes.len() <= MAX_VALUE)
+        bulk(&self.place(tag)).filter(|bytes| bytes.len() <= MAX_VALUE)
     }
 
     /// The entries of a lookup table, whichever way they are written.
-    pub(super) fn lut_data(&self, tag: &str, bulk: Bulk<'_>) -> Option<LutData> {
+    pub(super) fn lut_data(&self, tag: Tag, bulk: Bulk<'_>) -> Option<LutData> {
         let mut numbers = self.values(tag).take(MAX_NUMBERS).peekable();
         if numbers.peek().is_none() {
             return self.bytes(tag, bulk).map(LutData::Bytes);

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use libjpeg_turbo_rs::{Encoder as JpegEncoder, PixelFormat, Subsampling};
 
-use super::{Animation, Image, ImageFormat, RenderError, Request};
+use super::animation::Animation;
+use super::error::{RenderError, failed};
+use super::image::{Image, ImageFormat};
+use super::request::Request;
 
 /// Quality from which chrominance keeps its full resolution.
 const FULL_CHROMA: u8 = 90;
@@ -20,16 +23,6 @@ pub(super) fn encode(
         ImageFormat::Jpeg => jpeg(image, quality, profile),
         ImageFormat::Png => png(image, profile),
         ImageFormat::Gif => gif(image),
-    }
-}
-
-/// The error of an encoder.
-pub(super) fn failed(
-    format: ImageFormat,
-) -> impl Fn(Box<dyn std::error::Error + Send + Sync>) -> RenderError {
-    move |source| RenderError::Encode {
-        format: format.media_type(),
-        source,
     }
 }
 

@@ -4,10 +4,11 @@
 //! §8.3.5.1). Without a viewport a picture has one pixel for each pixel shown;
 //! pixels that are not square are only evened out where there is a scale anyway.
 
-use super::{
-    MAX_PIXELS, MAX_SIDE, MAX_VIEWPORT, Region, RenderAttributes, RenderError, Request, Samples,
-    presentation::{Area, Presentation},
-};
+use super::attributes::RenderAttributes;
+use super::error::RenderError;
+use super::presentation::{Area, Presentation};
+use super::request::{MAX_PIXELS, MAX_SIDE, MAX_VIEWPORT, Region, Request};
+use super::samples::Samples;
 
 /// Largest magnification of a presentation state that is followed.
 const MAX_MAGNIFICATION: f64 = 64.0;

@@ -5,7 +5,8 @@
 
 use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
 
-use super::{IccRequest, Image};
+use super::image::Image;
+use super::request::IccRequest;
 
 /// Converts the picture as asked and answers the profile to embed.
 pub(super) fn apply(

@@ -1,6 +1,9 @@
 //! Neutral pictures for what has no pixels: reports, documents, video, waveforms.
 
-use super::{DEFAULT_QUALITY, Image, ImageFormat, MAX_VIEWPORT, RenderError, annotate, encode};
+use super::error::RenderError;
+use super::image::{Image, ImageFormat};
+use super::request::{DEFAULT_QUALITY, MAX_VIEWPORT};
+use super::{annotate, encode};
 
 /// What an icon stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +69,10 @@ pub fn icon(
     viewport: Option<(u32, u32)>,
     format: ImageFormat,
 ) -> Result<Vec<u8>, RenderError> {
-    let (width, height) = viewport.unwrap_or((super::DEFAULT_THUMBNAIL, super::DEFAULT_THUMBNAIL));
+    let (width, height) = viewport.unwrap_or((
+        super::request::DEFAULT_THUMBNAIL,
+        super::request::DEFAULT_THUMBNAIL,
+    ));
     let side = width.min(height).clamp(1, MAX_VIEWPORT);
     let data = vec![BACKGROUND; side as usize * side as usize];
     let mut canvas = Canvas {

@@ -169,3 +169,15 @@ impl Modality {
         }
     }
 }
+
+/// Presentation LUT Shape (2050,0020) or Sequence (2050,0010).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum PresentationLut {
+    /// IDENTITY.
+    #[default]
+    Identity,
+    /// INVERSE.
+    Inverse,
+    /// A table.
+    Lut(Lut),
+}

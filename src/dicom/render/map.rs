@@ -2,15 +2,15 @@
 //!
 //! Up to 16 bits the whole pipeline is one table, filled once per frame.
 
-use super::{
-    RenderAttributes, RenderError, Request, SampleKind, SamplePhotometric, Samples,
-    color::Ybr,
-    gray::{Display, Grayscale},
-    lut::Modality,
-    palette::Palette,
-    presentation::PresentationLut,
-    voi::{Voi, Window},
-};
+use super::attributes::RenderAttributes;
+use super::color::Ybr;
+use super::error::RenderError;
+use super::gray::{Display, Grayscale};
+use super::lut::{Modality, PresentationLut};
+use super::palette::Palette;
+use super::request::Request;
+use super::samples::{SampleKind, SamplePhotometric, Samples};
+use super::voi::{Voi, Window};
 
 /// How the bytes of a row become gray levels or colors.
 #[derive(Debug)]

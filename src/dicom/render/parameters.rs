@@ -2,7 +2,8 @@
 //!
 //! Values arrive percent-decoded. Errors name the parameter and what it takes.
 
-use super::{Annotation, IccRequest, MAX_VIEWPORT, Region, Viewport, WindowFunction};
+use super::request::{Annotation, IccRequest, MAX_VIEWPORT, Region, Viewport};
+use super::voi::WindowFunction;
 
 /// A query parameter whose value cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -3,6 +3,9 @@
 //! What a presentation state says replaces what the image says, also where it
 //! says nothing: PS3.4 §N.2 makes an absent stage an identity.
 
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+
 use super::{
     attributes,
     dataset::{Bulk, Dataset},
@@ -12,24 +15,14 @@ use super::{
     voi::Window,
 };
 
+use super::lut::PresentationLut;
+
 /// Graphic objects drawn at most for one image.
 const MAX_GRAPHICS: usize = 1024;
 /// Points of one graphic object that are looked at.
 const MAX_POINTS: usize = 16_384;
 /// Characters of one text object that are drawn.
 const MAX_TEXT: usize = 1024;
-
-/// Presentation LUT Shape (2050,0020) or Sequence (2050,0010).
-#[derive(Debug, Clone, PartialEq, Default)]
-pub enum PresentationLut {
-    /// IDENTITY.
-    #[default]
-    Identity,
-    /// INVERSE.
-    Inverse,
-    /// A table.
-    Lut(Lut),
-}
 
 /// Displayed area, in pixels of the untransformed image, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -109,27 +102,30 @@ impl Presentation {
             return Self::default();
         };
         let applies = |item: &Dataset<'_>| refers_to(item, instance, frame);
-        let signed = root.integer("00280103") == Some(1);
+        let signed = root.integer(tags::PIXEL_REPRESENTATION) == Some(1);
         let modality = attributes::modality(&root, &root, signed, bulk);
         let mut presentation = Self {
             presentation_lut: attributes::presentation_lut(&root, bulk),
             area: root
-                .items("0070005A")
+                .items(tags::DISPLAYED_AREA_SELECTION_SEQUENCE)
                 .find(applies)
                 .and_then(|item| displayed_area(&item)),
-            quarter_turns: root.integer("00700042").map_or(0, quarter_turns),
-            flip: root.is("00700041", "Y"),
+            quarter_turns: root.integer(tags::IMAGE_ROTATION).map_or(0, quarter_turns),
+            flip: root.is(tags::IMAGE_HORIZONTAL_FLIP, "Y"),
             shutter: attributes::shutter(&root),
             overlays: attributes::overlays(&root, frame, bulk),
             overlay_groups: activated_groups(&root),
             ..Self::default()
         };
-        if let Some(voi) = root.items("00283110").find(applies) {
+        if let Some(voi) = root.items(tags::SOFTCOPY_VOILUT_SEQUENCE).find(applies) {
             (presentation.windows, presentation.voi_luts) =
                 attributes::voi(&voi, &modality, signed, bulk);
         }
         presentation.modality = modality;
-        for item in root.items("00700001").filter(applies) {
+        for item in root
+            .items(tags::GRAPHIC_ANNOTATION_SEQUENCE)
+            .filter(applies)
+        {
             read_graphics(&item, &mut presentation.graphics);
         }
         presentation
@@ -138,25 +134,32 @@ impl Presentation {
 
 /// Whether an item's Referenced Image Sequence (0008,1140) names the frame.
 fn refers_to(item: &Dataset<'_>, instance: &str, frame: u32) -> bool {
-    let mut references = item.items("00081140").peekable();
+    let mut references = item.items(tags::REFERENCED_IMAGE_SEQUENCE).peekable();
     references.peek().is_none()
         || references.any(|reference| {
-            let frames = reference.integers("00081160");
-            reference.is("00081155", instance)
+            let frames = reference.integers(tags::REFERENCED_FRAME_NUMBER);
+            reference.is(tags::REFERENCED_SOP_INSTANCE_UID, instance)
                 && (frames.is_empty() || frames.contains(&i64::from(frame)))
         })
 }
 
 fn displayed_area(item: &Dataset<'_>) -> Option<Area> {
-    let [x0, y0] = *item.floats("00700052").first_chunk::<2>()?;
-    let [x1, y1] = *item.floats("00700053").first_chunk::<2>()?;
+    let [x0, y0] = *item
+        .floats(tags::DISPLAYED_AREA_TOP_LEFT_HAND_CORNER)
+        .first_chunk::<2>()?;
+    let [x1, y1] = *item
+        .floats(tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER)
+        .first_chunk::<2>()?;
     // The corners are those after rotation and flip, so either may come first.
     let (left, right) = (x0.min(x1) - 1.0, x0.max(x1));
     let (top, bottom) = (y0.min(y1) - 1.0, y0.max(y1));
-    let spacing = attributes::pixel_aspect(item, "00700101");
-    let aspect = spacing.or_else(|| attributes::pixel_aspect(item, "00700102"));
-    let magnified = item.is("00700100", "MAGNIFY");
-    let magnification = item.float("00700103").filter(|_| magnified);
+    let spacing = attributes::pixel_aspect(item, tags::PRESENTATION_PIXEL_SPACING);
+    let aspect =
+        spacing.or_else(|| attributes::pixel_aspect(item, tags::PRESENTATION_PIXEL_ASPECT_RATIO));
+    let magnified = item.is(tags::PRESENTATION_SIZE_MODE, "MAGNIFY");
+    let magnification = item
+        .float(tags::PRESENTATION_PIXEL_MAGNIFICATION_RATIO)
+        .filter(|_| magnified);
     let area = Area {
         left,
         top,
@@ -176,26 +179,26 @@ fn quarter_turns(degrees: i64) -> u8 {
 fn activated_groups(root: &Dataset<'_>) -> Vec<u16> {
     attributes::overlay_groups()
         .filter(|group| {
-            root.text(&format!("{group:04X}1001"))
+            root.text(Tag(*group, 0x1001))
                 .is_some_and(|layer| !layer.is_empty())
         })
         .collect()
 }
 
 fn read_graphics(item: &Dataset<'_>, graphics: &mut Vec<Graphic>) {
-    for object in item.items("00700009") {
+    for object in item.items(tags::GRAPHIC_OBJECT_SEQUENCE) {
         if graphics.len() >= MAX_GRAPHICS {
             return;
         }
-        let in_pixels = object.is("00700005", "PIXEL");
-        let numbers = object.floats("00700022");
+        let in_pixels = object.is(tags::GRAPHIC_ANNOTATION_UNITS, "PIXEL");
+        let numbers = object.floats(tags::GRAPHIC_DATA);
         let points: Vec<_> = numbers
             .as_chunks::<2>()
             .0
             .iter()
             .map(|&[x, y]| (x, y))
             .collect();
-        let points = match object.text("00700023").as_deref() {
+        let points = match object.text(tags::GRAPHIC_TYPE).as_deref() {
             Some("CIRCLE") => ellipse(&points, true),
             Some("ELLIPSE") => ellipse(&points, false),
             _ => points.into_iter().take(MAX_POINTS).collect(),
@@ -204,18 +207,21 @@ fn read_graphics(item: &Dataset<'_>, graphics: &mut Vec<Graphic>) {
             graphics.push(Graphic::Polyline { points, in_pixels });
         }
     }
-    for object in item.items("00700008") {
+    for object in item.items(tags::TEXT_OBJECT_SEQUENCE) {
         if graphics.len() >= MAX_GRAPHICS {
             return;
         }
-        let anchor = object.floats("00700014");
-        let corner = object.floats("00700010");
+        let anchor = object.floats(tags::ANCHOR_POINT);
+        let corner = object.floats(tags::BOUNDING_BOX_TOP_LEFT_HAND_CORNER);
         let (place, units) = if corner.len() >= 2 {
-            (corner, "00700003")
+            (corner, tags::BOUNDING_BOX_ANNOTATION_UNITS)
         } else {
-            (anchor, "00700004")
+            (anchor, tags::ANCHOR_POINT_ANNOTATION_UNITS)
         };
-        if let (Some(&[x, y]), Some(text)) = (place.first_chunk::<2>(), object.text("00700006")) {
+        if let (Some(&[x, y]), Some(text)) = (
+            place.first_chunk::<2>(),
+            object.text(tags::UNFORMATTED_TEXT_VALUE),
+        ) {
             let in_pixels = object.is(units, "PIXEL");
             graphics.push(Graphic::Text {
                 at: (x, y),

@@ -5,11 +5,9 @@
 
 use std::ops::Range;
 
-use super::{
-    Image,
-    geometry::{AxisSpan, CropPlan},
-    rows::DisplayRows,
-};
+use super::geometry::{AxisSpan, CropPlan};
+use super::image::Image;
+use super::rows::DisplayRows;
 
 /// Draws the picture of a plan.
 pub(super) fn draw(rows: &DisplayRows<'_>, plan: &CropPlan) -> Image {

@@ -5,10 +5,14 @@
 
 use std::ops::Range;
 
-use super::{
-    Annotation, RenderAttributes, RenderError, Request, SampleKind, Samples, color::Ybr, map::Map,
-    overlay::Overlay, shutter::Shutter,
-};
+use super::attributes::RenderAttributes;
+use super::color::Ybr;
+use super::error::RenderError;
+use super::map::Map;
+use super::overlay::Overlay;
+use super::request::{Annotation, Request};
+use super::samples::{SampleKind, Samples};
+use super::shutter::Shutter;
 
 /// A frame that yields its rows as they are to be displayed.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! The decoded frame a picture is made of, and how its bytes read as numbers.
 
-use super::RenderError;
+use super::error::RenderError;
 
 /// How the bytes of [`Samples::data`] hold one sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,9 @@
 mod report;
 mod write;
 
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+
 use super::dataset::Dataset;
 use crate::dicom::members::{self, JsonElement, Members, Values};
 use crate::dicom::tag;
@@ -17,17 +20,17 @@ const MAX_ELEMENTS: usize = 20_000;
 const MAX_VALUE: usize = 256;
 
 /// Attributes shown above a report: label and tag.
-const HEADER: [(&str, &str); 10] = [
-    ("Patient name", "00100010"),
-    ("Patient ID", "00100020"),
-    ("Birth date", "00100030"),
-    ("Sex", "00100040"),
-    ("Study date", "00080020"),
-    ("Study description", "00081030"),
-    ("Accession number", "00080050"),
-    ("Content date", "00080023"),
-    ("Completion", "0040A491"),
-    ("Verification", "0040A493"),
+const HEADER: [(&str, Tag); 10] = [
+    ("Patient name", tags::PATIENT_NAME),
+    ("Patient ID", tags::PATIENT_ID),
+    ("Birth date", tags::PATIENT_BIRTH_DATE),
+    ("Sex", tags::PATIENT_SEX),
+    ("Study date", tags::STUDY_DATE),
+    ("Study description", tags::STUDY_DESCRIPTION),
+    ("Accession number", tags::ACCESSION_NUMBER),
+    ("Content date", tags::CONTENT_DATE),
+    ("Completion", tags::COMPLETION_FLAG),
+    ("Verification", tags::VERIFICATION_FLAG),
 ];
 
 /// Renders a structured report to HTML and plain text, both UTF-8.

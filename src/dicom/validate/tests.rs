@@ -181,7 +181,12 @@ fn required_attributes_differ_by_rules() {
             .map(|f| f.0)
     };
     for rules in [Rules::V1, Rules::V2, Rules::Standard] {
-        for tag in [STUDY_UID, SERIES_UID, INSTANCE_UID, CLASS_UID] {
+        for tag in [
+            tags::STUDY_INSTANCE_UID,
+            tags::SERIES_INSTANCE_UID,
+            tags::SOP_INSTANCE_UID,
+            tags::SOP_CLASS_UID,
+        ] {
             assert_eq!(judge(rules, tag, None), Some(Error));
             assert_eq!(judge(rules, tag, Some(&[])), Some(Error));
             assert_eq!(judge(rules, tag, Some(&[" "])), Some(Error));
@@ -201,9 +206,21 @@ fn required_attributes_differ_by_rules() {
         (Some(&["I", "D1"][..]), Some(Error), Some(Error)),
         (Some(&["I\u{1b}D1"][..]), None, None),
     ] {
-        assert_eq!(judge(Rules::V1, PATIENT_ID, found), in_v1, "{found:?}");
-        assert_eq!(judge(Rules::V2, PATIENT_ID, found), in_v2, "{found:?}");
-        assert_eq!(judge(Rules::Standard, PATIENT_ID, found), None, "{found:?}");
+        assert_eq!(
+            judge(Rules::V1, tags::PATIENT_ID, found),
+            in_v1,
+            "{found:?}"
+        );
+        assert_eq!(
+            judge(Rules::V2, tags::PATIENT_ID, found),
+            in_v2,
+            "{found:?}"
+        );
+        assert_eq!(
+            judge(Rules::Standard, tags::PATIENT_ID, found),
+            None,
+            "{found:?}"
+        );
     }
     let missing = required(Rules::V1)[4].check(None).unwrap().1;
     assert_eq!(

@@ -2,12 +2,15 @@
 //!
 //! Invariant: iterative, whatever is nested in what; memory is that of [`weight`].
 
+use dicom_dictionary_std::tags;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::super::compose::{BulkParts, SentMetadata, compose};
 use super::super::{limits, tag};
-use super::{LONGEST, PUSH, Problem, SOP_CLASS, SOP_INSTANCE, WorkitemDataSet, set};
+use super::problem::{LONGEST, Problem};
+use super::uids::PUSH;
+use crate::dicom::data_set::{JsonDataSet, set};
 
 /// How a body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +51,7 @@ pub fn weight(text: &str) -> usize {
 ///
 /// # Errors
 /// [`Problem`] for another document than one data set, and for an attribute that cannot be encoded.
-pub fn read(body: &[u8], format: Format) -> Result<WorkitemDataSet, Problem> {
+pub fn read(body: &[u8], format: Format) -> Result<JsonDataSet, Problem> {
     let unreadable = |error: &dyn std::fmt::Display| Problem::Unreadable(error.to_string());
     let mut data_set = match format {
         Format::Xml => SentMetadata::Xml(body.to_vec())
@@ -77,7 +80,7 @@ pub fn read(body: &[u8], format: Format) -> Result<WorkitemDataSet, Problem> {
 ///
 /// # Errors
 /// [`Problem::Unreadable`] when it is damaged.
-pub(super) fn stored(text: &str) -> Result<WorkitemDataSet, Problem> {
+pub(super) fn stored(text: &str) -> Result<JsonDataSet, Problem> {
     let raw = RawValue::from_string(text.to_owned());
     let read = raw.ok().and_then(|raw| SentMetadata::Json(raw).read().ok());
     read.ok_or_else(|| Problem::Unreadable("the stored workitem is damaged".to_owned()))
@@ -87,7 +90,7 @@ pub(super) fn stored(text: &str) -> Result<WorkitemDataSet, Problem> {
 ///
 /// # Errors
 /// [`Problem::TooLong`] beyond [`LONGEST`].
-pub(super) fn written(item: &WorkitemDataSet) -> Result<String, Problem> {
+pub(super) fn written(item: &JsonDataSet) -> Result<String, Problem> {
     let text = serde_json::to_string(item).unwrap_or_default();
     if text.len() > LONGEST {
         return Err(Problem::TooLong);
@@ -96,7 +99,7 @@ pub(super) fn written(item: &WorkitemDataSet) -> Result<String, Problem> {
 }
 
 /// Names attributes in upper case and leaves out what belongs to a file and not to a data set.
-fn tidy(data_set: &mut WorkitemDataSet) -> Result<(), Problem> {
+fn tidy(data_set: &mut JsonDataSet) -> Result<(), Problem> {
     let mut open: Vec<(usize, &mut Map<String, Value>)> = vec![(0, data_set)];
     while let Some((depth, item)) = open.pop() {
         if depth > limits::DEPTH {
@@ -132,10 +135,10 @@ fn tidy(data_set: &mut WorkitemDataSet) -> Result<(), Problem> {
 }
 
 /// Whether every attribute can be encoded.
-fn encodes(data_set: &WorkitemDataSet) -> Result<(), Problem> {
+fn encodes(data_set: &JsonDataSet) -> Result<(), Problem> {
     let mut named = data_set.clone();
-    set(&mut named, SOP_CLASS, "UI", PUSH);
-    set(&mut named, SOP_INSTANCE, "UI", PUSH);
+    set(&mut named, tags::SOP_CLASS_UID, "UI", PUSH);
+    set(&mut named, tags::SOP_INSTANCE_UID, "UI", PUSH);
     compose(&named, &BulkParts::new(Vec::new()))
         .map(drop)
         .map_err(|error| Problem::Unreadable(error.to_string()))

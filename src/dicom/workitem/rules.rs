@@ -2,38 +2,116 @@
 //! where that is stricter.
 
 use dicom_core::Tag;
+use dicom_dictionary_std::tags;
 
-use super::super::query_parse::QueryDialect;
 use super::super::tag;
-use super::{
-    CODE_MEANING, LABEL, PERFORMED, PRIORITY, PROGRESS, Problem, READINESS, START, STATE, State,
-    TRANSACTION, WORKLIST_LABEL, WorkitemDataSet, element, has_value, items, set, text,
-};
-
-macro_rules! tags {
-    ($($tag:literal)*) => { &[$(Tag((($tag as u32) >> 16) as u16, (($tag as u32) & 0xFFFF) as u16)),*] };
-}
+use super::problem::Problem;
+use super::state::State;
+use crate::dicom::data_set::{JsonDataSet, element, has_value, items, set, text};
+use crate::dicom::query::QueryDialect;
 
 /// Must be there with a value (type 1); the Worklist Label is the server's to give.
-const VALUED: &[Tag] = &[PRIORITY, LABEL, START, READINESS];
+const VALUED: &[Tag] = &[
+    tags::SCHEDULED_PROCEDURE_STEP_PRIORITY,
+    tags::PROCEDURE_STEP_LABEL,
+    tags::SCHEDULED_PROCEDURE_STEP_START_DATE_TIME,
+    tags::INPUT_READINESS_STATE,
+];
 /// Must be there, with or without a value (type 2).
-const PRESENT: &[Tag] = tags!(0x00081080 0x00081084 0x00100010 0x00100021 0x00100024 0x00100030 0x00100040 0x00101002
-    0x00380010 0x00380014 0x00400400 0x00404018 0x00404021 0x00404025 0x00404026 0x00404027 0x0040A370 0x00741002
-    0x00741210 0x00741216);
+const PRESENT: &[Tag] = &[
+    tags::ADMITTING_DIAGNOSES_DESCRIPTION,
+    tags::ADMITTING_DIAGNOSES_CODE_SEQUENCE,
+    tags::PATIENT_NAME,
+    tags::ISSUER_OF_PATIENT_ID,
+    tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE,
+    tags::PATIENT_BIRTH_DATE,
+    tags::PATIENT_SEX,
+    tags::OTHER_PATIENT_I_DS_SEQUENCE,
+    tags::ADMISSION_ID,
+    tags::ISSUER_OF_ADMISSION_ID_SEQUENCE,
+    tags::COMMENTS_ON_THE_SCHEDULED_PROCEDURE_STEP,
+    tags::SCHEDULED_WORKITEM_CODE_SEQUENCE,
+    tags::INPUT_INFORMATION_SEQUENCE,
+    tags::SCHEDULED_STATION_NAME_CODE_SEQUENCE,
+    tags::SCHEDULED_STATION_CLASS_CODE_SEQUENCE,
+    tags::SCHEDULED_STATION_GEOGRAPHIC_LOCATION_CODE_SEQUENCE,
+    tags::REFERENCED_REQUEST_SEQUENCE,
+    tags::PROCEDURE_STEP_PROGRESS_INFORMATION_SEQUENCE,
+    tags::SCHEDULED_PROCESSING_PARAMETERS_SEQUENCE,
+    tags::UNIFIED_PROCEDURE_STEP_PERFORMED_PROCEDURE_SEQUENCE,
+];
 /// May be absent, not empty.
-const NOT_EMPTY: &[Tag] = tags!(0x00100020 0x0020000D 0x00404008 0x00404011 0x00741224);
+const NOT_EMPTY: &[Tag] = &[
+    tags::PATIENT_ID,
+    tags::STUDY_INSTANCE_UID,
+    tags::SCHEDULED_PROCEDURE_STEP_EXPIRATION_DATE_TIME,
+    tags::EXPECTED_COMPLETION_DATE_TIME,
+    tags::REPLACED_PROCEDURE_STEP_SEQUENCE,
+];
 /// Never changed by an update: identity, state, and the relation to patient and request.
-const FIXED: &[Tag] = tags!(0x00080016 0x00080018 0x00081080 0x00081084 0x00100010 0x00100020 0x00100021 0x00100024
-    0x00100030 0x00100040 0x00101002 0x0020000D 0x00380010 0x00380014 0x0040A370 0x00741000 0x00741224);
+const FIXED: &[Tag] = &[
+    tags::SOP_CLASS_UID,
+    tags::SOP_INSTANCE_UID,
+    tags::ADMITTING_DIAGNOSES_DESCRIPTION,
+    tags::ADMITTING_DIAGNOSES_CODE_SEQUENCE,
+    tags::PATIENT_NAME,
+    tags::PATIENT_ID,
+    tags::ISSUER_OF_PATIENT_ID,
+    tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE,
+    tags::PATIENT_BIRTH_DATE,
+    tags::PATIENT_SEX,
+    tags::OTHER_PATIENT_I_DS_SEQUENCE,
+    tags::STUDY_INSTANCE_UID,
+    tags::ADMISSION_ID,
+    tags::ISSUER_OF_ADMISSION_ID_SEQUENCE,
+    tags::REFERENCED_REQUEST_SEQUENCE,
+    tags::PROCEDURE_STEP_STATE,
+    tags::REPLACED_PROCEDURE_STEP_SEQUENCE,
+];
 
 /// Returned by a search without being asked for.
-pub const DEFAULTS: &[Tag] = tags!(0x00080005 0x00080016 0x00080018 0x00081080 0x00081084 0x00100010 0x00100020 0x00100021
-    0x00100024 0x00100030 0x00100040 0x00101002 0x0020000D 0x00380010 0x00380014 0x00404005 0x00404010 0x00404011
-    0x00404018 0x00404021 0x00404025 0x00404026 0x00404027 0x00404034 0x00404041 0x0040A370 0x00741000 0x00741200
-    0x00741202 0x00741204 0x00741210 0x00741224);
+pub const DEFAULTS: &[Tag] = &[
+    tags::SPECIFIC_CHARACTER_SET,
+    tags::SOP_CLASS_UID,
+    tags::SOP_INSTANCE_UID,
+    tags::ADMITTING_DIAGNOSES_DESCRIPTION,
+    tags::ADMITTING_DIAGNOSES_CODE_SEQUENCE,
+    tags::PATIENT_NAME,
+    tags::PATIENT_ID,
+    tags::ISSUER_OF_PATIENT_ID,
+    tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE,
+    tags::PATIENT_BIRTH_DATE,
+    tags::PATIENT_SEX,
+    tags::OTHER_PATIENT_I_DS_SEQUENCE,
+    tags::STUDY_INSTANCE_UID,
+    tags::ADMISSION_ID,
+    tags::ISSUER_OF_ADMISSION_ID_SEQUENCE,
+    tags::SCHEDULED_PROCEDURE_STEP_START_DATE_TIME,
+    tags::SCHEDULED_PROCEDURE_STEP_MODIFICATION_DATE_TIME,
+    tags::EXPECTED_COMPLETION_DATE_TIME,
+    tags::SCHEDULED_WORKITEM_CODE_SEQUENCE,
+    tags::INPUT_INFORMATION_SEQUENCE,
+    tags::SCHEDULED_STATION_NAME_CODE_SEQUENCE,
+    tags::SCHEDULED_STATION_CLASS_CODE_SEQUENCE,
+    tags::SCHEDULED_STATION_GEOGRAPHIC_LOCATION_CODE_SEQUENCE,
+    tags::SCHEDULED_HUMAN_PERFORMERS_SEQUENCE,
+    tags::INPUT_READINESS_STATE,
+    tags::REFERENCED_REQUEST_SEQUENCE,
+    tags::PROCEDURE_STEP_STATE,
+    tags::SCHEDULED_PROCEDURE_STEP_PRIORITY,
+    tags::WORKLIST_LABEL,
+    tags::PROCEDURE_STEP_LABEL,
+    tags::SCHEDULED_PROCESSING_PARAMETERS_SEQUENCE,
+    tags::REPLACED_PROCEDURE_STEP_SEQUENCE,
+];
 
 /// Keys of a search beside [`DEFAULTS`], and sequences whose attributes are.
-const FURTHER_KEYS: &[Tag] = tags!(0x00400400 0x00404008 0x00741002 0x00741216);
+const FURTHER_KEYS: &[Tag] = &[
+    tags::COMMENTS_ON_THE_SCHEDULED_PROCEDURE_STEP,
+    tags::SCHEDULED_PROCEDURE_STEP_EXPIRATION_DATE_TIME,
+    tags::PROCEDURE_STEP_PROGRESS_INFORMATION_SEQUENCE,
+    tags::UNIFIED_PROCEDURE_STEP_PERFORMED_PROCEDURE_SEQUENCE,
+];
 
 /// Whether a path of a search begins with a key of workitems (PS3.4 Table CC.2.5-3, columns of matching).
 #[must_use]
@@ -42,10 +120,7 @@ pub fn is_key(tag: Tag) -> bool {
 }
 
 /// Checks a new workitem and adds what the server gives; whether that is more than the contract says it gives.
-pub(super) fn check_new(
-    item: &mut WorkitemDataSet,
-    dialect: QueryDialect,
-) -> Result<bool, Problem> {
+pub(super) fn check_new(item: &mut JsonDataSet, dialect: QueryDialect) -> Result<bool, Problem> {
     let standard = dialect == QueryDialect::Standard;
     let mut modified = false;
     for tag in VALUED {
@@ -53,19 +128,22 @@ pub(super) fn check_new(
             return Err(Problem::Missing(*tag, true));
         }
     }
-    match text(item, STATE) {
+    match text(item, tags::PROCEDURE_STEP_STATE) {
         None => modified |= standard,
         Some(state) if State::parse(state) == Some(State::Scheduled) => {}
         Some(_) => return Err(Problem::State("SCHEDULED")),
     }
-    if has_value(item, TRANSACTION) {
-        return Err(Problem::Filled(TRANSACTION));
+    if has_value(item, tags::TRANSACTION_UID) {
+        return Err(Problem::Filled(tags::TRANSACTION_UID));
     }
-    if !standard && element(item, TRANSACTION).is_none() {
-        return Err(Problem::Missing(TRANSACTION, false));
+    if !standard && element(item, tags::TRANSACTION_UID).is_none() {
+        return Err(Problem::Missing(tags::TRANSACTION_UID, false));
     }
     if standard {
-        for tag in [PROGRESS, PERFORMED] {
+        for tag in [
+            tags::PROCEDURE_STEP_PROGRESS_INFORMATION_SEQUENCE,
+            tags::UNIFIED_PROCEDURE_STEP_PERFORMED_PROCEDURE_SEQUENCE,
+        ] {
             if has_value(item, tag) {
                 return Err(Problem::Filled(tag));
             }
@@ -86,8 +164,8 @@ pub(super) fn check_new(
             return Err(Problem::Empty(*tag));
         }
     }
-    if !standard || !has_value(item, WORKLIST_LABEL) {
-        set(item, WORKLIST_LABEL, "LO", "worklist");
+    if !standard || !has_value(item, tags::WORKLIST_LABEL) {
+        set(item, tags::WORKLIST_LABEL, "LO", "worklist");
         modified |= standard;
     }
     codes(item)?;
@@ -95,13 +173,17 @@ pub(super) fn check_new(
 }
 
 /// Checks an update, whatever it is put into.
-pub(super) fn check_changes(changes: &WorkitemDataSet) -> Result<(), Problem> {
+pub(super) fn check_changes(changes: &JsonDataSet) -> Result<(), Problem> {
     for tag in FIXED {
         if element(changes, *tag).is_some() {
             return Err(Problem::Fixed(*tag));
         }
     }
-    for tag in VALUED.iter().chain(&[WORKLIST_LABEL]).chain(NOT_EMPTY) {
+    for tag in VALUED
+        .iter()
+        .chain(&[tags::WORKLIST_LABEL])
+        .chain(NOT_EMPTY)
+    {
         if element(changes, *tag).is_some() && !has_value(changes, *tag) {
             return Err(Problem::Empty(*tag));
         }
@@ -110,13 +192,13 @@ pub(super) fn check_changes(changes: &WorkitemDataSet) -> Result<(), Problem> {
 }
 
 /// Codes at the top need their meaning (PS3.3 §8.3).
-fn codes(item: &WorkitemDataSet) -> Result<(), Problem> {
+fn codes(item: &JsonDataSet) -> Result<(), Problem> {
     for (name, _) in item {
         let Some(tag) = tag::from_hex(name) else {
             continue;
         };
         let is_code = tag::keyword(tag).is_some_and(|keyword| keyword.ends_with("CodeSequence"));
-        if is_code && items(item, tag).any(|code| !has_value(code, CODE_MEANING)) {
+        if is_code && items(item, tag).any(|code| !has_value(code, tags::CODE_MEANING)) {
             return Err(Problem::CodeMeaning(tag));
         }
     }
@@ -125,25 +207,43 @@ fn codes(item: &WorkitemDataSet) -> Result<(), Problem> {
 
 /// What is missing for a final state (column "Final State" of Table CC.2.5-3), as a path of attributes.
 pub(super) fn unfinished(
-    item: &WorkitemDataSet,
+    item: &JsonDataSet,
     state: State,
     dialect: QueryDialect,
 ) -> Option<String> {
     let (sequence, wanted): (Tag, &[Tag]) = match state {
         State::Completed => (
-            PERFORMED,
-            tags!(0x00404019 0x00404028 0x00404033 0x00404050 0x00404051),
+            tags::UNIFIED_PROCEDURE_STEP_PERFORMED_PROCEDURE_SEQUENCE,
+            &[
+                tags::PERFORMED_WORKITEM_CODE_SEQUENCE,
+                tags::PERFORMED_STATION_NAME_CODE_SEQUENCE,
+                tags::OUTPUT_INFORMATION_SEQUENCE,
+                tags::PERFORMED_PROCEDURE_STEP_START_DATE_TIME,
+                tags::PERFORMED_PROCEDURE_STEP_END_DATE_TIME,
+            ],
         ),
-        State::Canceled => (PROGRESS, tags!(0x00404052 0x0074100E)),
+        State::Canceled => (
+            tags::PROCEDURE_STEP_PROGRESS_INFORMATION_SEQUENCE,
+            &[
+                tags::PROCEDURE_STEP_CANCELLATION_DATE_TIME,
+                tags::PROCEDURE_STEP_DISCONTINUATION_REASON_CODE_SEQUENCE,
+            ],
+        ),
         State::Scheduled | State::InProgress => return None,
     };
-    let path = |tag: &Tag| format!("{}.{}", super::reported(sequence), super::reported(*tag));
-    let Some(first) = items(item, sequence).next() else {
-        return Some(super::reported(sequence));
+    let path = |tag: &Tag| {
+        format!(
+            "{}.{}",
+            super::problem::reported(sequence),
+            super::problem::reported(*tag)
+        )
     };
-    let done = |step: &WorkitemDataSet, tag: Tag| {
+    let Some(first) = items(item, sequence).next() else {
+        return Some(super::problem::reported(sequence));
+    };
+    let done = |step: &JsonDataSet, tag: Tag| {
         // A step may have made nothing: the standard takes an empty list of outputs.
-        let output = tag == Tag(0x0040, 0x4033) && dialect == QueryDialect::Standard;
+        let output = tag == tags::OUTPUT_INFORMATION_SEQUENCE && dialect == QueryDialect::Standard;
         has_value(step, tag) || output && element(step, tag).is_some()
     };
     let missing = wanted.iter().find(|tag| !done(first, **tag));

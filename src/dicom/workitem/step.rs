@@ -1,15 +1,17 @@
 //! The state machine: who may change what, when (PS3.4 Table CC.1.1-2).
 
+use dicom_dictionary_std::tags;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::super::query_parse::QueryDialect;
 use super::super::tag;
 use super::super::uid::check_uid;
-use super::{
-    CANCELED_AT, MODIFIED, PROGRESS, Problem, REASON, REASON_CODES, SOP_INSTANCE, STATE, State,
-    TRANSACTION, WorkitemDataSet, digest, moment, rules, set, text,
-};
+use super::problem::Problem;
+use super::rules;
+use super::state::State;
+use crate::dicom::data_set::{JsonDataSet, set, text};
+use crate::dicom::query::QueryDialect;
+use crate::dicom::temporal::moment_of;
 
 /// Why a request does not fit the state a workitem is in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +20,9 @@ pub enum Conflict {
     #[error("the workitem is IN PROGRESS already")]
     Claimed,
     /// Nobody has claimed it yet.
-    #[error("the workitem is SCHEDULED: claim it first by the state IN PROGRESS")]
+    #[error(
+        "the workitem is SCHEDULED: claim it first by the state IN PROGRESS"
+    )]
     NotClaimed,
     /// The request needs the Transaction UID of the claim.
     #[error("the Transaction UID is missing")]
@@ -53,9 +57,11 @@ impl StateRequest {
     ///
     /// # Errors
     /// [`Problem`] for another state than three, and for what is no UID.
-    pub fn of(body: &WorkitemDataSet) -> Result<Self, Problem> {
-        let wrong = Problem::State("IN PROGRESS, COMPLETED or CANCELED");
-        let state = text(body, STATE).and_then(State::parse);
+    pub fn of(body: &JsonDataSet) -> Result<Self, Problem> {
+        let wrong = Problem::State(
+            "IN PROGRESS, COMPLETED or CANCELED",
+        );
+        let state = text(body, tags::PROCEDURE_STEP_STATE).and_then(State::parse);
         let state = state
             .filter(|state| *state != State::Scheduled)
             .ok_or(wrong)?;
@@ -70,9 +76,9 @@ impl StateRequest {
 ///
 /// # Errors
 /// [`Problem`] when one is no UID, or when they differ.
-pub fn transaction(body: &WorkitemDataSet, query: Option<&str>) -> Result<Option<String>, Problem> {
+pub fn transaction(body: &JsonDataSet, query: Option<&str>) -> Result<Option<String>, Problem> {
     const WHAT: &str = "the Transaction UID (0008,1195)";
-    let of_body = text(body, TRANSACTION);
+    let of_body = text(body, tags::TRANSACTION_UID);
     if let (Some(a), Some(b)) = (of_body, query)
         && a != b.trim()
     {
@@ -84,9 +90,9 @@ pub fn transaction(body: &WorkitemDataSet, query: Option<&str>) -> Result<Option
 }
 
 /// The UID of a new workitem.
-pub(super) fn uid_of(item: &WorkitemDataSet, query: Option<&str>) -> Result<String, Problem> {
+pub(super) fn uid_of(item: &JsonDataSet, query: Option<&str>) -> Result<String, Problem> {
     const WHAT: &str = "the SOP Instance UID (0008,0018)";
-    let of_item = text(item, SOP_INSTANCE);
+    let of_item = text(item, tags::SOP_INSTANCE_UID);
     let query = query.map(str::trim).filter(|uid| !uid.is_empty());
     if let (Some(a), Some(b)) = (of_item, query)
         && a != b
@@ -139,13 +145,13 @@ pub enum Changed {
 /// # Errors
 /// [`Conflict`] when the state it is in does not allow that.
 pub fn change_state(
-    item: &mut WorkitemDataSet,
+    item: &mut JsonDataSet,
     owner: Option<&str>,
     asked: &StateRequest,
     dialect: QueryDialect,
     now: OffsetDateTime,
 ) -> Result<Changed, Conflict> {
-    let state = text(item, STATE).and_then(State::parse);
+    let state = text(item, tags::PROCEDURE_STEP_STATE).and_then(State::parse);
     let state = state.unwrap_or(State::Scheduled);
     let transaction = asked.transaction.as_deref();
     match (state, asked.state) {
@@ -170,8 +176,13 @@ pub fn change_state(
         }
         (of, _) => return Err(Conflict::Final(of)),
     }
-    set(item, STATE, "CS", asked.state.as_str());
-    set(item, MODIFIED, "DT", moment(now));
+    set(item, tags::PROCEDURE_STEP_STATE, "CS", asked.state.as_str());
+    set(
+        item,
+        tags::SCHEDULED_PROCEDURE_STEP_MODIFICATION_DATE_TIME,
+        "DT",
+        moment_of(now),
+    );
     Ok(Changed::Yes)
 }
 
@@ -191,43 +202,79 @@ pub struct Reasons {
 impl Reasons {
     /// Reads them out of the body.
     #[must_use]
-    pub fn of(body: &WorkitemDataSet) -> Self {
+    pub fn of(body: &JsonDataSet) -> Self {
         let owned = |tag| text(body, tag).map(str::to_owned);
-        let codes = super::values(body, REASON_CODES).iter();
+        let codes = crate::dicom::data_set::values(
+            body,
+            tags::PROCEDURE_STEP_DISCONTINUATION_REASON_CODE_SEQUENCE,
+        )
+        .iter();
         Self {
-            text: owned(REASON),
+            text: owned(tags::REASON_FOR_CANCELLATION),
             codes: codes.filter(|code| code.is_object()).cloned().collect(),
-            uri: owned(dicom_core::Tag(0x0074, 0x100A)),
-            name: owned(dicom_core::Tag(0x0074, 0x100C)),
+            uri: owned(tags::CONTACT_URI),
+            name: owned(tags::CONTACT_DISPLAY_NAME),
         }
     }
 }
 
 /// Cancels a workitem that nobody has begun; why stands in its progress information.
-pub fn cancel(item: &mut WorkitemDataSet, reasons: &Reasons, now: OffsetDateTime) {
-    let mut progress = WorkitemDataSet::new();
-    set(&mut progress, CANCELED_AT, "DT", moment(now));
+pub fn cancel(item: &mut JsonDataSet, reasons: &Reasons, now: OffsetDateTime) {
+    let mut progress = JsonDataSet::new();
+    set(
+        &mut progress,
+        tags::PROCEDURE_STEP_CANCELLATION_DATE_TIME,
+        "DT",
+        moment_of(now),
+    );
     let mut codes = reasons.codes.clone();
     if codes.is_empty() {
         // The final state needs a code (PS3.16 CID 9300).
-        codes.push(json!({
-            "00080100": { "vr": "SH", "Value": ["110513"] },
-            "00080102": { "vr": "SH", "Value": ["DCM"] },
-            "00080104": { "vr": "LO", "Value": ["Discontinued for unspecified reason"] },
-        }));
+        let mut code = JsonDataSet::new();
+        set(&mut code, tags::CODE_VALUE, "SH", "110513");
+        set(&mut code, tags::CODING_SCHEME_DESIGNATOR, "SH", "DCM");
+        let meaning = "Discontinued for unspecified reason";
+        set(&mut code, tags::CODE_MEANING, "LO", meaning);
+        codes.push(code.into());
     }
     if let Some(reason) = &reasons.text {
-        set(&mut progress, REASON, "LT", reason.as_str());
+        set(
+            &mut progress,
+            tags::REASON_FOR_CANCELLATION,
+            "LT",
+            reason.as_str(),
+        );
         // Where clients of the DICOM service look for it.
         if let Some(first) = codes.first_mut().and_then(Value::as_object_mut) {
-            set(first, REASON, "LT", reason.as_str());
+            set(first, tags::REASON_FOR_CANCELLATION, "LT", reason.as_str());
         }
     }
     progress.insert(
-        tag::hex(REASON_CODES),
+        tag::hex(tags::PROCEDURE_STEP_DISCONTINUATION_REASON_CODE_SEQUENCE),
         json!({ "vr": "SQ", "Value": codes }),
     );
-    set(item, PROGRESS, "SQ", Value::Object(progress));
-    set(item, STATE, "CS", State::Canceled.as_str());
-    set(item, MODIFIED, "DT", moment(now));
+    set(
+        item,
+        tags::PROCEDURE_STEP_PROGRESS_INFORMATION_SEQUENCE,
+        "SQ",
+        Value::Object(progress),
+    );
+    set(
+        item,
+        tags::PROCEDURE_STEP_STATE,
+        "CS",
+        State::Canceled.as_str(),
+    );
+    set(
+        item,
+        tags::SCHEDULED_PROCEDURE_STEP_MODIFICATION_DATE_TIME,
+        "DT",
+        moment_of(now),
+    );
+}
+
+/// What is kept of a Transaction UID: enough to know it again, and nothing to claim a workitem with.
+#[must_use]
+pub fn digest(transaction: &str) -> String {
+    blake3::hash(transaction.as_bytes()).to_hex().to_string()
 }

@@ -1,27 +1,38 @@
-use serde_json::json;
+use dicom_dictionary_std::tags;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::super::query_parse::QueryDialect;
 use super::*;
+use crate::dicom::query::QueryDialect;
 
 fn now() -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH
 }
 
-fn item(state: State, finished: bool) -> WorkitemDataSet {
-    let mut item = WorkitemDataSet::new();
-    set(&mut item, STATE, "CS", state.as_str());
+fn item(state: State, finished: bool) -> JsonDataSet {
+    let mut item = JsonDataSet::new();
+    set(&mut item, tags::PROCEDURE_STEP_STATE, "CS", state.as_str());
     if finished {
         let step = json!({
             "00404019": { "vr": "SQ", "Value": [{}] }, "00404028": { "vr": "SQ", "Value": [{}] },
             "00404033": { "vr": "SQ", "Value": [{}] }, "00404050": { "vr": "DT", "Value": ["2026"] },
             "00404051": { "vr": "DT", "Value": ["2026"] },
         });
-        set(&mut item, PERFORMED, "SQ", step);
+        set(
+            &mut item,
+            tags::UNIFIED_PROCEDURE_STEP_PERFORMED_PROCEDURE_SEQUENCE,
+            "SQ",
+            step,
+        );
         let progress = json!({
             "00404052": { "vr": "DT", "Value": ["2026"] }, "0074100E": { "vr": "SQ", "Value": [{}] },
         });
-        set(&mut item, PROGRESS, "SQ", progress);
+        set(
+            &mut item,
+            tags::PROCEDURE_STEP_PROGRESS_INFORMATION_SEQUENCE,
+            "SQ",
+            progress,
+        );
     }
     item
 }
@@ -59,7 +70,7 @@ fn the_state_machine_is_that_of_the_standard() {
                     } else {
                         from
                     };
-                    assert_eq!(text(&item, STATE), Some(then.as_str()));
+                    assert_eq!(text(&item, tags::PROCEDURE_STEP_STATE), Some(then.as_str()));
                 }
             }
         }
@@ -99,7 +110,7 @@ fn a_canceled_workitem_has_what_the_final_state_needs() {
             rules::unfinished(&item, State::Canceled, QueryDialect::Service),
             None
         );
-        assert_eq!(text(&item, STATE), Some("CANCELED"));
+        assert_eq!(text(&item, tags::PROCEDURE_STEP_STATE), Some("CANCELED"));
     }
 }
 
@@ -108,7 +119,7 @@ fn a_workitem_of_requests_for_several_studies_belongs_to_none_of_them() {
     let of = |studies: &[&str]| {
         let request = |study: &&str| json!({ "0020000D": { "vr": "UI", "Value": [study] } });
         let requests: Vec<Value> = studies.iter().map(request).collect();
-        let mut item = WorkitemDataSet::new();
+        let mut item = JsonDataSet::new();
         item.insert(
             "0040A370".to_owned(),
             json!({ "vr": "SQ", "Value": requests }),

@@ -17,6 +17,8 @@ pub enum EventKind {
     Accessed,
     /// Instances are deleted (110105).
     Deleted,
+    /// Deleted instances are brought back (110107).
+    Restored,
     /// A workitem is created, read or changed (110111).
     Procedure,
     /// It is asked what there is, or what changed (110112).
@@ -38,6 +40,7 @@ impl EventKind {
             Self::Transferred => (DCM, "110104", "DICOM Instances Transferred"),
             Self::Accessed => (DCM, "110103", "DICOM Instances Accessed"),
             Self::Deleted => (DCM, "110105", "DICOM Study Deleted"),
+            Self::Restored => (DCM, "110107", "Import"),
             Self::Procedure => (DCM, "110111", "Procedure Record"),
             Self::Query => (DCM, "110112", "Query"),
             Self::Configuration => (DCM, "110113", "Security Alert"),

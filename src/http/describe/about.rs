@@ -109,6 +109,10 @@ const URI: &[Parameter] = &[
     ),
     p("presentationSeriesUID", "its Series Instance UID"),
 ];
+const VERSION: &[Parameter] = &[p(
+    "msdicom-request-original",
+    "`true`: of what a bulk update changed, the first version",
+)];
 const STORED: &[Parameter] = &[
     p(
         "msdicom-expiry-time-milliseconds",
@@ -167,6 +171,14 @@ const PICTURES: &[&str] = &[
 ];
 const JSON: &[&str] = &["application/json"];
 const OK: &[(u16, &str)] = &[(200, "done")];
+const RESTORED: &[(u16, &str)] = &[
+    (
+        200,
+        "nothing of it is left on the trash but what is stored anyway",
+    ),
+    (202, "some instances are left; the reasons are in the body"),
+    (409, "none is restored; the reasons are in the body"),
+];
 const FOUND: &[(u16, &str)] = &[
     (
         200,
@@ -267,22 +279,28 @@ pub(super) static ABOUT: &[About] = &[
         FOUND,
         SEARCH,
     ),
-    row(
-        "retrieve_instances",
-        "Retrieve",
-        "Retrieve the instances of a study, a series, or one (WADO-RS)",
-        OBJECTS,
-        CACHED,
-        &[ACCEPT],
-    ),
-    row(
-        "retrieve_metadata",
-        "Retrieve",
-        "Retrieve metadata",
-        DATA_SETS,
-        CACHED,
-        &[ACCEPT],
-    ),
+    About {
+        headers: VERSION,
+        ..row(
+            "retrieve_instances",
+            "Retrieve",
+            "Retrieve the instances of a study, a series, or one (WADO-RS)",
+            OBJECTS,
+            CACHED,
+            &[ACCEPT],
+        )
+    },
+    About {
+        headers: VERSION,
+        ..row(
+            "retrieve_metadata",
+            "Retrieve",
+            "Retrieve metadata",
+            DATA_SETS,
+            CACHED,
+            &[ACCEPT],
+        )
+    },
     row(
         "retrieve_frames",
         "Retrieve",
@@ -348,6 +366,34 @@ pub(super) static ABOUT: &[About] = &[
         &[],
     ),
     row(
+        "list_trash",
+        "Trash",
+        "List what was deleted and can be restored",
+        JSON,
+        OK,
+        &[
+            p("study", "only what was deleted of this study"),
+            p("limit", "most entries"),
+            p("before", "only entries with a lower number"),
+        ],
+    ),
+    row(
+        "restore_entry",
+        "Trash",
+        "Restore what is left of an entry of the trash",
+        JSON,
+        RESTORED,
+        &[],
+    ),
+    row(
+        "restore_study",
+        "Trash",
+        "Restore everything that was deleted of a study",
+        JSON,
+        RESTORED,
+        &[],
+    ),
+    row(
         "read_changes",
         "Change feed",
         "Read what changed",
@@ -355,6 +401,70 @@ pub(super) static ABOUT: &[About] = &[
         OK,
         FEED,
     ),
+    row(
+        "follow_events",
+        "Events",
+        "Follow what happens to studies and workitems, as Server-Sent Events",
+        &["text/event-stream"],
+        &[(200, "events, until the client goes or ten minutes are over")],
+        &[
+            p(
+                "types",
+                "kinds of events, separated by commas; `study.*` stands for all of studies",
+            ),
+            p(
+                "lastEventId",
+                "goes on behind this event, as the header Last-Event-ID does",
+            ),
+        ],
+    ),
+    About {
+        takes: JSON,
+        ..row(
+            "create_webhook",
+            "Events",
+            "Make a webhook",
+            JSON,
+            &[(201, "it is made; the secret is told this once")],
+            &[],
+        )
+    },
+    row("list_webhooks", "Events", "List webhooks", JSON, OK, &[]),
+    row(
+        "get_webhook",
+        "Events",
+        "Read a webhook, with the events that wait or were given up",
+        JSON,
+        OK,
+        &[],
+    ),
+    row(
+        "delete_webhook",
+        "Events",
+        "End a webhook",
+        &[],
+        &[(204, "it is gone")],
+        &[],
+    ),
+    row(
+        "test_webhook",
+        "Events",
+        "Send a test event to a webhook now",
+        JSON,
+        OK,
+        &[],
+    ),
+    About {
+        takes: JSON,
+        ..row(
+            "redeliver_events",
+            "Events",
+            "Send events of a range to a webhook once more",
+            JSON,
+            &[(202, "they are sent")],
+            &[],
+        )
+    },
     row(
         "read_statistics",
         "Statistics",
@@ -425,12 +535,31 @@ pub(super) static ABOUT: &[About] = &[
         OK,
         &[p("limit", "most errors"), p("offset", "errors to skip")],
     ),
+    About {
+        takes: JSON,
+        ..row(
+            "update_studies",
+            "Operations",
+            "Change attributes, or UIDs, in the stored instances of studies",
+            JSON,
+            &[(202, "the operation began; its place is in Location")],
+            &[],
+        )
+    },
     row(
         "get_operation",
         "Operations",
         "Get the state of a long-running operation",
         JSON,
         &[(200, "it is done"), (202, "it is under way")],
+        &[],
+    ),
+    row(
+        "list_partitions",
+        "Partitions",
+        "List the data partitions",
+        JSON,
+        OK,
         &[],
     ),
     About {

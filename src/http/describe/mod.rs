@@ -119,9 +119,13 @@ pub(super) async fn retrieve_capabilities(
         }
     };
     let media = wanted.filter_map(covered).next();
+    let mut there = operations();
+    if links.is_of_partition() {
+        there.retain(|operation| operation.route.is_partitioned());
+    }
     let text = match media {
-        Some(WADL) => wadl::xml(links.base(), &operations()),
-        Some(_) => wadl::json(links.base(), &operations()).to_string(),
+        Some(WADL) => wadl::xml(links.base(), &there),
+        Some(_) => wadl::json(links.base(), &there).to_string(),
         None => return Err(HttpError::not_acceptable([WADL, JSON])),
     };
     let kind = [(header::CONTENT_TYPE, media.unwrap_or(WADL))];
@@ -136,8 +140,9 @@ pub(super) fn description_routes() -> Router<ApiState> {
 }
 
 async fn api_json(State(api): State<ApiState>, links: Links) -> Result<Response, HttpError> {
+    let partitions = api.app.archive.has_partitions();
     let make = || {
-        let api = openapi::document(api.profile, links.base(), &operations());
+        let api = openapi::document(api.profile, links.base(), &operations(), partitions);
         format!("{api:#}\n")
     };
     let name = format!("json {}", links.base());
@@ -146,8 +151,9 @@ async fn api_json(State(api): State<ApiState>, links: Links) -> Result<Response,
 }
 
 async fn api_yaml(State(api): State<ApiState>, links: Links) -> Result<Response, HttpError> {
+    let partitions = api.app.archive.has_partitions();
     let make = || {
-        let api = openapi::document(api.profile, links.base(), &operations());
+        let api = openapi::document(api.profile, links.base(), &operations(), partitions);
         yaml::written(&api)
     };
     let name = format!("yaml {}", links.base());

@@ -8,9 +8,25 @@ use super::wadl::answered;
 use crate::auth::Action;
 use crate::http::error::ErrorFormat as ErrorFace;
 use crate::http::profile::ApiProfile;
+use crate::scope::PartitionName;
 
 /// The document of a root whose URL is `base`.
-pub(super) fn document(profile: &ApiProfile, base: &str, operations: &[RouteOperation]) -> Value {
+///
+/// With partitions there is a second server: what belongs to patients is in each of them.
+pub(super) fn document(
+    profile: &ApiProfile,
+    base: &str,
+    operations: &[RouteOperation],
+    partitions: bool,
+) -> Value {
+    let mut servers = vec![json!({ "url": base })];
+    if partitions {
+        servers.push(json!({
+            "url": format!("{base}/partitions/{{partition}}"),
+            "description": "one data partition: all but the change feed, extended query tags, operations and /partitions",
+            "variables": { "partition": { "default": PartitionName::DEFAULT, "description": "name of the partition" } },
+        }));
+    }
     let mut paths = Map::new();
     for operation in operations {
         let path = operation.route.path.replace("{*", "{");
@@ -34,7 +50,7 @@ pub(super) fn document(profile: &ApiProfile, base: &str, operations: &[RouteOper
             "license": { "name": "MIT", "identifier": "MIT" },
             "description": "DICOMweb: store, retrieve, search and delete medical images, and follow what changes.",
         },
-        "servers": [{ "url": base }],
+        "servers": servers,
         "security": [{ "bearer": [] }, {}],
         "tags": groups(operations),
         "paths": paths,
@@ -86,8 +102,10 @@ fn right(action: Action) -> &'static str {
         Action::Read => "read",
         Action::Write => "write",
         Action::Delete => "delete",
+        Action::Restore => "restore",
         Action::ManageExtendedQueryTags => "manage extended query tags",
         Action::Export => "export",
+        Action::ManageWebhooks => "manage webhooks",
     }
 }
 
@@ -121,6 +139,8 @@ fn meaning(name: &str) -> &'static str {
         "workitem" => "SOP Instance UID of the workitem",
         "aet" => "AE title of the subscriber",
         "id" => "id of the operation",
+        "entry" => "number of an entry of the trash",
+        "webhook" => "id of the webhook",
         "transaction" => "UID that the client makes for this request",
         _ => "",
     }
@@ -131,6 +151,7 @@ fn path_schema(name: &str) -> Value {
         "study" | "series" | "instance" | "workitem" | "transaction" => {
             json!({ "$ref": "#/components/schemas/Uid" })
         }
+        "entry" => json!({ "type": "string", "pattern": "^[1-9][0-9]*$" }),
         "frames" => json!({ "type": "string", "pattern": "^[1-9][0-9]*(,[1-9][0-9]*)*$" }),
         _ => json!({ "type": "string" }),
     }

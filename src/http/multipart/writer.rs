@@ -99,6 +99,24 @@ impl MultipartResponse {
         }
     }
 
+    /// An answer whose boundary is the same each time. What it is made of has to depend on the bytes of the parts, by a
+    /// digest for example, so that nobody can put the boundary into them.
+    #[must_use]
+    pub fn repeatable(root_type: &str, digest: &blake3::Hash) -> Self {
+        let hex = digest.to_hex();
+        let name = hex.get(..RANDOM_LENGTH).unwrap_or_default();
+        Self {
+            boundary: format!("stowage-{name}"),
+            ..Self::new(root_type)
+        }
+    }
+
+    /// What stands before and behind the bytes of the only part.
+    #[must_use]
+    pub fn around(&self, head: &PartHead) -> (Bytes, Bytes) {
+        (self.opening(head, true), self.closing(1))
+    }
+
     /// The boundary.
     #[must_use]
     pub fn boundary(&self) -> &str {
@@ -337,6 +355,22 @@ mod tests {
             )
         );
         assert_eq!(body.len() as u64, length);
+    }
+
+    #[tokio::test]
+    async fn the_only_part_of_a_repeatable_answer_has_the_same_around_it_each_time() {
+        let digest = blake3::hash(b"12345");
+        let repeatable = || MultipartResponse::repeatable("image/jls", &digest);
+        let (opening, closing) = repeatable().around(&head(Some(5)));
+        let body = write(repeatable(), vec![Ok(part(b"12345"))]).await.unwrap();
+        assert_eq!(
+            body,
+            String::from_utf8([&opening, &b"12345"[..], &closing].concat()).unwrap()
+        );
+        assert_eq!(repeatable().content_type(), repeatable().content_type());
+        let other = MultipartResponse::repeatable("image/jls", &blake3::hash(b"12346"));
+        assert_ne!(other.boundary(), repeatable().boundary());
+        assert!(other.boundary().len() <= 70);
     }
 
     #[tokio::test]

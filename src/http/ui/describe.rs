@@ -62,6 +62,10 @@ fn operation(route: &UiRoute) -> Value {
             let tags = json!([{ "name": "tags", "in": "query", "required": true, "schema": { "type": "string" } }]);
             reported.insert("parameters".to_owned(), tags);
         }
+        if route.path == "/ui/damage" {
+            let after = json!([{ "name": "after", "in": "query", "schema": { "type": "integer", "minimum": 0 } }]);
+            reported.insert("parameters".to_owned(), after);
+        }
         if let Some(body) = body(route.path) {
             let content = json!({ "application/json": { "schema": body } });
             let body = json!({ "required": true, "content": content });
@@ -79,6 +83,7 @@ fn body(path: &str) -> Option<Value> {
             "properties": {
                 "study": { "type": "string", "description": "Study Instance UID" },
                 "seconds": { "type": "integer", "minimum": 60, "description": "life of the link" },
+                "partition": { "type": "string", "description": "data partition of the study; the default one when absent" },
             },
         })),
         "/ui/links/open" => Some(json!({

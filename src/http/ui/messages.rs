@@ -12,11 +12,13 @@ use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_dictionary_std::StandardDataDictionary;
 use serde_json::{Map, Value, json};
 
+use super::super::metrics::Requests;
 use super::super::state::App;
 use super::UiSettings;
 use super::share::SharedLinks;
 use crate::auth::{Action, Caller};
 use crate::http::error::HttpError;
+use crate::scope::PartitionName;
 
 /// Most attributes of one question.
 const MOST_NAMES: usize = 500;
@@ -41,18 +43,27 @@ pub(super) async fn tell_config(
     };
     let open_in = settings.open_in().into_iter();
     let open_in = open_in.map(|one| json!({ "name": one.name, "url": one.url }));
-    Json(json!({
+    let mut config = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "openIn": open_in.collect::<Vec<Value>>(),
         "signIn": sign_in,
         "maxInstanceBytes": limits.max_instance_bytes,
         "maxRequestBytes": limits.max_request_bytes,
         "maxParts": limits.max_parts,
-    }))
+    });
+    if let Some(members) = config
+        .as_object_mut()
+        .filter(|_| app.archive.has_partitions())
+    {
+        // The page asks below the standard's root, and says where it is.
+        members.insert("partition".to_owned(), json!(PartitionName::DEFAULT));
+    }
+    Json(config)
 }
 
 /// Who asks and what they may do.
 pub(super) async fn tell_caller(
+    State(app): State<Arc<App>>,
     Extension(caller): Extension<Arc<Caller>>,
     Extension(settings): Extension<Arc<UiSettings>>,
     Extension(shares): Extension<SharedLinks>,
@@ -65,6 +76,7 @@ pub(super) async fn tell_caller(
         "issuer": caller.issuer,
         "actions": actions,
         "limited": caller.is_limited(),
+        "restoreSeconds": caller.may(Action::Restore).then(|| app.archive.grace().as_secs()),
         "linkSeconds": links.then_some(settings.config.ui_link_time),
     }))
 }
@@ -103,7 +115,11 @@ pub(super) async fn tell_names(query: MessageQuery) -> Result<Json<Value>, HttpE
 }
 
 /// How the server is: its memory, its limits, its stores.
-pub(super) async fn tell_status(State(app): State<Arc<App>>) -> Json<Value> {
+pub(super) async fn tell_status(
+    State(app): State<Arc<App>>,
+    Extension(requests): Extension<Arc<Requests>>,
+) -> Json<Value> {
+    let totals = requests.totals();
     let budget = app.archive.budget();
     let limits = app.archive.limits();
     let stores = app.archive.check().await.err();
@@ -114,6 +130,14 @@ pub(super) async fn tell_status(State(app): State<Arc<App>>) -> Json<Value> {
         "audit": { "on": app.audit.is_on(), "failing": app.audit.is_failing() },
         "memoryBytes": budget.bytes(),
         "refusedForMemory": budget.refused(),
+        "totals": {
+            "milliseconds": u64::try_from(BEGUN.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "stored": app.archive.stored_instances(),
+            "requests": totals.answered,
+            "reads": totals.reads,
+            "receivedBytes": totals.received,
+            "sentBytes": totals.sent,
+        },
         "limits": {
             "instanceBytes": limits.max_instance_bytes,
             "requestBytes": limits.max_request_bytes,

@@ -16,12 +16,14 @@ use serde_json::{Value, json};
 
 use super::super::state::App;
 use super::UiSettings;
+use crate::archive::{ArchiveError, describe};
 use crate::auth::sharing::Sharing;
 use crate::auth::{Action, Caller};
 use crate::dicom::uid::{StudyUid, Target};
 use crate::http::audit::EventKind;
-use crate::http::audit::Note;
+use crate::http::audit::note::Note;
 use crate::http::error::{HttpError, ProblemType};
+use crate::scope::{PartitionName, Scope};
 
 /// Most bytes of a body.
 pub(super) const MOST_BYTES: usize = 16 << 10;
@@ -40,6 +42,8 @@ pub(super) struct SharedLinks(pub(super) Option<Arc<Sharing>>);
 struct LinkRequest {
     study: String,
     seconds: u64,
+    /// Partition of the study; the default one when absent.
+    partition: Option<String>,
 }
 
 /// A link that was followed.
@@ -80,8 +84,8 @@ pub(super) async fn make(
 ) -> Result<Response, HttpError> {
     note.is(EventKind::Shared);
     let denied = || HttpError::forbidden(Action::Export.as_str());
-    let scopes = [Action::Export, Action::Read].map(|action| caller.scope(action));
-    let [Some(export), Some(reading)] = scopes else {
+    let grants = [Action::Export, Action::Read].map(|action| caller.grant(action));
+    let [Some(export), Some(reading)] = grants else {
         return Err(denied());
     };
     let asked: LinkRequest = read(&body, r#"{"study": "1.2.3", "seconds": 86400}"#)?;
@@ -98,11 +102,23 @@ pub(super) async fn make(
         return Err(HttpError::bad_request(ProblemType::InvalidBody, reason));
     }
     note.study(study.as_str());
+    let name = match asked.partition.as_deref() {
+        None => Some(PartitionName::default()),
+        Some(text) => PartitionName::parse(text).ok(),
+    };
+    let name = name.ok_or_else(|| {
+        let reason = "partition must be the name of a partition.";
+        HttpError::bad_request(ProblemType::InvalidBody, reason)
+    })?;
     let target = Target::Study(study.clone());
-    for scope in [export, reading] {
+    let absent = || ArchiveError::not_found(describe(&target));
+    let partition = app.archive.partition(&name).await?.ok_or_else(absent)?;
+    for grant in [export, reading] {
+        let visible = grant.visible_in(&name).ok_or_else(absent)?;
+        let scope = Scope { partition, visible };
         app.archive.version(&scope, &target).await?;
     }
-    let made = sharing.make(&study, caller.subject.as_deref(), asked.seconds);
+    let made = sharing.make((&name, &study), caller.subject.as_deref(), asked.seconds);
     let (code, expires) = made.map_err(|error| HttpError::internal(&error))?;
     Ok(private(json!({ "code": code, "expires": expires })))
 }
@@ -119,12 +135,19 @@ pub(super) async fn open(
     let shared = shares.there()?.open(opened.code.trim());
     let shared =
         shared.map_err(|error| HttpError::new(ProblemType::NotFound, format!("{error}.")))?;
-    Ok(private(json!({
+    let mut opened = json!({
         "token": shared.token,
         "seconds": shared.seconds,
         "expires": shared.expires,
         "study": shared.study,
-    })))
+    });
+    if let Some(members) = opened
+        .as_object_mut()
+        .filter(|_| !shared.partition.is_default())
+    {
+        members.insert("partition".to_owned(), json!(shared.partition.as_str()));
+    }
+    Ok(private(opened))
 }
 
 fn private(value: Value) -> Response {

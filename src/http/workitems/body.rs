@@ -14,8 +14,9 @@ use super::super::state::ApiState;
 use super::refused;
 use crate::archive::ArchiveError;
 use crate::archive::lanes::Lane;
+use crate::dicom::data_set::JsonDataSet;
 use crate::dicom::query_parse::QueryDialect;
-use crate::dicom::workitem::{Format, WorkitemDataSet, read, room};
+use crate::dicom::workitem::{Format, read, room};
 use crate::memory::{Purpose, Reservation};
 
 /// Longest body, in bytes.
@@ -32,7 +33,7 @@ pub(in crate::http) struct SentWorkitem {
 
 /// A data set and the memory it takes.
 pub(in crate::http) struct Read {
-    pub(in crate::http) data_set: WorkitemDataSet,
+    pub(in crate::http) data_set: JsonDataSet,
     pub(in crate::http) held: Reservation,
 }
 
@@ -119,7 +120,7 @@ impl SentWorkitem {
             mut held,
         } = self;
         let Some(format) = format else {
-            let data_set = WorkitemDataSet::new();
+            let data_set = JsonDataSet::new();
             return Ok(Read { data_set, held });
         };
         let archive = &api.app.archive;

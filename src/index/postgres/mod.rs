@@ -54,6 +54,7 @@ columns!(PgRow);
 impl Dialect for Postgres {
     const SHARED: bool = true;
     const NEXT_VERSION: &'static str = "nextval('version_number')";
+    const VERSION_BEHIND_FEED: &'static str = Self::NEXT_VERSION;
     const NOW: &'static str = "(extract(epoch from clock_timestamp()) * 1000000)::bigint";
     const FEED_TIME: &'static str = "greatest((extract(epoch from clock_timestamp()) * 1000000)::bigint, \
          coalesce((select time from change order by sequence desc limit 1), 0))";

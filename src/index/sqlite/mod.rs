@@ -53,6 +53,8 @@ impl Dialect for Sqlite {
     // A change row follows in the same transaction, so the next transaction sees a greater one.
     const NEXT_VERSION: &'static str =
         "coalesce((select seq from sqlite_sequence where name = 'change'), 0) + 1";
+    const VERSION_BEHIND_FEED: &'static str =
+        "(select seq from sqlite_sequence where name = 'change')";
     const NOW: &'static str = "cast(unixepoch('subsec') * 1000000 as integer)";
     const FEED_TIME: &'static str = "max(cast(unixepoch('subsec') * 1000000 as integer), \
          coalesce((select time from change order by sequence desc limit 1), 0))";

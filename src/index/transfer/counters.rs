@@ -94,9 +94,10 @@ impl Moves for Sqlite {
 
 /// Waits for those who write and keeps further ones out; a move may take longer than a transaction of the server may idle.
 const HOLD: &str = "set local idle_in_transaction_session_timeout = 0; set local statement_timeout = 0; \
-     lock table study, series, instance, instance_content, damage, study_name, study_name_word, change, trash, operation, \
+     lock table data_partition, study, series, instance, instance_content, damage, study_name, study_name_word, change, trash, deletion, operation, \
      query_tag, query_tag_value, query_tag_error, workitem, subscriber, global_subscription, \
-     subscription, workitem_event, workitem_delivery, commitment in share row exclusive mode";
+     subscription, workitem_event, workitem_delivery, commitment, event_state, event_study, \
+     workitem_change, event, webhook, webhook_delivery in share row exclusive mode";
 
 /// In the order of [`NAMES`], then the versions.
 const GIVEN: &str = "select \
@@ -123,7 +124,9 @@ const RAISE: [&str; 8] = [
     "select setval(pg_get_serial_sequence('workitem_event', 'sequence'), greatest(1, (select max(sequence) from workitem_event), ",
 ];
 /// Numbers that only need to be free.
-const RAISE_FREE: [&str; 3] = [
+const RAISE_FREE: [&str; 5] = [
+    "select setval(pg_get_serial_sequence('data_partition', 'id'), greatest(1, (select max(id) from data_partition), ",
+    "select setval(pg_get_serial_sequence('deletion', 'id'), greatest(1, (select max(id) from deletion), ",
     "select setval(pg_get_serial_sequence('workitem', 'id'), greatest(1, (select max(id) from workitem), ",
     "select setval(pg_get_serial_sequence('study_name', 'id'), greatest(1, (select max(id) from study_name), ",
     "select setval(pg_get_serial_sequence('query_tag_value', 'id'), greatest(1, (select max(id) from query_tag_value), ",

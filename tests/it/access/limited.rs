@@ -227,9 +227,11 @@ impl Seen {
                     "sequence" => *value = json!(sequences.range(..value.as_i64()).count()),
                     // When a workitem was changed.
                     "timestamp" | "00404010" | "createdTime" | "lastUpdatedTime"
-                    | "operationId" => {
+                    | "operationId" | "deleted" | "until" => {
                         *value = Value::Null;
                     }
+                    // The number of an entry of the trash.
+                    "id" if value.is_number() => *value = Value::Null,
                     _ => {}
                 });
                 json.to_string().into_bytes()
@@ -308,6 +310,8 @@ fn variations(path: &str) -> (Vec<String>, Vec<&'static str>) {
             ]),
             vec!["application/dicom+json"],
         ),
+        // A stream does not end.
+        "events" => (plain(&["?types=x"]), vec!["*/*"]),
         "metadata" => (
             plain(&[""]),
             vec![

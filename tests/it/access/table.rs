@@ -38,6 +38,7 @@ const ANSWERS: &[(&str, &str, u16, u16)] = &[
     ("GET", "/studies/{study}/series", 200, 200),
     ("GET", "/studies/{study}/instances", 200, 200),
     ("GET", "/studies/{study}/series/{series}/instances", 200, 200),
+    ("POST", "/studies/$bulkUpdate", 415, 415),
     ("POST", "/studies/{study}", 415, 415),
     ("PUT", "/studies/{study}", 415, 415),
     ("GET", "/studies/{study}", 200, 404),
@@ -67,9 +68,20 @@ const ANSWERS: &[(&str, &str, u16, u16)] = &[
     ("GET", "/studies/{study}/pixeldata", 200, 404),
     ("GET", "/studies/{study}/series/{series}/pixeldata", 200, 404),
     ("GET", "/studies/{study}/series/{series}/instances/{instance}/pixeldata", 200, 404),
+    ("GET", "/trash", 200, 200),
+    ("POST", "/trash/{entry}/restore", 404, 404),
+    ("POST", "/trash/studies/{study}/restore", 200, 404),
     ("GET", "/changefeed", 200, 200),
     ("GET", "/changefeed/latest", 200, 204),
     ("GET", "/statistics", 200, 403),
+    // A type that there is not: a stream does not end.
+    ("GET", "/events", 400, 400),
+    ("POST", "/webhooks", 400, 400),
+    ("GET", "/webhooks", 200, 200),
+    ("GET", "/webhooks/{webhook}", 404, 404),
+    ("DELETE", "/webhooks/{webhook}", 404, 404),
+    ("POST", "/webhooks/{webhook}/test", 404, 404),
+    ("POST", "/webhooks/{webhook}/redeliver", 404, 404),
     ("POST", "/extendedquerytags", 415, 415),
     ("GET", "/extendedquerytags", 200, 200),
     ("GET", "/extendedquerytags/{tag}", 404, 404),
@@ -77,6 +89,7 @@ const ANSWERS: &[(&str, &str, u16, u16)] = &[
     ("DELETE", "/extendedquerytags/{tag}", 404, 404),
     ("GET", "/extendedquerytags/{tag}/errors", 404, 404),
     ("GET", "/operations/{id}", 404, 404),
+    ("GET", "/partitions", 400, 400),
     ("POST", "/commitment-requests/{transaction}", 415, 415),
     ("GET", "/commitment-requests/{transaction}", 404, 404),
     ("POST", "/workitems", 415, 415),
@@ -107,7 +120,7 @@ fn stored() -> (Name, stowage::dicom::testing::BuiltFile) {
 
 /// The kinds of callers with their tokens.
 fn callers(signer: &Signer) -> Vec<(&'static str, Option<String>, Who)> {
-    use Action::{Delete, Read, Write};
+    use Action::{Delete, Read, Restore, Write};
     let good = |role: &str| Some(signer.token(&claims(role)));
     let bad = |name: &str, value: serde_json::Value| {
         Some(signer.token(&with(claims("admin"), name, value)))
@@ -144,6 +157,7 @@ fn callers(signer: &Signer) -> Vec<(&'static str, Option<String>, Who)> {
         ("reader", good("reader"), Who::Known(&[Read])),
         ("writer", good("writer"), Who::Known(&[Read, Write])),
         ("deleter", good("deleter"), Who::Known(&[Read, Delete])),
+        ("restorer", good("restorer"), Who::Known(&[Read, Restore])),
         ("admin", good("admin"), Who::Known(&Action::ALL)),
         ("scoped", Some(signer.token(&scoped)), Who::Elsewhere),
     ]
@@ -192,8 +206,11 @@ fn path(route: &Route, name: &Name) -> String {
         .replace("{frames}", "1")
         .replace("{*bulk}", "7FE00010")
         .replace("{tag}", "00101010")
+        .replace("{entry}", "700700")
         .replace("{aet}", "WATCHER")
         .replace("{transaction}", "1.2.3.700.60")
+        .replace("{webhook}", "0123456789abcdef")
+        .replace("/events", "/events?types=x")
         .replace("{id}", "0123456789abcdef0123456789abcdef")
         .replace(
             "{workitem}",

@@ -139,7 +139,11 @@ async fn check_feed_against_rows(index: &TestIndex) {
         through: i64::MAX,
     };
     let mut stored = BTreeSet::new();
-    for change in index.changes(&Scope::everything(), &all).await.unwrap() {
+    for change in index
+        .changes(&(&Scope::everything()).into(), &all)
+        .await
+        .unwrap()
+    {
         match change.action {
             ChangeAction::Create => assert!(stored.insert(change.name.clone()), "stored twice"),
             ChangeAction::Delete => assert!(stored.remove(&change.name), "deleted but not stored"),

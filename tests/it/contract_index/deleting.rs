@@ -122,7 +122,7 @@ async fn what_does_not_exist_is_not_deleted(index: &TestIndex) {
         after: 0,
         through: i64::MAX,
     };
-    let changes = index.changes(&scope, &all).await.unwrap();
+    let changes = index.changes(&(&scope).into(), &all).await.unwrap();
     assert_eq!(changes.len(), 1);
 }
 

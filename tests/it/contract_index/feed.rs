@@ -28,13 +28,13 @@ const ALL: FeedRange = FeedRange::Sequence {
 };
 
 async fn read(index: &TestIndex, range: &FeedRange) -> Vec<Change> {
-    let changes = index.changes(&Scope::everything(), range).await;
+    let changes = index.changes(&(&Scope::everything()).into(), range).await;
     changes.unwrap()
 }
 
 async fn an_empty_feed_is_empty(index: &TestIndex) {
     assert!(read(index, &ALL).await.is_empty());
-    let latest = index.latest_change(&Scope::everything()).await;
+    let latest = index.latest_change(&(&Scope::everything()).into()).await;
     assert!(latest.unwrap().is_none());
 }
 
@@ -74,7 +74,10 @@ async fn every_write_has_one_entry_in_order(index: &TestIndex) {
         changes[0].timestamp > before
             && changes[4].timestamp < OffsetDateTime::now_utc() + Duration::from_secs(2)
     );
-    let latest = index.latest_change(&Scope::everything()).await.unwrap();
+    let latest = index
+        .latest_change(&(&Scope::everything()).into())
+        .await
+        .unwrap();
     assert_eq!(latest.unwrap().sequence, changes[4].sequence);
 }
 
@@ -172,14 +175,17 @@ async fn metadata_comes_with_what_is_stored(index: &TestIndex) {
     let scope = Scope::everything();
     store(index, &[Sample::new(1, 1, 1), Sample::new(2, 1, 1)]).await;
     index.delete(&scope, &target(1, None, None)).await.unwrap();
-    let changes = index.changes(&scope, &ALL).await.unwrap();
+    let changes = index.changes(&(&scope).into(), &ALL).await.unwrap();
     let stored: Vec<Option<i64>> = changes.iter().map(|c| c.stored).collect();
     assert!(
         matches!(stored.as_slice(), [None, Some(_), None]),
         "{stored:?}"
     );
     let watermarks: Vec<i64> = stored.into_iter().flatten().collect();
-    let packed = index.packed_metadata(&scope, &watermarks).await.unwrap();
+    let packed = index
+        .packed_metadata(&(&scope).into(), &watermarks)
+        .await
+        .unwrap();
     assert_eq!(packed.len(), 1);
 }
 
@@ -210,7 +216,10 @@ async fn a_reader_by_sequence_misses_nothing(index: &TestIndex) {
         loop {
             let finished = done.load(Ordering::SeqCst);
             // Asked first: only what was there before an empty answer proves that the answer is a gap in the numbers.
-            let latest = index.latest_change(&Scope::everything()).await.unwrap();
+            let latest = index
+                .latest_change(&(&Scope::everything()).into())
+                .await
+                .unwrap();
             let newest = latest.map_or(0, |c| c.sequence);
             let changes = read(
                 index,

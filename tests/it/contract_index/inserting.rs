@@ -218,12 +218,19 @@ async fn an_instance_that_exists_changes_nothing(index: &TestIndex) {
     let found = studies(index, &[]).await;
     assert_eq!(found[0].study, r#"{"00100020":{"vr":"LO","Value":["A"]}}"#);
     assert!(found[0].modalities.is_empty());
-    let latest = index.latest_change(&scope).await.unwrap().unwrap();
+    let latest = index
+        .latest_change(&(&scope).into())
+        .await
+        .unwrap()
+        .unwrap();
     let all = stowage::index::FeedRange::Sequence {
         after: 0,
         through: i64::MAX,
     };
-    assert_eq!(index.changes(&scope, &all).await.unwrap().len(), 1);
+    assert_eq!(
+        index.changes(&(&scope).into(), &all).await.unwrap().len(),
+        1
+    );
     assert_eq!(latest.name, name(1, 1, 1));
 }
 

@@ -278,7 +278,11 @@ async fn deep_pages_of_the_feed_read_nothing_of_what_they_skip(index: &TestIndex
     };
     let planner = open(&url, &IndexOptions::default()).await.unwrap();
     let everything = Scope::everything();
-    let newest = index.latest_change(&everything).await.unwrap().unwrap();
+    let newest = index
+        .latest_change(&(&everything).into())
+        .await
+        .unwrap()
+        .unwrap();
     let page = newest.sequence - 150;
     let window = |skip| FeedRange::Window {
         from: None,
@@ -302,11 +306,11 @@ async fn deep_pages_of_the_feed_read_nothing_of_what_they_skip(index: &TestIndex
         },
     };
     let deep = window(u64::try_from(page).unwrap());
-    let found = index.changes(&everything, &deep).await.unwrap();
+    let found = index.changes(&(&everything).into(), &deep).await.unwrap();
     assert_eq!(found.len(), 100, "the page is deep, and there");
     for scope in [&everything, &limited] {
         for range in [&deep, &window(0), &behind, &through] {
-            let plan = planner.change_plan(scope, range).await.unwrap();
+            let plan = planner.change_plan(&scope.into(), range).await.unwrap();
             // Studies, series and instances are looked up for the entries of the page alone.
             assert!(!plan.lines().any(full_scan), "{range:?}:\n{plan}");
             // Entries come in their order from an index or the row ids; Postgres may sort their places instead, which

@@ -67,7 +67,7 @@ async fn what_replaces_is_there_whole_and_counts_once(index: &TestIndex) {
     // The latest value wins, as for any other store.
     assert!(studies(index, &[]).await[0].study.contains("\"B\""));
 
-    let changes = index.changes(&scope, &ALL).await.unwrap();
+    let changes = index.changes(&(&scope).into(), &ALL).await.unwrap();
     let told: Vec<_> = changes
         .iter()
         .map(|change| {
@@ -129,7 +129,10 @@ async fn the_last_of_a_batch_wins(index: &TestIndex) {
     assert_eq!(digests, [sample(1, "D").digest(), sample(2, "C").digest()]);
     assert_eq!(keys_on_trash(index).await, [sample(1, "A").key()]);
     assert!(index.counter_errors(10).await.unwrap().is_empty());
-    let changes = index.changes(&Scope::everything(), &ALL).await.unwrap();
+    let changes = index
+        .changes(&(&Scope::everything()).into(), &ALL)
+        .await
+        .unwrap();
     assert_eq!(changes.len(), 3);
 }
 
@@ -148,7 +151,10 @@ async fn a_replacement_whose_answer_was_lost_is_not_done_again(index: &TestIndex
         }]
     );
     assert_eq!(keys_on_trash(index).await, [sample(1, "A").key()]);
-    let changes = index.changes(&Scope::everything(), &ALL).await.unwrap();
+    let changes = index
+        .changes(&(&Scope::everything()).into(), &ALL)
+        .await
+        .unwrap();
     assert_eq!(changes.len(), 2);
 }
 

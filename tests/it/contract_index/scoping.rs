@@ -59,8 +59,14 @@ async fn check_of(index: &TestIndex, studies: u32, scope: &Scope, visible: &[u32
             .await
             .unwrap();
         assert_eq!(by_position.rows.len(), visible.len(), "{level:?}");
-        let sizes = index.metadata_sizes(scope, &positions).await.unwrap();
-        let packed = index.packed_metadata(scope, &positions).await.unwrap();
+        let sizes = index
+            .metadata_sizes(&scope.into(), &positions)
+            .await
+            .unwrap();
+        let packed = index
+            .packed_metadata(&scope.into(), &positions)
+            .await
+            .unwrap();
         assert_eq!((sizes.len(), packed.len()), (visible.len(), visible.len()));
         let mut found: Vec<String> = page.rows.iter().map(|row| row.study_uid.clone()).collect();
         found.reverse();
@@ -76,11 +82,11 @@ async fn check_of(index: &TestIndex, studies: u32, scope: &Scope, visible: &[u32
         after: 0,
         through: i64::MAX,
     };
-    let changes = index.changes(scope, &all).await.unwrap();
+    let changes = index.changes(&scope.into(), &all).await.unwrap();
     let found: Vec<String> = changes.iter().map(|c| c.name.study.to_string()).collect();
     let expected: Vec<String> = visible.iter().map(|study| format!("1.2.{study}")).collect();
     assert_eq!(found, expected);
-    let latest = index.latest_change(scope).await.unwrap();
+    let latest = index.latest_change(&scope.into()).await.unwrap();
     assert_eq!(
         latest.map(|c| c.name.study.to_string()),
         expected.last().cloned()
@@ -147,7 +153,10 @@ async fn only_the_named_patients_and_studies_exist(index: &TestIndex) {
         after: 0,
         through: i64::MAX,
     };
-    assert_eq!(index.changes(&scope, &all).await.unwrap().len(), 2);
+    assert_eq!(
+        index.changes(&(&scope).into(), &all).await.unwrap().len(),
+        2
+    );
 }
 
 async fn a_limited_sender_pulls_no_study_into_view(index: &TestIndex) {

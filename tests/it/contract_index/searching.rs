@@ -711,14 +711,20 @@ async fn rows_carry_what_answers_need(index: &TestIndex) {
     let scope = Scope::everything();
     // Metadata is read by watermark, with its size first; what is gone is left out.
     let asked = [newest, before];
-    let sizes = index.metadata_sizes(&scope, &asked).await.unwrap();
-    let packed = index.packed_metadata(&scope, &asked).await.unwrap();
+    let sizes = index
+        .metadata_sizes(&(&scope).into(), &asked)
+        .await
+        .unwrap();
+    let packed = index
+        .packed_metadata(&(&scope).into(), &asked)
+        .await
+        .unwrap();
     assert_eq!(packed.len(), 1);
     assert_eq!(sizes, [(newest, packed[0].1.len())]);
     assert_eq!(packed[0].0, newest);
     // Asked for nothing, both databases give nothing.
-    let sizes = index.metadata_sizes(&scope, &[]).await.unwrap();
-    let packed = index.packed_metadata(&scope, &[]).await.unwrap();
+    let sizes = index.metadata_sizes(&(&scope).into(), &[]).await.unwrap();
+    let packed = index.packed_metadata(&(&scope).into(), &[]).await.unwrap();
     let page = index
         .found(&scope, QueryLevel::Study, None, &[], 1000)
         .await

@@ -377,7 +377,7 @@ async fn values_that_do_not_fit_are_errors(index: &TestIndex) {
         (TagStatus::Ready, false, 1)
     );
     let errors = index
-        .tag_errors(&Scope::everything(), row.id, 0, 10)
+        .tag_errors(&(&Scope::everything()).into(), row.id, 0, 10)
         .await
         .unwrap();
     assert_eq!(errors.len(), 1);
@@ -385,7 +385,7 @@ async fn values_that_do_not_fit_are_errors(index: &TestIndex) {
     assert!(!errors[0].message.contains("040Y"));
     assert!(
         index
-            .tag_errors(&Scope::everything(), row.id, 1, 10)
+            .tag_errors(&(&Scope::everything()).into(), row.id, 1, 10)
             .await
             .unwrap()
             .is_empty()

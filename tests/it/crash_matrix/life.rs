@@ -22,6 +22,8 @@ enum Op {
     /// By PUT: each takes the place of what has its UIDs.
     Replace(Vec<(Name, Vec<u8>)>),
     Delete(String, Vec<Name>),
+    /// Of a study that was deleted, with what it held.
+    Restore(String, Vec<(Name, Vec<u8>)>),
 }
 
 /// What one client knows.
@@ -82,6 +84,11 @@ fn script(client: u32, turn: u32) -> Vec<Op> {
             short_lived[0].0.study_path(),
             short_lived.iter().map(|(name, _)| name.clone()).collect(),
         ),
+        Op::Restore(short_lived[0].0.study_path(), short_lived.to_vec()),
+        Op::Delete(
+            short_lived[0].0.study_path(),
+            short_lived.iter().map(|(name, _)| name.clone()).collect(),
+        ),
         // Stored again with other bytes after it was deleted.
         Op::Store(vec![(other.0.clone(), file(&other.0, "MR", 700, "again"))]),
         Op::Delete(
@@ -105,7 +112,7 @@ impl Client {
     fn after(&self, op: &Op) -> Vec<(Name, Option<Vec<u8>>)> {
         match op {
             Op::Delete(_, names) => names.iter().map(|name| (name.clone(), None)).collect(),
-            Op::Replace(files) => files
+            Op::Replace(files) | Op::Restore(_, files) => files
                 .iter()
                 .map(|(name, bytes)| (name.clone(), Some(bytes.clone())))
                 .collect(),
@@ -193,6 +200,9 @@ fn send(server: &Server, op: &Op) -> io::Result<Response> {
         Op::Delete(path, _) => server
             .request("DELETE", &format!("/dicom-web{path}"))
             .try_send(),
+        Op::Restore(path, _) => server
+            .request("POST", &format!("/dicom-web/trash{path}/restore"))
+            .try_send(),
     }
 }
 
@@ -203,7 +213,7 @@ fn check_answer(op: &Op, answer: &Response, client: &Client) {
             let stored = |name| client.known.get(name).is_some_and(Option::is_some);
             if names.iter().any(stored) { 204 } else { 404 }
         }
-        Op::Replace(_) => 200,
+        Op::Replace(_) | Op::Restore(..) => 200,
         Op::Store(files) => {
             let differs = |(name, bytes): &(Name, Vec<u8>)| {
                 let known = client.known.get(name).and_then(Option::as_ref);

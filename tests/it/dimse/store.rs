@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use stowage::dicom::testing::{SOP_CLASS, Syntax};
+use dicom_core::{Tag, VR};
+use stowage::dicom::testing::{DataSet, SOP_CLASS, Syntax};
 
 use super::peer::{EXPLICIT, IMPLICIT, Peer, store};
 use super::{
@@ -50,6 +51,58 @@ fn syntax(file: &[u8]) -> String {
     let length = usize::from(file[at - 2]);
     let uid = String::from_utf8_lossy(&file[at..at + length]).into_owned();
     uid.trim_end_matches('\0').to_owned()
+}
+
+#[test]
+fn a_peer_works_in_its_partition() {
+    let entries = r#"[{"aeTitle": "NORTH", "partition": "north"}, {"aeTitle": "PLAIN"}]"#;
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(file.path(), entries).expect("written");
+    let peers = file.path().to_str().expect("a plain path");
+    let settings = [("STOWAGE_DIMSE_PEERS", peers), ("STOWAGE_PARTITIONS", "on")];
+    let (mut server, port) = gateway_with(&settings);
+    // The same UIDs from two peers, with different bytes.
+    let name = Name::new(1, 1, 1);
+    for (title, patient) in [("NORTH", "N1"), ("PLAIN", "P1")] {
+        let own = DataSet::new().text(Tag(0x0010, 0x0020), VR::LO, patient);
+        let built = name.file(&name.data_set().set(own), Syntax::ExplicitLittle);
+        let path = write(&server, "sent.dcm", &built.bytes);
+        let mut send = dcmtk("dcmsend");
+        send.args(["-aet", title, "-aec", "STOWAGE", "127.0.0.1", &port]);
+        let (well, printed) = outcome(send.arg(&path));
+        assert!(well, "{printed}");
+    }
+    for (root, patient) in [("/v2/partitions/north", "N1"), ("/dicom-web", "P1")] {
+        let found = server.get(&format!("{root}/studies")).expect(200).json();
+        assert_eq!(found.as_array().map(Vec::len), Some(1));
+        assert_eq!(found[0]["00100020"]["Value"][0], patient);
+    }
+    for (title, patient) in [("NORTH", "N1"), ("PLAIN", "P1")] {
+        let mut find = dcmtk("findscu");
+        find.args(["-S", "-v", "-aet", title, "-aec", "STOWAGE"]);
+        find.args(["-k", "QueryRetrieveLevel=STUDY", "-k", "PatientID"]);
+        let (_, printed) = outcome(find.args(["127.0.0.1", &port]));
+        assert!(printed.contains(&format!("[{patient}")), "{printed}");
+        let other = if patient == "N1" { "[P1" } else { "[N1" };
+        assert!(!printed.contains(other), "{printed}");
+    }
+    let rows = server.get("/v2/changefeed").expect(200).json();
+    assert_eq!(rows[0]["partitionName"], "north");
+    server.terminate();
+    server.wait();
+    server.set("STOWAGE_PARTITIONS", None);
+    for file in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
+        drop(fs::remove_file(server.data().join(file)));
+    }
+    server.restart_to_die();
+    assert!(!server.wait().success());
+    assert!(
+        server
+            .log()
+            .contains("partition needs STOWAGE_PARTITIONS=on"),
+        "{}",
+        server.log()
+    );
 }
 
 #[test]

@@ -9,9 +9,9 @@ use super::{sources, without_comments};
 const STILL: [(&str, usize); 6] = [
     ("archive", 27),
     ("auth", 6),
-    ("blob", 8),
-    ("dicom", 72),
-    ("http", 27),
+    ("blob", 0),
+    ("dicom", 2),
+    ("http", 26),
     ("index", 0),
 ];
 

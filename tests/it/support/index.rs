@@ -75,6 +75,7 @@ pub(crate) struct Sample {
     replaces: Option<Replacement>,
     condition: Option<Arc<StudyCondition>>,
     expires: Option<time::OffsetDateTime>,
+    restores: bool,
 }
 
 /// UIDs from small numbers.
@@ -108,6 +109,7 @@ impl Sample {
             replaces: None,
             condition: None,
             expires: None,
+            restores: false,
         }
     }
 
@@ -141,6 +143,12 @@ impl Sample {
     /// Of a request that says something of the study.
     pub(crate) fn when(mut self, condition: &Arc<StudyCondition>) -> Self {
         self.condition = Some(condition.clone());
+        self
+    }
+
+    /// Whose blob comes off the trash.
+    pub(crate) fn restored(mut self) -> Self {
+        self.restores = true;
         self
     }
 
@@ -199,6 +207,7 @@ impl Sample {
             replaces: self.replaces.clone(),
             condition: self.condition.clone(),
             expires: self.expires,
+            restores: self.restores,
         }
     }
 
@@ -308,7 +317,9 @@ pub(crate) async fn store(index: &TestIndex, samples: &[Sample]) -> Vec<i64> {
     let inserted = index.insert(&batch).await.unwrap();
     let watermark = |inserted: Inserted| match inserted {
         Inserted::Stored { watermark } | Inserted::Replaced { watermark } => watermark,
-        Inserted::Superseded | Inserted::Unmatched => panic!("an instance has no row"),
+        Inserted::Superseded | Inserted::Unmatched | Inserted::Swept => {
+            panic!("an instance has no row")
+        }
         Inserted::Exists { .. } => panic!("an instance exists already"),
         Inserted::Outside => panic!("an instance is outside of the sender's limits"),
     };

@@ -6,7 +6,7 @@ use dicom_core::{Tag, VR};
 use stowage::dicom::testing::Syntax;
 
 use crate::support::dicom::{Name, noise};
-use crate::support::http::Response;
+use crate::support::http::{Request, Response};
 use crate::support::server::{Server, on_each_index};
 use crate::support::signer::{AUDIENCE, ISSUER, SECRET, claims, with_secret};
 
@@ -107,9 +107,14 @@ fn every_representation_has_a_validator_of_its_own_and_304_goes_by_it() {
                 assert_eq!(answer.header("cache-control"), Some("private, no-cache"));
                 let tag = answer.header("etag").expect("an ETag").to_owned();
                 let parts = ["multipart/", "application/zip"];
-                let weak = parts
-                    .iter()
-                    .any(|kind| answer.content_type().starts_with(kind));
+                // A body that can be asked for in ranges is the same each time.
+                let weak = answer.header("accept-ranges").is_none()
+                    && parts
+                        .iter()
+                        .any(|kind| answer.content_type().starts_with(kind));
+                if accept == MULTIPART && path.ends_with("frames/1") {
+                    assert!(!weak, "{target}");
+                }
                 assert_eq!(tag.starts_with("W/"), weak, "{target} {accept}: {tag}");
                 if root == "/dicom-web" {
                     assert!(
@@ -173,6 +178,85 @@ fn a_range_goes_by_the_validator_it_names() {
             );
         }
     }
+}
+
+#[test]
+fn ranges_of_a_multipart_frame_put_together_are_the_whole_answer() {
+    let mut server = Server::start(None);
+    let name = stored(&server, 5805);
+    let frame = format!("/dicom-web{}/frames/2", name.path());
+    let rpcl = "multipart/related; type=\"image/jphc\"; transfer-syntax=1.2.840.10008.1.2.4.202";
+    let files = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
+    for (target, accept) in [
+        (&frame, MULTIPART),
+        (&frame, rpcl),
+        (&frame, "multipart/related; type=\"image/jls\""),
+        (&format!("/dicom-web{}", name.path()), files),
+    ] {
+        // The URL of the part names the host, which keeps its name and port wherever the server listens.
+        let ask = |server: &Server, host: &str, headers: &[(&str, &str)]| {
+            let request = server.request("GET", target).accept(accept);
+            let request = request.header("Host", host);
+            let with = |request: Request, (name, value): &(&str, &str)| request.header(name, value);
+            headers.iter().fold(request, with).send()
+        };
+        let whole = ask(&server, "localhost:104", &[]).expect(200);
+        let tag = whole.header("etag").expect("an ETag").to_owned();
+        assert!(tag.starts_with('"'), "{target} {accept}: {tag}");
+        let length = whole.body.len();
+        assert_eq!(whole.header("content-length"), Some(&*length.to_string()));
+        assert_eq!(whole.header("accept-ranges"), Some("bytes"));
+        let part = |server: &Server, range: &str| {
+            let headers = [("Range", range), ("If-Range", &tag)];
+            ask(server, "localhost:104", &headers)
+        };
+        let mut joined = Vec::new();
+        // The first one ends within the header of the part, the last one begins within the closing delimiter.
+        let cuts = [0, 70, 300, length - 80, length - 9, length];
+        for (number, cut) in cuts.windows(2).enumerate() {
+            if number == 2 {
+                // Another process gives the same bytes.
+                server.restart();
+            }
+            let range = format!("bytes={}-{}", cut[0], cut[1] - 1);
+            let some = part(&server, &range).expect(206);
+            let told = format!("bytes {}-{}/{length}", cut[0], cut[1] - 1);
+            assert_eq!(some.header("content-range"), Some(&*told), "{target}");
+            assert_eq!(some.content_type(), whole.content_type());
+            assert_eq!(some.header("etag"), Some(tag.as_str()));
+            joined.extend_from_slice(&some.body);
+        }
+        assert!(joined == whole.body, "{target} {accept}");
+        let rest = part(&server, &format!("bytes={}-", length - 20)).expect(206);
+        assert!(whole.body.ends_with(&rest.body) && rest.body.len() == 20);
+        part(&server, &format!("bytes={length}-")).expect(416);
+        let elsewhere = ask(&server, "localhost:105", &[]).expect(200);
+        assert_ne!(elsewhere.header("etag"), Some(tag.as_str()), "{target}");
+    }
+}
+
+#[test]
+fn a_viewer_that_asks_for_htj2k_by_parameter_gets_ranges_of_it() {
+    let server = Server::start(None);
+    let name = stored(&server, 5806);
+    // As OHIF does: the header stays, the parameter wins.
+    let syntax = "image%2Fjphc%3B%20transfer-syntax%3D1.2.840.10008.1.2.4.202";
+    let target = format!("/dicom-web{}/frames/1?accept={syntax}", name.path());
+    let whole = server.get_as(&target, MULTIPART).expect(200);
+    let media = "image/jphc; transfer-syntax=1.2.840.10008.1.2.4.202";
+    assert_eq!(whole.content_type(), media);
+    // The lengths of the resolutions are in front: one byte for the tile, four for the length.
+    let tlm = whole.body.windows(2).position(|pair| pair == [0xff, 0x55]);
+    let lengths = &whole.body[tlm.expect("TLM") + 6..];
+    let (first, _) = lengths[1..].split_first_chunk::<4>().expect("a length");
+    let start = whole.body.windows(2).position(|pair| pair == [0xff, 0x90]);
+    let end = start.expect("SOT") + u32::from_be_bytes(*first) as usize;
+    let request = server.request("GET", &target).accept(MULTIPART);
+    let range = format!("bytes=0-{}", end - 1);
+    let thumbnail = request.header("Range", &range).send().expect(206);
+    assert!(thumbnail.body == whole.body[..end]);
+    // Behind the first resolution the next tile-part begins.
+    assert_eq!(whole.body[end..end + 4], [0xff, 0x90, 0, 10]);
 }
 
 #[test]

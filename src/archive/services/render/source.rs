@@ -254,11 +254,11 @@ impl Archive {
         let gone =
             || ArchiveError::not_found(crate::archive::describe(&Target::Instance(name.clone())));
         let watermark = [instance.row.watermark];
-        let sizes = self.index.metadata_sizes(scope, &watermark).await?;
+        let sizes = self.index.metadata_sizes(&scope.into(), &watermark).await?;
         let (_, size) = sizes.into_iter().next().ok_or_else(gone)?;
         let memory = self.reserve(Purpose::Rows, size).await?;
         let packed = Stage::Rows
-            .of(self.index.packed_metadata(scope, &watermark))
+            .of(self.index.packed_metadata(&scope.into(), &watermark))
             .await?;
         let (_, bytes) = packed.into_iter().next().ok_or_else(gone)?;
         let metadata = Packed {

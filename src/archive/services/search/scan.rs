@@ -169,7 +169,12 @@ impl Archive {
                 };
                 Ok((position(&row), matches))
             };
-            return self.with_metadata(reading.scope, asked, Arc::new(|_| 0), Arc::new(work));
+            return self.with_metadata(
+                &reading.scope.into(),
+                asked,
+                Arc::new(|_| 0),
+                Arc::new(work),
+            );
         }
         let (lanes, verdict) = (self.lanes().clone(), Arc::new(verdict));
         let chunks = rows.try_chunks(ROWS).map_err(|error| error.1);

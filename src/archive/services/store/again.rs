@@ -14,7 +14,7 @@ use crate::dicom::error::ParseError;
 use crate::dicom::parse::{ParseOptions, parse};
 use crate::index::{BlobPlace, NewInstance, PackedInstance};
 use crate::memory::{self, NoMemory, Purpose, Reservation};
-use crate::scope::{Partition, Visible};
+use crate::scope::Visible;
 
 /// How long background work waits for memory before a blob is left.
 const WAIT: Duration = Duration::from_secs(120);
@@ -44,6 +44,7 @@ impl Archive {
     }
 
     async fn parse_blob(&self, key: &str) -> Result<Again> {
+        let partition = self.partition_of_key(key).await?;
         let length = self.blobs.length(key).await?;
         let source = self.blobs.open_source(key, 0, length).await?;
         // It may wait for memory while it has some, as one large part at a time may.
@@ -85,7 +86,7 @@ impl Archive {
             length,
         };
         let new = NewInstance {
-            partition: Partition::DEFAULT,
+            partition,
             visible: Visible::All,
             packed: Arc::new(packed),
             place,
@@ -93,6 +94,7 @@ impl Archive {
             replaces: None,
             condition: None,
             expires: None,
+            restores: false,
         };
         Ok((new, held))
     }

@@ -22,10 +22,12 @@ use crate::archive::jobs::commit::DurableBlob;
 use crate::archive::lanes::{Lane, LanePlace};
 use crate::archive::rules::{self, Rules, comment};
 use crate::archive::spool::{NoSpace, SpoolRoom, is_no_space};
-use crate::blob::{Payload, SpoolFile, instance_key};
-use crate::dicom::instance::{Instance, ValidationIssue};
+use crate::blob::{Payload, SpoolFile};
+use crate::dicom::error::NoParseMemory;
+use crate::dicom::instance::Instance;
+use crate::dicom::issue::ValidationIssue;
 use crate::dicom::parse::{ParseOptions, parse};
-use crate::dicom::parse_memory::{GrantMemory, NoParseMemory};
+use crate::dicom::parse_memory::GrantMemory;
 use crate::dicom::source::{FileSource, Source};
 use crate::dicom::uid::InstanceName;
 use crate::index::{BlobPlace, NewInstance, PackedInstance, TagRow, invalid_values};
@@ -440,7 +442,7 @@ impl Archive {
             Err(refusal) => return ParseOutcome::Failed(refusal),
         };
         let place = BlobPlace {
-            key: instance_key(&instance.name, &self.blobs.serial()),
+            key: self.new_key(options.partition, &instance.name),
             offset: 0,
             length: whole.source().len(),
         };
@@ -463,6 +465,7 @@ impl Archive {
                 replaces: options.replace.clone(),
                 condition: None,
                 expires: options.expires,
+                restores: false,
             },
             findings: instance.findings,
             sop_class: instance.sop_class,

@@ -4,7 +4,7 @@
 //! zero bits and remembers how many were taken, so that every caller can ask [`BitReader::overrun`]
 //! and no loop depends on data that is not there.
 
-use super::Error;
+use super::error::Error;
 
 /// Whole bytes an encoder may leave between the last code and the next marker.
 ///

@@ -3,7 +3,7 @@
 //! Invariant: 1 ≤ MAXVAL < 2¹⁶, NEAR ≤ min(255, MAXVAL / 2), NEAR < T1 ≤ T2 ≤ T3 ≤ MAXVAL and
 //! 3 ≤ RESET; hence 2 ≤ RANGE ≤ 2¹⁶, and the escape of every code has at least one zero.
 
-use super::context::RunIndex;
+use super::run_index::RunIndex;
 
 /// LSE parameters as they stand in a stream; 0 asks for the default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

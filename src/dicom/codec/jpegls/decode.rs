@@ -5,10 +5,12 @@
 
 use super::bits::BitReader;
 use super::coding::{Arithmetic, CodingParameters};
-use super::context::{ContextModel, RunEnd, RunIndex, apply_sign, predict};
+use super::context::{ContextModel, RunEnd, apply_sign, predict};
+use super::error::Error;
 use super::lines::{LineView, Lines, SampleLayout};
 use super::markers::{FrameHeader, MarkerReader, ScanHeader};
-use super::{Error, Interleave, JpegLsImage};
+use super::model::{Interleave, JpegLsImage};
+use super::run_index::RunIndex;
 
 /// Decodes a JPEG-LS stream of one image.
 ///

@@ -5,10 +5,12 @@
 
 use super::bits::BitWriter;
 use super::coding::{Arithmetic, CodingParameters, Presets, RawPresets, largest_near, maximum_for};
-use super::context::{ContextModel, RunEnd, RunIndex, apply_sign, predict};
+use super::context::{ContextModel, RunEnd, apply_sign, predict};
+use super::error::Error;
 use super::lines::{LineView, Lines, SampleLayout};
 use super::markers::{EOI, LSE, SOF55, SOI, SOS};
-use super::{EncodeParams, Error, Info, Interleave};
+use super::model::{EncodeParams, Info, Interleave};
+use super::run_index::RunIndex;
 
 /// Encodes interleaved samples, laid out like [`super::JpegLsImage::samples`], as a JPEG-LS stream.
 ///

@@ -3,7 +3,7 @@
 //! Invariant: both lines of a [`Lines`] hold one pixel before and one behind the image, so that the
 //! causal neighbors of every sample (T.87 Figure A.1) can be read without a special case.
 
-use super::context::RunIndex;
+use super::run_index::RunIndex;
 
 /// How samples lie in a row of the interleaved image.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,8 @@
 //! was refused here. Every loop advances through the bytes, so headers cost at most one pass.
 
 use super::coding::{Presets, RawPresets};
-use super::{Error, Info, Interleave, MAX_COMPONENTS};
+use super::error::Error;
+use super::model::{Info, Interleave, MAX_COMPONENTS};
 
 pub(super) const SOI: u8 = 0xD8;
 pub(super) const EOI: u8 = 0xD9;

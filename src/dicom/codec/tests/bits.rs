@@ -107,6 +107,7 @@ fn the_value_is_the_stored_bits_under_high_bit_in_every_codec() {
                 FIRST_ORDER,
                 JPEG_LS,
                 JPEG_2000,
+                HT_LOSSLESS,
                 JPEG_XL,
             ] {
                 if !can_encode(syntax, &frame.shape) {
@@ -132,11 +133,11 @@ fn the_precision_of_a_codestream_is_bits_stored() {
         let frame = canonical(&values(shape.bits_stored, shape.signed), &shape);
         // What a reader learns that knows nothing of the header.
         let wide = gray(7, 8, 16, 16, shape.signed);
-        for syntax in [LOSSLESS, FIRST_ORDER, JPEG_LS, JPEG_2000, JPEG_XL] {
+        for syntax in [LOSSLESS, FIRST_ORDER, JPEG_LS, JPEG_2000, HT_RPCL, JPEG_XL] {
             let made = encoded(syntax, &frame);
             let declared = codestream_shape(syntax, &made.bytes, &wide).unwrap();
             let least = match syntax {
-                JPEG_2000 | JPEG_XL => 1,
+                JPEG_2000 | HT_RPCL | JPEG_XL => 1,
                 // The narrowest these formats have.
                 _ => 2,
             };
@@ -180,7 +181,7 @@ fn single_bits_go_through_jpeg_2000_and_rle() {
             .map(|i| i % 3 == 0 || i % 7 == 1)
             .collect();
         let frame = DecodedFrame::new(shape, samples::pack(bits.iter().copied())).unwrap();
-        for syntax in [JPEG_2000, RLE, DEFLATED] {
+        for syntax in [JPEG_2000, HT_LOSSLESS, HT_RPCL, RLE, DEFLATED] {
             assert!(can_encode(syntax, &shape), "{syntax}");
             let made = encoded(syntax, &frame);
             assert_eq!(decoded(syntax, &made.bytes, &made.shape), frame, "{syntax}");

@@ -61,13 +61,23 @@ fn damaged_codestreams_are_errors_or_pictures() {
         JPEG_LS_NEAR,
         JPEG_2000,
         JPEG_2000_LOSSY,
+        HT_LOSSLESS,
+        HT_RPCL,
         JPEG_XL,
     ] {
         let frame = picture(rgb(11, 13, 8), TestContent::Noise);
         let encoded = encoded(syntax, &frame);
         survives(syntax, &encoded.bytes, &encoded.shape, &mut random);
     }
-    for syntax in [EXTENDED, FIRST_ORDER, JPEG_LS, JPEG_2000, JPEG_XL, RLE] {
+    for syntax in [
+        EXTENDED,
+        FIRST_ORDER,
+        JPEG_LS,
+        JPEG_2000,
+        HT_LOSSLESS,
+        JPEG_XL,
+        RLE,
+    ] {
         let frame = picture(gray(12, 9, 16, 12, false), TestContent::Smooth);
         let encoded = encoded(syntax, &frame);
         survives(syntax, &encoded.bytes, &encoded.shape, &mut random);

@@ -1,4 +1,4 @@
-//! Small codestreams of other encoders, for syntaxes that are only decoded here.
+//! Small codestreams of other encoders, for syntaxes whose decoders should not be tested by our own streams alone.
 //!
 //! `OpenJPH` 0.26.3 wrote the High-Throughput JPEG 2000 streams, libjxl 0.11.2 those of JPEG XL. All hold a
 //! picture of nine rows and eleven columns that the tests compute again.
@@ -102,9 +102,6 @@ fn smooth() -> DecodedFrame {
     )
 }
 
-const HT_LOSSLESS: &str = "1.2.840.10008.1.2.4.201";
-const HT_RPCL: &str = "1.2.840.10008.1.2.4.202";
-const HT: &str = "1.2.840.10008.1.2.4.203";
 const XL_JPEG: &str = "1.2.840.10008.1.2.4.111";
 const XL: &str = "1.2.840.10008.1.2.4.112";
 

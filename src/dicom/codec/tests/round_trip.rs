@@ -18,13 +18,15 @@ fn shapes() -> Vec<FrameShape> {
     shapes
 }
 
-const LOSSLESS_SYNTAXES: [&str; 7] = [
+const LOSSLESS_SYNTAXES: [&str; 9] = [
     RLE,
     DEFLATED,
     LOSSLESS,
     FIRST_ORDER,
     JPEG_LS,
     JPEG_2000,
+    HT_LOSSLESS,
+    HT_RPCL,
     JPEG_XL,
 ];
 
@@ -65,7 +67,7 @@ fn wide_samples_and_single_bits_have_lossless_syntaxes() {
             let encoded = encoded(syntax, &frame);
             assert_eq!(decoded(syntax, &encoded.bytes, &encoded.shape), frame);
         }
-        assert!(!can_encode(JPEG_2000, &frame.shape));
+        assert!(!can_encode(JPEG_2000, &frame.shape) && !can_encode(HT_LOSSLESS, &frame.shape));
     }
     let bits = DecodedFrame::new(gray(3, 5, 1, 1, false), vec![0b1010_0110, 0b0101_1001]).unwrap();
     let deflated = encoded(DEFLATED, &bits);
@@ -136,7 +138,9 @@ fn the_header_is_told_what_the_codestream_holds() {
     let frame = picture(rgb(8, 8, 8), TestContent::Smooth);
     let photometric = |syntax| encoded(syntax, &frame).shape.photometric;
     assert_eq!(photometric(BASELINE), Photometric::YbrFull422);
-    assert_eq!(photometric(JPEG_2000), Photometric::YbrRct);
+    for syntax in [JPEG_2000, HT_LOSSLESS, HT_RPCL] {
+        assert_eq!(photometric(syntax), Photometric::YbrRct);
+    }
     assert_eq!(photometric(JPEG_2000_LOSSY), Photometric::YbrIct);
     for syntax in [RLE, DEFLATED, FIRST_ORDER, JPEG_LS, JPEG_XL] {
         assert_eq!(photometric(syntax), Photometric::Rgb);
@@ -174,7 +178,16 @@ fn ybr_stays_ybr_in_lossless_syntaxes() {
         ..rgb(6, 5, 8)
     };
     let frame = picture(shape, TestContent::Noise);
-    for syntax in [RLE, DEFLATED, LOSSLESS, FIRST_ORDER, JPEG_LS, JPEG_2000] {
+    for syntax in [
+        RLE,
+        DEFLATED,
+        LOSSLESS,
+        FIRST_ORDER,
+        JPEG_LS,
+        JPEG_2000,
+        HT_LOSSLESS,
+        HT_RPCL,
+    ] {
         let encoded = encoded(syntax, &frame);
         assert_eq!(encoded.shape.photometric, Photometric::YbrFull);
         assert_eq!(
@@ -218,7 +231,7 @@ fn the_size_of_a_picture_is_told_whatever_it_is() {
         let frame = picture(shape, TestContent::Smooth);
         // A header that knows neither size nor color.
         let header = gray(1, 1, shape.bits_allocated, shape.bits_stored, false);
-        for syntax in [RLE, LOSSLESS, JPEG_LS, JPEG_2000, JPEG_XL] {
+        for syntax in [RLE, LOSSLESS, JPEG_LS, JPEG_2000, HT_RPCL, JPEG_XL] {
             let made = encoded(syntax, &frame).bytes;
             let declared = codestream_shape(syntax, &made, &frame.shape).unwrap();
             assert_eq!(declared.frame_bytes(), shape.frame_bytes(), "{syntax}");

@@ -1,4 +1,5 @@
 use super::*;
+use crate::dicom::render::image::Image;
 
 fn annotated(known: Vec<Annotation>) -> DecodedPicture {
     let attributes = RenderAttributes {

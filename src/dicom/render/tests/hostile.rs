@@ -1,4 +1,5 @@
 use super::*;
+use crate::dicom::render::image::Image;
 
 const TAGS: [(&str, &str); 44] = [
     ("00280103", "US"),

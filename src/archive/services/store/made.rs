@@ -1,0 +1,60 @@
+//! Instances that are made here of stored ones: parsed and made durable like any part, and given no rows yet.
+
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
+
+use super::StoreOptions;
+use super::outcome::Outcome;
+use super::parsed::PendingPart;
+use super::part::{IncomingPart, PartBuffer};
+use crate::archive::Archive;
+use crate::archive::content::Content;
+use crate::archive::error::{ArchiveError, Result};
+use crate::archive::jobs::commit::DurableBlob;
+use crate::archive::rules::Rules;
+use crate::scope::{Partition, Visible};
+
+impl Archive {
+    /// Parses a file and makes its blob durable; whoever gets it sees that it gets its rows, or lets it go.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Invalid`] when it cannot be stored; when there is no memory or no room for it now.
+    pub(in crate::archive) async fn make_durable(
+        &self,
+        partition: Partition,
+        file: Content,
+    ) -> Result<DurableBlob> {
+        // The key of the blob says it.
+        self.partition_name(partition).await?;
+        let options = Arc::new(StoreOptions {
+            partition,
+            visible: Visible::All,
+            study: None,
+            named: None,
+            rules: Rules::Standard,
+            replace: None,
+            expires: None,
+            condition: None,
+        });
+        let mut part = IncomingPart::empty();
+        let mut chunks = file.chunks;
+        while let Some(chunk) = chunks.try_next().await? {
+            part.length += chunk.len() as u64;
+            self.keep_bytes(&mut part, chunk, &Visible::All).await?;
+        }
+        if let PartBuffer::Spool(spooling) = &mut part.held {
+            spooling.finish().await?;
+        }
+        match Box::pin(self.clone().prepare(options, part.held)).await {
+            PendingPart::Ready { written, .. } => Ok(written),
+            PendingPart::Unfinished(_, error) => Err(error),
+            PendingPart::Done(Outcome::Failed { comments, .. }) => {
+                Err(ArchiveError::invalid(comments.join("; ")))
+            }
+            PendingPart::Done(Outcome::Stored { .. }) => Err(ArchiveError::Lost {
+                what: "an instance that was made",
+            }),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Names of blobs: each is given out once, in this process or any other.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use crate::dicom::uid::InstanceName;
+
+/// Names a blob: `{2 hex}/{study}/{series}/{instance}.{serial}.dcm`, so that a lost index can be rebuilt.
+#[must_use]
+pub fn instance_key(name: &InstanceName, serial: &str) -> String {
+    let hash = blake3::hash(name.study.as_str().as_bytes());
+    let prefix = &hash.to_hex()[..2];
+    format!(
+        "{prefix}/{}/{}/{}.{serial}.dcm",
+        name.study, name.series, name.instance
+    )
+}
+
+/// Makes serials.
+#[derive(Debug)]
+pub(super) struct Serials {
+    /// Part of every serial of this process; random, so that two processes never make the same key.
+    pub(super) process: u64,
+    next: AtomicU64,
+}
+
+impl Serials {
+    pub(super) fn new() -> Self {
+        Self {
+            process: rand::random(),
+            next: AtomicU64::new(0),
+        }
+    }
+
+    /// Time in µs, process and count, in hex.
+    pub(super) fn next(&self) -> String {
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let count = self.next.fetch_add(1, Ordering::Relaxed);
+        format!(
+            "{:014x}{:08x}{count:04x}",
+            now.as_micros(),
+            self.process & 0xFFFF_FFFF
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
+
+    #[test]
+    fn a_key_holds_the_names_and_a_serial_that_differs() {
+        let serials = Serials::new();
+        let name = InstanceName {
+            study: StudyUid::parse("1.2").unwrap(),
+            series: SeriesUid::parse("1.3").unwrap(),
+            instance: InstanceUid::parse("1.4").unwrap(),
+        };
+        let (one, other) = (serials.next(), serials.next());
+        assert_ne!(one, other);
+        let key = instance_key(&name, &one);
+        assert_eq!(
+            key.get(2..),
+            Some(format!("/1.2/1.3/1.4.{one}.dcm").as_str())
+        );
+    }
+}
