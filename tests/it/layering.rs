@@ -216,7 +216,7 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
             ("archive/jobs/scrub.rs", "results of an operation"),
             ("index/operations.rs", "resources of an operation"),
             (
-                "index/instances.rs",
+                "index/instance_row.rs",
                 "layout and pixel description, which are short",
             ),
             ("index/tag_values.rs", "one value that is no sequence"),
