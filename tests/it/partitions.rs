@@ -224,7 +224,14 @@ const PLACES: [(&str, &str); 3] = [
 /// Reads of an instance that differ with what is stored.
 fn reads(name: &Name) -> Vec<String> {
     let own = |route: &&Route| {
-        let items = ["/workitems", "/subscribers", "/commitment-requests"];
+        // Those that are none of studies, and the stream, which has no end.
+        let items = [
+            "/workitems",
+            "/subscribers",
+            "/commitment-requests",
+            "/webhooks",
+            "/events",
+        ];
         route.method == "GET"
             && route.is_partitioned()
             && !items.iter().any(|item| route.path.starts_with(item))

@@ -20,9 +20,7 @@ pub enum Conflict {
     #[error("the workitem is IN PROGRESS already")]
     Claimed,
     /// Nobody has claimed it yet.
-    #[error(
-        "the workitem is SCHEDULED: claim it first by the state IN PROGRESS"
-    )]
+    #[error("the workitem is SCHEDULED: claim it first by the state IN PROGRESS")]
     NotClaimed,
     /// The request needs the Transaction UID of the claim.
     #[error("the Transaction UID is missing")]
@@ -58,9 +56,7 @@ impl StateRequest {
     /// # Errors
     /// [`Problem`] for another state than three, and for what is no UID.
     pub fn of(body: &JsonDataSet) -> Result<Self, Problem> {
-        let wrong = Problem::State(
-            "IN PROGRESS, COMPLETED or CANCELED",
-        );
+        let wrong = Problem::State("IN PROGRESS, COMPLETED or CANCELED");
         let state = text(body, tags::PROCEDURE_STEP_STATE).and_then(State::parse);
         let state = state
             .filter(|state| *state != State::Scheduled)
