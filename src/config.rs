@@ -701,7 +701,7 @@ pub struct Limits {
     /// Bytes of all parts held in spool files by all requests together; a part beyond is answered 503 with Retry-After.
     #[arg(long, value_parser = units::bytes, value_name = "SIZE", env = "STOWAGE_SPOOL_BYTES", default_value_t = 128 << 30, global = true)]
     pub spool_bytes: u64,
-    /// How many of a hundred reads of whole instances are compared with the digest taken when they were stored.
+    /// How many of a hundred reads are compared with the checksums taken when the bytes were stored.
     #[arg(long, env = "STOWAGE_VERIFY_READS", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100), global = true)]
     pub verify_reads: u8,
     /// Seconds without a byte from the client, or taken by it, before a request is given up.

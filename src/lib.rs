@@ -16,6 +16,7 @@ pub mod index;
 
 pub mod dicom;
 
+pub mod checksum;
 pub mod config;
 mod fault;
 pub mod memory;

@@ -166,6 +166,7 @@ fn instance(study: &Study, series: u32, rng: &mut SmallRng) -> NewInstance {
             ),
             offset: 0,
             length: 526_000,
+            blocks: None,
         },
         packed: Arc::new(packed),
         replaces: None,

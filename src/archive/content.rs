@@ -60,7 +60,7 @@ impl Content {
     }
 
     /// `length` bytes behind the first `skip`.
-    fn trimmed(self, skip: u64, length: u64) -> Self {
+    pub(super) fn trimmed(self, skip: u64, length: u64) -> Self {
         if skip == 0 && length == self.length {
             return self;
         }

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use super::buffers::{Buffers, PIECE};
 use super::error::{BlobError, Result};
 use super::spool::{Spool, SpoolFile};
+use crate::checksum::{ContentHasher, ContentSums};
 use crate::fault;
 
 /// Name of the folder that holds no blobs.
@@ -215,10 +216,10 @@ impl LocalStore {
         data.map(|d| d.len()).map_err(|e| BlobError::at(key, e))
     }
 
-    /// BLAKE3 of a range.
-    pub(super) fn digest(&self, key: &str, offset: u64, length: u64) -> Result<[u8; 32]> {
+    /// BLAKE3 of a range and the checksums of its blocks.
+    pub(super) fn sums(&self, key: &str, offset: u64, length: u64) -> Result<ContentSums> {
         let file = self.open(key)?;
-        let mut hasher = blake3::Hasher::new();
+        let mut hasher = ContentHasher::default();
         let mut buffer = vec![0; HASH];
         let (mut at, end) = (offset, offset.saturating_add(length));
         while at < end {
@@ -236,7 +237,7 @@ impl LocalStore {
                 Err(error) => return Err(BlobError::at(key, error)),
             }
         }
-        Ok(*hasher.finalize().as_bytes())
+        Ok(hasher.finalize())
     }
 
     /// Removes a blob; one that is gone already is no error.

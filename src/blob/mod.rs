@@ -29,6 +29,7 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::checksum::{ContentHasher, ContentSums};
 use crate::config::StorageConfig;
 use blocking::blocking;
 use discard::Discards;
@@ -347,24 +348,24 @@ impl Blobs {
         }
     }
 
-    /// BLAKE3 of a range.
+    /// BLAKE3 of a range and the checksums of its blocks.
     ///
     /// # Errors
     /// [`BlobError::Missing`] or [`BlobError::Short`] when the bytes are not there.
-    pub async fn digest(&self, key: &str, offset: u64, length: u64) -> Result<[u8; 32]> {
+    pub async fn sums(&self, key: &str, offset: u64, length: u64) -> Result<ContentSums> {
         match &self.inner.place {
             BlobStore::Folder { folder, .. } => {
                 let (folder, key) = (folder.clone(), key.to_owned());
-                blocking(move || folder.digest(&key, offset, length)).await
+                blocking(move || folder.sums(&key, offset, length)).await
             }
             #[cfg(feature = "cloud")]
             BlobStore::Bucket(bucket) => {
                 let mut chunks = bucket.stream(key, offset, length).await?;
-                let mut hasher = blake3::Hasher::new();
+                let mut hasher = ContentHasher::default();
                 while let Some(chunk) = chunks.next().await {
                     hasher.update(&chunk?);
                 }
-                Ok(*hasher.finalize().as_bytes())
+                Ok(hasher.finalize())
             }
         }
     }

@@ -21,6 +21,7 @@ use super::scoping::push_scope;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, within};
 use super::subscriptions::{limits, written};
 use super::traits::BulkUpdates;
+use crate::checksum::BlockChecksums;
 use crate::dicom::attributes::QueryLevel;
 use crate::dicom::uid::{StudyUid, Target};
 use crate::fault;
@@ -241,8 +242,8 @@ async fn keep<D: Dialect>(
         let findings = findings.map_err(|error| sqlx::Error::Encode(error.into()))?;
         let mut sql = Statement::<D>::new(
             "insert into prepared_instance (replaces, operation, number, partition, study_uid, series_uid, \
-             sop_instance_uid, sop_class_uid, transfer_syntax, blob_offset, blob_length, blob_hash, digest, blob_key, \
-             layout, pixel, findings, bulk, frames, metadata, attributes",
+             sop_instance_uid, sop_class_uid, transfer_syntax, blob_offset, blob_length, blob_hash, digest, blocks, \
+             blob_key, layout, pixel, findings, bulk, frames, metadata, attributes",
         );
         push_columns(&mut sql, QueryLevel::Instance);
         sql.push(") values (").int(new.replaces).push(", ");
@@ -256,7 +257,10 @@ async fn keep<D: Dialect>(
         sql.int(number(new.place.offset)).push(", ");
         sql.int(number(new.place.length)).push(", ");
         sql.int(blob_hash(&new.place.key)).push(", ");
-        sql.blob(&new.digest).push(", ").text(&new.place.key);
+        let blocks = new.place.blocks.as_ref().map(BlockChecksums::to_bytes);
+        sql.blob(&new.digest).push(", ");
+        sql.opt_blob(blocks.as_deref()).push(", ");
+        sql.text(&new.place.key);
         sql.push(", ").text(&packed.layout).push(", ");
         sql.opt_text(packed.pixel.as_deref()).push(", ");
         sql.text(&findings).push(", ").text(&packed.bulk);

@@ -371,9 +371,10 @@ impl Exchange<'_> {
         .await?;
         let mut sql = Statement::<D>::new(
             "insert into original (watermark, current, sop_class_uid, created, blob_offset, blob_length, blob_hash, \
-             digest, blob_key, layout, pixel, bulk, frames, metadata) \
+             digest, blocks, blob_key, layout, pixel, bulk, frames, metadata) \
              select instance.watermark, instance.watermark, instance.sop_class_uid, instance.created, \
-             instance.blob_offset, instance.blob_length, instance.blob_hash, instance.digest, instance.blob_key, \
+             instance.blob_offset, instance.blob_length, instance.blob_hash, instance.digest, instance.blocks, \
+             instance.blob_key, \
              instance.layout, instance.pixel, instance_content.bulk, instance_content.frames, \
              instance_content.metadata from instance \
              join instance_content on instance_content.watermark = instance.watermark \
@@ -397,7 +398,7 @@ impl Exchange<'_> {
         }
         let mut sql = Statement::<D>::new(
             "insert into instance (partition, study_row, series_row, sop_instance_uid, sop_class_uid, transfer_syntax, \
-             created, blob_key, blob_hash, blob_offset, blob_length, digest, layout, pixel, attributes",
+             created, blob_key, blob_hash, blob_offset, blob_length, digest, blocks, layout, pixel, attributes",
         );
         push_columns(&mut sql, QueryLevel::Instance);
         sql.push(
@@ -405,7 +406,7 @@ impl Exchange<'_> {
              prepared_instance.sop_class_uid, prepared_instance.transfer_syntax, (select original.created \
              from original where original.current = prepared_instance.replaces), prepared_instance.blob_key, \
              prepared_instance.blob_hash, prepared_instance.blob_offset, \
-             prepared_instance.blob_length, prepared_instance.digest, prepared_instance.layout, \
+             prepared_instance.blob_length, prepared_instance.digest, prepared_instance.blocks, prepared_instance.layout, \
              prepared_instance.pixel, prepared_instance.attributes",
         );
         for key in stored_keys(QueryLevel::Instance) {

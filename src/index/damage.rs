@@ -13,6 +13,7 @@ use super::retry::retrying;
 use super::rows::blob_hash;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, within};
 use super::traits::Damages;
+use crate::checksum::BlockChecksums;
 use crate::fault;
 
 #[async_trait]
@@ -39,6 +40,15 @@ impl<D: Dialect> Damages for SqlIndex<D> {
             forgotten += self.write("damage", sql).await?;
         }
         Ok(forgotten)
+    }
+
+    async fn keep_blocks(&self, watermark: i64, blocks: &BlockChecksums) -> Result<()> {
+        let mut sql = Statement::<D>::new("update instance set blocks = ");
+        sql.blob(&blocks.to_bytes());
+        sql.push(" where blocks is null and watermark = ")
+            .int(watermark);
+        self.write("checksums", sql).await?;
+        Ok(())
     }
 
     async fn damages(&self, after: i64, limit: u32) -> Result<Vec<Damage>> {

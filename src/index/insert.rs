@@ -25,6 +25,7 @@ use super::tags;
 use super::tags::{Newer, TagPlace, TagValues};
 use super::trash::{keep_shared_blobs, take_back};
 use super::words::word_suffixes;
+use crate::checksum::BlockChecksums;
 use crate::dicom::attributes::QueryLevel;
 use crate::fault;
 
@@ -399,7 +400,7 @@ impl InsertPlan {
             .collect();
         for chunk in asked.chunks(500) {
             let mut sql = Statement::<D>::new(
-                "select series_row, sop_instance_uid, watermark, digest, blob_key, blob_offset, blob_length, \
+                "select series_row, sop_instance_uid, watermark, digest, blocks, blob_key, blob_offset, blob_length, \
                  (select count(*) from damage where damage.watermark = instance.watermark) as damages from instance \
                  where (sop_instance_uid, series_row) in (",
             );
@@ -533,7 +534,7 @@ impl InsertPlan {
     ) -> Statement<D> {
         let mut sql = Statement::<D>::new(
             "insert into instance (partition, study_row, series_row, sop_instance_uid, sop_class_uid, \
-             transfer_syntax, created, blob_key, blob_hash, blob_offset, blob_length, digest, layout, pixel, attributes",
+             transfer_syntax, created, blob_key, blob_hash, blob_offset, blob_length, digest, blocks, layout, pixel, attributes",
         );
         push_columns(&mut sql, QueryLevel::Instance);
         let now = now_micros();
@@ -570,6 +571,8 @@ impl InsertPlan {
                 .int(*length);
             sql.push(", ")
                 .blob(&new.digest)
+                .push(", ")
+                .opt_blob(new.blocks.as_deref())
                 .push(", ")
                 .text(&new.layout)
                 .push(", ");
@@ -834,12 +837,14 @@ fn stored_blob(row: &impl RowColumns) -> Driver<StoredBlob> {
         let number = u64::try_from(row.int(column)?);
         number.map_err(|error| sqlx::Error::Decode(Box::new(error)))
     };
+    let (length, blocks) = (bytes("blob_length")?, row.opt_blob("blocks")?);
     Ok(StoredBlob {
         watermark: row.int("watermark")?,
         place: BlobPlace {
             key: row.text("blob_key")?,
             offset: bytes("blob_offset")?,
-            length: bytes("blob_length")?,
+            length,
+            blocks: blocks.and_then(|sums| BlockChecksums::from_bytes(&sums, length)),
         },
         damaged: row.int("damages")? > 0,
     })

@@ -4,13 +4,14 @@ use super::error::IndexError;
 use super::model::{BlobPlace, InstanceRow, Result};
 use super::scoping::push_scope;
 use super::sql::{Dialect, RowColumns, Statement, digest};
+use crate::checksum::BlockChecksums;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::scope::{Partition, Scope};
 
 /// Columns of an [`InstanceRow`].
 pub(super) const COLUMNS: &str = "select instance.watermark, instance.partition, study.study_uid, series.series_uid, instance.sop_instance_uid, \
      instance.sop_class_uid, instance.layout, instance.pixel, instance.blob_key, instance.blob_offset, \
-     instance.blob_length, instance.digest";
+     instance.blob_length, instance.digest, instance.blocks";
 
 /// Tables of [`COLUMNS`].
 pub(super) const TABLES: &str = " from instance join series on series.id = instance.series_row \
@@ -41,6 +42,8 @@ fn read_instance_row<R: RowColumns>(
     row: &R,
 ) -> std::result::Result<InstanceRow, Box<dyn std::error::Error + Send + Sync>> {
     let pixel = row.opt_text("pixel")?;
+    let length = u64::try_from(row.int("blob_length")?)?;
+    let blocks = row.opt_blob("blocks")?;
     Ok(InstanceRow {
         watermark: row.int("watermark")?,
         partition: Partition(row.int("partition")?),
@@ -55,7 +58,8 @@ fn read_instance_row<R: RowColumns>(
         place: BlobPlace {
             key: row.text("blob_key")?,
             offset: u64::try_from(row.int("blob_offset")?)?,
-            length: u64::try_from(row.int("blob_length")?)?,
+            length,
+            blocks: blocks.and_then(|sums| BlockChecksums::from_bytes(&sums, length)),
         },
         digest: digest(row)?,
     })

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::error::IndexError;
+use crate::checksum::BlockChecksums;
 use crate::dicom::query::Order;
 use crate::dicom::query_tag::QueryTag;
 use crate::dicom::uid::InstanceName;
@@ -25,6 +26,8 @@ pub struct BlobPlace {
     pub offset: u64,
     /// Length in bytes.
     pub length: u64,
+    /// Checksums of its blocks; none where they were not taken yet.
+    pub blocks: Option<BlockChecksums>,
 }
 
 /// The blob of an instance that is stored.

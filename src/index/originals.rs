@@ -13,7 +13,7 @@ use crate::scope::Scope;
 /// Columns of an instance row that speak of its first version.
 pub(super) const COLUMNS: &str = "select original.watermark as watermark, instance.partition, study.study_uid, series.series_uid, \
      instance.sop_instance_uid, original.sop_class_uid, original.layout, original.pixel, original.blob_key, \
-     original.blob_offset, original.blob_length, original.digest";
+     original.blob_offset, original.blob_length, original.digest, original.blocks";
 
 /// Tables of [`COLUMNS`].
 pub(super) const TABLES: &str = " from original join instance on instance.watermark = original.current \
@@ -37,7 +37,8 @@ pub(super) async fn first_versions<D: Dialect>(
          coalesce(original.blob_key, instance.blob_key) as blob_key, \
          coalesce(original.blob_offset, instance.blob_offset) as blob_offset, \
          coalesce(original.blob_length, instance.blob_length) as blob_length, \
-         coalesce(original.digest, instance.digest) as digest \
+         coalesce(original.digest, instance.digest) as digest, \
+         case when original.watermark is null then instance.blocks else original.blocks end as blocks \
          from instance join series on series.id = instance.series_row join study on study.id = instance.study_row \
          left join original on original.current = instance.watermark",
     );

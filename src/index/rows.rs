@@ -15,6 +15,7 @@ use super::error::IndexError;
 use super::model::{BlobPlace, Replacement, Result, StudyCondition, TagRow, to_micros};
 use super::tag_values::{TagOutcome, findings};
 use super::words::{MAX_WORDS, clean};
+use crate::checksum::BlockChecksums;
 use crate::dicom::attributes::{AttributeKey, ColumnSearch, KEYS, QueryLevel};
 use crate::dicom::error::NoParseMemory;
 use crate::dicom::instance::{Attribute, BulkItem, Instance};
@@ -379,6 +380,8 @@ pub(super) struct PendingInstance {
     pub(super) blob: (String, i64, i64, i64),
     /// BLAKE3 of its bytes.
     pub(super) digest: [u8; 32],
+    /// Checksums of the blocks of its bytes.
+    pub(super) blocks: Option<Vec<u8>>,
     /// How it takes the place of what has its UIDs.
     pub(super) replaces: Option<Replacement>,
     /// When its study is to be deleted by itself, in microseconds since 1970.
@@ -412,6 +415,7 @@ impl PendingInstance {
                 number(new.place.length)?,
             ),
             digest: new.digest,
+            blocks: new.place.blocks.as_ref().map(BlockChecksums::to_bytes),
             replaces: new.replaces.clone(),
             expires: new.expires.map(to_micros),
             restores: new.restores,

@@ -282,6 +282,14 @@ impl<D: Dialect> Statement<D> {
         self
     }
 
+    /// Binds bytes or null.
+    pub(super) fn opt_blob(&mut self, value: Option<&[u8]>) -> &mut Self {
+        match value {
+            Some(bytes) => self.blob(bytes),
+            None => self.push("null"),
+        }
+    }
+
     /// Appends ` limit ` and a number.
     ///
     /// Not as a bare parameter: `SQLite` would prepare the statement anew for whatever is bound to it.

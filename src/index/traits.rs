@@ -25,6 +25,7 @@ use super::model::{
 use super::rows::NewInstance;
 use super::statistics_model::StatisticRow;
 use super::trash_model::{TrashEntry, TrashFilter, TrashedInstance};
+use crate::checksum::BlockChecksums;
 use crate::dicom::attributes::QueryLevel;
 use crate::dicom::query::{Order, Query};
 use crate::dicom::query_tag::QueryTag;
@@ -242,6 +243,9 @@ pub trait Damages: Send + Sync {
     /// Lets an instance have its bytes in another blob, which holds the same ones, if they are in `old` until now; what is
     /// left of that goes onto the trash, and the damage is forgotten. False when it has another blob, or is gone.
     async fn replace_blob(&self, watermark: i64, old: &str, new: &BlobPlace) -> Result<bool>;
+
+    /// Keeps the checksums of the blocks of an instance's bytes, if it has none.
+    async fn keep_blocks(&self, watermark: i64, blocks: &BlockChecksums) -> Result<()>;
 }
 
 /// Work that one node at a time does for all.

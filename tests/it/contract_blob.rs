@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use stowage::blob::{BlobError, Blobs, CHUNK, Payload};
+use stowage::checksum::ContentSums;
 use stowage::config::Config;
 use tempfile::TempDir;
 
@@ -138,8 +139,8 @@ async fn what_was_stored_is_read_back_by_range_stream_and_source(store: &Store) 
         assert!(streamed == expected, "{length} bytes at {offset}");
     }
     assert_eq!(
-        blobs.digest(KEY, 3, end - 3).await.unwrap(),
-        *blake3::hash(&whole[3..]).as_bytes()
+        blobs.sums(KEY, 3, end - 3).await.unwrap(),
+        ContentSums::of(&whole[3..])
     );
     let source = blobs.open_source(KEY, 10, end - 10).await.unwrap();
     tokio::task::spawn_blocking(move || {
@@ -177,8 +178,13 @@ async fn a_spooled_blob_is_what_was_spooled(store: &Store) {
         blobs.store(&key, payload).await.unwrap();
         blobs.sync_dirs([key.as_str()].into_iter()).await.unwrap();
         assert_eq!(blobs.length(&key).await.unwrap(), length as u64);
-        let digest = blobs.digest(&key, 0, length as u64).await.unwrap();
-        assert_eq!(digest, *blake3::hash(&whole).as_bytes(), "{length} bytes");
+        let sums = blobs.sums(&key, 0, length as u64).await.unwrap();
+        assert_eq!(
+            sums.digest,
+            *blake3::hash(&whole).as_bytes(),
+            "{length} bytes"
+        );
+        assert_eq!(sums, ContentSums::of(&whole), "{length} bytes");
     }
     if let Some(s3) = &store.s3 {
         assert_eq!(s3.unfinished(), Vec::<String>::new());
@@ -223,7 +229,7 @@ async fn what_is_not_there_is_missing(store: &Store) {
         blobs.stream(KEY, 0, 0).await.err(),
         blobs.open_source(KEY, 0, 1).await.err(),
         blobs.length(KEY).await.err(),
-        blobs.digest(KEY, 0, 1).await.err(),
+        blobs.sums(KEY, 0, 1).await.err(),
     ];
     for (number, error) in errors.into_iter().enumerate() {
         assert!(
@@ -240,7 +246,7 @@ async fn what_ends_too_early_is_short(store: &Store) {
     assert!(short(blobs.read(KEY, 4_999_999, 2).await.err()));
     assert!(short(blobs.read(KEY, 6_000_000, 2).await.err()));
     assert!(short(blobs.stream(KEY, 5_000_000, 1).await.err()));
-    assert!(short(blobs.digest(KEY, 0, 5_000_001).await.err()));
+    assert!(short(blobs.sums(KEY, 0, 5_000_001).await.err()));
     store.truncate(KEY, 3_000_000);
     let chunks = blobs.stream(KEY, 0, 5_000_000).await.unwrap();
     let read: Result<Vec<Bytes>, BlobError> = chunks.try_collect().await;

@@ -14,11 +14,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use sqlx::Connection;
-
 use crate::support::dicom::Name;
 use crate::support::postgres;
 use crate::support::server::Server;
+use crate::support::sql::execute;
 use life::Life;
 
 /// Servers that crash at the same time.
@@ -243,23 +242,7 @@ fn sweep(database: Database) {
 
 /// Lets the next process sweep at once.
 pub(crate) fn forget_leases(server: &Server) {
-    let file = server.data().join("index.sqlite");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime can be made");
-    let forget = "delete from lease";
-    match server.setting("STOWAGE_DATABASE_URL") {
-        Some(url) => runtime.block_on(async {
-            let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
-            sqlx::query(forget).execute(&mut connection).await.unwrap();
-        }),
-        None => runtime.block_on(async {
-            let url = format!("sqlite://{}", file.display());
-            let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
-            sqlx::query(forget).execute(&mut connection).await.unwrap();
-        }),
-    }
+    execute(server, "delete from lease");
 }
 
 #[test]

@@ -16,7 +16,7 @@ struct Layer {
     never: &'static [&'static str],
 }
 
-const LAYERS: [Layer; 18] = [
+const LAYERS: [Layer; 19] = [
     Layer {
         name: "command",
         imports: &["start", "dimse", "archive", "config", "scope", "dicom"],
@@ -57,19 +57,19 @@ const LAYERS: [Layer; 18] = [
     Layer {
         name: "archive",
         imports: &[
-            "index", "blob", "config", "fault", "memory", "meter", "scope", "shares", "tasks",
-            "trace", "dicom",
+            "index", "blob", "checksum", "config", "fault", "memory", "meter", "scope", "shares",
+            "tasks", "trace", "dicom",
         ],
         never: &["axum", "http", "tower", "tower_http", "sqlx"],
     },
     Layer {
         name: "index",
-        imports: &["config", "scope", "fault", "dicom"],
+        imports: &["checksum", "config", "scope", "fault", "dicom"],
         never: &["axum", "http", "tower", "tower_http"],
     },
     Layer {
         name: "blob",
-        imports: &["config", "scope", "fault", "memory", "dicom"],
+        imports: &["checksum", "config", "scope", "fault", "memory", "dicom"],
         never: &["axum", "http", "tower", "tower_http", "sqlx"],
     },
     Layer {
@@ -85,6 +85,11 @@ const LAYERS: [Layer; 18] = [
     // Of the binary alone.
     Layer {
         name: "allocator",
+        imports: &[],
+        never: &["axum", "http", "sqlx", "object_store", "tokio"],
+    },
+    Layer {
+        name: "checksum",
         imports: &[],
         never: &["axum", "http", "sqlx", "object_store", "tokio"],
     },

@@ -6,13 +6,13 @@ use std::thread;
 
 use dicom_core::{Tag, VR};
 use serde_json::Value;
-use sqlx::Connection;
 use stowage::dicom::limits::ParseLimits;
 use stowage::dicom::testing::{BuiltFile, DataSet, Lengths, Syntax};
 
 use crate::support::dicom::Name;
 use crate::support::http::{Response, connect};
 use crate::support::server::{Server, on_each_index, on_each_index_with, wait_until};
+use crate::support::sql::execute;
 
 /// Smallest budget there is, in bytes.
 const BUDGET: (&str, &str) = ("STOWAGE_MEMORY_BYTES", "268435456");
@@ -209,10 +209,6 @@ fn what_may_be_stored_deep_can_be_read() {
 
 /// Makes what is stored of an instance unreadable.
 fn damage(server: &Server, name: &Name) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime can be made");
     let statement = format!(
         "update instance_content set metadata = {} where watermark = (select watermark from instance where \
          sop_instance_uid = '{}')",
@@ -222,25 +218,7 @@ fn damage(server: &Server, name: &Name) {
         },
         name.instance
     );
-    match server.setting("STOWAGE_DATABASE_URL") {
-        Some(url) => runtime.block_on(async {
-            let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
-            let statement = sqlx::AssertSqlSafe(statement);
-            sqlx::query(statement)
-                .execute(&mut connection)
-                .await
-                .unwrap();
-        }),
-        None => runtime.block_on(async {
-            let url = format!("sqlite://{}", server.data().join("index.sqlite").display());
-            let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
-            let statement = sqlx::AssertSqlSafe(statement);
-            sqlx::query(statement)
-                .execute(&mut connection)
-                .await
-                .unwrap();
-        }),
-    }
+    execute(server, statement);
 }
 
 fn is_warned(answer: &Response) -> bool {

@@ -8,13 +8,13 @@ use std::thread;
 
 use dicom_core::{Tag, VR};
 use serde_json::Value;
-use sqlx::Connection;
 use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 
 use crate::support::dicom::Name;
 use crate::support::http::Response;
 use crate::support::multipart;
 use crate::support::server::{Server, on_each_index, on_each_index_with, wait_until};
+use crate::support::sql::execute;
 
 const SECRET: (&str, &str) = ("STOWAGE_JWT_SECRET", "0123456789abcdef0123456789abcdef");
 
@@ -189,33 +189,6 @@ fn statistics_are_exact_while_many_write_the_same_patients() {
             ["studies", "series", "instances"].map(count)
         );
         assert!(server.fsck().contains("0 problems"));
-    });
-}
-
-/// Runs a statement on the index of a server.
-fn execute(server: &Server, statement: &'static str) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        match server.setting("STOWAGE_DATABASE_URL") {
-            Some(url) => {
-                let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
-                sqlx::query(statement)
-                    .execute(&mut connection)
-                    .await
-                    .unwrap();
-            }
-            None => {
-                let url = format!("sqlite://{}", server.data().join("index.sqlite").display());
-                let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
-                sqlx::query(statement)
-                    .execute(&mut connection)
-                    .await
-                    .unwrap();
-            }
-        }
     });
 }
 

@@ -1,6 +1,7 @@
 //! Trouble from outside: disks that are full or read-only, blobs that are lost or damaged, a database that goes away.
 //! The answer is honest, nothing that was acknowledged is lost, and when the trouble is over nobody restarts anything.
 
+mod blocks;
 mod damage;
 mod disks;
 mod tasks;

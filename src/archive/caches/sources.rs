@@ -183,10 +183,7 @@ impl Archive {
     ) -> Result<(OpenBlob, Option<SpoolRoom>)> {
         let place = &row.place;
         if !self.blobs.is_remote() {
-            let open = self
-                .blobs
-                .open_source(&place.key, place.offset, place.length);
-            return Ok((open.await?, None));
+            return Ok((self.open_checked(place).await?, None));
         }
         let room = self.spool_room(place.length).await?;
         let file = self.spool_file().await?;

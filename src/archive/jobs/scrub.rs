@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::archive::services::check::{Fault, check_blob};
 use crate::archive::{Archive, ArchiveError, Result, describe};
 use crate::blob::CHUNK;
+use crate::checksum::ContentHasher;
 use crate::dicom::uid::Target;
 use crate::index::{InstanceRow, Operation, OperationKind, OperationStatus};
 use crate::tasks::{Failure, Watch};
@@ -228,7 +229,8 @@ impl Archive {
         Ok(false)
     }
 
-    /// Compares the digest of a blob, read at the pace that is allowed, and keeps the lease meanwhile.
+    /// Compares the digest of a blob, read at the pace that is allowed, and keeps the lease meanwhile; takes the checksums of
+    /// its blocks where its row is older than they are.
     async fn compare_slowly(
         &self,
         row: &InstanceRow,
@@ -244,7 +246,7 @@ impl Archive {
             Ok(chunks) => chunks,
             Err(error) => return Ok(Some(Fault::of(error))),
         };
-        let mut hasher = blake3::Hasher::new();
+        let mut hasher = ContentHasher::default();
         let mut owed = 0;
         let mut kept = tokio::time::Instant::now();
         while let Some(chunk) = chunks.next().await {
@@ -269,7 +271,12 @@ impl Archive {
             }
         }
         tokio::time::sleep(pause(owed as u64, pace)).await;
-        Ok(Fault::of_digest(hasher.finalize().as_bytes(), &row.digest))
+        let sums = hasher.finalize();
+        let fault = Fault::of_digest(&sums.digest, &row.digest);
+        if fault.is_none() && place.blocks.is_none() {
+            self.index.keep_blocks(row.watermark, &sums.blocks).await?;
+        }
+        Ok(fault)
     }
 
     /// How much of the index lies before a position.

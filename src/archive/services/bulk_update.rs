@@ -290,11 +290,8 @@ impl Archive {
         change: &InstanceChange,
     ) -> Result<DurableBlob> {
         let place = &row.place;
-        let digest = self
-            .blobs
-            .digest(&place.key, place.offset, place.length)
-            .await?;
-        if digest != row.digest {
+        let sums = self.blobs.sums(&place.key, place.offset, place.length);
+        if sums.await?.digest != row.digest {
             let key = place.key.clone();
             return Err(BlobError::Damaged { key }.into());
         }

@@ -521,8 +521,8 @@ pub(in crate::archive) async fn check_blob(
         Err(error) => return Some(Fault::of(error)),
     }
     let digest = digest?;
-    match blobs.digest(&place.key, place.offset, place.length).await {
-        Ok(found) => Fault::of_digest(&found, &digest),
+    match blobs.sums(&place.key, place.offset, place.length).await {
+        Ok(found) => Fault::of_digest(&found.digest, &digest),
         Err(error) => Some(Fault::of(error)),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod bulk_update;
 pub mod check;
+mod checked;
 pub mod commitment;
 pub mod commitment_results;
 pub mod events;

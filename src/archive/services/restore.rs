@@ -221,6 +221,7 @@ impl Archive {
                     key: instance.key.clone(),
                     offset: 0,
                     length: instance.length,
+                    blocks: None,
                 };
                 let fault = check_blob(&self.blobs, &place, Some(instance.digest)).await;
                 let reason = fault.map_or(reason, |fault| fault.problem().to_owned());

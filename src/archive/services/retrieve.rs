@@ -41,7 +41,7 @@ const PAGE_BYTES: usize = 4 << 20;
 /// Bytes of the attributes of the two instances that are looked for by one UID.
 const LOCATED: usize = 64 << 10;
 /// Bytes up to which a piece is read at once instead of streamed.
-const WHOLE: u64 = 1 << 20;
+pub(super) const WHOLE: u64 = 1 << 20;
 /// Bytes up to which a piece that waits for its reader is not counted: a connection itself may hold more.
 const UNCOUNTED: usize = 64 << 10;
 
@@ -255,16 +255,17 @@ impl Archive {
         opened(content.ok_or_else(unknown)?)
     }
 
-    /// The stored bytes of an instance, exactly: they are compared with the digest taken when they were stored, as often
-    /// as configured. The last chunk of other bytes is an error, so they never make a complete answer.
+    /// The stored bytes of an instance, exactly: they are compared with what was taken of them when they were stored, as often
+    /// as configured. A block of other bytes is an error, so they never make a complete answer.
     ///
     /// # Errors
     /// [`ArchiveError::Blob`] when they are not there.
     pub async fn stored(&self, row: &InstanceRow) -> Result<Content> {
         let (place, length) = (&row.place, row.place.length);
-        if rand::random_range(0..100) >= self.limits.verify_reads {
+        if place.blocks.is_some() || !self.verifies() {
             return self.range(place, 0, length).await;
         }
+        // An old row: the blocks of its blob have no checksums yet.
         if length > WHOLE {
             let content = self.range(place, 0, length).await?;
             let blobs = self.blobs.clone();
@@ -291,27 +292,38 @@ impl Archive {
         Ok(Content::pieces(length, chunks, memory))
     }
 
-    /// A range of the stored bytes of an instance.
+    /// A range of the stored bytes of an instance, compared with the checksums of its blocks as often as configured.
     ///
     /// # Errors
     /// [`ArchiveError::Blob`] when they are not there.
     pub async fn range(&self, place: &BlobPlace, offset: u64, length: u64) -> Result<Content> {
+        if let Some(blocks) = self.blocks_to_check(place) {
+            let range = offset..offset.saturating_add(length);
+            return self.checked_range(place, blocks, range).await;
+        }
         if length <= WHOLE {
             let (chunks, memory) = self.read_whole(place, offset, length).await?;
             return Ok(Content::pieces(length, chunks, memory));
         }
-        let at = place.offset + offset;
-        let chunks = Stage::Read
-            .of(self.blobs.stream(&place.key, at, length))
-            .await?;
-        Ok(Content {
-            length,
-            chunks: chunks.map_err(ArchiveError::from).boxed(),
-        })
+        let chunks = self.read_stream(place, offset, length).await?;
+        Ok(Content { length, chunks })
+    }
+
+    /// Opens a range as a stream.
+    pub(super) async fn read_stream(
+        &self,
+        place: &BlobPlace,
+        offset: u64,
+        length: u64,
+    ) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let at = place.offset.saturating_add(offset);
+        let chunks = self.blobs.stream(&place.key, at, length);
+        let chunks = Stage::Read.of(chunks).await?;
+        Ok(chunks.map_err(ArchiveError::from).boxed())
     }
 
     /// Reads a small range at once; what is not quite small is counted, as it waits until its reader takes it.
-    async fn read_whole(
+    pub(super) async fn read_whole(
         &self,
         place: &BlobPlace,
         offset: u64,
@@ -343,7 +355,7 @@ impl Archive {
         Ok(self.read_open_source(source, offset, length))
     }
 
-    /// The stored bytes of an instance; a range of them is read without the digest of the whole.
+    /// The stored bytes of an instance.
     pub(in crate::archive) fn stored_file(&self, row: &InstanceRow) -> Representation {
         let (archive, row) = (self.clone(), row.clone());
         let length = row.place.length;
@@ -397,10 +409,7 @@ impl Archive {
             return Ok((seen.await?, Base::Open(source)));
         }
         let place = &row.place;
-        let stored = self
-            .blobs
-            .open_source(&place.key, place.offset, place.length)
-            .await?;
+        let stored = self.open_checked(place).await?;
         let seen = if self.blobs.is_remote() {
             // It waits for the network now and then, so it takes no place in a lane.
             self.remote_look(move || look(&*stored)).await?

@@ -61,7 +61,7 @@ tables! {
         series_number Int, pps_start_date Text, pps_start_time Text, attributes Text;
     instance: watermark Int, partition Int, study_row Int, series_row Int, sop_instance_uid Text, sop_class_uid Text,
         instance_number Int, transfer_syntax Text, created Int, blob_offset Int, blob_length Int, blob_hash Int,
-        digest Blob, blob_key Text, layout Text, pixel Text, attributes Text;
+        digest Blob, blob_key Text, layout Text, pixel Text, attributes Text, blocks Blob;
     instance_content: watermark Int, bulk Text, frames Blob, metadata Blob;
     damage: watermark Int, problem Text, found Int;
     study_name: id Int, partition Int, kind Int, study_row Int, text Text;
@@ -86,9 +86,10 @@ tables! {
     prepared_instance: replaces Int, operation Text, number Int, partition Int, study_uid Text, series_uid Text,
         sop_instance_uid Text, sop_class_uid Text, instance_number Int, transfer_syntax Text, blob_offset Int,
         blob_length Int, blob_hash Int, digest Blob, blob_key Text, layout Text, pixel Text, attributes Text,
-        findings Text, bulk Text, frames Blob, metadata Blob;
+        findings Text, bulk Text, frames Blob, metadata Blob, blocks Blob;
     original: watermark Int, current Int, sop_class_uid Text, created Int, blob_offset Int, blob_length Int,
-        blob_hash Int, digest Blob, blob_key Text, layout Text, pixel Text, bulk Text, frames Blob, metadata Blob;
+        blob_hash Int, digest Blob, blob_key Text, layout Text, pixel Text, bulk Text, frames Blob, metadata Blob,
+        blocks Blob;
     workitem: id Int, partition Int, uid Text, version Int, state Int, owner Text, study_uid Text, patient_id Text,
         patient_id_norm Text, start Text, created Int, changed Int, weight Int, content Blob;
     subscriber: aet Text, partition Int, owner Text, sent Int, seen Int;

@@ -1,5 +1,6 @@
 //! What the trash remembers, and how it comes back.
 
+use stowage::checksum::ContentSums;
 use stowage::index::{
     BlobPlace, ChangeAction, FeedRange, Inserted, RemovalReason, TrashEntry, TrashFilter,
 };
@@ -225,6 +226,7 @@ async fn replaced_instances_have_an_entry_of_their_own(index: &TestIndex) {
         key: samples(1)[0].key(),
         offset: 0,
         length: 1350,
+        blocks: Some(ContentSums::of(&[7; 1350]).blocks),
     };
     assert!(rows.iter().any(|row| row.place == place));
 }

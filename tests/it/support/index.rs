@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dicom_core::{Tag, VR};
+use stowage::checksum::ContentSums;
 use stowage::dicom::attributes::key;
 use stowage::dicom::frames::FrameTable;
 use stowage::dicom::instance::{
@@ -202,6 +203,7 @@ impl Sample {
                 key: self.key(),
                 offset,
                 length: 1350,
+                blocks: Some(ContentSums::of(&[7; 1350]).blocks),
             },
             digest: self.digest(),
             replaces: self.replaces.clone(),

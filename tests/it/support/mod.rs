@@ -18,3 +18,4 @@ pub(crate) mod queries;
 pub(crate) mod s3;
 pub(crate) mod server;
 pub(crate) mod signer;
+pub(crate) mod sql;

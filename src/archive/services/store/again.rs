@@ -10,6 +10,7 @@ use crate::archive::lanes::Lane;
 use crate::archive::rules::Rules;
 use crate::archive::spool::stored_failure;
 use crate::blob::BlobError;
+use crate::checksum::ContentSums;
 use crate::dicom::error::ParseError;
 use crate::dicom::parse::{ParseOptions, parse};
 use crate::index::{BlobPlace, NewInstance, PackedInstance};
@@ -79,11 +80,12 @@ impl Archive {
         let mut held = share.into_held();
         held.must_cover(packed.bytes());
         held.shrink_to(packed.bytes().saturating_mul(COPIES));
-        let digest = self.blobs.digest(key, 0, length).await?;
+        let ContentSums { digest, blocks } = self.blobs.sums(key, 0, length).await?;
         let place = BlobPlace {
             key: key.to_owned(),
             offset: 0,
             length,
+            blocks: Some(blocks),
         };
         let new = NewInstance {
             partition,

@@ -23,6 +23,7 @@ use crate::archive::lanes::{Lane, LanePlace};
 use crate::archive::rules::{self, Rules, comment};
 use crate::archive::spool::{NoSpace, SpoolRoom, is_no_space};
 use crate::blob::{Payload, SpoolFile};
+use crate::checksum::ContentSums;
 use crate::dicom::error::NoParseMemory;
 use crate::dicom::instance::Instance;
 use crate::dicom::issue::ValidationIssue;
@@ -66,7 +67,7 @@ pub(super) fn lost_task() -> PendingPart {
 /// A part whose bytes are complete.
 struct WholePart {
     content: PartBytes,
-    digest: [u8; 32],
+    sums: ContentSums,
     /// Room in the spool of the payload.
     _room: Option<SpoolRoom>,
     /// Memory of the payload.
@@ -92,7 +93,7 @@ impl WholePart {
             // It never gets here.
             PartBuffer::Refused(_) => Err(std::io::ErrorKind::PermissionDenied.into()),
             PartBuffer::Memory(GatheredBytes { bytes, room, .. }) => Ok(Self {
-                digest: *blake3::hash(&bytes).as_bytes(),
+                sums: ContentSums::of(&bytes),
                 content: PartBytes::Memory(Bytes::from(bytes)),
                 _room: None,
                 _memory: room,
@@ -103,7 +104,7 @@ impl WholePart {
                 } = *spooling;
                 let source = FileSource::new(file.file().and_then(File::try_clone)?)?;
                 Ok(Self {
-                    digest: *hasher.finalize().as_bytes(),
+                    sums: hasher.finalize(),
                     content: PartBytes::Spooled(file, source),
                     _room: Some(room),
                     _memory: None,
@@ -445,13 +446,14 @@ impl Archive {
             key: self.new_key(options.partition, &instance.name),
             offset: 0,
             length: whole.source().len(),
+            blocks: Some(whole.sums.blocks.clone()),
         };
         let mut held = share.into_held();
         held.must_cover(packed.bytes());
         held.shrink_to(packed.bytes().saturating_mul(COPIES));
         let WholePart {
             content,
-            digest,
+            sums,
             _room,
             _memory,
         } = *whole;
@@ -461,7 +463,7 @@ impl Archive {
                 visible: options.visible.clone(),
                 packed: Arc::new(packed),
                 place,
-                digest,
+                digest: sums.digest,
                 replaces: options.replace.clone(),
                 condition: None,
                 expires: options.expires,

@@ -17,6 +17,7 @@ use crate::archive::lanes::{Lane, Lanes};
 use crate::archive::rules::Rules;
 use crate::archive::spool::SpoolRoom;
 use crate::blob::SpoolFile;
+use crate::checksum::ContentHasher;
 use crate::dicom::head::{HEAD, owner};
 use crate::fault;
 use crate::memory::{Purpose, Reservation};
@@ -70,13 +71,13 @@ pub(super) enum PartBuffer {
 }
 
 /// A write to the spool under way, which ends with the hasher and its emptied room.
-type Writing = JoinHandle<Result<(blake3::Hasher, Vec<u8>)>>;
+type Writing = JoinHandle<Result<(ContentHasher, Vec<u8>)>>;
 
 /// A spool file that is written and hashed while the next bytes arrive.
 #[derive(Debug)]
 pub(super) struct Spooling {
     pub(super) file: SpoolFile,
-    pub(super) hasher: blake3::Hasher,
+    pub(super) hasher: ContentHasher,
     gathered: Vec<u8>,
     /// Room in the spool.
     pub(super) room: SpoolRoom,
@@ -170,7 +171,7 @@ impl Archive {
         let timed = self.meters.spool.timed();
         let begun = self.lanes.run(Lane::Ingest, move || {
             let file = blobs.spool()?;
-            let mut hasher = blake3::Hasher::new();
+            let mut hasher = ContentHasher::default();
             file.file()
                 .and_then(|mut file| file.write_all(&held.bytes))
                 .map_err(spool_failure)?;
