@@ -5,7 +5,7 @@
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::data_set::{JsonDataSet, element, set};
 use super::tag;
@@ -229,7 +229,13 @@ impl CommitmentResult {
 
 /// A sequence of items in DICOM JSON.
 pub(crate) fn sequence(items: Vec<Value>) -> Value {
-    json!({ "vr": "SQ", "Value": items })
+    let members = [("vr", "SQ".into()), ("Value", Value::Array(items))];
+    Value::Object(
+        members
+            .map(|(name, value)| (name.to_owned(), value))
+            .into_iter()
+            .collect(),
+    )
 }
 
 /// The item that names an instance, with the reason why it is not committed.
@@ -325,6 +331,8 @@ fn series_item(series: &ReportedSeries, failed: bool) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn ui(text: &str) -> Value {

@@ -66,6 +66,17 @@ pub(crate) fn pixel_swap_width<E>(
     Ok(if first_words < second_words { 4 } else { width })
 }
 
+/// Bytes per value of a representation of fixed width, else 1.
+#[must_use]
+pub(crate) fn width(vr: VR) -> u64 {
+    match vr {
+        VR::US | VR::SS | VR::OW => 2,
+        VR::UL | VR::SL | VR::FL | VR::AT | VR::OL | VR::OF => 4,
+        VR::FD | VR::OD | VR::SV | VR::UV | VR::OV => 8,
+        _ => 1,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,16 +114,5 @@ mod tests {
         assert_eq!(bytes, [2, 1, 4, 3, 5]);
         swap(&mut bytes, 1);
         assert_eq!(bytes, [2, 1, 4, 3, 5]);
-    }
-}
-
-/// Bytes per value of a representation of fixed width, else 1.
-#[must_use]
-pub(crate) fn width(vr: VR) -> u64 {
-    match vr {
-        VR::US | VR::SS | VR::OW => 2,
-        VR::UL | VR::SL | VR::FL | VR::AT | VR::OL | VR::OF => 4,
-        VR::FD | VR::OD | VR::SV | VR::UV | VR::OV => 8,
-        _ => 1,
     }
 }

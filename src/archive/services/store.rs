@@ -387,7 +387,7 @@ impl StoreRequest {
                     warning,
                     findings,
                 } => {
-                    written.push((blob, waiting.len()));
+                    written.push((*blob, waiting.len()));
                     waiting.push(Outcome::Stored {
                         name,
                         sop_class,

@@ -47,7 +47,7 @@ impl Archive {
             spooling.finish().await?;
         }
         match Box::pin(self.clone().prepare(options, part.held)).await {
-            PendingPart::Ready { written, .. } => Ok(written),
+            PendingPart::Ready { written, .. } => Ok(*written),
             PendingPart::Unfinished(_, error) => Err(error),
             PendingPart::Done(Outcome::Failed { comments, .. }) => {
                 Err(ArchiveError::invalid(comments.join("; ")))

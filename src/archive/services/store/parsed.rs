@@ -48,7 +48,7 @@ const TURN: Duration = Duration::from_secs(120);
 pub(super) enum PendingPart {
     /// Its blob is durable, its rows are packed.
     Ready {
-        written: DurableBlob,
+        written: Box<DurableBlob>,
         sop_class: String,
         name: InstanceName,
         warning: Option<u16>,
@@ -419,7 +419,7 @@ impl Archive {
             name,
             findings: fit.findings,
             warning: fit.warning,
-            written: DurableBlob::new(self.blobs.clone(), fit.new).holding(fit.held),
+            written: Box::new(DurableBlob::new(self.blobs.clone(), fit.new).holding(fit.held)),
         }
     }
 

@@ -138,7 +138,7 @@ impl Split {
         self.hh.samples.extend_from_slice(&self.high);
     }
 
-    /// TileParts a row in even and odd columns and makes the high-pass half.
+    /// Splits a row in even and odd columns and makes the high-pass half.
     fn between_columns(&mut self, row: &[i32]) {
         let (pairs, rest) = row.as_chunks::<2>();
         for ((even, odd), pair) in self.even.iter_mut().zip(&mut self.odd).zip(pairs) {
