@@ -229,6 +229,7 @@ fn reads(name: &Name) -> Vec<String> {
             "/workitems",
             "/subscribers",
             "/commitment-requests",
+            "/trash",
             "/webhooks",
             "/events",
         ];
