@@ -62,9 +62,9 @@ async function followLink() {
   if (name !== 'shared' || !rest[0]) return false
   const { openLink } = await import('./net/links.js')
   try {
-    const study = await openLink(rest[0])
+    const opened = await openLink(rest[0])
     me.set(await askJson('ui/me', { quiet: true }))
-    note(to('study', [study]))
+    note(to('study', [opened.study], { partition: opened.partition }))
     await show()
   } catch (error) {
     shown += 1
@@ -94,10 +94,15 @@ async function show() {
   if (!screenOf) return go(to('studies'), true)
   if (!me.get()) return enter()
   try {
+    if (config.partition) {
+      const { choosePartition } = await import('./views/partition.js')
+      if (await choosePartition(route, config.partition)) return
+    }
     const view = await screenOf()
     if (number !== shown) return
     leave?.()
     document.body.dataset.screen = route.name
+    for (const link of document.querySelectorAll('a[data-screen]')) link.href = to(link.dataset.screen)
     for (const link of document.querySelectorAll('nav a[data-screen]')) {
       if (link.dataset.screen === route.name) link.setAttribute('aria-current', 'page')
       else link.removeAttribute('aria-current')
@@ -121,13 +126,15 @@ async function show() {
 }
 
 function frame() {
+  const place = h('span')
+  if (config.partition) import('./views/partition.js').then(({ partitionMenu }) => place.append(partitionMenu()), failed)
   const link = (name, picture) => h('a', { href: to(name), 'data-screen': name }, icon(picture), h('span', null, t(`nav.${name}`)))
   const bar = h(
     'header',
     { class: 'bar' },
     h('a', { class: 'skip', href: '#screen', onclick: skip }, t('skip')),
-    h('a', { class: 'brand', href: to('studies') }, 'Stowage'),
-    config.partition ? h('span', { class: 'muted' }, config.partition) : null,
+    h('a', { class: 'brand', href: to('studies'), 'data-screen': 'studies' }, 'Stowage'),
+    place,
     h('nav', { 'aria-label': t('nav') }, link('studies', 'list'), link('upload', 'upload'), link('admin', 'gear')),
     h('span', { class: 'fill' }),
     uploadsTold(),

@@ -44,6 +44,15 @@ fn the_viewer_shows_the_pixels_that_the_server_renders_and_goes_by_keys_too() {
 }
 
 #[test]
+fn a_menu_leads_from_one_data_partition_to_another() {
+    story(
+        &Server::with(&[("STOWAGE_PARTITIONS", "on")]),
+        "partitions.py",
+        &[],
+    );
+}
+
+#[test]
 fn three_planes_of_a_volume_show_its_samples_where_they_lie() {
     story(&Server::start(None), "mpr.py", &[]);
 }

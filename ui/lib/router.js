@@ -25,10 +25,10 @@ function decoded(text) {
   }
 }
 
-/** The address of a route. */
+/** The address of a route, in the data partition that is looked at unless another one is named. */
 export function to(name, rest = [], query = {}) {
   const path = [name, ...rest.map(encodeURIComponent)].join('/')
-  const kept = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== '')
+  const kept = Object.entries({ ...query, partition: query.partition ?? current().query.get('partition') }).filter(([, value]) => value !== null && value !== undefined && value !== '')
   const text = new URLSearchParams(kept).toString()
   return `#/${path}${text ? `?${text}` : ''}`
 }

@@ -7,8 +7,12 @@ import { signal } from '../lib/signal.js'
 
 /** The folder above the page: where the roots of the service are, also behind a proxy that adds a prefix. */
 export const base = new URL('../', document.baseURI)
-/** Root of the standard. */
-export const DICOM = 'dicom-web'
+/** Root of the standard, below the data partition that is looked at. */
+export let DICOM = 'dicom-web'
+/** Where studies are looked for, likewise: there capital letters do not count, in any text. */
+export let LIST = 'v2/studies'
+/** The data partition that is looked at; empty where there are none. */
+export let partition = ''
 /** Tries of a request that reads when the server is busy. */
 const TRIES = 4
 /** Longest wait between two tries, in milliseconds. */
@@ -23,6 +27,14 @@ export const signInNeeded = signal(0)
 
 let token = null
 let refresh = null
+
+/** Looks at a data partition from now on. */
+export function usePartition(name) {
+  const below = name ? `/partitions/${encodeURIComponent(name)}` : ''
+  partition = name
+  DICOM = `dicom-web${below}`
+  LIST = `v2${below}/studies`
+}
 
 /** Uses a token; `renew` gets another when this one is no good any more. */
 export function useToken(next, renew = null) {

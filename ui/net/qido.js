@@ -1,10 +1,8 @@
 /** Searches and what is told of a study. */
 
-import { DICOM, ask, askJson } from './api.js'
+import { DICOM, LIST, ask, askJson } from './api.js'
 
 const JSON_TYPE = 'application/dicom+json'
-/** Where studies are looked for: there capital letters do not count, in any text. */
-const LIST = 'v2/studies'
 /** Results of a page. */
 export const PAGE = 50
 

@@ -1,7 +1,7 @@
 /** Stores files: what a file says of itself, one request of several files, what the server answers for each. */
 
 import { number, text, values } from '../dicom/json.js'
-import { DICOM, address, credentials } from './api.js'
+import { address, credentials } from './api.js'
 
 /** Bytes at the beginning of a file that are read to know what it is. */
 const HEAD = 4096
@@ -34,17 +34,18 @@ export async function look(file) {
 
 /**
  * Sends files in one request without reading them into memory.
+ * @param {string} root
  * @param {File[]} files
  * @param {(sent: number) => void} progress
  * @returns {{ done: Promise<{ status: number, sets: object | null, retryAfter: number, text: string, requestId: string | null }>, abort: () => void }}
  */
-export function send(files, progress) {
+export function send(root, files, progress) {
   const boundary = `stowage-${crypto.getRandomValues(new Uint32Array(4)).join('-')}`
   const parts = files.flatMap((file) => [`--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`, file, '\r\n'])
   const body = new Blob([...parts, `--${boundary}--\r\n`])
   const request = new XMLHttpRequest()
   const done = new Promise((resolve, reject) => {
-    request.open('POST', address(`${DICOM}/studies`))
+    request.open('POST', address(`${root}/studies`))
     request.setRequestHeader('Accept', 'application/dicom+json')
     request.setRequestHeader('Content-Type', `multipart/related; type="application/dicom"; boundary=${boundary}`)
     for (const [name, value] of Object.entries(credentials())) request.setRequestHeader(name, value)

@@ -1,7 +1,7 @@
 /** Everything that is being stored: files in a queue, requests of several files, what became of each; lives on all screens. */
 
 import { t } from '../lib/i18n.js'
-import { wait } from './api.js'
+import { DICOM, wait } from './api.js'
 import { look, outcomes, send } from './stow.js'
 import { uploadState as state } from './upload_state.js'
 
@@ -19,7 +19,7 @@ const LOOKS = 8
 const TELL = 250
 
 /**
- * @typedef {{ file: File, path: string, size: number, state: 'waiting' | 'sending' | 'stored' | 'skipped' | 'failed', reason: string, instance: string, study: string }} Item
+ * @typedef {{ file: File, root: string, path: string, size: number, state: 'waiting' | 'sending' | 'stored' | 'skipped' | 'failed', reason: string, instance: string, study: string }} Item
  */
 
 /** @type {Item[]} */
@@ -80,10 +80,12 @@ async function add(files) {
   looking += 1
   begun ||= performance.now()
   const mine = aborted
+  // Where it is to be stored stays as it is now, whatever is looked at later.
+  const root = DICOM
   try {
     let some = []
     const take = async () => {
-      const looked = await Promise.all(some.map(itemOf))
+      const looked = await Promise.all(some.map((one) => itemOf(root, one)))
       some = []
       if (mine.signal.aborted) return
       items.push(...looked)
@@ -104,9 +106,9 @@ async function add(files) {
 }
 
 /** @returns {Promise<Item>} */
-async function itemOf({ file, path }) {
+async function itemOf(root, { file, path }) {
   // Asked once: for a file of a folder the browser looks at the disk each time.
-  const item = { file, path, size: file.size, state: 'waiting', reason: '', instance: '', study: '' }
+  const item = { file, root, path, size: file.size, state: 'waiting', reason: '', instance: '', study: '' }
   try {
     const { skip, instance = '' } = await look(file)
     item.instance = instance
@@ -164,6 +166,7 @@ function next() {
   for (const item of items) {
     if (item.state !== 'waiting') continue
     if (batch.length && (batch.length >= FILES || bytes + item.size > BYTES)) return batch
+    if (batch.length && item.root !== batch[0].root) continue
     batch.push(item)
     bytes += item.size
   }
@@ -192,7 +195,7 @@ async function through(batch, request, aborted) {
   for (let tried = 1; ; tried += 1) {
     let after = Math.min(500 * 2 ** tried, LONGEST_WAIT)
     try {
-      const { done, abort } = send(batch.map((item) => item.file), (sent) => {
+      const { done, abort } = send(batch[0].root, batch.map((item) => item.file), (sent) => {
         request.sent = sent
         tell()
       })

@@ -176,7 +176,7 @@ async function showFeed(place, signal, before = null) {
         h('td', null, new Date(row.timestamp).toLocaleString()),
         h('td', null, spaced(row.action)),
         h('td', null, row.state),
-        h('td', null, /^deleted$/i.test(row.state) ? row.studyInstanceUid : h('a', { href: to('study', [row.studyInstanceUid]) }, told(row.studyInstanceUid))),
+        h('td', null, /^deleted$/i.test(row.state) ? row.studyInstanceUid : h('a', { href: to('study', [row.studyInstanceUid], { partition: row.partitionName }) }, told(row.studyInstanceUid))),
       )
     const heads = ['feed.number', 'feed.time', 'feed.action', 'feed.state', 'feed.study']
     fill(

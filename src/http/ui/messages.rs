@@ -55,7 +55,7 @@ pub(super) async fn tell_config(
         .as_object_mut()
         .filter(|_| app.archive.has_partitions())
     {
-        // The page asks below the standard's root, and says where it is.
+        // The page asks in this partition where its address names none.
         members.insert("partition".to_owned(), json!(PartitionName::DEFAULT));
     }
     Json(config)
