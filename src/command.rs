@@ -1,11 +1,17 @@
-//! The sub-commands that work on the stores: check, rebuild, move, import, export; and those that call DIMSE peers.
+//! The sub-commands that work on the stores: check, rebuild, move, import, export; and those that call other servers.
 //!
 //! Each prints what it did to standard output and returns whether all was well; progress goes to standard error.
 
+mod copy;
+mod copy_run;
 mod dimse;
+mod files;
 mod import;
+mod remote;
 mod restore;
+mod shown;
 mod stats;
+mod upload;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -24,10 +30,12 @@ use crate::dicom::uid::Target;
 use crate::scope::Scope;
 use crate::start::{self, StartError, StoreNeeds, data_folder, open, transfer_index};
 
+use copy::copy;
 use dimse::{echo, fetch, send};
 use import::import;
 use restore::restore;
 use stats::stats;
+use upload::upload;
 
 /// Refused files that are told one by one; the rest is only counted.
 const REPORTED: usize = 1000;
@@ -61,6 +69,8 @@ pub fn run(config: Config, command: Command, runtime: &Runtime) -> anyhow::Resul
         Command::Reindex => runtime.block_on(reindex(&config))?,
         Command::MoveIndex(arguments) => runtime.block_on(move_index(&config, &arguments))?,
         Command::Import(arguments) => runtime.block_on(import(&config, &arguments))?,
+        Command::Upload(arguments) => runtime.block_on(upload(&config, &arguments))?,
+        Command::Copy(arguments) => runtime.block_on(copy(&config, &arguments))?,
         Command::Export(arguments) => runtime.block_on(export(&config, &arguments))?,
         Command::Restore(arguments) => runtime.block_on(restore(&config, &arguments))?,
         Command::Echo { peer } => runtime.block_on(echo(&config, &peer))?,

@@ -6,6 +6,7 @@ mod access;
 mod cache;
 mod dimse;
 mod events;
+mod remote;
 mod secret;
 mod tls;
 mod ui;
@@ -27,6 +28,7 @@ pub use access::{
 pub use cache::ClientCache;
 pub use dimse::DimseConfig;
 pub use events::EventsConfig;
+pub use remote::{CopyArgs, RemoteArgs, UploadArgs};
 pub use secret::{Secret, SecretError};
 pub use tls::TlsConfig;
 pub use ui::{OpenIn, UiConfig};
@@ -47,6 +49,10 @@ Examples:
         serve others, who need a token
   stowage import --journal done.txt --refused refused.txt /archive
         store a folder; the same command again goes on where it was broken off
+  stowage upload --to https://pacs.example/dicom-web --journal sent.txt /archive
+        send a folder to another server; the same command again goes on where it was broken off
+  stowage copy https://pacs.example/dicom-web --query StudyDate=20240101-20241231
+        copy a year of another server into this archive and compare
   stowage fsck --digests
         read everything and compare
   STOWAGE_DATABASE_URL=postgres://stowage@db/stowage stowage move-index
@@ -93,6 +99,10 @@ pub enum Command {
     MoveIndex(MoveIndexArgs),
     /// Store files from folders of this machine; may be started again after it was broken off.
     Import(ImportArgs),
+    /// Send files from folders of this machine to another `DICOMweb` server (STOW-RS); exit code 0 when all arrived.
+    Upload(UploadArgs),
+    /// Copy studies of another `DICOMweb` server into this archive (QIDO-RS, WADO-RS) and compare; exit code 0 when both have the same.
+    Copy(CopyArgs),
     /// Write stored files below a folder.
     Export(ExportArgs),
     /// Bring back what was deleted, or list what can be; exit code 1 when something could not be brought back.

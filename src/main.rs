@@ -73,6 +73,7 @@ fn keep_private(command: Option<&Command>) {
                 | Command::Reindex
                 | Command::MoveIndex(_)
                 | Command::Import(_)
+                | Command::Copy(_)
                 | Command::Webhook { .. }
         )
     );

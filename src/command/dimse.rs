@@ -6,22 +6,16 @@ use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio_util::task::AbortOnDropHandle;
-
+use super::shown::ShownTransfer;
 use super::{REPORTED, Verdict, progress, say, say_where, target};
 use crate::archive::services::import::files_below;
-use crate::archive::services::transfers::{Transfer, TransferProgress};
+use crate::archive::services::transfers::TransferProgress;
 use crate::archive::{Archive, InstanceRow};
 use crate::config::{Config, FetchArgs, SendArgs};
 use crate::dicom::uid::StudyUid;
 use crate::dimse::client::{ClientError, Delivery, PeerClient};
 use crate::start::{StartError, StoreNeeds, open};
-
-/// Time between two notes of the progress.
-const NOTE: Duration = Duration::from_secs(1);
 
 fn peer_failed(error: ClientError) -> StartError {
     match error {
@@ -60,42 +54,6 @@ struct Run {
     shown: Option<ShownTransfer>,
 }
 
-/// A transfer whose progress is written now and then.
-struct ShownTransfer {
-    transfer: Transfer,
-    progress: watch::Sender<TransferProgress>,
-    writing: AbortOnDropHandle<()>,
-}
-
-impl ShownTransfer {
-    async fn begin(archive: &Archive, what: &'static str, peer: &str) -> Option<Self> {
-        let begun = archive.begin_transfer(what, peer).await;
-        let transfer = begun
-            .inspect_err(|error| tracing::warn!(%error, "the transfer is no operation"))
-            .ok()?;
-        let (progress, seen) = watch::channel(TransferProgress::default());
-        let mut writer = transfer.clone();
-        let writing = AbortOnDropHandle::new(tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(NOTE).await;
-                let now = *seen.borrow();
-                writer.note(now).await;
-            }
-        }));
-        Some(Self {
-            transfer,
-            progress,
-            writing,
-        })
-    }
-
-    async fn finish(self, well: bool) {
-        drop(self.writing);
-        let last = *self.progress.borrow();
-        self.transfer.finish(last, well).await;
-    }
-}
-
 impl Run {
     async fn begin(
         journal: Option<&Path>,
@@ -108,7 +66,7 @@ impl Run {
             Some(archive) => ShownTransfer::begin(archive, what, peer).await,
         };
         if let Some(shown) = &shown {
-            say(&format!("operation {}", shown.transfer.id()));
+            say(&format!("operation {}", shown.id()));
         }
         Ok(Self {
             shown,
@@ -144,7 +102,7 @@ impl Run {
     fn show(&self) {
         if let Some(shown) = &self.shown {
             let total = self.bar.length().unwrap_or(0);
-            shown.progress.send_replace(TransferProgress {
+            shown.show(TransferProgress {
                 total: total.max(self.done.saturating_add(self.failed)),
                 done: self.done,
                 failed: self.failed,

@@ -6,8 +6,8 @@ use super::Cli;
 
 /// What all settings begin with.
 const PREFIX: &str = "STOWAGE_";
-/// What stands behind it in variables that are read by tests, or made by `deploy/cluster`.
-const OWN: [&str; 3] = ["FAULT", "FAULT_TRACE", "URL"];
+/// What stands behind it in variables that are read by tests, made by `deploy/cluster`, or too secret to be a flag.
+const OWN: [&str; 4] = ["FAULT", "FAULT_TRACE", "URL", "REMOTE_TOKEN"];
 /// What container engines make begins so, for a service of the name `stowage`; and what the tests are told.
 const OTHERS: [&str; 3] = ["SERVICE_", "PORT", "TEST_"];
 /// Most letters that may differ.

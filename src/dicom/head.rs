@@ -7,7 +7,7 @@ use dicom_dictionary_std::tags;
 
 use super::charset::Charset;
 use super::error::ParseError;
-use super::header;
+use super::header::{self, Encoding};
 use super::json;
 use super::limits::ParseLimits;
 use super::scan::{ScanEvent, Scanner};
@@ -33,6 +33,53 @@ pub struct Owner {
 #[must_use]
 pub fn owner(head: &[u8], limits: ParseLimits) -> Option<Owner> {
     read(head, limits).ok().flatten()
+}
+
+/// The SOP Instance UID of the file that begins with these bytes, by its data set or else its meta information; none when it
+/// is no DICOM file, or one of no instance (a DICOMDIR).
+#[must_use]
+pub fn instance_uid(head: &[u8], limits: ParseLimits) -> Option<String> {
+    let (class, instance) = meta_uids(head).unwrap_or_default();
+    if class.as_deref() == Some(MEDIA_DIRECTORY) {
+        return None;
+    }
+    let owner = owner(head, limits);
+    owner.and_then(|owner| owner.instance).or(instance)
+}
+
+/// Media Storage Directory Storage.
+const MEDIA_DIRECTORY: &str = "1.2.840.10008.1.3.10";
+/// More elements than this are no meta group.
+const META_ELEMENTS: usize = 256;
+
+/// Media Storage SOP Class UID and SOP Instance UID of the meta information (PS3.10 §7.1).
+fn meta_uids(head: &[u8]) -> Option<(Option<String>, Option<String>)> {
+    let mut rest = head.get(128..)?.strip_prefix(b"DICM")?;
+    let (mut class, mut instance) = (None, None);
+    for _ in 0..META_ELEMENTS {
+        let Some(found) = header::decode(Encoding::ExplicitLittle, rest) else {
+            break;
+        };
+        if found.tag.0 != 2 {
+            break;
+        }
+        let start = usize::from(found.size);
+        let length = usize::try_from(found.length).unwrap_or(usize::MAX);
+        let Some(value) = rest.get(start..start.saturating_add(length)) else {
+            break;
+        };
+        let text = || {
+            let text = std::str::from_utf8(value).ok()?.trim_matches([' ', '\0']);
+            Some(text.to_owned()).filter(|text| !text.is_empty())
+        };
+        match found.tag {
+            tags::MEDIA_STORAGE_SOP_CLASS_UID => class = text(),
+            tags::MEDIA_STORAGE_SOP_INSTANCE_UID => instance = text(),
+            _ => {}
+        }
+        rest = rest.get(start.saturating_add(length)..).unwrap_or_default();
+    }
+    Some((class, instance))
 }
 
 fn read(head: &[u8], limits: ParseLimits) -> Result<Option<Owner>, ParseError> {

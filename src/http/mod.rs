@@ -32,6 +32,7 @@ mod place;
 pub mod profile;
 mod qido;
 mod range;
+pub mod remote;
 mod rendered;
 mod represent;
 mod response_cache;

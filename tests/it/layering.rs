@@ -19,7 +19,9 @@ struct Layer {
 const LAYERS: [Layer; 19] = [
     Layer {
         name: "command",
-        imports: &["start", "dimse", "archive", "config", "scope", "dicom"],
+        imports: &[
+            "start", "http", "dimse", "archive", "config", "memory", "scope", "dicom",
+        ],
         never: &["axum", "sqlx", "object_store"],
     },
     // Puts the layers together; below it nobody knows it.

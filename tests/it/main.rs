@@ -46,6 +46,7 @@ mod partitions;
 mod qido;
 mod quiet;
 mod reading;
+mod remote;
 mod restore;
 mod statistics;
 mod stow;

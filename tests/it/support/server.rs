@@ -268,6 +268,17 @@ impl Server {
             .expect("the stowage binary can be started")
     }
 
+    /// Begins a sub-command on the same data, which a test may end.
+    pub(crate) fn begin_command(&self, arguments: &[&str]) -> Child {
+        command(self.folder.path(), &self.settings)
+            .env_remove("STOWAGE_ADDRESS_FILE")
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the stowage binary can be started")
+    }
+
     /// Runs a command; returns what it said and the most memory it took in KiB, without the pages of files.
     pub(crate) fn command_peak(&self, arguments: &[&str]) -> (Output, u64) {
         let mut running = command(self.folder.path(), &self.settings)
