@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -22,6 +22,19 @@ const MAX_PAGE: usize = 16 << 20;
 const RESULT: usize = 320;
 /// Longest value that is looked at.
 const MAX_VALUE: usize = 256;
+
+/// What is encoded in a query, and no more: Orthanc, for one, compares `1%2E2` as it stands.
+const QUERY: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'&')
+    .add(b'\'')
+    .add(b'+')
+    .add(b'<')
+    .add(b'=')
+    .add(b'>');
 
 /// A study of another server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,11 +108,9 @@ impl RemoteServer {
         let mut query = String::from("includefield=00201208");
         for key in keys {
             let (name, value) = key.split_once('=').unwrap_or((key, ""));
-            let value = utf8_percent_encode(value, NON_ALPHANUMERIC);
-            query.push_str(&format!(
-                "&{}={value}",
-                utf8_percent_encode(name, NON_ALPHANUMERIC)
-            ));
+            let value = utf8_percent_encode(value, QUERY);
+            let name = utf8_percent_encode(name, QUERY);
+            query.push_str(&format!("&{name}={value}"));
         }
         let read = |item: &FoundItem<'_>| {
             let uid = StudyUid::parse(&text(item.study.as_ref())?).ok()?;
