@@ -50,8 +50,8 @@ pub use crate::blob::BlobError;
 pub use crate::index::{
     AfterFailure, Change, ChangeAction, ChangeState, DeliveryState, FeedRange, IndexError,
     InstanceRow, LoggedEvent, Operation, OperationKind, OperationStatus, RemovalReason,
-    Replacement, StudyCondition, TagRow, TagStatus, TrashEntry, TrashFilter, Version,
-    WebhookDelivery, WebhookRow, kinds_cover,
+    Replacement, SERVICE_KINDS, StudyCondition, TagRow, TagStatus, TrashEntry, TrashFilter,
+    Version, WebhookDelivery, WebhookRow, kinds_cover, service_kind,
 };
 pub use error::{ArchiveError, Result};
 pub use services::feed::WithMetadata;

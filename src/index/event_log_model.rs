@@ -56,14 +56,47 @@ impl WebhookRow {
     pub fn wants(&self, kind: &str) -> bool {
         kinds_cover(&self.kinds, kind)
     }
+
+    /// What the DICOM service calls a kind of event, when it is asked for by that name.
+    #[must_use]
+    pub fn service_kind(&self, kind: &str) -> Option<&'static str> {
+        service_kind(kind).filter(|theirs| self.kinds.iter().any(|one| one == theirs))
+    }
 }
 
-/// Whether a kind of event is among those of a list, in which `study.*` stands for all of studies.
+/// Kinds of events of instances, and what the DICOM service calls them.
+pub const SERVICE_KINDS: [(&str, &str); 3] = [
+    (
+        "instance.created",
+        "Microsoft.HealthcareApis.DicomImageCreated",
+    ),
+    (
+        "instance.updated",
+        "Microsoft.HealthcareApis.DicomImageUpdated",
+    ),
+    (
+        "instance.deleted",
+        "Microsoft.HealthcareApis.DicomImageDeleted",
+    ),
+];
+
+/// What the DICOM service calls a kind of event.
+#[must_use]
+pub fn service_kind(kind: &str) -> Option<&'static str> {
+    let mut known = SERVICE_KINDS.iter();
+    known
+        .find(|(ours, _)| *ours == kind)
+        .map(|(_, theirs)| *theirs)
+}
+
+/// Whether a kind of event is among those of a list, in which `study.*` stands for all of studies; names of the DICOM service
+/// count as ours.
 #[must_use]
 pub fn kinds_cover(kinds: &[String], kind: &str) -> bool {
+    let theirs = service_kind(kind);
     kinds.iter().any(|one| match one.strip_suffix('*') {
         Some(beginning) => kind.starts_with(beginning),
-        None => one == kind,
+        None => one == kind || theirs == Some(one.as_str()),
     })
 }
 

@@ -67,7 +67,8 @@ pub use bulk_update_model::{
 pub use commitments_model::{CommitmentRow, NewCommitment};
 pub use error::IndexError;
 pub use event_log_model::{
-    AfterFailure, DeliveryState, LoggedEvent, WebhookDelivery, WebhookRow, kinds_cover,
+    AfterFailure, DeliveryState, LoggedEvent, SERVICE_KINDS, WebhookDelivery, WebhookRow,
+    kinds_cover, service_kind,
 };
 pub use events_model::{
     Entered, EventRow, GlobalSubscription, Globals, InsertedWorkitem, Matched, NewSubscription,

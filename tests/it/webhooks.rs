@@ -178,6 +178,62 @@ fn verify(messages: &[Message], secret: &str) {
 }
 
 #[test]
+fn events_of_the_dicom_service_have_its_names_and_members() {
+    let settings = [
+        NETWORKS,
+        ("STOWAGE_EXISTING", "replace"),
+        ("STOWAGE_PUBLIC_URL", "https://pacs.example.org"),
+    ];
+    on_each_index_with(&settings, |server| {
+        let receiver = Receiver::start();
+        let kinds = ["Created", "Updated", "Deleted"]
+            .map(|what| format!("Microsoft.HealthcareApis.DicomImage{what}"));
+        let secret = webhook(server, "consumer", &receiver.url, &kinds.join(","));
+        let name = Name::new(9650, 1, 1);
+        let arrived = |count: usize| {
+            wait_until("it is told", || receiver.messages().len() == count);
+        };
+        server.store("/v2", [&name.small()]).expect(200);
+        arrived(1);
+        server.store("/v2", [&name.with_bulk(300)]).expect(200);
+        arrived(2);
+        delete(server, &name);
+        arrived(3);
+        let messages = receiver.messages();
+        verify(&messages, &secret);
+        let feed = server.get("/v1/changefeed?includemetadata=false");
+        let feed = feed.expect(200).json();
+        for (at, message) in messages.iter().enumerate() {
+            let event = message.event();
+            assert_eq!(event["type"], kinds[at].as_str());
+            let subject = format!("pacs.example.org/v1{}", name.path());
+            assert_eq!(event["subject"], subject.as_str());
+            let expected = json!({
+                "partitionName": "Microsoft.Default",
+                "imageStudyInstanceUid": name.study,
+                "imageSeriesInstanceUid": name.series,
+                "imageSopInstanceUid": name.instance,
+                "serviceHostName": "pacs.example.org",
+                "sequenceNumber": feed[at]["sequence"],
+            });
+            assert_eq!(event["data"], expected);
+        }
+        let both = format!("{},instance.*", kinds[0]);
+        let output = server.command(&["webhook", "add", "both", &receiver.url, "--events", &both]);
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("not by both"), "{said}");
+    });
+    let server = Server::with(&[NETWORKS]);
+    let kind = "Microsoft.HealthcareApis.DicomImageCreated";
+    let url = "http://127.0.0.1:9/";
+    let output = server.command(&["webhook", "add", "nowhere", url, "--events", kind]);
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("STOWAGE_PUBLIC_URL"), "{said}");
+}
+
+#[test]
 fn events_arrive_signed_and_in_order() {
     let settings = [
         NETWORKS,

@@ -15,10 +15,11 @@ use time::OffsetDateTime;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::guard::ReceiverClient;
-use super::message::{MEDIA_TYPE, cloud_event, secret_bytes, signature};
+use super::message::{MEDIA_TYPE, cloud_event, secret_bytes, service_event, signature};
 use crate::archive::services::events::KeptLease;
 use crate::archive::{AfterFailure, Archive, LoggedEvent, WebhookDelivery, WebhookRow};
 use crate::meter::{Counter, Exposition, MetricKind};
+use crate::scope::Partition;
 use crate::tasks::{Failure, Watch};
 
 /// Pause between two looks for webhooks, or for what is due.
@@ -80,6 +81,12 @@ impl WebhookSender {
         &self.client
     }
 
+    /// Whether it is known where clients see the service.
+    #[must_use]
+    pub fn has_base(&self) -> bool {
+        self.base.is_some()
+    }
+
     /// Sends one event once.
     pub async fn attempt(
         &self,
@@ -90,7 +97,15 @@ impl WebhookSender {
         let Some(secret) = secret_bytes(&webhook.secret) else {
             return Attempt::Failed("its secret cannot be used".to_owned(), None);
         };
-        let body = cloud_event(event, partition, self.base.as_deref()).to_string();
+        let base = self.base.as_deref();
+        let body = match (webhook.service_kind(&event.kind), base) {
+            (Some(kind), Some(base)) => {
+                let is_default = webhook.partition == Partition::DEFAULT;
+                service_event(event, kind, (partition, is_default), base)
+            }
+            _ => cloud_event(event, partition, base),
+        };
+        let body = body.to_string();
         let id = format!("msg_{}_{}", webhook.id, event.sequence);
         let now = OffsetDateTime::now_utc().unix_timestamp();
         let request = match self.client.post(&webhook.url) {

@@ -51,6 +51,64 @@ pub(crate) fn cloud_event(event: &LoggedEvent, partition: &str, base: Option<&st
     })
 }
 
+/// An event of an instance as the DICOM service sends it: a `CloudEvents` body with its names and its type `kind`.
+///
+/// `base` is where clients see the service; the subject has its host and no scheme, as theirs has.
+pub(crate) fn service_event(
+    event: &LoggedEvent,
+    kind: &str,
+    (partition, is_default): (&str, bool),
+    base: &str,
+) -> Value {
+    let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
+    let uid = |name: &str| data.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (study, series, instance) = (
+        uid("studyInstanceUid"),
+        uid("seriesInstanceUid"),
+        uid("sopInstanceUid"),
+    );
+    // Theirs is below their own root.
+    let base = base.strip_suffix("/dicom-web").unwrap_or(base);
+    let place = base.split_once("://").map_or(base, |(_, place)| place);
+    let below = if is_default {
+        String::new()
+    } else {
+        format!("/partitions/{partition}")
+    };
+    let subject = format!("{place}/v1{below}/studies/{study}/series/{series}/instances/{instance}");
+    json!({
+        "specversion": "1.0",
+        "id": event_id(base, event.sequence),
+        "source": base,
+        "type": kind,
+        "subject": subject,
+        "time": event.time.format(&Rfc3339).unwrap_or_default(),
+        "data": {
+            "partitionName": partition,
+            "imageStudyInstanceUid": study,
+            "imageSeriesInstanceUid": series,
+            "imageSopInstanceUid": instance,
+            "serviceHostName": place.split(['/', ':']).next().unwrap_or_default(),
+            "sequenceNumber": data.get("sequence").cloned().unwrap_or_default(),
+        },
+    })
+}
+
+/// The same UUID (RFC 9562, version 8) whenever an event is sent.
+fn event_id(base: &str, sequence: i64) -> String {
+    let hash = blake3::hash(format!("event {base} {sequence}").as_bytes());
+    let hex = hash.to_hex();
+    let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default();
+    format!(
+        "{}-{}-8{}-8{}-{}",
+        part(0..8),
+        part(8..12),
+        part(12..15),
+        part(15..18),
+        part(18..30)
+    )
+}
+
 /// A new secret.
 pub(crate) fn new_secret() -> String {
     format!(
@@ -75,6 +133,36 @@ pub(crate) fn signature(secret: &[u8], id: &str, timestamp: i64, body: &str) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_of_the_dicom_service_has_its_names() {
+        let event = LoggedEvent {
+            sequence: 7,
+            time: time::OffsetDateTime::UNIX_EPOCH,
+            partition: crate::scope::Partition::DEFAULT,
+            kind: "instance.created".to_owned(),
+            study: Some("1.2".to_owned()),
+            data: r#"{"studyInstanceUid":"1.2","seriesInstanceUid":"1.2.3","sopInstanceUid":"1.2.3.4","sequence":5}"#
+                .to_owned(),
+        };
+        let kind = crate::archive::service_kind("instance.created").unwrap();
+        let base = "https://pacs.example.org:8443/dicom/dicom-web";
+        let sent = service_event(&event, kind, ("Microsoft.Default", true), base);
+        assert_eq!(sent["type"], "Microsoft.HealthcareApis.DicomImageCreated");
+        let place = "pacs.example.org:8443/dicom/v1";
+        let path = "studies/1.2/series/1.2.3/instances/1.2.3.4";
+        assert_eq!(sent["subject"], format!("{place}/{path}"));
+        assert_eq!(sent["data"]["serviceHostName"], "pacs.example.org");
+        assert_eq!(sent["data"]["sequenceNumber"], 5);
+        assert_eq!(sent["id"].as_str().map(str::len), Some(36));
+        assert_eq!(
+            sent["id"],
+            service_event(&event, kind, ("", true), base)["id"]
+        );
+        let north = service_event(&event, kind, ("north", false), base);
+        assert_eq!(north["subject"], format!("{place}/partitions/north/{path}"));
+        assert_eq!(north["data"]["partitionName"], "north");
+    }
 
     /// Of the specification's own examples (standard-webhooks, Reference implementations).
     #[test]

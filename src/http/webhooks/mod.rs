@@ -23,7 +23,7 @@ use time::format_description::well_known::Rfc3339;
 use super::error::{HttpError, ProblemType};
 use super::extract::RetrieveRequest;
 use crate::archive::services::events::MOST_WEBHOOKS;
-use crate::archive::{DeliveryState, LoggedEvent, WebhookRow, kinds_cover};
+use crate::archive::{DeliveryState, LoggedEvent, SERVICE_KINDS, WebhookRow, kinds_cover};
 use crate::auth::Action;
 use crate::scope::{Scope, Visible};
 use deliver::{Attempt, WebhookSender};
@@ -103,6 +103,24 @@ impl AskedWebhook {
                 return Err(format!(
                     "There is no kind of event {kind}; there are {known}, and study.* and so on."
                 ));
+            }
+        }
+        let theirs = |kind: &String| SERVICE_KINDS.iter().any(|(_, theirs)| kind == theirs);
+        if kinds.iter().any(theirs) {
+            if !sender.has_base() {
+                return Err(
+                    "Events of the DICOM service name its host: set STOWAGE_PUBLIC_URL.".to_owned(),
+                );
+            }
+            let ours: Vec<String> = kinds.iter().filter(|kind| !theirs(kind)).cloned().collect();
+            if SERVICE_KINDS
+                .iter()
+                .any(|(kind, _)| kinds_cover(&ours, kind))
+            {
+                return Err(
+                    "Ask for events of instances by our names or by those of the DICOM service, not by both."
+                        .to_owned(),
+                );
             }
         }
         let secret = self.secret.clone().unwrap_or_else(new_secret);
