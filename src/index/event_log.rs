@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::error::IndexError;
-use super::event_log_model::LoggedEvent;
+use super::event_log_model::{LoggedEvent, SERVICE_KINDS, kinds_cover};
 use super::event_maker::{
     FeedEntryRow, FollowedStudy, MadeEvent, StudyKey, events_of, quiet_event, workitem_event,
 };
@@ -317,10 +317,9 @@ async fn wants_instances<D: Dialect>(connection: &mut D::Connection) -> Driver<b
     let sql = Statement::<D>::new("select kinds from webhook where disabled is null");
     for row in sql.rows(connection).await? {
         let kinds = row.text("kinds")?;
-        if kinds
-            .split(',')
-            .any(|kind| kind.starts_with("instance.") || kind == "*")
-        {
+        let kinds: Vec<String> = kinds.split(',').map(str::to_owned).collect();
+        let mut of_instances = SERVICE_KINDS.iter().map(|(kind, _)| kind);
+        if of_instances.any(|kind| kinds_cover(&kinds, kind)) {
             return Ok(true);
         }
     }
