@@ -8,8 +8,9 @@ use dicom_core::{Tag, VR};
 
 use super::charset::{Charset, takes_charset};
 use super::error::{Limit, ParseError};
-use super::explicit_vr::{has_short_length, padding};
+use super::explicit_vr::padding;
 use super::header::{self, Encoding, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED};
+use super::header_form::{self, HeaderForm, sequence_vr};
 use super::instance::FileLayout;
 use super::limits::ParseLimits;
 use super::parse_memory::{GrantMemory, NoParseMemory};
@@ -87,13 +88,6 @@ pub fn plan(
     };
     amender.run(source.len())?;
     Ok(amender.segments)
-}
-
-/// How an element's header is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum HeaderForm {
-    Implicit,
-    Explicit { big: bool },
 }
 
 /// What the character set of the data set at hand is, and whether its texts become UTF-8.
@@ -244,11 +238,7 @@ impl Amender<'_, '_> {
 
     /// Writes an element in the encoding of the file.
     fn write(&mut self, tag: Tag, vr: VR, value: &[u8]) -> Result<(), ParseError> {
-        let form = match self.encoding {
-            Encoding::ImplicitLittle => HeaderForm::Implicit,
-            Encoding::ExplicitLittle => HeaderForm::Explicit { big: false },
-            Encoding::ExplicitBig => HeaderForm::Explicit { big: true },
-        };
+        let form = HeaderForm::of(self.encoding);
         self.value(form, tag, vr, value)
     }
 
@@ -263,7 +253,7 @@ impl Amender<'_, '_> {
         let odd = value.len() % 2;
         let too_long = || ParseError::limit(Some(tag), 0, Limit::Value, u64::from(UNDEFINED));
         let length = u32::try_from(value.len() + odd).map_err(|_| too_long())?;
-        self.head(form, tag, vr, length);
+        form.element(&mut self.bytes, tag, vr, length);
         self.bytes.extend_from_slice(value);
         if odd == 1 {
             self.bytes.push(padding(vr));
@@ -275,7 +265,7 @@ impl Amender<'_, '_> {
         if !self.begin(element)? {
             return Ok(());
         }
-        let (form, stored, start) = self.form(element)?;
+        let (form, stored, start) = HeaderForm::find(&mut self.scanner, element)?;
         let Element {
             tag,
             vr,
@@ -312,13 +302,13 @@ impl Amender<'_, '_> {
         if !self.begin(element)? {
             return self.skip_sequence();
         }
-        let (form, stored, start) = self.form(element)?;
+        let (form, stored, start) = HeaderForm::find(&mut self.scanner, element)?;
         if !self.texts().recode {
             self.skip_sequence()?;
             return self.copy(start, self.scanner.position());
         }
         self.take(16)?;
-        self.head(form, element.tag, stored_sequence(stored), UNDEFINED);
+        form.element(&mut self.bytes, element.tag, sequence_vr(stored), UNDEFINED);
         // What stands as UN is Implicit VR inside (PS3.5 §6.2.2).
         let big = form == (HeaderForm::Explicit { big: true }) && stored != VR::UN;
         self.levels.push(AmendedLevel::Sequence { big });
@@ -328,7 +318,7 @@ impl Amender<'_, '_> {
     fn item_start(&mut self) -> Result<(), ParseError> {
         self.take(8)?;
         let (texts, big) = (self.texts(), self.is_big());
-        self.item(big, ITEM, UNDEFINED);
+        header_form::item(&mut self.bytes, big, ITEM, UNDEFINED);
         self.levels.push(AmendedLevel::Item { texts, big });
         Ok(())
     }
@@ -337,7 +327,7 @@ impl Amender<'_, '_> {
     fn close(&mut self, tag: Tag) -> Result<(), ParseError> {
         self.take(8)?;
         let big = self.is_big();
-        self.item(big, tag, 0);
+        header_form::item(&mut self.bytes, big, tag, 0);
         self.levels.pop();
         Ok(())
     }
@@ -362,7 +352,7 @@ impl Amender<'_, '_> {
 
     /// An encapsulated value: all of it in one run.
     fn fragments(&mut self, element: &Element, keep: bool) -> Result<(), ParseError> {
-        let (_, _, start) = self.form(element)?;
+        let (_, _, start) = HeaderForm::find(&mut self.scanner, element)?;
         loop {
             match self.scanner.next()? {
                 ScanEvent::FragmentsEnd { .. } | ScanEvent::End { .. } => break,
@@ -371,80 +361,6 @@ impl Amender<'_, '_> {
         }
         let end = self.scanner.position();
         if keep { self.copy(start, end) } else { Ok(()) }
-    }
-
-    /// How the header of an element is written, which VR it has in the file, and where it begins.
-    fn form(&mut self, element: &Element) -> Result<(HeaderForm, VR, u64), ParseError> {
-        let at = element.value_at;
-        let mut ways = [
-            (Encoding::ExplicitLittle, &[8_u64, 12][..]),
-            (Encoding::ExplicitBig, &[8, 12]),
-            (Encoding::ImplicitLittle, &[8]),
-        ];
-        if element.big {
-            ways.swap(0, 1);
-        }
-        for (encoding, sizes) in ways {
-            for size in sizes {
-                let start = at.saturating_sub(*size);
-                let bytes = self.scanner.peek(start, 12)?;
-                let found = header::decode(encoding, bytes).filter(|found| {
-                    u64::from(found.size) == *size
-                        && found.tag == element.tag
-                        && found.length == element.length
-                });
-                let Some(found) = found else { continue };
-                match (encoding, found.vr) {
-                    (Encoding::ImplicitLittle, _) => {
-                        return Ok((HeaderForm::Implicit, element.vr, start));
-                    }
-                    (_, Some(vr)) => {
-                        let big = encoding == Encoding::ExplicitBig;
-                        return Ok((HeaderForm::Explicit { big }, vr, start));
-                    }
-                    (Encoding::ExplicitLittle, None) => {
-                        return Ok((HeaderForm::Implicit, element.vr, start));
-                    }
-                    (Encoding::ExplicitBig, None) => {}
-                }
-            }
-        }
-        let problem = super::error::ParseProblem::PastFile;
-        Err(ParseError::damaged(Some(element.tag), at, problem))
-    }
-
-    fn head(&mut self, form: HeaderForm, tag: Tag, vr: VR, length: u32) {
-        match form {
-            HeaderForm::Implicit => super::explicit_vr::item(&mut self.bytes, tag, length),
-            HeaderForm::Explicit { big: false } => {
-                super::explicit_vr::head(&mut self.bytes, tag, vr, length);
-            }
-            HeaderForm::Explicit { big: true } => {
-                let short = u16::try_from(length).ok().filter(|_| has_short_length(vr));
-                let unknown = has_short_length(vr) && short.is_none();
-                let vr = if unknown { VR::UN } else { vr };
-                self.bytes.extend(tag.0.to_be_bytes());
-                self.bytes.extend(tag.1.to_be_bytes());
-                self.bytes.extend(vr.to_bytes());
-                match short {
-                    Some(length) => self.bytes.extend(length.to_be_bytes()),
-                    None => {
-                        self.bytes.extend([0, 0]);
-                        self.bytes.extend(length.to_be_bytes());
-                    }
-                }
-            }
-        }
-    }
-
-    fn item(&mut self, big: bool, tag: Tag, length: u32) {
-        if big {
-            self.bytes.extend(tag.0.to_be_bytes());
-            self.bytes.extend(tag.1.to_be_bytes());
-            self.bytes.extend(length.to_be_bytes());
-        } else {
-            super::explicit_vr::item(&mut self.bytes, tag, length);
-        }
     }
 
     /// Asks for the memory of bytes to be made.
@@ -497,13 +413,5 @@ impl Amender<'_, '_> {
             self.segments
                 .push(FileSegment::Bytes(std::mem::take(&mut self.bytes)));
         }
-    }
-}
-
-/// The VR a sequence is written with: one that stands as UN holds implicit items and stays so.
-fn stored_sequence(stored: VR) -> VR {
-    match stored {
-        VR::UN => VR::UN,
-        _ => VR::SQ,
     }
 }
