@@ -25,7 +25,9 @@ use tokio::runtime::Runtime;
 
 use crate::archive::Archive;
 use crate::archive::services::check::{CheckOptions, CheckProgress, RebuildProgress};
+use crate::archive::services::export_deidentified::ExportedInstance;
 use crate::config::{Cli, Command, Config, ExportArgs, FsckArgs, MoveIndexArgs};
+use crate::dicom::deidentify::DeidentifyOptions;
 use crate::dicom::uid::Target;
 use crate::scope::Scope;
 use crate::start::{self, StartError, StoreNeeds, data_folder, open, transfer_index};
@@ -253,6 +255,9 @@ async fn export(config: &Config, arguments: &ExportArgs) -> Result<Verdict, Star
             .ok_or_else(|| StartError::Config(format!("there is no partition {name}")))?,
         ..Scope::everything()
     };
+    if let Some(options) = arguments.deidentify {
+        return export_deidentified(&archive, &scope, arguments, options).await;
+    }
     let mut count = 0;
     for text in &arguments.targets {
         count += export_one(&archive, &scope, text, &arguments.to).await?;
@@ -264,21 +269,67 @@ async fn export(config: &Config, arguments: &ExportArgs) -> Result<Verdict, Star
     Ok(Verdict::Well)
 }
 
+/// `stowage export --deidentify`.
+async fn export_deidentified(
+    archive: &Archive,
+    scope: &Scope,
+    arguments: &ExportArgs,
+    options: DeidentifyOptions,
+) -> Result<Verdict, StartError> {
+    let profile = archive.deidentification(options)?;
+    let bar = ProgressBar::no_length();
+    let (mut written, mut refused) = (0_u64, 0_usize);
+    for text in &arguments.targets {
+        let mut reported = |exported: ExportedInstance| match exported {
+            ExportedInstance::Written(bytes) => {
+                written += 1;
+                bar.inc(bytes);
+            }
+            ExportedInstance::Refused { name, reason } => {
+                refused += 1;
+                if refused <= REPORTED {
+                    let (study, series) = (name.study, name.series);
+                    let line = format!("{study}/{series}/{}: {reason}", name.instance);
+                    bar.suspend(|| say(&line));
+                }
+            }
+        };
+        let (target, folder) = (named_target(text)?, &arguments.to);
+        archive
+            .export_deidentified(scope, &target, folder, &profile, &mut reported)
+            .await?;
+    }
+    bar.finish_and_clear();
+    say(&format!(
+        "{written} instances de-identified below {} ({options}), {refused} refused",
+        arguments.to.display()
+    ));
+    Ok(if refused == 0 {
+        Verdict::Well
+    } else {
+        Verdict::Wrong
+    })
+}
+
 async fn export_one(
     archive: &Archive,
     scope: &Scope,
     text: &str,
     folder: &Path,
 ) -> Result<u64, StartError> {
-    let target = target(text).ok_or_else(|| {
-        StartError::Config(format!("{text} is not a study[/series[/instance]] of UIDs"))
-    })?;
+    let target = named_target(text)?;
     let bar = ProgressBar::no_length();
     let done = archive
         .export(scope, &target, folder, &mut |bytes| bar.inc(bytes))
         .await?;
     bar.finish_and_clear();
     Ok(done)
+}
+
+fn named_target(text: &str) -> Result<Target, StartError> {
+    target(text).ok_or_else(|| {
+        StartError::Config(format!("{text} is not a study[/series[/instance]] of UIDs"))
+    })
 }
 
 fn target(text: &str) -> Option<Target> {

@@ -4,6 +4,7 @@
 
 mod access;
 mod cache;
+mod deidentify;
 mod dimse;
 mod events;
 mod remote;
@@ -20,12 +21,14 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::dicom::deidentify::DeidentifyOptions;
 use crate::scope::PartitionName;
 
 pub use access::{
     AccessConfig, AuditSettings, AuditTarget, AuthMode, QueryToken, Switch, TokenLimits,
 };
 pub use cache::ClientCache;
+pub use deidentify::DeidentifyConfig;
 pub use dimse::DimseConfig;
 pub use events::EventsConfig;
 pub use remote::{CopyArgs, RemoteArgs, UploadArgs};
@@ -200,6 +203,9 @@ pub struct ExportArgs {
     /// Partition to read from.
     #[arg(long, value_name = "NAME", default_value = PartitionName::DEFAULT)]
     pub partition: PartitionName,
+    /// Write them de-identified, under new UIDs; `=` and options separated by commas say what stays: `retain-uids`, `retain-full-dates` or `retain-modified-dates`, `retain-patient-characteristics`, `retain-device`, `retain-institution`. Needs `STOWAGE_DEIDENTIFY_KEY_FILE`.
+    #[arg(long, value_name = "OPTIONS", num_args = 0..=1, require_equals = true, default_missing_value = "basic")]
+    pub deidentify: Option<DeidentifyOptions>,
     /// What to write: `study`, `study/series` or `study/series/instance`, by UIDs.
     #[arg(required = true)]
     pub targets: Vec<String>,
@@ -400,6 +406,9 @@ pub struct Config {
     /// Settings of events.
     #[command(flatten)]
     pub events: EventsConfig,
+    /// Settings of de-identification.
+    #[command(flatten)]
+    pub deidentify: DeidentifyConfig,
     /// Settings of the web page.
     #[command(flatten)]
     pub ui: UiConfig,

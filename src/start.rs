@@ -1,5 +1,6 @@
 //! Start and stop: opens the stores, listens, and lets running requests end.
 
+mod deidentify;
 mod dimse;
 mod files;
 mod health;
@@ -151,6 +152,7 @@ pub(crate) async fn open(config: &Config, needs: StoreNeeds) -> Result<Archive, 
     };
     let archive =
         Archive::new(index, blobs, config.limits.clone()).with_grace(config.storage.trash_grace());
+    let archive = archive.with_deidentification(deidentify::deidentification(&config.deidentify)?);
     archive.switch_partitions(config.storage.partitions == Switch::On);
     if url.starts_with("sqlite:") {
         archive.count_cache(pages);

@@ -220,6 +220,20 @@ impl Representation {
         })
     }
 
+    /// The same, which keeps something until the last of its bytes was sent.
+    pub(super) fn holding<T: Send + Sync + 'static>(self, held: T) -> Self {
+        Self::new(self.length, move |range| async move {
+            let Content { length, chunks } = self.range(range).await?;
+            let chunks = chunks.inspect(move |_| {
+                let _ = &held;
+            });
+            Ok(Content {
+                length,
+                chunks: chunks.boxed(),
+            })
+        })
+    }
+
     /// The same with the bytes of each `width` turned round; a rest shorter than that stays as it is.
     pub(super) fn swapped(self, width: u8) -> Self {
         if width < 2 {

@@ -36,6 +36,7 @@ use tokio::sync::Semaphore;
 
 use crate::blob::Blobs;
 use crate::config::Limits;
+use crate::dicom::deidentify::DeidentifyProfile;
 use crate::dicom::inflate::{DiskRoom, SpooledFile};
 use crate::index::Index;
 use crate::memory::{self, MemoryBudget, Purpose, Reservation};
@@ -109,6 +110,8 @@ pub struct Archive {
     reports: jobs::heal::Reports,
     /// How long what was deleted can be restored.
     grace: Duration,
+    /// How instances can be de-identified.
+    deidentification: Option<Arc<DeidentifyProfile>>,
 }
 
 impl std::fmt::Debug for Archive {
@@ -185,6 +188,7 @@ impl Archive {
             tasks,
             reports,
             grace: Duration::ZERO,
+            deidentification: None,
             stores: Shares::new(limits.store_requests as u64),
             channels: event_channels::EventChannels::new(limits.channels),
             limits: Arc::new(limits),

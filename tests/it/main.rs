@@ -26,6 +26,7 @@ mod crash;
 mod crash_matrix;
 mod crowd;
 mod dcms;
+mod deidentify;
 mod delete;
 mod describe;
 mod dimse;

@@ -335,7 +335,7 @@ impl Archive {
 }
 
 /// What a plan ended with: no memory is nothing that is wrong with the file.
-fn plan_failure(error: ParseError) -> ArchiveError {
+pub(super) fn plan_failure(error: ParseError) -> ArchiveError {
     let ParseError::Read(read) = &error else {
         return stored_failure(error);
     };

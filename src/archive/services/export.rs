@@ -54,7 +54,7 @@ impl Archive {
 }
 
 /// A folder by its handle: whatever happens to its name, it stays the same folder.
-struct ExportFolder {
+pub(super) struct ExportFolder {
     handle: OwnedFd,
     /// For messages.
     path: PathBuf,
@@ -66,7 +66,7 @@ const IN: OFlags = OFlags::RDONLY
 
 impl ExportFolder {
     /// The folder that was named, which may be a link; it is made when it is not there.
-    fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path) -> Result<Self> {
         std::fs::create_dir_all(path).map_err(|e| cannot_write(path, e))?;
         let handle = open(path, IN, Mode::empty()).map_err(|e| cannot_write(path, e.into()))?;
         Ok(Self {
@@ -76,7 +76,7 @@ impl ExportFolder {
     }
 
     /// A folder in it, made when it is not there; a link is refused.
-    fn below(&self, name: &str) -> Result<Self> {
+    pub(super) fn below(&self, name: &str) -> Result<Self> {
         let path = self.path.join(name);
         let failed = |e: Errno| cannot_write(&path, e.into());
         match mkdirat(&self.handle, name, Mode::from_raw_mode(0o777)) {
@@ -113,7 +113,7 @@ impl ExportFolder {
     }
 
     /// Writes a file, in place of what has its name.
-    async fn write(
+    pub(super) async fn write(
         &self,
         name: &str,
         mut chunks: stream::BoxStream<'static, Result<Bytes>>,

@@ -265,7 +265,7 @@ fn pixel(instance: &OpenInstance) -> Result<PixelDescription> {
         .ok_or_else(|| ArchiveError::not_found("pixel data"))
 }
 
-fn read_spooled(file: &File, start: u64, length: u32) -> Result<Bytes> {
+pub(super) fn read_spooled(file: &File, start: u64, length: u32) -> Result<Bytes> {
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
     std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, start).map_err(lost_bytes)?;
     Ok(Bytes::from(bytes))
@@ -294,7 +294,7 @@ fn write_deflated(
 }
 
 /// Header attributes that no longer say what the pixels are.
-fn described(pixel: &PixelDescription, shape: &FrameShape, frames: u32) -> Vec<Edit> {
+pub(super) fn described(pixel: &PixelDescription, shape: &FrameShape, frames: u32) -> Vec<Edit> {
     let mut edits = Vec::new();
     let mut number = |tag: Tag, stored: u16, now: u16| {
         if stored != now {

@@ -1,0 +1,95 @@
+//! De-identified export: files in folders, named by their new UIDs.
+//!
+//! Invariant: no file and no folder is named by a UID that was replaced; of what is refused nothing is written.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+
+use super::export::ExportFolder;
+use crate::archive::Archive;
+use crate::archive::error::{ArchiveError, Result};
+use crate::dicom::deidentify::DeidentifyProfile;
+use crate::dicom::error::ParseError;
+use crate::dicom::uid::{InstanceName, Target};
+use crate::scope::Scope;
+
+/// What became of an instance.
+#[derive(Debug)]
+pub enum ExportedInstance {
+    /// It was written, so many bytes.
+    Written(u64),
+    /// Something of it cannot be taken away, or it cannot be read.
+    Refused {
+        /// Its stored UIDs.
+        name: InstanceName,
+        /// Why; without patient data.
+        reason: String,
+    },
+}
+
+impl Archive {
+    /// Writes a target de-identified below a folder as `study/series/instance.dcm`, by the new UIDs.
+    ///
+    /// # Errors
+    /// When the target does not exist, the stores fail or the folder cannot be written.
+    pub async fn export_deidentified(
+        &self,
+        scope: &Scope,
+        target: &Target,
+        folder: &Path,
+        profile: &Arc<DeidentifyProfile>,
+        reported: &mut (dyn FnMut(ExportedInstance) + Send),
+    ) -> Result<()> {
+        let mut rows = self.instances(scope, target).await?;
+        while let Some(row) = rows.next().await {
+            let row = row?;
+            let made = match Box::pin(self.deidentified(scope, &row, profile)).await {
+                Ok(made) => made,
+                Err(error) if is_refused(&error) => {
+                    reported(ExportedInstance::Refused {
+                        name: row.name,
+                        reason: reason(&error),
+                    });
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let length = made.file.length();
+            let root = ExportFolder::open(folder)?;
+            let study = root.below(made.name.study.as_str())?;
+            let place = study.below(made.name.series.as_str())?;
+            let file = format!("{}.dcm", made.name.instance);
+            match made.file.all().await {
+                Ok(content) => match place.write(&file, content.chunks).await {
+                    Ok(()) => reported(ExportedInstance::Written(length)),
+                    Err(error) if is_refused(&error) => reported(ExportedInstance::Refused {
+                        name: row.name,
+                        reason: reason(&error),
+                    }),
+                    Err(error) => return Err(error),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an instance can never be written like this, while others can.
+fn is_refused(error: &ArchiveError) -> bool {
+    match error {
+        ArchiveError::Stored(ParseError::Read(_)) => false,
+        ArchiveError::Stored(_) => true,
+        ArchiveError::Shared(error) => is_refused(error),
+        error => error.is_about_pixels(),
+    }
+}
+
+fn reason(error: &ArchiveError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
