@@ -26,10 +26,10 @@ use tokio::runtime::Runtime;
 use crate::archive::Archive;
 use crate::archive::services::check::{CheckOptions, CheckProgress, RebuildProgress};
 use crate::archive::services::export_deidentified::ExportedInstance;
-use crate::config::{Cli, Command, Config, ExportArgs, FsckArgs, MoveIndexArgs};
+use crate::config::{Cli, Command, Config, ExportArgs, FsckArgs, MoveIndexArgs, Switch};
 use crate::dicom::deidentify::DeidentifyOptions;
 use crate::dicom::uid::Target;
-use crate::scope::Scope;
+use crate::scope::{PartitionName, Scope};
 use crate::start::{self, StartError, StoreNeeds, data_folder, open, transfer_index};
 
 use copy::copy;
@@ -363,6 +363,15 @@ fn counter(unit: &str) -> ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+/// Refuses a data partition that the server would not show.
+fn check_partition(config: &Config, partition: &PartitionName) -> Result<(), StartError> {
+    if partition.is_default() || config.storage.partitions != Switch::Off {
+        return Ok(());
+    }
+    let reason = "--partition needs STOWAGE_PARTITIONS=on, for the server too";
+    Err(StartError::Config(reason.to_owned()))
 }
 
 /// Says which archive a command works on.

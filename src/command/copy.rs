@@ -12,18 +12,17 @@ use tokio::sync::Semaphore;
 
 use super::copy_run::CopyRun;
 use super::remote::{remote_failed, server};
-use super::{Verdict, say, say_where};
-use crate::archive::rules::Rules;
+use super::{Verdict, check_partition, say, say_where};
 use crate::archive::services::store::{Outcome, StoreOptions, reason};
 use crate::archive::{Archive, ArchiveError};
-use crate::config::{Config, CopyArgs, Switch};
+use crate::config::{Config, CopyArgs};
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid, Target};
 use crate::http::remote::backoff::Backoff;
 use crate::http::remote::connection::{RemoteError, RemoteServer};
 use crate::http::remote::retrieve::ReceivedInstance;
 use crate::http::remote::search::RemoteStudy;
 use crate::memory::NoMemory;
-use crate::scope::{Scope, Visible};
+use crate::scope::Scope;
 use crate::start::{StartError, StoreNeeds, open};
 
 /// Instances beyond those that were listed that a series may have got meanwhile.
@@ -51,10 +50,7 @@ type CopiedInstance = (InstanceUid, Result<[u8; 32], String>);
 /// When the other server, the stores or the journal cannot be used.
 pub(super) async fn copy(config: &Config, arguments: &CopyArgs) -> Result<Verdict, StartError> {
     let server = server(&arguments.from, &arguments.remote)?;
-    if !arguments.partition.is_default() && config.storage.partitions == Switch::Off {
-        let reason = "--partition needs STOWAGE_PARTITIONS=on, for the server too";
-        return Err(StartError::Config(reason.to_owned()));
-    }
+    check_partition(config, &arguments.partition)?;
     let studies = arguments.studies.iter().map(|text| {
         let wrong = |_| StartError::Config(format!("{text} is no Study Instance UID"));
         StudyUid::parse(text).map_err(wrong)
@@ -77,16 +73,7 @@ pub(super) async fn copy(config: &Config, arguments: &CopyArgs) -> Result<Verdic
     let copying = Copying {
         server: &server,
         archive: &archive,
-        options: &StoreOptions {
-            partition,
-            visible: Visible::All,
-            study: None,
-            named: None,
-            rules: Rules::Standard,
-            replace: None,
-            condition: None,
-            expires: None,
-        },
+        options: &StoreOptions::unlimited(partition),
         scope: &Scope {
             partition,
             ..Scope::everything()

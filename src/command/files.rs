@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{REPORTED, progress, say};
+use crate::archive::services::import::{FilesBelow, files_below};
 use crate::start::StartError;
 
 /// Pause between two lines of progress where there is no terminal.
@@ -100,6 +101,27 @@ impl FileRun {
                 .suspend(|| say(&format!("{}: {reason}", path.display())));
         }
     }
+}
+
+/// All files below the paths of a command.
+pub(super) fn find_files(paths: &[PathBuf]) -> Result<FilesBelow, StartError> {
+    files_below(paths).map_err(|(path, error)| {
+        StartError::Config(format!("{} cannot be read: {error}", path.display()))
+    })
+}
+
+/// Says what could not be entered, the first of many.
+pub(super) fn say_left_out(left_out: &[(PathBuf, String)]) {
+    for (path, reason) in left_out.iter().take(REPORTED) {
+        say(&format!("{}: {reason}", path.display()));
+    }
+}
+
+/// What a command ends with whose journal or list of refused files cannot be written.
+pub(super) fn unwritten(error: &std::io::Error) -> StartError {
+    StartError::Config(format!(
+        "the journal or the list of refused files cannot be written: {error}"
+    ))
 }
 
 /// What was done by runs before.

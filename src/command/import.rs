@@ -4,13 +4,13 @@
 
 use std::collections::HashMap;
 
-use super::files::{CandidateFile, FileRun, Journal, create, note_refused};
-use super::{REPORTED, Verdict, say, say_where};
-use crate::archive::rules::Rules;
-use crate::archive::services::import::{Imported, files_below};
+use super::files::{
+    CandidateFile, FileRun, Journal, create, find_files, note_refused, say_left_out, unwritten,
+};
+use super::{Verdict, check_partition, say, say_where};
+use crate::archive::services::import::Imported;
 use crate::archive::services::store::StoreOptions;
-use crate::config::{Config, ImportArgs, Switch};
-use crate::scope::Visible;
+use crate::config::{Config, ImportArgs};
 use crate::start::{StartError, StoreNeeds, open};
 
 /// `stowage import`.
@@ -18,13 +18,8 @@ use crate::start::{StartError, StoreNeeds, open};
 /// # Errors
 /// When the stores cannot be used, or a path, the journal or the list cannot be read or written.
 pub(super) async fn import(config: &Config, arguments: &ImportArgs) -> Result<Verdict, StartError> {
-    let below = files_below(&arguments.paths).map_err(|(path, error)| {
-        StartError::Config(format!("{} cannot be read: {error}", path.display()))
-    })?;
-    if !arguments.partition.is_default() && config.storage.partitions == Switch::Off {
-        let reason = "--partition needs STOWAGE_PARTITIONS=on, for the server too";
-        return Err(StartError::Config(reason.to_owned()));
-    }
+    let below = find_files(&arguments.paths)?;
+    check_partition(config, &arguments.partition)?;
     let mut journal = Journal::open(arguments.journal.as_deref())?;
     let mut list = arguments.refused.as_deref().map(create).transpose()?;
     let all = below.files.len();
@@ -39,22 +34,11 @@ pub(super) async fn import(config: &Config, arguments: &ImportArgs) -> Result<Ve
     let skipped = all - files.len();
     let archive = open(config, StoreNeeds::Nothing).await?;
     say_where(config);
-    let options = StoreOptions {
-        partition: archive.make_partition(&arguments.partition).await?,
-        visible: Visible::All,
-        study: None,
-        named: None,
-        rules: Rules::Standard,
-        replace: None,
-        condition: None,
-        expires: None,
-    };
+    let options = StoreOptions::unlimited(archive.make_partition(&arguments.partition).await?);
     let mut run = FileRun::new(&files, "importing");
     let mut failure = None;
     let left_out = below.left_out.len();
-    for (path, reason) in below.left_out.iter().take(REPORTED) {
-        say(&format!("{}: {reason}", path.display()));
-    }
+    say_left_out(&below.left_out);
     for (path, reason) in &below.left_out {
         if let Err(error) = note_refused(list.as_mut(), path, reason) {
             failure.get_or_insert(error);
@@ -97,9 +81,7 @@ pub(super) async fn import(config: &Config, arguments: &ImportArgs) -> Result<Ve
         ));
     }
     if let Some(error) = failure {
-        return Err(StartError::Config(format!(
-            "the journal or the list of refused files cannot be written: {error}"
-        )));
+        return Err(unwritten(&error));
     }
     Ok(if run.refused == 0 && left_out == 0 {
         Verdict::Well

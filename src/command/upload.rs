@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 
-use super::files::{CandidateFile, FileRun, Journal, create, note_refused};
+use super::files::{
+    CandidateFile, FileRun, Journal, create, find_files, note_refused, say_left_out, unwritten,
+};
 use super::remote::{budget, remote_failed, server};
-use super::{REPORTED, Verdict, say};
-use crate::archive::services::import::files_below;
+use super::{Verdict, say};
 use crate::config::{Config, UploadArgs};
 use crate::dicom::head::{HEAD, instance_uid};
 use crate::dicom::limits::ParseLimits;
@@ -63,9 +64,7 @@ struct UploadRun {
 pub(super) async fn upload(config: &Config, arguments: &UploadArgs) -> Result<Verdict, StartError> {
     let server = server(&arguments.to, &arguments.remote)?;
     let budget = budget(config);
-    let below = files_below(&arguments.paths).map_err(|(path, error)| {
-        StartError::Config(format!("{} cannot be read: {error}", path.display()))
-    })?;
+    let below = find_files(&arguments.paths)?;
     let journal = Journal::open(arguments.journal.as_deref())?;
     let list = arguments.refused.as_deref().map(create).transpose()?;
     let all = below.files.len();
@@ -88,9 +87,7 @@ pub(super) async fn upload(config: &Config, arguments: &UploadArgs) -> Result<Ve
         unwritten: None,
     };
     let left_out = below.left_out.len();
-    for (path, reason) in below.left_out.iter().take(REPORTED) {
-        say(&format!("{}: {reason}", path.display()));
-    }
+    say_left_out(&below.left_out);
     for (path, reason) in &below.left_out {
         run.list(path, reason);
     }
@@ -271,9 +268,7 @@ impl UploadRun {
         }
         ended?;
         if let Some(error) = self.unwritten {
-            return Err(StartError::Config(format!(
-                "the journal or the list of refused files cannot be written: {error}"
-            )));
+            return Err(unwritten(&error));
         }
         Ok(if refused == 0 && left_out == 0 {
             Verdict::Well

@@ -13,7 +13,7 @@ use super::header::{self, Encoding, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED};
 use super::header_form::{self, HeaderForm, sequence_vr};
 use super::instance::FileLayout;
 use super::limits::ParseLimits;
-use super::parse_memory::{GrantMemory, NoParseMemory};
+use super::parse_memory::{GrantMemory, SteppedMemory};
 use super::rewrite::{FileSegment, named_group};
 use super::scan::{Element, ScanEvent, Scanner};
 use super::source::{Source, SourceWindow};
@@ -25,8 +25,6 @@ mod tests;
 const CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
 /// Its defined term for UTF-8.
 const UTF8: &[u8] = b"ISO_IR 192";
-/// Bytes by which memory is asked for.
-const STEP: usize = 64 << 10;
 
 /// New text of a top-level element.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,10 +79,7 @@ pub fn plan(
         copied: None,
         charset: None,
         levels: Vec::new(),
-        taken: 0,
-        granted: 0,
-        limit: limits.kept,
-        room,
+        memory: SteppedMemory::new(limits.kept, room),
     };
     amender.run(source.len())?;
     Ok(amender.segments)
@@ -132,11 +127,8 @@ struct Amender<'a, 'e> {
     charset: Option<TextCoding>,
     /// What is open around the element at hand.
     levels: Vec<AmendedLevel>,
-    /// Bytes that were made, and that there is memory for.
-    taken: usize,
-    granted: usize,
-    limit: u64,
-    room: GrantMemory<'e>,
+    /// Memory of bytes that are made.
+    memory: SteppedMemory<'e>,
 }
 
 impl Amender<'_, '_> {
@@ -300,11 +292,11 @@ impl Amender<'_, '_> {
     /// A sequence: as it is, or with its ends marked, where something in it may change its length.
     fn sequence(&mut self, element: &Element) -> Result<(), ParseError> {
         if !self.begin(element)? {
-            return self.skip_sequence();
+            return self.scanner.skip_sequence();
         }
         let (form, stored, start) = HeaderForm::find(&mut self.scanner, element)?;
         if !self.texts().recode {
-            self.skip_sequence()?;
+            self.scanner.skip_sequence()?;
             return self.copy(start, self.scanner.position());
         }
         self.take(16)?;
@@ -337,47 +329,17 @@ impl Amender<'_, '_> {
         self.levels.last().is_some_and(|level| level.is_big())
     }
 
-    fn skip_sequence(&mut self) -> Result<(), ParseError> {
-        let mut open = 1_usize;
-        while open > 0 {
-            match self.scanner.next()? {
-                ScanEvent::SequenceStart(_) => open = open.saturating_add(1),
-                ScanEvent::SequenceEnd => open = open.saturating_sub(1),
-                ScanEvent::End { .. } => return Ok(()),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
     /// An encapsulated value: all of it in one run.
     fn fragments(&mut self, element: &Element, keep: bool) -> Result<(), ParseError> {
         let (_, _, start) = HeaderForm::find(&mut self.scanner, element)?;
-        loop {
-            match self.scanner.next()? {
-                ScanEvent::FragmentsEnd { .. } | ScanEvent::End { .. } => break,
-                _ => {}
-            }
-        }
-        let end = self.scanner.position();
+        let end = self.scanner.skip_fragments()?;
         if keep { self.copy(start, end) } else { Ok(()) }
     }
 
     /// Asks for the memory of bytes to be made.
     fn take(&mut self, bytes: usize) -> Result<(), ParseError> {
         self.cut();
-        self.taken = self.taken.saturating_add(bytes);
-        if self.taken as u64 > self.limit {
-            let at = self.scanner.position();
-            return Err(ParseError::limit(None, at, Limit::Kept, self.limit));
-        }
-        if self.taken > self.granted {
-            let step = self.taken.saturating_sub(self.granted).max(STEP);
-            (self.room)(step)
-                .map_err(|NoParseMemory(error)| ParseError::Read(std::io::Error::other(error)))?;
-            self.granted = self.granted.saturating_add(step);
-        }
-        Ok(())
+        self.memory.take(bytes, self.scanner.position())
     }
 
     /// Takes over a range of the source.

@@ -3,7 +3,7 @@
 //! Invariant: who is refused takes nothing more and ends; nothing here knows who grants, or how long that takes.
 
 pub use super::error::NoParseMemory;
-use super::error::ParseError;
+use super::error::{Limit, ParseError};
 
 /// Grants that many bytes more, or says why not; what was granted is given back by whoever made the closure.
 pub type GrantMemory<'a> = &'a dyn Fn(usize) -> Result<(), NoParseMemory>;
@@ -52,6 +52,43 @@ impl<'a> Ledger<'a> {
             let more = bytes.saturating_sub(left).max(text.capacity());
             self.more(more)?;
             text.reserve_exact(left.saturating_add(more));
+        }
+        Ok(())
+    }
+}
+
+/// Bytes by which [`SteppedMemory`] asks for more.
+const STEP: usize = 64 << 10;
+
+/// Memory of bytes that are made one after the other: asked for in steps before they are made, up to a limit.
+pub(crate) struct SteppedMemory<'a> {
+    taken: usize,
+    granted: usize,
+    limit: u64,
+    room: GrantMemory<'a>,
+}
+
+impl<'a> SteppedMemory<'a> {
+    pub(crate) fn new(limit: u64, room: GrantMemory<'a>) -> Self {
+        Self {
+            taken: 0,
+            granted: 0,
+            limit,
+            room,
+        }
+    }
+
+    /// Asks for bytes that are about to be made; `at` is where the reader of the source is.
+    pub(crate) fn take(&mut self, bytes: usize, at: u64) -> Result<(), ParseError> {
+        self.taken = self.taken.saturating_add(bytes);
+        if self.taken as u64 > self.limit {
+            return Err(ParseError::limit(None, at, Limit::Kept, self.limit));
+        }
+        if self.taken > self.granted {
+            let step = self.taken.saturating_sub(self.granted).max(STEP);
+            (self.room)(step)
+                .map_err(|NoParseMemory(error)| ParseError::Read(std::io::Error::other(error)))?;
+            self.granted = self.granted.saturating_add(step);
         }
         Ok(())
     }

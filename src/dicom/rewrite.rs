@@ -173,7 +173,7 @@ impl Planner<'_, '_> {
                         self.head(element.tag, VR::SQ, UNDEFINED);
                         self.open = self.open.saturating_add(1);
                     } else {
-                        self.skip_sequence()?;
+                        self.scanner.skip_sequence()?;
                     }
                 }
                 ScanEvent::ItemStart => {
@@ -244,19 +244,6 @@ impl Planner<'_, '_> {
             self.identifiers.note(edit.tag, *vr, value);
             self.small_value(edit.tag, *vr, value);
         }
-    }
-
-    fn skip_sequence(&mut self) -> Result<(), ParseError> {
-        let mut open = 1_usize;
-        while open > 0 {
-            match self.scanner.next()? {
-                ScanEvent::SequenceStart(_) => open = open.saturating_add(1),
-                ScanEvent::SequenceEnd => open = open.saturating_sub(1),
-                ScanEvent::End { .. } => return Ok(()),
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     fn element(&mut self, element: &Element) -> Result<(), ParseError> {
@@ -458,5 +445,7 @@ impl Planner<'_, '_> {
 
 #[cfg(test)]
 mod icon_tests;
+#[cfg(test)]
+pub(crate) mod made;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 mod level;
 mod look_ahead;
 mod resolve;
+mod skip;
 
 use std::borrow::Cow;
 

@@ -130,7 +130,7 @@ fn kinds(ask: &RetrieveRequest) -> Result<Vec<String>, HttpError> {
     let known = |kind: &String| {
         let one = std::slice::from_ref(kind);
         let mut offered = KINDS.iter().filter(|known| !known.starts_with("instance"));
-        !kind.starts_with("instance") && offered.any(|known| kinds_cover(one, known))
+        offered.any(|known| kinds_cover(one, known))
     };
     if kinds.iter().all(known) {
         return Ok(kinds);

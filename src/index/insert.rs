@@ -7,9 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::admission::{self, AdmissionCandidate};
 use super::attributes::Attributes;
-use super::model::{
-    BlobPlace, ChangeAction, Inserted, Result, StoredBlob, TagRow, Version, now_micros,
-};
+use super::instance_row::blob_place;
+use super::model::{ChangeAction, Inserted, Result, StoredBlob, TagRow, Version, now_micros};
 use super::replace;
 use super::retry::retrying;
 use super::rows::NewInstance;
@@ -25,7 +24,6 @@ use super::tags;
 use super::tags::{Newer, TagPlace, TagValues};
 use super::trash::{keep_shared_blobs, take_back};
 use super::words::word_suffixes;
-use crate::checksum::BlockChecksums;
 use crate::dicom::attributes::QueryLevel;
 use crate::fault;
 
@@ -833,19 +831,9 @@ pub(super) fn action_code(action: ChangeAction) -> i64 {
 
 /// Reads where the bytes of an instance lie.
 fn stored_blob(row: &impl RowColumns) -> Driver<StoredBlob> {
-    let bytes = |column| {
-        let number = u64::try_from(row.int(column)?);
-        number.map_err(|error| sqlx::Error::Decode(Box::new(error)))
-    };
-    let (length, blocks) = (bytes("blob_length")?, row.opt_blob("blocks")?);
     Ok(StoredBlob {
         watermark: row.int("watermark")?,
-        place: BlobPlace {
-            key: row.text("blob_key")?,
-            offset: bytes("blob_offset")?,
-            length,
-            blocks: blocks.and_then(|sums| BlockChecksums::from_bytes(&sums, length)),
-        },
+        place: blob_place(row)?,
         damaged: row.int("damages")? > 0,
     })
 }

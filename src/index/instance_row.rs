@@ -3,7 +3,7 @@
 use super::error::IndexError;
 use super::model::{BlobPlace, InstanceRow, Result};
 use super::scoping::push_scope;
-use super::sql::{Dialect, RowColumns, Statement, digest};
+use super::sql::{Dialect, Driver, RowColumns, Statement, digest};
 use crate::checksum::BlockChecksums;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::scope::{Partition, Scope};
@@ -38,12 +38,25 @@ pub(super) fn instance_row<R: RowColumns>(row: &R) -> Result<InstanceRow> {
     })
 }
 
+/// Reads where the bytes of an instance lie.
+pub(super) fn blob_place(row: &impl RowColumns) -> Driver<BlobPlace> {
+    let bytes = |column| {
+        let number = u64::try_from(row.int(column)?);
+        number.map_err(|error| sqlx::Error::Decode(Box::new(error)))
+    };
+    let (length, blocks) = (bytes("blob_length")?, row.opt_blob("blocks")?);
+    Ok(BlobPlace {
+        key: row.text("blob_key")?,
+        offset: bytes("blob_offset")?,
+        length,
+        blocks: blocks.and_then(|sums| BlockChecksums::from_bytes(&sums, length)),
+    })
+}
+
 fn read_instance_row<R: RowColumns>(
     row: &R,
 ) -> std::result::Result<InstanceRow, Box<dyn std::error::Error + Send + Sync>> {
     let pixel = row.opt_text("pixel")?;
-    let length = u64::try_from(row.int("blob_length")?)?;
-    let blocks = row.opt_blob("blocks")?;
     Ok(InstanceRow {
         watermark: row.int("watermark")?,
         partition: Partition(row.int("partition")?),
@@ -55,12 +68,7 @@ fn read_instance_row<R: RowColumns>(
         sop_class: row.text("sop_class_uid")?,
         layout: serde_json::from_str(&row.text("layout")?)?,
         pixel: pixel.map(|json| serde_json::from_str(&json)).transpose()?,
-        place: BlobPlace {
-            key: row.text("blob_key")?,
-            offset: u64::try_from(row.int("blob_offset")?)?,
-            length,
-            blocks: blocks.and_then(|sums| BlockChecksums::from_bytes(&sums, length)),
-        },
+        place: blob_place(row)?,
         digest: digest(row)?,
     })
 }

@@ -4,14 +4,14 @@
 //! transaction of the index. Invariants: what is done survives the process, and any node goes on with it; a file whose bytes are
 //! not what was stored is never made a new one; whoever asked sees and changes no more than then.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use serde_json::json;
 
 use super::tags::Watched;
 use crate::archive::Archive;
+use crate::archive::buffer::granting;
 use crate::archive::content::Content;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::jobs::commit::DurableBlob;
@@ -21,7 +21,6 @@ use crate::dicom::amend::{self, AmendedFile};
 use crate::dicom::bulk_update::{BulkUpdate, InstanceChange};
 use crate::dicom::error::ParseError;
 use crate::dicom::parse::ParseLimits;
-use crate::dicom::parse_memory::NoParseMemory;
 use crate::dicom::source::Source;
 use crate::dicom::uid::Target;
 use crate::fault;
@@ -289,12 +288,7 @@ impl Archive {
         row: &InstanceRow,
         change: &InstanceChange,
     ) -> Result<DurableBlob> {
-        let place = &row.place;
-        let sums = self.blobs.sums(&place.key, place.offset, place.length);
-        if sums.await?.digest != row.digest {
-            let key = place.key.clone();
-            return Err(BlobError::Damaged { key }.into());
-        }
+        self.require_whole(row).await?;
         let file = self.amended(row, change).await?;
         self.make_durable(scope.partition, file).await
     }
@@ -304,12 +298,7 @@ impl Archive {
         let held = Arc::new(Mutex::new(self.budget.nothing(Purpose::Background)));
         let (planned, change, of) = (held.clone(), change.clone(), row.clone());
         let look = move |source: &(dyn Source + Send + Sync)| {
-            let granted = |more: usize| {
-                let mut held = planned.lock().unwrap_or_else(PoisonError::into_inner);
-                let all = held.bytes().saturating_add(more);
-                held.try_grow_to(all)
-                    .map_err(|error| NoParseMemory(error.into()))
-            };
+            let granted = granting(&planned);
             let file = AmendedFile {
                 sop_class: &of.sop_class,
                 instance: change.instance_uid(&of.name.instance),
@@ -323,14 +312,7 @@ impl Archive {
             true => self.deflated(row, segments, base).await?,
             false => self.rewritten(base, segments, None),
         };
-        let Content { length, chunks } = file.all().await?;
-        let chunks = chunks.inspect(move |_| {
-            let _ = &held;
-        });
-        Ok(Content {
-            length,
-            chunks: chunks.boxed(),
-        })
+        file.holding(held).all().await
     }
 }
 

@@ -17,7 +17,7 @@ use crate::archive::error::{ArchiveError, Result};
 use crate::blob::{BlobError, Blobs, OpenBlob};
 use crate::checksum::{BlockCheck, BlockChecksums};
 use crate::dicom::source::Source;
-use crate::index::BlobPlace;
+use crate::index::{BlobPlace, InstanceRow};
 
 impl Archive {
     /// The checksums that a read is to be compared with: as often as configured, and where they are known.
@@ -32,6 +32,20 @@ impl Archive {
         share >= 100 || rand::random_range(0..100) < share
     }
 
+    /// Reads all bytes of an instance before something is made of them.
+    ///
+    /// # Errors
+    /// [`BlobError::Damaged`] when they are other ones than were stored.
+    pub(super) async fn require_whole(&self, row: &InstanceRow) -> Result<()> {
+        let place = &row.place;
+        let sums = self.blobs.sums(&place.key, place.offset, place.length);
+        if sums.await?.digest == row.digest {
+            return Ok(());
+        }
+        let key = place.key.clone();
+        Err(BlobError::Damaged { key }.into())
+    }
+
     /// A range of a blob, checked block by block: what is small at once, else as it is sent.
     pub(super) async fn checked_range(
         &self,
@@ -41,11 +55,10 @@ impl Archive {
     ) -> Result<Content> {
         let around = blocks.around(range.clone(), place.length);
         if range.end > around.end {
-            let key = place.key.clone();
-            return Err(self.unreadable(BlobError::Short {
-                key,
-                end: range.end,
-            }));
+            let (key, end) = (place.key.clone(), range.end);
+            let error = BlobError::Short { key, end };
+            self.blobs.report(&error);
+            return Err(error.into());
         }
         let (start, length) = (around.start, around.end - around.start);
         let (skip, wanted) = (range.start - start, range.end - range.start);
@@ -55,10 +68,9 @@ impl Archive {
             let mut checked = Vec::with_capacity(chunks.len() + 1);
             for chunk in chunks {
                 let chunks = check.push(chunk);
-                checked.append(&mut chunks.map_err(|_| self.damaged(&place.key))?);
+                checked.append(&mut chunks.map_err(|_| damaged(&self.blobs, &place.key))?);
             }
-            let content = Content::pieces(wanted, within(checked, skip, wanted), memory);
-            return Ok(content);
+            return Ok(Content::pieces(length, checked, memory).trimmed(skip, wanted));
         }
         let chunks = self.read_stream(place, start, length).await?;
         let chunks = checked_stream(self.blobs.clone(), place.key.clone(), chunks, check);
@@ -82,33 +94,14 @@ impl Archive {
             }),
         })
     }
-
-    fn damaged(&self, key: &str) -> ArchiveError {
-        self.unreadable(BlobError::Damaged {
-            key: key.to_owned(),
-        })
-    }
-
-    /// Reports a blob that cannot be read as it should.
-    pub(super) fn unreadable(&self, error: BlobError) -> ArchiveError {
-        self.blobs.report(&error);
-        error.into()
-    }
 }
 
-/// What of some bytes lies behind the first `skip`, `length` of them.
-fn within(mut pieces: Vec<Bytes>, skip: u64, length: u64) -> Vec<Bytes> {
-    let (mut skip, mut left) = (skip, length);
-    pieces.retain_mut(|piece| {
-        let start = usize::try_from(skip).map_or(piece.len(), |skip| skip.min(piece.len()));
-        skip -= start as u64;
-        let behind = piece.len() - start;
-        let take = usize::try_from(left).map_or(behind, |left| left.min(behind));
-        left -= take as u64;
-        *piece = piece.slice(start..start + take);
-        take > 0
-    });
-    pieces
+/// Reports a blob whose bytes are other ones than were stored.
+fn damaged(blobs: &Blobs, key: &str) -> BlobError {
+    let key = key.to_owned();
+    let error = BlobError::Damaged { key };
+    blobs.report(&error);
+    error
 }
 
 /// Lets chunks pass once their blocks are checked.
@@ -122,11 +115,7 @@ fn checked_stream(
         let (blobs, key) = (blobs.clone(), key.clone());
         async move {
             while let Some(chunk) = chunks.try_next().await? {
-                let passed = check.push(chunk).map_err(|_| {
-                    let error = BlobError::Damaged { key: key.clone() };
-                    blobs.report(&error);
-                    ArchiveError::from(error)
-                })?;
+                let passed = check.push(chunk).map_err(|_| damaged(&blobs, &key))?;
                 if !passed.is_empty() {
                     let passed = stream::iter(passed.into_iter().map(Ok));
                     return Ok(Some((passed, (chunks, check))));
@@ -170,13 +159,8 @@ impl CheckedSource {
             .push(bytes.clone())
             .is_err()
         {
-            self.blobs.report(&BlobError::Damaged {
-                key: self.key.clone(),
-            });
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the stored bytes are other ones than were stored",
-            ));
+            let error = damaged(&self.blobs, &self.key);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
         }
         Ok(last.insert((range, bytes)).clone())
     }
@@ -199,21 +183,5 @@ impl Source for CheckedSource {
             to.copy_from_slice(from);
         }
         Ok(count)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_lies_within_crosses_pieces() {
-        let pieces = ["abc", "def", "ghi"].map(|text| Bytes::from_static(text.as_bytes()));
-        let of = |skip, length| within(pieces.to_vec(), skip, length).concat();
-        assert_eq!(of(0, 9), b"abcdefghi");
-        assert_eq!(of(2, 5), b"cdefg");
-        assert_eq!(of(3, 3), b"def");
-        assert_eq!(of(8, 1), b"i");
-        assert!(of(9, 0).is_empty());
     }
 }

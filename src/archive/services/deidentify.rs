@@ -4,7 +4,7 @@
 //! of which something cannot be taken away is refused as a whole.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
@@ -12,14 +12,14 @@ use futures_util::{FutureExt, StreamExt};
 use super::bulk_update::plan_failure;
 use super::frames::collect;
 use super::retrieve::{OpenInstance, lost_bytes};
-use super::transcode::{described, read_spooled};
+use super::spooled_frames::SpooledFrames;
+use super::transcode::described;
 use crate::archive::Archive;
-use crate::archive::buffer::reserved;
+use crate::archive::buffer::{granting, reserved};
 use crate::archive::caches::frames::{samples_of, stored_shape};
 use crate::archive::content::{Base, FrameMaker, Frames, Representation};
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::lanes::Lane;
-use crate::blob::BlobError;
 use crate::dicom::codec::{self, Coding, DecodedFrame, EncodeOptions, transfer_syntax};
 use crate::dicom::deidentify::{
     BlankLayout, Blanks, Deidentified, DeidentifyError, DeidentifyOptions, DeidentifyProfile,
@@ -27,16 +27,12 @@ use crate::dicom::deidentify::{
 };
 use crate::dicom::instance::PixelElement;
 use crate::dicom::limits::ParseLimits;
-use crate::dicom::parse_memory::NoParseMemory;
 use crate::dicom::rewrite::{FileSegment, total_length};
 use crate::dicom::source::Source;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
 use crate::index::InstanceRow;
 use crate::memory::{Purpose, Reservation};
 use crate::scope::Scope;
-
-/// Bytes that are kept of each frame until the last one was sent, as in `transcode.rs`.
-const PLACE: usize = 32;
 
 /// A de-identified instance.
 #[derive(Debug)]
@@ -107,12 +103,7 @@ impl Archive {
         row: &InstanceRow,
         profile: &Arc<DeidentifyProfile>,
     ) -> Result<DeidentifiedInstance> {
-        let place = &row.place;
-        let sums = self.blobs.sums(&place.key, place.offset, place.length);
-        if sums.await?.digest != row.digest {
-            let key = place.key.clone();
-            return Err(BlobError::Damaged { key }.into());
-        }
+        self.require_whole(row).await?;
         let (seen, base, held) = self.look_and_plan(row, profile, None).await?;
         let (made, base, frames, held) = match seen {
             InspectedInstance::Planned(made) => (made, base, None, held),
@@ -155,12 +146,7 @@ impl Archive {
         let held = Arc::new(Mutex::new(self.budget.nothing(Purpose::Answers)));
         let (planned, profile, of) = (held.clone(), profile.clone(), row.clone());
         let look = move |source: &(dyn Source + Send + Sync)| {
-            let granted = |more: usize| {
-                let mut held = planned.lock().unwrap_or_else(PoisonError::into_inner);
-                let all = held.bytes().saturating_add(more);
-                held.try_grow_to(all)
-                    .map_err(|error| NoParseMemory(error.into()))
-            };
+            let granted = granting(&planned);
             let (limits, layout) = (ParseLimits::of_stored(), &of.layout);
             let inspected = profile.inspect(source, layout, &of.sop_class, limits);
             let (facts, blanks): (InstanceFacts, Blanks) = inspected.map_err(failure)?;
@@ -254,43 +240,13 @@ impl Archive {
         blanks: Blanks,
     ) -> Result<(NewPixels, Frames)> {
         let count = instance.frame_count();
-        let places = usize::try_from(count).unwrap_or(usize::MAX);
-        let places = self.reserve(Purpose::Rows, places.saturating_mul(PLACE));
-        let (places, mut room) = (places.await?, self.spool_room(0).await?);
-        let spool = self.spool_file().await?;
-        let (mut lengths, mut starts, mut at) = (Vec::new(), Vec::new(), 0_u64);
+        let mut spooled = SpooledFrames::begin(self, count).await?;
         for number in 1..=count {
             let bytes = self.encoded_blank(&instance, number, &blanks).await?;
-            let length = u32::try_from(bytes.len()).map_err(|_| ArchiveError::TooLarge {
-                reason: "an encoded frame is too large".to_owned(),
-            })?;
-            lengths.push(length);
-            starts.push(at);
-            at += u64::from(length);
-            self.grow_room(&mut room, at).await?;
-            let file = spool.try_clone().map_err(lost_bytes)?;
-            let write = move || (&file).write_all(&bytes).map_err(lost_bytes);
-            self.lanes().run(Lane::Retrieve, write).await?;
+            spooled.push(bytes).await?;
         }
-        let spooled = Arc::new((spool, starts, lengths.clone(), (places, room)));
-        let archive = self.clone();
-        let make: FrameMaker = Arc::new(move |number| {
-            let (archive, spooled) = (archive.clone(), spooled.clone());
-            async move {
-                let (spool, starts, lengths, _) = &*spooled;
-                let index = usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
-                let place = starts.get(index).copied().zip(lengths.get(index).copied());
-                let (start, length) = place.ok_or(ArchiveError::Lost {
-                    what: "a blanked frame",
-                })?;
-                let file = spool.try_clone().map_err(lost_bytes)?;
-                let read = move || read_spooled(&file, start, length);
-                archive.lanes().run(Lane::Retrieve, read).await
-            }
-            .boxed()
-        });
-        let frames = Frames { make, alike: false };
-        Ok((NewPixels::Encapsulated(lengths), frames))
+        let lengths = spooled.lengths().to_vec();
+        Ok((NewPixels::Encapsulated(lengths), spooled.into_frames()))
     }
 
     /// One frame decoded, blanked and encoded without loss; refused when its header would have to change.

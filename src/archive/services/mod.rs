@@ -18,6 +18,7 @@ pub mod render;
 pub mod restore;
 pub mod retrieve;
 pub mod search;
+mod spooled_frames;
 pub mod statistics;
 pub mod status;
 pub mod store;

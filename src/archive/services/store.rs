@@ -14,7 +14,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
-use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 
 use crate::archive::Archive;
@@ -23,10 +22,9 @@ use crate::archive::jobs::commit::{CommitTicket, DurableBlob};
 use crate::archive::jobs::heal::Kept;
 use crate::archive::rules::Rules;
 use crate::dicom::parse::ParseOptions;
-use crate::dicom::uid::StudyUid;
-use crate::index::{Replacement, StudyCondition};
+use crate::index::StudyCondition;
 use crate::memory::{Purpose, Reservation};
-use crate::scope::{Partition, Visible};
+use crate::scope::Visible;
 use crate::shares::{MakeWay, Share, ShareHolder};
 use crate::trace;
 use outcome::{meet_limit, meet_stored, meet_unknown, reason_for_unreadable};
@@ -34,12 +32,14 @@ use parsed::{PendingPart, lost_task};
 use part::PartBuffer;
 
 pub use described::BulkDataBuffer;
+pub use options::{StoreOptions, SubmittedInstance};
 pub use outcome::{Outcome, reason};
 pub use part::IncomingPart;
 
 mod again;
 mod described;
 mod made;
+mod options;
 mod outcome;
 mod parsed;
 mod part;
@@ -52,36 +52,6 @@ const FLUSH_BYTES: usize = 2 << 20;
 const HOPELESS: usize = 1000;
 /// Bytes by which the memory of the report grows.
 const REPORT: usize = 64 << 10;
-
-/// What a store request asks for.
-#[derive(Debug, Clone)]
-pub struct StoreOptions {
-    /// Where the instances go.
-    pub partition: Partition,
-    /// Which studies the sender may store into.
-    pub visible: Visible,
-    /// Study of the URL: instances of another study fail.
-    pub study: Option<StudyUid>,
-    /// What the sender says the instance is: one that says something else of itself fails.
-    pub named: Option<SubmittedInstance>,
-    /// Rules of the face the request came through.
-    pub rules: Rules,
-    /// Set when instances take the places of those that have their UIDs.
-    pub replace: Option<Replacement>,
-    /// When the studies are to be deleted by themselves; none for never.
-    pub expires: Option<OffsetDateTime>,
-    /// What must hold of the study of the URL when the first instances are committed.
-    pub condition: Option<Arc<StudyCondition>>,
-}
-
-/// SOP class and SOP instance as the sender names them beside the data set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubmittedInstance {
-    /// SOP Class UID.
-    pub class: String,
-    /// SOP Instance UID.
-    pub instance: String,
-}
 
 /// A store request under way.
 pub struct StoreRequest {

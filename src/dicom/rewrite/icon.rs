@@ -274,7 +274,7 @@ impl Planner<'_, '_> {
                 let hex = tag::hex(sequence);
                 format!("{name} ({hex}) was left out of this transfer syntax: {reason}")
             });
-            return self.skip_sequence();
+            return self.scanner.skip_sequence();
         }
         Ok(())
     }

@@ -12,7 +12,6 @@ use crate::archive::Archive;
 use crate::archive::content::Content;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::jobs::commit::DurableBlob;
-use crate::archive::rules::Rules;
 use crate::scope::{Partition, Visible};
 
 impl Archive {
@@ -27,16 +26,7 @@ impl Archive {
     ) -> Result<DurableBlob> {
         // The key of the blob says it.
         self.partition_name(partition).await?;
-        let options = Arc::new(StoreOptions {
-            partition,
-            visible: Visible::All,
-            study: None,
-            named: None,
-            rules: Rules::Standard,
-            replace: None,
-            expires: None,
-            condition: None,
-        });
+        let options = Arc::new(StoreOptions::unlimited(partition));
         let mut part = IncomingPart::empty();
         let mut chunks = file.chunks;
         while let Some(chunk) = chunks.try_next().await? {
