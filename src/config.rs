@@ -7,6 +7,7 @@ mod cache;
 mod deidentify;
 mod dimse;
 mod events;
+mod export;
 mod remote;
 mod secret;
 mod tls;
@@ -31,6 +32,7 @@ pub use cache::ClientCache;
 pub use deidentify::DeidentifyConfig;
 pub use dimse::DimseConfig;
 pub use events::EventsConfig;
+pub use export::ExportConfig;
 pub use remote::{CopyArgs, RemoteArgs, UploadArgs};
 pub use secret::{Secret, SecretError};
 pub use tls::TlsConfig;
@@ -406,6 +408,9 @@ pub struct Config {
     /// Settings of events.
     #[command(flatten)]
     pub events: EventsConfig,
+    /// Settings of exports that clients ask for.
+    #[command(flatten)]
+    pub export: ExportConfig,
     /// Settings of de-identification.
     #[command(flatten)]
     pub deidentify: DeidentifyConfig,

@@ -18,10 +18,11 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::archive::Archive;
+use crate::archive::services::export_operation::ExportSettings;
 use crate::archive::workitems::arrivals::ArrivalRule;
 use crate::auth::token::{make_link, make_token};
 use crate::auth::{AuthConfig, Authenticator};
-use crate::blob::Blobs;
+use crate::blob::{Blobs, Destinations};
 use crate::config::{AuthMode, Config, MoveIndexArgs, Switch, TokenArgs};
 use crate::http;
 use crate::http::audit::AuditLog;
@@ -264,7 +265,13 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
     let rules = arrival_rules(&config)?;
     let tls = open_tls(&config)?;
     let traces = trace::start().map_err(|e| StartError::Config(chain(&e)))?;
-    let archive = open(&config, StoreNeeds::Nothing).await?;
+    let exports = ExportSettings {
+        destinations: Destinations::read(&config.export.export_destinations, &config.storage)?,
+        give_up: Duration::from_secs(config.export.export_give_up_seconds),
+    };
+    let archive = open(&config, StoreNeeds::Nothing)
+        .await?
+        .with_exports(exports);
     check_partitions(&archive).await?;
     begin_tasks(&config, &archive);
     if let Some(rules) = rules {

@@ -21,6 +21,8 @@ mod event_log;
 mod event_log_model;
 mod event_maker;
 mod events_model;
+mod exports;
+mod exports_model;
 mod feed;
 mod insert;
 mod instance_row;
@@ -73,6 +75,7 @@ pub use event_log_model::{
 pub use events_model::{
     Entered, EventRow, GlobalSubscription, Globals, InsertedWorkitem, Matched, NewSubscription,
 };
+pub use exports_model::{ExportCursor, ExportStep, ExportTask, NewExport, SkippedExport};
 pub use model::{
     BlobPlace, Change, ChangeAction, ChangeState, ContentRow, Damage, Discarded, FeedRange,
     FoundWorkitem, Inserted, InstanceRow, MAX_ROW_BYTES, MatchedRow, MetadataRow, NewWorkitem,
@@ -87,8 +90,9 @@ pub use statistics_model::StatisticRow;
 pub use tag_values::invalid_values;
 pub use terms::{Decision, decision, indexed};
 pub use traits::{
-    Audit, BulkUpdates, ChangeFeed, Commitments, Damages, EventLog, Index, Instances, Leases,
-    Operations, Partitions, QueryTags, Search, Subscriptions, Tally, Trash, Webhooks, Workitems,
+    Audit, BulkUpdates, ChangeFeed, Commitments, Damages, EventLog, Exports, Index, Instances,
+    Leases, Operations, Partitions, QueryTags, Search, Subscriptions, Tally, Trash, Webhooks,
+    Workitems,
 };
 pub use transfer::{Moved, Sum, TransferMode, transfer};
 pub use trash_model::{RemovalReason, TrashEntry, TrashFilter, TrashedInstance};

@@ -16,6 +16,7 @@ use super::event_log_model::{
 use super::events_model::{
     Entered, EventRow, GlobalSubscription, Globals, InsertedWorkitem, Matched, NewSubscription,
 };
+use super::exports_model::{ExportCursor, ExportStep, ExportTask, NewExport, SkippedExport};
 use super::model::{
     BlobPlace, Change, ContentRow, Damage, Discarded, FeedRange, FoundWorkitem, Inserted,
     InstanceRow, MetadataRow, NewWorkitem, Operation, OperationKind, Page, PartitionRow, PoolState,
@@ -497,6 +498,58 @@ pub trait BulkUpdates: Send + Sync {
     async fn end_update(&self, place: UpdatePlace<'_>, state: UpdateState) -> Result<()>;
 }
 
+/// Exports that clients asked for.
+#[async_trait]
+pub trait Exports: Send + Sync {
+    /// Writes down an export.
+    async fn begin_export(&self, new: &NewExport) -> Result<()>;
+
+    /// An export by its operation.
+    async fn export(&self, operation: &str) -> Result<Option<ExportTask>>;
+
+    /// Its sources from a number on, at most `limit`.
+    async fn export_sources(
+        &self,
+        operation: &str,
+        first: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, String)>>;
+
+    /// How many instances there are in a scope.
+    async fn count_instances(&self, scope: &Scope) -> Result<i64>;
+
+    /// The study whose UID comes next, as text.
+    async fn next_study(&self, scope: &Scope, after: &str) -> Result<Option<StudyUid>>;
+
+    /// Instances of a target in the order of their series' and their own UIDs, those behind the cursor, at most `limit`.
+    async fn instances_by_uid(
+        &self,
+        scope: &Scope,
+        target: &Target,
+        after: &ExportCursor,
+        limit: u32,
+    ) -> Result<Vec<InstanceRow>>;
+
+    /// Moves an export forward and writes the state of its operation; false when it is no longer where `from` says.
+    async fn advance_export(
+        &self,
+        operation: &Operation,
+        from: &ExportTask,
+        step: &ExportStep,
+    ) -> Result<bool>;
+
+    /// What an export did not export, in the order it was found.
+    async fn skipped_exports(
+        &self,
+        operation: &str,
+        skip: i64,
+        limit: u32,
+    ) -> Result<Vec<SkippedExport>>;
+
+    /// Writes the last state of an operation and forgets its sources and what was skipped.
+    async fn end_export(&self, operation: &Operation) -> Result<()>;
+}
+
 /// The whole index.
 pub trait Index:
     Instances
@@ -516,6 +569,7 @@ pub trait Index:
     + EventLog
     + Webhooks
     + BulkUpdates
+    + Exports
 {
 }
 
@@ -537,6 +591,7 @@ impl<T> Index for T where
         + EventLog
         + Webhooks
         + BulkUpdates
+        + Exports
 {
 }
 

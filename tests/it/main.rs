@@ -32,6 +32,7 @@ mod describe;
 mod dimse;
 mod edge;
 mod endurance;
+mod export;
 mod fuzz;
 mod held;
 mod hostile;
