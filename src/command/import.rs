@@ -47,6 +47,7 @@ pub(super) async fn import(config: &Config, arguments: &ImportArgs) -> Result<Ve
         rules: Rules::Standard,
         replace: None,
         condition: None,
+        made_of: None,
         expires: None,
     };
     let mut run = FileRun::new(&files, "importing");

@@ -276,7 +276,8 @@ impl Archive {
             return Err(BlobError::Damaged { key }.into());
         }
         let file = self.amended(row, change).await?;
-        self.make_durable(scope.partition, file).await
+        self.make_durable(scope.partition, &row.place.key, file)
+            .await
     }
 
     /// The bytes of the changed file, in the transfer syntax of the stored one.

@@ -72,6 +72,8 @@ pub struct StoreOptions {
     pub expires: Option<OffsetDateTime>,
     /// What must hold of the study of the URL when the first instances are committed.
     pub condition: Option<Arc<StudyCondition>>,
+    /// Key of the blob that the instance is made of, where it is made here.
+    pub made_of: Option<Arc<str>>,
 }
 
 /// SOP class and SOP instance as the sender names them beside the data set.

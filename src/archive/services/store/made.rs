@@ -16,13 +16,14 @@ use crate::archive::rules::Rules;
 use crate::scope::{Partition, Visible};
 
 impl Archive {
-    /// Parses a file and makes its blob durable; whoever gets it sees that it gets its rows, or lets it go.
+    /// Parses a file that is made of the blob of a key, and makes its blob durable; whoever gets it sees that it gets its rows, or lets it go.
     ///
     /// # Errors
     /// [`ArchiveError::Invalid`] when it cannot be stored; when there is no memory or no room for it now.
     pub(in crate::archive) async fn make_durable(
         &self,
         partition: Partition,
+        made_of: &str,
         file: Content,
     ) -> Result<DurableBlob> {
         // The key of the blob says it.
@@ -36,6 +37,7 @@ impl Archive {
             replace: None,
             expires: None,
             condition: None,
+            made_of: Some(Arc::from(made_of)),
         });
         let mut part = IncomingPart::empty();
         let mut chunks = file.chunks;
