@@ -85,14 +85,14 @@ enum AskedDestination {
     Container(String),
 }
 
-/// Members of an object, by their names in any case.
-struct Members<'a> {
+/// BodyMembers of an object, by their names in any case.
+struct BodyMembers<'a> {
     /// Where the object stands.
     at: &'static str,
     members: &'a Map<String, Value>,
 }
 
-impl<'a> Members<'a> {
+impl<'a> BodyMembers<'a> {
     /// Reads an object that has no other members than these: one that is mistyped must not mean something else.
     fn of(at: &'static str, value: &'a Value, known: &[&str]) -> Result<Self, String> {
         let members = value
@@ -139,7 +139,7 @@ impl<'a> Members<'a> {
 
 impl ExportRequest {
     fn read(body: &Value) -> Result<Self, String> {
-        let body = Members::of("The body", body, &["source", "destination"])?;
+        let body = BodyMembers::of("The body", body, &["source", "destination"])?;
         Ok(Self {
             targets: body.get("source").map(targets).transpose()?,
             destination: destination(body.need("destination")?)?,
@@ -148,7 +148,7 @@ impl ExportRequest {
 }
 
 fn targets(source: &Value) -> Result<Vec<Target>, String> {
-    let source = Members::of(
+    let source = BodyMembers::of(
         "'source' (which is left out to export everything)",
         source,
         &["type", "settings"],
@@ -158,7 +158,7 @@ fn targets(source: &Value) -> Result<Vec<Target>, String> {
         return Err("'type' of 'source' must be \"identifiers\".".to_owned());
     }
     let settings = source.need("settings")?;
-    let settings = Members::of("'source.settings'", settings, &["values"])?;
+    let settings = BodyMembers::of("'source.settings'", settings, &["values"])?;
     let values = settings.need("values")?.as_array();
     let values = values.filter(|values| !values.is_empty()).ok_or(
         "'source.settings.values' must be a list of at least one study, study/series or study/series/instance.",
@@ -177,11 +177,11 @@ fn targets(source: &Value) -> Result<Vec<Target>, String> {
 }
 
 fn destination(value: &Value) -> Result<AskedDestination, String> {
-    let destination = Members::of("'destination'", value, &["type", "settings"])?;
+    let destination = BodyMembers::of("'destination'", value, &["type", "settings"])?;
     let kind = destination.text("type")?.unwrap_or_default();
     let settings = destination.need("settings")?;
     if kind.eq_ignore_ascii_case("named") {
-        let settings = Members::of("'destination.settings'", settings, &["name"])?;
+        let settings = BodyMembers::of("'destination.settings'", settings, &["name"])?;
         let name = settings.text("name")?;
         let name = name.ok_or("'destination.settings' needs the member 'name'.")?;
         return Ok(AskedDestination::Named(name.to_owned()));
@@ -189,7 +189,7 @@ fn destination(value: &Value) -> Result<AskedDestination, String> {
     if !kind.eq_ignore_ascii_case("azureblob") {
         return Err("'type' of 'destination' must be \"named\" or \"azureblob\".".to_owned());
     }
-    let settings = Members::of(
+    let settings = BodyMembers::of(
         "'destination.settings'",
         settings,
         &[

@@ -14,10 +14,10 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::export_plan::{ExportPlan, percent};
+use super::export_plan::{ExportPlan, distinct, percent};
 use super::leased::OperationStep;
+use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
-use crate::archive::{Archive, describe};
 use crate::blob::{BlobError, CHUNK, Destination, Destinations, ExportFailure, SEND_PART};
 use crate::dicom::source::FileSource;
 use crate::dicom::uid::Target;
@@ -410,44 +410,6 @@ impl From<ExportFailure> for ExportStop {
     }
 }
 
-/// What is not part of another target, each once, in the order of the request.
-fn distinct(targets: &[Target]) -> Vec<String> {
-    let mut known = std::collections::HashSet::new();
-    let all: std::collections::HashSet<&Target> = targets.iter().collect();
-    let is_part = |target: &&Target| match target {
-        Target::Study(_) => false,
-        Target::Series(study, _) => all.contains(&Target::Study(study.clone())),
-        Target::Instance(name) => {
-            all.contains(&Target::Study(name.study.clone()))
-                || all.contains(&Target::Series(name.study.clone(), name.series.clone()))
-        }
-    };
-    let whole = targets.iter().filter(|target| !is_part(target));
-    let once = whole.filter(|target| known.insert(*target));
-    once.map(identifier).collect()
-}
-
-/// A target as requests write it.
-pub(super) fn identifier(target: &Target) -> String {
-    match target {
-        Target::Study(study) => study.to_string(),
-        Target::Series(study, series) => format!("{study}/{series}"),
-        Target::Instance(name) => format!("{}/{}/{}", name.study, name.series, name.instance),
-    }
-}
-
-/// What is said of a target that is not there.
-pub(super) fn not_found(target: &Target) -> SkippedExport {
-    SkippedExport {
-        identifier: identifier(target),
-        message: format!(
-            "There is nothing to export: {} was not found.",
-            describe(target)
-        ),
-        created: OffsetDateTime::now_utc(),
-    }
-}
-
 fn line(skipped: &SkippedExport) -> Option<String> {
     let timestamp = skipped.created.format(&Rfc3339).ok()?;
     let line = json!({
@@ -476,15 +438,6 @@ fn results(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_part_of_something_else_is_exported_once() {
-        let target = |text: &str| Target::of_uids(&mut text.split('/')).unwrap();
-        let texts = ["2/1/7", "1/2", "1", "2/1/7", "1/2/3", "3/1/2", "3/1", "1"];
-        let targets: Vec<Target> = texts.iter().map(|text| target(text)).collect();
-        assert_eq!(distinct(&targets), ["2/1/7", "1", "3/1"]);
-        assert!(distinct(&[]).is_empty());
-    }
 
     #[test]
     fn a_line_of_the_log_is_an_object_by_itself() {

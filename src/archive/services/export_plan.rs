@@ -3,7 +3,11 @@
 //! Invariant: the instances of a source, or all there are, come in the order of their UIDs, so none comes twice, whatever is
 //! stored, replaced or deleted meanwhile.
 
-use super::export_operation::not_found;
+use std::collections::HashSet;
+
+use time::OffsetDateTime;
+
+use crate::archive::describe;
 use crate::archive::error::{ArchiveError, Result};
 use crate::dicom::uid::{StudyUid, Target};
 use crate::index::{ExportCursor, ExportStep, ExportTask, Index, InstanceRow, SkippedExport};
@@ -176,4 +180,56 @@ pub(super) fn percent(step: &ExportStep, sources: Option<i64>) -> u8 {
         }
     };
     u8::try_from(percent.clamp(0, 99)).unwrap_or(99)
+}
+
+/// What is not part of another target, each once, in the order of the request.
+pub(super) fn distinct(targets: &[Target]) -> Vec<String> {
+    let mut known = HashSet::new();
+    let all: HashSet<&Target> = targets.iter().collect();
+    let is_part = |target: &&Target| match target {
+        Target::Study(_) => false,
+        Target::Series(study, _) => all.contains(&Target::Study(study.clone())),
+        Target::Instance(name) => {
+            all.contains(&Target::Study(name.study.clone()))
+                || all.contains(&Target::Series(name.study.clone(), name.series.clone()))
+        }
+    };
+    let whole = targets.iter().filter(|target| !is_part(target));
+    let once = whole.filter(|target| known.insert(*target));
+    once.map(identifier).collect()
+}
+
+/// A target as requests write it.
+fn identifier(target: &Target) -> String {
+    match target {
+        Target::Study(study) => study.to_string(),
+        Target::Series(study, series) => format!("{study}/{series}"),
+        Target::Instance(name) => format!("{}/{}/{}", name.study, name.series, name.instance),
+    }
+}
+
+/// What is said of a target that is not there.
+fn not_found(target: &Target) -> SkippedExport {
+    SkippedExport {
+        identifier: identifier(target),
+        message: format!(
+            "There is nothing to export: {} was not found.",
+            describe(target)
+        ),
+        created: OffsetDateTime::now_utc(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_part_of_something_else_is_exported_once() {
+        let target = |text: &str| Target::of_uids(&mut text.split('/')).unwrap();
+        let texts = ["2/1/7", "1/2", "1", "2/1/7", "1/2/3", "3/1/2", "3/1", "1"];
+        let targets: Vec<Target> = texts.iter().map(|text| target(text)).collect();
+        assert_eq!(distinct(&targets), ["2/1/7", "1", "3/1"]);
+        assert!(distinct(&[]).is_empty());
+    }
 }
