@@ -85,6 +85,7 @@ pub(super) async fn copy(config: &Config, arguments: &CopyArgs) -> Result<Verdic
             rules: Rules::Standard,
             replace: None,
             condition: None,
+            made_of: None,
             expires: None,
         },
         scope: &Scope {
