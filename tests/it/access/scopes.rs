@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// The methods without one, and why they need none.
-const WITHOUT: [(&str, &str); 87] = [
+const WITHOUT: [(&str, &str); 94] = [
     (
         "insert",
         "each instance carries what its sender may store into",
@@ -31,6 +31,22 @@ const WITHOUT: [(&str, &str); 87] = [
     (
         "end_update",
         "the number of a study that was found within a scope",
+    ),
+    (
+        "begin_export",
+        "the limits of its caller are kept, and only what they let through is exported",
+    ),
+    ("export", "holds its caller's limits, by whom it is decided"),
+    ("export_sources", "what the caller has named"),
+    (
+        "advance_export",
+        "counts what was found within a scope, and names what the caller has named",
+    ),
+    ("skipped_exports", "what the caller has named, or could see"),
+    ("end_export", "how an operation ended"),
+    (
+        "keep_blocks",
+        "checksums of an instance that was found within a scope",
     ),
     ("discard", "keys of blobs"),
     ("discarded", "keys of blobs"),

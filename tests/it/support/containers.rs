@@ -1,6 +1,7 @@
 //! What of Azure Blob Storage and Google Cloud Storage an upload needs, in the test process.
 //!
-//! Invariant: each value is a server of its own; who writes is not asked for, but written down.
+//! Every container is there but those of the name `gone`. Invariant: each value is a server of its own; who writes is not
+//! asked for, but written down.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -35,7 +36,7 @@ pub(crate) struct Containers {
 }
 
 impl Containers {
-    /// Starts a server that has every container there is.
+    /// Starts a server.
     pub(crate) fn start() -> Self {
         let (runtime, listener, url) = loopback::listen();
         let stored = Arc::<Mutex<Stored>>::default();
@@ -72,7 +73,7 @@ impl Containers {
 async fn answer(stored: &Mutex<Stored>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, MOST).await.unwrap_or_default();
-    let path = parts.uri.path().to_owned();
+    let path = decoded(parts.uri.path());
     let query = parts.uri.query().unwrap_or_default();
     let value = |name: &str| {
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
@@ -83,7 +84,7 @@ async fn answer(stored: &Mutex<Stored>, request: Request) -> Response {
     let header = parts.headers.get("authorization");
     let header = header.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     stored.writer = signature.or(header);
-    if parts.method != Method::PUT {
+    if parts.method != Method::PUT || path.split('/').any(|name| name == "gone") {
         return reply(StatusCode::NOT_FOUND);
     }
     match value("comp") {
@@ -93,9 +94,8 @@ async fn answer(stored: &Mutex<Stored>, request: Request) -> Response {
         }
         Some("blocklist") => {
             let list = String::from_utf8_lossy(&body).into_owned();
-            let ids = list.split("Latest>").map(|id| id.trim_end_matches("</"));
             let mut whole = Vec::new();
-            for id in ids {
+            for id in list.split(['<', '>']) {
                 if let Some(block) = stored.blocks.remove(&(path.clone(), id.to_owned())) {
                     whole.extend(block);
                 }
