@@ -85,7 +85,7 @@ enum AskedDestination {
     Container(String),
 }
 
-/// BodyMembers of an object, by their names in any case.
+/// Members of an object, by their names in any case.
 struct BodyMembers<'a> {
     /// Where the object stands.
     at: &'static str,
@@ -259,7 +259,9 @@ mod tests {
     }
 
     fn azure(settings: Value) -> Value {
-        json!({ "destination": { "type": "azureblob", "settings": settings } })
+        let mut body = json!({ "destination": { "type": "azureblob" } });
+        body["destination"]["settings"] = settings;
+        body
     }
 
     #[test]
