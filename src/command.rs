@@ -2,6 +2,7 @@
 //!
 //! Each prints what it did to standard output and returns whether all was well; progress goes to standard error.
 
+mod backup;
 mod copy;
 mod copy_run;
 mod dimse;
@@ -32,6 +33,7 @@ use crate::dicom::uid::Target;
 use crate::scope::Scope;
 use crate::start::{self, StartError, StoreNeeds, data_folder, open, transfer_index};
 
+use backup::{backup, restore_backup};
 use copy::copy;
 use dimse::{echo, fetch, send};
 use import::import;
@@ -73,6 +75,10 @@ pub fn run(config: Config, command: Command, runtime: &Runtime) -> anyhow::Resul
         Command::Import(arguments) => runtime.block_on(import(&config, &arguments))?,
         Command::Upload(arguments) => runtime.block_on(upload(&config, &arguments))?,
         Command::Copy(arguments) => runtime.block_on(copy(&config, &arguments))?,
+        Command::Backup(arguments) => runtime.block_on(backup(&config, &arguments))?,
+        Command::RestoreBackup(arguments) => {
+            runtime.block_on(restore_backup(&config, &arguments))?
+        }
         Command::Export(arguments) => runtime.block_on(export(&config, &arguments))?,
         Command::Restore(arguments) => runtime.block_on(restore(&config, &arguments))?,
         Command::Echo { peer } => runtime.block_on(echo(&config, &peer))?,

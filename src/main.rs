@@ -74,6 +74,8 @@ fn keep_private(command: Option<&Command>) {
                 | Command::MoveIndex(_)
                 | Command::Import(_)
                 | Command::Copy(_)
+                | Command::Backup(_)
+                | Command::RestoreBackup(_)
                 | Command::Webhook { .. }
         )
     );

@@ -1,5 +1,6 @@
 //! Start and stop: opens the stores, listens, and lets running requests end.
 
+mod backup;
 mod deidentify;
 mod dimse;
 mod files;
@@ -37,6 +38,7 @@ use crate::memory;
 use crate::tasks::Need;
 use crate::trace;
 
+pub(crate) use backup::{back_up, open_place, restore_backup};
 pub(crate) use health::health;
 pub(crate) use keys::key;
 use ready::{ServiceState, notify};

@@ -43,6 +43,7 @@ mod retry;
 mod rows;
 mod scoping;
 mod search;
+mod snapshot;
 mod sql;
 mod sqlite;
 mod statistics;
@@ -83,6 +84,7 @@ pub use model::{
 pub use open::open;
 pub use options::IndexOptions;
 pub use rows::{NewInstance, PackedInstance};
+pub use snapshot::{BlobUse, IndexCopy, NamedBlob, snapshot};
 pub use statistics_model::StatisticRow;
 pub use tag_values::invalid_values;
 pub use terms::{Decision, decision, indexed};

@@ -261,6 +261,9 @@ pub trait Leases: Send + Sync {
 
     /// Gives a lease back; one that another holder has is left alone.
     async fn give_back_lease(&self, name: &str, holder: &str) -> Result<()>;
+
+    /// Whether anybody has a lease now.
+    async fn lease_is_held(&self, name: &str) -> Result<bool>;
 }
 
 /// Whole-index walks for `fsck`.

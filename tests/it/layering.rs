@@ -234,6 +234,22 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
             ),
             ("start/webhooks.rs", "a file of 1 MiB at most, once"),
             (
+                "archive/services/backup/place.rs",
+                "a manifest of 64 KiB at most, in a command of its own",
+            ),
+            (
+                "http/remote/connection.rs",
+                "a refusal of 64 KiB at most, in a command of its own",
+            ),
+            (
+                "http/remote/search.rs",
+                "a page of another server, in a command of its own",
+            ),
+            (
+                "http/remote/send.rs",
+                "an answer of another server, in a command of its own",
+            ),
+            (
                 "archive/workitems/arrivals.rs",
                 "the file of rules, once, and the attributes of one study at a time",
             ),

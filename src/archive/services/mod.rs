@@ -1,5 +1,6 @@
 //! What can be asked of an archive: one file per service, each an `impl` of [`Archive`](super::Archive).
 
+pub mod backup;
 pub mod bulk_update;
 pub mod check;
 mod checked;
