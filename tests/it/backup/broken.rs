@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::command::{back_up, restored, said};
 use crate::support::dicom::Name;
 use crate::support::server::{Server, on_each_index};
+use crate::support::sql;
 
 /// Files below a folder whose names end so.
 fn files_ending(folder: &Path, end: &str) -> Vec<PathBuf> {
@@ -73,17 +74,7 @@ fn a_backup_that_was_broken_off_goes_on_where_it_was() {
 
 /// As if two minutes had passed.
 fn forget_right(server: &Server) {
-    let forget = "delete from lease where name = 'backup'";
-    let done = match server.setting("STOWAGE_DATABASE_URL") {
-        Some(url) => std::process::Command::new("psql")
-            .args([url, "-c", forget])
-            .status(),
-        None => std::process::Command::new("sqlite3")
-            .arg(server.data().join("index.sqlite"))
-            .args(["-cmd", ".timeout 20000", forget])
-            .status(),
-    };
-    assert!(done.unwrap().success());
+    sql::execute(server, "delete from lease where name = 'backup'");
 }
 
 #[test]

@@ -200,9 +200,10 @@ impl BackupPlace {
     }
 }
 
-/// A name for a backup that begins now.
+/// A name for a backup that begins now; names are sorted by it.
 pub(super) fn new_name() -> String {
-    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+    let format =
+        format_description!("[year][month][day]T[hour][minute][second][subsecond digits:3]Z");
     let now = OffsetDateTime::now_utc().format(&format);
     let other = rand::random::<u16>();
     format!("{}-{other:04x}", now.unwrap_or_default())
@@ -273,7 +274,7 @@ mod tests {
         );
         assert_eq!(below("file:///b", "blobs"), "file:///b/blobs");
         let name = new_name();
-        assert!(is_name(&name) && name.len() == 21, "{name}");
+        assert!(is_name(&name) && name.len() == 24, "{name}");
         assert!(!is_name("a/b") && !is_name(""));
     }
 }
