@@ -6,6 +6,7 @@ mod backup;
 mod copy;
 mod copy_run;
 mod dimse;
+mod expire;
 mod files;
 mod import;
 mod remote;
@@ -36,6 +37,7 @@ use crate::start::{self, StartError, StoreNeeds, data_folder, open, transfer_ind
 use backup::{backup, restore_backup};
 use copy::copy;
 use dimse::{echo, fetch, send};
+use expire::expire;
 use import::import;
 use restore::restore;
 use stats::stats;
@@ -79,6 +81,7 @@ pub fn run(config: Config, command: Command, runtime: &Runtime) -> anyhow::Resul
         Command::RestoreBackup(arguments) => {
             runtime.block_on(restore_backup(&config, &arguments))?
         }
+        Command::Expire { dry_run } => runtime.block_on(expire(&config, dry_run))?,
         Command::Export(arguments) => runtime.block_on(export(&config, &arguments))?,
         Command::Restore(arguments) => runtime.block_on(restore(&config, &arguments))?,
         Command::Echo { peer } => runtime.block_on(echo(&config, &peer))?,

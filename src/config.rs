@@ -114,6 +114,12 @@ pub enum Command {
     Backup(BackupArgs),
     /// Bring a backup back into an archive that is not there, or has no index; the server must not run.
     RestoreBackup(RestoreBackupArgs),
+    /// Delete the studies whose time is over by the rules of `STOWAGE_RETENTION_RULES`, as the server does once an hour.
+    Expire {
+        /// Delete nothing, only print what would go.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Write stored files below a folder.
     Export(ExportArgs),
     /// Bring back what was deleted, or list what can be; exit code 1 when something could not be brought back.
@@ -516,6 +522,14 @@ pub struct StorageConfig {
     /// Bytes of objects on their way from or to an object store that are held in memory, half for each direction.
     #[arg(long, value_parser = units::memory, value_name = "SIZE", env = "STOWAGE_BLOB_BUFFER_BYTES", default_value_t = 256 << 20, global = true)]
     pub blob_buffer_bytes: usize,
+    /// JSON file of rules by which studies are deleted when they are old, applied once an hour; none deletes none.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "STOWAGE_RETENTION_RULES",
+        global = true
+    )]
+    pub retention_rules: Option<PathBuf>,
     /// Hours a deleted instance's bytes are kept before the sweeper removes them.
     #[arg(
         long,

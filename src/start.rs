@@ -7,6 +7,7 @@ mod files;
 mod health;
 mod keys;
 mod ready;
+mod retention;
 mod webhooks;
 
 use std::net::SocketAddr;
@@ -42,6 +43,7 @@ pub(crate) use backup::{back_up, open_place, restore_backup};
 pub(crate) use health::health;
 pub(crate) use keys::key;
 use ready::{ServiceState, notify};
+pub(crate) use retention::expire;
 pub(crate) use webhooks::webhook;
 
 /// How long a stop waits for the last commits.
@@ -264,6 +266,7 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
         )));
     }
     let rules = arrival_rules(&config)?;
+    let retention = retention::rules(&config)?;
     let tls = open_tls(&config)?;
     let traces = trace::start().map_err(|e| StartError::Config(chain(&e)))?;
     let archive = open(&config, StoreNeeds::Nothing).await?;
@@ -318,6 +321,9 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
         },
     );
     let router = http::with_webhooks(router, webhooks::begin(&config, &archive).await?);
+    if let Some(rules) = retention {
+        retention::begin(&archive, rules, &audit);
+    }
     // Before anybody is let in, so that who is in is never left without a word.
     let stopped = stop_signal();
     let gateway = dimse::open(&config, &archive, &audit, tls.clone()).await?;

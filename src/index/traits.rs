@@ -22,6 +22,7 @@ use super::model::{
     Position, Result, TagIndexError, TagRow, TagsAdded, Version, WorkMemory, WorkitemFilter,
     WorkitemRow,
 };
+use super::retention_model::AgedStudy;
 use super::rows::NewInstance;
 use super::statistics_model::StatisticRow;
 use super::trash_model::{TrashEntry, TrashFilter, TrashedInstance};
@@ -100,6 +101,21 @@ pub trait Instances: Send + Sync {
         study: &(Partition, StudyUid),
         moment: OffsetDateTime,
     ) -> Result<u64>;
+}
+
+/// Studies that rules delete because of their age.
+#[async_trait]
+pub trait Retention: Send + Sync {
+    /// Studies of all partitions that arrived before a time, behind a number, in the order of their numbers.
+    async fn aged_studies(
+        &self,
+        arrived_before: OffsetDateTime,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<AgedStudy>>;
+
+    /// Deletes a study as it was read; returns how many instances it had, 0 when it changed since.
+    async fn delete_aged(&self, study: &AgedStudy) -> Result<u64>;
 }
 
 /// Search.
@@ -519,6 +535,7 @@ pub trait Index:
     + EventLog
     + Webhooks
     + BulkUpdates
+    + Retention
 {
 }
 
@@ -540,6 +557,7 @@ impl<T> Index for T where
         + EventLog
         + Webhooks
         + BulkUpdates
+        + Retention
 {
 }
 

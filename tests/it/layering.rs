@@ -233,6 +233,7 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
                 "what this server wrote of one event",
             ),
             ("start/webhooks.rs", "a file of 1 MiB at most, once"),
+            ("archive/services/retention.rs", "the file of rules, once"),
             (
                 "archive/services/backup/place.rs",
                 "a manifest of 64 KiB at most, in a command of its own",

@@ -49,6 +49,7 @@ mod quiet;
 mod reading;
 mod remote;
 mod restore;
+mod retention;
 mod statistics;
 mod stow;
 mod support;

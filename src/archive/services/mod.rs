@@ -17,6 +17,7 @@ pub mod metadata;
 pub mod partitions;
 pub mod render;
 pub mod restore;
+pub mod retention;
 pub mod retrieve;
 pub mod search;
 pub mod statistics;
