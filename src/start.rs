@@ -1,11 +1,13 @@
 //! Start and stop: opens the stores, listens, and lets running requests end.
 
+mod backup;
 mod deidentify;
 mod dimse;
 mod files;
 mod health;
 mod keys;
 mod ready;
+mod retention;
 mod webhooks;
 
 use std::net::SocketAddr;
@@ -38,9 +40,11 @@ use crate::memory;
 use crate::tasks::Need;
 use crate::trace;
 
+pub(crate) use backup::{back_up, open_place, restore_backup};
 pub(crate) use health::health;
 pub(crate) use keys::key;
 use ready::{ServiceState, notify};
+pub(crate) use retention::expire;
 pub(crate) use webhooks::webhook;
 
 /// How long a stop waits for the last commits.
@@ -263,6 +267,7 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
         )));
     }
     let rules = arrival_rules(&config)?;
+    let retention = retention::rules(&config)?;
     let tls = open_tls(&config)?;
     let traces = trace::start().map_err(|e| StartError::Config(chain(&e)))?;
     let exports = ExportSettings {
@@ -323,6 +328,9 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
         },
     );
     let router = http::with_webhooks(router, webhooks::begin(&config, &archive).await?);
+    if let Some(rules) = retention {
+        retention::begin(&archive, rules, &audit);
+    }
     // Before anybody is let in, so that who is in is never left without a word.
     let stopped = stop_signal();
     let gateway = dimse::open(&config, &archive, &audit, tls.clone()).await?;

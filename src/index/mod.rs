@@ -41,10 +41,13 @@ mod postgres;
 mod prepared;
 mod readers;
 mod replace;
+mod retention;
+mod retention_model;
 mod retry;
 mod rows;
 mod scoping;
 mod search;
+mod snapshot;
 mod sql;
 mod sqlite;
 mod statistics;
@@ -85,14 +88,16 @@ pub use model::{
 };
 pub use open::open;
 pub use options::IndexOptions;
+pub use retention_model::AgedStudy;
 pub use rows::{NewInstance, PackedInstance};
+pub use snapshot::{BlobUse, IndexCopy, NamedBlob, snapshot};
 pub use statistics_model::StatisticRow;
 pub use tag_values::invalid_values;
 pub use terms::{Decision, decision, indexed};
 pub use traits::{
     Audit, BulkUpdates, ChangeFeed, Commitments, Damages, EventLog, Exports, Index, Instances,
-    Leases, Operations, Partitions, QueryTags, Search, Subscriptions, Tally, Trash, Webhooks,
-    Workitems,
+    Leases, Operations, Partitions, QueryTags, Retention, Search, Subscriptions, Tally, Trash,
+    Webhooks, Workitems,
 };
 pub use transfer::{Moved, Sum, TransferMode, transfer};
 pub use trash_model::{RemovalReason, TrashEntry, TrashFilter, TrashedInstance};

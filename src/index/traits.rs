@@ -23,6 +23,7 @@ use super::model::{
     Position, Result, TagIndexError, TagRow, TagsAdded, Version, WorkMemory, WorkitemFilter,
     WorkitemRow,
 };
+use super::retention_model::AgedStudy;
 use super::rows::NewInstance;
 use super::statistics_model::StatisticRow;
 use super::trash_model::{TrashEntry, TrashFilter, TrashedInstance};
@@ -101,6 +102,21 @@ pub trait Instances: Send + Sync {
         study: &(Partition, StudyUid),
         moment: OffsetDateTime,
     ) -> Result<u64>;
+}
+
+/// Studies that rules delete because of their age.
+#[async_trait]
+pub trait Retention: Send + Sync {
+    /// Studies of all partitions that arrived before a time, behind a number, in the order of their numbers.
+    async fn aged_studies(
+        &self,
+        arrived_before: OffsetDateTime,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<AgedStudy>>;
+
+    /// Deletes a study as it was read; returns how many instances it had, 0 when it changed since.
+    async fn delete_aged(&self, study: &AgedStudy) -> Result<u64>;
 }
 
 /// Search.
@@ -262,6 +278,9 @@ pub trait Leases: Send + Sync {
 
     /// Gives a lease back; one that another holder has is left alone.
     async fn give_back_lease(&self, name: &str, holder: &str) -> Result<()>;
+
+    /// Whether anybody has a lease now.
+    async fn lease_is_held(&self, name: &str) -> Result<bool>;
 }
 
 /// Whole-index walks for `fsck`.
@@ -570,6 +589,7 @@ pub trait Index:
     + Webhooks
     + BulkUpdates
     + Exports
+    + Retention
 {
 }
 
@@ -592,6 +612,7 @@ impl<T> Index for T where
         + Webhooks
         + BulkUpdates
         + Exports
+        + Retention
 {
 }
 

@@ -50,6 +50,7 @@ mod quiet;
 mod reading;
 mod remote;
 mod restore;
+mod retention;
 mod statistics;
 mod stow;
 mod support;

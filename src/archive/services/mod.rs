@@ -1,5 +1,6 @@
 //! What can be asked of an archive: one file per service, each an `impl` of [`Archive`](super::Archive).
 
+pub mod backup;
 pub mod bulk_update;
 pub mod check;
 mod checked;
@@ -19,6 +20,7 @@ pub mod metadata;
 pub mod partitions;
 pub mod render;
 pub mod restore;
+pub mod retention;
 pub mod retrieve;
 pub mod search;
 pub mod statistics;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// The methods without one, and why they need none.
-const WITHOUT: [(&str, &str); 94] = [
+const WITHOUT: [(&str, &str); 98] = [
     (
         "insert",
         "each instance carries what its sender may store into",
@@ -61,6 +61,13 @@ const WITHOUT: [(&str, &str); 94] = [
     ("retry_later", "keys of blobs"),
     ("take_lease", "names of nodes"),
     ("give_back_lease", "names of nodes"),
+    ("lease_is_held", "names of nodes"),
+    (
+        "keep_blocks",
+        "checksums, of an instance that the scrub read",
+    ),
+    ("aged_studies", "retention, by whoever runs the server"),
+    ("delete_aged", "retention, by whoever runs the server"),
     ("all_instances", "fsck, by whoever runs the server"),
     ("known_keys", "fsck, by whoever runs the server"),
     ("counter_errors", "fsck, by whoever runs the server"),
