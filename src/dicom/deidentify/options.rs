@@ -118,11 +118,11 @@ impl DeidentifyOptions {
             RetainedDates::Removed => {}
             RetainedDates::Full => codes.push((
                 "113106",
-                "Retain Longitudinal Temporal Information Full RetainedDates Option",
+                "Retain Longitudinal Temporal Information Full Dates Option",
             )),
             RetainedDates::Modified => codes.push((
                 "113107",
-                "Retain Longitudinal Temporal Information Modified RetainedDates Option",
+                "Retain Longitudinal Temporal Information Modified Dates Option",
             )),
         }
         let others = [
