@@ -2,9 +2,11 @@
 //!
 //! Each prints what it did to standard output and returns whether all was well; progress goes to standard error.
 
+mod backup;
 mod copy;
 mod copy_run;
 mod dimse;
+mod expire;
 mod files;
 mod import;
 mod remote;
@@ -32,8 +34,10 @@ use crate::dicom::uid::Target;
 use crate::scope::{PartitionName, Scope};
 use crate::start::{self, StartError, StoreNeeds, data_folder, open, transfer_index};
 
+use backup::{backup, restore_backup};
 use copy::copy;
 use dimse::{echo, fetch, send};
+use expire::expire;
 use import::import;
 use restore::restore;
 use stats::stats;
@@ -73,6 +77,11 @@ pub fn run(config: Config, command: Command, runtime: &Runtime) -> anyhow::Resul
         Command::Import(arguments) => runtime.block_on(import(&config, &arguments))?,
         Command::Upload(arguments) => runtime.block_on(upload(&config, &arguments))?,
         Command::Copy(arguments) => runtime.block_on(copy(&config, &arguments))?,
+        Command::Backup(arguments) => runtime.block_on(backup(&config, &arguments))?,
+        Command::RestoreBackup(arguments) => {
+            runtime.block_on(restore_backup(&config, &arguments))?
+        }
+        Command::Expire { dry_run } => runtime.block_on(expire(&config, dry_run))?,
         Command::Export(arguments) => runtime.block_on(export(&config, &arguments))?,
         Command::Restore(arguments) => runtime.block_on(restore(&config, &arguments))?,
         Command::Echo { peer } => runtime.block_on(echo(&config, &peer))?,

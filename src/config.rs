@@ -3,10 +3,12 @@
 //! Invariant: every default runs with nothing set; an invalid value stops the start with one clear line.
 
 mod access;
+mod backup;
 mod cache;
 mod deidentify;
 mod dimse;
 mod events;
+mod export;
 mod remote;
 mod secret;
 mod tls;
@@ -27,10 +29,12 @@ use crate::scope::PartitionName;
 pub use access::{
     AccessConfig, AuditSettings, AuditTarget, AuthMode, QueryToken, Switch, TokenLimits,
 };
+pub use backup::{BackupArgs, RestoreBackupArgs};
 pub use cache::ClientCache;
 pub use deidentify::DeidentifyConfig;
 pub use dimse::DimseConfig;
 pub use events::EventsConfig;
+pub use export::ExportConfig;
 pub use remote::{CopyArgs, RemoteArgs, UploadArgs};
 pub use secret::{Secret, SecretError};
 pub use tls::TlsConfig;
@@ -56,6 +60,8 @@ Examples:
         send a folder to another server; the same command again goes on where it was broken off
   stowage copy https://pacs.example/dicom-web --query StudyDate=20240101-20241231
         copy a year of another server into this archive and compare
+  stowage backup --to /backup/stowage
+        save what is new since the last backup, while the server runs
   stowage fsck --digests
         read everything and compare
   STOWAGE_DATABASE_URL=postgres://stowage@db/stowage stowage move-index
@@ -106,6 +112,16 @@ pub enum Command {
     Upload(UploadArgs),
     /// Copy studies of another `DICOMweb` server into this archive (QIDO-RS, WADO-RS) and compare; exit code 0 when both have the same.
     Copy(CopyArgs),
+    /// Make a backup of index and blobs beside whatever runs: only blobs that are not in it yet are copied.
+    Backup(BackupArgs),
+    /// Bring a backup back into an archive that is not there, or has no index; the server must not run.
+    RestoreBackup(RestoreBackupArgs),
+    /// Delete the studies whose time is over by the rules of `STOWAGE_RETENTION_RULES`, as the server does once an hour.
+    Expire {
+        /// Delete nothing, only print what would go.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Write stored files below a folder.
     Export(ExportArgs),
     /// Bring back what was deleted, or list what can be; exit code 1 when something could not be brought back.
@@ -406,6 +422,9 @@ pub struct Config {
     /// Settings of events.
     #[command(flatten)]
     pub events: EventsConfig,
+    /// Settings of exports that clients ask for.
+    #[command(flatten)]
+    pub export: ExportConfig,
     /// Settings of de-identification.
     #[command(flatten)]
     pub deidentify: DeidentifyConfig,
@@ -508,6 +527,14 @@ pub struct StorageConfig {
     /// Bytes of objects on their way from or to an object store that are held in memory, half for each direction.
     #[arg(long, value_parser = units::memory, value_name = "SIZE", env = "STOWAGE_BLOB_BUFFER_BYTES", default_value_t = 256 << 20, global = true)]
     pub blob_buffer_bytes: usize,
+    /// JSON file of rules by which studies are deleted when they are old, applied once an hour; none deletes none.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "STOWAGE_RETENTION_RULES",
+        global = true
+    )]
+    pub retention_rules: Option<PathBuf>,
     /// Hours a deleted instance's bytes are kept before the sweeper removes them.
     #[arg(
         long,

@@ -74,6 +74,9 @@ fn keep_private(command: Option<&Command>) {
                 | Command::MoveIndex(_)
                 | Command::Import(_)
                 | Command::Copy(_)
+                | Command::Expire { .. }
+                | Command::Backup(_)
+                | Command::RestoreBackup(_)
                 | Command::Webhook { .. }
         )
     );

@@ -1,11 +1,13 @@
 //! Start and stop: opens the stores, listens, and lets running requests end.
 
+mod backup;
 mod deidentify;
 mod dimse;
 mod files;
 mod health;
 mod keys;
 mod ready;
+mod retention;
 mod webhooks;
 
 use std::net::SocketAddr;
@@ -18,10 +20,11 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::archive::Archive;
+use crate::archive::services::export_operation::ExportSettings;
 use crate::archive::workitems::arrivals::ArrivalRule;
 use crate::auth::token::{make_link, make_token};
 use crate::auth::{AuthConfig, Authenticator};
-use crate::blob::Blobs;
+use crate::blob::{Blobs, Destinations};
 use crate::config::{AuthMode, Config, MoveIndexArgs, Switch, TokenArgs};
 use crate::http;
 use crate::http::audit::AuditLog;
@@ -37,9 +40,11 @@ use crate::memory;
 use crate::tasks::Need;
 use crate::trace;
 
+pub(crate) use backup::{back_up, open_place, restore_backup};
 pub(crate) use health::health;
 pub(crate) use keys::key;
 use ready::{ServiceState, notify};
+pub(crate) use retention::expire;
 pub(crate) use webhooks::webhook;
 
 /// How long a stop waits for the last commits.
@@ -262,9 +267,16 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
         )));
     }
     let rules = arrival_rules(&config)?;
+    let retention = retention::rules(&config)?;
     let tls = open_tls(&config)?;
     let traces = trace::start().map_err(|e| StartError::Config(chain(&e)))?;
-    let archive = open(&config, StoreNeeds::Nothing).await?;
+    let exports = ExportSettings {
+        destinations: Destinations::read(&config.export.export_destinations, &config.storage)?,
+        give_up: Duration::from_secs(config.export.export_give_up_seconds),
+    };
+    let archive = open(&config, StoreNeeds::Nothing)
+        .await?
+        .with_exports(exports);
     check_partitions(&archive).await?;
     begin_tasks(&config, &archive);
     if let Some(rules) = rules {
@@ -316,6 +328,9 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
         },
     );
     let router = http::with_webhooks(router, webhooks::begin(&config, &archive).await?);
+    if let Some(rules) = retention {
+        retention::begin(&archive, rules, &audit);
+    }
     // Before anybody is let in, so that who is in is never left without a word.
     let stopped = stop_signal();
     let gateway = dimse::open(&config, &archive, &audit, tls.clone()).await?;

@@ -74,6 +74,10 @@ pub(super) struct ArchiveMeters {
     pub(super) expired: Counter,
     /// Instances that bulk updates changed.
     pub(super) updated: Counter,
+    /// Instances that exports wrote.
+    pub(super) exported: Counter,
+    /// What exports could not write.
+    pub(super) unexported: Counter,
     /// Instances whose place another one took.
     pub(super) replaced: Counter,
     /// How much is stored, as last looked at.
@@ -105,6 +109,8 @@ impl Default for ArchiveMeters {
             arrivals: Counter::default(),
             expired: Counter::default(),
             updated: Counter::default(),
+            exported: Counter::default(),
+            unexported: Counter::default(),
             replaced: Counter::default(),
             stored_now: Mutex::default(),
             restored: Counter::default(),
@@ -174,6 +180,13 @@ impl Archive {
             "Instances that bulk updates changed.",
             meters.updated.get(),
         );
+        out.family(
+            "stowage_exported_instances_total",
+            MetricKind::Counter,
+            "What operations were to export, by what became of it on this node.",
+        );
+        out.sample(&[("outcome", "exported")], meters.exported.get());
+        out.sample(&[("outcome", "skipped")], meters.unexported.get());
         out.single(
             "stowage_search_scanned_rows_total",
             MetricKind::Counter,

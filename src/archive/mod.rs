@@ -110,6 +110,8 @@ pub struct Archive {
     reports: jobs::heal::Reports,
     /// How long what was deleted can be restored.
     grace: Duration,
+    /// Where exports may go.
+    exports: Arc<services::export_operation::ExportSettings>,
     /// How instances can be de-identified.
     deidentification: Option<Arc<DeidentifyProfile>>,
 }
@@ -188,6 +190,7 @@ impl Archive {
             tasks,
             reports,
             grace: Duration::ZERO,
+            exports: Arc::default(),
             deidentification: None,
             stores: Shares::new(limits.store_requests as u64),
             channels: event_channels::EventChannels::new(limits.channels),

@@ -93,5 +93,19 @@ impl BlobError {
     }
 }
 
+/// Why a file was not written to a destination of exports.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportFailure {
+    /// What was to be written cannot be read, or is not what was stored.
+    #[error("{0}")]
+    Source(#[source] BlobError),
+    /// The destination refuses, and will again.
+    #[error("{0}")]
+    Refused(&'static str),
+    /// The destination cannot be written; later may work.
+    #[error("the destination cannot be written")]
+    Destination(#[source] BlobError),
+}
+
 /// Result of a blob call.
 pub type Result<T> = std::result::Result<T, BlobError>;

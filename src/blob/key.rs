@@ -16,6 +16,32 @@ pub fn instance_key(name: &InstanceName, serial: &str) -> String {
     )
 }
 
+/// The number of a key that is never given out again; it begins with the time.
+#[must_use]
+pub fn key_serial(key: &str) -> &str {
+    numbers(key).split('-').next().unwrap_or_default()
+}
+
+/// Numbers of the keys that this one says its bytes were made of: `{serial}-{of the last version}-{of the first}`.
+pub fn serials_before(key: &str) -> impl Iterator<Item = &str> {
+    numbers(key).split('-').skip(1)
+}
+
+/// The serial of a new blob that is made of one of another key: those are named that would otherwise be taken for instances
+/// of their own when an index is made again of keys alone.
+#[must_use]
+pub fn serial_behind(serial: &str, before: &str) -> String {
+    let last = key_serial(before);
+    match serials_before(before).last() {
+        Some(first) => format!("{serial}-{last}-{first}"),
+        None => format!("{serial}-{last}"),
+    }
+}
+
+fn numbers(key: &str) -> &str {
+    key.rsplit('.').nth(1).unwrap_or_default()
+}
+
 /// Makes serials.
 #[derive(Debug)]
 pub(super) struct Serials {
@@ -66,5 +92,22 @@ mod tests {
             key.get(2..),
             Some(format!("/1.2/1.3/1.4.{one}.dcm").as_str())
         );
+        assert_eq!(key_serial(&key), one);
+        assert_eq!(serials_before(&key).count(), 0);
+    }
+
+    #[test]
+    fn a_key_names_what_its_bytes_were_made_of_however_often() {
+        let mut key = "aa/1.2/1.3/1.4.01.dcm".to_owned();
+        for (serial, before) in [
+            ("02", &["01"][..]),
+            ("03", &["02", "01"]),
+            ("04", &["03", "01"]),
+        ] {
+            let behind = serial_behind(serial, &key);
+            key = format!("aa/1.2/1.3/1.4.{behind}.dcm");
+            assert_eq!(key_serial(&key), serial);
+            assert_eq!(serials_before(&key).collect::<Vec<_>>(), before);
+        }
     }
 }

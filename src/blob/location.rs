@@ -1,8 +1,9 @@
-//! Where blobs are kept, as `STOWAGE_BLOB_URL` says it.
+//! Where blobs are kept, as `STOWAGE_BLOB_URL` says it, and where files are exported to.
 //!
 //! `file:///folder`, `s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix`, the latter three with
 //! `?endpoint=…` for servers that speak the same language elsewhere, S3 also with `region=…`. Invariant: no secret is
-//! read from a URL; credentials come from the environment variables each provider's own tools know.
+//! read from a URL; credentials come from the environment variables each provider's own tools know, or from the file that
+//! `credentials=…` names.
 
 use std::path::PathBuf;
 
@@ -43,11 +44,19 @@ pub(super) struct BucketUrl {
     pub(super) endpoint: Option<String>,
     /// Region, for S3.
     pub(super) region: Option<String>,
+    /// File of the credentials, instead of the environment.
+    pub(super) credentials: Option<PathBuf>,
+    /// The setting that the URL stands in, for messages.
+    pub(super) setting: &'static str,
 }
 
-/// Reads the URL; `s3_endpoint` counts when the URL of an S3 bucket names none.
-pub(super) fn parse(url: &str, s3_endpoint: Option<&str>) -> Result<Location> {
-    let wrong = |reason: &str| BlobError::config(format!("STOWAGE_BLOB_URL: {reason}"));
+/// Reads the URL of a setting; `s3_endpoint` counts when the URL of an S3 bucket names none.
+pub(super) fn parse(
+    setting: &'static str,
+    url: &str,
+    s3_endpoint: Option<&str>,
+) -> Result<Location> {
+    let wrong = |reason: &str| BlobError::config(format!("{setting}: {reason}"));
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(wrong(
             "it must begin with file://, s3://, az:// or gs://, for example s3://bucket/prefix",
@@ -81,6 +90,8 @@ pub(super) fn parse(url: &str, s3_endpoint: Option<&str>) -> Result<Location> {
             .filter(|_| provider == Provider::S3)
             .map(str::to_owned),
         region: None,
+        credentials: None,
+        setting,
     };
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (option, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -89,10 +100,18 @@ pub(super) fn parse(url: &str, s3_endpoint: Option<&str>) -> Result<Location> {
         match (option, provider) {
             ("endpoint", _) => bucket.endpoint = Some(value),
             ("region", Provider::S3) => bucket.region = Some(value),
+            ("credentials", _) if value.starts_with('/') => {
+                bucket.credentials = Some(PathBuf::from(value));
+            }
+            ("credentials", _) => {
+                return Err(wrong(
+                    "credentials= names a file by its absolute path; secrets do not stand in URLs",
+                ));
+            }
             // The option only, never its value: it may be a secret in the wrong place.
             _ => {
                 return Err(wrong(&format!(
-                    "the option {option} is not known here; there are endpoint and, for S3, region, and credentials come from the environment"
+                    "the option {option} is not known here; there are endpoint, credentials (the path of a file) and, for S3, region; secrets come from such a file or the environment"
                 )));
             }
         }
@@ -115,20 +134,23 @@ fn decoded(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    const SETTING: &str = "STOWAGE_BLOB_URL";
+
     #[test]
     fn a_folder_is_named_by_an_absolute_path() {
         assert_eq!(
-            parse("file:///srv/blobs%20here", None).unwrap(),
+            parse(SETTING, "file:///srv/blobs%20here", None).unwrap(),
             Location::Folder(PathBuf::from("/srv/blobs here"))
         );
-        assert!(parse("file://blobs", None).is_err());
-        assert!(parse("blobs", None).is_err());
+        assert!(parse(SETTING, "file://blobs", None).is_err());
+        assert!(parse(SETTING, "blobs", None).is_err());
     }
 
     #[test]
     fn a_bucket_has_a_prefix_and_may_have_an_endpoint() {
         let Location::Bucket(bucket) = parse(
-            "s3://pacs/a/b/?endpoint=http%3A%2F%2F127.0.0.1:9000&region=eu-central-1",
+            SETTING,
+            "s3://pacs/a/b/?endpoint=http%3A%2F%2F127.0.0.1:9000&region=eu-central-1&credentials=/run/s3",
             Some("https://unused.example"),
         )
         .unwrap() else {
@@ -142,6 +164,8 @@ mod tests {
                 prefix: "a/b".to_owned(),
                 endpoint: Some("http://127.0.0.1:9000".to_owned()),
                 region: Some("eu-central-1".to_owned()),
+                credentials: Some(PathBuf::from("/run/s3")),
+                setting: SETTING,
             }
         );
     }
@@ -153,7 +177,8 @@ mod tests {
             ("az://pacs", None),
             ("gs://pacs", None),
         ] {
-            let Location::Bucket(bucket) = parse(url, Some("http://minio:9000")).unwrap() else {
+            let Location::Bucket(bucket) = parse(SETTING, url, Some("http://minio:9000")).unwrap()
+            else {
                 panic!("a bucket was named");
             };
             assert_eq!(bucket.endpoint.as_deref(), endpoint, "{url}");
@@ -169,10 +194,11 @@ mod tests {
             "s3://pacs?secret_access_key=hush",
             "s3://pacs?endpoint=hush",
             "gs://pacs?region=hush",
+            "gs://pacs?credentials=hush",
             "ftp://hush",
             "s3://pacs?region",
         ] {
-            let error = parse(url, None).unwrap_err().to_string();
+            let error = parse(SETTING, url, None).unwrap_err().to_string();
             assert!(error.starts_with("STOWAGE_BLOB_URL: "), "{url}: {error}");
             assert!(!error.contains("hush"), "{url}: {error}");
         }

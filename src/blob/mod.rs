@@ -9,6 +9,8 @@ mod buffers;
 mod discard;
 mod disk;
 mod error;
+mod export_destination;
+mod export_folder;
 mod folder;
 mod key;
 mod local;
@@ -40,10 +42,15 @@ use location::Location;
 use spool::Spool;
 
 pub use disk::DiskSpace;
-pub use error::{BlobError, Result};
-pub use key::instance_key;
-pub use payload::{CHUNK, OpenBlob, Payload};
+pub use error::{BlobError, ExportFailure, Result};
+pub use export_destination::{Destination, Destinations};
+pub use export_folder::{ExportFile, ExportFolder};
+pub use key::{instance_key, key_serial, serial_behind, serials_before};
+pub use payload::{CHUNK, OpenBlob, Payload, SEND_PART};
 pub use spool::{SpoolFile, Spooled};
+
+/// The setting that says where blobs are kept.
+const BLOB_URL: &str = "STOWAGE_BLOB_URL";
 
 /// Bytes that are copied from the memory of the system rather than handed to another thread.
 const AT_ONCE: usize = 1 << 20;
@@ -83,7 +90,7 @@ impl Blobs {
     /// made or written. An object store that does not answer is no error here: it may come up later.
     pub async fn connect(storage: &StorageConfig) -> Result<Self> {
         let location = match &storage.blob_url {
-            Some(url) => location::parse(url, storage.s3_endpoint.as_deref())?,
+            Some(url) => location::parse(BLOB_URL, url, storage.s3_endpoint.as_deref())?,
             None => Location::Folder(storage.data_dir.join("blobs")),
         };
         match location {
@@ -111,7 +118,7 @@ impl Blobs {
             return Ok(Some(storage.data_dir.join("blobs")));
         };
         Ok(
-            match location::parse(url, storage.s3_endpoint.as_deref())? {
+            match location::parse(BLOB_URL, url, storage.s3_endpoint.as_deref())? {
                 Location::Folder(folder) => Some(folder),
                 Location::Bucket(_) => None,
             },

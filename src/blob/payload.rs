@@ -10,6 +10,9 @@ use crate::dicom::source::Source;
 /// Bytes of one chunk of a streamed answer at most.
 pub const CHUNK: usize = 256 * 1024;
 
+/// Bytes of one part of a file that goes to a destination of exports; whoever sends one reserves as much memory.
+pub const SEND_PART: usize = 16 << 20;
+
 /// The bytes of a blob to be.
 #[derive(Debug)]
 pub enum Payload {

@@ -31,8 +31,9 @@ impl SpoolFile {
             .ok_or_else(|| io::Error::other("the spool file was kept already"))
     }
 
-    /// Where it lies.
-    pub(super) fn path(&self) -> &Path {
+    /// Where it lies, for what writes to files by their names.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 

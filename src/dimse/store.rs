@@ -117,6 +117,7 @@ pub(super) async fn begin_instance(
         rules: Rules::Standard,
         replace,
         condition: None,
+        made_of: None,
         expires: None,
     };
     let mut request = archive.begin_store(options)?;

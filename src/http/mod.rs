@@ -16,6 +16,7 @@ mod delete;
 mod describe;
 pub mod error;
 mod events;
+mod export;
 mod extract;
 mod frames;
 mod health;

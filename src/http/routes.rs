@@ -20,7 +20,7 @@ use super::place::{Mount, Place, SEGMENT, is_partitioned};
 use super::profile::PROFILES;
 use super::state::ApiState;
 use super::{
-    bulk, bulk_update, changefeed, commitment, delete, describe, events, frames, metadata,
+    bulk, bulk_update, changefeed, commitment, delete, describe, events, export, frames, metadata,
     partitions, qido, rendered, statistics, stow, tags, trash, wado, wado_uri, webhooks, workitems,
 };
 use crate::auth::{Action, Caller};
@@ -143,6 +143,8 @@ routes! {
     get "GET" "/operations/{id}" Read Other => tags::get_operation;
     // dicom-service §16
     get "GET" "/partitions" Read Other => partitions::list_partitions;
+    // dicom-service §15
+    post "POST" "/export" Export Shared => export::export_instances;
     // PS3.18 chapter 13
     post "POST" "/commitment-requests/{transaction}" Read Query => commitment::request_commitment;
     get "GET" "/commitment-requests/{transaction}" Read Query => commitment::check_commitment;

@@ -130,6 +130,7 @@ async fn store(call: StoreCall, replace: Option<Replacement>) -> Result<Response
         rules: api.profile.rules,
         replace,
         condition: condition.map(Arc::new),
+        made_of: None,
         expires,
     };
     let mut request = api.app.archive.begin_store(options)?;

@@ -250,6 +250,7 @@ fn operation_body(
             OperationKind::Transfer => "transfer",
             OperationKind::Commitment => "commitment",
             OperationKind::Arrivals => "arrivals",
+            OperationKind::Expire => "expire",
         },
         "createdTime": moment(operation.created)?,
         "lastUpdatedTime": moment(operation.updated)?,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::bulk_update_model::{UpdateCommit, UpdatePlace};
-use super::delete::{recount, target_rows};
+use super::delete::{DeleteIf, recount, target_rows};
 use super::insert::{
     NameRows, action_code, merged_text, push_columns, sorted_name, update_attributes,
 };
@@ -144,7 +144,7 @@ async fn begin<'a, D: Dialect>(
             return Ok(Err(UpdateCommit::Refused));
         }
     }
-    let Some(rows) = target_rows::<D>(connection, scope, target, None).await? else {
+    let Some(rows) = target_rows::<D>(connection, scope, target, DeleteIf::Asked).await? else {
         return Ok(Err(UpdateCommit::Gone));
     };
     let mut sql = Statement::<D>::new("select instance.watermark from instance where");

@@ -17,6 +17,17 @@ use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid, Target};
 use crate::fault;
 use crate::scope::{Partition, Scope, Visible};
 
+/// What must hold of a study in the transaction that deletes it, or a part of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum DeleteIf {
+    /// Nothing: it was asked for.
+    Asked,
+    /// Its time was over at a moment, in µs.
+    Expired(i64),
+    /// It is what it was.
+    Version(i64),
+}
+
 /// Deletes all instances of a target; returns how many there were.
 pub(super) async fn delete<D: Dialect>(
     index: &SqlIndex<D>,
@@ -27,7 +38,7 @@ pub(super) async fn delete<D: Dialect>(
     retrying!(
         D,
         "a delete",
-        within(time, run::<D>(index, scope, target, None))
+        within(time, run::<D>(index, scope, target, DeleteIf::Asked))
     )
 }
 
@@ -42,11 +53,31 @@ pub(super) async fn delete_expired<D: Dialect>(
         visible: Visible::All,
     };
     let target = Target::Study(study.clone());
-    let (time, moment) = (index.times.delete(), Some(to_micros(moment)));
+    let (time, still) = (index.times.delete(), DeleteIf::Expired(to_micros(moment)));
     retrying!(
         D,
         "a delete",
-        within(time, run::<D>(index, &scope, &target, moment))
+        within(time, run::<D>(index, &scope, &target, still))
+    )
+}
+
+/// Deletes a study, unless it is another version now.
+pub(super) async fn delete_unchanged<D: Dialect>(
+    index: &SqlIndex<D>,
+    partition: Partition,
+    study: &StudyUid,
+    version: i64,
+) -> Result<u64> {
+    let scope = Scope {
+        partition,
+        visible: Visible::All,
+    };
+    let target = Target::Study(study.clone());
+    let (time, still) = (index.times.delete(), DeleteIf::Version(version));
+    retrying!(
+        D,
+        "a delete",
+        within(time, run::<D>(index, &scope, &target, still))
     )
 }
 
@@ -99,17 +130,17 @@ async fn run<D: Dialect>(
     index: &SqlIndex<D>,
     scope: &Scope,
     target: &Target,
-    expired: Option<i64>,
+    still: DeleteIf,
 ) -> Driver<u64> {
     let mut transaction = D::begin_write(&index.writers).await?;
-    let Some(rows) = target_rows::<D>(&mut transaction, scope, target, expired).await? else {
+    let Some(rows) = target_rows::<D>(&mut transaction, scope, target, still).await? else {
         transaction.rollback().await?;
         return Ok(0);
     };
     let removal = Removal {
-        reason: match expired {
-            None => RemovalReason::Deleted,
-            Some(_) => RemovalReason::Expired,
+        reason: match still {
+            DeleteIf::Asked => RemovalReason::Deleted,
+            DeleteIf::Expired(_) | DeleteIf::Version(_) => RemovalReason::Expired,
         },
         since: now_micros(),
         meant: [
@@ -151,13 +182,19 @@ pub(super) async fn target_rows<'t, D: Dialect>(
     connection: &mut D::Connection,
     scope: &Scope,
     target: &'t Target,
-    expired: Option<i64>,
+    still: DeleteIf,
 ) -> Driver<Option<TargetRows<'t>>> {
     let mut sql = Statement::<D>::new("select study.id from study where study.study_uid = ");
     sql.text(target.study().as_str());
     push_scope(&mut sql, scope);
-    if let Some(moment) = expired {
-        sql.push(" and study.expires <= ").int(moment);
+    match still {
+        DeleteIf::Asked => {}
+        DeleteIf::Expired(moment) => {
+            sql.push(" and study.expires <= ").int(moment);
+        }
+        DeleteIf::Version(version) => {
+            sql.push(" and study.version = ").int(version);
+        }
     }
     sql.push(D::FOR_UPDATE);
     let Some(study) = sql.row(connection).await? else {

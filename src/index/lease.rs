@@ -29,4 +29,10 @@ impl<D: Dialect> Leases for SqlIndex<D> {
         sql.text(name).push(" and holder = ").text(holder);
         self.write("a lease", sql).await.map(drop)
     }
+
+    async fn lease_is_held(&self, name: &str) -> Result<bool> {
+        let mut sql = Statement::<D>::new("select 1 as one from lease where name = ");
+        sql.text(name).push(" and until >= ").push(D::NOW);
+        Ok(!self.read("a lease", sql).await?.is_empty())
+    }
 }

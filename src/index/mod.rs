@@ -21,6 +21,8 @@ mod event_log;
 mod event_log_model;
 mod event_maker;
 mod events_model;
+mod exports;
+mod exports_model;
 mod feed;
 mod insert;
 mod instance_row;
@@ -39,10 +41,13 @@ mod postgres;
 mod prepared;
 mod readers;
 mod replace;
+mod retention;
+mod retention_model;
 mod retry;
 mod rows;
 mod scoping;
 mod search;
+mod snapshot;
 mod sql;
 mod sqlite;
 mod statistics;
@@ -73,6 +78,7 @@ pub use event_log_model::{
 pub use events_model::{
     Entered, EventRow, GlobalSubscription, Globals, InsertedWorkitem, Matched, NewSubscription,
 };
+pub use exports_model::{ExportCursor, ExportStep, ExportTask, NewExport, SkippedExport};
 pub use model::{
     BlobPlace, Change, ChangeAction, ChangeState, ContentRow, Damage, Discarded, FeedRange,
     FoundWorkitem, Inserted, InstanceRow, MAX_ROW_BYTES, MatchedRow, MetadataRow, NewWorkitem,
@@ -82,13 +88,16 @@ pub use model::{
 };
 pub use open::open;
 pub use options::IndexOptions;
+pub use retention_model::AgedStudy;
 pub use rows::{NewInstance, PackedInstance};
+pub use snapshot::{BlobUse, IndexCopy, NamedBlob, snapshot};
 pub use statistics_model::StatisticRow;
 pub use tag_values::invalid_values;
 pub use terms::{Decision, decision, indexed};
 pub use traits::{
-    Audit, BulkUpdates, ChangeFeed, Commitments, Damages, EventLog, Index, Instances, Leases,
-    Operations, Partitions, QueryTags, Search, Subscriptions, Tally, Trash, Webhooks, Workitems,
+    Audit, BulkUpdates, ChangeFeed, Commitments, Damages, EventLog, Exports, Index, Instances,
+    Leases, Operations, Partitions, QueryTags, Retention, Search, Subscriptions, Tally, Trash,
+    Webhooks, Workitems,
 };
 pub use transfer::{Moved, Sum, TransferMode, transfer};
 pub use trash_model::{RemovalReason, TrashEntry, TrashFilter, TrashedInstance};

@@ -367,6 +367,8 @@ pub enum OperationKind {
     Commitment,
     /// Workitems are made of what arrives.
     Arrivals,
+    /// Studies are deleted because rules say that their time is over.
+    Expire,
 }
 
 /// How far an operation is.

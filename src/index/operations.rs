@@ -130,6 +130,7 @@ pub(super) const fn kind_text(kind: OperationKind) -> &'static str {
         OperationKind::Transfer => "transfer",
         OperationKind::Commitment => "commitment",
         OperationKind::Arrivals => "arrivals",
+        OperationKind::Expire => "expire",
     }
 }
 
@@ -161,6 +162,7 @@ fn read_operation<R: RowColumns>(
         OperationKind::Transfer,
         OperationKind::Commitment,
         OperationKind::Arrivals,
+        OperationKind::Expire,
     ];
     let statuses = [
         OperationStatus::NotStarted,

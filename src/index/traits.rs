@@ -16,12 +16,14 @@ use super::event_log_model::{
 use super::events_model::{
     Entered, EventRow, GlobalSubscription, Globals, InsertedWorkitem, Matched, NewSubscription,
 };
+use super::exports_model::{ExportCursor, ExportStep, ExportTask, NewExport, SkippedExport};
 use super::model::{
     BlobPlace, Change, ContentRow, Damage, Discarded, FeedRange, FoundWorkitem, Inserted,
     InstanceRow, MetadataRow, NewWorkitem, Operation, OperationKind, Page, PartitionRow, PoolState,
     Position, Result, TagIndexError, TagRow, TagsAdded, Version, WorkMemory, WorkitemFilter,
     WorkitemRow,
 };
+use super::retention_model::AgedStudy;
 use super::rows::NewInstance;
 use super::statistics_model::StatisticRow;
 use super::trash_model::{TrashEntry, TrashFilter, TrashedInstance};
@@ -100,6 +102,21 @@ pub trait Instances: Send + Sync {
         study: &(Partition, StudyUid),
         moment: OffsetDateTime,
     ) -> Result<u64>;
+}
+
+/// Studies that rules delete because of their age.
+#[async_trait]
+pub trait Retention: Send + Sync {
+    /// Studies of all partitions that arrived before a time, behind a number, in the order of their numbers.
+    async fn aged_studies(
+        &self,
+        arrived_before: OffsetDateTime,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<AgedStudy>>;
+
+    /// Deletes a study as it was read; returns how many instances it had, 0 when it changed since.
+    async fn delete_aged(&self, study: &AgedStudy) -> Result<u64>;
 }
 
 /// Search.
@@ -261,6 +278,9 @@ pub trait Leases: Send + Sync {
 
     /// Gives a lease back; one that another holder has is left alone.
     async fn give_back_lease(&self, name: &str, holder: &str) -> Result<()>;
+
+    /// Whether anybody has a lease now.
+    async fn lease_is_held(&self, name: &str) -> Result<bool>;
 }
 
 /// Whole-index walks for `fsck`.
@@ -497,6 +517,58 @@ pub trait BulkUpdates: Send + Sync {
     async fn end_update(&self, place: UpdatePlace<'_>, state: UpdateState) -> Result<()>;
 }
 
+/// Exports that clients asked for.
+#[async_trait]
+pub trait Exports: Send + Sync {
+    /// Writes down an export.
+    async fn begin_export(&self, new: &NewExport) -> Result<()>;
+
+    /// An export by its operation.
+    async fn export(&self, operation: &str) -> Result<Option<ExportTask>>;
+
+    /// Its sources from a number on, at most `limit`.
+    async fn export_sources(
+        &self,
+        operation: &str,
+        first: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, String)>>;
+
+    /// How many instances there are in a scope.
+    async fn count_instances(&self, scope: &Scope) -> Result<i64>;
+
+    /// The study whose UID comes next, as text.
+    async fn next_study(&self, scope: &Scope, after: &str) -> Result<Option<StudyUid>>;
+
+    /// Instances of a target in the order of their series' and their own UIDs, those behind the cursor, at most `limit`.
+    async fn instances_by_uid(
+        &self,
+        scope: &Scope,
+        target: &Target,
+        after: &ExportCursor,
+        limit: u32,
+    ) -> Result<Vec<InstanceRow>>;
+
+    /// Moves an export forward and writes the state of its operation; false when it is no longer where `from` says.
+    async fn advance_export(
+        &self,
+        operation: &Operation,
+        from: &ExportTask,
+        step: &ExportStep,
+    ) -> Result<bool>;
+
+    /// What an export did not export, in the order it was found.
+    async fn skipped_exports(
+        &self,
+        operation: &str,
+        skip: i64,
+        limit: u32,
+    ) -> Result<Vec<SkippedExport>>;
+
+    /// Writes the last state of an operation and forgets its sources and what was skipped.
+    async fn end_export(&self, operation: &Operation) -> Result<()>;
+}
+
 /// The whole index.
 pub trait Index:
     Instances
@@ -516,6 +588,8 @@ pub trait Index:
     + EventLog
     + Webhooks
     + BulkUpdates
+    + Exports
+    + Retention
 {
 }
 
@@ -537,6 +611,8 @@ impl<T> Index for T where
         + EventLog
         + Webhooks
         + BulkUpdates
+        + Exports
+        + Retention
 {
 }
 

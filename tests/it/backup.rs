@@ -1,4 +1,8 @@
-//! Backup and restore, with the commands that `docs/operations.md` prints.
+//! Backup and restore: with the commands that `docs/operations.md` prints, and with `stowage backup`.
+
+mod broken;
+mod command;
+mod load;
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,6 +1,7 @@
 //! Bulk update over HTTP (dicom-service §13): attributes of whole studies and UIDs, changed in the stored instances.
 
 mod crash;
+mod nodes;
 mod requests;
 mod scopes;
 mod uids;

@@ -233,6 +233,23 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
                 "what this server wrote of one event",
             ),
             ("start/webhooks.rs", "a file of 1 MiB at most, once"),
+            ("archive/services/retention.rs", "the file of rules, once"),
+            (
+                "archive/services/backup/place.rs",
+                "a manifest of 64 KiB at most, in a command of its own",
+            ),
+            (
+                "http/remote/connection.rs",
+                "a refusal of 64 KiB at most, in a command of its own",
+            ),
+            (
+                "http/remote/search.rs",
+                "a page of another server, in a command of its own",
+            ),
+            (
+                "http/remote/send.rs",
+                "an answer of another server, in a command of its own",
+            ),
             (
                 "http/remote/connection.rs",
                 "a refusal of 64 KiB at most, in a command of its own",

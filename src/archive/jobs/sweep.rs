@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use time::OffsetDateTime;
 
+use crate::archive::services::backup::hold::BACKUP;
 use crate::archive::{Archive, Result};
 use crate::blob::BlobError;
 use crate::fault;
@@ -30,7 +31,11 @@ impl Archive {
     /// When the index fails; a blob that cannot be removed is counted and tried again at the next run.
     pub async fn sweep(&self, grace: Duration) -> Result<u64> {
         self.meters.sweeps.one();
+        // Before it is asked: what is deleted once a backup has begun is younger, so a copied index names nothing that goes.
         let before = OffsetDateTime::now_utc() - grace;
+        if self.index.lease_is_held(BACKUP).await? {
+            return Ok(0);
+        }
         let mut removed = 0;
         // A batch begins behind the one before it: what cannot be removed holds up nothing else, and is tried again at
         // the next run.

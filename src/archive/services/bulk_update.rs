@@ -5,11 +5,11 @@
 //! not what was stored is never made a new one; whoever asked sees and changes no more than then.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use serde_json::json;
 
-use super::tags::Watched;
+use super::leased::OperationStep;
 use crate::archive::Archive;
 use crate::archive::buffer::granting;
 use crate::archive::content::Content;
@@ -30,15 +30,8 @@ use crate::index::{
 };
 use crate::memory::{NoMemory, Purpose};
 use crate::scope::{Scope, Visible};
-use crate::tasks::{Need, Watch};
 use dicom_core::Tag;
 
-/// How long a node that is gone keeps others from going on with an operation.
-const LEASE: Duration = Duration::from_secs(5);
-/// How often a lease is renewed.
-const RENEW: Duration = Duration::from_secs(1);
-/// Wait before an operation that failed, or that another node has, is taken up again.
-const AGAIN: Duration = Duration::from_secs(2);
 /// Instances prepared between two looks at how far the operation is.
 const PORTION: u32 = 16;
 
@@ -51,14 +44,6 @@ pub enum BulkUpdateOutcome {
     Running,
     /// The caller could not store what would come of it.
     Outside,
-}
-
-/// How far an operation is.
-enum UpdateStep {
-    More,
-    Done,
-    /// Another node works on it.
-    Elsewhere,
 }
 
 impl Archive {
@@ -113,22 +98,17 @@ impl Archive {
 
     /// Works on an update, unless this process does already.
     fn update_in_background(&self, operation: String) {
-        let Some(watched) = Watched::begin(self, operation) else {
-            return;
-        };
-        let (archive, watched) = (self.clone(), Arc::new(watched));
-        self.tasks
-            .supervise("bulk update", Need::May, move |watch| {
-                let (archive, watched) = (archive.clone(), watched.clone());
-                async move {
-                    update_all(&archive, watched.operation(), &watch).await;
-                    Ok(())
-                }
-            });
+        fn step<'a>(
+            archive: &'a Archive,
+            operation: &'a str,
+        ) -> BoxFuture<'a, Result<OperationStep>> {
+            Box::pin(archive.update_step(operation))
+        }
+        self.work_in_background("bulk update", operation, step);
     }
 
     /// The next piece of an update, while this node has its lease.
-    async fn update_step(&self, id: &str) -> Result<UpdateStep> {
+    async fn update_step(&self, id: &str) -> Result<OperationStep> {
         let operation = self.index.operation(id).await?;
         let unfinished = operation.filter(|operation| {
             matches!(
@@ -138,7 +118,7 @@ impl Archive {
         });
         let (Some(mut operation), Some(task)) = (unfinished, self.index.bulk_update(id).await?)
         else {
-            return Ok(UpdateStep::Done);
+            return Ok(OperationStep::Done);
         };
         let studies = self.index.updated_studies(id).await?;
         let is_waiting = |study: &&UpdatedStudy| study.state == UpdateState::Waiting;
@@ -146,7 +126,7 @@ impl Archive {
             finish(&mut operation, &studies);
             self.index.save_operation(&operation).await?;
             fault::point("update.finished");
-            return Ok(UpdateStep::Done);
+            return Ok(OperationStep::Done);
         };
         let scope = Scope {
             partition: task.partition,
@@ -158,13 +138,13 @@ impl Archive {
         };
         let Some(change) = InstanceChange::from_text(&task.request) else {
             self.index.end_update(place, UpdateState::Failed).await?;
-            return Ok(UpdateStep::More);
+            return Ok(OperationStep::More);
         };
         let target = change.target(study.study.clone());
         if change.stays(&target) {
             // What has the new UIDs are the instances themselves.
             self.index.end_update(place, UpdateState::Failed).await?;
-            return Ok(UpdateStep::More);
+            return Ok(OperationStep::More);
         }
         let rows = self.index.unprepared(&scope, &target, PORTION).await?;
         if rows.is_empty() {
@@ -187,7 +167,7 @@ impl Archive {
         operation.status = OperationStatus::Running;
         operation.percent = u8::try_from(percent.min(99)).unwrap_or(99);
         self.index.save_operation(&operation).await?;
-        Ok(UpdateStep::More)
+        Ok(OperationStep::More)
     }
 
     /// Lets the changed instances take the places of the old ones.
@@ -290,7 +270,8 @@ impl Archive {
     ) -> Result<DurableBlob> {
         self.require_whole(row).await?;
         let file = self.amended(row, change).await?;
-        self.make_durable(scope.partition, file).await
+        self.make_durable(scope.partition, &row.place.key, file)
+            .await
     }
 
     /// The bytes of the changed file, in the transfer syntax of the stored one.
@@ -387,51 +368,4 @@ fn finish(operation: &mut Operation, studies: &[UpdatedStudy]) {
     }
     operation.percent = 100;
     operation.results = Some(results.to_string());
-}
-
-/// Works on an update until it is done, while no other node does; a failure that may pass is waited out.
-async fn update_all(archive: &Archive, operation: &str, watch: &Watch) {
-    let lease = format!("operation {operation}");
-    loop {
-        match leased_step(archive, &lease, operation).await {
-            Ok(UpdateStep::More) => watch.well(),
-            Ok(UpdateStep::Done) => break,
-            Ok(UpdateStep::Elsewhere) => tokio::time::sleep(AGAIN).await,
-            Err(error) => {
-                watch.failed(&error);
-                tracing::warn!(
-                    operation,
-                    error = &error as &dyn std::error::Error,
-                    "a bulk update will go on"
-                );
-                tokio::time::sleep(AGAIN).await;
-            }
-        }
-    }
-    watch.well();
-    if let Err(error) = archive.index.give_back_lease(&lease, &archive.node).await {
-        tracing::debug!(%error, "the lease ends by itself");
-    }
-}
-
-/// One step under the lease, which is renewed meanwhile: large instances take long.
-async fn leased_step(archive: &Archive, lease: &str, operation: &str) -> Result<UpdateStep> {
-    let take = || archive.index.take_lease(lease, &archive.node, LEASE);
-    if !take().await? {
-        let now = archive.index.operation(operation).await?;
-        return Ok(match now.map(|operation| operation.status) {
-            Some(OperationStatus::NotStarted | OperationStatus::Running) => UpdateStep::Elsewhere,
-            _ => UpdateStep::Done,
-        });
-    }
-    let mut step = std::pin::pin!(archive.update_step(operation));
-    loop {
-        tokio::select! {
-            done = &mut step => return done,
-            () = tokio::time::sleep(RENEW) => {
-                // Whoever has lost it does nothing wrong by going on: what is there twice is kept once.
-                take().await?;
-            }
-        }
-    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing is removed that a row names, and a repair goes through the same transactions as a request.
 
+mod order;
 pub(in crate::archive) mod sorter;
 
 use std::sync::Arc;
@@ -10,14 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use time::OffsetDateTime;
 
-use super::check::sorter::{Sorted, Sorter};
+use self::order::{BlobCounts, key_of};
 use crate::archive::error::Result;
 use crate::archive::{Archive, describe};
 use crate::blob::{BlobError, Blobs};
 use crate::dicom::uid::Target;
 use crate::fault;
 use crate::index::{BlobPlace, Damage, Inserted, InstanceRow, NewInstance};
-use crate::memory::Purpose;
 use crate::scope::{Partition, Scope};
 
 /// Rows or keys handled at a time.
@@ -101,7 +101,7 @@ pub struct ReindexReport {
     pub blobs: u64,
     /// Instances that got a row.
     pub added: u64,
-    /// Instances that had one.
+    /// Blobs of instances that had one, or that went on under other UIDs.
     pub known: u64,
     /// Blobs that cannot be read.
     pub refused: u64,
@@ -315,7 +315,7 @@ impl Archive {
     }
 
     /// Gives every blob that no row names its row, oldest first. Of several blobs of one instance the newest that can be
-    /// read counts: an older one was deleted.
+    /// read counts: an older one was deleted. What a bulk update moved to other UIDs has its row there.
     ///
     /// # Errors
     /// When either store cannot be used; a blob that cannot be read is reported and left.
@@ -324,7 +324,9 @@ impl Archive {
         reported: &(dyn Fn(RebuildProgress<'_>) + Sync),
     ) -> Result<ReindexReport> {
         let mut report = ReindexReport::default();
-        let mut keys = self.in_order(&mut report.blobs).await?;
+        let mut counts = BlobCounts::default();
+        let mut keys = self.in_order(&mut counts).await?;
+        (report.blobs, report.known) = (counts.all, counts.moved);
         fault::point("reindex.listed");
         let mut done = 0;
         loop {
@@ -384,86 +386,12 @@ impl Archive {
         new.clear();
         Ok(())
     }
-
-    /// Lines that end with the key of each blob: the newest of each instance by age, oldest first, then all others, newest
-    /// first; counts them.
-    async fn in_order(&self, count: &mut u64) -> Result<Sorted> {
-        let memory = self.reserve(Purpose::Background, sorter::MEMORY);
-        let _memory = memory.await?;
-        let mut by_instance = Sorter::new(self.blobs.clone());
-        let mut listed = self.blobs.list(None);
-        while let Some(key) = listed.try_next().await? {
-            *count += 1;
-            by_instance.push(instance_line(&key)).await?;
-        }
-        let mut lines = by_instance.sorted().await?;
-        let mut by_age = Sorter::new(self.blobs.clone());
-        let mut held: Option<String> = None;
-        loop {
-            let (rest, batch) = lines.batch(BATCH as usize).await?;
-            lines = rest;
-            let is_last = batch.is_empty();
-            for line in batch {
-                if let Some(before) = held.replace(line) {
-                    let newest = held.as_deref().map(group_of) != Some(group_of(&before));
-                    by_age.push(age_line(key_of(&before), newest)).await?;
-                }
-            }
-            if is_last {
-                break;
-            }
-        }
-        if let Some(last) = held {
-            by_age.push(age_line(key_of(&last), true)).await?;
-        }
-        by_age.sorted().await
-    }
 }
 
 pub(super) const MISSING: &str = "its blob is missing";
 pub(super) const SHORT: &str = "its blob is too short";
 pub(super) const OTHER: &str = "its blob holds other bytes than were stored";
 const UNREADABLE: &str = "its blob cannot be read";
-
-fn serial(key: &str) -> &str {
-    key.rsplit('.').nth(1).unwrap_or_default()
-}
-
-/// The part of a key that names the instance.
-fn instance_of(key: &str) -> &str {
-    let mut parts = key.rsplitn(3, '.');
-    parts.nth(2).unwrap_or(key)
-}
-
-/// A line that sorts by instance, then by age: the serial behind the instance UID starts with the time.
-fn instance_line(key: &str) -> String {
-    format!("{}\t{}\t{key}", instance_of(key), serial(key))
-}
-
-/// The instance of such a line.
-fn group_of(line: &str) -> &str {
-    line.split('\t').next().unwrap_or_default()
-}
-
-/// A line that sorts by age: forwards for the newest blob of an instance, behind those backwards for the others.
-fn age_line(key: &str, newest: bool) -> String {
-    use std::fmt::Write as _;
-    let serial = serial(key);
-    if newest {
-        return format!("0{serial}\t{key}");
-    }
-    let mut line = "1".to_owned();
-    for byte in serial.bytes() {
-        // A text grows in memory only.
-        let _ = write!(line, "{:02x}", u8::MAX - byte);
-    }
-    format!("{line}\t{key}")
-}
-
-/// The key a line ends with; one that holds a tab is no key of ours.
-fn key_of(line: &str) -> &str {
-    line.rsplit('\t').next().unwrap_or_default()
-}
 
 /// Why the blob of a row is not as it was stored.
 #[derive(Debug)]
@@ -524,40 +452,5 @@ pub(in crate::archive) async fn check_blob(
     match blobs.sums(&place.key, place.offset, place.length).await {
         Ok(found) => Fault::of_digest(&found.digest, &digest),
         Err(error) => Some(Fault::of(error)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_several_blobs_of_an_instance_the_newest_comes_first() {
-        let keys = [
-            "aa/1/2/1.5.01.dcm",
-            "aa/1/2/1.6.02.dcm",
-            "aa/1/2/1.5.03.dcm",
-            "aa/1/2/1.7.04.dcm",
-            "aa/1/2/1.5.05.dcm",
-        ];
-        let mut lines = keys.map(instance_line);
-        lines.sort_unstable();
-        let newest =
-            |at: usize| lines.get(at + 1).map(|l| group_of(l)) != Some(group_of(&lines[at]));
-        let mut aged: Vec<String> = (0..lines.len())
-            .map(|at| age_line(key_of(&lines[at]), newest(at)))
-            .collect();
-        aged.sort_unstable();
-        let keys: Vec<&str> = aged.iter().map(|line| key_of(line)).collect();
-        assert_eq!(
-            keys,
-            [
-                "aa/1/2/1.6.02.dcm",
-                "aa/1/2/1.7.04.dcm",
-                "aa/1/2/1.5.05.dcm",
-                "aa/1/2/1.5.03.dcm",
-                "aa/1/2/1.5.01.dcm",
-            ]
-        );
     }
 }

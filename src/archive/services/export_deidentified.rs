@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 
-use super::export::ExportFolder;
+use super::export::{ExportFolder, write_file};
 use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
 use crate::dicom::deidentify::DeidentifyProfile;
@@ -62,7 +62,7 @@ impl Archive {
             let place = study.below(made.name.series.as_str())?;
             let file = format!("{}.dcm", made.name.instance);
             match made.file.all().await {
-                Ok(content) => match place.write(&file, content.chunks).await {
+                Ok(content) => match write_file(&place, &file, content.chunks).await {
                     Ok(()) => reported(ExportedInstance::Written(length)),
                     Err(error) if is_refused(&error) => reported(ExportedInstance::Refused {
                         name: row.name,

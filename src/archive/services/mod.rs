@@ -1,5 +1,6 @@
 //! What can be asked of an archive: one file per service, each an `impl` of [`Archive`](super::Archive).
 
+pub mod backup;
 pub mod bulk_update;
 pub mod check;
 mod checked;
@@ -9,13 +10,17 @@ pub mod deidentify;
 pub mod events;
 pub(super) mod export;
 pub mod export_deidentified;
+pub mod export_operation;
+mod export_plan;
 pub mod feed;
 pub mod frames;
 pub mod import;
+mod leased;
 pub mod metadata;
 pub mod partitions;
 pub mod render;
 pub mod restore;
+pub mod retention;
 pub mod retrieve;
 pub mod search;
 mod spooled_frames;

@@ -6,7 +6,7 @@
 use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::partition_names::{key_in, name_in_key};
-use crate::blob::instance_key;
+use crate::blob::{instance_key, serial_behind};
 use crate::dicom::uid::InstanceName;
 use crate::fault;
 use crate::scope::{Partition, PartitionName, ScopeSet};
@@ -99,9 +99,18 @@ impl Archive {
         self.partitions.name(partition).map(drop).ok_or(NAMELESS)
     }
 
-    /// A key for a new blob of an instance of a partition whose name is known here.
-    pub(in crate::archive) fn new_key(&self, partition: Partition, name: &InstanceName) -> String {
-        let key = instance_key(name, &self.blobs.serial());
+    /// A key for a new blob of an instance of a partition whose name is known here; one that is made of another blob names it.
+    pub(in crate::archive) fn new_key(
+        &self,
+        partition: Partition,
+        name: &InstanceName,
+        before: Option<&str>,
+    ) -> String {
+        let serial = self.blobs.serial();
+        let key = match before {
+            Some(before) => instance_key(name, &serial_behind(&serial, before)),
+            None => instance_key(name, &serial),
+        };
         let partition = self.partitions.name(partition).unwrap_or_default();
         key_in(&partition, key)
     }

@@ -195,6 +195,7 @@ impl Archive {
             }
         }
         self.resume_bulk_updates().await?;
+        self.resume_exports().await?;
         self.resume_commitments().await
     }
 
@@ -290,9 +291,16 @@ impl Archive {
         match operation.kind {
             // A commitment has a service of its own, which knows whose it is; what follows arrivals never ends.
             OperationKind::Commitment | OperationKind::Arrivals => Err(unknown()),
-            // It names studies: whoever is limited sees those begun with the same limits.
+            // It names studies, or says how many there are: whoever is limited sees those begun with the same limits.
             OperationKind::Update if !scopes.is_everything() => {
                 let task = self.index.bulk_update(&operation.id).await?;
+                match task.filter(|task| scopes.is_for(task.partition, &task.visible)) {
+                    Some(_) => Ok(operation),
+                    None => Err(unknown()),
+                }
+            }
+            OperationKind::Export if !scopes.is_everything() => {
+                let task = self.index.export(&operation.id).await?;
                 match task.filter(|task| scopes.is_for(task.partition, &task.visible)) {
                     Some(_) => Ok(operation),
                     None => Err(unknown()),

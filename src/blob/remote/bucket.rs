@@ -14,10 +14,11 @@ use tokio::sync::Semaphore;
 
 use super::connect::client;
 use super::failure::{chain, failed, failed_write, is_lost_connection, status, unavailable};
+use super::send::send;
 use super::upload::{UploadMemory, upload};
-use crate::blob::error::{BlobError, Result};
+use crate::blob::error::{BlobError, ExportFailure, Result};
 use crate::blob::location::BucketUrl;
-use crate::blob::payload::{CHUNK, Payload};
+use crate::blob::payload::{CHUNK, OpenBlob, Payload};
 use crate::config::StorageConfig;
 
 /// Bytes of one request of what is read ahead; a multiple of a chunk.
@@ -43,19 +44,24 @@ pub(in crate::blob) struct Bucket {
 }
 
 impl Bucket {
-    /// Makes the client and asks whether the bucket is there.
-    pub(in crate::blob) async fn connect(url: &BucketUrl, storage: &StorageConfig) -> Result<Self> {
+    /// Makes the client; nothing is asked of the provider yet.
+    pub(in crate::blob) fn open(url: &BucketUrl, storage: &StorageConfig) -> Result<Self> {
         let buffer = storage.blob_buffer_bytes;
-        let bucket = Self {
+        Ok(Self {
             store: client(url, storage)?,
             prefix: Arc::from(url.prefix.as_str()),
             ahead: Arc::new(Semaphore::new(buffer / 2 / PART)),
             uploads: Arc::new(UploadMemory::new(buffer / 2)),
-        };
+        })
+    }
+
+    /// Makes the client and asks whether the bucket is there.
+    pub(in crate::blob) async fn connect(url: &BucketUrl, storage: &StorageConfig) -> Result<Self> {
+        let bucket = Self::open(url, storage)?;
         let wrong = |reason: &str| {
             Err(BlobError::config(format!(
-                "STOWAGE_BLOB_URL: the bucket {} {reason}",
-                url.name
+                "{}: the bucket {} {reason}",
+                url.setting, url.name
             )))
         };
         let mut first = bucket.store.list(Some(&Path::from(url.prefix.as_str())));
@@ -96,6 +102,16 @@ impl Bucket {
             }
             Payload::Spooled(file) => upload(&*self.store, &self.uploads, key, &path, file).await,
         }
+    }
+
+    /// Uploads what is read from elsewhere, if it has this digest.
+    pub(in crate::blob) async fn send(
+        &self,
+        key: &str,
+        source: OpenBlob,
+        digest: Option<[u8; 32]>,
+    ) -> std::result::Result<(), ExportFailure> {
+        send(&*self.store, key, &self.path(key), source, digest).await
     }
 
     /// Reads a range, whole.

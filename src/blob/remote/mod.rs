@@ -7,6 +7,7 @@ mod bucket;
 mod connect;
 mod failure;
 mod read_ahead;
+mod send;
 mod source;
 mod upload;
 
@@ -16,6 +17,7 @@ use super::error::{BlobError, Result};
 use super::payload::{CHUNK, OpenBlob};
 pub(super) use bucket::Bucket;
 use bytes::Bytes;
+pub(super) use connect::container_uri;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use read_ahead::ReadAhead;

@@ -25,7 +25,7 @@ pub enum EventKind {
     Query,
     /// The archive itself is configured, by query tags (110113, software configuration).
     Configuration,
-    /// A link to a study is made for somebody else (110106).
+    /// Instances are exported, or a link to a study is made for somebody else (110106).
     Shared,
     /// Somebody failed to say who it is (110114).
     Login,

@@ -538,6 +538,17 @@ pub(super) static ABOUT: &[About] = &[
     About {
         takes: JSON,
         ..row(
+            "export_instances",
+            "Operations",
+            "Export instances to a destination of the configuration",
+            JSON,
+            &[(202, "the operation began; its place is in Location")],
+            &[],
+        )
+    },
+    About {
+        takes: JSON,
+        ..row(
             "update_studies",
             "Operations",
             "Change attributes, or UIDs, in the stored instances of studies",

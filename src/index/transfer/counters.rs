@@ -3,7 +3,7 @@
 //! They stand above every row: numbers of rows that were deleted since live on in blob keys, feeds and `ETags`.
 
 use futures_util::future::BoxFuture;
-use sqlx::{Executor, Postgres, Sqlite};
+use sqlx::{Executor, Pool, Postgres, Sqlite, Transaction};
 
 use super::super::sql::{Dialect, Driver, RowColumns, Statement};
 
@@ -36,6 +36,8 @@ const VERSIONS: &str = "select coalesce(max(version), 0) as highest from (\
 
 /// A database an index can be moved out of and into.
 pub(in crate::index) trait Moves: Dialect {
+    /// Begins to read one moment of it, while others go on writing.
+    fn begin_snapshot(pool: &Pool<Self>) -> BoxFuture<'_, Driver<Transaction<'static, Self>>>;
     /// Keeps everybody else from writing until the transaction ends.
     fn hold(connection: &mut Self::Connection) -> BoxFuture<'_, Driver<()>>;
     /// Reads the counters.
@@ -50,6 +52,10 @@ async fn highest_version<D: Dialect>(connection: &mut D::Connection) -> Driver<i
 }
 
 impl Moves for Sqlite {
+    fn begin_snapshot(pool: &Pool<Self>) -> BoxFuture<'_, Driver<Transaction<'static, Self>>> {
+        Box::pin(pool.begin_with("begin"))
+    }
+
     fn hold(_connection: &mut Self::Connection) -> BoxFuture<'_, Driver<()>> {
         // Whoever writes is alone from the start.
         Box::pin(std::future::ready(Ok(())))
@@ -132,7 +138,20 @@ const RAISE_FREE: [&str; 5] = [
     "select setval(pg_get_serial_sequence('query_tag_value', 'id'), greatest(1, (select max(id) from query_tag_value), ",
 ];
 
+/// A copy may take longer than a transaction of the server may idle.
+const PATIENT: &str =
+    "set local idle_in_transaction_session_timeout = 0; set local statement_timeout = 0";
+
 impl Moves for Postgres {
+    fn begin_snapshot(pool: &Pool<Self>) -> BoxFuture<'_, Driver<Transaction<'static, Self>>> {
+        Box::pin(async move {
+            let begin = "begin isolation level repeatable read read only";
+            let mut transaction = pool.begin_with(begin).await?;
+            (*transaction).execute(PATIENT).await?;
+            Ok(transaction)
+        })
+    }
+
     fn hold(connection: &mut Self::Connection) -> BoxFuture<'_, Driver<()>> {
         Box::pin(async move { connection.execute(HOLD).await.map(|_| ()) })
     }

@@ -51,6 +51,8 @@ impl Moved {
 pub enum TransferMode {
     /// They are copied into an index that must be empty.
     Copy,
+    /// As [`Self::Copy`], of one moment of the old index, while others go on writing to it.
+    Snapshot,
     /// They are compared only.
     Compare,
 }
@@ -84,7 +86,8 @@ fn refused(reason: &str) -> IndexError {
 
 /// Copies every row of one index into another, or only compares them; `told` hears of rows as they are read.
 ///
-/// While it runs nobody else can write to either. The copy counts only when both agree.
+/// While it runs nobody else can write to either, but for [`TransferMode::Snapshot`] to the old one. The copy counts only when
+/// both agree.
 ///
 /// # Errors
 /// [`IndexError::Open`] when there is nothing at `from`, `to` is not empty, or both are the same; else what the databases
@@ -133,17 +136,24 @@ async fn run<S: Moves, T: Moves>(
 ) -> Result<Vec<Moved>> {
     let read = failed::<S>("a move out of it");
     let write = failed::<T>("a move into it");
-    let mut source = S::begin_write(&from.writers).await.map_err(&read)?;
-    S::hold(&mut source).await.map_err(&read)?;
+    let mut source = if how == TransferMode::Snapshot {
+        S::begin_snapshot(&from.writers).await.map_err(&read)?
+    } else {
+        let mut source = S::begin_write(&from.writers).await.map_err(&read)?;
+        S::hold(&mut source).await.map_err(&read)?;
+        source
+    };
     let mut target = T::begin_write(&to.writers).await.map_err(&write)?;
     T::hold(&mut target).await.map_err(&write)?;
-    if how == TransferMode::Copy {
+    if how != TransferMode::Compare {
         must_be_empty::<T>(&mut target).await?;
     }
     let mut moved = Vec::with_capacity(TABLES.len());
     for table in TABLES {
         let sum = match how {
-            TransferMode::Copy => copy::<S, T>(table, &mut source, &mut target, reported).await?,
+            TransferMode::Copy | TransferMode::Snapshot => {
+                copy::<S, T>(table, &mut source, &mut target, reported).await?
+            }
             TransferMode::Compare => sum::<S>(table, &mut source, reported).await?,
         };
         moved.push(Moved {
@@ -152,7 +162,7 @@ async fn run<S: Moves, T: Moves>(
             to: sum_of_target::<T>(table, &mut target).await?,
         });
     }
-    if how == TransferMode::Copy && moved.iter().all(Moved::agrees) {
+    if how != TransferMode::Compare && moved.iter().all(Moved::agrees) {
         let given: Counters = S::counters(&mut source).await.map_err(&read)?;
         T::raise(&mut target, given).await.map_err(&write)?;
         target.commit().await.map_err(&write)?;

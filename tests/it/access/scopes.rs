@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// The methods without one, and why they need none.
-const WITHOUT: [(&str, &str); 88] = [
+const WITHOUT: [(&str, &str); 97] = [
     (
         "insert",
         "each instance carries what its sender may store into",
@@ -33,9 +33,17 @@ const WITHOUT: [(&str, &str); 88] = [
         "the number of a study that was found within a scope",
     ),
     (
-        "keep_blocks",
-        "checksums, of an instance that the scrub read",
+        "begin_export",
+        "the limits of its caller are kept, and only what they let through is exported",
     ),
+    ("export", "holds its caller's limits, by whom it is decided"),
+    ("export_sources", "what the caller has named"),
+    (
+        "advance_export",
+        "counts what was found within a scope, and names what the caller has named",
+    ),
+    ("skipped_exports", "what the caller has named, or could see"),
+    ("end_export", "how an operation ended"),
     ("discard", "keys of blobs"),
     ("discarded", "keys of blobs"),
     ("claim", "keys of blobs"),
@@ -49,6 +57,13 @@ const WITHOUT: [(&str, &str); 88] = [
     ("retry_later", "keys of blobs"),
     ("take_lease", "names of nodes"),
     ("give_back_lease", "names of nodes"),
+    ("lease_is_held", "names of nodes"),
+    (
+        "keep_blocks",
+        "checksums, of an instance that the scrub read",
+    ),
+    ("aged_studies", "retention, by whoever runs the server"),
+    ("delete_aged", "retention, by whoever runs the server"),
     ("all_instances", "fsck, by whoever runs the server"),
     ("known_keys", "fsck, by whoever runs the server"),
     ("counter_errors", "fsck, by whoever runs the server"),

@@ -90,6 +90,8 @@ const ANSWERS: &[(&str, &str, u16, u16)] = &[
     ("GET", "/extendedquerytags/{tag}/errors", 404, 404),
     ("GET", "/operations/{id}", 404, 404),
     ("GET", "/partitions", 400, 400),
+    // No destination is configured.
+    ("POST", "/export", 404, 404),
     ("POST", "/commitment-requests/{transaction}", 415, 415),
     ("GET", "/commitment-requests/{transaction}", 404, 404),
     ("POST", "/workitems", 415, 415),

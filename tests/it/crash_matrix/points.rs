@@ -76,8 +76,19 @@ pub(super) const TAGS: &[&str] = &[
     "tags.values",
 ];
 
-/// Passed by `stowage export`, which `commands.rs` breaks off.
-const EXPORT: &[&str] = &["export.renamed", "export.written"];
+/// Passed by `stowage export`, which `commands.rs` breaks off, and by exports into folders.
+pub(crate) const EXPORT: &[&str] = &["export.renamed", "export.written"];
+
+/// Passed by exports that clients ask for, which `export/crash.rs` breaks off.
+pub(crate) const EXPORT_OPERATION: &[&str] = &[
+    "export.advanced",
+    "export.begun",
+    "export.copied",
+    "export.counted",
+    "export.ended",
+    "export.finished",
+    "export.logged",
+];
 
 /// Passed when a workitem is made of what arrived, which `worklist/arrivals.rs` breaks off.
 pub(crate) const ARRIVALS: &[&str] = &["arrivals.created", "arrivals.found"];
@@ -151,6 +162,7 @@ fn every_fault_point_of_the_source_is_in_the_matrix() {
         TAGS,
         HEAL,
         EXPORT,
+        EXPORT_OPERATION,
         WORKITEMS,
         PARTITIONS,
         TASKS,

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "otel")]
 pub(crate) mod collector;
+pub(crate) mod containers;
 pub(crate) mod dicom;
 pub(crate) mod http;
 pub(crate) mod http2;

@@ -454,6 +454,7 @@ async fn a_caller_who_may_see_little_does_not_get_what_another_one_opened() {
         rules: Rules::Standard,
         replace: None,
         condition: None,
+        made_of: None,
         expires: None,
     };
     let name = Name::new(391, 1, 1);

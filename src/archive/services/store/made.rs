@@ -15,18 +15,22 @@ use crate::archive::jobs::commit::DurableBlob;
 use crate::scope::{Partition, Visible};
 
 impl Archive {
-    /// Parses a file and makes its blob durable; whoever gets it sees that it gets its rows, or lets it go.
+    /// Parses a file that is made of the blob of a key, and makes its blob durable; whoever gets it sees that it gets its rows, or lets it go.
     ///
     /// # Errors
     /// [`ArchiveError::Invalid`] when it cannot be stored; when there is no memory or no room for it now.
     pub(in crate::archive) async fn make_durable(
         &self,
         partition: Partition,
+        made_of: &str,
         file: Content,
     ) -> Result<DurableBlob> {
         // The key of the blob says it.
         self.partition_name(partition).await?;
-        let options = Arc::new(StoreOptions::unlimited(partition));
+        let options = Arc::new(StoreOptions {
+            made_of: Some(Arc::from(made_of)),
+            ..StoreOptions::unlimited(partition)
+        });
         let mut part = IncomingPart::empty();
         let mut chunks = file.chunks;
         while let Some(chunk) = chunks.try_next().await? {

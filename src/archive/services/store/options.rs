@@ -28,6 +28,8 @@ pub struct StoreOptions {
     pub expires: Option<OffsetDateTime>,
     /// What must hold of the study of the URL when the first instances are committed.
     pub condition: Option<Arc<StudyCondition>>,
+    /// Key of the blob that the instance is made of, where it is made here.
+    pub made_of: Option<Arc<str>>,
 }
 
 impl StoreOptions {
@@ -43,6 +45,7 @@ impl StoreOptions {
             replace: None,
             expires: None,
             condition: None,
+            made_of: None,
         }
     }
 }

@@ -443,7 +443,11 @@ impl Archive {
             Err(refusal) => return ParseOutcome::Failed(refusal),
         };
         let place = BlobPlace {
-            key: self.new_key(options.partition, &instance.name),
+            key: self.new_key(
+                options.partition,
+                &instance.name,
+                options.made_of.as_deref(),
+            ),
             offset: 0,
             length: whole.source().len(),
             blocks: Some(whole.sums.blocks.clone()),
