@@ -27,7 +27,7 @@ use tokio::runtime::Runtime;
 
 use crate::archive::Archive;
 use crate::archive::services::check::{CheckOptions, CheckProgress, RebuildProgress};
-use crate::archive::services::export_deidentified::ExportedInstance;
+use crate::archive::services::export_deidentified::DeidentifiedExport;
 use crate::config::{Cli, Command, Config, ExportArgs, FsckArgs, MoveIndexArgs, Switch};
 use crate::dicom::deidentify::DeidentifyOptions;
 use crate::dicom::uid::Target;
@@ -289,12 +289,12 @@ async fn export_deidentified(
     let bar = ProgressBar::no_length();
     let (mut written, mut refused) = (0_u64, 0_usize);
     for text in &arguments.targets {
-        let mut reported = |exported: ExportedInstance| match exported {
-            ExportedInstance::Written(bytes) => {
+        let mut reported = |exported: DeidentifiedExport| match exported {
+            DeidentifiedExport::Written(bytes) => {
                 written += 1;
                 bar.inc(bytes);
             }
-            ExportedInstance::Refused { name, reason } => {
+            DeidentifiedExport::Refused { name, reason } => {
                 refused += 1;
                 if refused <= REPORTED {
                     let (study, series) = (name.study, name.series);

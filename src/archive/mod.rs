@@ -111,7 +111,7 @@ pub struct Archive {
     /// How long what was deleted can be restored.
     grace: Duration,
     /// Where exports may go.
-    exports: Arc<services::export_operation::ExportSettings>,
+    exports: Arc<services::export_settings::ExportSettings>,
     /// How instances can be de-identified.
     deidentification: Option<Arc<DeidentifyProfile>>,
 }

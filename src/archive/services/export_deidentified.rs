@@ -17,7 +17,7 @@ use crate::scope::Scope;
 
 /// What became of an instance.
 #[derive(Debug)]
-pub enum ExportedInstance {
+pub enum DeidentifiedExport {
     /// It was written, so many bytes.
     Written(u64),
     /// Something of it cannot be taken away, or it cannot be read.
@@ -40,7 +40,7 @@ impl Archive {
         target: &Target,
         folder: &Path,
         profile: &Arc<DeidentifyProfile>,
-        reported: &mut (dyn FnMut(ExportedInstance) + Send),
+        reported: &mut (dyn FnMut(DeidentifiedExport) + Send),
     ) -> Result<()> {
         let mut rows = self.instances(scope, target).await?;
         while let Some(row) = rows.next().await {
@@ -48,7 +48,7 @@ impl Archive {
             let made = match Box::pin(self.deidentified(scope, &row, profile)).await {
                 Ok(made) => made,
                 Err(error) if is_refused(&error) => {
-                    reported(ExportedInstance::Refused {
+                    reported(DeidentifiedExport::Refused {
                         name: row.name,
                         reason: reason(&error),
                     });
@@ -63,8 +63,8 @@ impl Archive {
             let file = format!("{}.dcm", made.name.instance);
             match made.file.all().await {
                 Ok(content) => match write_file(&place, &file, content.chunks).await {
-                    Ok(()) => reported(ExportedInstance::Written(length)),
-                    Err(error) if is_refused(&error) => reported(ExportedInstance::Refused {
+                    Ok(()) => reported(DeidentifiedExport::Written(length)),
+                    Err(error) if is_refused(&error) => reported(DeidentifiedExport::Refused {
                         name: row.name,
                         reason: reason(&error),
                     }),

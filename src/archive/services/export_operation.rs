@@ -6,7 +6,6 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -15,6 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::export_plan::{ExportPlan, distinct, percent};
+use super::export_settings::ExportSettings;
 use super::leased::OperationStep;
 use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
@@ -37,15 +37,6 @@ const TRIES: u32 = 3;
 const LINES: u32 = 200;
 /// Name of the log of errors, below the folder of the operation.
 const ERRORS: &str = "errors.log";
-
-/// Where exports go, and how long one that does not move is kept alive.
-#[derive(Debug, Clone, Default)]
-pub struct ExportSettings {
-    /// The destinations.
-    pub destinations: Destinations,
-    /// Time without progress after which an export ends.
-    pub give_up: Duration,
-}
 
 /// Why a step of an export did not come to its end.
 enum ExportStop {

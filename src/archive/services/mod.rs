@@ -12,6 +12,7 @@ pub(super) mod export;
 pub mod export_deidentified;
 pub mod export_operation;
 mod export_plan;
+pub mod export_settings;
 pub mod feed;
 pub mod frames;
 pub mod import;

@@ -33,7 +33,7 @@ use part::PartBuffer;
 
 pub use described::BulkDataBuffer;
 pub use options::{StoreOptions, SubmittedInstance};
-pub use outcome::{Outcome, reason};
+pub use outcome::Outcome;
 pub use part::IncomingPart;
 
 mod again;
@@ -43,6 +43,7 @@ mod options;
 mod outcome;
 mod parsed;
 mod part;
+pub mod reason;
 
 /// Instances committed together at most by one request before it goes on reading.
 const FLUSH: usize = 256;

@@ -79,6 +79,16 @@ pub(super) const TAGS: &[&str] = &[
 /// Passed by `stowage export`, which `commands.rs` breaks off, and by exports into folders.
 pub(crate) const EXPORT: &[&str] = &["export.renamed", "export.written"];
 
+/// Passed by `stowage backup` and `stowage restore-backup`, which `backup/broken.rs` breaks off.
+const BACKUP: &[&str] = &[
+    "backup.blob",
+    "backup.index",
+    "backup.pruned",
+    "backup.published",
+    "backup.stored",
+    "restore.blobs",
+];
+
 /// Passed by exports that clients ask for, which `export/crash.rs` breaks off.
 pub(crate) const EXPORT_OPERATION: &[&str] = &[
     "export.advanced",
@@ -163,6 +173,7 @@ fn every_fault_point_of_the_source_is_in_the_matrix() {
         HEAL,
         EXPORT,
         EXPORT_OPERATION,
+        BACKUP,
         WORKITEMS,
         PARTITIONS,
         TASKS,

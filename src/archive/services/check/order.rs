@@ -5,12 +5,14 @@
 
 use futures_util::TryStreamExt;
 
-use super::BATCH;
 use super::sorter::{MEMORY, Sorted, Sorter};
 use crate::archive::Archive;
 use crate::archive::error::Result;
 use crate::blob::{key_serial, serials_before};
 use crate::memory::Purpose;
+
+/// Keys read at a time.
+const BATCH: usize = 500;
 
 /// How many blobs there are, by what is made of them.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,7 +45,7 @@ impl Archive {
         let mut lines = by_instance.sorted().await?;
         let mut group = InstanceGroup::default();
         loop {
-            let (rest, batch) = lines.batch(BATCH as usize).await?;
+            let (rest, batch) = lines.batch(BATCH).await?;
             lines = rest;
             if batch.is_empty() {
                 return by_age.sorted().await;
@@ -62,7 +64,7 @@ impl Archive {
         let mut by_instance = Sorter::new(self.blobs.clone());
         let mut named = String::new();
         loop {
-            let (rest, batch) = lines.batch(BATCH as usize).await?;
+            let (rest, batch) = lines.batch(BATCH).await?;
             lines = rest;
             if batch.is_empty() {
                 return Ok(by_instance);

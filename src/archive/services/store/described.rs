@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::outcome::reason_for_unreadable;
 use super::outcome::without_memory;
-use super::outcome::{reason, reason_for_unreadable};
 use super::parsed::SopNames;
 use super::part::{GatheredBytes, IncomingPart, PartBuffer, lost_spool, spool_failure};
+use super::reason;
 use super::{PendingPart, StoreRequest};
 use crate::archive::Archive;
 use crate::archive::buffer::reserved;

@@ -12,10 +12,11 @@ use bytes::Bytes;
 
 use super::StoreOptions;
 use super::outcome::{
-    Outcome, check_named, check_study, check_visible, failed, lost_outcome, reason,
-    refused as refused_by, unreadable, without_memory,
+    Outcome, check_named, check_study, check_visible, failed, lost_outcome, refused as refused_by,
+    unreadable, without_memory,
 };
 use super::part::{GatheredBytes, PartBuffer, Spooling};
+use super::reason;
 use crate::archive::Archive;
 use crate::archive::error::ArchiveError;
 use crate::archive::jobs::commit::DurableBlob;
