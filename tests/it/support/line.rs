@@ -14,6 +14,8 @@ use std::thread;
 pub(crate) struct Cut {
     /// Bytes from the client.
     pub(crate) at: &'static str,
+    /// Bytes that the connection must have sent before, since it last sent those: what other tasks send is let through.
+    pub(crate) behind: Option<String>,
     /// Whether they still reach the database.
     pub(crate) delivered: bool,
     /// How many connections.
@@ -84,12 +86,16 @@ impl Line {
 }
 
 impl Shared {
-    /// Whether these bytes of a client are what a connection goes dead at; then whether they are delivered.
-    fn cuts(&self, bytes: &[u8]) -> Option<bool> {
+    /// Whether these bytes of a client are what a connection goes dead at; then whether they are delivered. `seen` is
+    /// whether the connection sent what must come before.
+    fn cuts(&self, bytes: &[u8], seen: &mut bool) -> Option<bool> {
+        let has = |text: &str| bytes.windows(text.len()).any(|at| at == text.as_bytes());
         let mut cut = self.cut.lock().expect("nobody panics");
         let armed = cut.as_mut().filter(|cut| cut.times > 0)?;
-        let text = armed.at.as_bytes();
-        bytes.windows(text.len()).find(|at| *at == text)?;
+        *seen |= armed.behind.as_deref().is_none_or(has);
+        if !has(armed.at) || !std::mem::take(seen) {
+            return None;
+        }
         armed.times -= 1;
         self.dead.fetch_add(1, Ordering::SeqCst);
         Some(armed.delivered)
@@ -119,6 +125,7 @@ fn connect(client: TcpStream, server: UnixStream, shared: &Arc<Shared>, dead: &A
     });
     let (mut from_client, mut to_server) = (client, server);
     let mut room = vec![0; 1 << 16];
+    let mut seen = false;
     while let Ok(count @ 1..) = from_client.read(&mut room) {
         let bytes = &room[..count];
         if shared.silent.load(Ordering::SeqCst) {
@@ -127,7 +134,7 @@ fn connect(client: TcpStream, server: UnixStream, shared: &Arc<Shared>, dead: &A
         if dead.load(Ordering::SeqCst) {
             continue;
         }
-        match shared.cuts(bytes) {
+        match shared.cuts(bytes, &mut seen) {
             None => {
                 if to_server.write_all(bytes).is_err() {
                     break;

@@ -133,6 +133,7 @@ fn a_line_that_goes_dead_in_the_middle_of_a_commit_is_given_up() {
         let name = Name::new(1, 1, instance);
         line.cut(Cut {
             at: "COMMIT",
+            behind: Some(name.instance.clone()),
             delivered,
             times: 1,
         });
@@ -181,6 +182,7 @@ fn searches_that_are_stuck_take_no_connection_from_stores_and_reads() {
     store_until_done(&server, &before);
     line.cut(Cut {
         at: "424242424242",
+        behind: None,
         delivered: false,
         times: u32::MAX,
     });
@@ -242,6 +244,7 @@ fn a_node_that_goes_dead_in_the_middle_of_a_commit_holds_up_no_other_node_for_lo
     store_until_done(&dead, &names[0]);
     line.cut(Cut {
         at: "COMMIT",
+        behind: Some(names[1].instance.clone()),
         delivered: false,
         times: 1,
     });
