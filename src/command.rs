@@ -95,6 +95,11 @@ pub fn run(config: Config, command: Command, runtime: &Runtime) -> anyhow::Resul
             write!(std::io::stdout(), "{}", start::key(&config, &action)?)?;
             Verdict::Well
         }
+        Command::Forward { action } => {
+            let printed = runtime.block_on(start::forward(&config, &action))?;
+            write!(std::io::stdout(), "{printed}")?;
+            Verdict::Well
+        }
         Command::Webhook { action } => {
             let printed = runtime.block_on(start::webhook(&config, &action))?;
             write!(std::io::stdout(), "{printed}")?;

@@ -143,6 +143,12 @@ pub enum Command {
         #[command(subcommand)]
         action: KeyAction,
     },
+    /// List rules of forwarding, which send what arrives on to other servers, and send again what was given up.
+    Forward {
+        /// What to do.
+        #[command(subcommand)]
+        action: ForwardAction,
+    },
     /// Make, list, test and remove webhooks, which are told by HTTP what happens to studies and workitems.
     Webhook {
         /// What to do.
@@ -316,6 +322,33 @@ pub enum KeyAction {
     Revoke {
         /// The key's name.
         name: String,
+    },
+}
+
+/// What `stowage forward` does.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ForwardAction {
+    /// Print the rules of forwarding, with what waits for each and what was given up.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a rule with the events that wait or were given up, as JSON.
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// Send what came with events once more, as far as they are kept.
+    Redeliver {
+        /// Its name.
+        name: String,
+        /// Number of the first event.
+        #[arg(long)]
+        from: i64,
+        /// Number of the last event; all that were sent when absent.
+        #[arg(long)]
+        to: Option<i64>,
     },
 }
 

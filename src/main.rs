@@ -78,6 +78,7 @@ fn keep_private(command: Option<&Command>) {
                 | Command::Backup(_)
                 | Command::RestoreBackup(_)
                 | Command::Webhook { .. }
+                | Command::Forward { .. }
         )
     );
     if writes_archive {

@@ -4,6 +4,7 @@ mod backup;
 mod deidentify;
 mod dimse;
 mod files;
+mod forward;
 mod health;
 mod keys;
 mod ready;
@@ -41,6 +42,7 @@ use crate::tasks::Need;
 use crate::trace;
 
 pub(crate) use backup::{back_up, open_place, restore_backup};
+pub(crate) use forward::forward;
 pub(crate) use health::health;
 pub(crate) use keys::key;
 use ready::{ServiceState, notify};
@@ -328,6 +330,7 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), StartError> {
         },
     );
     let router = http::with_webhooks(router, webhooks::begin(&config, &archive).await?);
+    forward::begin(&config, &archive, &audit).await?;
     if let Some(rules) = retention {
         retention::begin(&archive, rules, &audit);
     }

@@ -31,6 +31,14 @@ pub struct EventsConfig {
         global = true
     )]
     pub webhook_networks: Vec<String>,
+    /// JSON file of rules by which what arrives is sent on to other servers.
+    #[arg(
+        long,
+        env = "STOWAGE_FORWARD_RULES",
+        value_name = "FILE",
+        global = true
+    )]
+    pub forward_rules: Option<PathBuf>,
     /// Pauses before an event that did not arrive is sent again, comma separated; behind the last it is given up.
     #[arg(
         long,

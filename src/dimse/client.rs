@@ -132,6 +132,12 @@ impl PeerClient {
         })
     }
 
+    /// The same, with buffers from another budget.
+    #[must_use]
+    pub fn within(self, budget: MemoryBudget) -> Self {
+        Self { budget, ..self }
+    }
+
     /// Everything in the partition that the peer works in.
     pub(super) async fn scope(&self, archive: &Archive) -> Result<Scope, ClientError> {
         if !self.partition.is_default() && !archive.has_partitions() {
@@ -303,8 +309,24 @@ impl PeerClient {
         report: &mut (dyn FnMut(Delivery<&InstanceRow>) + Send),
     ) -> Result<(), ClientError> {
         let scope = self.scope(archive).await?;
+        self.send_within(archive, &scope, target, skip, report)
+            .await
+    }
+
+    /// The same of what a scope has.
+    ///
+    /// # Errors
+    /// As [`Self::send_stored`].
+    pub async fn send_within(
+        &self,
+        archive: &Archive,
+        scope: &Scope,
+        target: &Target,
+        skip: &(dyn Fn(&InstanceRow) -> bool + Send + Sync),
+        report: &mut (dyn FnMut(Delivery<&InstanceRow>) + Send),
+    ) -> Result<(), ClientError> {
         let mut pairs = BTreeSet::new();
-        let mut rows = archive.instances(&scope, target).await?;
+        let mut rows = archive.instances(scope, target).await?;
         while let Some(row) = rows.try_next().await? {
             if !skip(&row) {
                 pairs.insert((row.sop_class, row.layout.transfer_syntax));
@@ -315,7 +337,7 @@ impl PeerClient {
         }
         let mut outgoing = self.call(Proposal::storage(&pairs)).await?;
         let contexts = outgoing.contexts.clone();
-        let mut rows = archive.instances(&scope, target).await?;
+        let mut rows = archive.instances(scope, target).await?;
         while let Some(row) = rows.try_next().await? {
             if skip(&row) {
                 continue;
@@ -326,7 +348,7 @@ impl PeerClient {
                 reader: &mut outgoing.reader,
                 writer: &mut outgoing.writer,
             };
-            match send(archive, &scope, &row, &contexts, request, line).await {
+            match send(archive, scope, &row, &contexts, request, line).await {
                 Ok(sent) => report(Delivery {
                     what: &row,
                     bytes: row.place.length,

@@ -8,10 +8,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{StartError, StoreNeeds, chain, open};
+use crate::archive::services::deliver::{Outbox, ReceiverKind, deliver_for_ever};
 use crate::archive::{Archive, WebhookRow};
 use crate::config::{Config, Secret, WebhookAction};
 use crate::http::links::{Network, PublicUrl};
-use crate::http::webhooks::deliver::{Attempt, WebhookSender, deliver_for_ever};
+use crate::http::webhooks::deliver::{Sent, WebhookSender};
 use crate::http::webhooks::guard::ReceiverClient;
 use crate::http::webhooks::{AskedWebhook, as_json, deliveries_json, test_event};
 use crate::scope::Scope;
@@ -40,7 +41,6 @@ fn sender(config: &Config) -> Result<WebhookSender, StartError> {
     let wait = Duration::from_secs(config.events.webhook_wait_seconds.max(1));
     let client = ReceiverClient::new(networks, wait);
     let client = client.map_err(|e| StartError::Config(chain(&e)))?;
-    let retry = config.events.webhook_retry_seconds.iter().copied();
     let base = config
         .http
         .public_url
@@ -50,11 +50,24 @@ fn sender(config: &Config) -> Result<WebhookSender, StartError> {
         .transpose()
         .map_err(|e| StartError::Config(format!("STOWAGE_PUBLIC_URL: {e}")))?;
     let base = base.map(|url| url.service());
-    Ok(WebhookSender::new(
-        client,
-        retry.map(Duration::from_secs).collect(),
-        base,
-    ))
+    Ok(WebhookSender::new(client, base))
+}
+
+/// Pauses after failures.
+pub(super) fn retry(config: &Config) -> Vec<Duration> {
+    let retry = config.events.webhook_retry_seconds.iter().copied();
+    retry.map(Duration::from_secs).collect()
+}
+
+/// Sends what is due to receivers of a kind from now on.
+pub(super) fn begin_outbox(archive: &Archive, task: &'static str, outbox: Outbox) {
+    let outbox = Arc::new(outbox);
+    let (sending, from) = (Arc::clone(&outbox), archive.clone());
+    archive.tasks().supervise(task, Need::May, move |watch| {
+        deliver_for_ever(from.clone(), Arc::clone(&sending), watch)
+    });
+    let meter = Arc::new(move |out: &mut _| outbox.write_meters(out));
+    archive.tasks().also_meter(meter);
 }
 
 /// Begins to make events and to send them; what routes need is returned.
@@ -70,12 +83,8 @@ pub(super) async fn begin(
     tasks.supervise("event-log", Need::May, move |watch| {
         making.clone().follow_event_log(quiet, watch)
     });
-    let (sending, from) = (Arc::clone(&sender), archive.clone());
-    tasks.supervise("webhooks", Need::May, move |watch| {
-        deliver_for_ever(from.clone(), Arc::clone(&sending), watch)
-    });
-    let metered = Arc::clone(&sender);
-    tasks.also_meter(Arc::new(move |out| metered.write_meters(out)));
+    let outbox = Outbox::new(ReceiverKind::Webhook, sender.clone(), retry(config));
+    begin_outbox(archive, "webhooks", outbox);
     Ok(sender)
 }
 
@@ -119,7 +128,7 @@ async fn take_file(
     }
     let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
     let file: WebhooksFile = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
-    let known = archive.webhooks().await?;
+    let known = archive.receivers(ReceiverKind::Webhook).await?;
     let mut kept = Vec::new();
     for asked in file.webhooks {
         let secret = match (asked.secret, &asked.secret_file) {
@@ -199,12 +208,15 @@ pub(crate) async fn webhook(config: &Config, action: &WebhookAction) -> Result<S
             Ok(format!("{}\n", row.secret))
         }
         WebhookAction::List { json } => {
-            let webhooks = archive.webhooks().await?;
+            let webhooks = archive.receivers(ReceiverKind::Webhook).await?;
             if *json {
                 let shown: Vec<_> = webhooks.iter().map(as_json).collect();
                 return Ok(format!("{}\n", json!({ "webhooks": shown })));
             }
-            Ok(table(&webhooks, &archive.count_deliveries().await?))
+            Ok(table(
+                &webhooks,
+                &archive.count_deliveries(ReceiverKind::Webhook).await?,
+            ))
         }
         WebhookAction::Show { name } => {
             let webhook = find(&archive, name).await?;
@@ -229,12 +241,12 @@ pub(crate) async fn webhook(config: &Config, action: &WebhookAction) -> Result<S
             let webhook = find(&archive, name).await?;
             let partition = archive.partition_label(webhook.partition).await?;
             match sender
-                .attempt(&webhook, &test_event(&webhook), &partition)
+                .send(&webhook, &test_event(&webhook), &partition)
                 .await
             {
-                Attempt::Arrived(status) => Ok(format!("it arrived: {status}\n")),
-                Attempt::Gone => Err(StartError::Config("it answered 410".to_owned())),
-                Attempt::Failed(problem, _) => Err(StartError::Config(problem)),
+                Sent::Arrived(status) => Ok(format!("it arrived: {status}\n")),
+                Sent::Gone => Err(StartError::Config("it answered 410".to_owned())),
+                Sent::Failed(problem, _) => Err(StartError::Config(problem)),
             }
         }
         WebhookAction::Redeliver { name, from, to } => {
@@ -249,7 +261,7 @@ pub(crate) async fn webhook(config: &Config, action: &WebhookAction) -> Result<S
 
 async fn find(archive: &Archive, name: &str) -> Result<WebhookRow, StartError> {
     let found = archive
-        .webhooks()
+        .receivers(ReceiverKind::Webhook)
         .await?
         .into_iter()
         .find(|webhook| webhook.name == name);

@@ -235,6 +235,10 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
             ("start/webhooks.rs", "a file of 1 MiB at most, once"),
             ("archive/services/retention.rs", "the file of rules, once"),
             (
+                "archive/services/forward.rs",
+                "the file of rules, once, and what this server wrote of one event",
+            ),
+            (
                 "archive/services/backup/place.rs",
                 "a manifest of 64 KiB at most, in a command of its own",
             ),

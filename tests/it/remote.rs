@@ -1,6 +1,7 @@
-//! Other `DICOMweb` servers: `stowage upload` and `stowage copy`, through the real binary.
+//! Other servers: `stowage upload`, `stowage copy` and rules of forwarding, through the real binary.
 
 mod copy;
+mod forward;
 mod orthanc;
 mod page;
 mod peer;

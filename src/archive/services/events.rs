@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
+use crate::archive::services::deliver::ReceiverKind;
 use crate::archive::workitems::ago;
 use crate::index::{AfterFailure, DeliveryState, LoggedEvent, WebhookDelivery, WebhookRow};
 use crate::scope::Scope;
@@ -137,12 +138,14 @@ impl Archive {
         Ok(())
     }
 
-    /// All webhooks.
+    /// All receivers of a kind.
     ///
     /// # Errors
     /// When the index fails.
-    pub async fn webhooks(&self) -> Result<Vec<WebhookRow>> {
-        Ok(self.index.webhooks().await?)
+    pub async fn receivers(&self, kind: ReceiverKind) -> Result<Vec<WebhookRow>> {
+        let mut rows = self.index.webhooks().await?;
+        rows.retain(|row| kind.name_of(&row.name).is_some());
+        Ok(rows)
     }
 
     /// Adds a webhook; false when its name is taken or there are too many.
@@ -241,12 +244,16 @@ impl Archive {
         Ok(self.index.open_deliveries(webhook, limit).await?)
     }
 
-    /// Name of each webhook, with how many deliveries wait and how many were given up.
+    /// Name of each receiver of a kind, with how many deliveries wait and how many were given up.
     ///
     /// # Errors
     /// When the index fails.
-    pub async fn count_deliveries(&self) -> Result<Vec<(String, u64, u64)>> {
-        Ok(self.index.count_deliveries().await?)
+    pub async fn count_deliveries(&self, kind: ReceiverKind) -> Result<Vec<(String, u64, u64)>> {
+        let counts = self.index.count_deliveries().await?.into_iter();
+        let of_kind = |(row, waiting, dead): (String, u64, u64)| {
+            Some((kind.name_of(&row)?.to_owned(), waiting, dead))
+        };
+        Ok(counts.filter_map(of_kind).collect())
     }
 
     /// Sends events of a range to a webhook once more, as far as they are kept; returns how many.

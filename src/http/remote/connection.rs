@@ -34,7 +34,10 @@ pub enum RemoteError {
     /// What was given here cannot be used.
     #[error("{0}")]
     Setup(String),
-    /// It cannot be reached, broke off, or took too long.
+    /// Nobody answers there.
+    #[error("{0}")]
+    Unreached(String),
+    /// It broke off, or took too long.
     #[error("{0}")]
     Passing(String),
     /// It answered something else than a success.
@@ -66,7 +69,8 @@ impl RemoteError {
     #[must_use]
     pub fn may_pass(&self) -> Option<Option<Duration>> {
         match self {
-            Self::Passing(_)
+            Self::Unreached(_)
+            | Self::Passing(_)
             | Self::Archive(ArchiveError::Busy { .. } | ArchiveError::Memory(NoMemory::Busy)) => {
                 Some(None)
             }
@@ -83,7 +87,7 @@ impl RemoteError {
         match self {
             Self::Setup(_) => true,
             Self::Refused { status, .. } => matches!(status, 300..=399 | 401 | 407),
-            Self::Passing(_) | Self::Unusable(_) | Self::Archive(_) => false,
+            Self::Unreached(_) | Self::Passing(_) | Self::Unusable(_) | Self::Archive(_) => false,
         }
     }
 }
@@ -413,16 +417,16 @@ fn too_slow(idle: Duration) -> RemoteError {
 /// Why a request failed, by its innermost cause.
 fn unreached(error: reqwest::Error) -> RemoteError {
     let error = error.without_url();
-    let what = if error.is_connect() {
-        "it cannot be reached"
-    } else {
-        "the connection broke off"
-    };
+    let is_connect = error.is_connect();
     let mut innermost: &dyn std::error::Error = &error;
     while let Some(cause) = innermost.source() {
         innermost = cause;
     }
-    RemoteError::Passing(format!("{what}: {}", words(&innermost.to_string())))
+    let why = words(&innermost.to_string());
+    if is_connect {
+        return RemoteError::Unreached(format!("it cannot be reached: {why}"));
+    }
+    RemoteError::Passing(format!("the connection broke off: {why}"))
 }
 
 /// Bytes that a body gave away.

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::backoff::Backoff;
 use super::connection::{MovedBytes, RemoteError, RemoteServer, words};
-use super::send_body::{FilesBody, FilesRequest};
+use super::send_body::{FilesBody, FilesRequest, OutgoingInstance};
 use crate::memory::{MemoryBudget, Purpose};
 
 pub use super::send_body::OutgoingFile;
@@ -87,7 +87,7 @@ enum FileVerdict {
 
 impl StoreReport {
     /// By SOP Instance UID.
-    fn verdicts(&self, alone: Option<&OutgoingFile>) -> HashMap<String, FileVerdict> {
+    fn verdicts(&self, alone: Option<&str>) -> HashMap<String, FileVerdict> {
         let items = |list: &'_ ReportedItems| list.value.clone().unwrap_or_default();
         let mut verdicts = HashMap::new();
         for item in items(&self.stored) {
@@ -98,7 +98,7 @@ impl StoreReport {
         for item in items(&self.failed).iter().chain(&items(&self.unreadable)) {
             let uid = first(item, "00081155").and_then(Value::as_str);
             // Of a file that was sent alone the answer need not say which one it is.
-            let uid = uid.or_else(|| alone.map(|file| file.instance.as_str()));
+            let uid = uid.or(alone);
             let Some(uid) = uid else { continue };
             let verdict = match failure(item) {
                 (EXISTS, _) => FileVerdict::Known(Delivered::Existed),
@@ -131,17 +131,18 @@ impl RemoteServer {
     ///
     /// # Errors
     /// [`RemoteError`] when every other file would fare the same: a wrong URL, a refused token.
-    pub async fn deliver(
+    pub async fn deliver<I: OutgoingInstance>(
         &self,
-        files: Vec<OutgoingFile>,
+        files: Vec<I>,
         budget: &MemoryBudget,
-    ) -> Result<Vec<(OutgoingFile, Delivered)>, RemoteError> {
+    ) -> Result<Vec<(I, Delivered)>, RemoteError> {
         let together = files.len() > 1;
         let mut done = Vec::with_capacity(files.len());
-        let (left, reason, unreachable) =
-            self.attempt(files, self.retries, budget, &mut done).await?;
+        let (left, reason, reached) = self.attempt(files, self.retries, budget, &mut done).await?;
         for file in left {
-            if !together {
+            // Where nobody answers, one alone fares no better.
+            if !together || reached == Reached::Nobody {
+                let unreachable = reached != Reached::Server;
                 let reason = reason.clone();
                 done.push((
                     file,
@@ -154,7 +155,8 @@ impl RemoteServer {
             }
             let retries = self.retries.min(ALONE);
             let alone = self.attempt(vec![file], retries, budget, &mut done);
-            let (left, reason, unreachable) = alone.await?;
+            let (left, reason, reached) = alone.await?;
+            let unreachable = reached != Reached::Server;
             for file in left {
                 let reason = reason.clone();
                 done.push((
@@ -170,22 +172,22 @@ impl RemoteServer {
     }
 
     /// Sends files together until all is known of them, or trying again does not help: then those that are left, why, and
-    /// whether the server was not to be had.
-    async fn attempt(
+    /// whom the last request found.
+    async fn attempt<I: OutgoingInstance>(
         &self,
-        mut files: Vec<OutgoingFile>,
+        mut files: Vec<I>,
         retries: u32,
         budget: &MemoryBudget,
-        done: &mut Vec<(OutgoingFile, Delivered)>,
-    ) -> Result<(Vec<OutgoingFile>, String, bool), RemoteError> {
+        done: &mut Vec<(I, Delivered)>,
+    ) -> Result<(Vec<I>, String, Reached), RemoteError> {
         let mut backoff = Backoff::new(retries);
         loop {
             let mut pause = None;
-            let (reason, unreachable) = match self.post(&files, budget).await {
+            let (reason, reached) = match self.post(&files, budget).await {
                 Ok(mut verdicts) => {
                     let mut reason = String::new();
                     let mut unnamed = false;
-                    files.retain(|file| match verdicts.remove(&file.instance) {
+                    files.retain(|file| match verdicts.remove(file.uid()) {
                         Some(FileVerdict::Known(delivered)) => {
                             done.push((file.clone(), delivered));
                             false
@@ -201,17 +203,17 @@ impl RemoteServer {
                     });
                     if unnamed && reason.is_empty() {
                         let text = "the answer does not say what became of it".to_owned();
-                        return Ok((files, text, false));
+                        return Ok((files, text, Reached::Server));
                     }
                     if files.is_empty() {
-                        return Ok((files, reason, false));
+                        return Ok((files, reason, Reached::Server));
                     }
                     pause = backoff.pause(None);
-                    (reason, false)
+                    (reason, Reached::Server)
                 }
                 Err(PostFailure::File(at, reason)) => {
                     files.retain(|file| {
-                        let sound = file.path != at;
+                        let sound = file.uid() != at;
                         if !sound {
                             let refused = Delivered::Refused {
                                 reason: reason.clone(),
@@ -222,7 +224,7 @@ impl RemoteServer {
                         sound
                     });
                     if files.is_empty() {
-                        return Ok((files, reason, false));
+                        return Ok((files, reason, Reached::Server));
                     }
                     continue;
                 }
@@ -232,19 +234,24 @@ impl RemoteServer {
                     if let Some(asked) = passing {
                         pause = backoff.pause(asked);
                     }
-                    (error.to_string(), passing.is_some())
+                    let reached = match (&error, passing) {
+                        (RemoteError::Unreached(_), _) => Reached::Nobody,
+                        (_, Some(_)) => Reached::Trouble,
+                        (_, None) => Reached::Server,
+                    };
+                    (error.to_string(), reached)
                 }
             };
             match pause {
                 Some(pause) => tokio::time::sleep(pause).await,
-                None => return Ok((files, reason, unreachable)),
+                None => return Ok((files, reason, reached)),
             }
         }
     }
 
-    async fn post(
+    async fn post<I: OutgoingInstance>(
         &self,
-        files: &[OutgoingFile],
+        files: &[I],
         budget: &MemoryBudget,
     ) -> Result<HashMap<String, FileVerdict>, PostFailure> {
         let moved = MovedBytes::new(AtomicU64::new(0));
@@ -286,14 +293,26 @@ impl RemoteServer {
             }
         };
         let alone = files.first().filter(|_| files.len() == 1);
+        let alone = alone.map(OutgoingInstance::uid);
         Ok(report.verdicts(alone))
     }
 }
 
+/// Whom a request found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    /// A server that says what it does not want.
+    Server,
+    /// One that is in trouble.
+    Trouble,
+    /// None.
+    Nobody,
+}
+
 /// Why a request came to nothing.
 enum PostFailure {
-    /// A file here cannot be read.
-    File(std::path::PathBuf, String),
+    /// What is here of an instance cannot be read; its UID.
+    File(String, String),
     Remote(RemoteError),
 }
 

@@ -31,8 +31,40 @@ pub struct OutgoingFile {
     pub instance: String,
 }
 
-/// The file that could not be read while it was sent, and why.
-pub(super) type Unreadable = Arc<Mutex<Option<(PathBuf, String)>>>;
+/// Where what is read goes.
+pub(super) type ChunkSender = mpsc::Sender<std::io::Result<Bytes>>;
+
+/// An instance to be sent.
+pub trait OutgoingInstance: Clone + Send + Sync + 'static {
+    /// Its SOP Instance UID; in one request no two have the same.
+    fn uid(&self) -> &str;
+
+    /// Bytes of its file.
+    fn length(&self) -> u64;
+
+    /// Reads its file, on a thread that may wait; false when nobody wants it any more.
+    ///
+    /// # Errors
+    /// When it cannot be read, or has another length.
+    fn read(&self, sender: &ChunkSender) -> std::io::Result<bool>;
+}
+
+impl OutgoingInstance for OutgoingFile {
+    fn uid(&self) -> &str {
+        &self.instance
+    }
+
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn read(&self, sender: &ChunkSender) -> std::io::Result<bool> {
+        read(self, sender)
+    }
+}
+
+/// UID of the instance that could not be read while it was sent, and why.
+pub(super) type Unreadable = Arc<Mutex<Option<(String, String)>>>;
 
 /// See the module.
 pub(super) struct FilesBody {
@@ -52,12 +84,14 @@ const PART: &str = "Content-Type: application/dicom\r\n\r\n";
 
 impl FilesBody {
     /// Begins to read files.
-    pub(super) fn of(files: &[OutgoingFile], moved: MovedBytes) -> FilesRequest {
+    pub(super) fn of<I: OutgoingInstance>(files: &[I], moved: MovedBytes) -> FilesRequest {
         let boundary = Alphanumeric.sample_string(&mut rand::rng(), 40);
         let head = format!("--{boundary}\r\n{PART}");
         let end = format!("--{boundary}--\r\n");
         let framing = (head.len() as u64).saturating_add(2);
-        let lengths = files.iter().map(|file| file.length.saturating_add(framing));
+        let lengths = files
+            .iter()
+            .map(|file| file.length().saturating_add(framing));
         let left = lengths.fold(end.len() as u64, u64::saturating_add);
         let (sender, chunks) = mpsc::channel(AHEAD);
         let unreadable = Unreadable::default();
@@ -68,13 +102,13 @@ impl FilesBody {
                 if sender.blocking_send(Ok(Bytes::from(head.clone()))).is_err() {
                     return;
                 }
-                match read(&file, &sender) {
+                match file.read(&sender) {
                     Ok(true) => {}
                     Ok(false) => return,
                     Err(error) => {
                         let reason = format!("cannot be read: {error}");
                         let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
-                        *noted = Some((file.path, reason));
+                        *noted = Some((file.uid().to_owned(), reason));
                         drop(noted);
                         // Nobody waits for it any more when this fails.
                         let _ = sender.blocking_send(Err(error));
@@ -105,10 +139,7 @@ impl FilesBody {
 }
 
 /// Reads a file of the length that was announced; false when nobody wants it any more.
-fn read(
-    outgoing: &OutgoingFile,
-    sender: &mpsc::Sender<std::io::Result<Bytes>>,
-) -> std::io::Result<bool> {
+fn read(outgoing: &OutgoingFile, sender: &ChunkSender) -> std::io::Result<bool> {
     let changed = || std::io::Error::other("its length changed while it was sent");
     let mut file = File::open(&outgoing.path)?;
     if file.metadata()?.len() != outgoing.length {

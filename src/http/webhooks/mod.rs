@@ -22,11 +22,12 @@ use time::format_description::well_known::Rfc3339;
 
 use super::error::{HttpError, ProblemType};
 use super::extract::RetrieveRequest;
+use crate::archive::services::deliver::ReceiverKind;
 use crate::archive::services::events::MOST_WEBHOOKS;
 use crate::archive::{DeliveryState, LoggedEvent, SERVICE_KINDS, WebhookRow, kinds_cover};
 use crate::auth::Action;
 use crate::scope::{Scope, Visible};
-use deliver::{Attempt, WebhookSender};
+use deliver::{Sent, WebhookSender};
 use message::{new_secret, secret_bytes};
 
 /// Longest body of a request.
@@ -274,12 +275,12 @@ pub(super) async fn test_webhook(
     let archive = &ask.api.app.archive;
     let partition = archive.partition_label(webhook.partition).await?;
     let attempt = sender
-        .attempt(&webhook, &test_event(&webhook), &partition)
+        .send(&webhook, &test_event(&webhook), &partition)
         .await;
     let (arrived, detail) = match attempt {
-        Attempt::Arrived(status) => (true, format!("it answered {status}")),
-        Attempt::Gone => (false, "it answered 410".to_owned()),
-        Attempt::Failed(problem, _) => (false, problem),
+        Sent::Arrived(status) => (true, format!("it answered {status}")),
+        Sent::Gone => (false, "it answered 410".to_owned()),
+        Sent::Failed(problem, _) => (false, problem),
     };
     if arrived && webhook.disabled.is_some() {
         archive.disable_webhook(&webhook.id, None).await?;
@@ -328,7 +329,8 @@ fn own_scope(ask: &RetrieveRequest) -> Result<Scope, HttpError> {
 async fn visible(ask: &RetrieveRequest) -> Result<Vec<WebhookRow>, HttpError> {
     let scope = own_scope(ask)?;
     let owner = ask.access.owner();
-    let mut all = ask.api.app.archive.webhooks().await?;
+    let archive = &ask.api.app.archive;
+    let mut all = archive.receivers(ReceiverKind::Webhook).await?;
     all.retain(|webhook| {
         let own = owner.is_some() && webhook.owner == owner;
         webhook.partition == scope.partition && (scope.visible == Visible::All || own)

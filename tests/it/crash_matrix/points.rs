@@ -49,6 +49,7 @@ pub(crate) const EVENTS: &[&str] = &[
     "events.committed",
     "events.studies",
     "events.written",
+    "outbox.sent",
     "webhooks.committed",
     "webhooks.enqueued",
 ];
