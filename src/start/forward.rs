@@ -13,8 +13,9 @@ use time::OffsetDateTime;
 
 use super::webhooks::{begin_outbox, retry};
 use super::{StartError, StoreNeeds, open};
-use crate::archive::services::deliver::{Attempt, Outbox, ReceiverKind, Sender};
-use crate::archive::services::forward::{Destination, ForwardRule, Outgoing};
+use crate::archive::services::deliver::{Attempt, Outbox, Sender};
+use crate::archive::services::events::ReceiverKind;
+use crate::archive::services::forward::{ForwardRule, ForwardTarget, ForwardedStudy};
 use crate::archive::{Archive, ArchiveError, LoggedEvent, WebhookRow};
 use crate::config::{Config, ForwardAction};
 use crate::dimse::client::PeerClient;
@@ -36,7 +37,7 @@ enum OtherServer {
 }
 
 /// A rule with its other side.
-struct Route {
+struct ForwardRoute {
     rule: ForwardRule,
     to: OtherServer,
 }
@@ -46,24 +47,24 @@ struct Forwarder {
     archive: Archive,
     audit: AuditLog,
     /// By names of rows.
-    routes: HashMap<String, Route>,
+    routes: HashMap<String, ForwardRoute>,
 }
 
 /// How a study was sent.
-enum Trouble {
+enum ForwardFailure {
     /// It may go well later; how long the other side asks to be left alone.
     Later(String, Option<Duration>),
     Archive(ArchiveError),
 }
 
-impl From<ArchiveError> for Trouble {
+impl From<ArchiveError> for ForwardFailure {
     fn from(error: ArchiveError) -> Self {
         Self::Archive(error)
     }
 }
 
 /// The rules that the settings name, each with its other side.
-fn routes(config: &Config, archive: &Archive) -> Result<Vec<Route>, StartError> {
+fn routes(config: &Config, archive: &Archive) -> Result<Vec<ForwardRoute>, StartError> {
     let Some(file) = &config.events.forward_rules else {
         return Ok(Vec::new());
     };
@@ -76,7 +77,7 @@ fn routes(config: &Config, archive: &Archive) -> Result<Vec<Route>, StartError> 
     for rule in ForwardRule::read(&text).map_err(wrong)? {
         let name = rule.name();
         let to = match rule.destination() {
-            Destination::Web { url, token_file } => {
+            ForwardTarget::Web { url, token_file } => {
                 let server = RemoteServer::new(RemoteSettings {
                     url: url.clone(),
                     token: token_file
@@ -95,7 +96,7 @@ fn routes(config: &Config, archive: &Archive) -> Result<Vec<Route>, StartError> 
                 }
                 OtherServer::Web(Box::new(server))
             }
-            Destination::Peer(title) => {
+            ForwardTarget::Peer(title) => {
                 let peer = PeerClient::new(&config.dimse, title);
                 let peer = peer.map_err(|error| wrong(format!("{name}: {error}")))?;
                 OtherServer::Peer(Box::new(peer.within(archive.budget().clone())))
@@ -105,7 +106,7 @@ fn routes(config: &Config, archive: &Archive) -> Result<Vec<Route>, StartError> 
             let reason = format!("{name}: its partition needs STOWAGE_PARTITIONS=on");
             return Err(wrong(reason));
         }
-        routes.push(Route { rule, to });
+        routes.push(ForwardRoute { rule, to });
     }
     Ok(routes)
 }
@@ -136,10 +137,10 @@ pub(super) async fn begin(
 }
 
 /// Makes a row of each rule, and removes those of rules that there are no more.
-async fn take_rules(archive: &Archive, routes: &[Route]) -> Result<(), StartError> {
+async fn take_rules(archive: &Archive, routes: &[ForwardRoute]) -> Result<(), StartError> {
     let known = archive.receivers(ReceiverKind::Forward).await?;
     let mut kept = Vec::new();
-    for Route { rule, .. } in routes {
+    for ForwardRoute { rule, .. } in routes {
         let row = row(archive, rule).await?;
         let same = known.iter().find(|one| one.name == row.name);
         match same {
@@ -180,8 +181,8 @@ async fn row(archive: &Archive, rule: &ForwardRule) -> Result<WebhookRow, StartE
         name: ReceiverKind::Forward.row_name(rule.name()),
         partition: archive.make_partition(rule.partition()).await?,
         url: match rule.destination() {
-            Destination::Web { url, .. } => url.clone(),
-            Destination::Peer(title) => format!("dicom:{title}"),
+            ForwardTarget::Web { url, .. } => url.clone(),
+            ForwardTarget::Peer(title) => format!("dicom:{title}"),
         },
         secret: String::new(),
         kinds: rule.kinds(),
@@ -221,9 +222,9 @@ impl Sender for Forwarder {
                     }
                 }
                 // It was deleted: nothing is left to be sent.
-                Err(Trouble::Archive(ArchiveError::NotFound { .. })) => Attempt::Arrived,
-                Err(Trouble::Archive(error)) => Attempt::Failed(error.to_string(), None),
-                Err(Trouble::Later(problem, pause)) => Attempt::Failed(problem, pause),
+                Err(ForwardFailure::Archive(ArchiveError::NotFound { .. })) => Attempt::Arrived,
+                Err(ForwardFailure::Archive(error)) => Attempt::Failed(error.to_string(), None),
+                Err(ForwardFailure::Later(problem, pause)) => Attempt::Failed(problem, pause),
             }
         }
         .boxed()
@@ -234,10 +235,10 @@ impl Forwarder {
     /// Sends what a rule sends at an event; none when that is nothing.
     async fn forward(
         &self,
-        route: &Route,
+        route: &ForwardRoute,
         scope: Scope,
         event: &LoggedEvent,
-    ) -> Result<Option<SentStudy>, Trouble> {
+    ) -> Result<Option<SentStudy>, ForwardFailure> {
         let outgoing = self.archive.outgoing(&route.rule, scope, event).await?;
         let Some(outgoing) = outgoing.filter(|outgoing| !outgoing.is_empty()) else {
             return Ok(None);
@@ -246,9 +247,11 @@ impl Forwarder {
             OtherServer::Web(server) => {
                 let sent = server.send_stored(&self.archive, &outgoing).await;
                 sent.map_err(|error| match error {
-                    RemoteError::Archive(error) => Trouble::Archive(error),
-                    RemoteError::Refused { pause, .. } => Trouble::Later(error.to_string(), pause),
-                    error => Trouble::Later(error.to_string(), None),
+                    RemoteError::Archive(error) => ForwardFailure::Archive(error),
+                    RemoteError::Refused { pause, .. } => {
+                        ForwardFailure::Later(error.to_string(), pause)
+                    }
+                    error => ForwardFailure::Later(error.to_string(), None),
                 })?
             }
             OtherServer::Peer(peer) => self.send_to_peer(peer, &outgoing).await?,
@@ -259,8 +262,8 @@ impl Forwarder {
     async fn send_to_peer(
         &self,
         peer: &PeerClient,
-        outgoing: &Outgoing,
-    ) -> Result<SentStudy, Trouble> {
+        outgoing: &ForwardedStudy,
+    ) -> Result<SentStudy, ForwardFailure> {
         let mut sent = SentStudy::default();
         let skip = |row: &_| !outgoing.has(row);
         let done = peer
@@ -278,18 +281,18 @@ impl Forwarder {
         match done {
             Ok(()) => Ok(sent),
             Err(crate::dimse::client::ClientError::Archive(error)) => Err(error.into()),
-            Err(error) => Err(Trouble::Later(error.to_string(), None)),
+            Err(error) => Err(ForwardFailure::Later(error.to_string(), None)),
         }
     }
 
     /// Tells the audit trail that instances left.
-    async fn note(&self, route: &Route, study: String, partition: &str, sent: &SentStudy) {
+    async fn note(&self, route: &ForwardRoute, study: String, partition: &str, sent: &SentStudy) {
         if !self.audit.is_on() || sent.arrived == 0 {
             return;
         }
         let to = match route.rule.destination() {
-            Destination::Web { url, .. } => url.clone(),
-            Destination::Peer(title) => title.clone(),
+            ForwardTarget::Web { url, .. } => url.clone(),
+            ForwardTarget::Peer(title) => title.clone(),
         };
         self.audit
             .write_foreign(ForeignAccess {

@@ -8,11 +8,12 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{StartError, StoreNeeds, chain, open};
-use crate::archive::services::deliver::{Outbox, ReceiverKind, deliver_for_ever};
+use crate::archive::services::deliver::{Outbox, deliver_for_ever};
+use crate::archive::services::events::ReceiverKind;
 use crate::archive::{Archive, WebhookRow};
 use crate::config::{Config, Secret, WebhookAction};
 use crate::http::links::{Network, PublicUrl};
-use crate::http::webhooks::deliver::{Sent, WebhookSender};
+use crate::http::webhooks::deliver::{WebhookAnswer, WebhookSender};
 use crate::http::webhooks::guard::ReceiverClient;
 use crate::http::webhooks::{AskedWebhook, as_json, deliveries_json, test_event};
 use crate::scope::Scope;
@@ -244,9 +245,9 @@ pub(crate) async fn webhook(config: &Config, action: &WebhookAction) -> Result<S
                 .send(&webhook, &test_event(&webhook), &partition)
                 .await
             {
-                Sent::Arrived(status) => Ok(format!("it arrived: {status}\n")),
-                Sent::Gone => Err(StartError::Config("it answered 410".to_owned())),
-                Sent::Failed(problem, _) => Err(StartError::Config(problem)),
+                WebhookAnswer::Arrived(status) => Ok(format!("it arrived: {status}\n")),
+                WebhookAnswer::Gone => Err(StartError::Config("it answered 410".to_owned())),
+                WebhookAnswer::Failed(problem, _) => Err(StartError::Config(problem)),
             }
         }
         WebhookAction::Redeliver { name, from, to } => {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, join_all};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::archive::services::events::KeptLease;
+use crate::archive::services::events::{KeptLease, ReceiverKind};
 use crate::archive::{AfterFailure, Archive, LoggedEvent, Result, WebhookDelivery, WebhookRow};
 use crate::fault;
 use crate::meter::{Counter, Exposition, MetricKind};
@@ -35,48 +35,6 @@ pub enum Attempt {
     Gone(&'static str),
     /// Anything else, and how long the receiver asks to be left alone.
     Failed(String, Option<Duration>),
-}
-
-/// What is kept in the table of webhooks: two kinds of receivers, each sent to in its own way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReceiverKind {
-    /// Told of events by HTTP.
-    Webhook,
-    /// Sent what arrived, by a rule of forwarding.
-    Forward,
-}
-
-impl ReceiverKind {
-    /// `origin` of the rows of rules.
-    pub const FORWARD: &'static str = "forward";
-    /// Name of the row of a rule begins so: no webhook can have such a name.
-    const PREFIX: &'static str = "forward ";
-
-    /// The name of the row of a receiver.
-    #[must_use]
-    pub fn row_name(self, name: &str) -> String {
-        match self {
-            Self::Webhook => name.to_owned(),
-            Self::Forward => format!("{}{name}", Self::PREFIX),
-        }
-    }
-
-    /// The name of a receiver of this kind by that of its row; none when it is of the other kind.
-    #[must_use]
-    pub fn name_of(self, row: &str) -> Option<&str> {
-        match (self, row.strip_prefix(Self::PREFIX)) {
-            (Self::Webhook, None) => Some(row),
-            (Self::Forward, Some(name)) => Some(name),
-            _ => None,
-        }
-    }
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Webhook => "webhook",
-            Self::Forward => "rule",
-        }
-    }
 }
 
 /// Sends one event once.
@@ -179,7 +137,7 @@ impl Outbox {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let names = Names::of(self.kind);
+        let names = MeterNames::of(self.kind);
         let (name, help) = names.attempts;
         out.family(name, MetricKind::Counter, help);
         out.sample(&[("outcome", "arrived")], self.arrived.get());
@@ -204,7 +162,7 @@ impl Outbox {
 }
 
 /// What meters are called, each with what it says.
-struct Names {
+struct MeterNames {
     attempts: (&'static str, &'static str),
     given_up: (&'static str, &'static str),
     waiting: (&'static str, &'static str),
@@ -212,7 +170,7 @@ struct Names {
     running: (&'static str, &'static str),
 }
 
-impl Names {
+impl MeterNames {
     fn of(kind: ReceiverKind) -> Self {
         match kind {
             ReceiverKind::Webhook => Self {

@@ -7,7 +7,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
-use crate::archive::services::deliver::ReceiverKind;
 use crate::archive::workitems::ago;
 use crate::index::{AfterFailure, DeliveryState, LoggedEvent, WebhookDelivery, WebhookRow};
 use crate::scope::Scope;
@@ -26,6 +25,50 @@ const EVENTS: &str = "events";
 const FORGOTTEN: u32 = 500;
 /// Most webhooks.
 pub const MOST_WEBHOOKS: u32 = 200;
+
+/// What is kept in the table of webhooks: two kinds of receivers, each sent to in its own way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReceiverKind {
+    /// Told of events by HTTP.
+    Webhook,
+    /// Sent what arrived, by a rule of forwarding.
+    Forward,
+}
+
+impl ReceiverKind {
+    /// `origin` of the rows of rules.
+    pub const FORWARD: &'static str = "forward";
+    /// Name of the row of a rule begins so: no webhook can have such a name.
+    const PREFIX: &'static str = "forward ";
+
+    /// The name of the row of a receiver.
+    #[must_use]
+    pub fn row_name(self, name: &str) -> String {
+        match self {
+            Self::Webhook => name.to_owned(),
+            Self::Forward => format!("{}{name}", Self::PREFIX),
+        }
+    }
+
+    /// The name of a receiver of this kind by that of its row; none when it is of the other kind.
+    #[must_use]
+    pub fn name_of(self, row: &str) -> Option<&str> {
+        match (self, row.strip_prefix(Self::PREFIX)) {
+            (Self::Webhook, None) => Some(row),
+            (Self::Forward, Some(name)) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// What it is called in labels of meters and in the log.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Forward => "rule",
+        }
+    }
+}
 
 /// A lease that is kept as long as somebody asks often enough.
 #[derive(Debug, Default)]

@@ -51,7 +51,7 @@ pub enum ForwardWhen {
 
 /// Where something is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Destination {
+pub enum ForwardTarget {
     /// Another `DICOMweb` server.
     Web {
         /// Root of its service.
@@ -67,7 +67,7 @@ pub enum Destination {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForwardRule {
     name: String,
-    destination: Destination,
+    destination: ForwardTarget,
     partition: PartitionName,
     when: ForwardWhen,
     /// Keys of a search for series; all must match.
@@ -77,7 +77,7 @@ pub struct ForwardRule {
 /// A rule as the file has it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct WrittenRule {
+struct WrittenForwardRule {
     name: String,
     url: Option<String>,
     token_file: Option<PathBuf>,
@@ -98,7 +98,8 @@ impl ForwardRule {
         if text.len() > LONGEST {
             return Err(format!("it is longer than {LONGEST} bytes"));
         }
-        let written: Vec<WrittenRule> = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        let written: Vec<WrittenForwardRule> =
+            serde_json::from_str(text).map_err(|e| e.to_string())?;
         if written.len() > RULES {
             return Err(format!("it must hold {RULES} rules at most"));
         }
@@ -113,7 +114,7 @@ impl ForwardRule {
         Ok(rules)
     }
 
-    fn checked(rule: WrittenRule) -> std::result::Result<Self, String> {
+    fn checked(rule: WrittenForwardRule) -> std::result::Result<Self, String> {
         let name = rule.name;
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
         if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
@@ -121,8 +122,8 @@ impl ForwardRule {
             return Err(reason.to_owned());
         }
         let destination = match (rule.url, rule.ae_title, rule.token_file) {
-            (Some(url), None, token_file) => Destination::Web { url, token_file },
-            (None, Some(title), None) => Destination::Peer(title),
+            (Some(url), None, token_file) => ForwardTarget::Web { url, token_file },
+            (None, Some(title), None) => ForwardTarget::Peer(title),
             (None, Some(_), Some(_)) => {
                 return Err(format!("{name}: tokenFile goes with url, not with aeTitle"));
             }
@@ -208,7 +209,7 @@ impl ForwardRule {
 
     /// Where it sends to.
     #[must_use]
-    pub fn destination(&self) -> &Destination {
+    pub fn destination(&self) -> &ForwardTarget {
         &self.destination
     }
 
@@ -231,7 +232,7 @@ impl ForwardRule {
 
 /// What is to be sent at an event.
 #[derive(Debug)]
-pub struct Outgoing {
+pub struct ForwardedStudy {
     /// Where it is.
     pub scope: Scope,
     /// The study.
@@ -243,7 +244,7 @@ pub struct Outgoing {
     _held: Reservation,
 }
 
-impl Outgoing {
+impl ForwardedStudy {
     /// Whether an instance is to be sent.
     #[must_use]
     pub fn has(&self, row: &InstanceRow) -> bool {
@@ -272,7 +273,7 @@ impl Archive {
         rule: &ForwardRule,
         scope: Scope,
         event: &LoggedEvent,
-    ) -> Result<Option<Outgoing>> {
+    ) -> Result<Option<ForwardedStudy>> {
         let study = event
             .study
             .as_deref()
@@ -297,7 +298,7 @@ impl Archive {
                     .await?,
             )
         };
-        Ok(Some(Outgoing {
+        Ok(Some(ForwardedStudy {
             scope,
             target: Target::Study(study),
             instances,

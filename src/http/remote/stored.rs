@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use super::connection::{RemoteError, RemoteServer};
 use super::send::Delivered;
 use super::send_body::{ChunkSender, OutgoingInstance};
-use crate::archive::services::forward::Outgoing;
+use crate::archive::services::forward::ForwardedStudy;
 use crate::archive::{Archive, ArchiveError, InstanceRow};
 use crate::dicom::media::RepresentationPlan;
 use crate::scope::Scope;
@@ -89,7 +89,7 @@ impl RemoteServer {
     pub async fn send_stored(
         &self,
         archive: &Archive,
-        wanted: &Outgoing,
+        wanted: &ForwardedStudy,
     ) -> Result<SentStudy, RemoteError> {
         let mut sent = SentStudy::default();
         let mut batch: Vec<StoredInstance> = Vec::new();

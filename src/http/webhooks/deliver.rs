@@ -22,7 +22,7 @@ const LONGEST_PAUSE: u64 = 86_400;
 
 /// How a request ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sent {
+pub enum WebhookAnswer {
     /// 2xx.
     Arrived(u16),
     /// 410: the receiver wants nothing any more.
@@ -58,9 +58,14 @@ impl WebhookSender {
     }
 
     /// Sends one event once.
-    pub async fn send(&self, webhook: &WebhookRow, event: &LoggedEvent, partition: &str) -> Sent {
+    pub async fn send(
+        &self,
+        webhook: &WebhookRow,
+        event: &LoggedEvent,
+        partition: &str,
+    ) -> WebhookAnswer {
         let Some(secret) = secret_bytes(&webhook.secret) else {
-            return Sent::Failed("its secret cannot be used".to_owned(), None);
+            return WebhookAnswer::Failed("its secret cannot be used".to_owned(), None);
         };
         let base = self.base.as_deref();
         let body = match (webhook.service_kind(&event.kind), base) {
@@ -75,7 +80,7 @@ impl WebhookSender {
         let now = OffsetDateTime::now_utc().unix_timestamp();
         let request = match self.client.post(&webhook.url) {
             Ok(request) => request,
-            Err(error) => return Sent::Failed(error.to_string(), None),
+            Err(error) => return WebhookAnswer::Failed(error.to_string(), None),
         };
         let request = request
             .header(CONTENT_TYPE, MEDIA_TYPE)
@@ -84,7 +89,7 @@ impl WebhookSender {
             .header("webhook-signature", signature(&secret, &id, now, &body))
             .body(body);
         match request.send().await {
-            Err(error) => Sent::Failed(reason(error), None),
+            Err(error) => WebhookAnswer::Failed(reason(error), None),
             Ok(response) => {
                 let status = response.status();
                 let pause = response.headers().get(RETRY_AFTER);
@@ -92,16 +97,18 @@ impl WebhookSender {
                 let pause =
                     pause.map(|seconds: u64| Duration::from_secs(seconds.min(LONGEST_PAUSE)));
                 match status {
-                    StatusCode::GONE => Sent::Gone,
-                    status if status.is_success() => Sent::Arrived(status.as_u16()),
+                    StatusCode::GONE => WebhookAnswer::Gone,
+                    status if status.is_success() => WebhookAnswer::Arrived(status.as_u16()),
                     status if status.is_redirection() => {
                         let status = status.as_u16();
-                        Sent::Failed(
+                        WebhookAnswer::Failed(
                             format!("it answered {status}; redirects are not followed"),
                             None,
                         )
                     }
-                    status => Sent::Failed(format!("it answered {}", status.as_u16()), pause),
+                    status => {
+                        WebhookAnswer::Failed(format!("it answered {}", status.as_u16()), pause)
+                    }
                 }
             }
         }
@@ -117,9 +124,11 @@ impl Sender for WebhookSender {
     ) -> BoxFuture<'a, Attempt> {
         async move {
             match self.send(receiver, event, partition).await {
-                Sent::Arrived(_) => Attempt::Arrived,
-                Sent::Gone => Attempt::Gone("its receiver answered 410: it wants nothing any more"),
-                Sent::Failed(problem, pause) => Attempt::Failed(problem, pause),
+                WebhookAnswer::Arrived(_) => Attempt::Arrived,
+                WebhookAnswer::Gone => {
+                    Attempt::Gone("its receiver answered 410: it wants nothing any more")
+                }
+                WebhookAnswer::Failed(problem, pause) => Attempt::Failed(problem, pause),
             }
         }
         .boxed()

@@ -22,12 +22,11 @@ use time::format_description::well_known::Rfc3339;
 
 use super::error::{HttpError, ProblemType};
 use super::extract::RetrieveRequest;
-use crate::archive::services::deliver::ReceiverKind;
-use crate::archive::services::events::MOST_WEBHOOKS;
+use crate::archive::services::events::{MOST_WEBHOOKS, ReceiverKind};
 use crate::archive::{DeliveryState, LoggedEvent, SERVICE_KINDS, WebhookRow, kinds_cover};
 use crate::auth::Action;
 use crate::scope::{Scope, Visible};
-use deliver::{Sent, WebhookSender};
+use deliver::{WebhookAnswer, WebhookSender};
 use message::{new_secret, secret_bytes};
 
 /// Longest body of a request.
@@ -278,9 +277,9 @@ pub(super) async fn test_webhook(
         .send(&webhook, &test_event(&webhook), &partition)
         .await;
     let (arrived, detail) = match attempt {
-        Sent::Arrived(status) => (true, format!("it answered {status}")),
-        Sent::Gone => (false, "it answered 410".to_owned()),
-        Sent::Failed(problem, _) => (false, problem),
+        WebhookAnswer::Arrived(status) => (true, format!("it answered {status}")),
+        WebhookAnswer::Gone => (false, "it answered 410".to_owned()),
+        WebhookAnswer::Failed(problem, _) => (false, problem),
     };
     if arrived && webhook.disabled.is_some() {
         archive.disable_webhook(&webhook.id, None).await?;
