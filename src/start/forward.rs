@@ -13,8 +13,8 @@ use time::OffsetDateTime;
 
 use super::webhooks::{begin_outbox, retry};
 use super::{StartError, StoreNeeds, open};
-use crate::archive::services::deliver::{Attempt, Outbox, Sender};
-use crate::archive::services::events::ReceiverKind;
+use crate::archive::services::deliver::{Attempt, DeliverySender, Outbox};
+use crate::archive::services::events::{MOST_WEBHOOKS, ReceiverKind};
 use crate::archive::services::forward::{ForwardRule, ForwardTarget, ForwardedStudy};
 use crate::archive::{Archive, ArchiveError, LoggedEvent, WebhookRow};
 use crate::config::{Config, ForwardAction};
@@ -162,6 +162,16 @@ async fn take_rules(archive: &Archive, routes: &[ForwardRoute]) -> Result<(), St
         }
         kept.push(row.name);
     }
+    let made = archive.receivers(ReceiverKind::Forward).await?;
+    if let Some(lost) = kept
+        .iter()
+        .find(|name| made.iter().all(|row| row.name != **name))
+    {
+        let name = ReceiverKind::Forward.name_of(lost).unwrap_or_default();
+        return Err(StartError::Config(format!(
+            "STOWAGE_FORWARD_RULES: there is no place for {name}: {MOST_WEBHOOKS} webhooks and rules are the most"
+        )));
+    }
     for gone in known.iter().filter(|one| !kept.contains(&one.name)) {
         archive.remove_webhook(&gone.id).await?;
     }
@@ -195,7 +205,11 @@ async fn row(archive: &Archive, rule: &ForwardRule) -> Result<WebhookRow, StartE
     })
 }
 
-impl Sender for Forwarder {
+impl DeliverySender for Forwarder {
+    fn serves(&self, receiver: &WebhookRow) -> bool {
+        self.routes.contains_key(&receiver.name)
+    }
+
     fn attempt<'a>(
         &'a self,
         receiver: &'a WebhookRow,

@@ -37,8 +37,13 @@ pub enum Attempt {
     Failed(String, Option<Duration>),
 }
 
-/// Sends one event once.
-pub trait Sender: Send + Sync + 'static {
+/// Sends events, each once.
+pub trait DeliverySender: Send + Sync + 'static {
+    /// Whether this node knows how to send to a receiver; another one may.
+    fn serves(&self, _: &WebhookRow) -> bool {
+        true
+    }
+
     /// Sends an event to a receiver; `partition` is the name of the receiver's partition.
     fn attempt<'a>(
         &'a self,
@@ -51,7 +56,7 @@ pub trait Sender: Send + Sync + 'static {
 /// The outbox of receivers of one kind.
 pub struct Outbox {
     kind: ReceiverKind,
-    sender: Arc<dyn Sender>,
+    sender: Arc<dyn DeliverySender>,
     /// Pauses after failures, one after the other.
     retry: Vec<Duration>,
     arrived: Counter,
@@ -71,7 +76,7 @@ impl std::fmt::Debug for Outbox {
 impl Outbox {
     /// An outbox that sends in this way; after a failure the pauses of `retry` pass one after the other.
     #[must_use]
-    pub fn new(kind: ReceiverKind, sender: Arc<dyn Sender>, retry: Vec<Duration>) -> Self {
+    pub fn new(kind: ReceiverKind, sender: Arc<dyn DeliverySender>, retry: Vec<Duration>) -> Self {
         Self {
             kind,
             sender,
@@ -243,7 +248,7 @@ pub async fn deliver_for_ever(
                 continue;
             }
         };
-        receivers.retain(|receiver| receiver.disabled.is_none());
+        receivers.retain(|receiver| receiver.disabled.is_none() && outbox.sender.serves(receiver));
         for receiver in &mut receivers {
             // It moves by itself.
             receiver.cursor = 0;

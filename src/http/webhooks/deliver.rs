@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 
 use super::guard::ReceiverClient;
 use super::message::{MEDIA_TYPE, cloud_event, secret_bytes, service_event, signature};
-use crate::archive::services::deliver::{Attempt, Sender};
+use crate::archive::services::deliver::{Attempt, DeliverySender};
 use crate::archive::{LoggedEvent, WebhookRow};
 use crate::scope::Partition;
 
@@ -115,7 +115,7 @@ impl WebhookSender {
     }
 }
 
-impl Sender for WebhookSender {
+impl DeliverySender for WebhookSender {
     fn attempt<'a>(
         &'a self,
         receiver: &'a WebhookRow,

@@ -463,3 +463,71 @@ fn of_two_nodes_one_may_die_and_everything_is_forwarded() {
     wait_until("everything arrived", || changes(&other) == names.len());
     assert!(names.iter().all(|name| other.stored(name).is_some()));
 }
+
+/// Blocks of `docs/events.md` of a language.
+fn blocks(language: &str) -> Vec<String> {
+    let page = include_str!("../../../docs/events.md");
+    let fence = format!("```{language}\n");
+    let blocks = page.split(fence.as_str()).skip(1);
+    blocks
+        .filter_map(|block| block.split("```").next())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn rules_and_commands_of_the_page_of_events_work_as_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let secret = secret.to_str().unwrap();
+    let [webhooks, rules] = ["\"webhooks\"", "\"aeTitle\""].map(|member| {
+        let found = blocks("json")
+            .into_iter()
+            .find(|block| block.contains(member));
+        let block = found.expect("the page has a file of each");
+        let file = folder.path().join(member.trim_matches('"'));
+        let block = block
+            .replace("/run/secrets/ai", secret)
+            .replace("/run/secrets/research", secret);
+        fs::write(&file, block).unwrap();
+        file
+    });
+    let peers = folder.path().join("peers.json");
+    let peer = json!([{ "aeTitle": "PACS1", "host": "127.0.0.1", "port": 1 }]);
+    fs::write(&peers, peer.to_string()).unwrap();
+    let server = Server::with(&[
+        ("STOWAGE_FORWARD_RULES", rules.to_str().unwrap()),
+        ("STOWAGE_DIMSE_PEERS", peers.to_str().unwrap()),
+        ("STOWAGE_PARTITIONS", "on"),
+    ]);
+    let all = server.log();
+    let mut commands = 0;
+    for block in blocks("bash") {
+        for line in block
+            .lines()
+            .filter_map(|line| line.strip_prefix("stowage "))
+        {
+            let words: Vec<&str> = line.split(' ').collect();
+            let output = server.command(&words);
+            assert!(output.status.success(), "{line}: {} {all}", said(&output));
+            commands += 1;
+        }
+    }
+    assert_eq!(commands, 4, "commands of the page");
+    let listed = said(&server.command(&["forward", "list"]));
+    for rule in [
+        "research: https://research.example.org/dicom-web",
+        "pacs: dicom:PACS1",
+        "ai: ",
+    ] {
+        assert!(listed.contains(rule), "{listed}");
+    }
+    let file = [("STOWAGE_WEBHOOKS_FILE", webhooks.to_str().unwrap())];
+    let other = Server::with(&file);
+    let listed = said(&other.command(&["webhook", "list"]));
+    assert!(
+        listed.contains("ai (file): https://ai.example.org/stowage"),
+        "{listed}"
+    );
+}
