@@ -293,6 +293,27 @@ impl Archive {
         })
     }
 
+    /// As [`Self::ranges`], of a source that is open.
+    pub(super) fn ranges_of(
+        &self,
+        source: &Arc<dyn Source + Send + Sync>,
+        ranges: impl Iterator<Item = ByteRange> + Send + 'static,
+        length: u64,
+    ) -> Representation {
+        let (archive, source) = (self.clone(), source.clone());
+        Representation::new(length, move |wanted| async move {
+            let length = wanted.end - wanted.start;
+            let chunks = stream::iter(within(ranges, wanted)).flat_map(move |range| {
+                let source = source.clone();
+                archive
+                    .read_open_source(source, range.offset, range.length)
+                    .chunks
+            });
+            let chunks = chunks.boxed();
+            Content { length, chunks }.started().await
+        })
+    }
+
     /// The bits of a frame that does not fill its bytes, moved to their start (PS3.5 §8.1.1); `packed` has them.
     pub(super) fn shifted(&self, packed: Representation, bits: BitRange) -> Representation {
         let archive = self.clone();

@@ -37,11 +37,13 @@ pub enum Action {
     Export,
     /// Make and remove webhooks.
     ManageWebhooks,
+    /// Retrieve and copy de-identified instances.
+    Deidentify,
 }
 
 impl Action {
     /// Every action there is.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Read,
         Self::Write,
         Self::Delete,
@@ -49,6 +51,7 @@ impl Action {
         Self::ManageExtendedQueryTags,
         Self::Export,
         Self::ManageWebhooks,
+        Self::Deidentify,
     ];
 
     /// Its name in role definitions.
@@ -62,6 +65,7 @@ impl Action {
             Self::ManageExtendedQueryTags => "manageExtendedQueryTags",
             Self::Export => "export",
             Self::ManageWebhooks => "manageWebhooks",
+            Self::Deidentify => "deidentify",
         }
     }
 }
@@ -207,6 +211,7 @@ impl Default for RoleTable {
             Role::new("deleter", &[read, delete]),
             Role::new("restorer", &[read, One(Action::Restore)]),
             Role::new("admin", &[All]),
+            Role::new("deidentifiedReader", &[One(Action::Deidentify)]),
         ];
         let one_each =
             Action::ALL.map(|action| (format!("dicom.{}", action.as_str()), vec![One(action)]));
@@ -441,10 +446,10 @@ impl Grants {
         self.0.get(at)?.as_ref()
     }
 
-    /// Takes every action away but reading.
+    /// Takes every action away but reading, de-identified too.
     pub(super) fn keep_reading(&mut self) {
         for (action, entry) in Action::ALL.into_iter().zip(&mut self.0) {
-            if action != Action::Read {
+            if !matches!(action, Action::Read | Action::Deidentify) {
                 *entry = None;
             }
         }

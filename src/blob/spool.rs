@@ -37,6 +37,14 @@ impl SpoolFile {
         &self.path
     }
 
+    /// Takes its name away: it is gone with this process, whatever ends that, and cannot be kept.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn unlink(&self) -> io::Result<()> {
+        fs::remove_file(&self.path)
+    }
+
     /// Says that the path is no longer the spool's.
     pub(super) fn kept(mut self) {
         self.file = None;

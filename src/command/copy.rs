@@ -1,11 +1,13 @@
 //! `stowage copy`: studies of another `DICOMweb` server into this archive, and a comparison of both.
 //!
+//! De-identified, what comes is stored under new UIDs, made by the key of the old ones, and nothing of the rest is.
+//!
 //! Invariants: an instance is in the journal only after it is durably stored; at the end of each study what the other server
-//! lists is compared with what is here, by number and by the digests of the bytes that came.
+//! lists is compared with what is here, by number and by the digests of the bytes that came, or by the new UIDs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt, stream};
 use tokio::sync::Semaphore;
@@ -16,6 +18,7 @@ use super::{Verdict, check_partition, say, say_where};
 use crate::archive::services::store::{Outcome, StoreOptions, reason};
 use crate::archive::{Archive, ArchiveError};
 use crate::config::{Config, CopyArgs};
+use crate::dicom::deidentify::DeidentifyProfile;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid, Target};
 use crate::http::remote::backoff::Backoff;
 use crate::http::remote::connection::{RemoteError, RemoteServer};
@@ -34,11 +37,41 @@ struct Copying<'a> {
     archive: &'a Archive,
     options: &'a StoreOptions,
     scope: &'a Scope,
+    names: StoredNames,
     parallel: usize,
     retries: u32,
     /// Requests for instances at the same time.
     slots: &'a Semaphore,
     run: &'a Mutex<CopyRun>,
+}
+
+/// The UIDs under which what comes is stored.
+struct StoredNames(Option<Arc<DeidentifyProfile>>);
+
+impl StoredNames {
+    fn of(&self, uid: &str) -> String {
+        match &self.0 {
+            Some(profile) => profile.new_uid(uid),
+            None => uid.to_owned(),
+        }
+    }
+
+    fn study(&self, study: &StudyUid) -> StudyUid {
+        StudyUid::parse(&self.of(study.as_str())).unwrap_or_else(|_| study.clone())
+    }
+
+    fn series(&self, series: &SeriesUid) -> SeriesUid {
+        SeriesUid::parse(&self.of(series.as_str())).unwrap_or_else(|_| series.clone())
+    }
+
+    fn instance(&self, instance: &InstanceUid) -> InstanceUid {
+        InstanceUid::parse(&self.of(instance.as_str())).unwrap_or_else(|_| instance.clone())
+    }
+
+    /// Whether what is stored are the bytes that came.
+    fn are_those_that_came(&self) -> bool {
+        self.0.is_none()
+    }
 }
 
 /// What is known of an instance: the digest of what came, or why it is not here.
@@ -64,8 +97,16 @@ pub(super) async fn copy(config: &Config, arguments: &CopyArgs) -> Result<Verdic
     }
     let archive = open(config, StoreNeeds::Nothing).await?;
     say_where(config);
+    let profile = arguments.deidentify;
+    let profile = profile.map(|options| archive.deidentification(options));
+    let profile = profile.transpose()?;
     let partition = archive.make_partition(&arguments.partition).await?;
-    let place = format!("{}\t{}", server.url(), arguments.partition);
+    let mut place = format!("{}\t{}", server.url(), arguments.partition);
+    if let Some(profile) = &profile {
+        // With another key or other options something else would be stored.
+        let key = profile.key.fingerprint();
+        place = format!("{place}\t{} {key}", profile.options);
+    }
     let journal = arguments.journal.as_deref().map(Path::to_owned);
     let run = CopyRun::begin(journal, &archive, server.url(), place).await?;
     let run = Mutex::new(run);
@@ -73,11 +114,15 @@ pub(super) async fn copy(config: &Config, arguments: &CopyArgs) -> Result<Verdic
     let copying = Copying {
         server: &server,
         archive: &archive,
-        options: &StoreOptions::unlimited(partition),
+        options: &StoreOptions {
+            deidentify: profile.clone(),
+            ..StoreOptions::unlimited(partition)
+        },
         scope: &Scope {
             partition,
             ..Scope::everything()
         },
+        names: StoredNames(profile),
         parallel,
         retries: arguments.remote.retries,
         slots: &Semaphore::new(parallel),
@@ -159,7 +204,7 @@ impl Copying<'_> {
                 if let Err(reason) = &result {
                     self.run().fail(&format!("{uid}/{instance}"), reason);
                 }
-                all.insert(instance, result.ok());
+                all.insert(self.names.instance(&instance), result.ok());
             }
         }
         drop(copied);
@@ -174,7 +219,7 @@ impl Copying<'_> {
                 "{uid}: the other server counts {counted} instances and lists {listed}"
             ));
         }
-        self.compare(uid, all).await
+        self.compare(&self.names.study(uid), all).await
     }
 
     /// Says what is not here as it came.
@@ -193,6 +238,7 @@ impl Copying<'_> {
                     let instance = &row.name.instance;
                     if let Some(Some(digest)) = all.remove(instance)
                         && digest != row.digest
+                        && self.names.are_those_that_came()
                     {
                         self.run().differ(&format!(
                             "{study}/{instance}: here are other bytes than came from the other server"
@@ -252,9 +298,12 @@ impl Copying<'_> {
         let mut copied = Vec::with_capacity(instances.len());
         let mut pending = HashMap::new();
         for instance in instances {
-            match self.run().known(study, series, &instance) {
+            let names = &self.names;
+            let (study, series) = (names.study(study), names.series(series));
+            let stored = names.instance(&instance);
+            match self.run().known(&study, &series, &stored) {
                 Some(digest) => copied.push((instance, Ok(digest))),
-                None => drop(pending.insert(instance.as_str().to_owned(), instance)),
+                None => drop(pending.insert(stored.to_string(), instance)),
             }
         }
         if pending.is_empty() {
@@ -275,7 +324,8 @@ impl Copying<'_> {
         let mut one_by_one = stream::iter(pending.into_values())
             .map(|instance| async move {
                 let path = format!("{path}/instances/{instance}");
-                let mut pending = HashMap::from([(instance.as_str().to_owned(), instance.clone())]);
+                let stored = self.names.instance(&instance).to_string();
+                let mut pending = HashMap::from([(stored, instance.clone())]);
                 let mut copied = Vec::new();
                 let reason = self.copy_whole(study, &path, &mut pending, &mut copied);
                 let reason = reason.await?;
@@ -367,7 +417,11 @@ impl Copying<'_> {
             Outcome::Failed {
                 instance, comments, ..
             } => {
-                let instance = instance.and_then(|instance| pending.remove(&instance));
+                // Of what could not be de-identified, the old one is named.
+                let instance = instance.and_then(|instance| {
+                    let stored = pending.remove(&instance);
+                    stored.or_else(|| pending.remove(&self.names.of(&instance)))
+                });
                 // One without a name is asked for alone, and then has one.
                 let instance = match instance {
                     None if pending.len() == 1 => {

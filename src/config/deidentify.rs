@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Secret, SecretError};
+use crate::dicom::deidentify::RequestableOptions;
 
 /// How identities are replaced.
 #[derive(Debug, Clone, Default, Args)]
@@ -16,6 +17,9 @@ pub struct DeidentifyConfig {
     /// JSON file of rules that say which rectangles of which pictures are blanked.
     #[arg(long, env = "STOWAGE_DEIDENTIFY_PIXELS_FILE", global = true)]
     pub deidentify_pixels_file: Option<PathBuf>,
+    /// Options that requests over the network may name, separated by commas, such as `retain-modified-dates,retain-device`; none by default.
+    #[arg(long, env = "STOWAGE_DEIDENTIFY_REQUEST_OPTIONS", global = true)]
+    pub deidentify_request_options: Option<RequestableOptions>,
 }
 
 impl DeidentifyConfig {

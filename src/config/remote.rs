@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::units;
+use crate::dicom::deidentify::DeidentifyOptions;
 use crate::scope::PartitionName;
 
 /// How another server is asked.
@@ -59,6 +60,9 @@ pub struct CopyArgs {
     /// Partition to store into, made when it is not there; needs `STOWAGE_PARTITIONS=on`.
     #[arg(long, value_name = "NAME", default_value = PartitionName::DEFAULT)]
     pub partition: PartitionName,
+    /// De-identify what comes before it is stored, under new UIDs; `=` and options separated by commas say what stays: `retain-uids`, `retain-full-dates` or `retain-modified-dates`, `retain-patient-characteristics`, `retain-device`, `retain-institution`. Needs `STOWAGE_DEIDENTIFY_KEY_FILE`.
+    #[arg(long, value_name = "OPTIONS", num_args = 0..=1, require_equals = true, default_missing_value = "basic")]
+    pub deidentify: Option<DeidentifyOptions>,
     /// File to note copied instances and their digests in; those that a run before noted there are not fetched again.
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,

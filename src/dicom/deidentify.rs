@@ -23,7 +23,7 @@ mod tests;
 pub use blank::BlankLayout;
 pub use error::{DeidentifyError, DeidentifyRefusal};
 pub use facts::InstanceFacts;
-pub use options::{DeidentifyOptions, DeidentifyOptionsError, RetainedDates};
+pub use options::{DeidentifyOptions, DeidentifyOptionsError, RequestableOptions, RetainedDates};
 pub use pixels::{Blanks, PixelRules, PixelRulesError, Rectangle};
 pub use plan::{Deidentified, DeidentifySubject, PixelData, plan};
 pub use profile::DeidentifyProfile;

@@ -138,7 +138,8 @@ impl Peer {
             | Action::Restore
             | Action::ManageExtendedQueryTags
             | Action::Export
-            | Action::ManageWebhooks => return None,
+            | Action::ManageWebhooks
+            | Action::Deidentify => return None,
         };
         self.rights.contains(&right).then(|| Scope {
             visible: self.visible.clone(),

@@ -118,6 +118,7 @@ pub(super) async fn begin_instance(
         replace,
         condition: None,
         made_of: None,
+        deidentify: None,
         expires: None,
     };
     let mut request = archive.begin_store(options)?;

@@ -185,6 +185,9 @@ impl AuditEvent {
             who.insert("system".to_owned(), issuer.into());
         }
         let noted = self.note.noted();
+        if let Some(options) = noted.deidentified {
+            details.push(detail("deidentified", &options.to_string()));
+        }
         written(&EventFields {
             kind: noted.kind.unwrap_or(self.kind),
             action: action(&self.method),

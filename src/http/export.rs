@@ -86,7 +86,7 @@ enum AskedDestination {
 }
 
 /// Members of an object, by their names in any case.
-struct BodyMembers<'a> {
+pub(super) struct BodyMembers<'a> {
     /// Where the object stands.
     at: &'static str,
     members: &'a Map<String, Value>,
@@ -94,7 +94,7 @@ struct BodyMembers<'a> {
 
 impl<'a> BodyMembers<'a> {
     /// Reads an object that has no other members than these: one that is mistyped must not mean something else.
-    fn of(at: &'static str, value: &'a Value, known: &[&str]) -> Result<Self, String> {
+    pub(super) fn of(at: &'static str, value: &'a Value, known: &[&str]) -> Result<Self, String> {
         let members = value
             .as_object()
             .ok_or_else(|| format!("{at} must be a JSON object."))?;
@@ -116,18 +116,18 @@ impl<'a> BodyMembers<'a> {
         }
     }
 
-    fn get(&self, name: &str) -> Option<&'a Value> {
+    pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
         let mut members = self.members.iter();
         let member = members.find(|(known, _)| known.eq_ignore_ascii_case(name));
         member.map(|(_, value)| value)
     }
 
-    fn need(&self, name: &str) -> Result<&'a Value, String> {
+    pub(super) fn need(&self, name: &str) -> Result<&'a Value, String> {
         let value = self.get(name);
         value.ok_or_else(|| format!("{} needs the member '{name}'.", self.at))
     }
 
-    fn text(&self, name: &str) -> Result<Option<&'a str>, String> {
+    pub(super) fn text(&self, name: &str) -> Result<Option<&'a str>, String> {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };
@@ -147,7 +147,8 @@ impl ExportRequest {
     }
 }
 
-fn targets(source: &Value) -> Result<Vec<Target>, String> {
+/// What a request names.
+pub(super) fn targets(source: &Value) -> Result<Vec<Target>, String> {
     let source = BodyMembers::of(
         "'source' (which is left out to export everything)",
         source,

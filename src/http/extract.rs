@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use percent_encoding::percent_decode_str;
 
+use super::audit::note::Note;
 use super::error::{HttpError, ProblemType};
 use super::layers::broken_body;
 use super::links::Links;
@@ -27,6 +28,8 @@ use crate::shares::{MakeWay, ShareHolder};
 
 /// The parameter that names a page of a search.
 pub(super) const CURSOR: &str = "cursor";
+/// The parameter that asks for de-identified instances.
+pub(super) const DEIDENTIFY: &str = "deidentify";
 /// Most pairs of a query string.
 const MAX_PAIRS: usize = 20_000;
 /// Most bytes of a body that is not stored.
@@ -346,6 +349,8 @@ pub(super) struct RetrieveRequest {
     pub(super) path: TargetPath,
     pub(super) query: QueryPairs,
     pub(super) headers: HeaderMap,
+    /// What its audit event tells besides.
+    pub(super) note: Note,
 }
 
 impl FromRequestParts<ApiState> for RetrieveRequest {
@@ -366,6 +371,7 @@ impl FromRequestParts<ApiState> for RetrieveRequest {
             path,
             query,
             headers: parts.headers.clone(),
+            note: parts.extensions.get().cloned().unwrap_or_default(),
         })
     }
 }

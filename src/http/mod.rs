@@ -12,6 +12,7 @@ mod bulk_update;
 mod changefeed;
 mod commitment;
 pub mod content_type;
+mod deidentify;
 mod delete;
 mod describe;
 pub mod error;

@@ -55,6 +55,7 @@ const WORDS: &[&str] = &[
     "v1.0-prerelease",
     "studies",
     "$bulkUpdate",
+    "$deidentify",
     "series",
     "instances",
     "metadata",

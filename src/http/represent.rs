@@ -141,6 +141,13 @@ pub(super) fn part(
     }
 }
 
+/// A part that says of the stored instance no more than its bytes do.
+pub(super) fn nameless_part(content: Content, media: &str, syntax: &str) -> ResponsePart {
+    let mut part = part(content, media, Some(syntax), String::new());
+    part.head.content_location = None;
+    part
+}
+
 /// Parts of an answer that are written as XML while they are sent.
 pub(super) fn xml_part_stream(
     archive: &Archive,

@@ -9,7 +9,7 @@ use super::error::HttpError;
 use super::place::{Place, unknown};
 use super::state::ApiState;
 use crate::auth::{Action, Caller, Grant};
-use crate::scope::{PartitionName, Scope, ScopeSet, Visible};
+use crate::scope::{Partition, PartitionName, Scope, ScopeSet, Visible};
 
 /// The caller, as the auth layer found it.
 #[derive(Debug, Clone)]
@@ -99,6 +99,24 @@ impl Access {
             everywhere: grant.everywhere.clone(),
             within,
         })
+    }
+
+    /// Another partition than that of the request, made when it is not there, for a caller who may do this with everything in
+    /// it.
+    ///
+    /// # Errors
+    /// 403 when it may not, whether the partition exists or not; 400 when there are too many partitions.
+    pub(super) async fn may_everything_in(
+        &self,
+        api: &ApiState,
+        action: Action,
+        name: &PartitionName,
+    ) -> Result<Partition, HttpError> {
+        let grant = self.caller.grant(action);
+        match grant.and_then(|grant| grant.visible_in(name)) {
+            Some(Visible::All) => Ok(api.app.archive.make_partition(name).await?),
+            _ => Err(HttpError::forbidden(action.as_str())),
+        }
     }
 
     /// Whether a partition exists for the caller at all.

@@ -16,12 +16,14 @@ use axum::routing;
 use super::audit::EventKind;
 use super::behalf;
 use super::error::HttpError;
+use super::extract::{DEIDENTIFY, QueryPairs};
 use super::place::{Mount, Place, SEGMENT, is_partitioned};
 use super::profile::PROFILES;
 use super::state::ApiState;
 use super::{
-    bulk, bulk_update, changefeed, commitment, delete, describe, events, export, frames, metadata,
-    partitions, qido, rendered, statistics, stow, tags, trash, wado, wado_uri, webhooks, workitems,
+    bulk, bulk_update, changefeed, commitment, deidentify, delete, describe, events, export,
+    frames, metadata, partitions, qido, rendered, statistics, stow, tags, trash, wado, wado_uri,
+    webhooks, workitems,
 };
 use crate::auth::{Action, Caller};
 
@@ -60,7 +62,10 @@ macro_rules! routes {
                 if mount.has($path) {
                     let handler = routing::$method($handler)
                         .layer(from_fn_with_state((api.clone(), mount), place))
-                        .layer(from_fn_with_state(&[$(Action::$action),+][..], require));
+                        .layer(from_fn_with_state(
+                            (&[$(Action::$action),+][..], stringify!($handler)),
+                            require,
+                        ));
                     router = router.route($path, handler);
                 }
             )*
@@ -83,6 +88,8 @@ routes! {
     get "GET" "/studies/{study}/series/{series}/instances" Read Query => qido::search_instances;
     // dicom-service §13
     post "POST" "/studies/$bulkUpdate" Write Accessed => bulk_update::update_studies;
+    // De-identified copies in another partition
+    post "POST" "/studies/$deidentify" Read & Deidentify Shared => deidentify::deidentify_instances;
     // PS3.18 §10.4 Retrieve; delete beside the standard
     post "POST" "/studies/{study}" Write Transferred => stow::store_instances;
     put "PUT" "/studies/{study}" Write & Delete Transferred => stow::replace_instances;
@@ -242,18 +249,37 @@ async fn place(
     }
 }
 
+/// The handler that de-identifies instances for those who ask for it.
+const DEIDENTIFIER: &str = "wado::retrieve_instances";
+
 async fn require(
-    State(actions): State<&'static [Action]>,
+    State((actions, handler)): State<(&'static [Action], &'static str)>,
     request: Request,
     next: Next,
 ) -> Response {
     let Some(caller) = request.extensions().get::<Arc<Caller>>() else {
         return HttpError::broken("a route without the auth layer").into_response();
     };
+    let deidentified = asks_for_deidentified(&request);
+    let actions = match deidentified && handler == DEIDENTIFIER {
+        true => &[Action::Deidentify][..],
+        false => actions,
+    };
     match actions.iter().find(|action| !caller.may(**action)) {
+        // Whoever asks for de-identified data gets nothing else from a route that knows nothing of it.
+        None if deidentified && handler != DEIDENTIFIER => {
+            let reason = "Only instances are de-identified: those of a study, those of a series, or one; no metadata, frames, rendered images, bulk data or search.";
+            HttpError::invalid_query(DEIDENTIFY, reason).into_response()
+        }
         None => behalf::run(caller.clone(), request, next).await,
         Some(missing) => HttpError::forbidden(missing.as_str()).into_response(),
     }
+}
+
+/// Whether a request has the parameter; of a query that cannot be read the handler says what is wrong.
+fn asks_for_deidentified(request: &Request) -> bool {
+    let pairs = QueryPairs::of_uri(request.uri());
+    pairs.is_ok_and(|pairs| pairs.first(DEIDENTIFY).is_some())
 }
 
 #[cfg(test)]

@@ -131,6 +131,7 @@ async fn store(call: StoreCall, replace: Option<Replacement>) -> Result<Response
         replace,
         condition: condition.map(Arc::new),
         made_of: None,
+        deidentify: None,
         expires,
     };
     let mut request = api.app.archive.begin_store(options)?;

@@ -251,6 +251,7 @@ fn operation_body(
             OperationKind::Commitment => "commitment",
             OperationKind::Arrivals => "arrivals",
             OperationKind::Expire => "expire",
+            OperationKind::Deidentify => "deidentify",
         },
         "createdTime": moment(operation.created)?,
         "lastUpdatedTime": moment(operation.updated)?,

@@ -1,41 +1,46 @@
 //! WADO-RS objects: `GET` on study, series and instance (PS3.18 §10.4, dicom-service §4).
 
+pub(super) mod deidentified;
+mod formats;
+
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream;
 use futures_util::{StreamExt, TryFutureExt, TryStreamExt};
 
-use super::accept::{AcceptItem, AcceptKind};
+use super::accept::AcceptItem;
 use super::bulk::retrieve_all_bulk;
 use super::error::HttpError;
-use super::extract::RetrieveRequest;
+use super::extract::{DEIDENTIFY, RetrieveRequest};
 use super::links::Links;
 use super::original::{ORIGINAL, varying, wants_original};
 use super::range::{OnlyPart, ranged, ranged_part};
 use super::represent::{
     OwnedTransferSyntaxPreference, etag_of, etag_of_instance, header_value, lasting, many_parts,
-    not_modified, part, saved_as, still_lasting, streamed, syntax_preference, unchanged, validated,
-    warned,
+    not_modified, part, saved_as, still_lasting, unchanged, validated, warned,
 };
-use super::state::ApiState;
 use crate::archive::InstanceRow;
 use crate::archive::content::Representation;
 use crate::archive::services::retrieve::{Content, InstanceRows};
-use crate::archive::zip::{self, ZipEntry};
+use crate::archive::zip::ZipEntry;
 use crate::archive::{Archive, ArchiveError};
 use crate::auth::Action;
 use crate::dicom::codec::transfer_syntax::OCTETS;
 use crate::dicom::media::{DICOM, RepresentationPlan};
 use crate::dicom::uid::Target;
 use crate::scope::Scope;
+use formats::{AHEAD, InstanceFormat, InstanceWrapping, KEPT, ZIP, forms_of, zipped};
 
 /// Returns the instances of a study or series, or one instance, as Part 10 files.
 ///
 /// # Errors
 /// 400 for a malformed UID, 404 for what does not exist, 406 when no acceptable form can be made.
 pub(super) async fn retrieve_instances(ask: RetrieveRequest) -> Result<Response, HttpError> {
+    if let Some(options) = ask.query.first(DEIDENTIFY) {
+        return Box::pin(deidentified::retrieve_deidentified(&ask, options)).await;
+    }
     let scope = ask.access.may(Action::Read)?;
     let target = ask.path.parse()?;
     let original = wants_original(&ask.headers)?;
@@ -106,14 +111,6 @@ fn wants_bulk_data(preferences: &[AcceptItem]) -> bool {
     found.unwrap_or(false)
 }
 
-/// A ZIP of Part 10 files.
-const ZIP: &str = "application/zip";
-/// Instances under way at a time: the next one is read while one is sent.
-const AHEAD: usize = 2;
-
-/// Instances whose rows are kept between two looks at them.
-const KEPT: u64 = 500;
-
 /// What is asked of a study or series.
 #[derive(Clone, Copy)]
 struct CollectionRequest<'a> {
@@ -122,59 +119,6 @@ struct CollectionRequest<'a> {
     forms: &'a [InstanceFormat],
     /// First versions are meant.
     original: bool,
-}
-
-/// One acceptable form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct InstanceFormat {
-    wrap: InstanceWrapping,
-    syntax: OwnedTransferSyntaxPreference,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum InstanceWrapping {
-    Multipart,
-    Single,
-    Zip,
-}
-
-impl InstanceFormat {
-    fn list(preferences: &[AcceptItem], api: &ApiState, target: &Target) -> Vec<Self> {
-        let one = matches!(target, Target::Instance(_));
-        let form = |preference: &AcceptItem| {
-            let (wrap, range) = match &preference.kind {
-                AcceptKind::Multipart { inner } => (InstanceWrapping::Multipart, inner),
-                AcceptKind::Single(range) if range.is_anything() => {
-                    (InstanceWrapping::Multipart, range)
-                }
-                AcceptKind::Single(range) if range.covers_type(ZIP) => {
-                    let syntax = match &preference.transfer_syntax {
-                        None => OwnedTransferSyntaxPreference::Stored,
-                        Some(_) => syntax_preference(preference, range, api.profile),
-                    };
-                    return Some(Self {
-                        wrap: InstanceWrapping::Zip,
-                        syntax,
-                    });
-                }
-                AcceptKind::Single(range) if one => (InstanceWrapping::Single, range),
-                AcceptKind::Single(_) => return None,
-            };
-            range.covers_type(DICOM).then(|| Self {
-                wrap,
-                syntax: syntax_preference(preference, range, api.profile),
-            })
-        };
-        preferences.iter().filter_map(form).collect()
-    }
-}
-
-fn forms_of(target: &Target) -> Vec<&'static str> {
-    let mut list = vec!["multipart/related; type=\"application/dicom\"; transfer-syntax=*"];
-    if matches!(target, Target::Instance(_)) {
-        list.push("application/dicom; transfer-syntax=*");
-    }
-    list
 }
 
 async fn one_instance(
@@ -348,14 +292,6 @@ async fn many_instances(
             .insert(header::WARNING, HeaderValue::from_static(warning));
     }
     Ok(response)
-}
-
-fn zipped(entries: BoxStream<'static, Result<ZipEntry, ArchiveError>>) -> Response {
-    let mut response = streamed(zip::archive(entries));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(ZIP));
-    response
 }
 
 /// Makes the parts of an answer.

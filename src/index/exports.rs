@@ -5,7 +5,9 @@
 use async_trait::async_trait;
 
 use super::error::IndexError;
-use super::exports_model::{ExportCursor, ExportStep, ExportTask, NewExport, SkippedExport};
+use super::exports_model::{
+    DeidentifiedCopy, ExportCursor, ExportStep, ExportTask, NewExport, SkippedExport,
+};
 use super::instance_row::{COLUMNS, TABLES, instance_row, push_target};
 use super::model::{InstanceRow, Operation, Result, from_micros, to_micros};
 use super::operations::{insert_operation, update_operation};
@@ -33,7 +35,7 @@ impl<D: Dialect> Exports for SqlIndex<D> {
     async fn export(&self, operation: &str) -> Result<Option<ExportTask>> {
         let mut sql = Statement::<D>::new(
             "select partition, visible, destination, sources, source, study_uid, series_uid, sop_instance_uid, \
-             expected, done, exported, skipped from export where operation = ",
+             expected, done, exported, skipped, copy_partition, copy_options, copy_key from export where operation = ",
         );
         sql.text(operation);
         let rows = self.read(WHAT, sql).await?;
@@ -54,6 +56,7 @@ impl<D: Dialect> Exports for SqlIndex<D> {
                 done: row.int("done")?,
                 exported: row.int("exported")?,
                 skipped: row.int("skipped")?,
+                copy: copy::<D>(row)?,
             })
         };
         let task = rows.first().map(task).transpose();
@@ -161,6 +164,18 @@ impl<D: Dialect> Exports for SqlIndex<D> {
     }
 }
 
+/// Where a de-identified copy goes.
+fn copy<D: Dialect>(row: &D::Row) -> Driver<Option<DeidentifiedCopy>> {
+    let Some(partition) = row.opt_int("copy_partition")? else {
+        return Ok(None);
+    };
+    Ok(Some(DeidentifiedCopy {
+        partition: Partition(partition),
+        options: row.opt_text("copy_options")?.unwrap_or_default(),
+        key: row.opt_text("copy_key")?.unwrap_or_default(),
+    }))
+}
+
 async fn begin<D: Dialect>(index: &SqlIndex<D>, new: &NewExport) -> Driver<()> {
     let mut transaction = D::begin_write(&index.writers).await?;
     insert_operation::<D>(&new.operation)
@@ -170,13 +185,18 @@ async fn begin<D: Dialect>(index: &SqlIndex<D>, new: &NewExport) -> Driver<()> {
     let count = sources.map(|sources| i64::try_from(sources.len()).unwrap_or(i64::MAX));
     let mut sql = Statement::<D>::new(
         "insert into export (operation, partition, visible, destination, sources, source, study_uid, series_uid, \
-         sop_instance_uid, expected, done, exported, skipped) values (",
+         sop_instance_uid, expected, done, exported, skipped, copy_partition, copy_options, copy_key) values (",
     );
     sql.text(&new.operation.id).push(", ");
     sql.int(new.partition.0).push(", ");
     sql.opt_text(written(&new.visible).as_deref()).push(", ");
     sql.text(&new.destination).push(", ").opt_int(count);
-    sql.push(", 0, '', '', '', 0, 0, 0, 0)");
+    sql.push(", 0, '', '', '', 0, 0, 0, 0, ");
+    let copy = new.copy.as_ref();
+    sql.opt_int(copy.map(|copy| copy.partition.0)).push(", ");
+    sql.opt_text(copy.map(|copy| copy.options.as_str()));
+    sql.push(", ").opt_text(copy.map(|copy| copy.key.as_str()));
+    sql.push(")");
     sql.run(&mut transaction).await?;
     let mut first = 0_i64;
     for some in sources.unwrap_or_default().chunks(TOGETHER) {

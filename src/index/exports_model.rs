@@ -5,6 +5,17 @@ use time::OffsetDateTime;
 use super::model::Operation;
 use crate::scope::{Partition, Visible};
 
+/// Where de-identified instances go, and how they are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeidentifiedCopy {
+    /// The partition.
+    pub partition: Partition,
+    /// What stays, as requests name it.
+    pub options: String,
+    /// What tells the key by which the rest is replaced from others.
+    pub key: String,
+}
+
 /// An export to begin.
 #[derive(Debug, Clone)]
 pub struct NewExport {
@@ -14,8 +25,10 @@ pub struct NewExport {
     pub partition: Partition,
     /// Which studies exist for whoever asks.
     pub visible: Visible,
-    /// Name of the destination.
+    /// Name of the destination; none for a copy.
     pub destination: String,
+    /// Set when it goes, de-identified, into another partition.
+    pub copy: Option<DeidentifiedCopy>,
     /// `study`, `study/series` or `study/series/instance`, none of which is part of another one; none stands for everything.
     pub sources: Option<Vec<String>>,
 }
@@ -40,8 +53,10 @@ pub struct ExportTask {
     pub partition: Partition,
     /// Which studies exist for whoever asked.
     pub visible: Visible,
-    /// Name of the destination.
+    /// Name of the destination; none for a copy.
     pub destination: String,
+    /// Set when it goes, de-identified, into another partition.
+    pub copy: Option<DeidentifiedCopy>,
     /// How many sources there are; none where everything is exported.
     pub sources: Option<i64>,
     /// How far it is.

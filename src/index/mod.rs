@@ -78,7 +78,9 @@ pub use event_log_model::{
 pub use events_model::{
     Entered, EventRow, GlobalSubscription, Globals, InsertedWorkitem, Matched, NewSubscription,
 };
-pub use exports_model::{ExportCursor, ExportStep, ExportTask, NewExport, SkippedExport};
+pub use exports_model::{
+    DeidentifiedCopy, ExportCursor, ExportStep, ExportTask, NewExport, SkippedExport,
+};
 pub use model::{
     BlobPlace, Change, ChangeAction, ChangeState, ContentRow, Damage, Discarded, FeedRange,
     FoundWorkitem, Inserted, InstanceRow, MAX_ROW_BYTES, MatchedRow, MetadataRow, NewWorkitem,

@@ -369,6 +369,8 @@ pub enum OperationKind {
     Arrivals,
     /// Studies are deleted because rules say that their time is over.
     Expire,
+    /// Instances are copied, de-identified, into another partition.
+    Deidentify,
 }
 
 /// How far an operation is.

@@ -131,6 +131,7 @@ pub(super) const fn kind_text(kind: OperationKind) -> &'static str {
         OperationKind::Commitment => "commitment",
         OperationKind::Arrivals => "arrivals",
         OperationKind::Expire => "expire",
+        OperationKind::Deidentify => "deidentify",
     }
 }
 
@@ -163,6 +164,7 @@ fn read_operation<R: RowColumns>(
         OperationKind::Commitment,
         OperationKind::Arrivals,
         OperationKind::Expire,
+        OperationKind::Deidentify,
     ];
     let statuses = [
         OperationStatus::NotStarted,

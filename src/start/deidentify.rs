@@ -25,6 +25,10 @@ pub(super) fn deidentification(
         options,
         key,
         pixels,
+        requestable: config
+            .deidentify_request_options
+            .clone()
+            .unwrap_or_default(),
     }))
 }
 
@@ -60,6 +64,7 @@ mod tests {
         let config = DeidentifyConfig {
             deidentify_key_file: path(key.as_ref()),
             deidentify_pixels_file: path(pixels.as_ref()),
+            ..DeidentifyConfig::default()
         };
         match deidentification(&config) {
             Ok(found) => format!("{}", found.is_some()),

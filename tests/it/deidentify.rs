@@ -1,7 +1,10 @@
 //! De-identification through the real binary: files of an export, compared with what other tools make of the originals; and
 //! the page about it, as printed.
 
+mod copy;
+mod operation;
 mod pixels;
+mod retrieve;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -200,7 +203,10 @@ fn a_damaged_file_is_not_exported() {
 /// The shell blocks of the page, run as printed in the server's folder.
 #[test]
 fn the_page_runs_as_printed() {
-    let server = Server::start(None);
+    let key = tempfile::NamedTempFile::new().unwrap();
+    fs::write(key.path(), KEY).unwrap();
+    let path = key.path().to_str().unwrap();
+    let server = Server::with(&[("STOWAGE_DEIDENTIFY_KEY_FILE", path)]);
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/deidentification.md");
     let page = fs::read_to_string(page).unwrap();
     let blocks = page.split("```").skip(1).step_by(2);

@@ -12,6 +12,7 @@ use moka::future::Cache;
 use super::notices::InstanceNotices;
 use crate::archive::Archive;
 use crate::archive::buffer::reserved;
+use crate::archive::content::Representation;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::lanes::{Lane, Lanes};
 use crate::archive::queue::{FairQueue, QueuePlace};
@@ -20,6 +21,7 @@ use crate::archive::services::retrieve::OpenInstance;
 use crate::config::Limits;
 use crate::dicom::codec::transfer_syntax;
 use crate::dicom::codec::{self, ByteOrder, CodecError, EncodeOptions, FrameShape, Photometric};
+use crate::dicom::frames::FrameSlices;
 use crate::dicom::instance::{PixelDescription, PixelElement};
 use crate::dicom::media::Codecs;
 use crate::memory::Purpose;
@@ -271,6 +273,26 @@ impl Archive {
     }
 
     async fn decode(&self, instance: &OpenInstance, number: u32) -> Result<FrameSamples> {
+        let read = |slices: &FrameSlices, native: bool| match native {
+            true => self.native_slices(instance, slices),
+            false => self.slices(instance, slices),
+        };
+        let (samples, disagreement) = self.decode_from(instance, number, read).await?;
+        if let Some(text) = disagreement {
+            let watermark = instance.row.watermark;
+            self.maker.reported.note(watermark, text).await;
+        }
+        Ok(samples)
+    }
+
+    /// One frame as samples, whose bytes are read by `read`: native ones in little endian. Says besides where the codestream
+    /// disagrees with the header.
+    pub(in crate::archive) async fn decode_from(
+        &self,
+        instance: &OpenInstance,
+        number: u32,
+        read: impl FnOnce(&FrameSlices, bool) -> Representation,
+    ) -> Result<(FrameSamples, Option<String>)> {
         let slices = instance
             .frame(number)
             .ok_or_else(|| ArchiveError::not_found(format!("frame {number}")))?;
@@ -303,11 +325,7 @@ impl Archive {
             );
         let cost = usize::try_from(cost).unwrap_or(usize::MAX);
         let mut memory = self.reserve(Purpose::Pixels, cost).await?;
-        let content = if native {
-            self.native_slices(instance, &slices)
-        } else {
-            self.slices(instance, &slices)
-        };
+        let content = read(&slices, native);
         let bytes = collect(content.all().await?).await?;
         let promised = codec::decoded_shape(&syntax, &shape).filter(|_| !native);
         let samples = self
@@ -337,11 +355,8 @@ impl Archive {
                 Ok(FrameSamples::new(frame, memory))
             })
             .await?;
-        if let Some(text) = promised.and_then(|shape| shape.disagreement(&samples.shape)) {
-            let watermark = instance.row.watermark;
-            self.maker.reported.note(watermark, text).await;
-        }
-        Ok(samples)
+        let disagreement = promised.and_then(|shape| shape.disagreement(&samples.shape));
+        Ok((samples, disagreement))
     }
 
     /// One frame encoded in a transfer syntax.

@@ -18,6 +18,7 @@ use crate::archive::services::retrieve::lost_bytes;
 use crate::archive::spool::{SpoolRoom, stored_failure};
 use crate::blob::OpenBlob;
 use crate::dicom::inflate::{IN_MEMORY, Inflated, inflate};
+use crate::dicom::instance::FileLayout;
 use crate::dicom::source::{FileSource, Source};
 use crate::index::InstanceRow;
 use crate::memory::{Purpose, Reservation};
@@ -31,7 +32,7 @@ pub(in crate::archive) const MOST: u64 = 64 << 20;
 const FILE: u32 = 1 << 20;
 
 /// A data set, open for reading.
-type OpenedSource = Arc<dyn Source + Send + Sync>;
+pub(in crate::archive) type OpenedSource = Arc<dyn Source + Send + Sync>;
 
 /// The data sets.
 #[derive(Debug, Clone)]
@@ -136,14 +137,33 @@ impl Archive {
         let key: Arc<str> = Arc::from(row.place.key.as_str());
         let made = Box::pin(async {
             self.sources.inflated.one();
-            self.inflate(row).await.map(Arc::new)
+            let made = self.inflate(self.local(row), &row.layout);
+            made.await.map(Arc::new)
         });
         let source = self.sources.cache.try_get_with(key, made).await;
         Ok(source.map_err(ArchiveError::Shared)?)
     }
 
-    async fn inflate(&self, row: &InstanceRow) -> Result<CountedSource> {
-        let length = row.layout.dataset_length;
+    /// The inflated data set of a deflated file that is not stored.
+    ///
+    /// # Errors
+    /// When it cannot be read, or there is no room for it.
+    pub(in crate::archive) async fn inflated_file(
+        &self,
+        file: OpenedSource,
+        layout: &FileLayout,
+    ) -> Result<OpenedSource> {
+        let local = async { Ok((file, None)) };
+        Ok(Arc::new(self.inflate(local, layout).await?))
+    }
+
+    /// Inflates a file, which is opened when there is room for what comes of it.
+    async fn inflate(
+        &self,
+        local: impl Future<Output = Result<(OpenBlob, Option<SpoolRoom>)>> + Send,
+        layout: &FileLayout,
+    ) -> Result<CountedSource> {
+        let length = layout.dataset_length;
         // It grows in memory that doubles when it is full; a file takes room in the spool as it grows.
         let bytes = usize::try_from(length.min(IN_MEMORY)).unwrap_or(usize::MAX);
         let memory = self.reserve(Purpose::Inflated, bytes.saturating_mul(2));
@@ -152,8 +172,8 @@ impl Archive {
             // What others only keep makes way before it begins, for later it cannot ask them.
             drop(self.spool_room(length).await?);
         }
-        let (stored, _received) = self.local(row).await?;
-        let (start, cap) = (row.layout.dataset_offset, self.limits.max_inflated_bytes);
+        let (stored, _received) = local.await?;
+        let (start, cap) = (layout.dataset_offset, self.limits.max_inflated_bytes);
         let make = self.inflate_to.clone();
         let inflated = self.lanes().run(Lane::Retrieve, move || {
             let spool = || make();

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 
+use super::deidentify::{is_refused, refusal};
 use super::export::{ExportFolder, write_file};
 use crate::archive::Archive;
-use crate::archive::error::{ArchiveError, Result};
+use crate::archive::error::Result;
 use crate::dicom::deidentify::DeidentifyProfile;
-use crate::dicom::error::ParseError;
 use crate::dicom::uid::{InstanceName, Target};
 use crate::scope::Scope;
 
@@ -50,7 +50,7 @@ impl Archive {
                 Err(error) if is_refused(&error) => {
                     reported(DeidentifiedExport::Refused {
                         name: row.name,
-                        reason: reason(&error),
+                        reason: refusal(&error),
                     });
                     continue;
                 }
@@ -66,7 +66,7 @@ impl Archive {
                     Ok(()) => reported(DeidentifiedExport::Written(length)),
                     Err(error) if is_refused(&error) => reported(DeidentifiedExport::Refused {
                         name: row.name,
-                        reason: reason(&error),
+                        reason: refusal(&error),
                     }),
                     Err(error) => return Err(error),
                 },
@@ -74,22 +74,5 @@ impl Archive {
             }
         }
         Ok(())
-    }
-}
-
-/// Whether an instance can never be written like this, while others can.
-fn is_refused(error: &ArchiveError) -> bool {
-    match error {
-        ArchiveError::Stored(ParseError::Read(_)) => false,
-        ArchiveError::Stored(_) => true,
-        ArchiveError::Shared(error) => is_refused(error),
-        error => error.is_about_pixels(),
-    }
-}
-
-fn reason(error: &ArchiveError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
     }
 }

@@ -109,6 +109,7 @@ impl Archive {
             partition: scope.partition,
             visible: scope.visible.clone(),
             destination: destination.to_owned(),
+            copy: None,
             sources: targets.map(distinct),
         };
         self.index.begin_export(&new).await?;

@@ -7,6 +7,7 @@ mod checked;
 pub mod commitment;
 pub mod commitment_results;
 pub mod deidentify;
+mod deidentify_operation;
 pub mod deliver;
 pub mod events;
 pub(super) mod export;

@@ -59,6 +59,15 @@ pub struct OpenInstance {
 }
 
 impl OpenInstance {
+    /// One that has come and is not stored; `frames` is its packed frame table.
+    pub(in crate::archive) fn received(row: InstanceRow, frames: Vec<u8>) -> Self {
+        Self {
+            row,
+            frames,
+            bulk: Vec::new(),
+        }
+    }
+
     /// Number of frames; 0 without pixel data.
     #[must_use]
     pub fn frame_count(&self) -> u32 {

@@ -37,6 +37,7 @@ pub use outcome::Outcome;
 pub use part::IncomingPart;
 
 mod again;
+mod deidentified;
 mod described;
 mod made;
 mod options;
@@ -161,7 +162,9 @@ impl StoreRequest {
     /// [`ArchiveError::TooLarge`] when the request has too many parts.
     pub fn begin_part(&mut self) -> Result<IncomingPart> {
         self.count_part()?;
-        Ok(IncomingPart::empty())
+        let mut part = IncomingPart::empty();
+        part.passing = self.options.deidentify.is_some();
+        Ok(part)
     }
 
     /// Counts a part that is not an instance, or an instance that is not a part.
@@ -261,7 +264,7 @@ impl StoreRequest {
         let prepared = self
             .archive
             .clone()
-            .prepare(self.options.clone(), part.held);
+            .prepare_as_asked(self.options.clone(), part.held);
         self.pending
             .push_back(tokio::spawn(trace::carried(prepared)));
         Ok(())

@@ -196,6 +196,7 @@ impl Archive {
         }
         self.resume_bulk_updates().await?;
         self.resume_exports().await?;
+        self.resume_deidentifications().await?;
         self.resume_commitments().await
     }
 
@@ -299,7 +300,7 @@ impl Archive {
                     None => Err(unknown()),
                 }
             }
-            OperationKind::Export if !scopes.is_everything() => {
+            OperationKind::Export | OperationKind::Deidentify if !scopes.is_everything() => {
                 let task = self.index.export(&operation.id).await?;
                 match task.filter(|task| scopes.is_for(task.partition, &task.visible)) {
                     Some(_) => Ok(operation),

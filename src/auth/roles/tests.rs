@@ -30,7 +30,8 @@ fn described(table: &RoleTable, claims: &Value) -> String {
     reported.join(" ")
 }
 
-const ALL: &str = "read write delete restore manageExtendedQueryTags export manageWebhooks";
+const ALL: &str =
+    "read write delete restore manageExtendedQueryTags export manageWebhooks deidentify";
 
 #[test]
 fn shipped_roles_allow_what_they_say() {
@@ -168,7 +169,7 @@ fn roles_of_a_file_replace_the_shipped_ones() {
         .unwrap();
     assert_eq!(
         described(&table, &json!({"roles": ["all-but-delete"]})),
-        "read write restore manageExtendedQueryTags manageWebhooks"
+        "read write restore manageExtendedQueryTags manageWebhooks deidentify"
     );
     assert_eq!(
         described(&table, &json!({"roles": ["research"]})),
@@ -180,7 +181,7 @@ fn roles_of_a_file_replace_the_shipped_ones() {
     );
     assert_eq!(
         described(&table, &json!({"roles": ["research", "all-but-delete"]})),
-        "read write restore manageExtendedQueryTags manageWebhooks"
+        "read write restore manageExtendedQueryTags manageWebhooks deidentify"
     );
     assert_eq!(described(&table, &json!({"roles": ["globalAdmin"]})), "");
     assert_eq!(

@@ -110,6 +110,38 @@ impl fmt::Display for DeidentifyOptions {
     }
 }
 
+/// The options that requests over the network may name; none unless they are listed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RequestableOptions(Vec<&'static str>);
+
+impl FromStr for RequestableOptions {
+    type Err = DeidentifyOptionsError;
+
+    /// Names separated by commas; here both kinds of dates may be listed, for a request to choose.
+    fn from_str(text: &str) -> Result<Self, DeidentifyOptionsError> {
+        let words = text.split(',').map(str::trim);
+        let words = words.filter(|word| !word.is_empty() && *word != "basic");
+        let known = words.map(|word| {
+            let named = NAMED.iter().find(|(name, ..)| *name == word);
+            named
+                .map(|(name, ..)| *name)
+                .ok_or(DeidentifyOptionsError::Unknown)
+        });
+        known.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl RequestableOptions {
+    /// The first of some options that is not listed.
+    #[must_use]
+    pub fn missing(&self, options: DeidentifyOptions) -> Option<&'static str> {
+        let Self(listed) = self;
+        let mut missing = NAMED.iter().filter(|(_, has, _)| has(&options));
+        let missing = missing.find(|(name, ..)| !listed.contains(name));
+        missing.map(|(name, ..)| *name)
+    }
+}
+
 impl DeidentifyOptions {
     /// The codes of what is done, with their meanings (PS3.16 CID 7050).
     pub(super) fn codes(self) -> Vec<(&'static str, &'static str)> {
@@ -172,6 +204,25 @@ mod tests {
                 Err(DeidentifyOptionsError::TwoKindsOfDates)
             );
         }
+    }
+
+    #[test]
+    fn requests_may_name_what_is_listed_only() {
+        let missing = |listed: &str, options: &str| {
+            let listed: RequestableOptions = listed.parse().unwrap();
+            listed.missing(options.parse().unwrap())
+        };
+        assert_eq!(missing("", "basic"), None);
+        assert_eq!(missing("basic", "retain-uids"), Some("retain-uids"));
+        let dates = "retain-full-dates, retain-modified-dates";
+        assert_eq!(missing(dates, "retain-full-dates"), None);
+        assert_eq!(missing(dates, "retain-modified-dates"), None);
+        assert_eq!(
+            missing(dates, "retain-modified-dates,retain-device"),
+            Some("retain-device")
+        );
+        let unknown = "retain-names".parse::<RequestableOptions>();
+        assert_eq!(unknown, Err(DeidentifyOptionsError::Unknown));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::error::DeidentifyError;
 use super::facts::InstanceFacts;
-use super::options::DeidentifyOptions;
+use super::options::{DeidentifyOptions, RequestableOptions};
 use super::pixels::{Blanks, PixelRules};
 use super::pseudonym::PseudonymKey;
 use crate::dicom::instance::FileLayout;
@@ -18,6 +18,8 @@ pub struct DeidentifyProfile {
     pub key: PseudonymKey,
     /// Which pixels are blanked where.
     pub pixels: PixelRules,
+    /// Which options requests over the network may name.
+    pub requestable: RequestableOptions,
 }
 
 impl DeidentifyProfile {

@@ -81,6 +81,16 @@ impl PseudonymKey {
         digits.collect()
     }
 
+    /// What tells this key from others, and nothing else of it: 16 hexadecimal digits of the code of kind `key`.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let code = self.code("key", "");
+        code.iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
     /// By how many days the dates of a patient are moved back: 1 to 3650, of the code of kind `days`.
     #[must_use]
     pub fn days(&self, patient: &str) -> i64 {

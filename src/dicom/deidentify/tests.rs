@@ -30,6 +30,7 @@ fn profile(options: &str) -> DeidentifyProfile {
         options: options.parse().unwrap(),
         key: PseudonymKey::new("a key of sixteen bytes or more").unwrap(),
         pixels: PixelRules::default(),
+        requestable: RequestableOptions::default(),
     }
 }
 

@@ -8,6 +8,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::kind::EventKind;
+use crate::dicom::deidentify::DeidentifyOptions;
 use crate::dicom::uid::InstanceName;
 
 /// The studies a store touched, with the number of instances of each; handlers leave it in their answer.
@@ -26,6 +27,8 @@ pub(in crate::http) struct Note(Arc<Mutex<Noted>>);
 pub(super) struct Noted {
     pub(super) uids: Uids,
     pub(super) kind: Option<EventKind>,
+    /// How what was asked for was de-identified.
+    pub(super) deidentified: Option<DeidentifyOptions>,
 }
 
 impl Note {
@@ -46,6 +49,11 @@ impl Note {
     /// The study that is spoken of in the body.
     pub(in crate::http) fn study(&self, study: &str) {
         self.noted().uids = [Some(study.to_owned()), None, None];
+    }
+
+    /// What is sent is de-identified, with these options.
+    pub(in crate::http) fn deidentified(&self, options: DeidentifyOptions) {
+        self.noted().deidentified = Some(options);
     }
 
     /// The request is something else than its route says.

@@ -43,6 +43,10 @@ const ACCEPT: Parameter = p(
     "accept",
     "media type of the answer; outranks the header Accept",
 );
+const DEIDENTIFY: Parameter = p(
+    "deidentify",
+    "retrieve de-identified: `basic`, or options separated by commas, such as `retain-modified-dates`; needs the right `deidentify` in place of `read`",
+);
 const SEARCH: &[Parameter] = &[
     p(
         ATTRIBUTES,
@@ -287,7 +291,7 @@ pub(super) static ABOUT: &[About] = &[
             "Retrieve the instances of a study, a series, or one (WADO-RS)",
             OBJECTS,
             CACHED,
-            &[ACCEPT],
+            &[ACCEPT, DEIDENTIFY],
         )
     },
     About {
@@ -541,6 +545,17 @@ pub(super) static ABOUT: &[About] = &[
             "export_instances",
             "Operations",
             "Export instances to a destination of the configuration",
+            JSON,
+            &[(202, "the operation began; its place is in Location")],
+            &[],
+        )
+    },
+    About {
+        takes: JSON,
+        ..row(
+            "deidentify_instances",
+            "Operations",
+            "Make de-identified copies of instances in another partition",
             JSON,
             &[(202, "the operation began; its place is in Location")],
             &[],

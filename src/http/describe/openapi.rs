@@ -106,6 +106,7 @@ fn right(action: Action) -> &'static str {
         Action::ManageExtendedQueryTags => "manage extended query tags",
         Action::Export => "export",
         Action::ManageWebhooks => "manage webhooks",
+        Action::Deidentify => "de-identify",
     }
 }
 

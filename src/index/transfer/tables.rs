@@ -88,7 +88,8 @@ tables! {
         blob_length Int, blob_hash Int, digest Blob, blob_key Text, layout Text, pixel Text, attributes Text,
         findings Text, bulk Text, frames Blob, metadata Blob, blocks Blob;
     export: operation Text, partition Int, visible Text, destination Text, sources Int, source Int, study_uid Text,
-        series_uid Text, sop_instance_uid Text, expected Int, done Int, exported Int, skipped Int;
+        series_uid Text, sop_instance_uid Text, expected Int, done Int, exported Int, skipped Int, copy_partition Int,
+        copy_options Text, copy_key Text;
     export_source: operation Text, number Int, identifier Text;
     export_error: operation Text, number Int, created Int, identifier Text, message Text;
     original: watermark Int, current Int, sop_class_uid Text, created Int, blob_offset Int, blob_length Int,

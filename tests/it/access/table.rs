@@ -39,6 +39,7 @@ const ANSWERS: &[(&str, &str, u16, u16)] = &[
     ("GET", "/studies/{study}/instances", 200, 200),
     ("GET", "/studies/{study}/series/{series}/instances", 200, 200),
     ("POST", "/studies/$bulkUpdate", 415, 415),
+    ("POST", "/studies/$deidentify", 415, 415),
     ("POST", "/studies/{study}", 415, 415),
     ("PUT", "/studies/{study}", 415, 415),
     ("GET", "/studies/{study}", 200, 404),
@@ -122,7 +123,7 @@ fn stored() -> (Name, stowage::dicom::testing::BuiltFile) {
 
 /// The kinds of callers with their tokens.
 fn callers(signer: &Signer) -> Vec<(&'static str, Option<String>, Who)> {
-    use Action::{Delete, Read, Restore, Write};
+    use Action::{Deidentify, Delete, Read, Restore, Write};
     let good = |role: &str| Some(signer.token(&claims(role)));
     let bad = |name: &str, value: serde_json::Value| {
         Some(signer.token(&with(claims("admin"), name, value)))
@@ -160,6 +161,11 @@ fn callers(signer: &Signer) -> Vec<(&'static str, Option<String>, Who)> {
         ("writer", good("writer"), Who::Known(&[Read, Write])),
         ("deleter", good("deleter"), Who::Known(&[Read, Delete])),
         ("restorer", good("restorer"), Who::Known(&[Read, Restore])),
+        (
+            "of de-identified data",
+            good("deidentifiedReader"),
+            Who::Known(&[Deidentify]),
+        ),
         ("admin", good("admin"), Who::Known(&Action::ALL)),
         ("scoped", Some(signer.token(&scoped)), Who::Elsewhere),
     ]

@@ -101,6 +101,9 @@ pub(crate) const EXPORT_OPERATION: &[&str] = &[
     "export.logged",
 ];
 
+/// Passed besides by copies into another partition, which `deidentify/operation.rs` breaks off.
+pub(crate) const DEIDENTIFY: &[&str] = &["deidentify.finished", "deidentify.stored"];
+
 /// Passed when a workitem is made of what arrived, which `worklist/arrivals.rs` breaks off.
 pub(crate) const ARRIVALS: &[&str] = &["arrivals.created", "arrivals.found"];
 
@@ -175,6 +178,7 @@ fn every_fault_point_of_the_source_is_in_the_matrix() {
         EXPORT,
         EXPORT_OPERATION,
         BACKUP,
+        DEIDENTIFY,
         WORKITEMS,
         PARTITIONS,
         TASKS,

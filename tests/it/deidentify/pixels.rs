@@ -11,11 +11,11 @@ use crate::support::dicom::Name;
 use crate::support::server::Server;
 
 const US: &str = "1.2.840.10008.5.1.4.1.1.6.1";
-const RULES: &str = r#"{"rules":[{"modality":"US","rows":8,"columns":8,
+pub(super) const RULES: &str = r#"{"rules":[{"modality":"US","rows":8,"columns":8,
     "rectangles":[{"x":0,"y":0,"width":8,"height":2}]}]}"#;
 
 /// An ultrasound picture of two frames, 8 × 8 of 8 bits.
-fn ultrasound(name: &Name) -> DataSet {
+pub(super) fn ultrasound(name: &Name) -> DataSet {
     name.image(8, 8, 8, 2)
         .set(DataSet::new().text(Tag(0x0008, 0x0016), VR::UI, US).text(
             Tag(0x0008, 0x0060),
@@ -35,7 +35,7 @@ fn blanked(value: u8) -> Vec<u8> {
     frame
 }
 
-fn native(name: &Name, syntax: Syntax) -> BuiltFile {
+pub(super) fn native(name: &Name, syntax: Syntax) -> BuiltFile {
     let pixels = DataSet::new().bytes(
         Tag(0x7FE0, 0x0010),
         VR::OB,

@@ -455,6 +455,7 @@ async fn a_caller_who_may_see_little_does_not_get_what_another_one_opened() {
         replace: None,
         condition: None,
         made_of: None,
+        deidentify: None,
         expires: None,
     };
     let name = Name::new(391, 1, 1);

@@ -15,6 +15,23 @@ use crate::archive::jobs::commit::DurableBlob;
 use crate::scope::{Partition, Visible};
 
 impl Archive {
+    /// A complete part of bytes that are made here.
+    ///
+    /// # Errors
+    /// When they cannot be made, or there is no room for them.
+    pub(super) async fn part_of(&self, file: Content) -> Result<IncomingPart> {
+        let mut part = IncomingPart::empty();
+        let mut chunks = file.chunks;
+        while let Some(chunk) = chunks.try_next().await? {
+            part.length += chunk.len() as u64;
+            self.keep_bytes(&mut part, chunk, &Visible::All).await?;
+        }
+        if let PartBuffer::Spool(spooling) = &mut part.held {
+            spooling.finish().await?;
+        }
+        Ok(part)
+    }
+
     /// Parses a file that is made of the blob of a key, and makes its blob durable; whoever gets it sees that it gets its rows, or lets it go.
     ///
     /// # Errors
@@ -31,15 +48,7 @@ impl Archive {
             made_of: Some(Arc::from(made_of)),
             ..StoreOptions::unlimited(partition)
         });
-        let mut part = IncomingPart::empty();
-        let mut chunks = file.chunks;
-        while let Some(chunk) = chunks.try_next().await? {
-            part.length += chunk.len() as u64;
-            self.keep_bytes(&mut part, chunk, &Visible::All).await?;
-        }
-        if let PartBuffer::Spool(spooling) = &mut part.held {
-            spooling.finish().await?;
-        }
+        let part = self.part_of(file).await?;
         match Box::pin(self.clone().prepare(options, part.held)).await {
             PendingPart::Ready { written, .. } => Ok(*written),
             PendingPart::Unfinished(_, error) => Err(error),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::archive::rules::Rules;
+use crate::dicom::deidentify::DeidentifyProfile;
 use crate::dicom::uid::StudyUid;
 use crate::index::{Replacement, StudyCondition};
 use crate::scope::{Partition, Visible};
@@ -30,6 +31,9 @@ pub struct StoreOptions {
     pub condition: Option<Arc<StudyCondition>>,
     /// Key of the blob that the instance is made of, where it is made here.
     pub made_of: Option<Arc<str>>,
+    /// Set when what comes is de-identified before it is stored: the rest is about the instance that came, but where it goes
+    /// and what it replaces.
+    pub deidentify: Option<Arc<DeidentifyProfile>>,
 }
 
 impl StoreOptions {
@@ -46,6 +50,7 @@ impl StoreOptions {
             expires: None,
             condition: None,
             made_of: None,
+            deidentify: None,
         }
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn lost_task() -> PendingPart {
 }
 
 /// A part whose bytes are complete.
-struct WholePart {
+pub(super) struct WholePart {
     content: PartBytes,
     sums: ContentSums,
     /// Room in the spool of the payload.
@@ -81,7 +81,7 @@ enum PartBytes {
 }
 
 impl WholePart {
-    fn source(&self) -> &dyn Source {
+    pub(super) fn source(&self) -> &dyn Source {
         match &self.content {
             PartBytes::Memory(bytes) => bytes,
             PartBytes::Spooled(_, source) => source,
@@ -89,7 +89,7 @@ impl WholePart {
     }
 
     /// Takes the bytes over; hashes what is in memory, so it takes a while.
-    fn new(held: PartBuffer) -> std::io::Result<Self> {
+    pub(super) fn new(held: PartBuffer) -> std::io::Result<Self> {
         match held {
             // It never gets here.
             PartBuffer::Refused(_) => Err(std::io::ErrorKind::PermissionDenied.into()),
@@ -112,6 +112,20 @@ impl WholePart {
                 })
             }
         }
+    }
+}
+
+impl Source for WholePart {
+    fn len(&self) -> u64 {
+        self.source().len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<usize> {
+        self.source().read_at(offset, buf)
+    }
+
+    fn as_slice(&self) -> Option<&[u8]> {
+        self.source().as_slice()
     }
 }
 

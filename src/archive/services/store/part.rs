@@ -36,6 +36,8 @@ pub struct IncomingPart {
     pub(super) length: u64,
     /// Made here of metadata and bulk data.
     pub(super) composed: bool,
+    /// It is not what is stored: its file in the spool has no name.
+    pub(super) passing: bool,
 }
 
 impl IncomingPart {
@@ -49,6 +51,7 @@ impl IncomingPart {
             }),
             length: 0,
             composed: false,
+            passing: false,
         }
     }
 }
@@ -129,7 +132,7 @@ impl Archive {
             if fits {
                 return Ok(());
             }
-            let spooling = self.spill(std::mem::take(gathered)).await?;
+            let spooling = self.spill(std::mem::take(gathered), part.passing).await?;
             part.held = PartBuffer::Spool(Box::new(spooling));
         }
         if let PartBuffer::Spool(spooling) = &mut part.held {
@@ -165,12 +168,15 @@ impl Archive {
     }
 
     /// Moves what is in memory to the spool.
-    async fn spill(&self, held: GatheredBytes) -> Result<Spooling> {
+    async fn spill(&self, held: GatheredBytes, nameless: bool) -> Result<Spooling> {
         let memory = self.budget.reserve(Purpose::Parts, 2 * SPOOL_WRITE).await?;
         let blobs = self.blobs.clone();
         let timed = self.meters.spool.timed();
         let begun = self.lanes.run(Lane::Ingest, move || {
             let file = blobs.spool()?;
+            if nameless {
+                file.unlink().map_err(spool_failure)?;
+            }
             let mut hasher = ContentHasher::default();
             file.file()
                 .and_then(|mut file| file.write_all(&held.bytes))

@@ -1,0 +1,5 @@
+-- Exports that go, de-identified, into another partition: which one; null for the others.
+alter table export add column copy_partition integer;
+-- What stays, as requests name it, and by which key the rest is replaced.
+alter table export add column copy_options text;
+alter table export add column copy_key text;
