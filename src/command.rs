@@ -140,6 +140,12 @@ async fn fsck(config: &Config, arguments: &FsckArgs) -> Result<Verdict, StartErr
         "{} instances, {} blobs: {} problems, {} blobs without a row, {} mended",
         report.instances, report.blobs, report.problems, report.orphans, report.repaired
     ));
+    if options.digests && report.nonpatient > 0 {
+        say(&format!(
+            "{} files of non-patient instances, which the index holds, were read too",
+            report.nonpatient
+        ));
+    }
     if report.young > 0 {
         say(&format!(
             "{} more blobs are younger than {} seconds, so their requests may still be running, and were not looked for a \

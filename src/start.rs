@@ -410,8 +410,8 @@ async fn check_partitions(archive: &Archive) -> Result<(), StartError> {
     match archive.used_partition().await? {
         None => Ok(()),
         Some(name) => Err(StartError::Config(format!(
-            "STOWAGE_PARTITIONS is off, but the partition {name} holds studies or workitems, which nobody could reach: set it to \
-             on, or delete them first"
+            "STOWAGE_PARTITIONS is off, but the partition {name} holds studies, workitems or non-patient instances, which \
+             nobody could reach: set it to on, or delete them first"
         ))),
     }
 }

@@ -30,6 +30,7 @@ pub mod members;
 pub mod merge;
 pub mod metadata;
 pub mod modality_worklist;
+pub mod nonpatient;
 pub mod normalize;
 pub mod parse;
 pub mod parse_memory;

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::extract::{
-    ConnectInfo, FromRequest, FromRequestParts, OptionalFromRequestParts, RawPathParams, Request,
+    ConnectInfo, FromRequest, FromRequestParts, MatchedPath, OptionalFromRequestParts,
+    RawPathParams, Request,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
@@ -21,6 +22,7 @@ use super::place::Place;
 pub(super) use super::rights::Access;
 use super::serve::ConnectionInfo;
 use super::state::ApiState;
+use crate::dicom::nonpatient::NonPatientKind;
 use crate::dicom::uid::{
     InstanceName, InstanceUid, SeriesUid, StudyUid, Target, UidError, check_uid,
 };
@@ -202,6 +204,8 @@ pub(super) struct TargetPath {
     pub(super) bulk: Option<String>,
     /// An AE title, raw.
     pub(super) aet: Option<String>,
+    /// The resource of non-patient instances.
+    pub(super) nonpatient: Option<NonPatientKind>,
     transaction: Option<String>,
 }
 
@@ -235,6 +239,11 @@ impl TargetPath {
             };
             *place = Some(value.to_owned());
         }
+        let matched = parts.extensions.get::<MatchedPath>();
+        path.nonpatient = matched.and_then(|matched| {
+            let mut segments = matched.as_str().split('/');
+            segments.find_map(NonPatientKind::of_name)
+        });
         Ok(path)
     }
 
@@ -306,6 +315,23 @@ impl TargetPath {
     pub(super) fn workitem(&self) -> Result<InstanceUid, HttpError> {
         let uid = self.instance.as_deref().unwrap_or_default();
         InstanceUid::parse(uid).map_err(|e| bad_uid("UID of the workitem", e))
+    }
+
+    /// The instance named, without a study.
+    ///
+    /// # Errors
+    /// 400 when its UID is malformed.
+    pub(super) fn uid(&self) -> Result<InstanceUid, HttpError> {
+        let uid = self.instance.as_deref().unwrap_or_default();
+        InstanceUid::parse(uid).map_err(|e| bad_uid("SOP Instance UID", e))
+    }
+
+    /// As [`Self::uid`], on routes where there may be none.
+    ///
+    /// # Errors
+    /// 400 when it is malformed.
+    pub(super) fn optional_uid(&self) -> Result<Option<InstanceUid>, HttpError> {
+        self.instance.is_some().then(|| self.uid()).transpose()
     }
 
     /// The instance named.

@@ -26,6 +26,7 @@ pub mod links;
 mod metadata;
 mod metrics;
 pub mod multipart;
+mod nonpatient;
 mod original;
 mod parameters;
 mod partitions;

@@ -22,8 +22,8 @@ use super::profile::PROFILES;
 use super::state::ApiState;
 use super::{
     bulk, bulk_update, changefeed, commitment, deidentify, delete, describe, events, export,
-    frames, metadata, partitions, qido, rendered, statistics, stow, tags, trash, wado, wado_uri,
-    webhooks, workitems,
+    frames, metadata, nonpatient, partitions, qido, rendered, statistics, stow, tags, trash, wado,
+    wado_uri, webhooks, workitems,
 };
 use crate::auth::{Action, Caller};
 
@@ -43,7 +43,7 @@ pub struct Route {
 }
 
 macro_rules! routes {
-    ($($method:ident $name:literal $path:literal $($action:ident)&+ $event:ident => $handler:path;)*) => {
+    ($($method:ident $name:literal $path:tt $($action:ident)&+ $event:ident => $handler:path;)*) => {
         /// Every route of a service.
         pub const ROUTES: &[Route] = &[
             $(Route {
@@ -74,7 +74,36 @@ macro_rules! routes {
     };
 }
 
-routes! {
+/// The map with the transactions of PS3.18 chapter 12 for each resource of non-patient instances.
+///
+/// Their paths are fixed, so that nothing else below a root is taken for such a resource.
+macro_rules! routes_with_nonpatient {
+    ([$($resource:literal)+] $($rows:tt)+) => {
+        routes! {
+            $($rows)+
+            $(
+                post "POST" (concat!("/", $resource)) Write Transferred => nonpatient::store_nonpatient;
+                get "GET" (concat!("/", $resource)) Read Query => nonpatient::search_nonpatient;
+                post "POST" (concat!("/", $resource, "/{instance}")) Write Transferred => nonpatient::store_nonpatient;
+                get "GET" (concat!("/", $resource, "/{instance}")) Read Transferred => nonpatient::retrieve_nonpatient;
+                delete "DELETE" (concat!("/", $resource, "/{instance}")) Delete Deleted => nonpatient::delete_nonpatient;
+            )+
+        }
+
+        #[cfg(test)]
+        const NONPATIENT: &[&str] = &[$($resource),+];
+    };
+}
+
+routes_with_nonpatient! {
+    [
+        "color-palettes"
+        "defined-procedure-protocols"
+        "hanging-protocols"
+        "implant-templates"
+        "inventories"
+        "protocol-approvals"
+    ]
     // PS3.18 §8.9
     options "OPTIONS" "/" Read Other => describe::retrieve_capabilities;
     // PS3.18 §10.5 Store, §10.6 Search
@@ -285,6 +314,12 @@ fn asks_for_deidentified(request: &Request) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::nonpatient::NonPatientKind;
+
+    #[test]
+    fn every_resource_of_non_patient_instances_has_routes() {
+        assert_eq!(NONPATIENT, NonPatientKind::ALL.map(NonPatientKind::as_str));
+    }
 
     #[test]
     fn every_row_is_found_by_what_the_router_matched_and_nothing_else_is() {

@@ -27,6 +27,7 @@ use crate::config::ExistingPolicy;
 use crate::dicom::uid::StudyUid;
 use described::MetadataModel;
 use report::StoreResponse;
+pub(super) use report::failure_item;
 
 mod condition;
 mod described;
@@ -196,7 +197,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 const OUTSIDE: &str =
     "The token allows storing into certain studies only, and the study of the URL is none of them.";
 
-enum BodyKind {
+/// What the body of a store is.
+pub(super) enum BodyKind {
     /// The body is one instance.
     One,
     /// multipart/related; `typed` when the header says that parts are `application/dicom`.
@@ -219,7 +221,11 @@ fn refused_type(detail: &str) -> HttpError {
     HttpError::unsupported_media_type(format!("{detail}; send one of: {}.", TYPES.join(", ")))
 }
 
-fn body_kind(headers: &HeaderMap) -> Result<BodyKind, HttpError> {
+/// What the header says of the body.
+///
+/// # Errors
+/// 400 or 415 when it cannot be stored.
+pub(super) fn body_kind(headers: &HeaderMap) -> Result<BodyKind, HttpError> {
     let refused = |e: super::content_type::ContentTypeError| match e {
         super::content_type::ContentTypeError::Start => {
             HttpError::bad_request(ProblemType::InvalidRequest, e.to_string())
@@ -358,7 +364,15 @@ fn undecoded(error: CodingError) -> Result<Option<String>, HttpError> {
     }
 }
 
-fn check_part_type(content_type: Option<&str>, number: u64, typed: bool) -> Result<(), HttpError> {
+/// That a part is a file.
+///
+/// # Errors
+/// 415 when its header says something else.
+pub(super) fn check_part_type(
+    content_type: Option<&str>,
+    number: u64,
+    typed: bool,
+) -> Result<(), HttpError> {
     let fits = match content_type.map(ContentType::parse) {
         Some(Ok(found)) => found.is("application/dicom"),
         Some(Err(_)) => false,
@@ -390,7 +404,14 @@ async fn next_or_complete<T>(
     next_in_time(idle, next).await
 }
 
-async fn next_in_time<T>(idle: Duration, next: impl Future<Output = T>) -> Result<T, HttpError> {
+/// What comes next, unless the client is silent for too long.
+///
+/// # Errors
+/// 408.
+pub(super) async fn next_in_time<T>(
+    idle: Duration,
+    next: impl Future<Output = T>,
+) -> Result<T, HttpError> {
     tokio::time::timeout(idle, next).await.map_err(|_| {
         HttpError::new(
             ProblemType::RequestTimeout,

@@ -31,6 +31,8 @@ mod lease;
 mod lookup;
 mod migrations;
 mod model;
+mod nonpatient;
+mod nonpatient_model;
 mod open;
 mod operations;
 mod options;
@@ -88,6 +90,7 @@ pub use model::{
     Position, Replacement, Result, StoredBlob, StudyCondition, TagIndexError, TagRow, TagStatus,
     TagsAdded, Version, WorkMemory, WorkitemFilter, WorkitemRow,
 };
+pub use nonpatient_model::{NewNonPatient, NonPatientInserted, NonPatientRow, StoredNonPatient};
 pub use open::open;
 pub use options::IndexOptions;
 pub use retention_model::AgedStudy;

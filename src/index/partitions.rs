@@ -87,7 +87,8 @@ impl<D: Dialect> Partitions for SqlIndex<D> {
         let sql = Statement::<D>::new(
             "select name from data_partition where id <> 1 \
              and (exists (select 1 from study where study.partition = data_partition.id) \
-             or exists (select 1 from workitem where workitem.partition = data_partition.id)) order by id limit 1",
+             or exists (select 1 from workitem where workitem.partition = data_partition.id) \
+             or exists (select 1 from nonpatient where nonpatient.partition = data_partition.id)) order by id limit 1",
         );
         first_name::<D>(&self.read(WHAT, sql).await?)
     }

@@ -23,12 +23,14 @@ use super::model::{
     Position, Result, TagIndexError, TagRow, TagsAdded, Version, WorkMemory, WorkitemFilter,
     WorkitemRow,
 };
+use super::nonpatient_model::{NewNonPatient, NonPatientInserted, NonPatientRow, StoredNonPatient};
 use super::retention_model::AgedStudy;
 use super::rows::NewInstance;
 use super::statistics_model::StatisticRow;
 use super::trash_model::{TrashEntry, TrashFilter, TrashedInstance};
 use crate::checksum::BlockChecksums;
 use crate::dicom::attributes::QueryLevel;
+use crate::dicom::nonpatient::NonPatientKind;
 use crate::dicom::query::{Order, Query};
 use crate::dicom::query_tag::QueryTag;
 use crate::dicom::uid::{InstanceName, StudyUid, Target};
@@ -569,6 +571,51 @@ pub trait Exports: Send + Sync {
     async fn end_export(&self, operation: &Operation) -> Result<()>;
 }
 
+/// Non-patient instances.
+#[async_trait]
+pub trait NonPatient: Send + Sync {
+    /// Stores one in the partition of a scope, unless something has its UID there.
+    async fn insert_nonpatient(
+        &self,
+        scope: &Scope,
+        new: &NewNonPatient,
+    ) -> Result<NonPatientInserted>;
+
+    /// The one of a UID.
+    async fn nonpatient(
+        &self,
+        scope: &Scope,
+        kind: NonPatientKind,
+        uid: &str,
+    ) -> Result<Option<NonPatientRow>>;
+
+    /// The file of one that was found.
+    async fn nonpatient_file(&self, id: i64) -> Result<Option<Vec<u8>>>;
+
+    /// Removes the one of a UID; false when there is none.
+    async fn delete_nonpatient(
+        &self,
+        scope: &Scope,
+        kind: NonPatientKind,
+        uid: &str,
+    ) -> Result<bool>;
+
+    /// Those of a resource, newest first, below `before`, at most `limit`.
+    async fn find_nonpatient(
+        &self,
+        scope: &Scope,
+        kind: NonPatientKind,
+        before: i64,
+        limit: u32,
+    ) -> Result<Vec<FoundWorkitem>>;
+
+    /// Packed metadata of those that were found.
+    async fn nonpatient_metadata(&self, ids: &[i64]) -> Result<Vec<(i64, Vec<u8>)>>;
+
+    /// Those of all partitions, oldest first, behind `after`, at most `limit`.
+    async fn all_nonpatient(&self, after: i64, limit: u32) -> Result<Vec<StoredNonPatient>>;
+}
+
 /// The whole index.
 pub trait Index:
     Instances
@@ -590,6 +637,7 @@ pub trait Index:
     + BulkUpdates
     + Exports
     + Retention
+    + NonPatient
 {
 }
 
@@ -613,6 +661,7 @@ impl<T> Index for T where
         + BulkUpdates
         + Exports
         + Retention
+        + NonPatient
 {
 }
 

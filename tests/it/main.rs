@@ -39,6 +39,7 @@ mod hostile;
 mod layering;
 mod login;
 mod memory;
+mod nonpatient;
 mod observe;
 mod overload;
 mod package;

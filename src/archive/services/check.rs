@@ -12,7 +12,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use time::OffsetDateTime;
 
 use self::order::{BlobCounts, key_of};
-use crate::archive::error::Result;
+use crate::archive::error::{ArchiveError, Result};
 use crate::archive::{Archive, describe};
 use crate::blob::{BlobError, Blobs};
 use crate::dicom::uid::Target;
@@ -61,6 +61,8 @@ pub struct CheckReport {
     pub blobs: u64,
     /// Blobs that are too young to be looked for a row.
     pub young: u64,
+    /// Non-patient instances whose files were read.
+    pub nonpatient: u64,
     /// Things that are wrong.
     pub problems: u64,
     /// Blobs that no row needs: harmless, they only take room.
@@ -132,6 +134,9 @@ impl Archive {
                 .await?;
         }
         self.check_blobs(options, &mut report).await?;
+        if options.digests {
+            self.check_nonpatient(&mut report, reported).await?;
+        }
         for problem in self.index.counter_errors(100).await? {
             report.problem(reported, &problem);
         }
@@ -168,6 +173,35 @@ impl Archive {
             report.repaired += errors.len() as u64;
         }
         Ok(())
+    }
+
+    /// Reads every file of non-patient instances, which the index holds, and compares its digest.
+    async fn check_nonpatient(
+        &self,
+        report: &mut CheckReport,
+        reported: ReportProgress<'_>,
+    ) -> Result<()> {
+        let mut after = 0;
+        loop {
+            let stored = self.index.all_nonpatient(after, BATCH).await?;
+            let Some(last) = stored.last() else {
+                return Ok(());
+            };
+            after = last.row.id;
+            for one in stored {
+                match self.nonpatient_file(&one.row).await {
+                    Ok(_) => report.nonpatient += 1,
+                    // It was deleted meanwhile.
+                    Err(ArchiveError::NotFound { .. }) => {}
+                    Err(ArchiveError::Lost { what }) => {
+                        report.nonpatient += 1;
+                        let (kind, instance) = (&one.kind, &one.instance);
+                        report.problem(reported, &format!("{instance} in {kind}: {what}"));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
     }
 
     /// Looks at the blob of each row; returns how many have none. None when not one of the first is there: then it is the

@@ -21,6 +21,7 @@ pub mod frames;
 pub mod import;
 mod leased;
 pub mod metadata;
+pub mod nonpatient;
 pub mod partitions;
 pub mod render;
 pub mod restore;

@@ -1,4 +1,4 @@
-//! Searches for workitems: columns narrow, the data set decides by the same matching as every search.
+//! Searches for workitems and non-patient instances: columns narrow, the data set decides by the same matching as every search.
 //!
 //! Invariants: no further than the limits allow; what matches is remembered by its number and read again when it is sent.
 
@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
@@ -20,10 +21,11 @@ use super::WorkitemResult;
 use crate::dicom::matcher::{Matcher, Projection};
 use crate::dicom::members::Malformed;
 use crate::dicom::merge::MergedJson;
+use crate::dicom::nonpatient::NonPatientKind;
 use crate::dicom::query::{Condition, Include, Matching, PathStep, Query, TagPath};
 use crate::dicom::workitem::{DEFAULTS, State};
 use crate::dicom::{normalize, query::Case};
-use crate::index::{FoundWorkitem, WorkitemFilter};
+use crate::index::{FoundWorkitem, Index, WorkitemFilter};
 use crate::memory::Purpose;
 use crate::scope::Scope;
 
@@ -69,6 +71,39 @@ impl Archive {
         query: &Query,
         write: WriteWorkitem,
     ) -> WorkitemResult<WorkitemAnswer> {
+        let (rows, open) = match narrowed(&query.conditions) {
+            Some((filter, open)) => (SearchedRows::Workitems(Some(filter)), open),
+            None => (SearchedRows::Workitems(None), Vec::new()),
+        };
+        Ok(self.search_rows(scope, rows, &open, query, write).await?)
+    }
+
+    /// Runs a search for non-patient instances.
+    ///
+    /// # Errors
+    /// As [`Self::search_workitems`].
+    pub async fn search_nonpatient(
+        &self,
+        scope: &Scope,
+        kind: NonPatientKind,
+        query: &Query,
+        write: WriteWorkitem,
+    ) -> Result<WorkitemAnswer> {
+        let open = query.conditions.iter();
+        let open = open.filter(|condition| condition.matching != Matching::Universal);
+        let open: Vec<Condition> = open.cloned().collect();
+        let rows = SearchedRows::NonPatient(kind);
+        self.search_rows(scope, rows, &open, query, write).await
+    }
+
+    async fn search_rows(
+        &self,
+        scope: &Scope,
+        rows: SearchedRows,
+        open: &[Condition],
+        query: &Query,
+        write: WriteWorkitem,
+    ) -> Result<WorkitemAnswer> {
         let most = usize::try_from(self.limits.max_results).unwrap_or(usize::MAX);
         let limit = query
             .limit
@@ -81,18 +116,19 @@ impl Archive {
             found: Vec::new(),
             behind: 0,
         };
-        self.scan_workitems(scope, query, &mut scan).await?;
+        self.scan_rows(scope, &rows, open, &mut scan).await?;
         if scan.behind > 0 && limit.is_none() {
-            return Err(
-                super::super::services::search::paging::too_many(self.limits.max_results).into(),
-            );
+            return Err(super::super::services::search::paging::too_many(
+                self.limits.max_results,
+            ));
         }
         let remaining = match scan.behind {
             0 => Remaining::Nothing,
             behind if behind > COUNTED => Remaining::MoreThan(COUNTED as u64),
             behind => Remaining::Exactly(behind as u64),
         };
-        let mut parts = self.workitem_parts(scan.found, query, write);
+        let shown = Shown::of(query, rows.defaults());
+        let mut parts = self.row_parts(rows, scan.found, shown, write);
         let first = parts.try_next().await?;
         let empty = first.is_none();
         let first = stream::iter(first.map(Ok));
@@ -103,19 +139,19 @@ impl Archive {
         })
     }
 
-    async fn scan_workitems(&self, scope: &Scope, query: &Query, scan: &mut Scan) -> Result<()> {
-        let Some((filter, open)) = narrowed(&query.conditions) else {
-            return Ok(());
-        };
-        let matcher = Arc::new(Matcher::new(&open));
+    async fn scan_rows(
+        &self,
+        scope: &Scope,
+        searched: &SearchedRows,
+        open: &[Condition],
+        scan: &mut Scan,
+    ) -> Result<()> {
+        let matcher = Arc::new(Matcher::new(open));
         let begun = Instant::now();
         let mut held = self.budget.nothing(Purpose::Rows);
         let (mut before, mut scanned) = (i64::MAX, 0_u64);
         loop {
-            let rows = self
-                .index
-                .find_workitems(scope, &filter, before, ROWS)
-                .await?;
+            let rows = searched.find(&*self.index, scope, before).await?;
             let Some(last) = rows.last() else {
                 return Ok(());
             };
@@ -130,9 +166,9 @@ impl Archive {
                     if scan.is_full() {
                         return Ok(());
                     }
-                    return Err(looked_too_far(scanned));
+                    return Err(searched.too_far(scanned));
                 }
-                self.matching(rows, &matcher).await?
+                self.matching(searched, rows, &matcher).await?
             };
             for row in rows {
                 scan.take(row);
@@ -148,17 +184,18 @@ impl Archive {
     /// Those of the rows whose data set matches.
     async fn matching(
         &self,
+        searched: &SearchedRows,
         rows: Vec<FoundWorkitem>,
         matcher: &Arc<Matcher>,
     ) -> Result<Vec<FoundWorkitem>> {
         let mut found = Vec::new();
         for portion in portions(rows) {
-            let read = self.read_workitems(&portion).await?;
+            let read = self.read_rows(searched, &portion).await?;
             let matcher = Arc::clone(matcher);
             let matching = self.lanes().run(Lane::Text, move || {
-                let WorkitemTexts { versions, _held } = read;
+                let RowTexts { packed, _held } = read;
                 let matches = |row: &FoundWorkitem| {
-                    let Some((_, packed)) = versions.get(&row.id) else {
+                    let Some(packed) = packed.get(&row.id) else {
                         return Ok(false);
                     };
                     let text = unpacked_text(packed)?;
@@ -195,24 +232,44 @@ impl Archive {
         })
     }
 
-    /// The workitems as parts of an answer; one that is gone by now is left out.
-    fn workitem_parts(
+    async fn read_rows(
         &self,
+        searched: &SearchedRows,
+        portion: &[FoundWorkitem],
+    ) -> Result<RowTexts> {
+        let bytes = portion
+            .iter()
+            .map(needed)
+            .fold(0_usize, usize::saturating_add);
+        let held = self.budget.reserve(Purpose::Rows, bytes).await?;
+        let ids: Vec<i64> = portion.iter().map(|row| row.id).collect();
+        let packed = searched.contents(&*self.index, &ids).await?;
+        Ok(RowTexts {
+            packed: packed.into_iter().collect(),
+            _held: held,
+        })
+    }
+
+    /// What was found as parts of an answer; one that is gone by now is left out.
+    fn row_parts(
+        &self,
+        searched: SearchedRows,
         found: Vec<FoundWorkitem>,
-        query: &Query,
+        shown: Shown,
         write: WriteWorkitem,
     ) -> BoxStream<'static, Result<TextPart>> {
         let archive = self.clone();
-        let shown = Arc::new(Shown::of(query));
+        let (shown, searched) = (Arc::new(shown), Arc::new(searched));
         let parts =
             stream::iter(portions(found).map(Ok::<_, ArchiveError>)).and_then(move |portion| {
                 let (archive, shown, write) = (archive.clone(), shown.clone(), write.clone());
+                let searched = searched.clone();
                 async move {
-                    let mut read = archive.read_workitems(&portion).await?;
+                    let mut read = archive.read_rows(&searched, &portion).await?;
                     let made = archive.lanes().run(Lane::Text, move || {
                         let mut parts = Vec::new();
                         for row in portion {
-                            let Some((_, packed)) = read.versions.remove(&row.id) else {
+                            let Some(packed) = read.packed.remove(&row.id) else {
                                 continue;
                             };
                             let held = read._held.split(needed(&row));
@@ -231,7 +288,69 @@ impl Archive {
     }
 }
 
+/// What is searched.
+#[derive(Debug)]
+enum SearchedRows {
+    /// Workitems; none where no column can match.
+    Workitems(Option<WorkitemFilter>),
+    /// Non-patient instances of a resource.
+    NonPatient(NonPatientKind),
+}
+
+impl SearchedRows {
+    async fn find(
+        &self,
+        index: &dyn Index,
+        scope: &Scope,
+        before: i64,
+    ) -> Result<Vec<FoundWorkitem>> {
+        Ok(match self {
+            Self::Workitems(None) => Vec::new(),
+            Self::Workitems(Some(filter)) => {
+                index.find_workitems(scope, filter, before, ROWS).await?
+            }
+            Self::NonPatient(kind) => index.find_nonpatient(scope, *kind, before, ROWS).await?,
+        })
+    }
+
+    async fn contents(&self, index: &dyn Index, ids: &[i64]) -> Result<Vec<(i64, Vec<u8>)>> {
+        Ok(match self {
+            Self::Workitems(_) => {
+                let contents = index.workitem_contents(ids).await?;
+                let without = |(id, _, content)| (id, content);
+                contents.into_iter().map(without).collect()
+            }
+            Self::NonPatient(_) => index.nonpatient_metadata(ids).await?,
+        })
+    }
+
+    fn defaults(&self) -> &'static [Tag] {
+        match self {
+            Self::Workitems(_) => DEFAULTS,
+            Self::NonPatient(kind) => kind.defaults(),
+        }
+    }
+
+    fn too_far(&self, scanned: u64) -> ArchiveError {
+        match self {
+            Self::Workitems(_) => looked_too_far(scanned),
+            Self::NonPatient(kind) => ArchiveError::TooLarge {
+                reason: format!(
+                    "the search would have to look at more than {scanned} {}: ask for fewer results",
+                    kind.as_str()
+                ),
+            },
+        }
+    }
+}
+
 /// Packed data sets by their number, with the memory that reading them takes.
+struct RowTexts {
+    packed: BTreeMap<i64, Vec<u8>>,
+    _held: crate::memory::Reservation,
+}
+
+/// Packed workitems by their number, with the memory that reading them takes.
 pub(super) struct WorkitemTexts {
     pub(super) versions: BTreeMap<i64, (i64, Vec<u8>)>,
     _held: crate::memory::Reservation,
@@ -342,12 +461,12 @@ struct Shown {
 }
 
 impl Shown {
-    fn of(query: &Query) -> Self {
-        let step = |tag: &dicom_core::Tag| PathStep {
+    fn of(query: &Query, defaults: &[Tag]) -> Self {
+        let step = |tag: &Tag| PathStep {
             tag: *tag,
             creator: None,
         };
-        let defaults = DEFAULTS.iter().map(|tag| TagPath(vec![step(tag)]));
+        let defaults = defaults.iter().map(|tag| TagPath(vec![step(tag)]));
         let mut paths: Vec<TagPath> = defaults.collect();
         paths.extend(query.conditions.iter().map(|c| c.path.clone()));
         if let Include::Fields(named) = &query.include {

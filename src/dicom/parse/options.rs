@@ -18,6 +18,8 @@ pub struct ParseOptions<'a> {
     /// Numbers (DS, IS, FD, US and so on) longer than this are served by URI; up to it they are values for readers that know
     /// no other form, such as those of `/v1` and `/v2`.
     pub number_threshold: u32,
+    /// Whether it belongs to no patient: then study and series are not asked for.
+    pub stands_alone: bool,
     /// Bounds.
     pub limits: ParseLimits,
     /// Whether the preamble must be empty or that of a TIFF file.
@@ -43,6 +45,7 @@ impl Default for ParseOptions<'_> {
             inline_threshold: 1024,
             text_threshold: 64 * 1024,
             number_threshold: 4 << 20,
+            stands_alone: false,
             limits: ParseLimits::default(),
             plain_preambles: false,
             validate: None,

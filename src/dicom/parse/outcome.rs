@@ -35,7 +35,7 @@ impl Parser<'_, '_> {
                 "elements are not in ascending order or repeated",
             ));
         }
-        let (name, sop_class) = name_of(&self.identifiers)?;
+        let (name, sop_class) = name_of(&self.identifiers, self.options.stands_alone)?;
         let attributes = &mut self.attributes;
         let metadata = self.json.finish(|at, count| {
             for attribute in attributes
@@ -133,8 +133,11 @@ impl Origin {
     }
 }
 
+/// Stands for the study and series of what has none.
+const NO_UID: &str = "0";
+
 /// The name of an instance and its SOP class: the identifiers it must have.
-fn name_of(found: &Identifiers) -> Result<(InstanceName, String), ParseError> {
+fn name_of(found: &Identifiers, alone: bool) -> Result<(InstanceName, String), ParseError> {
     fn parse<T>(
         found: &Identifiers,
         tag: Tag,
@@ -149,7 +152,11 @@ fn name_of(found: &Identifiers) -> Result<(InstanceName, String), ParseError> {
             source,
         })
     }
-    let (study, series) = (found.study.as_ref(), found.series.as_ref());
+    let nothing = alone.then(|| NO_UID.to_owned());
+    let (study, series) = match &nothing {
+        Some(nothing) => (Some(nothing), Some(nothing)),
+        None => (found.study.as_ref(), found.series.as_ref()),
+    };
     let (instance, sop_class) = (found.instance.as_ref(), found.sop_class.as_ref());
     let sop_class = parse(found, tags::SOP_CLASS_UID, sop_class, |text| {
         uid::check_uid(text).map(str::to_owned)

@@ -540,6 +540,45 @@ pub(super) static ABOUT: &[About] = &[
         &[p("limit", "most errors"), p("offset", "errors to skip")],
     ),
     About {
+        takes: &[MULTI_DICOM, "application/dicom"],
+        ..row(
+            "store_nonpatient",
+            "Non-patient instances",
+            "Store non-patient instances",
+            DATA_SETS,
+            &[
+                (200, "all are stored"),
+                (202, "some are stored"),
+                (409, "none is stored; the reasons are in the body"),
+            ],
+            &[],
+        )
+    },
+    row(
+        "search_nonpatient",
+        "Non-patient instances",
+        "Search for non-patient instances",
+        DATA_SETS,
+        &[(200, "the results; also when there are none")],
+        SEARCH,
+    ),
+    row(
+        "retrieve_nonpatient",
+        "Non-patient instances",
+        "Retrieve a non-patient instance, as a file or as metadata",
+        &["application/dicom", MULTI_DICOM, DICOM_JSON, MULTI_XML],
+        OK,
+        &[ACCEPT],
+    ),
+    row(
+        "delete_nonpatient",
+        "Non-patient instances",
+        "Delete a non-patient instance, for good",
+        &[],
+        &[(204, "it is gone")],
+        &[],
+    ),
+    About {
         takes: JSON,
         ..row(
             "export_instances",

@@ -25,6 +25,7 @@ use super::links::Links;
 use super::represent::accepted;
 use super::routes::{ROUTES, Route};
 use super::state::ApiState;
+use crate::dicom::nonpatient::NonPatientKind;
 use about::About;
 
 /// WADL in XML (PS3.18 Annex H).
@@ -63,6 +64,12 @@ fn operations() -> Vec<RouteOperation> {
         .map(|route| {
             let about = about::of(route.handler);
             let mut id = camel_case(about.handler);
+            // Each resource of non-patient instances has the same handlers.
+            let first = route.path.split('/').nth(1).unwrap_or_default();
+            if let Some(kind) = NonPatientKind::of_name(first) {
+                let resource = capitalised(&camel_case(&kind.as_str().replace('-', "_")));
+                id = id.replace("Nonpatient", &resource);
+            }
             let levels = ["frames", "instance", "series", "study"];
             let has = |name: &str| {
                 route

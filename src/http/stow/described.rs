@@ -20,7 +20,7 @@ const EACH: usize = 128;
 
 /// Which metadata the body holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum MetadataModel {
+pub(in crate::http) enum MetadataModel {
     /// One array of data sets in the first part.
     Json,
     /// One Native DICOM Model in each part of that type.

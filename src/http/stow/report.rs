@@ -256,7 +256,8 @@ fn success_item(links: &Links, style: StoreWarnings, outcome: &Outcome) -> Value
     item
 }
 
-fn failure_item(outcome: &Outcome) -> Value {
+/// What is told of an instance that is not stored.
+pub(in crate::http) fn failure_item(outcome: &Outcome) -> Value {
     let Outcome::Failed {
         sop_class,
         instance,

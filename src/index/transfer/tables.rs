@@ -95,6 +95,8 @@ tables! {
     original: watermark Int, current Int, sop_class_uid Text, created Int, blob_offset Int, blob_length Int,
         blob_hash Int, digest Blob, blob_key Text, layout Text, pixel Text, bulk Text, frames Blob, metadata Blob,
         blocks Blob;
+    nonpatient: id Int, partition Int, kind Text, sop_class_uid Text, sop_instance_uid Text, transfer_syntax Text,
+        created Int, digest Blob, file Blob, weight Int, metadata Blob;
     workitem: id Int, partition Int, uid Text, version Int, state Int, owner Text, study_uid Text, patient_id Text,
         patient_id_norm Text, start Text, created Int, changed Int, weight Int, content Blob;
     subscriber: aet Text, partition Int, owner Text, sent Int, seen Int;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// The methods without one, and why they need none.
-const WITHOUT: [(&str, &str); 97] = [
+const WITHOUT: [(&str, &str); 100] = [
     (
         "insert",
         "each instance carries what its sender may store into",
@@ -44,6 +44,15 @@ const WITHOUT: [(&str, &str); 97] = [
     ),
     ("skipped_exports", "what the caller has named, or could see"),
     ("end_export", "how an operation ended"),
+    (
+        "nonpatient_file",
+        "the number of an object that was found within a scope",
+    ),
+    (
+        "nonpatient_metadata",
+        "numbers of objects that were found within a scope",
+    ),
+    ("all_nonpatient", "fsck, by whoever runs the server"),
     ("discard", "keys of blobs"),
     ("discarded", "keys of blobs"),
     ("claim", "keys of blobs"),

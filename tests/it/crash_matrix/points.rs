@@ -134,6 +134,9 @@ const BULK_UPDATE_ENDED: &[&str] = &["update.ended"];
 /// Passed when a workitem is created or changed, which `worklist/events.rs` breaks off.
 const WORKITEMS: &[&str] = &["workitem.changed", "workitem.inserted"];
 
+/// Passed when a non-patient instance is stored, which `nonpatient.rs` breaks off.
+const NONPATIENT: &[&str] = &["nonpatient.inserted"];
+
 /// Passed when a partition is made, which `partitions.rs` breaks off.
 const PARTITIONS: &[&str] = &["partition.made"];
 
@@ -180,6 +183,7 @@ fn every_fault_point_of_the_source_is_in_the_matrix() {
         BACKUP,
         DEIDENTIFY,
         WORKITEMS,
+        NONPATIENT,
         PARTITIONS,
         TASKS,
         COMMITMENT,

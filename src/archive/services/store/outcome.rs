@@ -10,6 +10,7 @@ use crate::dicom::error::ParseError;
 use crate::dicom::head::Owner;
 use crate::dicom::instance::Instance;
 use crate::dicom::issue::ValidationIssue;
+use crate::dicom::nonpatient::NonPatientKind;
 use crate::dicom::uid::InstanceName;
 use crate::memory::NoMemory;
 use crate::scope::Visible;
@@ -275,11 +276,22 @@ pub(super) fn refused(rules: Rules, error: &ParseError) -> Outcome {
         | ParseError::Limit { .. }
         | ParseError::Read(_) => (reason_for_unreadable(rules), error.to_string()),
     };
+    let mut comments = vec![comment];
+    let kind = known
+        .sop_class
+        .as_deref()
+        .and_then(NonPatientKind::of_class);
+    if let (ParseError::Missing { .. }, Some(kind)) = (error, kind) {
+        comments.push(format!(
+            "instances of this SOP class belong to no patient: store them under /{}",
+            kind.as_str()
+        ));
+    }
     Outcome::Failed {
         sop_class: known.sop_class,
         instance: known.instance,
         reason,
-        comments: vec![comment],
+        comments,
     }
 }
 

@@ -1,0 +1,402 @@
+//! Non-patient instances over the web (PS3.18 chapter 12): hanging protocols, color palettes, implant templates and so on.
+//!
+//! Beside the standard: DELETE, without which a wrong one could not be replaced.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use serde_json::{Map, Value, json};
+
+use super::accept::{AcceptItem, RequestedTransferSyntax, accept_items};
+use super::array::{array_body, items};
+use super::error::{HttpError, ProblemType};
+use super::extract::{Access, RetrieveRequest, TargetPath};
+use super::layers::broken_body;
+use super::links::Links;
+use super::multipart::writer::{PartBody, PartHead, ResponsePart};
+use super::multipart::{BodyLimits, MultipartError, Parts};
+use super::qido;
+use super::represent::{
+    DICOM_XML, DataSetFormat, NO_STORE, form, header_value, lone_data_set, lone_form, many_parts,
+    one_part, saved_as, validated, whole_xml, xml_part_stream,
+};
+use super::state::{ApiState, DICOM_JSON};
+use super::stow::{BodyKind, body_kind, check_part_type, next_in_time};
+use super::workitems::warning;
+use crate::archive::services::nonpatient::{LONGEST, NonPatientFile};
+use crate::archive::services::search::paging::Remaining;
+use crate::archive::services::store::Outcome;
+use crate::archive::workitems::search::WriteWorkitem;
+use crate::auth::Action;
+use crate::dicom::nonpatient::NonPatientKind;
+use crate::dicom::pieces::Pieces;
+use crate::dicom::query::QueryDialect;
+use crate::dicom::query_parse::parse_workitems;
+use crate::dicom::xml::{self, XmlWriter};
+use crate::memory::{Purpose, holding};
+use crate::scope::Visible;
+
+/// Most parts of a request.
+const PARTS: u64 = 1000;
+/// Memory that is reserved at a time while a file arrives.
+const STEP: usize = 64 << 10;
+/// Files.
+const DICOM: &str = "application/dicom";
+
+fn kind(path: &TargetPath) -> Result<NonPatientKind, HttpError> {
+    path.nonpatient
+        .ok_or_else(|| HttpError::broken("a route without a resource of non-patient instances"))
+}
+
+/// Stores files of a resource (§12.5).
+///
+/// # Errors
+/// 403 for whoever is limited to some patients or studies; 404 for a resource that does not exist; 413 for too much.
+pub(super) async fn store_nonpatient(
+    State(api): State<ApiState>,
+    access: Access,
+    links: Links,
+    path: TargetPath,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, HttpError> {
+    let kind = kind(&path)?;
+    let sent = body_kind(&headers)?;
+    let form = lone_form(&accept_items(&[], &headers))?;
+    let named = path.optional_uid()?;
+    let scope = access.may_begin(&api, Action::Write).await?;
+    if scope.visible != Visible::All {
+        return Err(HttpError::new(
+            ProblemType::Forbidden,
+            "The token is limited to some patients or studies, and what belongs to no patient is not its to store.",
+        ));
+    }
+    let mut incoming = Incoming::new(&api);
+    let mut outcomes = Vec::new();
+    let archive = &api.app.archive;
+    match sent {
+        BodyKind::One => {
+            let mut chunks = body.into_data_stream();
+            while let Some(chunk) = next_in_time(incoming.idle, chunks.next()).await? {
+                let chunk = chunk.map_err(|error| broken_body(&error))?;
+                incoming.push(&chunk).await?;
+            }
+            let stored = archive.store_nonpatient(&scope, kind, named.as_ref(), incoming.take());
+            outcomes.push(stored.await?);
+        }
+        BodyKind::Parts { boundary, typed } => {
+            let limits = BodyLimits {
+                parts: PARTS,
+                ..BodyLimits::NONE
+            };
+            let mut parts = Parts::new(body.into_data_stream(), &boundary, limits);
+            while let Some(mut part) = next_in_time(incoming.idle, parts.next())
+                .await?
+                .map_err(|error| broken(&error))?
+            {
+                check_part_type(part.headers.content_type(), part.number, typed)?;
+                while let Some(chunk) = next_in_time(incoming.idle, part.chunk())
+                    .await?
+                    .map_err(|error| broken(&error))?
+                {
+                    incoming.push(&chunk).await?;
+                }
+                let stored =
+                    archive.store_nonpatient(&scope, kind, named.as_ref(), incoming.take());
+                outcomes.push(stored.await?);
+            }
+        }
+        BodyKind::Described { .. } => {
+            return Err(HttpError::unsupported_media_type(
+                "Non-patient instances are stored as files: send application/dicom, or multipart/related of it.",
+            ));
+        }
+    }
+    if outcomes.is_empty() {
+        return Err(HttpError::bad_request(
+            ProblemType::InvalidBody,
+            "the body holds no part to store",
+        ));
+    }
+    report(&links, kind, &outcomes, form)
+}
+
+fn broken(error: &MultipartError) -> HttpError {
+    match error {
+        MultipartError::BodyTooLarge { .. }
+        | MultipartError::PartTooLarge { .. }
+        | MultipartError::TooManyParts { .. } => HttpError::payload_too_large(error.to_string()),
+        error => HttpError::bad_request(ProblemType::InvalidMultipart, error.to_string()),
+    }
+}
+
+/// A file that arrives.
+struct Incoming {
+    api: ApiState,
+    idle: Duration,
+    file: NonPatientFile,
+}
+
+impl Incoming {
+    fn new(api: &ApiState) -> Self {
+        let archive = &api.app.archive;
+        Self {
+            api: api.clone(),
+            idle: Duration::from_secs(archive.limits().idle_seconds),
+            file: NonPatientFile {
+                bytes: Vec::new(),
+                held: archive.budget().nothing(Purpose::Parts),
+            },
+        }
+    }
+
+    async fn push(&mut self, chunk: &Bytes) -> Result<(), HttpError> {
+        let length = self.file.bytes.len().saturating_add(chunk.len());
+        if length > LONGEST {
+            return Err(HttpError::payload_too_large(format!(
+                "a non-patient instance may have {LONGEST} bytes at most"
+            )));
+        }
+        // A list that grows has a place of twice its size.
+        let needed = length.saturating_mul(2).next_multiple_of(STEP);
+        let grown = self.file.held.grow_to(needed).await;
+        grown.map_err(|error| HttpError::from(crate::archive::ArchiveError::from(error)))?;
+        self.file.bytes.extend_from_slice(chunk);
+        Ok(())
+    }
+
+    fn take(&mut self) -> NonPatientFile {
+        let next = Self::new(&self.api);
+        std::mem::replace(self, next).file
+    }
+}
+
+/// The report of a store (PS3.18 Annex I).
+fn report(
+    links: &Links,
+    kind: NonPatientKind,
+    outcomes: &[Outcome],
+    form: DataSetFormat,
+) -> Result<Response, HttpError> {
+    let (mut stored, mut failed) = (Vec::new(), Vec::new());
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Stored {
+                name, sop_class, ..
+            } => {
+                let url = links.resource([kind.as_str(), name.instance.as_str()]);
+                stored.push(json!({
+                    "00081150": { "vr": "UI", "Value": [sop_class] },
+                    "00081155": { "vr": "UI", "Value": [name.instance.as_str()] },
+                    "00081190": { "vr": "UR", "Value": [url] },
+                }));
+            }
+            Outcome::Failed { .. } => failed.push(super::stow::failure_item(outcome)),
+        }
+    }
+    let status = match (stored.is_empty(), failed.is_empty()) {
+        (true, _) => StatusCode::CONFLICT,
+        (false, true) => StatusCode::OK,
+        (false, false) => StatusCode::ACCEPTED,
+    };
+    let mut tree = Map::new();
+    let url = links.resource([kind.as_str()]);
+    tree.insert("00081190".to_owned(), json!({ "vr": "UR", "Value": [url] }));
+    for (tag, list) in [("00081198", failed), ("00081199", stored)] {
+        if !list.is_empty() {
+            tree.insert(tag.to_owned(), json!({ "vr": "SQ", "Value": list }));
+        }
+    }
+    let (media, text) = match form {
+        DataSetFormat::Json => (DICOM_JSON, Value::Object(tree).to_string()),
+        DataSetFormat::Xml => (DICOM_XML, xml::write(&tree, "")),
+    };
+    let media = HeaderValue::from_static(media);
+    Ok((status, [(header::CONTENT_TYPE, media)], text).into_response())
+}
+
+/// How a non-patient instance is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    File,
+    Multipart,
+    Json,
+    Xml,
+}
+
+impl Form {
+    /// The best of what is accepted.
+    fn of(accepted: &[AcceptItem], transfer_syntax: &str) -> Option<Self> {
+        accepted.iter().find_map(|item| {
+            let as_stored = match &item.transfer_syntax {
+                None | Some(RequestedTransferSyntax::Any) => true,
+                Some(RequestedTransferSyntax::Uid(uid)) => uid == transfer_syntax,
+            };
+            match (item.single(), item.multipart()) {
+                (Some(range), _) if range.covers_type(DICOM) && as_stored => Some(Self::File),
+                (Some(range), _)
+                    if range.covers_type(DICOM_JSON) || range.covers_type("application/json") =>
+                {
+                    Some(Self::Json)
+                }
+                (_, Some(range)) if range.covers_type(DICOM) && as_stored => Some(Self::Multipart),
+                (_, Some(range)) if range.covers_type(DICOM_XML) => Some(Self::Xml),
+                _ => None,
+            }
+        })
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::File | Self::Multipart => "file",
+            Self::Json => "json",
+            Self::Xml => "xml",
+        }
+    }
+}
+
+/// Returns a non-patient instance (§12.4), as it was stored or as metadata.
+///
+/// # Errors
+/// 404 when there is none, 406 when it cannot be had as asked.
+pub(super) async fn retrieve_nonpatient(ask: RetrieveRequest) -> Result<Response, HttpError> {
+    let kind = kind(&ask.path)?;
+    let uid = ask.path.uid()?;
+    let scope = ask.access.may(Action::Read)?;
+    let archive = &ask.api.app.archive;
+    let row = archive.nonpatient(&scope, kind, &uid).await?;
+    let Some(form) = Form::of(&ask.preferences(), &row.transfer_syntax) else {
+        return Err(HttpError::not_acceptable([
+            format!("application/dicom; transfer-syntax={}", row.transfer_syntax),
+            format!(
+                "multipart/related; type=\"application/dicom\"; transfer-syntax={}",
+                row.transfer_syntax
+            ),
+            DICOM_JSON.to_owned(),
+            "multipart/related; type=\"application/dicom+xml\"".to_owned(),
+        ]));
+    };
+    let url = ask.links.resource([kind.as_str(), uid.as_str()]);
+    let response = match form {
+        Form::File => {
+            let (bytes, held) = archive.nonpatient_file(&row).await?;
+            let mut response = Body::from(holding(bytes, held)).into_response();
+            let media = format!("{DICOM}; transfer-syntax={}", row.transfer_syntax);
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, header_value(&media)?);
+            headers.insert(header::CONTENT_LOCATION, header_value(&url)?);
+            saved_as(response, &format!("{uid}.dcm"))?
+        }
+        Form::Multipart => {
+            let (bytes, held) = archive.nonpatient_file(&row).await?;
+            one_part(part(
+                DICOM,
+                Some(&row.transfer_syntax),
+                url,
+                holding(bytes, held),
+            ))
+        }
+        Form::Json => {
+            let (text, held) = archive.nonpatient_text(&row).await?;
+            lone_data_set(DICOM_JSON, format!("[{text}]").into_bytes(), held)
+        }
+        Form::Xml => {
+            let (text, held) = archive.nonpatient_text(&row).await?;
+            let xml = whole_xml(archive, text, &url, "a non-patient instance").await?;
+            one_part(part(DICOM_XML, None, url, holding(xml, held)))
+        }
+    };
+    let digest = blake3::Hash::from(row.digest).to_hex();
+    let short = digest.get(..16).unwrap_or_default();
+    validated(response, &format!("\"{short}-{}\"", form.as_str()))
+}
+
+fn part(media: &str, syntax: Option<&str>, location: String, bytes: Bytes) -> ResponsePart {
+    ResponsePart {
+        head: PartHead {
+            media_type: media.to_owned(),
+            transfer_syntax: syntax.map(str::to_owned),
+            content_location: Some(location),
+            length: Some(bytes.len() as u64),
+        },
+        body: PartBody::Bytes(bytes),
+    }
+}
+
+/// Removes a non-patient instance, for good.
+///
+/// # Errors
+/// 404 when there is none.
+pub(super) async fn delete_nonpatient(ask: RetrieveRequest) -> Result<Response, HttpError> {
+    let kind = kind(&ask.path)?;
+    let uid = ask.path.uid()?;
+    let scope = ask.access.may(Action::Delete)?;
+    if scope.visible != Visible::All {
+        return Err(HttpError::new(
+            ProblemType::Forbidden,
+            "The token is limited to some patients or studies, and what belongs to no patient is not its to delete.",
+        ));
+    }
+    let archive = &ask.api.app.archive;
+    archive.delete_nonpatient(&scope, kind, &uid).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Searches a resource (§12.6) by any of its attributes.
+///
+/// # Errors
+/// 400 for a bad parameter, 406 when neither JSON nor XML is acceptable, 413 when it would cost too much.
+pub(super) async fn search_nonpatient(ask: RetrieveRequest) -> Result<Response, HttpError> {
+    let kind = kind(&ask.path)?;
+    let scope = ask.access.may(Action::Read)?;
+    let form = form(&ask.preferences())?;
+    qido::refuse_markup(&ask.api, &ask.query)?;
+    let parameters = ask.query.searched();
+    let parsed = parse_workitems(&parameters, QueryDialect::Standard, u64::MAX)
+        .map_err(|e| HttpError::bad_request(ProblemType::InvalidQuery, e.to_string()))?;
+    let archive = &ask.api.app.archive;
+    let write = written(ask.links.resource([kind.as_str()]), form);
+    let answer = archive
+        .search_nonpatient(&scope, kind, &parsed.query, write)
+        .await?;
+    let mut response = if form == DataSetFormat::Xml && !answer.empty {
+        many_parts(DICOM_XML, xml_part_stream(archive, answer.parts)).await?
+    } else {
+        let body = array_body(items(archive, answer.parts)).await?;
+        let media = HeaderValue::from_static(DICOM_JSON);
+        ([(header::CONTENT_TYPE, media)], body).into_response()
+    };
+    let remaining = match answer.remaining {
+        Remaining::Nothing => None,
+        Remaining::Exactly(n) => Some(format!(
+            "There are {n} additional results that can be requested"
+        )),
+        Remaining::MoreThan(n) => Some(format!(
+            "There are more than {n} additional results that can be requested"
+        )),
+    };
+    let headers = response.headers_mut();
+    let warnings = parsed.warnings.iter().map(ToString::to_string);
+    for text in warnings.chain(remaining) {
+        headers.append(header::WARNING, warning(&text)?);
+    }
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    Ok(response)
+}
+
+/// Writes what was found.
+fn written(url: String, form: DataSetFormat) -> WriteWorkitem {
+    Arc::new(move |item| {
+        let pieces: Box<dyn Pieces> = match form {
+            DataSetFormat::Json => Box::new(item),
+            DataSetFormat::Xml => Box::new(XmlWriter::new(item.whole()?, &url)),
+        };
+        Ok((url.clone(), pieces))
+    })
+}
