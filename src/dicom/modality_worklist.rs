@@ -25,6 +25,39 @@ const COPIED: [Tag; 7] = [
     tags::CONFIDENTIALITY_CONSTRAINT_ON_PATIENT_DATA_DESCRIPTION,
 ];
 
+/// Return keys of type 2 outside of the step (PS3.4 Table K.6-1): there, and empty where nothing is known.
+const RETURNED: [(Tag, &str); 18] = [
+    (tags::ACCESSION_NUMBER, "SH"),
+    (tags::REFERRING_PHYSICIAN_NAME, "PN"),
+    (tags::REFERENCED_STUDY_SEQUENCE, "SQ"),
+    (tags::REFERENCED_PATIENT_SEQUENCE, "SQ"),
+    (tags::PATIENT_BIRTH_DATE, "DA"),
+    (tags::PATIENT_SEX, "CS"),
+    (tags::PATIENT_WEIGHT, "DS"),
+    (tags::MEDICAL_ALERTS, "LO"),
+    (tags::ALLERGIES, "LO"),
+    (tags::PREGNANCY_STATUS, "US"),
+    (tags::REQUESTING_PHYSICIAN, "PN"),
+    (tags::ADMISSION_ID, "LO"),
+    (tags::SPECIAL_NEEDS, "LO"),
+    (tags::CURRENT_PATIENT_LOCATION, "LO"),
+    (tags::PATIENT_STATE, "LO"),
+    (tags::REQUESTED_PROCEDURE_PRIORITY, "SH"),
+    (tags::PATIENT_TRANSPORT_ARRANGEMENTS, "LO"),
+    (
+        tags::CONFIDENTIALITY_CONSTRAINT_ON_PATIENT_DATA_DESCRIPTION,
+        "LO",
+    ),
+];
+
+/// Adds the return keys of type 2 that an entry lacks, for answers that are not asked for single keys.
+pub fn complete(entry: &mut JsonDataSet) {
+    for (tag, vr) in RETURNED {
+        let missing = || json!({ "vr": vr });
+        entry.entry(tag::hex(tag)).or_insert_with(missing);
+    }
+}
+
 /// The entries of a workitem; none when it is finished, or works on images.
 #[must_use]
 pub fn entries(item: &JsonDataSet) -> Vec<JsonDataSet> {
@@ -249,6 +282,18 @@ mod tests {
             text(step, tags::SCHEDULED_PROCEDURE_STEP_ID).map(str::len),
             Some(16)
         );
+    }
+
+    #[test]
+    fn a_whole_entry_has_every_return_key_of_type_2() {
+        let mut entry = entries(&scheduled()).remove(0);
+        complete(&mut entry);
+        for (tag, vr) in RETURNED {
+            let element = element(&entry, tag).unwrap();
+            assert_eq!(element["vr"], vr, "{tag:?}");
+            assert_eq!(tag::vr(tag).to_string(), vr, "{tag:?}");
+        }
+        assert_eq!(text(&entry, Tag(0x0008, 0x0050)), Some("A1"));
     }
 
     #[test]

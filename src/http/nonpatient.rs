@@ -14,7 +14,6 @@ use futures_util::StreamExt;
 use serde_json::{Map, Value, json};
 
 use super::accept::{AcceptItem, RequestedTransferSyntax, accept_items};
-use super::array::{array_body, items};
 use super::error::{HttpError, ProblemType};
 use super::extract::{Access, RetrieveRequest, TargetPath};
 use super::layers::broken_body;
@@ -23,14 +22,13 @@ use super::multipart::writer::{PartBody, PartHead, ResponsePart};
 use super::multipart::{BodyLimits, MultipartError, Parts};
 use super::qido;
 use super::represent::{
-    DICOM_XML, DataSetFormat, NO_STORE, form, header_value, lone_data_set, lone_form, many_parts,
-    one_part, saved_as, validated, whole_xml, xml_part_stream,
+    DICOM_XML, DataSetFormat, form, header_value, lone_data_set, lone_form, one_part, saved_as,
+    validated, whole_xml,
 };
 use super::state::{ApiState, DICOM_JSON};
 use super::stow::{BodyKind, body_kind, check_part_type, next_in_time};
-use super::workitems::warning;
+use super::workitems::results;
 use crate::archive::services::nonpatient::{LONGEST, NonPatientFile};
-use crate::archive::services::search::paging::Remaining;
 use crate::archive::services::store::Outcome;
 use crate::archive::workitems::search::WriteWorkitem;
 use crate::auth::Action;
@@ -334,8 +332,6 @@ fn part(media: &str, syntax: Option<&str>, location: String, bytes: Bytes) -> Re
 /// # Errors
 /// 404 when there is none.
 pub(super) async fn delete_nonpatient(ask: RetrieveRequest) -> Result<Response, HttpError> {
-    let kind = kind(&ask.path)?;
-    let uid = ask.path.uid()?;
     let scope = ask.access.may(Action::Delete)?;
     if scope.visible != Visible::All {
         return Err(HttpError::new(
@@ -343,6 +339,8 @@ pub(super) async fn delete_nonpatient(ask: RetrieveRequest) -> Result<Response, 
             "The token is limited to some patients or studies, and what belongs to no patient is not its to delete.",
         ));
     }
+    let kind = kind(&ask.path)?;
+    let uid = ask.path.uid()?;
     let archive = &ask.api.app.archive;
     archive.delete_nonpatient(&scope, kind, &uid).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -365,29 +363,8 @@ pub(super) async fn search_nonpatient(ask: RetrieveRequest) -> Result<Response, 
     let answer = archive
         .search_nonpatient(&scope, kind, &parsed.query, write)
         .await?;
-    let mut response = if form == DataSetFormat::Xml && !answer.empty {
-        many_parts(DICOM_XML, xml_part_stream(archive, answer.parts)).await?
-    } else {
-        let body = array_body(items(archive, answer.parts)).await?;
-        let media = HeaderValue::from_static(DICOM_JSON);
-        ([(header::CONTENT_TYPE, media)], body).into_response()
-    };
-    let remaining = match answer.remaining {
-        Remaining::Nothing => None,
-        Remaining::Exactly(n) => Some(format!(
-            "There are {n} additional results that can be requested"
-        )),
-        Remaining::MoreThan(n) => Some(format!(
-            "There are more than {n} additional results that can be requested"
-        )),
-    };
-    let headers = response.headers_mut();
     let warnings = parsed.warnings.iter().map(ToString::to_string);
-    for text in warnings.chain(remaining) {
-        headers.append(header::WARNING, warning(&text)?);
-    }
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
-    Ok(response)
+    results(archive, answer, form, warnings).await
 }
 
 /// Writes what was found.

@@ -75,6 +75,7 @@ const WORDS: &[&str] = &[
     "export",
     "workitems",
     "commitment-requests",
+    "modality-scheduled-procedure-steps",
     "color-palettes",
     "defined-procedure-protocols",
     "hanging-protocols",

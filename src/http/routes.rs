@@ -195,6 +195,8 @@ routes_with_nonpatient! {
     delete "DELETE" "/workitems/{workitem}/subscribers/{aet}" Read Procedure => workitems::unsubscribe;
     post "POST" "/workitems/{workitem}/subscribers/{aet}/suspend" Read Procedure => workitems::suspend_subscription;
     get "GET" "/subscribers/{aet}" Read Query => workitems::open_channel;
+    // PS3.18 chapter 14
+    get "GET" "/modality-scheduled-procedure-steps" Read Query => workitems::search_scheduled_steps;
 }
 
 impl Route {

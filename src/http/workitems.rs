@@ -4,6 +4,7 @@
 //! and the statuses of what does not fit the state a workitem is in.
 
 pub(super) mod body;
+mod scheduled;
 mod subscribers;
 
 use std::sync::Arc;
@@ -23,8 +24,9 @@ use super::represent::{
     whole_xml, xml_part_stream,
 };
 use super::state::{ApiState, DICOM_JSON};
+use crate::archive::Archive;
 use crate::archive::services::search::paging::Remaining;
-use crate::archive::workitems::search::WriteWorkitem;
+use crate::archive::workitems::search::{WorkitemAnswer, WriteWorkitem};
 use crate::archive::workitems::{Cancellation, WorkitemError};
 use crate::auth::Action;
 use crate::dicom::pieces::Pieces;
@@ -33,6 +35,7 @@ use crate::dicom::workitem::{self, Changed, Conflict, Problem, Reasons, StateReq
 use crate::dicom::xml::XmlWriter;
 use body::SentWorkitem;
 
+pub(super) use scheduled::search_scheduled_steps;
 pub(super) use subscribers::{open_channel, subscribe, suspend_subscription, unsubscribe};
 
 /// Warnings of PS3.18 §11.4.3, §11.7.3 and §11.8.3.
@@ -294,9 +297,28 @@ pub(super) async fn search_workitems(ask: RetrieveRequest) -> Result<Response, H
     let write = written(ask.links.clone(), form);
     let answer = archive.search_workitems(&scope, &parsed.query, write).await;
     let answer = answer.map_err(|error| refused(api, error))?;
-    let mut response = if answer.empty && profile.no_match == NoMatch::NoContent {
-        StatusCode::NO_CONTENT.into_response()
-    } else if form == DataSetFormat::Xml && !answer.empty {
+    let warnings = parsed.warnings.iter().map(ToString::to_string);
+    let none = answer.empty && profile.no_match == NoMatch::NoContent;
+    let mut response = results(archive, answer, form, warnings).await?;
+    if none {
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        *response.body_mut() = Body::empty();
+        response.headers_mut().remove(header::CONTENT_TYPE);
+    }
+    Ok(response)
+}
+
+/// What a search found, as an array or in parts, with its warnings and how much lies behind the page.
+///
+/// # Errors
+/// What the first result met.
+pub(super) async fn results(
+    archive: &Archive,
+    answer: WorkitemAnswer,
+    form: DataSetFormat,
+    warnings: impl Iterator<Item = String>,
+) -> Result<Response, HttpError> {
+    let mut response = if form == DataSetFormat::Xml && !answer.empty {
         many_parts(DICOM_XML, xml_part_stream(archive, answer.parts)).await?
     } else {
         let body = array_body(items(archive, answer.parts)).await?;
@@ -313,7 +335,6 @@ pub(super) async fn search_workitems(ask: RetrieveRequest) -> Result<Response, H
         )),
     };
     let headers = response.headers_mut();
-    let warnings = parsed.warnings.iter().map(ToString::to_string);
     for text in warnings.chain(remaining) {
         headers.append(header::WARNING, warning(&text)?);
     }

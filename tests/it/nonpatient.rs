@@ -7,7 +7,9 @@ use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 use crate::support::dicom::Name;
 use crate::support::http::Response;
 use crate::support::multipart;
+use crate::support::postgres;
 use crate::support::server::{Server, on_each_index, on_each_index_with};
+use crate::support::sql::execute;
 
 const HANGING: &str = "1.2.840.10008.5.1.4.38.1";
 const PALETTE: &str = "1.2.840.10008.5.1.4.39.1";
@@ -213,8 +215,13 @@ fn what_cannot_be_stored_is_told_and_changes_nothing() {
         .body(body)
         .send()
         .expect(202);
-    // A patient's store does not take it either.
-    post(&server, "/dicom-web/studies", &hanging("1.2.3.5", "x")).expect(409);
+    // A patient's store does not take it either, and says where it goes.
+    for (resource, class) in RESOURCES {
+        let file = object(class, "1.2.3.5", DataSet::new(), Syntax::ExplicitLittle);
+        let refused = post(&server, "/dicom-web/studies", &file).expect(409);
+        let place = format!("store them under /{resource}\"");
+        assert!(refused.text().contains(&place), "{}", refused.text());
+    }
     let raw = |kind: &str| {
         server
             .request("POST", target)
@@ -235,9 +242,22 @@ fn what_cannot_be_stored_is_told_and_changes_nothing() {
         "/dicom-web/nothing",
         "/dicom-web/nothing/1.2",
         "/v2/nothing",
+        "/dicom-web/hanging-protocols/1.2.3.1/metadata",
+        "/dicom-web/hanging-protocols/1.2.3.1/rendered",
     ] {
         server.get_as(path, "*/*").expect(404);
     }
+    let picture = format!("{target}/1.2.3.1");
+    server.get_as(&picture, "image/jpeg").expect(406);
+    for method in ["PUT", "PATCH", "DELETE"] {
+        let refused = server.request(method, target).body("x").send();
+        assert_eq!(refused.status, 405, "{method}");
+    }
+    // A UID that is taken in one resource is taken in all of them.
+    let palette = object(PALETTE, "1.2.3.1", DataSet::new(), Syntax::ExplicitLittle);
+    let taken = post(&server, "/dicom-web/color-palettes", &palette);
+    assert_eq!(reason(taken, 409), 0x0111);
+    assert_eq!(found(&server, "/dicom-web/color-palettes"), [""; 0]);
     server.get_as(&format!("{target}/1..2"), "*/*").expect(400);
     server
         .get_as(&format!("{target}?limit=x"), JSON)
@@ -331,4 +351,111 @@ fn what_is_stored_belongs_to_a_partition_and_survives_a_crash() {
     }
     let target = format!("/v2/partitions/west/color-palettes/{}", "1.2.3.1");
     server.get_as(&target, FILE).expect(400);
+}
+
+#[test]
+fn each_resource_is_searched_by_its_attributes_in_pages() {
+    on_each_index(|server| {
+        for (number, (resource, class)) in RESOURCES.into_iter().enumerate() {
+            let root = format!("/dicom-web/{resource}");
+            let (tag, vr) = match resource {
+                "defined-procedure-protocols" => (Tag(0x0018, 0x1030), VR::LO),
+                "hanging-protocols" => (Tag(0x0072, 0x0002), VR::SH),
+                "implant-templates" => (Tag(0x0022, 0x1095), VR::LO),
+                "inventories" => (Tag(0x0008, 0x0401), VR::LT),
+                _ => (Tag(0x0070, 0x0080), VR::CS),
+            };
+            let uid = |at: usize| format!("1.2.3.{number}.{at}");
+            for at in 0..5 {
+                let text = if at < 3 { "MINE" } else { "OTHER" };
+                let own = DataSet::new().text(tag, vr, text);
+                let file = object(class, &uid(at), own, Syntax::ExplicitLittle);
+                post(server, &root, &file).expect(200);
+            }
+            let key = format!("{:04X}{:04X}", tag.0, tag.1);
+            let mut pages = Vec::new();
+            for offset in [0, 2, 4] {
+                pages.extend(found(server, &format!("{root}?limit=2&offset={offset}")));
+            }
+            assert_eq!(pages, [4, 3, 2, 1, 0].map(uid), "{resource}");
+            let mine = found(server, &format!("{root}?{key}=MINE"));
+            assert_eq!(mine, [2, 1, 0].map(uid), "{resource}");
+            let both = format!("{root}?SOPInstanceUID={},{}", uid(0), uid(4));
+            assert_eq!(found(server, &both), [4, 0].map(uid), "{resource}");
+            let one = format!("{root}?{key}=OTHER&limit=1");
+            let answer = server.get_as(&one, JSON).expect(200);
+            let left = answer.header("warning").unwrap_or_default();
+            assert!(left.contains("There are 1 additional"), "{left}");
+            assert_eq!(answer.json()[0][&key]["Value"][0], "OTHER");
+            let xml = "multipart/related; type=\"application/dicom+xml\"";
+            let parts = server.get_as(&root, xml).expect(200).parts();
+            assert_eq!(parts.len(), 5, "{resource}");
+        }
+    });
+}
+
+#[test]
+fn the_commands_check_and_move_what_lies_in_the_index() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Some(url) = runtime.unwrap().block_on(postgres::empty_database()) else {
+        return;
+    };
+    let mut server = Server::start(None);
+    let files = ["1.2.3.1", "1.2.3.2"].map(|uid| (uid, hanging(uid, "One")));
+    for (_, file) in &files {
+        post(&server, "/dicom-web/hanging-protocols", file).expect(200);
+    }
+    let run = |server: &Server, arguments: &[&str]| {
+        let output = server.command(arguments);
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        (output.status.success(), text)
+    };
+    server.terminate();
+    server.wait();
+    let own = format!("sqlite://{}", server.data().join("index.sqlite").display());
+    let (well, text) = run(&server, &["move-index", "--from", &own, "--to", &url]);
+    assert!(well && text.contains("nonpatient: 2 rows"), "{text}");
+    server.set("STOWAGE_DATABASE_URL", Some(&url));
+    server.restart();
+    for (uid, file) in &files {
+        let target = format!("/dicom-web/hanging-protocols/{uid}");
+        assert!(server.get_as(&target, FILE).expect(200).body == file.bytes);
+    }
+    let (well, text) = run(&server, &["fsck", "--digests"]);
+    let read = "2 files of non-patient instances";
+    assert!(well && text.contains(read), "{text}");
+    let damage = "update nonpatient set file = metadata where sop_instance_uid = '1.2.3.1'";
+    execute(&server, damage);
+    let (well, text) = run(&server, &["fsck", "--digests"]);
+    let named = "1.2.3.1 in hanging-protocols: the bytes";
+    assert!(!well && text.contains(named), "{text}");
+    // What is damaged is not sent; the other one is.
+    let target = |uid: &str| format!("/dicom-web/hanging-protocols/{uid}");
+    assert_eq!(server.get_as(&target("1.2.3.1"), FILE).status, 500);
+    server.get_as(&target("1.2.3.2"), FILE).expect(200);
+}
+
+#[test]
+fn partitions_are_not_switched_off_while_one_holds_an_object() {
+    let mut server = Server::with(&[("STOWAGE_PARTITIONS", "on")]);
+    let target = "/v2/partitions/north/hanging-protocols";
+    post(&server, target, &hanging("1.2.3.1", "One")).expect(200);
+    server.terminate();
+    server.wait();
+    server.set("STOWAGE_PARTITIONS", None);
+    server.restart_to_die();
+    assert!(!server.wait().success());
+    assert!(server.log().contains("north"), "{}", server.log());
+    server.set("STOWAGE_PARTITIONS", Some("on"));
+    server.restart();
+    let one = format!("{target}/1.2.3.1");
+    server.request("DELETE", &one).send().expect(204);
+    server.terminate();
+    server.wait();
+    server.set("STOWAGE_PARTITIONS", None);
+    server.restart();
+    assert_eq!(found(&server, "/dicom-web/hanging-protocols"), [""; 0]);
 }

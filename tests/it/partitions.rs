@@ -232,6 +232,13 @@ fn reads(name: &Name) -> Vec<String> {
             "/trash",
             "/webhooks",
             "/events",
+            "/modality-scheduled-procedure-steps",
+            "/color-palettes",
+            "/defined-procedure-protocols",
+            "/hanging-protocols",
+            "/implant-templates",
+            "/inventories",
+            "/protocol-approvals",
         ];
         route.method == "GET"
             && route.is_partitioned()

@@ -4,6 +4,7 @@ mod arrivals;
 mod contract;
 mod events;
 mod performers;
+mod scheduled;
 mod scoped;
 mod search;
 mod standard;

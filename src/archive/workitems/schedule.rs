@@ -6,19 +6,21 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
 
 use super::super::Archive;
 use super::super::error::{ArchiveError, Result};
 use super::super::lanes::Lane;
-use super::super::services::search::paging::too_many;
-use super::super::texts::{corrupt, unpacked_text};
-use super::search::portions;
+use super::super::services::search::paging::{Remaining, too_many};
+use super::super::texts::{TextPart, corrupt, unpacked_text};
+use super::search::{COUNTED, WorkitemAnswer, portions};
 use crate::dicom::data_set::JsonDataSet;
 use crate::dicom::matcher::Matcher;
-use crate::dicom::modality_worklist::entries;
+use crate::dicom::members::Malformed;
+use crate::dicom::modality_worklist::{complete, entries};
 use crate::dicom::normalize;
+use crate::dicom::pieces::Pieces;
 use crate::dicom::query::{Matching, Query};
 use crate::dicom::workitem::{self, State};
 use crate::index::{FoundWorkitem, IndexError, WorkitemFilter};
@@ -41,6 +43,21 @@ pub struct ScheduledStep {
 /// Writes an entry that was found.
 pub type WriteStep = Arc<dyn Fn(&JsonDataSet) -> Vec<u8> + Send + Sync>;
 
+/// Writes the DICOM JSON of an entry: its URL, and its text in pieces.
+pub type WriteEntry = Arc<dyn Fn(String) -> (String, Box<dyn Pieces>) + Send + Sync>;
+
+/// A text that is sent, with the memory of the portion it was made of.
+struct HeldPieces {
+    pieces: Box<dyn Pieces>,
+    _held: Arc<Reservation>,
+}
+
+impl Pieces for HeldPieces {
+    fn next(&mut self, least: usize) -> std::result::Result<Option<Vec<u8>>, Malformed> {
+        self.pieces.next(least)
+    }
+}
+
 /// Where a search is.
 struct Listing {
     before: i64,
@@ -51,6 +68,82 @@ struct Listing {
 }
 
 impl Archive {
+    /// A page of the entries that match, each with every return key (PS3.18 §14.4); those of the newest workitems first.
+    ///
+    /// They are looked for twice: what cannot be answered, and how much lies behind the page, is known before the answer begins.
+    ///
+    /// # Errors
+    /// [`ArchiveError::TooLarge`] when too many workitems would have to be looked at, or found.
+    pub async fn search_scheduled_steps(
+        &self,
+        scope: &Scope,
+        query: &Query,
+        write: WriteEntry,
+    ) -> Result<WorkitemAnswer> {
+        let end = match query.limit {
+            Some(limit) => query.offset.saturating_add(limit),
+            None => u64::MAX,
+        };
+        let counted = COUNTED as u64;
+        let mut counting = self.scheduled_steps(scope, query, Arc::new(|_| Vec::new()));
+        let (mut found, mut behind, mut more) = (0_u64, 0_u64, false);
+        while behind <= counted {
+            match counting.next().await {
+                None => break,
+                Some(Ok(_)) => found += 1,
+                Some(Err(ArchiveError::TooLarge { .. })) if behind > 0 => {
+                    more = true;
+                    break;
+                }
+                Some(Err(error)) => return Err(error),
+            }
+            behind = found.saturating_sub(end);
+        }
+        drop(counting);
+        let remaining = match behind {
+            0 => Remaining::Nothing,
+            behind if more || behind > counted => Remaining::MoreThan(behind.min(counted)),
+            behind => Remaining::Exactly(behind),
+        };
+        let page = found.min(end).saturating_sub(query.offset);
+        let whole: WriteStep = Arc::new(|entry| {
+            let mut entry = entry.clone();
+            complete(&mut entry);
+            serde_json::to_vec(&entry).unwrap_or_default()
+        });
+        let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let archive = self.clone();
+        let parts = self
+            .scheduled_steps(scope, query, whole)
+            .skip(size(query.offset))
+            .take(size(page))
+            .and_then(move |step| {
+                let (archive, write) = (archive.clone(), write.clone());
+                async move { archive.step_part(step, write).await }
+            });
+        Ok(WorkitemAnswer {
+            parts: parts.boxed(),
+            empty: page == 0,
+            remaining,
+        })
+    }
+
+    /// An entry as a part of an answer.
+    async fn step_part(&self, step: ScheduledStep, write: WriteEntry) -> Result<TextPart> {
+        let own = self.budget.nothing(Purpose::Text);
+        let part = self.lanes().run(Lane::Text, move || {
+            let corrupt = |_| IndexError::Corrupt { what: "a workitem" };
+            let entry = String::from_utf8(step.data).map_err(|_| corrupt(()))?;
+            let (url, pieces) = write(entry);
+            let pieces = Box::new(HeldPieces {
+                pieces,
+                _held: step._held,
+            });
+            Self::begin_part(url, pieces, own).map_err(|_| corrupt(()).into())
+        });
+        part.await
+    }
+
     /// Entries that match, those of the newest workitems first.
     #[must_use]
     pub fn scheduled_steps(

@@ -34,7 +34,7 @@ const ROWS: u32 = 256;
 /// Bytes of data sets that are in memory at a time, unless one has more.
 const PORTION: usize = 2 << 20;
 /// Results behind the page that are counted.
-const COUNTED: usize = 1000;
+pub(super) const COUNTED: usize = 1000;
 /// Bytes that a match takes while the list of them grows.
 const MATCH_BYTES: usize = 64;
 

@@ -673,6 +673,14 @@ pub(super) static ABOUT: &[About] = &[
         SEARCH,
     ),
     row(
+        "search_scheduled_steps",
+        "Worklist",
+        "Search for scheduled procedure steps of modalities",
+        DATA_SETS,
+        &[(200, "the results; also when there are none")],
+        SEARCH,
+    ),
+    row(
         "retrieve_workitem",
         "Worklist",
         "Retrieve a workitem",

@@ -135,6 +135,7 @@ const ANSWERS: &[(&str, &str, u16, u16)] = &[
     ("DELETE", "/workitems/{workitem}/subscribers/{aet}", 404, 404),
     ("POST", "/workitems/{workitem}/subscribers/{aet}/suspend", 400, 400),
     ("GET", "/subscribers/{aet}", 400, 400),
+    ("GET", "/modality-scheduled-procedure-steps", 200, 200),
 ];
 
 /// UID of a workitem that is there.
