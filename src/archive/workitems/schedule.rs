@@ -29,6 +29,8 @@ use crate::scope::Scope;
 
 /// Rows read at a time.
 const ROWS: u32 = 256;
+/// Most memory for the first piece of an entry, in bytes, unless the entry is longer.
+const PIECES: usize = 256 << 10;
 /// Memory for a workitem while its entries are made, in multiples of what reading it takes.
 const COPIES: usize = 4;
 
@@ -130,7 +132,11 @@ impl Archive {
 
     /// An entry as a part of an answer.
     async fn step_part(&self, step: ScheduledStep, write: WriteEntry) -> Result<TextPart> {
-        let own = self.budget.nothing(Purpose::Text);
+        // As much as the first piece takes, in XML too; not waited for, as the memory of the portion is held.
+        let length = step.data.len();
+        let bytes = length.saturating_mul(16).min(PIECES).max(length);
+        let mut own = self.budget.nothing(Purpose::Text);
+        own.try_grow_to(bytes)?;
         let part = self.lanes().run(Lane::Text, move || {
             let corrupt = |_| IndexError::Corrupt { what: "a workitem" };
             let entry = String::from_utf8(step.data).map_err(|_| corrupt(()))?;
