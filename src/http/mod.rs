@@ -39,6 +39,7 @@ pub mod remote;
 mod rendered;
 mod represent;
 mod response_cache;
+mod results;
 mod rights;
 pub mod routes;
 pub mod serve;

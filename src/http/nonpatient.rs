@@ -25,9 +25,9 @@ use super::represent::{
     DICOM_XML, DataSetFormat, form, header_value, lone_data_set, lone_form, one_part, saved_as,
     validated, whole_xml,
 };
+use super::results::results;
 use super::state::{ApiState, DICOM_JSON};
 use super::stow::{BodyKind, body_kind, check_part_type, next_in_time};
-use super::workitems::results;
 use crate::archive::services::nonpatient::{LONGEST, NonPatientFile};
 use crate::archive::services::store::Outcome;
 use crate::archive::workitems::search::WriteWorkitem;

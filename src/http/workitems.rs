@@ -10,23 +10,20 @@ mod subscribers;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::array::{array_body, items};
 use super::error::{HttpError, ProblemType};
 use super::extract::RetrieveRequest;
 use super::links::Links;
 use super::profile::NoMatch;
 use super::qido;
 use super::represent::{
-    DICOM_XML, DataSetFormat, NO_STORE, form, header_value, lone_data_set, lone_form, many_parts,
-    whole_xml, xml_part_stream,
+    DICOM_XML, DataSetFormat, form, header_value, lone_data_set, lone_form, whole_xml,
 };
+use super::results::{results, warning};
 use super::state::{ApiState, DICOM_JSON};
-use crate::archive::Archive;
-use crate::archive::services::search::paging::Remaining;
-use crate::archive::workitems::search::{WorkitemAnswer, WriteWorkitem};
+use crate::archive::workitems::search::WriteWorkitem;
 use crate::archive::workitems::{Cancellation, WorkitemError};
 use crate::auth::Action;
 use crate::dicom::pieces::Pieces;
@@ -220,11 +217,6 @@ fn bare(ask: &RetrieveRequest, names: &[&str]) -> Option<String> {
     })
 }
 
-/// A `Warning` of this service.
-pub(super) fn warning(text: &str) -> Result<HeaderValue, HttpError> {
-    header_value(&format!("299 stowage: \"{text}\""))
-}
-
 const WARNING: HeaderName = header::WARNING;
 
 /// What is wrong, as a sentence.
@@ -305,40 +297,6 @@ pub(super) async fn search_workitems(ask: RetrieveRequest) -> Result<Response, H
         *response.body_mut() = Body::empty();
         response.headers_mut().remove(header::CONTENT_TYPE);
     }
-    Ok(response)
-}
-
-/// What a search found, as an array or in parts, with its warnings and how much lies behind the page.
-///
-/// # Errors
-/// What the first result met.
-pub(super) async fn results(
-    archive: &Archive,
-    answer: WorkitemAnswer,
-    form: DataSetFormat,
-    warnings: impl Iterator<Item = String>,
-) -> Result<Response, HttpError> {
-    let mut response = if form == DataSetFormat::Xml && !answer.empty {
-        many_parts(DICOM_XML, xml_part_stream(archive, answer.parts)).await?
-    } else {
-        let body = array_body(items(archive, answer.parts)).await?;
-        let media = HeaderValue::from_static(DICOM_JSON);
-        ([(header::CONTENT_TYPE, media)], body).into_response()
-    };
-    let remaining = match answer.remaining {
-        Remaining::Nothing => None,
-        Remaining::Exactly(n) => Some(format!(
-            "There are {n} additional results that can be requested"
-        )),
-        Remaining::MoreThan(n) => Some(format!(
-            "There are more than {n} additional results that can be requested"
-        )),
-    };
-    let headers = response.headers_mut();
-    for text in warnings.chain(remaining) {
-        headers.append(header::WARNING, warning(&text)?);
-    }
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
     Ok(response)
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::response::Response;
 
-use super::results;
 use crate::archive::workitems::schedule::WriteEntry;
 use crate::auth::Action;
 use crate::dicom::pieces::Pieces;
@@ -14,6 +13,7 @@ use crate::http::error::{HttpError, ProblemType};
 use crate::http::extract::RetrieveRequest;
 use crate::http::qido;
 use crate::http::represent::{DataSetFormat, form};
+use crate::http::results::results;
 
 /// The resource, below a root.
 const RESOURCE: &str = "modality-scheduled-procedure-steps";
