@@ -22,8 +22,8 @@ use super::multipart::writer::{PartBody, PartHead, ResponsePart};
 use super::multipart::{BodyLimits, MultipartError, Parts};
 use super::qido;
 use super::represent::{
-    DICOM_XML, DataSetFormat, form, header_value, lone_data_set, lone_form, one_part, saved_as,
-    validated, whole_xml,
+    DICOM_XML, DataSetFormat, form, header_value, lone_data_set, lone_form, not_modified, one_part,
+    saved_as, unchanged, validated, whole_xml,
 };
 use super::results::results;
 use super::state::{ApiState, DICOM_JSON};
@@ -280,6 +280,12 @@ pub(super) async fn retrieve_nonpatient(ask: RetrieveRequest) -> Result<Response
             "multipart/related; type=\"application/dicom+xml\"".to_owned(),
         ]));
     };
+    let digest = blake3::Hash::from(row.digest).to_hex();
+    let short = digest.get(..16).unwrap_or_default();
+    let etag = format!("\"{short}-{}\"", form.as_str());
+    if not_modified(&ask.headers, &etag) {
+        return unchanged(&etag);
+    }
     let url = ask.links.resource([kind.as_str(), uid.as_str()]);
     let response = match form {
         Form::File => {
@@ -310,9 +316,7 @@ pub(super) async fn retrieve_nonpatient(ask: RetrieveRequest) -> Result<Response
             one_part(part(DICOM_XML, None, url, holding(xml, held)))
         }
     };
-    let digest = blake3::Hash::from(row.digest).to_hex();
-    let short = digest.get(..16).unwrap_or_default();
-    validated(response, &format!("\"{short}-{}\"", form.as_str()))
+    validated(response, &etag)
 }
 
 fn part(media: &str, syntax: Option<&str>, location: String, bytes: Bytes) -> ResponsePart {

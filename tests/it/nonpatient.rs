@@ -119,6 +119,10 @@ fn a_hanging_protocol_is_found_by_its_name_and_comes_back_byte_for_byte() {
                 file.content_type(),
                 "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"
             );
+            let etag = file.header("etag").expect("an ETag").to_owned();
+            let again = server.request("GET", target).accept(accept);
+            let again = again.header("If-None-Match", &etag).send();
+            assert!(again.expect(304).body.is_empty());
         }
         let parts = server.get_as(target, "multipart/related; type=\"application/dicom\"");
         assert!(parts.expect(200).parts().remove(0).body == one.bytes);

@@ -1,9 +1,13 @@
 //! Buckets and containers as destinations.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::*;
 use crate::support::containers::Containers;
 use crate::support::proxy::free_port;
 use crate::support::s3::{BUCKET, Effect, Fault, KEY, S3, SECRET};
+use crate::support::signer::rsa_key;
 
 /// A file of credentials; it stays as long as the folder.
 fn credentials(folder: &TempDir, name: &str, text: &str) -> String {
@@ -161,4 +165,60 @@ fn the_form_of_the_azure_dicom_service_chooses_a_container_of_the_configuration(
     assert_eq!(done["status"], "failed");
     let errors = done["results"]["errors"].to_string();
     assert!(errors.contains("does not exist"), "{errors}");
+}
+
+/// The file of a service account, as Google makes it.
+fn service_account(folder: &TempDir) -> String {
+    let (pem, _) = rsa_key();
+    let account = json!({
+        "type": "service_account",
+        "project_id": "acme",
+        "private_key_id": "k1",
+        "private_key": pem,
+        "client_email": "pacs@acme.iam.gserviceaccount.com",
+        "token_uri": "https://oauth2.googleapis.com/token",
+    });
+    credentials(folder, "account.json", &account.to_string())
+}
+
+#[test]
+fn a_bucket_of_google_gets_what_is_stored_with_the_account_of_its_destination() {
+    let (folder, google) = (tempfile::tempdir().unwrap(), Containers::start());
+    let account = service_account(&folder);
+    let url = |bucket: &str| {
+        format!(
+            "gs://{bucket}/in?endpoint={}&credentials={account}",
+            google.url()
+        )
+    };
+    let setting = format!("cloud={},away={}", url("pacs"), url("gone"));
+    let server = Server::with(&[("STOWAGE_EXPORT_DESTINATIONS", &setting)]);
+    let names = [Name::new(1, 1, 1), Name::new(1, 1, 2)];
+    // The second one goes in parts.
+    let files = [names[0].small(), names[1].with_bulk(17 << 20)];
+    server.store("/dicom-web", &files).expect(200);
+    let answer = post(&server, "/v2/export", &to("cloud", None)).expect(202);
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    let done = finished(&server, &id);
+    assert_eq!(
+        done["results"],
+        json!({ "errorHref": format!("gs://pacs/in/{id}/errors.log"), "exported": 2, "skipped": 0 })
+    );
+    let objects = google.objects();
+    for (name, bytes) in expected(&id, names.iter().zip(&files)) {
+        let path = format!("/pacs/in/{name}");
+        assert!(objects.get(&path) == Some(&bytes), "{path}");
+    }
+    let writer = google.writer();
+    let token = writer.strip_prefix("Bearer ").expect("a token");
+    let claims = token.split('.').nth(1).expect("claims");
+    let claims: serde_json::Value =
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+    assert_eq!(claims["iss"], "pacs@acme.iam.gserviceaccount.com");
+    let answer = post(&server, "/v2/export", &to("away", None)).expect(202);
+    let done = finished(&server, answer.json()["id"].as_str().unwrap());
+    assert_eq!(done["status"], "failed");
+    let errors = done["results"]["errors"].to_string();
+    assert!(errors.contains("does not exist"), "{errors}");
+    assert!(!server.log().contains("PRIVATE KEY"));
 }

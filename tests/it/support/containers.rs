@@ -22,7 +22,7 @@ const MOST: usize = 64 << 20;
 struct Stored {
     /// Objects by their paths.
     objects: BTreeMap<String, Vec<u8>>,
-    /// Blocks of Azure that are in no object yet, by path and id.
+    /// Blocks of Azure and parts of Google that are in no object yet, by path and id.
     blocks: BTreeMap<(String, String), Bytes>,
     /// How the last writer said who he is.
     writer: Option<String>,
@@ -84,8 +84,18 @@ async fn answer(stored: &Mutex<Stored>, request: Request) -> Response {
     let header = parts.headers.get("authorization");
     let header = header.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     stored.writer = signature.or(header);
-    if parts.method != Method::PUT || path.split('/').any(|name| name == "gone") {
+    if path.split('/').any(|name| name == "gone") {
         return reply(StatusCode::NOT_FOUND);
+    }
+    if parts.method == Method::POST {
+        return google_upload(&mut stored, path, query, &body);
+    }
+    if parts.method != Method::PUT {
+        return reply(StatusCode::NOT_FOUND);
+    }
+    if let Some(number) = value("partNumber") {
+        stored.blocks.insert((path, number.to_owned()), body);
+        return reply(StatusCode::OK);
     }
     match value("comp") {
         Some("block") => {
@@ -107,6 +117,30 @@ async fn answer(stored: &Mutex<Stored>, request: Request) -> Response {
         }
     }
     reply(StatusCode::CREATED)
+}
+
+/// Begins an upload in parts, or ends it with the parts that the body names.
+fn google_upload(stored: &mut Stored, path: String, query: &str, body: &[u8]) -> Response {
+    if query.starts_with("uploads") {
+        let begun = "<InitiateMultipartUploadResult><UploadId>one</UploadId></InitiateMultipartUploadResult>";
+        return xml(begun);
+    }
+    let list = String::from_utf8_lossy(body).into_owned();
+    let mut whole = Vec::new();
+    for named in list.split("<PartNumber>").skip(1) {
+        let number = named.split('<').next().unwrap_or_default();
+        if let Some(part) = stored.blocks.remove(&(path.clone(), number.to_owned())) {
+            whole.extend(part);
+        }
+    }
+    stored.objects.insert(path, whole);
+    xml("<CompleteMultipartUploadResult><ETag>\"1\"</ETag></CompleteMultipartUploadResult>")
+}
+
+fn xml(text: &'static str) -> Response {
+    let mut response = reply(StatusCode::OK);
+    *response.body_mut() = Body::from(text);
+    response
 }
 
 fn decoded(text: &str) -> String {

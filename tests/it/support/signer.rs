@@ -20,6 +20,17 @@ pub(crate) const AUDIENCE: &str = "stowage";
 /// A secret of the length that is needed.
 pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
+/// A new RSA key of 2048 bits in PEM form: the private half, and the public one.
+pub(crate) fn rsa_key() -> (String, String) {
+    let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+    let private: Pkcs8V1Der<'_> = pair.as_der().unwrap();
+    let public: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+    (
+        pem("PRIVATE KEY", private.as_ref()),
+        pem("PUBLIC KEY", public.as_ref()),
+    )
+}
+
 /// A key that signs.
 pub(crate) struct Signer {
     /// Algorithm when none is named.
@@ -32,14 +43,11 @@ pub(crate) struct Signer {
 impl Signer {
     /// RSA of 2048 bits.
     pub(crate) fn rsa() -> Self {
-        let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
-        let private: Pkcs8V1Der<'_> = pair.as_der().unwrap();
-        let public: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
-        let private = pem("PRIVATE KEY", private.as_ref());
+        let (private, public) = rsa_key();
         Self {
             algorithm: Algorithm::RS256,
             key: EncodingKey::from_rsa_pem(private.as_bytes()).unwrap(),
-            public: pem("PUBLIC KEY", public.as_ref()),
+            public,
         }
     }
 
