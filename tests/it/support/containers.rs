@@ -144,9 +144,14 @@ fn xml(text: &'static str) -> Response {
 }
 
 fn decoded(text: &str) -> String {
-    text.replace("%3D", "=")
-        .replace("%2B", "+")
-        .replace("%2F", "/")
+    let mut pieces = text.split('%');
+    let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
+    for piece in pieces {
+        let (code, rest) = piece.split_at(2);
+        bytes.push(u8::from_str_radix(code, 16).expect("two hexadecimal digits"));
+        bytes.extend(rest.as_bytes());
+    }
+    String::from_utf8(bytes).expect("UTF-8")
 }
 
 fn reply(status: StatusCode) -> Response {
