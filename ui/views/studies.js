@@ -13,7 +13,7 @@ import { chooseColumns, chosenColumns } from './columns.js'
 import { selection } from './selection.js'
 
 /** Milliseconds after the last letter before it is searched. */
-const PAUSE = 250
+const PAUSE = 150
 /** Milliseconds between two looks for new arrivals. */
 const LOOK = 5_000
 const MODALITIES = ['CT', 'MR', 'CR', 'DX', 'MG', 'US', 'XA', 'RF', 'NM', 'PT', 'SC', 'OT', 'SR', 'ECG']
