@@ -9,6 +9,7 @@ mod deidentify;
 mod dimse;
 mod events;
 mod export;
+pub mod names;
 mod remote;
 mod secret;
 mod tls;
@@ -325,6 +326,19 @@ pub enum KeyAction {
     },
 }
 
+/// What is sent once more.
+#[derive(Debug, Clone, Args)]
+pub struct RedeliverArgs {
+    /// Its name.
+    pub name: String,
+    /// Number of the first event.
+    #[arg(long)]
+    pub from: i64,
+    /// Number of the last event; all that were sent when absent.
+    #[arg(long)]
+    pub to: Option<i64>,
+}
+
 /// What `stowage forward` does.
 #[derive(Debug, Clone, Subcommand)]
 pub enum ForwardAction {
@@ -340,16 +354,7 @@ pub enum ForwardAction {
         name: String,
     },
     /// Send what came with events once more, as far as they are kept.
-    Redeliver {
-        /// Its name.
-        name: String,
-        /// Number of the first event.
-        #[arg(long)]
-        from: i64,
-        /// Number of the last event; all that were sent when absent.
-        #[arg(long)]
-        to: Option<i64>,
-    },
+    Redeliver(RedeliverArgs),
 }
 
 /// What `stowage webhook` does.
@@ -392,16 +397,7 @@ pub enum WebhookAction {
         name: String,
     },
     /// Send events once more, as far as they are kept.
-    Redeliver {
-        /// Its name.
-        name: String,
-        /// Number of the first event.
-        #[arg(long)]
-        from: i64,
-        /// Number of the last event; all that were sent when absent.
-        #[arg(long)]
-        to: Option<i64>,
-    },
+    Redeliver(RedeliverArgs),
 }
 
 /// What a key may do.

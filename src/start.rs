@@ -9,6 +9,7 @@ mod health;
 mod keys;
 mod ready;
 mod retention;
+mod rules;
 mod webhooks;
 
 use std::net::SocketAddr;
@@ -47,6 +48,7 @@ pub(crate) use health::health;
 pub(crate) use keys::key;
 use ready::{ServiceState, notify};
 pub(crate) use retention::expire;
+use rules::RulesFile;
 pub(crate) use webhooks::webhook;
 
 /// How long a stop waits for the last commits.
@@ -136,12 +138,7 @@ pub(crate) async fn open(config: &Config, needs: StoreNeeds) -> Result<Archive, 
         check_there(config, &url, needs)?;
     }
     let folder = &config.storage.data_dir;
-    make_folder(folder).map_err(|error| {
-        let folder = folder.display();
-        StartError::Config(format!(
-            "STOWAGE_DATA_DIR: {folder} cannot be made: {error}"
-        ))
-    })?;
+    make_folder(folder)?;
     let blobs = Blobs::connect(&config.storage).await?;
     let mut options = IndexOptions {
         max_connections: config.storage.database_connections,
@@ -168,9 +165,15 @@ pub(crate) async fn open(config: &Config, needs: StoreNeeds) -> Result<Archive, 
 }
 
 /// Makes the data folder, when it is not there, for its owner alone.
-fn make_folder(folder: &Path) -> std::io::Result<()> {
+fn make_folder(folder: &Path) -> Result<(), StartError> {
     let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(folder)
+    let made = builder.recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| {
+        let folder = folder.display();
+        StartError::Config(format!(
+            "STOWAGE_DATA_DIR: {folder} cannot be made: {error}"
+        ))
+    })
 }
 
 /// Whether what is kept on this machine is where the settings say: a mistyped folder is not an empty archive.
@@ -381,12 +384,7 @@ fn arrival_rules(config: &Config) -> Result<Option<Arc<[ArrivalRule]>>, StartErr
     let Some(file) = &config.limits.workitem_rules else {
         return Ok(None);
     };
-    let wrong = |reason: String| {
-        let file = file.display();
-        StartError::Config(format!("STOWAGE_WORKITEM_RULES: {file}: {reason}"))
-    };
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-    let rules = ArrivalRule::read(&text).map_err(wrong)?;
+    let rules = RulesFile::new("STOWAGE_WORKITEM_RULES", file).read(ArrivalRule::read)?;
     Ok(Some(rules.into()))
 }
 

@@ -26,10 +26,9 @@ pub mod texts;
 pub mod workitems;
 pub mod zip;
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -104,7 +103,7 @@ pub struct Archive {
     /// Names this process where one of several does work for all.
     node: Arc<str>,
     /// Operations this process works on or waits for.
-    watched: Arc<Mutex<HashSet<String>>>,
+    running: services::leased::WorkNames,
     tasks: Tasks,
     /// Blobs that could not be read as they should.
     reports: jobs::heal::Reports,
@@ -186,7 +185,7 @@ impl Archive {
             commitments: services::commitment_results::places(),
             meters: Arc::default(),
             node: Arc::from(blobs.serial()),
-            watched: Arc::default(),
+            running: Arc::default(),
             tasks,
             reports,
             grace: Duration::ZERO,

@@ -61,6 +61,15 @@ pub enum BlobError {
 }
 
 impl BlobError {
+    /// Whether the bytes of a blob are not there, or others.
+    #[must_use]
+    pub const fn is_lost(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged { .. } | Self::Missing { .. } | Self::Short { .. }
+        )
+    }
+
     /// Sorts an I/O error that happened at `key`.
     #[must_use]
     pub fn at(key: &str, source: io::Error) -> Self {

@@ -15,12 +15,11 @@ use super::payload::{CHUNK, OpenBlob};
 #[cfg(feature = "cloud")]
 use super::remote::{Bucket, container_uri};
 use crate::config::StorageConfig;
+use crate::config::names::is_name;
 use crate::dicom::source::{Source, read_full};
 
 /// The setting that names them.
 const SETTING: &str = "STOWAGE_EXPORT_DESTINATIONS";
-/// Longest name, in characters.
-const MAX_NAME: usize = 64;
 
 /// Every destination there is, by name.
 #[derive(Debug, Clone, Default)]
@@ -122,11 +121,6 @@ fn same_uri(one: &str, other: &str) -> bool {
         ))
     };
     parts(one).is_some_and(|one| parts(other) == Some(one))
-}
-
-fn is_name(text: &str) -> bool {
-    let sound = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(sound)
 }
 
 impl Destination {

@@ -5,11 +5,14 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags, fsync, mkdirat, open, openat, renameat, unlinkat};
+use rustix::fs::{
+    AtFlags, FlockOperation, Mode, OFlags, flock, fstat, fsync, mkdirat, open, openat, renameat,
+    statat, unlinkat,
+};
 use rustix::io::Errno;
 
 use super::error::{BlobError, Result};
@@ -81,23 +84,61 @@ impl ExportFolder {
     /// When the folder cannot be written.
     pub fn create(&self, name: &str) -> Result<ExportFile> {
         let path = self.path.join(name);
-        let wrong = |e: Errno| failed(&path, e.into());
-        // Written beside and renamed. What a run that was broken off, or somebody else, left there goes; what is opened is new.
+        let wrong = |e: io::Error| failed(&path, e);
+        // Written beside and renamed.
         let beside = format!("{name}.part");
-        match unlinkat(&self.handle, &beside, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(wrong(error)),
-        }
+        self.remove_unfinished(&beside).map_err(wrong)?;
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.handle, &beside, flags, Mode::from_raw_mode(0o666));
+        let file = file.map_err(|e| wrong(e.into()))?;
+        // Whoever takes it for left over in between has removed it.
+        if !lock(&file).map_err(wrong)? || !self.is_named(&file, &beside).map_err(wrong)? {
+            return Err(wrong(taken()));
+        }
         Ok(ExportFile {
-            file: File::from(file.map_err(wrong)?),
+            file: File::from(file),
             folder: self.handle.clone(),
             name: name.to_owned(),
             beside,
             path,
         })
+    }
+
+    /// Removes what a run that was broken off, or somebody else, left under a name; not what another process, or another
+    /// thread, is writing now.
+    fn remove_unfinished(&self, name: &str) -> io::Result<()> {
+        // A pipe must not be waited for.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let left = match openat(&self.handle, name, flags, Mode::empty()) {
+            Ok(left) => Some(File::from(left)),
+            Err(Errno::NOENT) => return Ok(()),
+            // A link, or nothing that could be opened: no file of ours.
+            Err(_) => None,
+        };
+        if let Some(left) = &left
+            && left.metadata()?.is_file()
+            && !(lock(left)? && self.is_named(left, name)?)
+        {
+            return Err(taken());
+        }
+        match unlinkat(&self.handle, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether a file has this name.
+    fn is_named(&self, file: &impl AsFd, name: &str) -> io::Result<bool> {
+        let (file, named) = (
+            fstat(file)?,
+            match statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(named) => named,
+                Err(Errno::NOENT) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            },
+        );
+        Ok((file.st_dev, file.st_ino) == (named.st_dev, named.st_ino))
     }
 
     /// Makes the names in it durable.
@@ -109,7 +150,24 @@ impl ExportFolder {
     }
 }
 
-/// A file that is being written beside its name.
+/// Locks a file until it is closed; false when it is being written elsewhere. Where files cannot be locked, nobody else writes.
+fn lock(file: &impl AsFd) -> io::Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) | Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Another process is at the same file: later it is there, or can be written.
+fn taken() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ResourceBusy,
+        "it is being written by another process",
+    )
+}
+
+/// A file that is being written beside its name, which is locked: only its writer renames or removes it.
 #[derive(Debug)]
 pub struct ExportFile {
     file: File,
@@ -151,4 +209,32 @@ impl ExportFile {
 
 fn failed(path: &Path, source: io::Error) -> BlobError {
     BlobError::at(&path.display().to_string(), source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_being_written_is_neither_removed_nor_renamed_by_another() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = ExportFolder::open(place.path()).unwrap();
+        let mut first = folder.create("a.dcm").unwrap();
+        first.append(b"half").unwrap();
+        let other = ExportFolder::open(place.path()).unwrap();
+        let error = other.create("a.dcm").unwrap_err();
+        assert!(error.to_string().contains("a.dcm"), "{error}");
+        first.append(b" and half").unwrap();
+        first.finish().unwrap();
+        let written = |name| std::fs::read(place.path().join(name));
+        assert_eq!(written("a.dcm").unwrap(), b"half and half");
+        assert!(written("a.dcm.part").is_err());
+        // What nobody writes any more goes, whatever it is.
+        std::fs::write(place.path().join("a.dcm.part"), "left").unwrap();
+        other.create("a.dcm").unwrap().finish().unwrap();
+        assert_eq!(written("a.dcm").unwrap(), b"");
+        std::os::unix::fs::symlink("a.dcm", place.path().join("a.dcm.part")).unwrap();
+        other.create("a.dcm").unwrap().abandon();
+        assert!(written("a.dcm.part").is_err() && written("a.dcm").is_ok());
+    }
 }

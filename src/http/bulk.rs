@@ -227,7 +227,7 @@ impl BulkMatch {
         let content = self.content(number).await?.all().await?;
         let syntax = self.choice.syntax.as_deref();
         let location = self.location.clone();
-        Ok(part(content, &self.choice.media, syntax, location))
+        Ok(part(content, &self.choice.media, syntax, Some(location)))
     }
 
     fn parts(self) -> BoxStream<'static, Result<ResponsePart, ArchiveError>> {

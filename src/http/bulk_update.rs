@@ -10,7 +10,7 @@ use super::audit::note::TouchedStudies;
 use super::error::{HttpError, ProblemType};
 use super::extract::{Access, SmallBody};
 use super::links::Links;
-use super::represent::header_value;
+use super::started::started;
 use super::state::{ApiState, DICOM_JSON};
 use super::tags::json_body;
 use crate::archive::rules::comment;
@@ -38,16 +38,10 @@ pub(super) async fn update_studies(
         }
         Err(BulkUpdateProblem::Attributes(failed)) => return Ok(refused(&failed)),
     };
-    let mut touched = TouchedStudies::default();
-    for study in &update.studies {
-        touched.0.insert(study.to_string(), 0);
-    }
+    let touched = TouchedStudies::named(update.studies.iter().map(ToString::to_string));
     match api.app.archive.begin_bulk_update(&scope, update).await? {
         BulkUpdateOutcome::Started(id) => {
-            let href = links.operation(&id);
-            let location = [(header::LOCATION, header_value(&href)?)];
-            let body = axum::Json(json!({ "id": id, "href": href }));
-            let mut response = (StatusCode::ACCEPTED, location, body).into_response();
+            let mut response = started(&links, &id)?;
             response.extensions_mut().insert(touched);
             Ok(response)
         }

@@ -3,9 +3,9 @@
 //! Invariant: it needs the rights to read and to de-identify where the originals are, and to write anything where copies go.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde_json::Value;
 
 use super::audit::note::{Note, TouchedStudies};
 use super::error::{HttpError, ProblemType};
@@ -13,7 +13,7 @@ use super::export::{BodyMembers, targets};
 use super::extract::{Access, SmallBody};
 use super::links::Links;
 use super::place::disabled;
-use super::represent::header_value;
+use super::started::started;
 use super::state::ApiState;
 use super::tags::json_body;
 use super::wado::deidentified::allowed_profile;
@@ -54,17 +54,12 @@ pub(super) async fn deidentify_instances(
         ));
     }
     note.deidentified(profile.options);
-    let mut touched = TouchedStudies::default();
-    for target in asked.targets.iter().flatten() {
-        touched.0.insert(target.study().to_string(), 0);
-    }
     let targets = asked.targets.as_deref();
     let id = archive.begin_deidentification(&scope, targets, into, &profile);
     let id = id.await?;
-    let href = links.operation(&id);
-    let location = [(header::LOCATION, header_value(&href)?)];
-    let body = axum::Json(json!({ "id": id, "href": href }));
-    let mut response = (StatusCode::ACCEPTED, location, body).into_response();
+    let mut response = started(&links, &id)?;
+    let touched = asked.targets.iter().flatten();
+    let touched = TouchedStudies::named(touched.map(|target| target.study().to_string()));
     response.extensions_mut().insert(touched);
     Ok(response)
 }
@@ -113,6 +108,8 @@ impl DeidentifyRequest {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -4,15 +4,15 @@
 //! Invariant: nothing of a request becomes a path or a URL; what it says of a destination only chooses one.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde_json::{Map, Value};
 
 use super::audit::note::TouchedStudies;
 use super::error::{HttpError, ProblemType};
 use super::extract::{Access, SmallBody};
 use super::links::Links;
-use super::represent::header_value;
+use super::started::started;
 use super::state::ApiState;
 use super::tags::json_body;
 use crate::auth::Action;
@@ -53,17 +53,12 @@ pub(super) async fn export_instances(
             names.join(", ")
         )));
     };
-    let mut touched = TouchedStudies::default();
-    for target in asked.targets.iter().flatten() {
-        touched.0.insert(target.study().to_string(), 0);
-    }
     let id = archive
         .begin_export(&scope, asked.targets.as_deref(), destination.name())
         .await?;
-    let href = links.operation(&id);
-    let location = [(header::LOCATION, header_value(&href)?)];
-    let body = axum::Json(json!({ "id": id, "href": href }));
-    let mut response = (StatusCode::ACCEPTED, location, body).into_response();
+    let mut response = started(&links, &id)?;
+    let touched = asked.targets.iter().flatten();
+    let touched = TouchedStudies::named(touched.map(|target| target.study().to_string()));
     response.extensions_mut().insert(touched);
     Ok(response)
 }
@@ -253,6 +248,8 @@ fn blob_endpoint(connection: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn named() -> Value {

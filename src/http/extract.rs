@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::extract::{
-    ConnectInfo, FromRequest, FromRequestParts, MatchedPath, OptionalFromRequestParts,
-    RawPathParams, Request,
+    ConnectInfo, FromRequest, FromRequestParts, OptionalFromRequestParts, RawPathParams, Request,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
@@ -22,7 +21,6 @@ use super::place::Place;
 pub(super) use super::rights::Access;
 use super::serve::ConnectionInfo;
 use super::state::ApiState;
-use crate::dicom::nonpatient::NonPatientKind;
 use crate::dicom::uid::{
     InstanceName, InstanceUid, SeriesUid, StudyUid, Target, UidError, check_uid,
 };
@@ -204,8 +202,6 @@ pub(super) struct TargetPath {
     pub(super) bulk: Option<String>,
     /// An AE title, raw.
     pub(super) aet: Option<String>,
-    /// The resource of non-patient instances.
-    pub(super) nonpatient: Option<NonPatientKind>,
     transaction: Option<String>,
 }
 
@@ -239,11 +235,6 @@ impl TargetPath {
             };
             *place = Some(value.to_owned());
         }
-        let matched = parts.extensions.get::<MatchedPath>();
-        path.nonpatient = matched.and_then(|matched| {
-            let mut segments = matched.as_str().split('/');
-            segments.find_map(NonPatientKind::of_name)
-        });
         Ok(path)
     }
 

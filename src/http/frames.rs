@@ -101,7 +101,12 @@ pub(super) async fn retrieve_frames(ask: RetrieveRequest) -> Result<Response, Ht
         let (location, syntax) = (format!("{base}/frames/{number}"), syntax.clone());
         async move {
             let frame = archive.frame(&instance, number, &plan).await?;
-            Ok(part(frame.all().await?, media, Some(&syntax), location))
+            Ok(part(
+                frame.all().await?,
+                media,
+                Some(&syntax),
+                Some(location),
+            ))
         }
     });
     let response = many_parts(media, parts.boxed()).await?;

@@ -43,6 +43,7 @@ mod results;
 mod rights;
 pub mod routes;
 pub mod serve;
+mod started;
 mod state;
 mod statistics;
 mod stores_health;

@@ -2,11 +2,11 @@
 //!
 //! Beside the standard: DELETE, without which a wrong one could not be replaced.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, MatchedPath, State};
+use axum::http::request::Parts as RequestParts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -20,23 +20,19 @@ use super::layers::broken_body;
 use super::links::Links;
 use super::multipart::writer::{PartBody, PartHead, ResponsePart};
 use super::multipart::{BodyLimits, MultipartError, Parts};
-use super::qido;
 use super::represent::{
-    DICOM_XML, DataSetFormat, form, header_value, lone_data_set, lone_form, not_modified, one_part,
+    DICOM_XML, DataSetFormat, header_value, lone_data_set, lone_form, not_modified, one_part,
     saved_as, unchanged, validated, whole_xml,
 };
-use super::results::results;
+use super::results::{AskedSearch, results, written};
 use super::state::{ApiState, DICOM_JSON};
 use super::stow::{BodyKind, body_kind, check_part_type, next_in_time};
 use crate::archive::services::nonpatient::{LONGEST, NonPatientFile};
 use crate::archive::services::store::Outcome;
-use crate::archive::workitems::search::WriteWorkitem;
 use crate::auth::Action;
 use crate::dicom::nonpatient::NonPatientKind;
-use crate::dicom::pieces::Pieces;
 use crate::dicom::query::QueryDialect;
-use crate::dicom::query_parse::parse_workitems;
-use crate::dicom::xml::{self, XmlWriter};
+use crate::dicom::xml::{self};
 use crate::memory::{Purpose, holding};
 use crate::scope::Visible;
 
@@ -47,9 +43,21 @@ const STEP: usize = 64 << 10;
 /// Files.
 const DICOM: &str = "application/dicom";
 
-fn kind(path: &TargetPath) -> Result<NonPatientKind, HttpError> {
-    path.nonpatient
-        .ok_or_else(|| HttpError::broken("a route without a resource of non-patient instances"))
+/// The resource of a route.
+pub(super) struct NonPatientResource(NonPatientKind);
+
+impl FromRequestParts<ApiState> for NonPatientResource {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut RequestParts, _: &ApiState) -> Result<Self, HttpError> {
+        let matched = parts.extensions.get::<MatchedPath>();
+        let kind = matched.and_then(|matched| {
+            let mut segments = matched.as_str().split('/');
+            segments.find_map(NonPatientKind::of_name)
+        });
+        kind.map(Self)
+            .ok_or_else(|| HttpError::broken("a route without a resource of non-patient instances"))
+    }
 }
 
 /// Stores files of a resource (§12.5).
@@ -60,11 +68,11 @@ pub(super) async fn store_nonpatient(
     State(api): State<ApiState>,
     access: Access,
     links: Links,
+    NonPatientResource(kind): NonPatientResource,
     path: TargetPath,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, HttpError> {
-    let kind = kind(&path)?;
     let sent = body_kind(&headers)?;
     let form = lone_form(&accept_items(&[], &headers))?;
     let named = path.optional_uid()?;
@@ -263,8 +271,10 @@ impl Form {
 ///
 /// # Errors
 /// 404 when there is none, 406 when it cannot be had as asked.
-pub(super) async fn retrieve_nonpatient(ask: RetrieveRequest) -> Result<Response, HttpError> {
-    let kind = kind(&ask.path)?;
+pub(super) async fn retrieve_nonpatient(
+    NonPatientResource(kind): NonPatientResource,
+    ask: RetrieveRequest,
+) -> Result<Response, HttpError> {
     let uid = ask.path.uid()?;
     let scope = ask.access.may(Action::Read)?;
     let archive = &ask.api.app.archive;
@@ -335,7 +345,10 @@ fn part(media: &str, syntax: Option<&str>, location: String, bytes: Bytes) -> Re
 ///
 /// # Errors
 /// 404 when there is none.
-pub(super) async fn delete_nonpatient(ask: RetrieveRequest) -> Result<Response, HttpError> {
+pub(super) async fn delete_nonpatient(
+    NonPatientResource(kind): NonPatientResource,
+    ask: RetrieveRequest,
+) -> Result<Response, HttpError> {
     let scope = ask.access.may(Action::Delete)?;
     if scope.visible != Visible::All {
         return Err(HttpError::new(
@@ -343,7 +356,6 @@ pub(super) async fn delete_nonpatient(ask: RetrieveRequest) -> Result<Response, 
             "The token is limited to some patients or studies, and what belongs to no patient is not its to delete.",
         ));
     }
-    let kind = kind(&ask.path)?;
     let uid = ask.path.uid()?;
     let archive = &ask.api.app.archive;
     archive.delete_nonpatient(&scope, kind, &uid).await?;
@@ -354,14 +366,15 @@ pub(super) async fn delete_nonpatient(ask: RetrieveRequest) -> Result<Response, 
 ///
 /// # Errors
 /// 400 for a bad parameter, 406 when neither JSON nor XML is acceptable, 413 when it would cost too much.
-pub(super) async fn search_nonpatient(ask: RetrieveRequest) -> Result<Response, HttpError> {
-    let kind = kind(&ask.path)?;
-    let scope = ask.access.may(Action::Read)?;
-    let form = form(&ask.preferences())?;
-    qido::refuse_markup(&ask.api, &ask.query)?;
-    let parameters = ask.query.searched();
-    let parsed = parse_workitems(&parameters, QueryDialect::Standard, u64::MAX)
-        .map_err(|e| HttpError::bad_request(ProblemType::InvalidQuery, e.to_string()))?;
+pub(super) async fn search_nonpatient(
+    NonPatientResource(kind): NonPatientResource,
+    ask: RetrieveRequest,
+) -> Result<Response, HttpError> {
+    let AskedSearch {
+        scope,
+        form,
+        parsed,
+    } = AskedSearch::of(&ask, QueryDialect::Standard, u64::MAX)?;
     let archive = &ask.api.app.archive;
     let write = written(ask.links.resource([kind.as_str()]), form);
     let answer = archive
@@ -369,15 +382,4 @@ pub(super) async fn search_nonpatient(ask: RetrieveRequest) -> Result<Response, 
         .await?;
     let warnings = parsed.warnings.iter().map(ToString::to_string);
     results(archive, answer, form, warnings).await
-}
-
-/// Writes what was found.
-fn written(url: String, form: DataSetFormat) -> WriteWorkitem {
-    Arc::new(move |item| {
-        let pieces: Box<dyn Pieces> = match form {
-            DataSetFormat::Json => Box::new(item),
-            DataSetFormat::Xml => Box::new(XmlWriter::new(item.whole()?, &url)),
-        };
-        Ok((url.clone(), pieces))
-    })
 }

@@ -13,17 +13,18 @@ use super::extract::{CURSOR, QueryPairs, RetrieveRequest};
 use super::links::Links;
 use super::profile::NoMatch;
 use super::represent::header_value;
-use super::represent::{DICOM_XML, DataSetFormat, form, many_parts, xml_part_stream};
+use super::represent::{DICOM_XML, DataSetFormat, form, many_parts, warning, xml_part_stream};
+use super::results::{refuse_markup, remaining};
 use super::state::{ApiState, DICOM_JSON};
 use crate::archive::fields::{FieldLists, Parents};
-use crate::archive::services::search::paging::{CountMode, PageCursor, Paging, Remaining};
+use crate::archive::services::search::paging::{CountMode, PageCursor, Paging};
 use crate::archive::services::search::{SearchResult, Write};
 use crate::archive::{Archive, TagRow};
 use crate::auth::Action;
 use crate::dicom::attributes::QueryLevel;
 use crate::dicom::pieces::Pieces;
 use crate::dicom::query::Query;
-use crate::dicom::query_parse::{self, QueryDialect, QueryResource};
+use crate::dicom::query_parse::{self, QueryResource};
 use crate::dicom::query_tag::QueryTag;
 use crate::dicom::uid::{SeriesUid, StudyUid};
 use crate::dicom::xml::XmlWriter;
@@ -195,20 +196,6 @@ async fn erroneous(
     Ok(with_errors.map(|row| row.tag.path.clone()).collect())
 }
 
-/// The DICOM service refuses `<` anywhere in a query (dicom-service §2).
-pub(super) fn refuse_markup(api: &ApiState, pairs: &QueryPairs) -> Result<(), HttpError> {
-    let marked = pairs
-        .0
-        .iter()
-        .find(|(name, value)| name.contains('<') || value.contains('<'));
-    match marked {
-        Some((name, _)) if api.profile.dialect == QueryDialect::Service => Err(
-            HttpError::invalid_query(name, "It must not hold the character '<'."),
-        ),
-        _ => Ok(()),
-    }
-}
-
 async fn respond(
     api: &ApiState,
     answer: SearchResult,
@@ -228,20 +215,10 @@ async fn respond(
             .into_response()
     };
     let mut response = reported(response, &answer.left_out, "metadata")?;
-    let remaining = match answer.remaining {
-        Remaining::Nothing => None,
-        Remaining::Exactly(n) => Some(format!(
-            "There are {n} additional results that can be requested"
-        )),
-        Remaining::MoreThan(n) => Some(format!(
-            "There are more than {n} additional results that can be requested"
-        )),
-    };
-    for warning in answer.warnings.iter().chain(&remaining) {
-        response.headers_mut().append(
-            header::WARNING,
-            header_value(&format!("299 stowage: \"{warning}\""))?,
-        );
+    for text in answer.warnings.iter().chain(&remaining(&answer.remaining)) {
+        response
+            .headers_mut()
+            .append(header::WARNING, warning(text)?);
     }
     response.headers_mut().insert(
         header::CACHE_CONTROL,

@@ -104,7 +104,7 @@ pub(super) async fn retrieve_thumbnail(ask: RetrieveRequest) -> Result<Response,
         .await?;
     let response = if in_part {
         let location = format!("{}/thumbnail", ask.links.instance(&name));
-        one_part(part(Content::whole(bytes), media, None, location))
+        one_part(part(Content::whole(bytes), media, None, Some(location)))
     } else {
         picture(bytes, format)
     };
@@ -543,6 +543,6 @@ impl Pictures {
             .picture(&self.subject, number, self.drawing)
             .await?;
         let location = format!("{}/frames/{number}/rendered", self.base);
-        Ok(part(Content::whole(bytes), media, None, location))
+        Ok(part(Content::whole(bytes), media, None, Some(location)))
     }
 }

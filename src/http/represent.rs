@@ -127,25 +127,18 @@ pub(super) fn part(
     content: Content,
     media: &str,
     syntax: Option<&str>,
-    location: String,
+    location: Option<String>,
 ) -> ResponsePart {
     let head = PartHead {
         media_type: media.to_owned(),
         transfer_syntax: syntax.map(ToOwned::to_owned),
-        content_location: Some(location),
+        content_location: location,
         length: Some(content.length),
     };
     ResponsePart {
         head,
         body: PartBody::Stream(content.chunks.map_err(BodyError::from).boxed()),
     }
-}
-
-/// A part that says of the stored instance no more than its bytes do.
-pub(super) fn nameless_part(content: Content, media: &str, syntax: &str) -> ResponsePart {
-    let mut part = part(content, media, Some(syntax), String::new());
-    part.head.content_location = None;
-    part
 }
 
 /// Parts of an answer that are written as XML while they are sent.
@@ -287,12 +280,19 @@ pub(super) fn validated(mut response: Response, etag: &str) -> Result<Response, 
 /// An answer with a `Warning` when the codestream it was made of does not say what the header of the instance says.
 pub(super) async fn warned(mut response: Response, archive: &Archive, watermark: i64) -> Response {
     let text = archive.disagreement(watermark).await;
-    let value =
-        text.and_then(|text| HeaderValue::try_from(format!("299 stowage: \"{text}\"")).ok());
+    let value = text.and_then(|text| warning(&text).ok());
     if let Some(value) = value {
         response.headers_mut().append(header::WARNING, value);
     }
     response
+}
+
+/// A `Warning` of this service.
+///
+/// # Errors
+/// Never where the text is of printable ASCII without quotation marks.
+pub(super) fn warning(text: &str) -> Result<HeaderValue, HttpError> {
+    header_value(&format!("299 stowage: \"{text}\""))
 }
 
 /// The answer with the name of the file it is saved as (RFC 6266): digits and dots, and an extension.

@@ -13,6 +13,7 @@ use super::error::{HttpError, ProblemType};
 use super::extract::{Access, QueryPairs, SmallBody};
 use super::links::Links;
 use super::represent::header_value;
+use super::started::started;
 use super::state::ApiState;
 use crate::archive::services::tags::{AddOutcome, RemoveOutcome};
 use crate::archive::{Operation, OperationKind, OperationStatus, TagRow, TagStatus};
@@ -37,16 +38,7 @@ pub(super) async fn add_tags(
     let tags = query_tag::parse_body(&json_body(&headers, &body)?)
         .map_err(|e| HttpError::bad_request(ProblemType::InvalidBody, e.to_string()))?;
     match api.app.archive.add_query_tags(&tags).await? {
-        AddOutcome::Started(id) => {
-            let href = links.operation(&id);
-            let location = [(header::LOCATION, header_value(&href)?)];
-            Ok((
-                StatusCode::ACCEPTED,
-                location,
-                axum::Json(json!({ "id": id, "href": href })),
-            )
-                .into_response())
-        }
+        AddOutcome::Started(id) => started(&links, &id),
         AddOutcome::Exists(path) => Err(HttpError::conflict(format!(
             "The extended query tag '{path}' exists already."
         ))),
@@ -220,10 +212,7 @@ pub(super) async fn get_operation(
 ) -> Result<Response, HttpError> {
     let scopes = access.may_across(&api, Action::Read).await?;
     let operation = api.app.archive.operation(&scopes, &id).await?;
-    let running = matches!(
-        operation.status,
-        OperationStatus::NotStarted | OperationStatus::Running
-    );
+    let running = operation.status.is_unfinished();
     let body = axum::Json(operation_body(&operation, &links, api.profile.done)?);
     if running {
         let location = [(

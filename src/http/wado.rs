@@ -280,7 +280,12 @@ async fn many_instances(
     } else {
         let parts = parts.map_ok(move |(row, plan, content)| {
             let syntax = plan.syntax(&row.layout);
-            part(content, DICOM, Some(syntax), links.instance(&row.name))
+            part(
+                content,
+                DICOM,
+                Some(syntax),
+                Some(links.instance(&row.name)),
+            )
         });
         many_parts(DICOM, parts.boxed()).await?
     };

@@ -7,29 +7,22 @@ pub(super) mod body;
 mod scheduled;
 mod subscribers;
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::error::{HttpError, ProblemType};
 use super::extract::RetrieveRequest;
-use super::links::Links;
 use super::profile::NoMatch;
-use super::qido;
 use super::represent::{
-    DICOM_XML, DataSetFormat, form, header_value, lone_data_set, lone_form, whole_xml,
+    DICOM_XML, DataSetFormat, header_value, lone_data_set, lone_form, warning, whole_xml,
 };
-use super::results::{results, warning};
+use super::results::{AskedSearch, results, written};
 use super::state::{ApiState, DICOM_JSON};
-use crate::archive::workitems::search::WriteWorkitem;
 use crate::archive::workitems::{Cancellation, WorkitemError};
 use crate::auth::Action;
-use crate::dicom::pieces::Pieces;
-use crate::dicom::query_parse::{QueryDialect, parse_workitems};
+use crate::dicom::query_parse::QueryDialect;
 use crate::dicom::workitem::{self, Changed, Conflict, Problem, Reasons, StateRequest};
-use crate::dicom::xml::XmlWriter;
 use body::SentWorkitem;
 
 pub(super) use scheduled::search_scheduled_steps;
@@ -278,15 +271,14 @@ fn warned(error: HttpError, text: &str) -> HttpError {
 /// # Errors
 /// 400 for a bad parameter, 406 when neither JSON nor XML is acceptable, 413 when it would cost too much.
 pub(super) async fn search_workitems(ask: RetrieveRequest) -> Result<Response, HttpError> {
-    let scope = ask.access.may(Action::Read)?;
     let (api, profile) = (&ask.api, ask.api.profile);
-    let form = form(&ask.preferences())?;
-    qido::refuse_markup(api, &ask.query)?;
-    let parameters = ask.query.searched();
-    let parsed = parse_workitems(&parameters, profile.dialect, profile.most_workitems)
-        .map_err(|e| HttpError::bad_request(ProblemType::InvalidQuery, e.to_string()))?;
+    let AskedSearch {
+        scope,
+        form,
+        parsed,
+    } = AskedSearch::of(&ask, profile.dialect, profile.most_workitems)?;
     let archive = &api.app.archive;
-    let write = written(ask.links.clone(), form);
+    let write = written(ask.links.resource(["workitems"]), form);
     let answer = archive.search_workitems(&scope, &parsed.query, write).await;
     let answer = answer.map_err(|error| refused(api, error))?;
     let warnings = parsed.warnings.iter().map(ToString::to_string);
@@ -298,16 +290,4 @@ pub(super) async fn search_workitems(ask: RetrieveRequest) -> Result<Response, H
         response.headers_mut().remove(header::CONTENT_TYPE);
     }
     Ok(response)
-}
-
-/// Writes a workitem that was found.
-fn written(links: Links, form: DataSetFormat) -> WriteWorkitem {
-    Arc::new(move |item| {
-        let url = links.resource(["workitems"]);
-        let pieces: Box<dyn Pieces> = match form {
-            DataSetFormat::Json => Box::new(item),
-            DataSetFormat::Xml => Box::new(XmlWriter::new(item.whole()?, &url)),
-        };
-        Ok((url, pieces))
-    })
 }

@@ -220,7 +220,6 @@ async fn advance<D: Dialect>(
     step: &ExportStep,
 ) -> Driver<bool> {
     let mut transaction = D::begin_write(&index.writers).await?;
-    let count = i64::try_from(step.skipped.len()).unwrap_or(i64::MAX);
     let mut sql = Statement::<D>::new("update export set source = ");
     let (old, new) = (&from.cursor, &step.cursor);
     sql.int(new.source).push(", study_uid = ").text(&new.study);
@@ -229,7 +228,7 @@ async fn advance<D: Dialect>(
     sql.push(", expected = ").int(step.expected);
     sql.push(", done = ").int(step.done);
     sql.push(", exported = exported + ").int(step.exported);
-    sql.push(", skipped = skipped + ").int(count);
+    sql.push(", skipped = skipped + ").int(step.skipped_count());
     sql.push(" where operation = ").text(&operation.id);
     sql.push(" and source = ").int(old.source);
     sql.push(" and study_uid = ").text(&old.study);

@@ -96,3 +96,11 @@ pub struct ExportStep {
     /// What was not.
     pub skipped: Vec<SkippedExport>,
 }
+
+impl ExportStep {
+    /// How many it leaves out.
+    #[must_use]
+    pub fn skipped_count(&self) -> i64 {
+        i64::try_from(self.skipped.len()).unwrap_or(i64::MAX)
+    }
+}

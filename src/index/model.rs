@@ -388,6 +388,14 @@ pub enum OperationStatus {
     Canceled,
 }
 
+impl OperationStatus {
+    /// Whether it waits or is under way.
+    #[must_use]
+    pub const fn is_unfinished(self) -> bool {
+        matches!(self, Self::NotStarted | Self::Running)
+    }
+}
+
 /// A long-running operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {

@@ -10,6 +10,7 @@ use super::nonpatient_model::{NewNonPatient, NonPatientInserted, NonPatientRow, 
 use super::retry::retrying;
 use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, digest, failed, within};
 use super::traits::NonPatient;
+use super::workitems::{found_workitem, size};
 use crate::dicom::nonpatient::NonPatientKind;
 use crate::fault;
 use crate::scope::{Scope, Visible};
@@ -26,10 +27,6 @@ fn push_kind<D: Dialect>(sql: &mut Statement<D>, scope: &Scope, kind: NonPatient
     if kind.names_patients() && scope.visible != Visible::All {
         sql.push(" and 1 = 0");
     }
-}
-
-fn size(number: i64) -> usize {
-    usize::try_from(number).unwrap_or(0)
 }
 
 #[async_trait]
@@ -96,14 +93,7 @@ impl<D: Dialect> NonPatient for SqlIndex<D> {
         push_kind(&mut sql, scope, kind);
         sql.push(" order by id desc").limit(i64::from(limit));
         let rows = self.read_bounded(WHAT, sql).await?;
-        let found = |row: &D::Row| -> Driver<FoundWorkitem> {
-            Ok(FoundWorkitem {
-                id: row.int("id")?,
-                weight: size(row.int("weight")?),
-                packed: size(row.int("packed")?),
-            })
-        };
-        let found = rows.iter().map(found).collect::<Driver<Vec<_>>>();
+        let found = rows.iter().map(found_workitem).collect::<Driver<Vec<_>>>();
         found.map_err(failed::<D>(WHAT))
     }
 

@@ -154,10 +154,7 @@ impl<D: Dialect> QueryTags for SqlIndex<D> {
         let Some(mut operation) = self.operation(operation).await? else {
             return Ok(false);
         };
-        if !matches!(
-            operation.status,
-            OperationStatus::NotStarted | OperationStatus::Running
-        ) {
+        if !operation.status.is_unfinished() {
             return Ok(false);
         }
         let mut tags = self.tags().await?;

@@ -121,14 +121,7 @@ impl<D: Dialect> Workitems for SqlIndex<D> {
         sql.push(" order by workitem.id desc")
             .limit(i64::from(limit));
         let rows = self.read_bounded("workitems", sql).await?;
-        let found = |row: &D::Row| -> Driver<FoundWorkitem> {
-            Ok(FoundWorkitem {
-                id: row.int("id")?,
-                weight: size(row.int("weight")?),
-                packed: size(row.int("packed")?),
-            })
-        };
-        let found = rows.iter().map(found).collect::<Driver<Vec<_>>>();
+        let found = rows.iter().map(found_workitem).collect::<Driver<Vec<_>>>();
         found.map_err(failed::<D>("workitems"))
     }
 
@@ -271,6 +264,15 @@ fn number(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-fn size(bytes: i64) -> usize {
+/// A row of a search: its id, and what it costs to read it.
+pub(super) fn found_workitem(row: &impl RowColumns) -> Driver<FoundWorkitem> {
+    Ok(FoundWorkitem {
+        id: row.int("id")?,
+        weight: size(row.int("weight")?),
+        packed: size(row.int("packed")?),
+    })
+}
+
+pub(super) fn size(bytes: i64) -> usize {
     usize::try_from(bytes).unwrap_or(0)
 }

@@ -82,12 +82,7 @@ pub(crate) async fn restore_backup(
     let url = index_url(config)?;
     must_be_free(&url).await?;
     let folder = &config.storage.data_dir;
-    make_folder(folder).map_err(|error| {
-        let folder = folder.display();
-        StartError::Config(format!(
-            "STOWAGE_DATA_DIR: {folder} cannot be made: {error}"
-        ))
-    })?;
+    make_folder(folder)?;
     let to = Blobs::connect(&config.storage).await?;
     let budget = MemoryBudget::new(budget_bytes(config.limits.memory_bytes));
     let blobs = place

@@ -11,13 +11,14 @@ use futures_util::future::BoxFuture;
 use serde_json::json;
 use time::OffsetDateTime;
 
+use super::rules::RulesFile;
 use super::webhooks::{begin_outbox, retry};
 use super::{StartError, StoreNeeds, open};
 use crate::archive::services::deliver::{Attempt, DeliverySender, Outbox};
-use crate::archive::services::events::{MOST_WEBHOOKS, ReceiverKind};
+use crate::archive::services::events::{MOST_WEBHOOKS, ReceiverKind, new_receiver_id};
 use crate::archive::services::forward::{ForwardRule, ForwardTarget, ForwardedStudy};
 use crate::archive::{Archive, ArchiveError, LoggedEvent, WebhookRow};
-use crate::config::{Config, ForwardAction};
+use crate::config::{Config, ForwardAction, RedeliverArgs};
 use crate::dimse::client::PeerClient;
 use crate::http::audit::{AuditLog, EventKind, ForeignAccess};
 use crate::http::remote::connection::{RemoteError, RemoteServer, RemoteSettings, RemoteToken};
@@ -68,13 +69,10 @@ fn routes(config: &Config, archive: &Archive) -> Result<Vec<ForwardRoute>, Start
     let Some(file) = &config.events.forward_rules else {
         return Ok(Vec::new());
     };
-    let wrong = |reason: String| {
-        let file = file.display();
-        StartError::Config(format!("STOWAGE_FORWARD_RULES: {file}: {reason}"))
-    };
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    let file = RulesFile::new("STOWAGE_FORWARD_RULES", file);
+    let wrong = |reason: String| file.wrong(&reason);
     let mut routes = Vec::new();
-    for rule in ForwardRule::read(&text).map_err(wrong)? {
+    for rule in file.read(ForwardRule::read)? {
         let name = rule.name();
         let to = match rule.destination() {
             ForwardTarget::Web { url, token_file } => {
@@ -179,15 +177,8 @@ async fn take_rules(archive: &Archive, routes: &[ForwardRoute]) -> Result<(), St
 }
 
 async fn row(archive: &Archive, rule: &ForwardRule) -> Result<WebhookRow, StartError> {
-    let id: String = rand::random::<[u8; 8]>()
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            // Text grows.
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
     Ok(WebhookRow {
-        id,
+        id: new_receiver_id(),
         name: ReceiverKind::Forward.row_name(rule.name()),
         partition: archive.make_partition(rule.partition()).await?,
         url: match rule.destination() {
@@ -390,7 +381,7 @@ pub(crate) async fn forward(config: &Config, action: &ForwardAction) -> Result<S
             });
             Ok(format!("{shown}\n"))
         }
-        ForwardAction::Redeliver { name, from, to } => {
+        ForwardAction::Redeliver(RedeliverArgs { name, from, to }) => {
             let rule = find(&archive, name).await?;
             let last = to.unwrap_or(i64::MAX);
             let events = archive.redeliver(&rule, *from, last).await?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
+use super::rules::RulesFile;
 use super::{StartError, StoreNeeds, chain, open};
 use crate::archive::Archive;
 use crate::archive::services::retention::{
@@ -23,12 +24,7 @@ pub(super) fn rules(config: &Config) -> Result<Option<Arc<[RetentionRule]>>, Sta
     let Some(file) = &config.storage.retention_rules else {
         return Ok(None);
     };
-    let wrong = |reason: String| {
-        let file = file.display();
-        StartError::Config(format!("STOWAGE_RETENTION_RULES: {file}: {reason}"))
-    };
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-    let rules = RetentionRule::read(&text).map_err(wrong)?;
+    let rules = RulesFile::new("STOWAGE_RETENTION_RULES", file).read(RetentionRule::read)?;
     Ok(Some(rules.into()))
 }
 

@@ -11,7 +11,7 @@ use super::{StartError, StoreNeeds, chain, open};
 use crate::archive::services::deliver::{Outbox, deliver_for_ever};
 use crate::archive::services::events::ReceiverKind;
 use crate::archive::{Archive, WebhookRow};
-use crate::config::{Config, Secret, WebhookAction};
+use crate::config::{Config, RedeliverArgs, Secret, WebhookAction};
 use crate::http::links::{Network, PublicUrl};
 use crate::http::webhooks::deliver::{WebhookAnswer, WebhookSender};
 use crate::http::webhooks::guard::ReceiverClient;
@@ -250,7 +250,7 @@ pub(crate) async fn webhook(config: &Config, action: &WebhookAction) -> Result<S
                 WebhookAnswer::Failed(problem, _) => Err(StartError::Config(problem)),
             }
         }
-        WebhookAction::Redeliver { name, from, to } => {
+        WebhookAction::Redeliver(RedeliverArgs { name, from, to }) => {
             let webhook = find(&archive, name).await?;
             let events = archive
                 .redeliver(&webhook, *from, to.unwrap_or(i64::MAX))

@@ -21,8 +21,8 @@ use crate::crash_matrix::{forget_leases, points::EVENTS};
 use crate::support::dicom::Name;
 use crate::support::http::{Request, Response};
 use crate::support::loopback::listen;
+use crate::support::python;
 use crate::support::server::{Server, on_each_index_with, wait_until};
-use crate::support::{postgres, python};
 use crate::worklist;
 
 const NETWORKS: (&str, &str) = ("STOWAGE_WEBHOOK_NETWORKS", "127.0.0.0/8");
@@ -652,23 +652,12 @@ fn webhooks_of_a_file_are_there_while_it_names_them() {
 
 #[test]
 fn of_two_nodes_one_may_die_and_no_event_is_lost_or_out_of_order() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let Some(database) = runtime.block_on(postgres::database()) else {
+    let blobs = tempfile::tempdir().unwrap();
+    let settings = [NETWORKS, ("STOWAGE_QUIET_SECONDS", "3600")];
+    let Some(mut first) = Server::first_node(&blobs, &settings) else {
         return;
     };
-    let folder = tempfile::tempdir().unwrap();
-    let blobs = format!("file://{}", folder.path().display());
-    let settings = [
-        ("STOWAGE_DATABASE_URL", database.as_str()),
-        ("STOWAGE_BLOB_URL", blobs.as_str()),
-        NETWORKS,
-        ("STOWAGE_QUIET_SECONDS", "3600"),
-    ];
-    let mut first = Server::with(&settings);
-    let second = Server::with(&settings);
+    let second = first.second_node(&[]);
     let receiver = Receiver::start();
     let secret = webhook(&first, "hook", &receiver.url, "study.*");
     let studies: Vec<Name> = (9660..9672).map(|study| Name::new(study, 1, 1)).collect();

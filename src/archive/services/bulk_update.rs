@@ -16,7 +16,6 @@ use crate::archive::content::Content;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::jobs::commit::DurableBlob;
 use crate::archive::spool::stored_failure;
-use crate::blob::BlobError;
 use crate::dicom::amend::{self, AmendedFile};
 use crate::dicom::bulk_update::{BulkUpdate, InstanceChange};
 use crate::dicom::error::ParseError;
@@ -87,17 +86,8 @@ impl Archive {
         })
     }
 
-    /// Takes up updates that an earlier process or another node left.
-    pub(super) async fn resume_bulk_updates(&self) -> Result<()> {
-        let left = self.index.unfinished_operations(OperationKind::Update);
-        for operation in left.await? {
-            self.update_in_background(operation.id);
-        }
-        Ok(())
-    }
-
     /// Works on an update, unless this process does already.
-    fn update_in_background(&self, operation: String) {
+    pub(super) fn update_in_background(&self, operation: String) {
         fn step<'a>(
             archive: &'a Archive,
             operation: &'a str,
@@ -109,13 +99,7 @@ impl Archive {
 
     /// The next piece of an update, while this node has its lease.
     async fn update_step(&self, id: &str) -> Result<OperationStep> {
-        let operation = self.index.operation(id).await?;
-        let unfinished = operation.filter(|operation| {
-            matches!(
-                operation.status,
-                OperationStatus::NotStarted | OperationStatus::Running
-            )
-        });
+        let unfinished = self.unfinished_operation(id).await?;
         let (Some(mut operation), Some(task)) = (unfinished, self.index.bulk_update(id).await?)
         else {
             return Ok(OperationStep::Done);
@@ -317,10 +301,8 @@ fn is_lasting(error: &ArchiveError) -> bool {
         | ArchiveError::Invalid { .. }
         | ArchiveError::NotFound { .. }
         | ArchiveError::TooLarge { .. }
-        | ArchiveError::Memory(NoMemory::TooLarge { .. })
-        | ArchiveError::Blob(
-            BlobError::Damaged { .. } | BlobError::Missing { .. } | BlobError::Short { .. },
-        ) => true,
+        | ArchiveError::Memory(NoMemory::TooLarge { .. }) => true,
+        ArchiveError::Blob(error) => error.is_lost(),
         ArchiveError::Shared(error) => is_lasting(error),
         _ => false,
     }

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use super::commitment::CommitmentFailure;
-use super::tags::Watched;
+use super::leased::RunningWork;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::{Archive, Version};
 use crate::dicom::commitment::{
@@ -184,7 +184,7 @@ impl Archive {
         let archive = self.clone();
         tokio::spawn(async move {
             let _held = (place, held);
-            if let Some(_watched) = archive.watch_commitment(&operation) {
+            if let Some(_running) = archive.begin_commitment_work(&operation) {
                 archive.carry_out(operation, kept).await;
             }
             drop(done);
@@ -218,8 +218,8 @@ impl Archive {
     }
 
     /// Takes a request on, unless this process works on it already.
-    fn watch_commitment(&self, operation: &Operation) -> Option<Watched> {
-        Watched::begin(self, lease_of(operation))
+    fn begin_commitment_work(&self, operation: &Operation) -> Option<RunningWork> {
+        RunningWork::begin(self, lease_of(operation))
     }
 
     /// Works on a request until its result is written, unless another node does.
@@ -441,12 +441,12 @@ impl Archive {
         let unfinished = self.index.unfinished_operations(OperationKind::Commitment);
         for operation in unfinished.await? {
             // Before it waits for a place: what has to wait is not begun anew by each look.
-            let Some(watched) = self.watch_commitment(&operation) else {
+            let Some(running) = self.begin_commitment_work(&operation) else {
                 continue;
             };
             let archive = self.clone();
             tokio::spawn(async move {
-                let _watched = watched;
+                let _running = running;
                 let mut held = archive.budget.nothing(Purpose::Background);
                 let place = archive.commitments.clone().acquire_owned().await;
                 let room = held.grow_to(RESUMED).await;

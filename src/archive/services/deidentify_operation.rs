@@ -12,12 +12,11 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::deidentify::{Deidentifiable, DeidentifiedInstance, is_refused, refusal};
-use super::export_plan::{ExportPlan, distinct, percent};
+use super::export_plan::{ExportPlan, RowOutcome, distinct, percent};
 use super::leased::OperationStep;
 use super::store::{Outcome, StoreOptions, reason};
 use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
-use crate::blob::BlobError;
 use crate::dicom::deidentify::DeidentifyProfile;
 use crate::dicom::uid::Target;
 use crate::fault;
@@ -33,14 +32,6 @@ const AT_ONCE: usize = 4;
 const TRIES: u32 = 3;
 /// Most instances that the results name of those that were not copied.
 const NAMED: u32 = 200;
-
-/// What became of an instance.
-enum CopyOutcome {
-    Copied,
-    /// It was deleted before it was its turn.
-    Gone,
-    Skipped(SkippedExport),
-}
 
 /// Why a try did not copy an instance.
 enum CopyProblem {
@@ -81,16 +72,7 @@ impl Archive {
         Ok(id)
     }
 
-    /// Takes up operations that an earlier process or another node left.
-    pub(super) async fn resume_deidentifications(&self) -> Result<()> {
-        let left = self.index.unfinished_operations(OperationKind::Deidentify);
-        for operation in left.await? {
-            self.deidentify_in_background(operation.id);
-        }
-        Ok(())
-    }
-
-    fn deidentify_in_background(&self, operation: String) {
+    pub(super) fn deidentify_in_background(&self, operation: String) {
         fn step<'a>(
             archive: &'a Archive,
             operation: &'a str,
@@ -102,14 +84,7 @@ impl Archive {
 
     /// The next piece of an operation; ends one that cannot go on.
     async fn deidentify_step(&self, id: &str) -> Result<OperationStep> {
-        let operation = self.index.operation(id).await?;
-        let unfinished = operation.filter(|operation| {
-            let status = operation.status;
-            matches!(
-                status,
-                OperationStatus::NotStarted | OperationStatus::Running
-            )
-        });
+        let unfinished = self.unfinished_operation(id).await?;
         let (Some(mut operation), Some(task)) = (unfinished, self.index.export(id).await?) else {
             return Ok(OperationStep::Done);
         };
@@ -188,24 +163,13 @@ impl Archive {
         let rows = plan.rows.iter().cloned();
         let copied = rows.map(|row| self.copy_row(&scope, row, copy.partition, profile));
         let copied = stream::iter(copied).buffered(AT_ONCE);
-        let copied: Vec<CopyOutcome> = Box::pin(copied.try_collect()).await?;
+        let copied: Vec<RowOutcome> = Box::pin(copied.try_collect()).await?;
         fault::point("deidentify.stored");
-        let is_copied = |one: &&CopyOutcome| matches!(one, CopyOutcome::Copied);
-        let count = copied.iter().filter(is_copied).count();
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        let skipped = copied.into_iter().filter_map(|one| match one {
-            CopyOutcome::Skipped(skipped) => Some(skipped),
-            CopyOutcome::Copied | CopyOutcome::Gone => None,
-        });
-        let step = plan.into_step(count, skipped.collect());
-        let more = i64::try_from(step.skipped.len()).unwrap_or(i64::MAX);
+        let step = plan.into_step(copied);
+        let counts = (step.exported, step.skipped_count());
         operation.status = OperationStatus::Running;
         operation.percent = percent(&step, task.sources);
-        operation.results = Some(
-            self.results_of(copy, task, (count, more))
-                .await?
-                .to_string(),
-        );
+        operation.results = Some(self.results_of(copy, task, counts).await?.to_string());
         self.index.advance_export(operation, task, &step).await?;
         Ok(OperationStep::More)
     }
@@ -217,26 +181,16 @@ impl Archive {
         mut row: InstanceRow,
         into: Partition,
         profile: &Arc<DeidentifyProfile>,
-    ) -> Result<CopyOutcome> {
+    ) -> Result<RowOutcome> {
         let name = row.name.clone();
-        let skipped = |message: String| {
-            Ok(CopyOutcome::Skipped(SkippedExport {
-                identifier: format!("{}/{}/{}", name.study, name.series, name.instance),
-                message,
-                created: OffsetDateTime::now_utc(),
-            }))
-        };
+        let skipped = |message: String| Ok(RowOutcome::skipped(&name, message));
         for _ in 0..TRIES {
             let problem = match Box::pin(self.copy_version(scope, &row, into, profile)).await? {
-                Ok(()) => return Ok(CopyOutcome::Copied),
+                Ok(()) => return Ok(RowOutcome::Done),
                 Err(problem) => problem,
             };
-            // Deleted or replaced meanwhile: then it is not this version that is to be copied.
-            let target = Target::Instance(name.clone());
-            let before = row.watermark.saturating_sub(1);
-            let now = self.index.instances(scope, &target, before, 1).await?;
-            match (now.into_iter().next(), problem) {
-                (None, _) => return Ok(CopyOutcome::Gone),
+            match (self.row_now(scope, &row).await?, problem) {
+                (None, _) => return Ok(RowOutcome::Gone),
                 (Some(now), CopyProblem::Refused(reason)) if now.watermark == row.watermark => {
                     return skipped(reason);
                 }
@@ -341,9 +295,7 @@ impl Archive {
 /// Whether the stored bytes of an instance are not there, or others.
 fn is_lost(error: &ArchiveError) -> bool {
     match error {
-        ArchiveError::Blob(
-            BlobError::Damaged { .. } | BlobError::Missing { .. } | BlobError::Short { .. },
-        ) => true,
+        ArchiveError::Blob(error) => error.is_lost(),
         ArchiveError::Shared(error) => is_lost(error),
         _ => false,
     }

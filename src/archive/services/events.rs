@@ -70,6 +70,12 @@ impl ReceiverKind {
     }
 }
 
+/// An id for the row of a new receiver: 16 hex digits.
+#[must_use]
+pub fn new_receiver_id() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
 /// A lease that is kept as long as somebody asks often enough.
 #[derive(Debug, Default)]
 pub struct KeptLease(Option<tokio::time::Instant>);

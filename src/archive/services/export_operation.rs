@@ -13,7 +13,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::export_plan::{ExportPlan, distinct, percent};
+use super::export_plan::{ExportPlan, RowOutcome, distinct, percent};
 use super::export_settings::ExportSettings;
 use super::leased::OperationStep;
 use crate::archive::Archive;
@@ -70,14 +70,6 @@ impl From<NoMemory> for ExportStop {
     }
 }
 
-/// What became of an instance.
-enum ExportedInstance {
-    Exported,
-    /// It was deleted before it was its turn.
-    Gone,
-    Skipped(SkippedExport),
-}
-
 impl Archive {
     /// Says where exports may go.
     #[must_use]
@@ -117,16 +109,7 @@ impl Archive {
         Ok(id)
     }
 
-    /// Takes up exports that an earlier process or another node left.
-    pub(super) async fn resume_exports(&self) -> Result<()> {
-        let left = self.index.unfinished_operations(OperationKind::Export);
-        for operation in left.await? {
-            self.export_in_background(operation.id);
-        }
-        Ok(())
-    }
-
-    fn export_in_background(&self, operation: String) {
+    pub(super) fn export_in_background(&self, operation: String) {
         fn step<'a>(
             archive: &'a Archive,
             operation: &'a str,
@@ -138,14 +121,7 @@ impl Archive {
 
     /// The next piece of an export; ends one that cannot go on.
     async fn export_step(&self, id: &str) -> Result<OperationStep> {
-        let operation = self.index.operation(id).await?;
-        let unfinished = operation.filter(|operation| {
-            let status = operation.status;
-            matches!(
-                status,
-                OperationStatus::NotStarted | OperationStatus::Running
-            )
-        });
+        let unfinished = self.unfinished_operation(id).await?;
         let (Some(mut operation), Some(task)) = (unfinished, self.index.export(id).await?) else {
             return Ok(OperationStep::Done);
         };
@@ -213,19 +189,10 @@ impl Archive {
             return Ok(OperationStep::Done);
         }
         let done = self.export_rows(&scope, &plan, &operation.id, destination);
-        let done: Vec<ExportedInstance> = done.await?;
+        let done = done.await?;
         fault::point("export.copied");
-        let exported = done
-            .iter()
-            .filter(|one| matches!(one, ExportedInstance::Exported));
-        let exported = i64::try_from(exported.count()).unwrap_or(i64::MAX);
-        let skipped = done.into_iter().filter_map(|one| match one {
-            ExportedInstance::Skipped(skipped) => Some(skipped),
-            _ => None,
-        });
-        let skipped: Vec<SkippedExport> = skipped.collect();
-        let step = plan.into_step(exported, skipped);
-        let more = i64::try_from(step.skipped.len()).unwrap_or(i64::MAX);
+        let step = plan.into_step(done);
+        let (exported, more) = (step.exported, step.skipped_count());
         operation.status = OperationStatus::Running;
         operation.percent = percent(&step, task.sources);
         operation.results = Some(results(&operation.id, destination, task, exported, more));
@@ -242,7 +209,7 @@ impl Archive {
         plan: &ExportPlan,
         operation: &str,
         destination: &Destination,
-    ) -> std::result::Result<Vec<ExportedInstance>, ExportStop> {
+    ) -> std::result::Result<Vec<RowOutcome>, ExportStop> {
         let rows = plan.rows.iter().cloned();
         let written = rows.map(|row| self.export_row(scope, row, operation, destination));
         stream::iter(written).buffered(AT_ONCE).try_collect().await
@@ -255,34 +222,22 @@ impl Archive {
         mut row: InstanceRow,
         operation: &str,
         destination: &Destination,
-    ) -> std::result::Result<ExportedInstance, ExportStop> {
+    ) -> std::result::Result<RowOutcome, ExportStop> {
         let name = row.name.clone();
         let identifier = format!("{}/{}/{}", name.study, name.series, name.instance);
         let file = format!("{operation}/results/{identifier}.dcm");
-        let skipped = |message: &str| {
-            let (identifier, message) = (identifier.clone(), message.to_owned());
-            let created = OffsetDateTime::now_utc();
-            Ok(ExportedInstance::Skipped(SkippedExport {
-                identifier,
-                message,
-                created,
-            }))
-        };
+        let skipped = |message: &str| Ok(RowOutcome::skipped(&name, message.to_owned()));
         for _ in 0..TRIES {
             let problem = match self.send_row(&row, &file, destination).await {
-                Ok(()) => return Ok(ExportedInstance::Exported),
+                Ok(()) => return Ok(RowOutcome::Done),
                 Err(SendProblem::Stop(stop)) => return Err(stop),
                 Err(SendProblem::TooLarge) => {
                     return skipped("It needs more memory than the server may use.");
                 }
                 Err(SendProblem::Source(problem)) => problem,
             };
-            // Deleted or replaced meanwhile: then it is not this version that is to be exported.
-            let target = Target::Instance(name.clone());
-            let before = row.watermark.saturating_sub(1);
-            let now = self.index.instances(scope, &target, before, 1).await?;
-            match now.into_iter().next() {
-                None => return Ok(ExportedInstance::Gone),
+            match self.row_now(scope, &row).await? {
+                None => return Ok(RowOutcome::Gone),
                 Some(now) if now.watermark == row.watermark => {
                     self.blobs.report(&problem);
                     return skipped(match problem {

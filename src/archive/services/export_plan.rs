@@ -7,9 +7,9 @@ use std::collections::HashSet;
 
 use time::OffsetDateTime;
 
-use crate::archive::describe;
 use crate::archive::error::{ArchiveError, Result};
-use crate::dicom::uid::{StudyUid, Target};
+use crate::archive::{Archive, describe};
+use crate::dicom::uid::{InstanceName, StudyUid, Target};
 use crate::index::{ExportCursor, ExportStep, ExportTask, Index, InstanceRow, SkippedExport};
 use crate::scope::Scope;
 
@@ -17,6 +17,41 @@ use crate::scope::Scope;
 const PORTION: u32 = 32;
 /// Bytes of the instances of one step, unless it is one alone.
 const PORTION_BYTES: u64 = 256 << 20;
+
+/// What became of an instance.
+#[derive(Debug)]
+pub(super) enum RowOutcome {
+    /// It is where it was to be.
+    Done,
+    /// It was deleted before it was its turn.
+    Gone,
+    Skipped(SkippedExport),
+}
+
+impl RowOutcome {
+    /// An instance that is left out for a reason.
+    pub(super) fn skipped(name: &InstanceName, message: String) -> Self {
+        Self::Skipped(SkippedExport {
+            identifier: identifier(&Target::Instance(name.clone())),
+            message,
+            created: OffsetDateTime::now_utc(),
+        })
+    }
+}
+
+impl Archive {
+    /// The version of an instance that is stored now; none when it was deleted.
+    pub(super) async fn row_now(
+        &self,
+        scope: &Scope,
+        row: &InstanceRow,
+    ) -> Result<Option<InstanceRow>> {
+        let target = Target::Instance(row.name.clone());
+        let before = row.watermark.saturating_sub(1);
+        let now = self.index.instances(scope, &target, before, 1).await?;
+        Ok(now.into_iter().next())
+    }
+}
 
 /// The next step of an export.
 #[derive(Debug)]
@@ -61,13 +96,21 @@ impl ExportPlan {
     }
 
     /// What is to be kept when it is done.
-    pub(super) fn into_step(self, exported: i64, skipped: Vec<SkippedExport>) -> ExportStep {
+    pub(super) fn into_step(self, outcomes: Vec<RowOutcome>) -> ExportStep {
+        let (mut exported, mut skipped) = (0_i64, self.unknown);
+        for outcome in outcomes {
+            match outcome {
+                RowOutcome::Done => exported = exported.saturating_add(1),
+                RowOutcome::Gone => {}
+                RowOutcome::Skipped(one) => skipped.push(one),
+            }
+        }
         ExportStep {
             cursor: self.cursor,
             expected: self.expected,
             done: self.done,
             exported,
-            skipped: self.unknown.into_iter().chain(skipped).collect(),
+            skipped,
         }
     }
 

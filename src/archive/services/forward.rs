@@ -16,6 +16,7 @@ use crate::archive::error::{ArchiveError, Result};
 use crate::archive::services::search::paging::{CountMode, Paging};
 use crate::archive::services::search::{FieldSelection, Write};
 use crate::archive::{Archive, ChangeAction, FeedRange, InstanceRow, LoggedEvent};
+use crate::config::names::{NAME_RULE, is_name};
 use crate::dicom::attributes::QueryLevel;
 use crate::dicom::query::Query;
 use crate::dicom::query_parse::{self, QueryDialect, QueryResource, QueryWarning};
@@ -116,10 +117,8 @@ impl ForwardRule {
 
     fn checked(rule: WrittenForwardRule) -> std::result::Result<Self, String> {
         let name = rule.name;
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
-            let reason = "a name has 1 to 64 letters, digits, dots, hyphens and underscores";
-            return Err(reason.to_owned());
+        if !is_name(&name) {
+            return Err(NAME_RULE.to_owned());
         }
         let destination = match (rule.url, rule.ae_title, rule.token_file) {
             (Some(url), None, token_file) => ForwardTarget::Web { url, token_file },

@@ -1,14 +1,14 @@
 //! Operations that one node at a time works on, by a lease; when that node is gone, any other on the same index goes on.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::tags::Watched;
 use crate::archive::Archive;
 use crate::archive::error::Result;
-use crate::index::OperationStatus;
+use crate::index::{Operation, OperationKind};
 use crate::tasks::{Need, Watch};
 
 /// How long a node that is gone keeps others from going on with an operation.
@@ -29,20 +29,78 @@ pub(super) enum OperationStep {
     Elsewhere,
 }
 
+/// Names of the work that a process does now.
+pub(in crate::archive) type WorkNames = Arc<Mutex<HashSet<String>>>;
+
+/// A piece of work that this process does, and must not begin a second time before it has ended.
+#[derive(Debug)]
+pub(super) struct RunningWork {
+    all: WorkNames,
+    name: String,
+}
+
+impl RunningWork {
+    /// None while it is being done.
+    pub(super) fn begin(archive: &Archive, name: String) -> Option<Self> {
+        Self::among(&archive.running, name)
+    }
+
+    fn among(all: &WorkNames, name: String) -> Option<Self> {
+        // Only what was begun is made: to drop one is to end it.
+        lock(all).insert(name.clone()).then(|| Self {
+            all: all.clone(),
+            name,
+        })
+    }
+
+    /// What it is.
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for RunningWork {
+    fn drop(&mut self) {
+        lock(&self.all).remove(&self.name);
+    }
+}
+
+fn lock(names: &Mutex<HashSet<String>>) -> MutexGuard<'_, HashSet<String>> {
+    names.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The next piece of an operation, by its id.
 pub(super) type StepOf = for<'a> fn(&'a Archive, &'a str) -> BoxFuture<'a, Result<OperationStep>>;
 
 impl Archive {
+    /// An operation, as long as it waits or is under way.
+    pub(super) async fn unfinished_operation(&self, id: &str) -> Result<Option<Operation>> {
+        let operation = self.index.operation(id).await?;
+        Ok(operation.filter(|operation| operation.status.is_unfinished()))
+    }
+
+    /// Takes up operations of a kind that an earlier process or another node left.
+    pub(super) async fn resume_each(
+        &self,
+        kind: OperationKind,
+        work: fn(&Self, String),
+    ) -> Result<()> {
+        for operation in self.index.unfinished_operations(kind).await? {
+            work(self, operation.id);
+        }
+        Ok(())
+    }
+
     /// Works on an operation until it is done, unless this process does already.
     pub(super) fn work_in_background(&self, what: &'static str, operation: String, step: StepOf) {
-        let Some(watched) = Watched::begin(self, operation) else {
+        let Some(running) = RunningWork::begin(self, operation) else {
             return;
         };
-        let (archive, watched) = (self.clone(), Arc::new(watched));
+        let (archive, running) = (self.clone(), Arc::new(running));
         self.tasks.supervise(what, Need::May, move |watch| {
-            let (archive, watched) = (archive.clone(), watched.clone());
+            let (archive, running) = (archive.clone(), running.clone());
             async move {
-                work(&archive, what, watched.operation(), &watch, step).await;
+                work(&archive, what, running.name(), &watch, step).await;
                 Ok(())
             }
         });
@@ -91,9 +149,7 @@ async fn leased_step(
     if !take().await? {
         let now = archive.index.operation(operation).await?;
         return Ok(match now.map(|operation| operation.status) {
-            Some(OperationStatus::NotStarted | OperationStatus::Running) => {
-                OperationStep::Elsewhere
-            }
+            Some(status) if status.is_unfinished() => OperationStep::Elsewhere,
             _ => OperationStep::Done,
         });
     }
@@ -106,5 +162,20 @@ async fn leased_step(
                 take().await?;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_begun_once_until_it_ends_however_often_it_is_asked_for() {
+        let all = WorkNames::default();
+        let begin = || RunningWork::among(&all, "an export".to_owned());
+        let running = begin().unwrap();
+        assert!((0..3).all(|_| begin().is_none()));
+        drop(running);
+        assert!(begin().is_some());
     }
 }

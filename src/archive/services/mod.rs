@@ -19,7 +19,7 @@ pub mod feed;
 pub mod forward;
 pub mod frames;
 pub mod import;
-mod leased;
+pub(super) mod leased;
 pub mod metadata;
 pub mod nonpatient;
 pub mod partitions;

@@ -3,11 +3,13 @@
 //! Invariants: the file comes back byte for byte, with the digest it was stored with; what names patients is for those who may
 //! see all of them; memory is reserved for a file before it is read.
 
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
 
-use super::store::Outcome;
-use super::store::reason;
+use super::store::{Outcome, reason};
 use crate::archive::Archive;
+use crate::archive::buffer::granting;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::lanes::Lane;
 use crate::archive::rules::Rules;
@@ -16,12 +18,10 @@ use crate::dicom::error::ParseError;
 use crate::dicom::metadata::pack;
 use crate::dicom::nonpatient::NonPatientKind;
 use crate::dicom::parse::{ParseOptions, parse};
-use crate::dicom::parse_memory::NoParseMemory;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
 use crate::index::{NewNonPatient, NonPatientInserted, NonPatientRow};
 use crate::memory::{Purpose, Reservation};
 use crate::scope::Scope;
-use std::sync::{Mutex, PoisonError};
 
 /// Longest file, in bytes: it lies in the index.
 pub const LONGEST: usize = 32 << 20;
@@ -87,12 +87,7 @@ impl Archive {
         held: Reservation,
     ) -> std::result::Result<(NewNonPatient, Reservation), Box<Outcome>> {
         let held = Mutex::new(held);
-        let granted = |more: usize| {
-            let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-            let all = held.bytes().saturating_add(more);
-            held.try_grow_to(all)
-                .map_err(|error| NoParseMemory(error.into()))
-        };
+        let granted = granting(&held);
         let options = ParseOptions {
             stands_alone: true,
             // Nothing of it can be had by a URI of its own.
@@ -145,6 +140,7 @@ impl Archive {
             metadata,
             file: bytes,
         };
+        drop(granted);
         let held = held.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok((new, held))
     }
@@ -160,7 +156,7 @@ impl Archive {
         uid: &InstanceUid,
     ) -> Result<NonPatientRow> {
         let row = self.index.nonpatient(scope, kind, uid.as_str()).await?;
-        row.ok_or_else(|| ArchiveError::not_found(format!("{uid} in {}", kind.as_str())))
+        row.ok_or_else(|| not_found(kind, uid.as_str()))
     }
 
     /// The file of one, as it was received, with its memory.
@@ -210,12 +206,13 @@ impl Archive {
         let uid = uid.as_str();
         match self.index.delete_nonpatient(scope, kind, uid).await? {
             true => Ok(()),
-            false => Err(ArchiveError::not_found(format!(
-                "{uid} in {}",
-                kind.as_str()
-            ))),
+            false => Err(not_found(kind, uid)),
         }
     }
+}
+
+fn not_found(kind: NonPatientKind, uid: &str) -> ArchiveError {
+    ArchiveError::not_found(format!("{uid} in {}", kind.as_str()))
 }
 
 /// The name of what has neither study nor series.

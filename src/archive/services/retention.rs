@@ -15,6 +15,7 @@ use time::macros::format_description;
 use time::{Date, OffsetDateTime};
 
 use crate::archive::{Archive, Result};
+use crate::config::names::{NAME_RULE, is_name};
 use crate::config::units;
 use crate::index::{AgedStudy, Operation, OperationKind, OperationStatus};
 use crate::scope::{Partition, PartitionName};
@@ -91,10 +92,8 @@ impl RetentionRule {
 
     fn checked(rule: WrittenRule) -> std::result::Result<Self, String> {
         let name = rule.name;
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
-            let reason = "a name has 1 to 64 letters, digits, dots, hyphens and underscores";
-            return Err(reason.to_owned());
+        if !is_name(&name) {
+            return Err(NAME_RULE.to_owned());
         }
         let after = match rule.delete_after.as_str() {
             NEVER => None,

@@ -3,28 +3,25 @@
 //! Indexing what was stored before is an operation that one server at a time works on, by a lease; when it is gone, any
 //! other on the same index goes on where it was.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use tokio::sync::RwLock;
 
+use super::leased::{OperationStep, RunningWork};
 use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
 use crate::dicom::query_tag::QueryTag;
 use crate::index::{
-    Index, Operation, OperationKind, OperationStatus, TagIndexError, TagRow, TagStatus, TagsAdded,
+    Operation, OperationKind, OperationStatus, TagIndexError, TagRow, TagStatus, TagsAdded,
 };
 use crate::scope::ScopeSet;
-use crate::tasks::{Need, Watch};
+use crate::tasks::Need;
 
 /// How long a server may not know of a tag that another one added.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long a node that is gone keeps others from going on with an operation; a portion takes far less.
-const LEASE: Duration = Duration::from_secs(5);
-/// Wait before an operation that failed, or that another node has, is taken up again.
-const AGAIN: Duration = Duration::from_secs(2);
 
 /// Tags as last read, and whether they are being read in the background.
 #[derive(Debug, Default)]
@@ -182,51 +179,55 @@ impl Archive {
     /// # Errors
     /// When the index fails.
     pub async fn resume_operations(&self) -> Result<()> {
-        for operation in self
-            .index
-            .unfinished_operations(OperationKind::Reindex)
-            .await?
-        {
-            self.index_in_background(operation.id);
-        }
+        self.resume_each(OperationKind::Reindex, Self::index_in_background)
+            .await?;
         for tag in self.query_tags().await?.iter() {
             if tag.status == TagStatus::Deleting {
                 self.remove_in_background(tag.id);
             }
         }
-        self.resume_bulk_updates().await?;
-        self.resume_exports().await?;
-        self.resume_deidentifications().await?;
+        self.resume_each(OperationKind::Update, Self::update_in_background)
+            .await?;
+        self.resume_each(OperationKind::Export, Self::export_in_background)
+            .await?;
+        self.resume_each(OperationKind::Deidentify, Self::deidentify_in_background)
+            .await?;
         self.resume_commitments().await
     }
 
     /// Indexes what was stored before, unless this process does already.
     fn index_in_background(&self, operation: String) {
-        let Some(watched) = Watched::begin(self, operation) else {
-            return;
-        };
-        let (archive, watched) = (self.clone(), Arc::new(watched));
-        self.tasks
-            .supervise("tag indexing", Need::May, move |watch| {
-                let (archive, watched) = (archive.clone(), watched.clone());
-                async move {
-                    index_tags(&archive, &watched.operation, &watch).await;
-                    Ok(())
-                }
-            });
+        fn step<'a>(
+            archive: &'a Archive,
+            operation: &'a str,
+        ) -> BoxFuture<'a, Result<OperationStep>> {
+            Box::pin(archive.index_portion(operation))
+        }
+        self.work_in_background("tag indexing", operation, step);
+    }
+
+    /// Indexes the next portion of what was stored before; the index keeps the position.
+    async fn index_portion(&self, operation: &str) -> Result<OperationStep> {
+        let room = self.background_room();
+        if self.index.index_tags(operation, &room).await? {
+            return Ok(OperationStep::More);
+        }
+        self.invalidate_tags().await;
+        tracing::info!(operation, "extended query tags are indexed");
+        Ok(OperationStep::Done)
     }
 
     /// Ends a removal that an earlier process began, unless this process does already.
     fn remove_in_background(&self, id: i64) {
-        let Some(watched) = Watched::begin(self, format!("removal of tag {id}")) else {
+        let Some(running) = RunningWork::begin(self, format!("removal of tag {id}")) else {
             return;
         };
-        let (index, watched) = (self.index.clone(), Arc::new(watched));
+        let (index, running) = (self.index.clone(), Arc::new(running));
         self.tasks.supervise("tag removal", Need::May, move |_| {
-            let (index, watched) = (index.clone(), watched.clone());
+            let (index, running) = (index.clone(), running.clone());
             async move {
                 index.remove_tag(id).await?;
-                drop(watched);
+                drop(running);
                 Ok(())
             }
         });
@@ -310,98 +311,4 @@ impl Archive {
             _ => Ok(operation),
         }
     }
-}
-
-/// A piece of work that this process does, which it must not begin a second time.
-pub(super) struct Watched {
-    all: Arc<Mutex<HashSet<String>>>,
-    operation: String,
-}
-
-impl Watched {
-    pub(super) fn begin(archive: &Archive, operation: String) -> Option<Self> {
-        let all = archive.watched.clone();
-        let is_new = lock(&all).insert(operation.clone());
-        is_new.then_some(Self { all, operation })
-    }
-}
-
-impl Watched {
-    /// What it is.
-    pub(super) fn operation(&self) -> &str {
-        &self.operation
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        lock(&self.all).remove(&self.operation);
-    }
-}
-
-fn lock(watched: &Mutex<HashSet<String>>) -> MutexGuard<'_, HashSet<String>> {
-    watched.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Indexes portion after portion until the operation is done, while no other node does; a failure is waited out, for the
-/// index keeps the position.
-async fn index_tags(archive: &Archive, operation: &str, watch: &Watch) {
-    let lease = format!("operation {operation}");
-    loop {
-        match index_portion(archive, &lease, operation).await {
-            Ok(OperationProgress::More) => watch.well(),
-            Ok(OperationProgress::Done) => break,
-            Ok(OperationProgress::Elsewhere) => tokio::time::sleep(AGAIN).await,
-            Err(error) => {
-                watch.failed(&error);
-                tracing::warn!(
-                    operation,
-                    error = &error as &dyn std::error::Error,
-                    "indexing of query tags will go on"
-                );
-                tokio::time::sleep(AGAIN).await;
-            }
-        }
-    }
-    watch.well();
-    if let Err(error) = archive.index.give_back_lease(&lease, &archive.node).await {
-        tracing::debug!(%error, "the lease ends by itself");
-    }
-    archive.invalidate_tags().await;
-    tracing::info!(operation, "extended query tags are indexed");
-}
-
-/// How far an operation is.
-enum OperationProgress {
-    More,
-    Done,
-    /// Another node works on it.
-    Elsewhere,
-}
-
-async fn index_portion(
-    archive: &Archive,
-    lease: &str,
-    operation: &str,
-) -> Result<OperationProgress> {
-    let index: &Arc<dyn Index> = &archive.index;
-    if !index.take_lease(lease, &archive.node, LEASE).await? {
-        let now = index.operation(operation).await?.map(|o| o.status);
-        return Ok(match now {
-            Some(OperationStatus::NotStarted | OperationStatus::Running) => {
-                OperationProgress::Elsewhere
-            }
-            _ => OperationProgress::Done,
-        });
-    }
-    Ok(
-        if index
-            .index_tags(operation, &archive.background_room())
-            .await?
-        {
-            OperationProgress::More
-        } else {
-            OperationProgress::Done
-        },
-    )
 }

@@ -17,6 +17,7 @@ use time::OffsetDateTime;
 use super::WorkitemError;
 use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
+use crate::config::names::{NAME_RULE, is_name};
 use crate::dicom::attributes::QueryLevel;
 use crate::dicom::data_set::JsonDataSet;
 use crate::dicom::query::{Case, Condition, Include, Matching, Query, TagPath};
@@ -82,11 +83,9 @@ impl ArrivalRule {
             return Err(format!("it must hold 1 to {RULES} rules"));
         }
         for (at, rule) in rules.iter().enumerate() {
-            let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
             let name = &rule.name;
-            if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
-                let reason = "a name has 1 to 64 letters, digits, dots, hyphens and underscores";
-                return Err(reason.to_owned());
+            if !is_name(name) {
+                return Err(NAME_RULE.to_owned());
             }
             if rules.iter().take(at).any(|other| other.name == *name) {
                 return Err(format!("two rules have the name {name}"));

@@ -26,7 +26,7 @@ use crate::dicom::query::{Condition, Include, Matching, PathStep, Query, TagPath
 use crate::dicom::workitem::{DEFAULTS, State};
 use crate::dicom::{normalize, query::Case};
 use crate::index::{FoundWorkitem, Index, WorkitemFilter};
-use crate::memory::Purpose;
+use crate::memory::{Purpose, Reservation};
 use crate::scope::Scope;
 
 /// Rows read at a time.
@@ -216,12 +216,7 @@ impl Archive {
 
     /// Reads packed data sets, with memory for what is made of them.
     pub(super) async fn read_workitems(&self, portion: &[FoundWorkitem]) -> Result<WorkitemTexts> {
-        let bytes = portion
-            .iter()
-            .map(needed)
-            .fold(0_usize, usize::saturating_add);
-        let held = self.budget.reserve(Purpose::Rows, bytes).await?;
-        let ids: Vec<i64> = portion.iter().map(|row| row.id).collect();
+        let (ids, held) = self.room_for(portion).await?;
         let contents = self.index.workitem_contents(&ids).await?;
         let versions = contents
             .into_iter()
@@ -232,17 +227,22 @@ impl Archive {
         })
     }
 
-    async fn read_rows(
-        &self,
-        searched: &SearchedRows,
-        portion: &[FoundWorkitem],
-    ) -> Result<RowTexts> {
+    /// Memory for what is read of rows, with their ids.
+    async fn room_for(&self, portion: &[FoundWorkitem]) -> Result<(Vec<i64>, Reservation)> {
         let bytes = portion
             .iter()
             .map(needed)
             .fold(0_usize, usize::saturating_add);
         let held = self.budget.reserve(Purpose::Rows, bytes).await?;
-        let ids: Vec<i64> = portion.iter().map(|row| row.id).collect();
+        Ok((portion.iter().map(|row| row.id).collect(), held))
+    }
+
+    async fn read_rows(
+        &self,
+        searched: &SearchedRows,
+        portion: &[FoundWorkitem],
+    ) -> Result<RowTexts> {
+        let (ids, held) = self.room_for(portion).await?;
         let packed = searched.contents(&*self.index, &ids).await?;
         Ok(RowTexts {
             packed: packed.into_iter().collect(),

@@ -15,6 +15,13 @@ use crate::dicom::uid::InstanceName;
 #[derive(Debug, Clone, Default)]
 pub(in crate::http) struct TouchedStudies(pub(in crate::http) BTreeMap<String, u64>);
 
+impl TouchedStudies {
+    /// Studies of which it is not known yet how many instances there are.
+    pub(in crate::http) fn named(studies: impl Iterator<Item = String>) -> Self {
+        Self(studies.map(|study| (study, 0)).collect())
+    }
+}
+
 /// What a request is about, as far as it is understood: study, series and instance.
 pub(super) type Uids = [Option<String>; 3];
 

@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::super::represent::{DICOM_XML, DataSetFormat};
+use super::super::represent::{DICOM_XML, DataSetFormat, warning};
 use super::super::state::DICOM_JSON;
 use crate::archive::lanes::{Lane, Lanes};
 use crate::archive::services::store::Outcome;
@@ -92,10 +92,7 @@ impl StoreResponse {
             });
         }
         let status = self.status();
-        let warning = self
-            .truncated
-            .as_ref()
-            .and_then(|t| HeaderValue::try_from(format!("299 stowage: \"{t}\"")).ok());
+        let warning = self.truncated.as_ref().and_then(|text| warning(text).ok());
         let text = if self.outcomes.len() <= FEW {
             self.text(form)
         } else {

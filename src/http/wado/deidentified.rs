@@ -26,7 +26,7 @@ use crate::http::error::{HttpError, ProblemType};
 use crate::http::extract::{DEIDENTIFY, RetrieveRequest};
 use crate::http::original::wants_original;
 use crate::http::represent::{
-    OwnedTransferSyntaxPreference, body_of, header_value, many_parts, nameless_part, saved_as,
+    OwnedTransferSyntaxPreference, body_of, header_value, many_parts, part, saved_as, warning,
 };
 use crate::scope::Scope;
 
@@ -183,10 +183,9 @@ impl Deidentifier {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             let left_out = total - count;
             let reason = reason.unwrap_or_else(|| "stored in other transfer syntaxes".to_owned());
-            let warning = warning(&format!(
-                "{left_out} of {total} instances were left out: {reason}"
-            ))?;
-            response.headers_mut().insert(header::WARNING, warning);
+            let text = format!("{left_out} of {total} instances were left out: {reason}");
+            let headers = response.headers_mut();
+            headers.insert(header::WARNING, warning(&quotable(&text))?);
         }
         Ok(response)
     }
@@ -305,7 +304,8 @@ async fn wrapped(
         });
         return saved_as(zipped(entries.boxed()), "deidentified.zip");
     }
-    let parts = sent.map_ok(|sent| nameless_part(sent.content, DICOM, &sent.syntax));
+    // Of the stored instance a part says no more than its bytes do.
+    let parts = sent.map_ok(|sent| part(sent.content, DICOM, Some(&sent.syntax), None));
     many_parts(DICOM, parts.boxed()).await
 }
 
@@ -319,11 +319,10 @@ fn nothing(reason: &str) -> HttpError {
     HttpError::new(ProblemType::NotAcceptable, sentence(&reason))
 }
 
-/// A `Warning` of this server; of the text, what may stand in a quoted string.
-fn warning(text: &str) -> Result<HeaderValue, HttpError> {
+/// Of a text, what may stand in a quoted string.
+fn quotable(text: &str) -> String {
     let plain = |c: &char| (c.is_ascii_graphic() || *c == ' ') && !matches!(c, '"' | '\\');
-    let text: String = text.chars().filter(plain).take(500).collect();
-    header_value(&format!("299 stowage: \"{text}\""))
+    text.chars().filter(plain).take(500).collect()
 }
 
 fn sentence(text: &impl ToString) -> String {

@@ -22,9 +22,10 @@ use time::format_description::well_known::Rfc3339;
 
 use super::error::{HttpError, ProblemType};
 use super::extract::RetrieveRequest;
-use crate::archive::services::events::{MOST_WEBHOOKS, ReceiverKind};
+use crate::archive::services::events::{MOST_WEBHOOKS, ReceiverKind, new_receiver_id};
 use crate::archive::{DeliveryState, LoggedEvent, SERVICE_KINDS, WebhookRow, kinds_cover};
 use crate::auth::Action;
+use crate::config::names::is_name;
 use crate::scope::{Scope, Visible};
 use deliver::{WebhookAnswer, WebhookSender};
 use message::{new_secret, secret_bytes};
@@ -79,8 +80,7 @@ impl AskedWebhook {
         owner: Option<String>,
         origin: &str,
     ) -> Result<WebhookRow, String> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-        if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(plain) {
+        if !is_name(&self.name) {
             return Err(
                 "The name must have 1 to 64 letters, digits, dots, hyphens and underscores."
                     .to_owned(),
@@ -127,12 +127,8 @@ impl AskedWebhook {
         if secret_bytes(&secret).is_none() {
             return Err("The secret must be whsec_ and 24 to 64 bytes in base64.".to_owned());
         }
-        let id: String = rand::random::<[u8; 8]>()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
         Ok(WebhookRow {
-            id,
+            id: new_receiver_id(),
             name: self.name.clone(),
             partition: scope.partition,
             url: self.url.clone(),

@@ -5,15 +5,13 @@ use std::sync::Arc;
 use axum::response::Response;
 
 use crate::archive::workitems::schedule::WriteEntry;
-use crate::auth::Action;
 use crate::dicom::pieces::Pieces;
-use crate::dicom::query_parse::{QueryDialect, parse_workitems};
+use crate::dicom::query_parse::QueryDialect;
 use crate::dicom::xml::XmlWriter;
-use crate::http::error::{HttpError, ProblemType};
+use crate::http::error::HttpError;
 use crate::http::extract::RetrieveRequest;
-use crate::http::qido;
-use crate::http::represent::{DataSetFormat, form};
-use crate::http::results::results;
+use crate::http::represent::DataSetFormat;
+use crate::http::results::{AskedSearch, results};
 
 /// The resource, below a root.
 const RESOURCE: &str = "modality-scheduled-procedure-steps";
@@ -25,12 +23,11 @@ const RESOURCE: &str = "modality-scheduled-procedure-steps";
 pub(in crate::http) async fn search_scheduled_steps(
     ask: RetrieveRequest,
 ) -> Result<Response, HttpError> {
-    let scope = ask.access.may(Action::Read)?;
-    let form = form(&ask.preferences())?;
-    qido::refuse_markup(&ask.api, &ask.query)?;
-    let parameters = ask.query.searched();
-    let parsed = parse_workitems(&parameters, QueryDialect::Standard, u64::MAX)
-        .map_err(|e| HttpError::bad_request(ProblemType::InvalidQuery, e.to_string()))?;
+    let AskedSearch {
+        scope,
+        form,
+        parsed,
+    } = AskedSearch::of(&ask, QueryDialect::Standard, u64::MAX)?;
     let archive = &ask.api.app.archive;
     let url = ask.links.resource([RESOURCE]);
     let write: WriteEntry = Arc::new(move |entry| {

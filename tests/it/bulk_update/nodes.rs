@@ -1,7 +1,7 @@
 //! Updates by several nodes of one archive, and archives whose index was lost.
 
 use super::*;
-use crate::crash_matrix::{Database, expect_crash};
+use crate::crash_matrix::expect_crash;
 
 /// The instances of a study as an index made again has them: Patient ID and Series Instance UID of each.
 fn seen(server: &Server, study: &str) -> Vec<(String, String)> {
@@ -18,21 +18,14 @@ fn seen(server: &Server, study: &str) -> Vec<(String, String)> {
 #[test]
 fn another_node_goes_on_with_the_update_of_one_that_is_gone() {
     let blobs = tempfile::tempdir().unwrap();
-    let blob_url = format!("file://{}", blobs.path().display());
     let settings = [
-        ("STOWAGE_BLOB_URL", blob_url.as_str()),
         ("STOWAGE_SWEEP_SECONDS", "1"),
         ("STOWAGE_FAULT", "update.prepared:3"),
     ];
-    let Some(mut one) = Database::Postgres.server(&settings) else {
+    let Some(mut one) = Server::first_node(&blobs, &settings) else {
         return;
     };
-    let database = one.setting("STOWAGE_DATABASE_URL").unwrap().to_owned();
-    let other = Server::with(&[
-        settings[0],
-        settings[1],
-        ("STOWAGE_DATABASE_URL", &database),
-    ]);
+    let other = one.second_node(&[]);
     let files = files(1);
     store(&one, &files);
     let study = files[0].0.study.as_str();

@@ -377,29 +377,18 @@ fn crashes(database: Database) {
 fn another_node_goes_on_with_the_copy_of_one_that_is_gone() {
     let (key, other_key) = (file(KEY), file("another key, as long as that"));
     let blobs = tempfile::tempdir().unwrap();
-    let blob_url = format!("file://{}", blobs.path().display());
     let settings = [
         ("STOWAGE_PARTITIONS", "on"),
-        ("STOWAGE_BLOB_URL", blob_url.as_str()),
         ("STOWAGE_SWEEP_SECONDS", "1"),
         ("STOWAGE_DEIDENTIFY_KEY_FILE", path(&key)),
         ("STOWAGE_FAULT", "export.advanced:1"),
     ];
-    let Some(mut one) = Database::Postgres.server(&settings) else {
+    let Some(mut one) = Server::first_node(&blobs, &settings) else {
         return;
     };
-    let database = one.setting("STOWAGE_DATABASE_URL").unwrap().to_owned();
-    let node = |key: &str| {
-        Server::with(&[
-            settings[0],
-            settings[1],
-            settings[2],
-            ("STOWAGE_DEIDENTIFY_KEY_FILE", key),
-            ("STOWAGE_DATABASE_URL", &database),
-        ])
-    };
     // One with another key must not go on with it.
-    let (stranger, other) = (node(path(&other_key)), node(path(&key)));
+    let stranger = one.second_node(&[("STOWAGE_DEIDENTIFY_KEY_FILE", path(&other_key))]);
+    let other = one.second_node(&[]);
     let (_, files) = many();
     store(&other, &files);
     let answer = begin(&one, &body(None)).unwrap().expect(202);

@@ -89,23 +89,15 @@ fn crashes(database: Database) {
 fn another_node_goes_on_with_the_export_of_one_that_is_gone() {
     let (folder, setting) = destination();
     let blobs = tempfile::tempdir().unwrap();
-    let blob_url = format!("file://{}", blobs.path().display());
     let settings = [
         ("STOWAGE_EXPORT_DESTINATIONS", setting.as_str()),
-        ("STOWAGE_BLOB_URL", &blob_url),
         ("STOWAGE_SWEEP_SECONDS", "1"),
         ("STOWAGE_FAULT", "export.advanced:1"),
     ];
-    let Some(mut one) = Database::Postgres.server(&settings) else {
+    let Some(mut one) = Server::first_node(&blobs, &settings) else {
         return;
     };
-    let database = one.setting("STOWAGE_DATABASE_URL").unwrap().to_owned();
-    let other = Server::with(&[
-        settings[0],
-        settings[1],
-        settings[2],
-        ("STOWAGE_DATABASE_URL", &database),
-    ]);
+    let other = one.second_node(&[]);
     let names = names();
     let files = stored(&other, &names);
     let answer = post(&one, "/v2/export", &to_disk(None)).expect(202);

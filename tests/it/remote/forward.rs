@@ -12,7 +12,6 @@ use super::peer::{Peer, Reply, whole};
 use super::said;
 use crate::crash_matrix::{forget_leases, points::EVENTS};
 use crate::support::dicom::Name;
-use crate::support::postgres;
 use crate::support::proxy::free_port;
 use crate::support::server::{Server, on_each_index_with, wait_until};
 
@@ -427,25 +426,14 @@ fn a_crash_while_something_is_forwarded_loses_nothing_and_stores_nothing_twice()
 
 #[test]
 fn of_two_nodes_one_may_die_and_everything_is_forwarded() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let Some(database) = runtime.block_on(postgres::database()) else {
-        return;
-    };
     let other = Server::start(None);
     let rules = Rules::new(&json!([{ "name": "there", "url": to(&other) }]));
-    let folder = tempfile::tempdir().unwrap();
-    let blobs = format!("file://{}", folder.path().display());
-    let settings = [
-        ("STOWAGE_DATABASE_URL", database.as_str()),
-        ("STOWAGE_BLOB_URL", blobs.as_str()),
-        rules.setting(),
-        SOON,
-    ];
-    let mut first = Server::with(&settings);
-    let second = Server::with(&settings);
+    let blobs = tempfile::tempdir().unwrap();
+    let settings = [rules.setting(), SOON];
+    let Some(mut first) = Server::first_node(&blobs, &settings) else {
+        return;
+    };
+    let second = first.second_node(&[]);
     let names: Vec<Name> = (9900..9912).map(|study| Name::new(study, 1, 1)).collect();
     for (at, name) in names.iter().enumerate() {
         let node = if at % 2 == 0 && at < 6 {

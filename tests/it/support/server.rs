@@ -83,6 +83,33 @@ impl Server {
         server
     }
 
+    /// As [`Self::with`], of which another node can be started: its index is in Postgres, and its blobs are in this folder.
+    /// None where there is no Postgres.
+    pub(crate) fn first_node(blobs: &TempDir, settings: &[(&str, &str)]) -> Option<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime can be made");
+        let database = runtime.block_on(postgres::database())?;
+        let blobs = format!("file://{}", blobs.path().display());
+        let stores = [
+            ("STOWAGE_DATABASE_URL", database.as_str()),
+            ("STOWAGE_BLOB_URL", blobs.as_str()),
+        ];
+        Some(Self::with(&[&stores, settings].concat()))
+    }
+
+    /// Another node on the same stores with the same settings, but for the fault of this one and what is `changed`.
+    pub(crate) fn second_node(&self, changed: &[(&str, &str)]) -> Self {
+        let own = self.settings.iter();
+        let own = own.map(|(name, value)| (name.as_str(), value.as_str()));
+        let stays =
+            |name: &str| name != "STOWAGE_FAULT" && changed.iter().all(|(other, _)| *other != name);
+        let mut settings: Vec<_> = own.filter(|(name, _)| stays(name)).collect();
+        settings.extend(changed);
+        Self::with(&settings)
+    }
+
     /// Where it answers, `http://127.0.0.1:port`.
     pub(crate) fn url(&self) -> &str {
         &self.url
