@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::Archive;
+use super::ingest::outcome::Outcome;
 use super::lanes::Lane;
-use super::services::store::Outcome;
 use super::statistics::{Statistics, write_statistics};
 use super::texts::UnreadableRows;
 use crate::memory::Purpose;

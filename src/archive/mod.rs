@@ -11,6 +11,7 @@ mod cut;
 pub mod error;
 mod event_channels;
 pub mod fields;
+pub mod ingest;
 mod inline;
 pub mod jobs;
 pub mod lanes;
@@ -19,6 +20,7 @@ mod partition_names;
 pub mod queue;
 pub mod represent;
 pub mod rules;
+mod running_work;
 pub mod services;
 mod spool;
 pub mod statistics;
@@ -103,7 +105,7 @@ pub struct Archive {
     /// Names this process where one of several does work for all.
     node: Arc<str>,
     /// Operations this process works on or waits for.
-    running: services::leased::WorkNames,
+    running: running_work::WorkNames,
     tasks: Tasks,
     /// Blobs that could not be read as they should.
     reports: jobs::heal::Reports,

@@ -2,7 +2,7 @@
 
 use dicom_core::{Tag, VR};
 
-use super::services::store::reason;
+use super::ingest::reason;
 use crate::config::{Limits, Preambles};
 use crate::dicom::codec::transfer_syntax::IMPLICIT_LE;
 use crate::dicom::instance::{Attribute, Instance};

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use super::copy_run::CopyRun;
 use super::remote::{remote_failed, server};
 use super::{Verdict, check_partition, say, say_where};
-use crate::archive::services::store::{Outcome, StoreOptions, reason};
+use crate::archive::ingest::{Outcome, StoreOptions, reason};
 use crate::archive::{Archive, ArchiveError};
 use crate::config::{Config, CopyArgs};
 use crate::dicom::deidentify::DeidentifyProfile;

@@ -8,8 +8,8 @@ use super::files::{
     CandidateFile, FileRun, Journal, create, find_files, note_refused, say_left_out, unwritten,
 };
 use super::{Verdict, check_partition, say, say_where};
+use crate::archive::ingest::StoreOptions;
 use crate::archive::services::import::Imported;
-use crate::archive::services::store::StoreOptions;
 use crate::config::{Config, ImportArgs};
 use crate::start::{StartError, StoreNeeds, open};
 

@@ -7,10 +7,10 @@ use super::association::{Answered, Association, DimseRefusal, class_of};
 use super::command::{DimseCommand, element, status};
 use super::negotiate::Accepted;
 use super::wire::{PeerGone, WireReader};
-use crate::archive::rules::Rules;
-use crate::archive::services::store::{
+use crate::archive::ingest::{
     IncomingPart, Outcome, StoreOptions, StoreRequest, SubmittedInstance, reason,
 };
+use crate::archive::rules::Rules;
 use crate::archive::{Archive, Replacement};
 use crate::auth::Action;
 use crate::config::ExistingPolicy;

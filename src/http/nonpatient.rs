@@ -27,8 +27,8 @@ use super::represent::{
 use super::results::{AskedSearch, results, written};
 use super::state::{ApiState, DICOM_JSON};
 use super::stow::{BodyKind, body_kind, check_part_type, next_in_time};
+use crate::archive::ingest::Outcome;
 use crate::archive::services::nonpatient::{LONGEST, NonPatientFile};
-use crate::archive::services::store::Outcome;
 use crate::auth::Action;
 use crate::dicom::nonpatient::NonPatientKind;
 use crate::dicom::query::QueryDialect;

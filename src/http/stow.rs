@@ -21,7 +21,7 @@ use super::multipart::{BodyLimits, MultipartError, Parts};
 use super::represent::lone_form;
 use super::state::ApiState;
 use crate::archive::Replacement;
-use crate::archive::services::store::{Outcome, Report, StoreOptions, StoreRequest};
+use crate::archive::ingest::{Outcome, Report, StoreOptions, StoreRequest};
 use crate::auth::Action;
 use crate::config::ExistingPolicy;
 use crate::dicom::uid::StudyUid;

@@ -13,8 +13,8 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use super::commitment::CommitmentFailure;
-use super::leased::RunningWork;
 use crate::archive::error::{ArchiveError, Result};
+use crate::archive::running_work::RunningWork;
 use crate::archive::{Archive, Version};
 use crate::dicom::commitment::{
     AskedCommitment, CommitmentResult, FailureReason, InstanceReference, MOST, ReferencedSeries,
@@ -219,7 +219,7 @@ impl Archive {
 
     /// Takes a request on, unless this process works on it already.
     fn begin_commitment_work(&self, operation: &Operation) -> Option<RunningWork> {
-        RunningWork::begin(self, lease_of(operation))
+        RunningWork::begin(&self.running, lease_of(operation))
     }
 
     /// Works on a request until its result is written, unless another node does.

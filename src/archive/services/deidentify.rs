@@ -33,7 +33,7 @@ use blanking::NewPixels;
 use problem::failure;
 
 pub(in crate::archive) use original::Original;
-pub(super) use problem::{is_refused, refusal};
+pub(in crate::archive) use problem::{is_refused, refusal};
 
 /// A de-identified instance.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl Archive {
     ///
     /// # Errors
     /// As [`Self::deidentified`].
-    pub(super) async fn deidentified_from(
+    pub(in crate::archive) async fn deidentified_from(
         &self,
         original: &Original,
         profile: &Arc<DeidentifyProfile>,

@@ -13,9 +13,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
-use super::store::{Outcome, StoreOptions};
 use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
+use crate::archive::ingest::{Outcome, StoreOptions};
 use crate::archive::lanes::Lane;
 use crate::blob::CHUNK;
 use crate::memory::{NoMemory, Purpose};

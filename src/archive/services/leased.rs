@@ -1,13 +1,13 @@
 //! Operations that one node at a time works on, by a lease; when that node is gone, any other on the same index goes on.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use crate::archive::Archive;
 use crate::archive::error::Result;
+use crate::archive::running_work::RunningWork;
 use crate::index::{Operation, OperationKind};
 use crate::tasks::{Need, Watch};
 
@@ -27,46 +27,6 @@ pub(super) enum OperationStep {
     Done,
     /// Another node works on it, or has to.
     Elsewhere,
-}
-
-/// Names of the work that a process does now.
-pub(in crate::archive) type WorkNames = Arc<Mutex<HashSet<String>>>;
-
-/// A piece of work that this process does, and must not begin a second time before it has ended.
-#[derive(Debug)]
-pub(super) struct RunningWork {
-    all: WorkNames,
-    name: String,
-}
-
-impl RunningWork {
-    /// None while it is being done.
-    pub(super) fn begin(archive: &Archive, name: String) -> Option<Self> {
-        Self::among(&archive.running, name)
-    }
-
-    fn among(all: &WorkNames, name: String) -> Option<Self> {
-        // Only what was begun is made: to drop one is to end it.
-        lock(all).insert(name.clone()).then(|| Self {
-            all: all.clone(),
-            name,
-        })
-    }
-
-    /// What it is.
-    fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-impl Drop for RunningWork {
-    fn drop(&mut self) {
-        lock(&self.all).remove(&self.name);
-    }
-}
-
-fn lock(names: &Mutex<HashSet<String>>) -> MutexGuard<'_, HashSet<String>> {
-    names.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The next piece of an operation, by its id.
@@ -93,7 +53,7 @@ impl Archive {
 
     /// Works on an operation until it is done, unless this process does already.
     pub(super) fn work_in_background(&self, what: &'static str, operation: String, step: StepOf) {
-        let Some(running) = RunningWork::begin(self, operation) else {
+        let Some(running) = RunningWork::begin(&self.running, operation) else {
             return;
         };
         let (archive, running) = (self.clone(), Arc::new(running));
@@ -162,20 +122,5 @@ async fn leased_step(
                 take().await?;
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn work_is_begun_once_until_it_ends_however_often_it_is_asked_for() {
-        let all = WorkNames::default();
-        let begin = || RunningWork::among(&all, "an export".to_owned());
-        let running = begin().unwrap();
-        assert!((0..3).all(|_| begin().is_none()));
-        drop(running);
-        assert!(begin().is_some());
     }
 }

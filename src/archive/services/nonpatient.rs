@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::store::{Outcome, reason};
 use crate::archive::Archive;
 use crate::archive::buffer::granting;
 use crate::archive::error::{ArchiveError, Result};
+use crate::archive::ingest::{Outcome, reason};
 use crate::archive::lanes::Lane;
 use crate::archive::rules::Rules;
 use crate::archive::texts::unpacked_text;

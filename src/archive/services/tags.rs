@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use tokio::sync::RwLock;
 
-use super::leased::{OperationStep, RunningWork};
+use super::leased::OperationStep;
 use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
+use crate::archive::running_work::RunningWork;
 use crate::dicom::query_tag::QueryTag;
 use crate::index::{
     Operation, OperationKind, OperationStatus, TagIndexError, TagRow, TagStatus, TagsAdded,
@@ -219,7 +220,8 @@ impl Archive {
 
     /// Ends a removal that an earlier process began, unless this process does already.
     fn remove_in_background(&self, id: i64) {
-        let Some(running) = RunningWork::begin(self, format!("removal of tag {id}")) else {
+        let Some(running) = RunningWork::begin(&self.running, format!("removal of tag {id}"))
+        else {
             return;
         };
         let (index, running) = (self.index.clone(), Arc::new(running));

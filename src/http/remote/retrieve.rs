@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 
 use super::connection::{RemoteAnswer, RemoteError, RemoteServer};
-use crate::archive::services::store::{IncomingPart, Outcome, StoreOptions, StoreRequest};
+use crate::archive::ingest::{IncomingPart, Outcome, StoreOptions, StoreRequest};
 use crate::archive::{Archive, ArchiveError};
 use crate::http::content_type::ContentType;
 use crate::http::multipart::{BodyLimits, BodyPart, MultipartError, Parts};

@@ -6,7 +6,7 @@ use axum::body::Body;
 
 use super::{broken, hopeless, next_in_time, refused_type};
 use crate::archive::ArchiveError;
-use crate::archive::services::store::{BulkDataBuffer, StoreRequest};
+use crate::archive::ingest::{BulkDataBuffer, StoreRequest};
 use crate::dicom::compose::{LONGEST_METADATA, SentMetadata};
 use crate::http::content_type::ContentType;
 use crate::http::error::{HttpError, ProblemType};

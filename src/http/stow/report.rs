@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::represent::{DICOM_XML, DataSetFormat, warning};
 use super::super::state::DICOM_JSON;
+use crate::archive::ingest::Outcome;
 use crate::archive::lanes::{Lane, Lanes};
-use crate::archive::services::store::Outcome;
 use crate::dicom::uid::StudyUid;
 use crate::dicom::xml;
 use crate::http::error::{HttpError, ProblemType};

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use dicom_core::{Tag, VR};
+use stowage::archive::ingest::{Outcome, StoreOptions};
 use stowage::archive::rules::Rules;
-use stowage::archive::services::store::{Outcome, StoreOptions};
 use stowage::archive::{Archive, ArchiveError};
 use stowage::blob::Blobs;
 use stowage::config::Config;

@@ -22,7 +22,7 @@ pub(super) fn failure(error: DeidentifyError) -> ArchiveError {
 }
 
 /// Whether an instance can never be de-identified, while others can.
-pub(in crate::archive::services) fn is_refused(error: &ArchiveError) -> bool {
+pub(in crate::archive) fn is_refused(error: &ArchiveError) -> bool {
     match error {
         ArchiveError::Stored(ParseError::Read(_)) => false,
         ArchiveError::Stored(_) => true,
@@ -32,7 +32,7 @@ pub(in crate::archive::services) fn is_refused(error: &ArchiveError) -> bool {
 }
 
 /// Why it cannot.
-pub(in crate::archive::services) fn refusal(error: &ArchiveError) -> String {
+pub(in crate::archive) fn refusal(error: &ArchiveError) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),

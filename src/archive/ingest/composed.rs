@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 
-use super::StoreOptions;
+use super::options::StoreOptions;
 use super::outcome::Outcome;
-use super::parsed::PendingPart;
-use super::part::{IncomingPart, PartBuffer};
+use super::persist::PersistOutcome;
+use super::receive::{IncomingPart, PartBuffer};
 use crate::archive::Archive;
 use crate::archive::content::Content;
 use crate::archive::error::{ArchiveError, Result};
@@ -50,12 +50,12 @@ impl Archive {
         });
         let part = self.part_of(file).await?;
         match Box::pin(self.clone().prepare(options, part.held)).await {
-            PendingPart::Ready { written, .. } => Ok(*written),
-            PendingPart::Unfinished(_, error) => Err(error),
-            PendingPart::Done(Outcome::Failed { comments, .. }) => {
+            PersistOutcome::Persisted(part) => Ok(part.blob),
+            PersistOutcome::Unavailable(_, error) => Err(error),
+            PersistOutcome::Failed(Outcome::Failed { comments, .. }) => {
                 Err(ArchiveError::invalid(comments.join("; ")))
             }
-            PendingPart::Done(Outcome::Stored { .. }) => Err(ArchiveError::Lost {
+            PersistOutcome::Failed(Outcome::Stored { .. }) => Err(ArchiveError::Lost {
                 what: "an instance that was made",
             }),
         }

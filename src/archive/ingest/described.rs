@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::outcome::reason_for_unreadable;
-use super::outcome::without_memory;
-use super::parsed::SopNames;
-use super::part::{GatheredBytes, IncomingPart, PartBuffer, lost_spool, spool_failure};
+use super::outcome::{SopNames, reason_for_unreadable, without_memory};
+use super::persist::PersistOutcome;
 use super::reason;
-use super::{PendingPart, StoreRequest};
+use super::receive::{GatheredBytes, IncomingPart, PartBuffer, lost_spool, spool_failure};
+use super::request::StoreRequest;
 use crate::archive::Archive;
 use crate::archive::buffer::reserved;
 use crate::archive::error::{ArchiveError, Result};
@@ -272,8 +271,8 @@ impl StoreRequest {
                     self.count_part()?;
                     let outcome = without_memory((None, None), error);
                     let failed = match error {
-                        NoMemory::TooLarge { .. } => PendingPart::Done(outcome),
-                        NoMemory::Busy => PendingPart::Unfinished(outcome, error.into()),
+                        NoMemory::TooLarge { .. } => PersistOutcome::Failed(outcome),
+                        NoMemory::Busy => PersistOutcome::Unavailable(outcome, error.into()),
                     };
                     self.take_all().await?;
                     self.take(failed).await?;

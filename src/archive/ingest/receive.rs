@@ -1,4 +1,4 @@
-//! A part while it arrives: in memory while it is small and there is room, else in a file of the spool.
+//! The first stage of a store: a part while it arrives, in memory while it is small and there is room, else in a file of the spool.
 //!
 //! Invariants: memory is reserved before a buffer grows, and held as long as the buffer lives; parts in memory take an
 //! eighth of the budget at most, so that senders who pause cannot keep it from others.
@@ -10,7 +10,8 @@ use std::io::Write;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
-use super::outcome::{Outcome, check_owner};
+use super::checks::check_owner;
+use super::outcome::Outcome;
 use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::lanes::{Lane, Lanes};

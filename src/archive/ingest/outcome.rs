@@ -1,23 +1,17 @@
-//! What becomes of a part, and how it is told.
+//! What became of a part: stored, or failed with its reason code and comments (PS3.18 §I.2.2).
 
-use dicom_dictionary_std::tags;
-
-use super::options::StoreOptions;
 use super::reason;
 use crate::archive::rules::{Rules, comment};
 use crate::archive::spool::is_no_space;
 use crate::dicom::error::ParseError;
-use crate::dicom::head::Owner;
 use crate::dicom::instance::Instance;
 use crate::dicom::issue::ValidationIssue;
 use crate::dicom::nonpatient::NonPatientKind;
 use crate::dicom::uid::InstanceName;
 use crate::memory::NoMemory;
-use crate::scope::Visible;
 
-/// Said of every instance outside of the sender's limits, whether its study exists or not.
-const NOT_YOURS: &str =
-    "the token allows storing for certain patients or studies only, and this is none of them";
+/// SOP class and SOP instance, as far as they are known.
+pub(super) type SopNames = (Option<String>, Option<String>);
 
 /// What became of one part.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +74,7 @@ impl Outcome {
     }
 
     /// SOP class and SOP instance, as far as they are known.
-    pub(super) fn names(self) -> (Option<String>, Option<String>) {
+    pub(super) fn names(self) -> SopNames {
         match self {
             Self::Stored {
                 name, sop_class, ..
@@ -108,6 +102,7 @@ impl Outcome {
     }
 }
 
+/// The server failed on a part, and nothing is known of it.
 pub(super) fn lost_outcome() -> Outcome {
     Outcome::Failed {
         sop_class: None,
@@ -117,6 +112,7 @@ pub(super) fn lost_outcome() -> Outcome {
     }
 }
 
+/// The reason code of what is no DICOM file that can be read.
 pub(super) fn reason_for_unreadable(rules: Rules) -> u16 {
     match rules {
         Rules::Standard => reason::CANNOT_UNDERSTAND,
@@ -124,118 +120,7 @@ pub(super) fn reason_for_unreadable(rules: Rules) -> u16 {
     }
 }
 
-/// Turns a success into what it means that the instance was there before.
-pub(super) fn meet_stored(rules: Rules, outcome: &mut Outcome, identical: bool) {
-    let Outcome::Stored {
-        name, sop_class, ..
-    } = &*outcome
-    else {
-        return;
-    };
-    if rules == Rules::Standard && identical {
-        return;
-    }
-    let (reason, comment) = match rules {
-        Rules::Standard => (
-            reason::DUPLICATE,
-            "an instance with this SOP Instance UID but other bytes is stored already: delete it first, or send the new one under a new UID",
-        ),
-        Rules::V1 | Rules::V2 => (
-            reason::EXISTS,
-            "an instance with these Study, Series and SOP Instance UIDs is stored already",
-        ),
-    };
-    *outcome = Outcome::Failed {
-        sop_class: Some(sop_class.clone()),
-        instance: Some(name.instance.to_string()),
-        reason,
-        comments: vec![comment.to_owned()],
-    };
-}
-
-/// Turns a success into a failure: the bytes that are stored already cannot be looked at now.
-pub(super) fn meet_unknown(outcome: &mut Outcome) {
-    if let Outcome::Stored {
-        name, sop_class, ..
-    } = &*outcome
-    {
-        *outcome = Outcome::Failed {
-            sop_class: Some(sop_class.clone()),
-            instance: Some(name.instance.to_string()),
-            reason: reason::OUT_OF_RESOURCES,
-            comments: vec![
-                "the instance is stored already, but whether it is whole cannot be told now; send it again later"
-                    .to_owned(),
-            ],
-        };
-    }
-}
-
-/// Turns a success into a refusal that does not tell whether the study exists.
-pub(super) fn meet_limit(outcome: &mut Outcome) {
-    if let Outcome::Stored {
-        name, sop_class, ..
-    } = &*outcome
-    {
-        *outcome = Outcome::Failed {
-            sop_class: Some(sop_class.clone()),
-            instance: Some(name.instance.to_string()),
-            reason: reason::NOT_AUTHORIZED,
-            comments: vec![NOT_YOURS.to_owned()],
-        };
-    }
-}
-
-/// An instance of a study that is not the sender's to store into fails before anything is written.
-pub(super) fn check_visible(options: &StoreOptions, instance: &Instance) -> Option<Outcome> {
-    let mut attributes = instance.attributes.iter();
-    let patient = attributes.find(|attribute| attribute.tag == tags::PATIENT_ID);
-    let patient = patient.and_then(|patient| patient.values.iter().find(|id| !id.is_empty()));
-    let study = instance.name.study.as_str();
-    let admitted = options.visible.admits(study, patient.map(String::as_str));
-    (!admitted).then(|| failed(instance, reason::NOT_AUTHORIZED, vec![NOT_YOURS.to_owned()]))
-}
-
-/// As [`check_visible`], for a file whose first bytes are there. Without a Patient ID in them it is certain only for a
-/// sender who is limited to studies.
-pub(super) fn check_owner(visible: &Visible, owner: Owner) -> Option<Outcome> {
-    let Visible::Only { patients, .. } = visible else {
-        return None;
-    };
-    let certain = owner.patient.is_some() || patients.is_empty();
-    let admitted = visible.admits(&owner.study, owner.patient.as_deref());
-    (certain && !admitted).then(|| Outcome::Failed {
-        sop_class: owner.sop_class,
-        instance: owner.instance,
-        reason: reason::NOT_AUTHORIZED,
-        comments: vec![NOT_YOURS.to_owned()],
-    })
-}
-
-/// An instance of another study than the one in the URL fails.
-pub(super) fn check_study(options: &StoreOptions, instance: &Instance) -> Option<Outcome> {
-    let study = options.study.as_ref()?;
-    let comment = comment(
-        tags::STUDY_INSTANCE_UID,
-        "the Study Instance UID is not the one of the URL",
-    );
-    (*study != instance.name.study).then(|| failed(instance, reason::INVALID, vec![comment]))
-}
-
-/// An instance that is not what its sender says fails (PS3.4 §B.2.3).
-pub(super) fn check_named(options: &StoreOptions, instance: &Instance) -> Option<Outcome> {
-    let named = options.named.as_ref()?;
-    let wrong = if named.class != instance.sop_class {
-        tags::SOP_CLASS_UID
-    } else if named.instance != instance.name.instance.as_str() {
-        tags::SOP_INSTANCE_UID
-    } else {
-        return None;
-    };
-    let comment = comment(wrong, "the command set names another one");
-    Some(failed(instance, reason::INVALID, vec![comment]))
-}
-
+/// An instance that was read and is not stored.
 pub(super) fn failed(instance: &Instance, reason: u16, comments: Vec<String>) -> Outcome {
     Outcome::Failed {
         sop_class: Some(instance.sop_class.clone()),
@@ -245,6 +130,7 @@ pub(super) fn failed(instance: &Instance, reason: u16, comments: Vec<String>) ->
     }
 }
 
+/// A part of which nothing could be read.
 pub(super) fn unreadable(rules: Rules, comment: &str) -> Outcome {
     Outcome::Failed {
         sop_class: None,
@@ -254,6 +140,7 @@ pub(super) fn unreadable(rules: Rules, comment: &str) -> Outcome {
     }
 }
 
+/// A part that the parser refused.
 pub(super) fn refused(rules: Rules, error: &ParseError) -> Outcome {
     let known = error.identifiers().cloned().unwrap_or_default();
     let (reason, comment) = match error {

@@ -5,13 +5,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::checks::check;
+use super::complete::CompletePart;
 use super::options::StoreOptions;
-use super::outcome::{
-    Outcome, check_named, check_study, check_visible, refused as refused_by, without_memory,
-};
-use super::parsed::{ParseMemory, PendingPart, SMALL, SopNames, WholePart, lost_task};
-use super::part::{IncomingPart, PartBuffer};
+use super::outcome::{Outcome, SopNames, refused, without_memory};
+use super::parse_memory::{ParseMemory, SMALL};
+use super::persist::{PersistOutcome, lost_task};
 use super::reason;
+use super::receive::{IncomingPart, PartBuffer};
 use crate::archive::Archive;
 use crate::archive::caches::sources::OpenedSource;
 use crate::archive::error::{ArchiveError, Result};
@@ -35,7 +36,7 @@ impl Archive {
         self,
         options: Arc<StoreOptions>,
         held: PartBuffer,
-    ) -> PendingPart {
+    ) -> PersistOutcome {
         match options.deidentify.clone() {
             None => self.prepare(options, held).await,
             Some(profile) => Box::pin(self.prepare_deidentified(&options, &profile, held)).await,
@@ -47,7 +48,7 @@ impl Archive {
         options: &StoreOptions,
         profile: &Arc<DeidentifyProfile>,
         held: PartBuffer,
-    ) -> PendingPart {
+    ) -> PersistOutcome {
         let mut names = SopNames::default();
         match self
             .deidentified_part(options, profile, held, &mut names)
@@ -62,12 +63,12 @@ impl Archive {
                 };
                 self.prepare(Arc::new(options), part.held).await
             }
-            Ok(Err(outcome)) => PendingPart::Done(outcome),
+            Ok(Err(outcome)) => PersistOutcome::Failed(outcome),
             Err(ArchiveError::Memory(error @ NoMemory::TooLarge { .. })) => {
-                PendingPart::Done(without_memory(names, error))
+                PersistOutcome::Failed(without_memory(names, error))
             }
             Err(error @ (ArchiveError::Memory(_) | ArchiveError::Busy { .. })) => {
-                PendingPart::Unfinished(without_memory(names, NoMemory::Busy), error)
+                PersistOutcome::Unavailable(without_memory(names, NoMemory::Busy), error)
             }
             Err(error) => {
                 tracing::error!(
@@ -89,7 +90,7 @@ impl Archive {
     ) -> Result<std::result::Result<IncomingPart, Outcome>> {
         let whole = move || {
             let lost = |_| ArchiveError::Lost { what: "a part" };
-            WholePart::new(held).map(Arc::new).map_err(lost)
+            CompletePart::new(held).map(Arc::new).map_err(lost)
         };
         let whole = self.lanes.run(Lane::Ingest, whole).await?;
         let (row, frames) = match self.parse_received(options, whole.clone()).await? {
@@ -127,7 +128,11 @@ impl Archive {
     }
 
     /// Parses what came, when it is its turn.
-    async fn parse_received(&self, options: &StoreOptions, whole: Arc<WholePart>) -> Result<Came> {
+    async fn parse_received(
+        &self,
+        options: &StoreOptions,
+        whole: Arc<CompletePart>,
+    ) -> Result<Came> {
         // It may wait for memory while it has some, as one large part at a time may.
         let turn = self.turns.clone().acquire_owned().await;
         let turn = turn.map_err(|_| ArchiveError::Lost { what: "a turn" })?;
@@ -147,16 +152,13 @@ impl Archive {
                     return match (share.no_memory(), stored_failure(error)) {
                         (Some(none), _) => Err(none.into()),
                         (None, ArchiveError::Stored(error)) => {
-                            Ok(Err(refused_by(options.rules, &error)))
+                            Ok(Err(refused(options.rules, &error)))
                         }
                         (None, error) => Err(error),
                     };
                 }
             };
-            let against = check_study(&options, &instance)
-                .or_else(|| check_named(&options, &instance))
-                .or_else(|| check_visible(&options, &instance));
-            if let Some(outcome) = against {
+            if let Some(outcome) = check(&options, &instance) {
                 return Ok(Err(outcome));
             }
             let frames = instance.frames.to_bytes();

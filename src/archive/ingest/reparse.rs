@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::parsed::{COPIES, ParseMemory, SMALL};
+use super::parse_memory::{ParseMemory, SMALL};
+use super::validate::COPIES;
 use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::lanes::Lane;
