@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Secret, SecretError};
+use super::secret::{Secret, SecretError};
 use crate::dicom::deidentify::RequestableOptions;
 
 /// How identities are replaced.

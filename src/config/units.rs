@@ -3,6 +3,7 @@
 //! A plain number keeps the meaning that the setting has: bytes, seconds or hours.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 /// The text is no size or time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -162,6 +163,12 @@ fn times(number: &str, unit: u64) -> Option<Option<u64>> {
     let part = part.div_ceil(10_u128.checked_pow(digits)?);
     let sum = whole.and_then(|whole| whole.checked_add(part));
     Some(sum.and_then(|sum| u64::try_from(sum).ok()))
+}
+
+/// So many hours; none for 0, which is for ever.
+pub(super) fn some_hours(hours: f64) -> Option<Duration> {
+    let time = Duration::try_from_secs_f64(hours * 3600.0).ok();
+    time.filter(|time| !time.is_zero())
 }
 
 #[cfg(test)]

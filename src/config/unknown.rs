@@ -2,7 +2,7 @@
 
 use clap::CommandFactory;
 
-use super::Cli;
+use super::commands::Cli;
 
 /// What all settings begin with.
 const PREFIX: &str = "STOWAGE_";

@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::model::{StudyCondition, Version};
+use super::row_columns::{Driver, RowColumns};
 use super::rows::NewInstance;
-use super::sql::{Dialect, Driver, RowColumns, Statement};
+use super::sql::{Dialect, Statement};
 use crate::scope::Visible;
 
 /// What counts of one instance of a batch.

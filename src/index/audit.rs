@@ -8,9 +8,11 @@ use super::instance_row::instance_row;
 use super::instances::all_instances;
 use super::model::{InstanceRow, PoolState, Result};
 use super::options::FULL_SCAN;
+use super::row_columns::{Driver, RowColumns};
 use super::rows::blob_hash;
 use super::sql::Readers;
-use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, within};
+use super::sql::{Dialect, SqlIndex, Statement, failed};
+use super::timeouts::within;
 use super::traits::Audit;
 
 /// Studies whose maintained columns differ from what lies below them.

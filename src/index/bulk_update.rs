@@ -10,16 +10,18 @@ use super::bulk_update_model::{
     UpdateProgress, UpdateState, UpdatedStudy,
 };
 use super::error::IndexError;
-use super::insert::{push_cells, push_columns};
 use super::instance_row::{COLUMNS, TABLES, instance_row, push_target};
+use super::level_rows::{push_cells, push_columns};
 use super::model::{InstanceRow, Result};
 use super::operations::insert_operation;
 use super::prepared::{UNPREPARED, discard_prepared, push_place};
 use super::retry::retrying;
+use super::row_columns::{Driver, RowColumns};
 use super::rows::blob_hash;
 use super::scoping::push_scope;
-use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, within};
+use super::sql::{Dialect, SqlIndex, Statement, failed};
 use super::subscriptions::{limits, written};
+use super::timeouts::within;
 use super::traits::BulkUpdates;
 use crate::checksum::BlockChecksums;
 use crate::dicom::attributes::QueryLevel;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::model::{BlobPlace, Operation};
+use super::model::BlobPlace;
+use super::operations_model::Operation;
 use super::rows::PackedInstance;
 use crate::dicom::uid::StudyUid;
 use crate::scope::{Partition, Visible};

@@ -7,8 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::commitments_model::{CommitmentRow, NewCommitment};
-use super::model::{Result, length_micros, now_micros};
-use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed};
+use super::micros::{length_micros, now_micros};
+use super::model::Result;
+use super::row_columns::{Driver, RowColumns};
+use super::sql::{Dialect, SqlIndex, Statement, failed};
 use super::traits::Commitments;
 use crate::scope::Partition;
 

@@ -3,9 +3,9 @@
 //! Invariant: column names come from the key table and from here, values are bound.
 
 use super::pattern::behind;
+use super::predicate::{Col, ColumnTest, Predicate, TermSource};
 use super::sql::{Dialect, Statement};
 use super::tag_values::WORDS;
-use super::terms::{Col, ColumnTest, Predicate, TermSource};
 use crate::dicom::attributes::QueryLevel;
 
 /// Appends one check.

@@ -8,10 +8,13 @@ use async_trait::async_trait;
 
 use super::error::IndexError;
 use super::instance_row::{COLUMNS, TABLES, instance_row};
-use super::model::{BlobPlace, Damage, InstanceRow, Result, from_micros, now_micros};
+use super::micros::{from_micros, now_micros};
+use super::model::{BlobPlace, Damage, InstanceRow, Result};
 use super::retry::retrying;
+use super::row_columns::{Driver, RowColumns};
 use super::rows::blob_hash;
-use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, within};
+use super::sql::{Dialect, SqlIndex, Statement, failed};
+use super::timeouts::within;
 use super::traits::Damages;
 use crate::checksum::BlockChecksums;
 use crate::fault;

@@ -5,12 +5,16 @@
 use time::OffsetDateTime;
 
 use super::error::IndexError;
-use super::insert::{action_code, study_modalities};
-use super::model::{ChangeAction, Result, now_micros, to_micros};
+use super::feed_model::ChangeAction;
+use super::level_rows::{action_code, study_modalities};
+use super::micros::{now_micros, to_micros};
+use super::model::Result;
 use super::originals;
 use super::retry::retrying;
+use super::row_columns::{Driver, RowColumns};
 use super::scoping::push_scope;
-use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, StatementBatch, within};
+use super::sql::{Dialect, SqlIndex, Statement, StatementBatch};
+use super::timeouts::within;
 use super::trash::{Removal, keep_shared_blobs, trash_blobs};
 use super::trash_model::RemovalReason;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid, Target};

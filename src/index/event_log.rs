@@ -14,12 +14,13 @@ use super::event_log_model::{LoggedEvent, SERVICE_KINDS, kinds_cover};
 use super::event_maker::{
     FeedEntryRow, FollowedStudy, MadeEvent, StudyKey, events_of, quiet_event, workitem_event,
 };
-use super::model::{Result, from_micros, length_micros, to_micros};
+use super::micros::{from_micros, length_micros, to_micros};
+use super::model::Result;
 use super::retry::retrying;
+use super::row_columns::{Driver, RowColumns, lost_row};
 use super::scoping::push_workitem_visible;
-use super::sql::{
-    Dialect, Driver, RowColumns, SqlIndex, Statement, StatementBatch, failed, lost_row, within,
-};
+use super::sql::{Dialect, SqlIndex, Statement, StatementBatch, failed};
+use super::timeouts::within;
 use super::traits::EventLog;
 use crate::fault;
 use crate::scope::{Partition, Scope};

@@ -9,12 +9,16 @@ use super::exports_model::{
     DeidentifiedCopy, ExportCursor, ExportStep, ExportTask, NewExport, SkippedExport,
 };
 use super::instance_row::{COLUMNS, TABLES, instance_row, push_target};
-use super::model::{InstanceRow, Operation, Result, from_micros, to_micros};
+use super::micros::{from_micros, to_micros};
+use super::model::{InstanceRow, Result};
 use super::operations::{insert_operation, update_operation};
+use super::operations_model::Operation;
 use super::retry::retrying;
+use super::row_columns::{Driver, RowColumns};
 use super::scoping::push_scope;
-use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, within};
+use super::sql::{Dialect, SqlIndex, Statement, failed};
 use super::subscriptions::{limits, written};
+use super::timeouts::within;
 use super::traits::Exports;
 use crate::dicom::uid::{StudyUid, Target};
 use crate::fault;

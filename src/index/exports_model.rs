@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::model::Operation;
+use super::operations_model::Operation;
 use crate::scope::{Partition, Visible};
 
 /// Where de-identified instances go, and how they are made.

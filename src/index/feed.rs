@@ -7,9 +7,13 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::error::IndexError;
-use super::model::{Change, ChangeAction, ChangeState, FeedRange, Result, from_micros, to_micros};
+use super::feed_model::{Change, ChangeAction, ChangeState, FeedRange};
+use super::micros::{from_micros, to_micros};
+use super::model::Result;
+use super::row_columns::RowColumns;
 use super::scoping::{push_any, push_scopes};
-use super::sql::{Dialect, RowColumns, SqlIndex, Statement, failed, plan, within};
+use super::sql::{Dialect, SqlIndex, Statement, failed, plan};
+use super::timeouts::within;
 use super::traits::ChangeFeed;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
 use crate::scope::{Partition, ScopeSet, Visible};

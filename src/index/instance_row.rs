@@ -2,8 +2,9 @@
 
 use super::error::IndexError;
 use super::model::{BlobPlace, InstanceRow, Result};
+use super::row_columns::{Driver, RowColumns, digest};
 use super::scoping::push_scope;
-use super::sql::{Dialect, Driver, RowColumns, Statement, digest};
+use super::sql::{Dialect, Statement};
 use crate::checksum::BlockChecksums;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::scope::{Partition, Scope};

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::model::{Result, length_micros};
+use super::micros::length_micros;
+use super::model::Result;
 use super::sql::{Dialect, SqlIndex, Statement};
 use super::traits::Leases;
 

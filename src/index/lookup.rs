@@ -3,10 +3,12 @@
 //! Invariant: whatever the way, the statement finds the same rows in the same order.
 
 use super::conditions::{Conjunct, push_check, push_entries};
-use super::model::{MAX_ROW_BYTES, Position, TagRow};
+use super::model::{MAX_ROW_BYTES, Position};
+use super::predicate::{ColumnTest, NormalizedCondition, Predicate, Selectivity, TermSource};
 use super::scoping::{push_scope, push_visible};
 use super::sql::{Dialect, Statement};
-use super::terms::{ColumnTest, NormalizedCondition, Predicate, Selectivity, TermSource, terms};
+use super::tags_model::TagRow;
+use super::terms::terms;
 use crate::dicom::attributes::QueryLevel;
 use crate::dicom::query::{Order, Query};
 use crate::scope::{Scope, Visible};

@@ -5,12 +5,16 @@
 use async_trait::async_trait;
 
 use super::error::IndexError;
-use super::model::{FoundWorkitem, Result, now_micros};
+use super::micros::now_micros;
+use super::model::Result;
 use super::nonpatient_model::{NewNonPatient, NonPatientInserted, NonPatientRow, StoredNonPatient};
 use super::retry::retrying;
-use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, digest, failed, within};
+use super::row_columns::{Driver, RowColumns, digest};
+use super::sql::{Dialect, SqlIndex, Statement, failed};
+use super::timeouts::within;
 use super::traits::NonPatient;
 use super::workitems::{found_workitem, size};
+use super::workitems_model::FoundWorkitem;
 use crate::dicom::nonpatient::NonPatientKind;
 use crate::fault;
 use crate::scope::{Scope, Visible};

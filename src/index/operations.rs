@@ -4,10 +4,11 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::error::IndexError;
-use super::model::{
-    Operation, OperationKind, OperationStatus, Result, from_micros, now_micros, to_micros,
-};
-use super::sql::{Dialect, RowColumns, SqlIndex, Statement};
+use super::micros::{from_micros, now_micros, to_micros};
+use super::model::Result;
+use super::operations_model::{Operation, OperationKind, OperationStatus};
+use super::row_columns::RowColumns;
+use super::sql::{Dialect, SqlIndex, Statement};
 use super::traits::Operations;
 
 const COLUMNS: &str = "select id, kind, status, created, updated, percent, position, resources, results from operation";

@@ -5,8 +5,9 @@
 use super::error::IndexError;
 use super::instance_row::{instance_row, push_target};
 use super::model::{ContentRow, InstanceRow, Result};
+use super::row_columns::{Driver, RowColumns};
 use super::scoping::push_scope;
-use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed};
+use super::sql::{Dialect, SqlIndex, Statement, failed};
 use crate::dicom::uid::Target;
 use crate::scope::Scope;
 

@@ -5,9 +5,11 @@
 use async_trait::async_trait;
 
 use super::error::IndexError;
-use super::model::{PartitionRow, Result, from_micros, now_micros};
+use super::micros::{from_micros, now_micros};
+use super::model::{PartitionRow, Result};
+use super::row_columns::{Driver, RowColumns};
 use super::scoping::push_visible;
-use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed};
+use super::sql::{Dialect, SqlIndex, Statement, failed};
 use super::traits::Partitions;
 use crate::scope::{Partition, PartitionName, ScopeSet, Visible};
 

@@ -1,8 +1,9 @@
 //! Instances that a bulk update has prepared and not yet exchanged.
 
 use super::bulk_update_model::UpdatePlace;
-use super::model::now_micros;
-use super::sql::{Dialect, Driver, Statement};
+use super::micros::now_micros;
+use super::row_columns::Driver;
+use super::sql::{Dialect, Statement};
 
 /// That an instance is not prepared.
 pub(super) const UNPREPARED: &str = " and not exists (select 1 from prepared_instance \

@@ -5,7 +5,8 @@ use sqlx::Pool;
 use sqlx::pool::PoolConnection;
 
 use super::model::PoolState;
-use super::sql::{Dialect, Driver, Readers};
+use super::row_columns::Driver;
+use super::sql::{Dialect, Readers};
 
 impl<D: Dialect> Readers<D> for Pool<D> {
     type Reader = PoolConnection<D>;

@@ -3,9 +3,10 @@
 //! Invariant: whoever calls holds the rows of their studies locked; the counters of study and series are the insert's, which
 //! counts what takes a place as no instance more.
 
-use super::model::now_micros;
+use super::micros::now_micros;
 use super::originals;
-use super::sql::{Dialect, Driver, Statement};
+use super::row_columns::Driver;
+use super::sql::{Dialect, Statement};
 use super::trash::{Removal, trash_blobs};
 use super::trash_model::RemovalReason;
 use crate::fault;

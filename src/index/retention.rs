@@ -5,9 +5,11 @@ use time::OffsetDateTime;
 
 use super::delete::delete_unchanged;
 use super::error::IndexError;
-use super::model::{Result, from_micros, to_micros};
+use super::micros::{from_micros, to_micros};
+use super::model::Result;
 use super::retention_model::AgedStudy;
-use super::sql::{Dialect, RowColumns, SqlIndex, Statement};
+use super::row_columns::RowColumns;
+use super::sql::{Dialect, SqlIndex, Statement};
 use super::traits::Retention;
 use crate::dicom::uid::StudyUid;
 use crate::scope::Partition;

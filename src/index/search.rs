@@ -14,13 +14,14 @@ use async_trait::async_trait;
 
 use super::conditions::{push_source, push_test};
 use super::lookup::{AccessPath, Lookup, clamp, of_positions};
-use super::model::{MatchedRow, Page, Position, Result, TagRow};
+use super::model::{MatchedRow, Page, Position, Result};
+use super::predicate::{NormalizedCondition, Predicate, Selectivity, TermSource};
+use super::row_columns::{Driver, RowColumns};
 use super::scoping::push_scopes;
 use super::sql::Readers;
-use super::sql::{
-    Dialect, Driver, RowColumns, SqlIndex, Statement, failed, failed_search, plan, within,
-};
-use super::terms::{NormalizedCondition, Predicate, Selectivity, TermSource};
+use super::sql::{Dialect, SqlIndex, Statement, failed, failed_search, plan};
+use super::tags_model::TagRow;
+use super::timeouts::within;
 use super::traits::Search;
 use crate::dicom::attributes::QueryLevel;
 use crate::dicom::query::{Order, Query};

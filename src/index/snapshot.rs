@@ -11,7 +11,8 @@ use sqlx::{ConnectOptions, Sqlite, SqliteConnection};
 use super::error::IndexError;
 use super::model::Result;
 use super::options::IndexOptions;
-use super::sql::{RowColumns, Statement, failed};
+use super::row_columns::RowColumns;
+use super::sql::{Statement, failed};
 use super::transfer::{Moved, TransferMode, transfer};
 
 /// Writes a copy of the index at a URL to a file that is not there yet, or empty. `scratch` is another such file, which is

@@ -2,7 +2,6 @@
 //!
 //! Invariant: SQL text enters a [`Statement`] only as `&'static str`; every value is bound.
 
-use std::io;
 use std::ops::DerefMut;
 use std::time::Duration;
 
@@ -13,13 +12,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::error::IndexError;
 use super::model::{PoolState, Result};
-use super::options::{DELETE, FULL_SCAN, INSERT, IndexOptions};
+use super::options::FULL_SCAN;
 use super::pattern::Pattern;
-use super::terms::Col;
+use super::predicate::Col;
+use super::row_columns::{Driver, RowColumns};
+use super::tags_model::TagLock;
+use super::timeouts::{Timeouts, within};
 use crate::dicom::query::SortKey;
-
-/// Result of a call to the driver.
-pub(super) type Driver<T> = std::result::Result<T, sqlx::Error>;
 
 /// A database the index can live in.
 pub(super) trait Dialect: Database<Row: RowColumns> {
@@ -123,97 +122,6 @@ pub(super) enum DatabaseRefusal {
     /// Anything else.
     Other,
 }
-
-/// Typed access to the columns of a row, by name.
-pub(super) trait RowColumns {
-    /// An integer that is not null.
-    fn int(&self, column: &'static str) -> Driver<i64>;
-    /// An integer or null.
-    fn opt_int(&self, column: &'static str) -> Driver<Option<i64>>;
-    /// A floating-point number or null.
-    fn opt_float(&self, column: &'static str) -> Driver<Option<f64>>;
-    /// A text that is not null.
-    fn text(&self, column: &'static str) -> Driver<String>;
-    /// A text or null.
-    fn opt_text(&self, column: &'static str) -> Driver<Option<String>>;
-    /// Bytes that are not null.
-    fn blob(&self, column: &'static str) -> Driver<Vec<u8>>;
-    /// Bytes or null.
-    fn opt_blob(&self, column: &'static str) -> Driver<Option<Vec<u8>>>;
-}
-
-/// Implements [`RowColumns`] for the row type of a driver.
-macro_rules! columns {
-    ($row:ty) => {
-        impl crate::index::sql::RowColumns for $row {
-            fn int(&self, column: &'static str) -> crate::index::sql::Driver<i64> {
-                sqlx::Row::try_get(self, column)
-            }
-            fn opt_int(&self, column: &'static str) -> crate::index::sql::Driver<Option<i64>> {
-                sqlx::Row::try_get(self, column)
-            }
-            fn opt_float(&self, column: &'static str) -> crate::index::sql::Driver<Option<f64>> {
-                sqlx::Row::try_get(self, column)
-            }
-            fn text(&self, column: &'static str) -> crate::index::sql::Driver<String> {
-                sqlx::Row::try_get(self, column)
-            }
-            fn opt_text(&self, column: &'static str) -> crate::index::sql::Driver<Option<String>> {
-                sqlx::Row::try_get(self, column)
-            }
-            fn blob(&self, column: &'static str) -> crate::index::sql::Driver<Vec<u8>> {
-                sqlx::Row::try_get(self, column)
-            }
-            fn opt_blob(&self, column: &'static str) -> crate::index::sql::Driver<Option<Vec<u8>>> {
-                sqlx::Row::try_get(self, column)
-            }
-        }
-    };
-}
-pub(super) use columns;
-
-/// Implements the binding and running methods of [`Dialect`], which read the same for each driver.
-macro_rules! driver_methods {
-    () => {
-        fn bind_int(builder: &mut QueryBuilder<Self>, value: Option<i64>) {
-            builder.push_bind(value);
-        }
-        fn bind_float(builder: &mut QueryBuilder<Self>, value: Option<f64>) {
-            builder.push_bind(value);
-        }
-        fn bind_text(builder: &mut QueryBuilder<Self>, value: Option<&str>) {
-            builder.push_bind(value.map(str::to_owned));
-        }
-        fn bind_blob(builder: &mut QueryBuilder<Self>, value: &[u8]) {
-            builder.push_bind(value.to_vec());
-        }
-        fn rows<'c>(
-            connection: &'c mut Self::Connection,
-            builder: &'c mut QueryBuilder<Self>,
-            keep: bool,
-        ) -> BoxFuture<'c, Driver<Vec<Self::Row>>> {
-            Box::pin(async move { builder.build().persistent(keep).fetch_all(connection).await })
-        }
-        fn stream<'c>(
-            connection: &'c mut Self::Connection,
-            builder: &'c mut QueryBuilder<Self>,
-            keep: bool,
-        ) -> futures_util::stream::BoxStream<'c, Driver<Self::Row>> {
-            builder.build().persistent(keep).fetch(connection)
-        }
-        fn run<'c>(
-            connection: &'c mut Self::Connection,
-            builder: &'c mut QueryBuilder<Self>,
-            keep: bool,
-        ) -> BoxFuture<'c, Driver<u64>> {
-            Box::pin(async move {
-                let done = builder.build().persistent(keep).execute(connection).await?;
-                Ok(done.rows_affected())
-            })
-        }
-    };
-}
-pub(super) use driver_methods;
 
 /// Up to so many rows or values in a list a statement is kept prepared. Longer lists have any length, so each would be a
 /// statement of its own, and a prepared one holds memory for every value it binds.
@@ -423,42 +331,6 @@ pub(super) struct SqlIndex<D: Dialect> {
     pub(super) searches: Semaphore,
 }
 
-/// How long calls may take.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Timeouts {
-    /// The wait for a connection.
-    pub(super) wait: Duration,
-    /// A call.
-    pub(super) call: Duration,
-    /// A statement of a search.
-    pub(super) search: Duration,
-}
-
-impl Timeouts {
-    pub(super) fn new(options: &IndexOptions) -> Self {
-        Self {
-            wait: options.acquire_timeout,
-            call: options.call_time,
-            search: options.search_time,
-        }
-    }
-
-    /// An insert, its wait for others included.
-    pub(super) fn insert(self) -> Duration {
-        self.call * INSERT
-    }
-
-    /// A delete of any number of instances.
-    pub(super) fn delete(self) -> Duration {
-        self.call * DELETE
-    }
-
-    /// A whole search: the database itself ends each of its statements before that.
-    pub(super) fn whole_search(self) -> Duration {
-        self.wait + self.search * 2 + self.call
-    }
-}
-
 /// The plan of a statement, in the words of the database.
 pub(super) fn plan<D: Dialect>(rows: &[D::Row]) -> Driver<String> {
     let lines = rows.iter().map(|row| row.text(D::EXPLAIN.1));
@@ -478,31 +350,6 @@ enum Turn {
 pub(super) fn searches(readers: u32) -> Semaphore {
     let most = readers.saturating_sub((readers / 3).max(1)).max(1);
     Semaphore::new(most as usize)
-}
-
-/// Runs a call that may take so long; whether one that was given up had an effect is not known.
-pub(super) async fn within<T>(time: Duration, call: impl Future<Output = Driver<T>>) -> Driver<T> {
-    match tokio::time::timeout(time, call).await {
-        Ok(done) => done,
-        Err(_) => {
-            let reason = "the database does not answer in time";
-            Err(sqlx::Error::Io(io::Error::new(
-                io::ErrorKind::TimedOut,
-                reason,
-            )))
-        }
-    }
-}
-
-/// A statement that wrote rows did not give one of them back.
-pub(super) fn lost_row() -> sqlx::Error {
-    sqlx::Error::Decode("a row that was just written did not come back".into())
-}
-
-/// Reads the digest column.
-pub(super) fn digest(row: &impl RowColumns) -> Driver<[u8; 32]> {
-    let bytes = row.blob("digest")?;
-    <[u8; 32]>::try_from(bytes.as_slice()).map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 /// Turns a driver error of a search into one of this layer: one that takes too long is its sender's to mend.
@@ -630,15 +477,6 @@ impl<D: Dialect> SqlIndex<D> {
             .await
             .map_err(failed::<D>(what))
     }
-}
-
-/// Which side of the lock on the list of tags.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TagLock {
-    /// The list is read and must not change before the transaction ends.
-    Shared,
-    /// The list is about to grow.
-    Exclusive,
 }
 
 /// A bounded number of connections that only read.

@@ -8,8 +8,10 @@ use async_trait::async_trait;
 use super::model::Result;
 use super::options::FULL_SCAN;
 use super::retry::retrying;
-use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, within};
+use super::row_columns::{Driver, RowColumns};
+use super::sql::{Dialect, SqlIndex, Statement, failed};
 use super::statistics_model::StatisticRow;
+use super::timeouts::within;
 use super::traits::Tally;
 
 const WHAT: &str = "statistics";

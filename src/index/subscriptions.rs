@@ -11,10 +11,13 @@ use time::OffsetDateTime;
 
 use super::error::IndexError;
 use super::events_model::{Entered, EventRow, GlobalSubscription, Globals, NewSubscription};
-use super::model::{Result, now_micros, to_micros};
+use super::micros::{now_micros, to_micros};
+use super::model::Result;
 use super::retry::retrying;
+use super::row_columns::{Driver, RowColumns, lost_row};
 use super::scoping::push_workitem_visible;
-use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, lost_row, within};
+use super::sql::{Dialect, SqlIndex, Statement, failed};
+use super::timeouts::within;
 use super::traits::Subscriptions;
 use super::workitem_events::{ABOUT, EventSubject, lock, push_events, stamp};
 use crate::dicom::workitem_events::Event;

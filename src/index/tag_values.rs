@@ -6,7 +6,7 @@ use dicom_core::{Tag, VR};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::model::TagRow;
+use super::tags_model::TagRow;
 use super::words::{MAX_WORDS, clean, word_suffixes};
 use crate::dicom::matcher::Steps;
 use crate::dicom::members::JsonElement;
@@ -180,7 +180,7 @@ const fn text_value(part: i64, text: String, normalized: String) -> TagValue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::TagStatus;
+    use super::super::tags_model::TagStatus;
     use super::*;
     use crate::dicom::attributes::QueryLevel;
     use crate::dicom::query_tag::QueryTag;

@@ -8,23 +8,23 @@ use std::any::Any;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use async_trait::async_trait;
-use dicom_core::VR;
 
 use super::error::IndexError;
-use super::model::{
-    NoWorkMemory, Operation, OperationKind, OperationStatus, Result, TagIndexError, TagRow,
-    TagStatus, TagsAdded, WorkMemory, from_micros, now_micros,
-};
+use super::micros::now_micros;
+use super::model::{NoWorkMemory, Result, WorkMemory};
 use super::operations::{insert_operation, kind_text, update_operation};
+use super::operations_model::{Operation, OperationKind, OperationStatus};
 use super::retry::retrying;
-use super::scoping::push_scopes;
-use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, TagLock, failed, within};
-use super::tag_values::{TagOutcome, TagValue, findings};
+use super::row_columns::{Driver, RowColumns};
+use super::sql::{Dialect, SqlIndex, Statement, failed};
+use super::tag_rows::{COLUMNS, creator, level_number, push_errors, tag, tag_error, wanted};
+use super::tag_values::{TagOutcome, findings};
+use super::tag_writes::{Newer, TagExtraction, TagValues, lock_places, write_errors};
+use super::tags_model::{TagIndexError, TagLock, TagRow, TagStatus, TagsAdded};
+use super::timeouts::within;
 use super::traits::{Audit, Operations, QueryTags};
-use crate::dicom::attributes::QueryLevel;
 use crate::dicom::metadata;
-use crate::dicom::query_tag::{MAX_TAGS, QueryTag, SUPPORTED};
-use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
+use crate::dicom::query_tag::{MAX_TAGS, QueryTag};
 use crate::fault;
 use crate::scope::ScopeSet;
 
@@ -39,19 +39,6 @@ const REMOVED: i64 = 5000;
 
 /// Largest metadata of one instance that is unpacked.
 const MAX_METADATA: usize = 1 << 28;
-
-const COLUMNS: &str = "select id, path, private_creator, vr, level, status, query_enabled, error_count, operation \
-     from query_tag";
-
-/// Appends `from … where …`: the errors of the studies that exist in the scope.
-fn push_errors<D: Dialect>(sql: &mut Statement<D>, scopes: &ScopeSet) {
-    sql.push(
-        " from query_tag_error join study on study.study_uid = query_tag_error.study_uid \
-         and study.partition = query_tag_error.partition \
-         join data_partition on data_partition.id = query_tag_error.partition where 1 = 1",
-    );
-    push_scopes(sql, scopes);
-}
 
 #[async_trait]
 impl<D: Dialect> QueryTags for SqlIndex<D> {
@@ -185,13 +172,6 @@ struct TaggableInstance {
     uids: [String; 3],
     /// Bytes of its packed metadata.
     bytes: usize,
-}
-
-/// What a stored instance says of the tags.
-struct TagExtraction {
-    watermark: i64,
-    uids: [String; 3],
-    findings: Vec<TagOutcome>,
 }
 
 /// Room for `bytes` bytes; none when there is less than that at all. Blocks.
@@ -395,7 +375,7 @@ impl<D: Dialect> SqlIndex<D> {
                 values.add(tags, &found.findings, *place);
             }
         }
-        values.0.retain(|(tag, _), _| present.contains(tag));
+        values.keep_tags(&present);
         values.write::<D>(&mut transaction, Newer::Kept).await?;
         fault::point("tags.values");
         for (at, tag) in tags
@@ -437,366 +417,5 @@ fn stored<R: RowColumns>(row: &R) -> Driver<TaggableInstance> {
             row.text("sop_instance_uid")?,
         ],
         bytes: usize::try_from(row.int("bytes")?).unwrap_or(usize::MAX),
-    })
-}
-
-/// The tags whose values an insert brings along.
-pub(super) async fn wanted<D: Dialect>(connection: &mut D::Connection) -> Driver<Vec<TagRow>> {
-    let mut sql = Statement::<D>::new(COLUMNS);
-    sql.push(" where status in ")
-        .texts(["adding", "ready"])
-        .push(" order by id");
-    let rows = sql.rows(connection).await?;
-    // A tag that cannot be read back must not stop inserts.
-    Ok(rows.iter().filter_map(|row| tag(row).ok()).collect())
-}
-
-/// Rows of an instance, its study and its series.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct TagPlace {
-    /// Partition of all of them.
-    pub(super) partition: i64,
-    /// Row of the study.
-    pub(super) study: i64,
-    /// Row of the series.
-    pub(super) series: i64,
-    /// The instance.
-    pub(super) watermark: i64,
-}
-
-/// What happens to a value that came from a newer instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Newer {
-    /// It stays.
-    Kept,
-    /// There is none.
-    Impossible,
-}
-
-/// Values to write: the latest per tag and row.
-#[derive(Default)]
-pub(super) struct TagValues(BTreeMap<(i64, RowOf), (TagPlace, Vec<TagValue>)>);
-
-/// The row a value belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum RowOf {
-    Study(i64),
-    Series(i64),
-    Instance(i64),
-}
-
-impl TagValues {
-    /// Takes the values of one instance; instances come in the order of their watermarks.
-    pub(super) fn add(&mut self, tags: &[TagRow], findings: &[TagOutcome], place: TagPlace) {
-        for (tag, finding) in tags.iter().zip(findings) {
-            let row = match tag.tag.level {
-                QueryLevel::Study => RowOf::Study(place.study),
-                QueryLevel::Series => RowOf::Series(place.series),
-                QueryLevel::Instance => RowOf::Instance(place.watermark),
-            };
-            if let TagOutcome::Values(values) = finding {
-                self.0.insert((tag.id, row), (place, values.clone()));
-            }
-        }
-    }
-
-    /// Writes them, in the place of older ones.
-    pub(super) async fn write<D: Dialect>(
-        mut self,
-        connection: &mut D::Connection,
-        newer: Newer,
-    ) -> Driver<()> {
-        let keys: Vec<(i64, RowOf)> = self.0.keys().copied().collect();
-        for level in [QueryLevel::Study, QueryLevel::Series, QueryLevel::Instance] {
-            let of_level: Vec<(i64, RowOf)> = keys
-                .iter()
-                .copied()
-                .filter(|(_, row)| row.level() == level)
-                .collect();
-            for chunk in of_level.chunks(200) {
-                if newer == Newer::Kept {
-                    self.leave_newer::<D>(connection, level, chunk).await?;
-                }
-                let keys: Vec<_> = chunk
-                    .iter()
-                    .filter(|key| self.0.contains_key(key))
-                    .collect();
-                if !keys.is_empty() {
-                    let mut sql = Statement::<D>::new("delete from query_tag_value where ");
-                    push_keys(&mut sql, level, keys.into_iter());
-                    sql.run(connection).await?;
-                }
-            }
-        }
-        let rows: Vec<(i64, RowOf, TagPlace, &TagValue)> = self
-            .0
-            .iter()
-            .flat_map(|((tag, row), (place, values))| {
-                values.iter().map(|value| (*tag, *row, *place, value))
-            })
-            .collect();
-        for chunk in rows.chunks(500) {
-            let mut sql = Statement::<D>::new(
-                "insert into query_tag_value (tag, partition, study_row, series_row, watermark, part, source, text, \
-                 text_norm, number)",
-            );
-            sql.values(chunk, |sql, (tag, row, place, value)| {
-                sql.int(*tag)
-                    .push(", ")
-                    .int(place.partition)
-                    .push(", ")
-                    .int(place.study)
-                    .push(", ");
-                let below_study = (row.level() >= QueryLevel::Series).then_some(place.series);
-                let below_series = (row.level() == QueryLevel::Instance).then_some(place.watermark);
-                sql.opt_int(below_study)
-                    .push(", ")
-                    .opt_int(below_series)
-                    .push(", ");
-                sql.int(value.part)
-                    .push(", ")
-                    .int(place.watermark)
-                    .push(", ");
-                let (text, norm) = match &value.text {
-                    Some((text, norm)) => (Some(text.as_str()), Some(norm.as_str())),
-                    None => (None, None),
-                };
-                sql.opt_text(text)
-                    .push(", ")
-                    .opt_text(norm)
-                    .push(", ")
-                    .opt_float(value.number);
-            });
-            sql.run(connection).await?;
-        }
-        Ok(())
-    }
-
-    /// Forgets those of `keys` for which a value from a newer instance is stored.
-    async fn leave_newer<D: Dialect>(
-        &mut self,
-        connection: &mut D::Connection,
-        level: QueryLevel,
-        keys: &[(i64, RowOf)],
-    ) -> Driver<()> {
-        let mut sql = Statement::<D>::new(match level {
-            QueryLevel::Study => {
-                "select tag, study_row as place, source from query_tag_value where "
-            }
-            QueryLevel::Series => {
-                "select tag, series_row as place, source from query_tag_value where "
-            }
-            QueryLevel::Instance => {
-                "select tag, watermark as place, source from query_tag_value where "
-            }
-        });
-        push_keys(&mut sql, level, keys.iter());
-        for row in sql.rows(connection).await? {
-            let place = row.int("place")?;
-            let key = (
-                row.int("tag")?,
-                match level {
-                    QueryLevel::Study => RowOf::Study(place),
-                    QueryLevel::Series => RowOf::Series(place),
-                    QueryLevel::Instance => RowOf::Instance(place),
-                },
-            );
-            let source = row.int("source")?;
-            if self
-                .0
-                .get(&key)
-                .is_some_and(|(place, _)| place.watermark < source)
-            {
-                self.0.remove(&key);
-            }
-        }
-        Ok(())
-    }
-}
-
-impl RowOf {
-    const fn level(self) -> QueryLevel {
-        match self {
-            Self::Study(_) => QueryLevel::Study,
-            Self::Series(_) => QueryLevel::Series,
-            Self::Instance(_) => QueryLevel::Instance,
-        }
-    }
-
-    const fn id(self) -> i64 {
-        match self {
-            Self::Study(id) | Self::Series(id) | Self::Instance(id) => id,
-        }
-    }
-}
-
-/// Appends the condition that a value belongs to one of the keys, all of one level.
-fn push_keys<'k, D: Dialect>(
-    sql: &mut Statement<D>,
-    level: QueryLevel,
-    keys: impl Iterator<Item = &'k (i64, RowOf)>,
-) {
-    sql.push(match level {
-        QueryLevel::Study => "series_row is null and (study_row, tag) in (",
-        QueryLevel::Series => "watermark is null and (series_row, tag) in (",
-        QueryLevel::Instance => "(watermark, tag) in (",
-    });
-    sql.values(keys, |sql, (tag, row)| {
-        sql.int(row.id()).push(", ").int(*tag);
-    });
-    sql.push(")");
-}
-
-/// Locks the studies of these instances and finds the rows of those that still exist.
-async fn lock_places<D: Dialect>(
-    connection: &mut D::Connection,
-    found: &[TagExtraction],
-) -> Driver<HashMap<i64, TagPlace>> {
-    let watermarks = || found.iter().map(|found| found.watermark);
-    let mut sql = Statement::<D>::new(
-        "select id from study where id in (select study_row from instance where watermark in ",
-    );
-    sql.ints(watermarks())
-        .push(") order by study_uid, partition")
-        .push(D::FOR_UPDATE);
-    sql.rows(connection).await?;
-    let mut sql = Statement::<D>::new(
-        "select watermark, partition, study_row, series_row from instance where watermark in ",
-    );
-    sql.ints(watermarks());
-    let mut places = HashMap::new();
-    for row in sql.rows(connection).await? {
-        let place = TagPlace {
-            partition: row.int("partition")?,
-            study: row.int("study_row")?,
-            series: row.int("series_row")?,
-            watermark: row.int("watermark")?,
-        };
-        places.insert(place.watermark, place);
-    }
-    Ok(places)
-}
-
-/// Writes down which values of the tag at a place in the list could not be indexed; searches by it are forbidden until
-/// somebody allows them.
-async fn write_errors<D: Dialect>(
-    connection: &mut D::Connection,
-    (at, tag): (usize, &TagRow),
-    found: &[TagExtraction],
-    places: &HashMap<i64, TagPlace>,
-) -> Driver<()> {
-    fn error<'f>(
-        found: &'f TagExtraction,
-        at: usize,
-        places: &HashMap<i64, TagPlace>,
-    ) -> Option<(&'f TagExtraction, i64, &'f str)> {
-        match (found.findings.get(at), places.get(&found.watermark)) {
-            (Some(TagOutcome::Invalid(message)), Some(place)) => {
-                Some((found, place.partition, message.as_str()))
-            }
-            _ => None,
-        }
-    }
-    let errors: Vec<(&TagExtraction, i64, &str)> = found
-        .iter()
-        .filter_map(|found| error(found, at, places))
-        .collect();
-    if errors.is_empty() {
-        return Ok(());
-    }
-    let mut sql = Statement::<D>::new(
-        "insert into query_tag_error (tag, created, partition, watermark, study_uid, series_uid, sop_instance_uid, \
-         message)",
-    );
-    sql.values(errors, |sql, (found, partition, message)| {
-        let [study, series, instance] = &found.uids;
-        sql.int(tag.id)
-            .push(", ")
-            .int(now_micros())
-            .push(", ")
-            .int(partition)
-            .push(", ");
-        sql.int(found.watermark)
-            .push(", ")
-            .text(study)
-            .push(", ")
-            .text(series)
-            .push(", ");
-        sql.text(instance).push(", ").text(message);
-    });
-    sql.push(" on conflict (tag, watermark) do nothing");
-    let new = i64::try_from(sql.run(connection).await?).unwrap_or(0);
-    let mut sql =
-        Statement::<D>::new("update query_tag set query_enabled = 0, error_count = error_count + ");
-    sql.int(new).push(" where id = ").int(tag.id);
-    sql.run(connection).await.map(|_| ())
-}
-
-fn creator(tag: &QueryTag) -> &str {
-    tag.private_creator.as_deref().unwrap_or("")
-}
-
-const fn level_number(level: QueryLevel) -> i64 {
-    match level {
-        QueryLevel::Study => 0,
-        QueryLevel::Series => 1,
-        QueryLevel::Instance => 2,
-    }
-}
-
-/// Reads the columns of [`COLUMNS`].
-fn tag<R: RowColumns>(row: &R) -> Result<TagRow> {
-    read_tag(row).map_err(|_| IndexError::Corrupt {
-        what: "a query tag",
-    })
-}
-
-type UnreadableMetadata = Box<dyn std::error::Error + Send + Sync>;
-
-fn read_tag<R: RowColumns>(row: &R) -> std::result::Result<TagRow, UnreadableMetadata> {
-    let path = row.text("path")?;
-    let number = u32::from_str_radix(&path, 16)?;
-    let creator = row.text("private_creator")?;
-    let vr = row.text("vr")?;
-    let vr: Option<&VR> = SUPPORTED.iter().find(|known| known.to_string() == vr);
-    Ok(TagRow {
-        id: row.int("id")?,
-        tag: QueryTag {
-            tag: dicom_core::Tag(
-                u16::try_from(number >> 16)?,
-                u16::try_from(number & 0xFFFF)?,
-            ),
-            path,
-            vr: *vr.ok_or("an unknown VR")?,
-            private_creator: Some(creator).filter(|creator| !creator.is_empty()),
-            level: match row.int("level")? {
-                0 => QueryLevel::Study,
-                1 => QueryLevel::Series,
-                2 => QueryLevel::Instance,
-                _ => return Err("an unknown level".into()),
-            },
-        },
-        status: match row.text("status")?.as_str() {
-            "adding" => TagStatus::Adding,
-            "ready" => TagStatus::Ready,
-            "deleting" => TagStatus::Deleting,
-            _ => return Err("an unknown status".into()),
-        },
-        enabled: row.int("query_enabled")? != 0,
-        errors: row.int("error_count")?,
-        operation: row.opt_text("operation")?,
-    })
-}
-
-fn tag_error<R: RowColumns>(row: &R) -> std::result::Result<TagIndexError, UnreadableMetadata> {
-    Ok(TagIndexError {
-        partition: row.text("partition_name")?,
-        name: InstanceName {
-            study: StudyUid::parse(&row.text("study_uid")?)?,
-            series: SeriesUid::parse(&row.text("series_uid")?)?,
-            instance: InstanceUid::parse(&row.text("sop_instance_uid")?)?,
-        },
-        created: from_micros(row.int("created")?)?,
-        message: row.text("message")?,
     })
 }

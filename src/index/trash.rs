@@ -9,12 +9,15 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::error::IndexError;
-use super::model::{Discarded, Result, from_micros, now_micros, to_micros};
+use super::micros::{from_micros, now_micros, to_micros};
+use super::model::{Discarded, Result};
 use super::originals::{push_unused, push_used};
 use super::retry::retrying;
+use super::row_columns::{Driver, RowColumns, digest};
 use super::rows::blob_hash;
 use super::scoping::push_scope;
-use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, digest, failed, within};
+use super::sql::{Dialect, SqlIndex, Statement, failed};
+use super::timeouts::within;
 use super::traits::Trash;
 use super::trash_model::{RemovalReason, TrashEntry, TrashFilter, TrashedInstance};
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};

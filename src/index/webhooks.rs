@@ -10,11 +10,14 @@ use super::event_log::{EVENT, logged_event};
 use super::event_log_model::{
     AfterFailure, DeliveryState, WebhookDelivery, WebhookRow, kinds_cover,
 };
-use super::model::{Result, from_micros, length_micros, to_micros};
+use super::micros::{from_micros, length_micros, to_micros};
+use super::model::Result;
 use super::retry::retrying;
+use super::row_columns::{Driver, RowColumns};
 use super::scoping::push_workitem_visible;
-use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, within};
+use super::sql::{Dialect, SqlIndex, Statement, failed};
 use super::subscriptions::{limits, written};
+use super::timeouts::within;
 use super::traits::Webhooks;
 use crate::fault;
 use crate::scope::{Partition, Scope, Visible};

@@ -34,3 +34,29 @@ fn join_words(words: &[String]) -> String {
     }
     joined
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_found_from_each_of_its_words() {
+        assert_eq!(
+            word_suffixes("van der berg^jo"),
+            [
+                "van\u{1}der\u{2}berg\u{3}jo",
+                "der\u{1}berg\u{2}jo",
+                "berg\u{1}jo",
+                "jo"
+            ]
+        );
+        assert!(word_suffixes("^ ^").is_empty());
+        assert_eq!(word_suffixes(&"a ".repeat(100)).len(), MAX_WORDS);
+    }
+
+    #[test]
+    fn texts_are_bounded_and_without_nul() {
+        assert_eq!(clean("a\0b"), "ab");
+        assert_eq!(clean(&"é".repeat(1000)).chars().count(), MAX_TEXT);
+    }
+}

@@ -2,8 +2,9 @@
 //!
 //! Invariant: whoever writes events holds the lock of the feed until the end, so sequences grow in the order of commits.
 
-use super::model::now_micros;
-use super::sql::{Dialect, Driver, RowColumns, Statement, StatementBatch, lost_row};
+use super::micros::now_micros;
+use super::row_columns::{Driver, RowColumns, lost_row};
+use super::sql::{Dialect, Statement, StatementBatch};
 use crate::dicom::workitem_events::Event;
 use crate::scope::Partition;
 

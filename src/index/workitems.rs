@@ -9,14 +9,16 @@ use time::OffsetDateTime;
 use super::error::IndexError;
 use super::event_log::log_change;
 use super::events_model::{InsertedWorkitem, Matched};
-use super::model::{
-    FoundWorkitem, NewWorkitem, Result, WorkitemFilter, WorkitemRow, now_micros, to_micros,
-};
+use super::micros::{now_micros, to_micros};
+use super::model::Result;
 use super::retry::retrying;
+use super::row_columns::{Driver, RowColumns};
 use super::scoping::push_workitem_visible;
-use super::sql::{Dialect, Driver, RowColumns, SqlIndex, Statement, failed, within};
+use super::sql::{Dialect, SqlIndex, Statement, failed};
+use super::timeouts::within;
 use super::traits::Workitems;
 use super::workitem_events::{begin_workitem, lock, stamp, tell};
+use super::workitems_model::{FoundWorkitem, NewWorkitem, WorkitemFilter, WorkitemRow};
 use crate::dicom::normalize;
 use crate::dicom::workitem::State;
 use crate::fault;

@@ -197,7 +197,7 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
             ("archive/texts.rs", "in the lane for text"),
             ("archive/services/render/source.rs", "in the lane for text"),
             ("index/tags.rs", "on the blocking pool"),
-            ("index/bulk_update_commit.rs", "on the blocking pool"),
+            ("index/exchange.rs", "on the blocking pool"),
             (
                 "index/rows.rs",
                 "only for a tag that was added between the walk and the commit",
@@ -214,8 +214,9 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
             ("http/ui/share.rs", "bodies of 16 KiB at most"),
             (
                 "index/bulk_update_commit.rs",
-                "values that a bulk update sets, and what query tags one instance has",
+                "values that a bulk update sets",
             ),
+            ("index/exchange.rs", "what query tags one instance has"),
             (
                 "archive/services/retrieve.rs",
                 "the bulk table, which the limits of a file bound",

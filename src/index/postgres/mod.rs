@@ -13,15 +13,16 @@ use sqlx::{
 };
 
 use super::conditions::push_col;
+use super::driver_methods::driver_methods;
 use super::error::IndexError;
 use super::model::Result;
 use super::options::IndexOptions;
 use super::pattern::Pattern;
-use super::sql::{
-    DatabaseRefusal, Dialect, Driver, SqlIndex, Statement, StatementBatch, TagLock, Timeouts,
-    columns, driver_methods, searches, within,
-};
-use super::terms::Col;
+use super::predicate::Col;
+use super::row_columns::{Driver, columns};
+use super::sql::{DatabaseRefusal, Dialect, SqlIndex, Statement, StatementBatch, searches};
+use super::tags_model::TagLock;
+use super::timeouts::{Timeouts, within};
 use crate::dicom::query::SortKey;
 
 /// Key of the advisory lock on the feed.

@@ -15,15 +15,16 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Pool, QueryBuilder, Sqlite, SqliteConnection, Transaction};
 
 use super::conditions::push_col;
+use super::driver_methods::driver_methods;
 use super::error::IndexError;
 use super::model::Result;
 use super::options::IndexOptions;
 use super::pattern::Pattern;
-use super::sql::{
-    DatabaseRefusal, Dialect, Driver, SqlIndex, Statement, StatementBatch, TagLock, Timeouts,
-    columns, driver_methods, searches,
-};
-use super::terms::Col;
+use super::predicate::Col;
+use super::row_columns::{Driver, columns};
+use super::sql::{DatabaseRefusal, Dialect, SqlIndex, Statement, StatementBatch, searches};
+use super::tags_model::TagLock;
+use super::timeouts::Timeouts;
 use crate::dicom::query::SortKey;
 
 use readers::FileReaders;

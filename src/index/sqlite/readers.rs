@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::index::model::PoolState;
-use crate::index::sql::Driver;
+use crate::index::row_columns::Driver;
 use crate::index::sql::Readers;
 
 /// A bounded number of connections, opened when they are first needed.

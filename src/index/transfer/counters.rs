@@ -5,7 +5,8 @@
 use futures_util::future::BoxFuture;
 use sqlx::{Executor, Pool, Postgres, Sqlite, Transaction};
 
-use super::super::sql::{Dialect, Driver, RowColumns, Statement};
+use super::super::row_columns::{Driver, RowColumns};
+use super::super::sql::{Dialect, Statement};
 
 /// Counters of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -269,7 +269,7 @@ async fn sum<D: Dialect>(
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::sql::RowColumns;
+    use super::super::row_columns::RowColumns;
     use super::*;
     use crate::index::sql::Readers;
 

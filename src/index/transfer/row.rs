@@ -1,6 +1,7 @@
 //! A row as plain values, and a digest of many rows that does not depend on their order.
 
-use super::super::sql::{Dialect, Driver, RowColumns, Statement};
+use super::super::row_columns::{Driver, RowColumns};
+use super::super::sql::{Dialect, Statement};
 use super::tables::{ColumnKind, Table};
 
 /// A value of a column.

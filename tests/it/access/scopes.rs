@@ -218,8 +218,11 @@ const WITHOUT: [(&str, &str); 100] = [
 
 #[test]
 fn every_method_that_reads_or_deletes_takes_a_scope() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/index/traits.rs");
-    let text = fs::read_to_string(path).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/index/traits");
+    let files = fs::read_dir(folder).unwrap();
+    let text: String = files
+        .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
     let (mut with, mut without) = (BTreeSet::new(), BTreeSet::new());
     for method in text.split("    async fn ").skip(1) {
         let (name, rest) = method.split_once('(').unwrap();
