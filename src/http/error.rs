@@ -693,7 +693,7 @@ mod tests {
         let page = include_str!("../../docs/errors.md");
         let listed: Vec<_> = page
             .lines()
-            .filter_map(|line| line.strip_prefix("| `"))
+            .filter_map(|line| line.strip_prefix("- `"))
             .map(|line| line.split('`').next().unwrap_or_default())
             .collect();
         let known: Vec<_> = ProblemType::ALL
@@ -702,12 +702,12 @@ mod tests {
             .collect();
         assert_eq!(listed, known);
         for problem_type in ProblemType::ALL {
-            let row = format!(
-                "| `{}` | {} |",
+            let item = format!(
+                "- `{}` ({}): ",
                 problem_type.as_str(),
                 problem_type.status().as_u16()
             );
-            assert!(page.contains(&row), "{row}");
+            assert!(page.contains(&item), "{item}");
         }
     }
 }

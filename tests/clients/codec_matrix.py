@@ -183,7 +183,8 @@ def encode_one(row, kind, pictures, url):
 
 
 def words(kinds):
-    grays = [kind.name for kind in kinds if kind.samples == 1]
+    """The pictures of a row; `8s` is 8 bits with a sign."""
+    grays = [kind.name.replace(" signed", "s") for kind in kinds if kind.samples == 1]
     colors = [kind.name for kind in kinds if kind.samples == 3]
     return "; ".join(filter(None, ["gray " + ", ".join(grays) if grays else "", ", ".join(colors)]))
 

@@ -25,7 +25,8 @@ fn every_setting_is_on_the_configuration_page_and_no_other() {
 
 #[test]
 fn flags_and_defaults_on_the_configuration_page_are_those_of_the_program() {
-    let page = page();
+    // Each item in one line.
+    let page = page().replace("\n  ", " ");
     let mut compared = 0;
     for argument in Cli::command().get_arguments() {
         let Some(variable) = argument.get_env().and_then(|name| name.to_str()) else {
@@ -35,14 +36,13 @@ fn flags_and_defaults_on_the_configuration_page_are_those_of_the_program() {
         let expected = format!("STOWAGE_{}", flag.to_uppercase().replace('-', "_"));
         assert_eq!(variable, expected, "--{flag}");
         let reported = page.lines().find_map(|line| {
-            line.strip_prefix(&format!("| `{variable}` | "))?
-                .split(" |")
-                .next()
+            line.strip_prefix(&format!("- **`{variable}`** (default: "))?
+                .split_once("): ")
         });
-        let reported = reported.unwrap_or_else(|| panic!("{variable} has no row"));
+        let (reported, _) = reported.unwrap_or_else(|| panic!("{variable} has no item"));
         match default(argument) {
             Some(default) => assert_eq!(plain(reported), default, "the default of {variable}"),
-            // What is told in words is worked out when the server starts.
+            // What is said in words is worked out when the server starts.
             None => assert!(
                 !is_code(reported),
                 "{variable} has no default, the page says {reported}"

@@ -187,7 +187,10 @@ fn the_roles_file_by_example_names_every_action_and_is_taken() {
             example.contains(&format!("\"{name}\"")),
             "the example lacks {name}"
         );
-        assert!(page.contains(&format!("| `{name}` |")), "no row for {name}");
+        assert!(
+            page.contains(&format!("- **`{name}`**: ")),
+            "no item for {name}"
+        );
     }
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("roles.json");

@@ -30,6 +30,7 @@ mod deidentify;
 mod delete;
 mod describe;
 mod dimse;
+mod docs;
 mod edge;
 mod endurance;
 mod export;

@@ -162,19 +162,18 @@ fn fsck_says_how_many_blobs_were_too_young_to_judge() {
     assert!(!server.fsck().contains("younger"));
 }
 
-/// Runs the command in the row `what` of the section about damage, in a folder that holds `data` and `backup`; the exit code
-/// and what was printed.
+/// Runs the command below the comment `what` of the section about damage, in a folder that holds `data` and `backup`;
+/// returns the exit code and what was printed.
 fn printed(server: &Server, folder: &Path, what: &str) -> (Option<i32>, String) {
     let section = PAGE
         .split("\n## Damage was found: what now\n")
         .nth(1)
         .expect("the section");
     let section = section.split("\n## ").next().unwrap_or_default();
-    let row = section
-        .lines()
-        .find_map(|line| line.strip_prefix(&format!("| {what} | `")));
-    let command = row
-        .and_then(|row| row.split('`').next())
+    let mut lines = section.lines();
+    let command = lines
+        .find(|line| line.strip_prefix("# ") == Some(what))
+        .and_then(|_| lines.next())
         .expect("the command");
     let program: PathBuf = env!("CARGO_BIN_EXE_stowage").into();
     let programs = program.parent().expect("it lies in a folder");
