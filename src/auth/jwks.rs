@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::AuthConfigError;
+use super::config_error::AuthConfigError;
 use super::keys::{KeyError, VerificationKey, of_key_set};
 
 /// Longest document that is read, in bytes.

@@ -3,277 +3,46 @@
 //! [`Authenticator`] is what the HTTP layer asks, once per request. Invariants: with access control off the Authorization header
 //! is not even looked at; with it on, what cannot be understood grants nothing; no token is ever logged.
 
+mod action;
 pub mod api_keys;
+mod caller;
+mod claims;
+mod config;
+mod config_error;
+mod grants;
 mod jwks;
 mod jwt;
 mod keys;
+mod refusal;
 pub mod roles;
 pub mod sharing;
+mod smart_scope;
 pub mod token;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::config::{AccessConfig, AuthMode, QueryToken, Secret, SecretError};
-use crate::scope::{PartitionName, Scope, Visible};
+use crate::config::{AuthMode, QueryToken};
 use api_keys::{ApiKeys, KeyEntry, KeyFileError, KeyRefusal};
-use roles::{Grants, READ_ONLY_CLAIM, RoleTable, RolesError};
+use claims::{Claims, READ_ONLY_CLAIM};
+use refusal::refusal;
+use roles::RoleTable;
 use sharing::Sharing;
 
+pub use action::Action;
+pub use caller::Caller;
+pub use config::AuthConfig;
+pub use config_error::AuthConfigError;
+pub use grants::Grant;
 pub use jwks::RefreshPace;
-pub use jwt::TokenError;
 pub use keys::KeyError;
-pub use roles::{Action, Grant};
+pub use refusal::{AuthRefusal, TokenError};
 
 /// `iss` of a caller with an API key: its name is one among keys, not among the users of an issuer.
 pub const KEY_ISSUER: &str = "urn:stowage:api-key";
-
-/// Claims of a verified token.
-pub type Claims = Map<String, Value>;
-
-/// Which tokens are good and what they allow.
-#[derive(Debug, Clone, Default)]
-pub struct AuthConfig {
-    /// `iss` a token must have; also where keys are discovered when none are configured.
-    pub issuer: Option<String>,
-    /// `aud` values that are accepted; `*` alone accepts any. Needed with an issuer's keys, which sign for others too.
-    pub audiences: Vec<String>,
-    /// Secret of HS256, HS384 and HS512 tokens, 32 bytes or longer.
-    pub secret: Option<Secret>,
-    /// PEM file with public keys.
-    pub key_file: Option<PathBuf>,
-    /// URL or file of a JSON Web Key Set.
-    pub jwks: Option<String>,
-    /// File of API keys.
-    pub api_keys: Option<PathBuf>,
-    /// How often a key set is read again.
-    pub pace: RefreshPace,
-    /// Roles and what they allow, and in which claims they stand.
-    pub roles: RoleTable,
-    /// `typ` that a token must have, such as `at+jwt` (RFC 9068); none for any.
-    pub token_type: Option<String>,
-    /// Whether a token may stand in the query of a request that reads.
-    pub token_in_query: QueryToken,
-}
-
-/// Why access control cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthConfigError {
-    /// Nothing to check a signature with.
-    #[error(
-        "no key to check tokens with; set a secret, a key file, a JWKS URL, an issuer that publishes its keys, or a file of API keys"
-    )]
-    NoKey,
-    /// A key set of an issuer without audience.
-    #[error(
-        "tokens of an issuer are meant for others too; set the audience of this server, or * to accept any"
-    )]
-    NoAudience,
-    /// The secret is too short to be one.
-    #[error("the secret for tokens must have 32 bytes or more (RFC 7518 §3.2)")]
-    ShortSecret,
-    /// The key file or key set cannot be used.
-    #[error("the key file {path} cannot be used")]
-    KeyFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: KeyError,
-    },
-    /// The file of API keys cannot be used.
-    #[error(transparent)]
-    ApiKeys(#[from] KeyFileError),
-    /// The secret cannot be had.
-    #[error("the secret for tokens cannot be used")]
-    Secret(#[source] SecretError),
-    /// The file of roles cannot be read.
-    #[error("STOWAGE_JWT_ROLES_FILE: the file {path} cannot be read")]
-    RolesFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file of roles cannot be used.
-    #[error("STOWAGE_JWT_ROLES_FILE: the file {path} cannot be used")]
-    Roles {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: RolesError,
-    },
-    /// The default role is none.
-    #[error("STOWAGE_JWT_DEFAULT_ROLE: there is no role {0}")]
-    DefaultRole(String),
-    /// The HTTP client for key sets cannot be made.
-    #[error("keys cannot be fetched from {url}")]
-    Client {
-        /// Where from.
-        url: String,
-        /// Why.
-        #[source]
-        source: reqwest::Error,
-    },
-}
-
-/// Why a request is turned away before anything is looked up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AuthRefusal {
-    /// 401, with the value of `WWW-Authenticate`.
-    Unauthenticated {
-        /// The challenge (RFC 6750 §3).
-        challenge: String,
-        /// Why, for the log; no part of the token.
-        reason: TokenError,
-    },
-    /// 503: the keys could not be fetched yet, so nothing can be said about the token.
-    KeysUnavailable,
-}
-
-/// A recognised caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    /// Who: `sub`, or the client's id; none with access control off.
-    pub subject: Option<String>,
-    /// Who says so: `iss`.
-    pub issuer: Option<String>,
-    grants: Grants,
-}
-
-impl Caller {
-    /// Somebody who may do everything: access control is off.
-    #[must_use]
-    pub fn unrestricted() -> Self {
-        Self {
-            subject: None,
-            issuer: None,
-            grants: Grants::everything(),
-        }
-    }
-
-    /// Reads a caller out of the claims of a verified token.
-    #[must_use]
-    pub fn of_claims(claims: &Claims, roles: &RoleTable) -> Self {
-        let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
-        Self {
-            subject: text("sub")
-                .or_else(|| text("azp"))
-                .or_else(|| text("appid"))
-                .or_else(|| text("client_id")),
-            issuer: text("iss"),
-            grants: roles.grants(claims),
-        }
-    }
-
-    /// Whether the action is allowed on anything at all.
-    #[must_use]
-    pub fn may(&self, action: Action) -> bool {
-        self.grants.of(action).is_some()
-    }
-
-    /// On what the action is allowed in the default partition, none when it is allowed nowhere: then the answer is 403 before
-    /// any lookup.
-    #[must_use]
-    pub fn scope(&self, action: Action) -> Option<Scope> {
-        let grant = self.grants.of(action)?;
-        let visible = grant.visible_in(&PartitionName::default());
-        Some(Scope {
-            visible: visible.unwrap_or_else(Visible::nothing),
-            ..Scope::everything()
-        })
-    }
-
-    /// On what the action is allowed in every partition and in single ones, none when it is not.
-    #[must_use]
-    pub fn grant(&self, action: Action) -> Option<&Grant> {
-        self.grants.of(action)
-    }
-
-    /// The same caller when only reading is allowed.
-    #[must_use]
-    pub fn reading_only(&self) -> Self {
-        let mut caller = self.clone();
-        caller.grants.keep_reading();
-        caller
-    }
-
-    /// Whether some studies do not exist for this caller.
-    #[must_use]
-    pub fn is_limited(&self) -> bool {
-        let all = |grant: &Grant| grant.everywhere == Some(Visible::All);
-        let limited = |action| self.grants.of(action).is_some_and(|grant| !all(grant));
-        Action::ALL.iter().copied().any(limited)
-    }
-}
-
-impl AuthConfig {
-    /// Reads the settings and the files they name.
-    ///
-    /// # Errors
-    /// [`AuthConfigError`] when a file cannot be used or the default role is none.
-    pub fn of_settings(config: &AccessConfig) -> Result<Self, AuthConfigError> {
-        let audiences = config.jwt_audience.iter().map(|audience| audience.trim());
-        let mut roles = RoleTable {
-            roles_claim: config.jwt_roles_claim.clone(),
-            patients_claim: config.jwt_patients_claim.clone(),
-            studies_claim: config.jwt_studies_claim.clone(),
-            partitions_claim: config.jwt_partitions_claim.clone(),
-            default_role: config.jwt_default_role.clone(),
-            limits: config.jwt_limits,
-            ..RoleTable::default()
-        };
-        if let Some(path) = &config.jwt_roles_file {
-            let path = path.clone();
-            let text = match std::fs::read_to_string(&path) {
-                Ok(text) => text,
-                Err(source) => return Err(AuthConfigError::RolesFile { path, source }),
-            };
-            roles = match roles.with_json(&text) {
-                Ok(roles) => roles,
-                Err(source) => return Err(AuthConfigError::Roles { path, source }),
-            };
-        }
-        if let Some(unknown) = roles
-            .default_role
-            .as_ref()
-            .filter(|role| !roles.knows(role))
-        {
-            return Err(AuthConfigError::DefaultRole(unknown.clone()));
-        }
-        Ok(Self {
-            issuer: config.jwt_issuer.clone(),
-            audiences: audiences
-                .filter(|audience| !audience.is_empty())
-                .map(str::to_owned)
-                .collect(),
-            secret: config.secret().map_err(AuthConfigError::Secret)?,
-            key_file: config.jwt_key_file.clone(),
-            jwks: config.jwt_jwks_url.clone(),
-            api_keys: config.api_keys_file.clone(),
-            pace: RefreshPace::default(),
-            roles,
-            token_type: config.jwt_type.clone(),
-            token_in_query: config.access_token_in_query,
-        })
-    }
-}
-
-impl AuthConfig {
-    /// Whether there is anything that JSON Web Tokens could be checked with.
-    fn takes_tokens(&self) -> bool {
-        self.secret.is_some()
-            || self.key_file.is_some()
-            || self.jwks.is_some()
-            || self.issuer.is_some()
-    }
-}
 
 /// What is asked for credentials with access control on: one of the two, or both.
 #[derive(Debug)]
@@ -311,7 +80,7 @@ impl Gate {
     }
 
     fn refuse(&self, reason: TokenError) -> AuthRefusal {
-        jwt::refusal(self.issuer.as_deref(), self.audience.as_deref(), reason)
+        refusal(self.issuer.as_deref(), self.audience.as_deref(), reason)
     }
 
     async fn admit(&self, token: &str) -> Result<Arc<Caller>, AuthRefusal> {

@@ -9,7 +9,7 @@ use jsonwebtoken::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::AuthConfig;
+use super::config::AuthConfig;
 use super::token::{MakeTokenError, make_token};
 use crate::config::TokenArgs;
 use crate::dicom::uid::StudyUid;

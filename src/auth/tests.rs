@@ -1,7 +1,8 @@
 use http::HeaderValue;
 
 use super::*;
-use crate::config::TokenArgs;
+use crate::config::{AccessConfig, Secret, TokenArgs};
+use crate::scope::{PartitionName, Scope, Visible};
 
 fn headers(values: &[&str]) -> HeaderMap {
     let mut headers = HeaderMap::new();

@@ -3,9 +3,9 @@
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp};
 use serde_json::Value;
 
+use super::claims::{Claims, READ_ONLY_CLAIM};
+use super::config::AuthConfig;
 use super::keys::of_secret;
-use super::roles::READ_ONLY_CLAIM;
-use super::{AuthConfig, Claims};
 use crate::config::{QueryToken, TokenArgs};
 use crate::dicom::uid::StudyUid;
 use crate::scope::PartitionName;

@@ -13,7 +13,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 
-use super::audit::AuditEvent;
+use super::audit::event::AuditEvent;
 use super::audit::sink::AuditLog;
 use super::error::{HttpError, ProblemType};
 use super::links::LinksConfig;

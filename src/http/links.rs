@@ -4,12 +4,14 @@
 //! scheme, host, port and path prefix are checked character by character before they reach a URL, so nothing a client
 //! or proxy writes can end a header line, a JSON string or an attribute.
 
+mod config;
 mod hosts;
+mod network;
 mod proxies;
+mod proxy_headers;
+mod public_url;
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use http::header::HOST;
 use http::{HeaderMap, Uri};
@@ -17,182 +19,22 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 
-pub use hosts::{HostProblem, Hosts, is_local_origin, is_own_origin, origin_of};
-pub use proxies::{Network, NetworkError, ProxyHeaders, ProxyHeadersError};
+use public_url::{Host, checked_prefix};
 
-/// Longest host, port included.
-const MAX_HOST: usize = 260;
+pub use config::LinksConfig;
+pub use hosts::{HostProblem, Hosts, is_local_origin, is_own_origin, origin_of};
+pub use network::{Network, NetworkError};
+pub use proxy_headers::{ProxyHeaders, ProxyHeadersError};
+pub use public_url::{PublicUrl, PublicUrlError, Scheme};
+
 /// What stands between a root and the name of a partition.
 const PARTITIONS: &str = "/partitions/";
-/// Longest path prefix.
-const MAX_PREFIX: usize = 512;
 /// Characters of a path segment that stay as they are (RFC 3986 §2.3).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
-
-/// Where links point, as configured.
-#[derive(Debug, Clone)]
-pub struct LinksConfig {
-    /// Base of every link, when set; the mount is appended.
-    pub public_url: Option<PublicUrl>,
-    /// Peers that are believed when they say who asks for what.
-    pub trusted_proxies: Vec<Network>,
-    /// In which headers they say it.
-    pub proxy_headers: ProxyHeaders,
-    /// Port the server listens on; appended to a Host without port.
-    pub listen_port: u16,
-    /// Scheme the server itself speaks.
-    pub scheme: Scheme,
-}
-
-impl LinksConfig {
-    /// Where the root of the standard is by the public URL; none without one.
-    #[must_use]
-    pub fn service_base(&self) -> Option<String> {
-        self.public_url.as_ref().map(PublicUrl::service)
-    }
-}
-
-/// Scheme of a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// Plain HTTP.
-    Http,
-    /// HTTP over TLS.
-    Https,
-}
-
-impl Scheme {
-    /// `http` or `https`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-
-    fn default_port(self) -> u16 {
-        match self {
-            Self::Http => 80,
-            Self::Https => 443,
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        if text.eq_ignore_ascii_case("https") {
-            Some(Self::Https)
-        } else if text.eq_ignore_ascii_case("http") {
-            Some(Self::Http)
-        } else {
-            None
-        }
-    }
-}
-
-/// A public base URL, checked: scheme, host, optional port and path, no slash at the end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublicUrl(String);
-
-/// The text is not a public base URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a public URL is http:// or https://, a host, an optional port and an optional path")]
-pub struct PublicUrlError;
-
-impl FromStr for PublicUrl {
-    type Err = PublicUrlError;
-
-    fn from_str(text: &str) -> Result<Self, PublicUrlError> {
-        let (scheme, rest) = text.trim().split_once("://").ok_or(PublicUrlError)?;
-        let scheme = Scheme::parse(scheme).ok_or(PublicUrlError)?;
-        let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-        let host = Host::parse(host).ok_or(PublicUrlError)?;
-        let prefix = checked_prefix(path).ok_or(PublicUrlError)?;
-        Ok(Self(host.base(scheme, &prefix)))
-    }
-}
-
-impl PublicUrl {
-    /// Where the root of the standard is below it.
-    #[must_use]
-    pub fn service(&self) -> String {
-        format!("{}/dicom-web", self.0)
-    }
-
-    /// The URL, without a slash at its end.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// A host with optional port whose characters cannot leave their place in a URL.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Host {
-    name: String,
-    port: Option<u16>,
-}
-
-impl Host {
-    fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
-        if text.is_empty() || text.len() > MAX_HOST {
-            return None;
-        }
-        let (name, port) = match text.strip_prefix('[') {
-            Some(rest) => {
-                let (address, port) = rest.split_once(']')?;
-                let address: std::net::Ipv6Addr = address.parse().ok()?;
-                (format!("[{address}]"), port)
-            }
-            None => {
-                let (name, port) = text.find(':').map_or((text, ""), |at| text.split_at(at));
-                let sound = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-                if name.is_empty() || !name.bytes().all(sound) {
-                    return None;
-                }
-                (name.to_ascii_lowercase(), port)
-            }
-        };
-        let port = match port.strip_prefix(':') {
-            None if port.is_empty() => None,
-            None => return None,
-            // `host:` without digits is legal and means the default (RFC 3986 §3.2.3).
-            Some("") => None,
-            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-                Some(digits.parse().ok().filter(|port| *port > 0)?)
-            }
-            Some(_) => return None,
-        };
-        Some(Self { name, port })
-    }
-
-    /// `scheme://host[:port]prefix`, the port only when it is not the scheme's own.
-    fn base(&self, scheme: Scheme, prefix: &str) -> String {
-        let mut base = format!("{}://{}", scheme.as_str(), self.name);
-        if let Some(port) = self.port.filter(|port| *port != scheme.default_port()) {
-            // Writing to a String cannot fail.
-            let _ = write!(base, ":{port}");
-        }
-        base.push_str(prefix);
-        base
-    }
-}
-
-/// A path prefix without slash at its end; empty for the root.
-fn checked_prefix(path: &str) -> Option<String> {
-    let path = path.trim().trim_end_matches('/');
-    let sound = |b: u8| b.is_ascii_alphanumeric() || b"-._~/%!$&()*+,;=:@".contains(&b);
-    let dots = |segment: &str| segment == "." || segment == "..";
-    let usable = path.len() <= MAX_PREFIX
-        && (path.is_empty() || (path.starts_with('/') && !path.starts_with("//")))
-        && path.bytes().all(sound)
-        && !path.split('/').any(dots);
-    usable.then(|| path.to_owned())
-}
 
 /// Makes the absolute URLs of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -19,6 +19,7 @@ pub mod error;
 mod events;
 mod export;
 mod extract;
+mod fallbacks;
 mod frames;
 mod health;
 pub mod layers;
@@ -41,6 +42,7 @@ mod represent;
 mod response_cache;
 mod results;
 mod rights;
+mod route;
 pub mod routes;
 pub mod serve;
 mod started;
@@ -61,7 +63,7 @@ mod workitems;
 use std::any::Any;
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, MatchedPath, State};
+use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -76,14 +78,15 @@ use crate::config::MetricsAccess;
 use access::AuthState;
 use audit::sink::AuditLog;
 use describe::cache::Descriptions;
-use error::{HttpError, ProblemType};
+use error::HttpError;
+use fallbacks::{no_method, no_route, no_route_of_partition};
 use layers::{Admission, CorsConfig, Decoders, Packing, Protection};
 use links::LinksConfig;
 use metrics::Requests;
 use place::{Mount, SEGMENT};
 use profile::PROFILES;
 use response_cache::MetadataResponseCache;
-use routes::service_routes;
+use routes::{ROUTES, service_routes};
 use state::{ApiState, App};
 use stores_health::Health;
 use ui::UiSettings;
@@ -121,6 +124,7 @@ pub fn router(
         archive,
         links,
         audit: audit.clone(),
+        routes: ROUTES,
     });
     let mut router = Router::new()
         .route("/docs", get(describe::docs))
@@ -196,26 +200,4 @@ pub fn with_webhooks(router: Router, sender: Arc<webhooks::deliver::WebhookSende
 
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     HttpError::broken("a handler panicked").into_response()
-}
-
-async fn no_route() -> HttpError {
-    HttpError::new(ProblemType::NotFound, "There is no such resource.")
-}
-
-/// What is no route below a partition: 400 while partitions are off, as for those that are.
-async fn no_route_of_partition(State(api): State<ApiState>) -> HttpError {
-    if api.app.archive.has_partitions() {
-        no_route().await
-    } else {
-        place::disabled()
-    }
-}
-
-async fn no_method(matched: Option<MatchedPath>) -> HttpError {
-    let methods = matched.map(|matched| routes::methods(matched.as_str()));
-    match methods {
-        Some(methods) if !methods.is_empty() => HttpError::method_not_allowed(&methods),
-        // Descriptions are only read.
-        _ => HttpError::method_not_allowed(&["GET", "HEAD"]),
-    }
 }

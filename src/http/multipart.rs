@@ -5,7 +5,11 @@
 //! everything that is held. Invariants: no more of the body is read than is needed for the next chunk; an error is
 //! reported only after everything complete before it was handed out; memory is bounded by [`BURST`], never by the body.
 
+mod error;
+mod framing;
 mod guard;
+mod limits;
+mod valve;
 pub mod writer;
 
 use std::sync::Arc;
@@ -18,111 +22,15 @@ use http::HeaderMap;
 use http::header::{CONTENT_LOCATION, CONTENT_TYPE, HeaderName};
 use rand::distr::{Alphanumeric, SampleString};
 
-use guard::{BARE, Guard, Valve};
+use framing::BARE;
+use guard::Guard;
+use valve::Valve;
 
-/// Most bytes before the first delimiter line.
-pub const MAX_PREAMBLE: usize = 4 * 1024;
-/// Most bytes of the header lines of one part.
-pub const MAX_PART_HEADERS: usize = 16 * 1024;
-/// Most bytes handed to multer before it must hand them on.
-pub const BURST: usize = 256 * 1024;
+pub use error::{BodyError, MultipartError};
+pub use limits::{BURST, BodyLimits, MAX_PART_HEADERS, MAX_PREAMBLE};
+
 /// Rounds without a result after which other tasks get their turn.
 const MAX_ROUNDS: usize = 128;
-
-/// An error of the body stream, of any kind.
-pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
-
-/// What a body may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BodyLimits {
-    /// Most bytes of the whole body.
-    pub body: u64,
-    /// Most bytes of one part.
-    pub part: u64,
-    /// Most parts.
-    pub parts: u64,
-}
-
-impl BodyLimits {
-    /// For a caller who counts bytes and parts itself.
-    pub const NONE: Self = Self {
-        body: u64::MAX,
-        part: u64::MAX,
-        parts: u64::MAX,
-    };
-}
-
-/// Why a body cannot be read on; parts are counted from one.
-#[derive(Debug, thiserror::Error)]
-pub enum MultipartError {
-    /// The body ended before any delimiter line.
-    #[error("the body has no line that is `--` and the boundary of the Content-Type")]
-    BoundaryNotFound,
-    /// Too much stands before the first delimiter line.
-    #[error("no line that is `--` and the boundary of the Content-Type in the first {limit} bytes")]
-    PreambleTooLong {
-        /// The cap in bytes.
-        limit: usize,
-    },
-    /// The header lines of a part are too long.
-    #[error("the header lines of part {part} exceed {limit} bytes")]
-    HeadersTooLong {
-        /// Number of the part.
-        part: u64,
-        /// The cap in bytes.
-        limit: usize,
-    },
-    /// A header line of a part is not `name: value`.
-    #[error("the header lines of part {part} cannot be read")]
-    BadHeaders {
-        /// Number of the part.
-        part: u64,
-        /// What multer says.
-        #[source]
-        source: multer::Error,
-    },
-    /// The body ended properly, but without its closing delimiter.
-    #[error("the body ends inside part {part}, without the closing boundary")]
-    Truncated {
-        /// Number of the part that is not complete.
-        part: u64,
-    },
-    /// A part exceeds its limit.
-    #[error("part {part} is larger than {limit} bytes")]
-    PartTooLarge {
-        /// Number of the part.
-        part: u64,
-        /// The limit in bytes.
-        limit: u64,
-    },
-    /// The body exceeds its limit.
-    #[error("the body is larger than {limit} bytes")]
-    BodyTooLarge {
-        /// The limit in bytes.
-        limit: u64,
-    },
-    /// There are more parts than allowed.
-    #[error("the body has more than {limit} parts")]
-    TooManyParts {
-        /// The limit.
-        limit: u64,
-    },
-    /// The connection failed or the client went away.
-    #[error("the body could not be received to its end")]
-    Aborted(#[source] BodyError),
-    /// An earlier error ended the reading.
-    #[error("reading of the body was given up earlier")]
-    GivenUp,
-    /// multer refused what the guard let pass; the guard leaves no known way to this.
-    #[error("part {part} cannot be read")]
-    Unreadable {
-        /// Number of the part.
-        part: u64,
-        /// What multer says.
-        #[source]
-        source: multer::Error,
-    },
-}
 
 /// The parts of a multipart body, in order.
 #[derive(Debug)]

@@ -13,11 +13,11 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing;
 
-use super::audit::EventKind;
+use super::audit::kind::EventKind;
 use super::behalf;
 use super::error::HttpError;
 use super::extract::{DEIDENTIFY, QueryPairs};
-use super::place::{Mount, Place, SEGMENT, is_partitioned};
+use super::place::{Mount, Place, SEGMENT};
 use super::profile::PROFILES;
 use super::state::ApiState;
 use super::{
@@ -27,20 +27,7 @@ use super::{
 };
 use crate::auth::{Action, Caller};
 
-/// One row of the map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route {
-    /// Method, in capitals.
-    pub method: &'static str,
-    /// Path below a root, with `{names}` for segments that vary.
-    pub path: &'static str,
-    /// What the caller must be allowed to do, all of it.
-    pub actions: &'static [Action],
-    /// What it is in the audit.
-    pub event: EventKind,
-    /// Path of the function that answers, which names it in descriptions.
-    pub handler: &'static str,
-}
+pub use super::route::Route;
 
 macro_rules! routes {
     ($($method:ident $name:literal $path:tt $($action:ident)&+ $event:ident => $handler:path;)*) => {
@@ -197,21 +184,6 @@ routes_with_nonpatient! {
     get "GET" "/subscribers/{aet}" Read Query => workitems::open_channel;
     // PS3.18 chapter 14
     get "GET" "/modality-scheduled-procedure-steps" Read Query => workitems::search_scheduled_steps;
-}
-
-impl Route {
-    /// Whether the object is named by parameters (PS3.18 chapter 9) and not by the path.
-    #[must_use]
-    pub fn is_by_uri(&self) -> bool {
-        self.handler == "wado_uri::retrieve_by_uri"
-    }
-
-    /// Whether what it is about belongs to patients, and so to one partition: then it is also answered below
-    /// `/partitions/{partition}` of each root.
-    #[must_use]
-    pub fn is_partitioned(&self) -> bool {
-        is_partitioned(self.path)
-    }
 }
 
 /// The row of a method and a template that the router matched, root included; a HEAD is answered by the row of its GET.

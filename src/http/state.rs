@@ -7,6 +7,7 @@ use super::describe::cache::Descriptions;
 use super::links::LinksConfig;
 use super::profile::ApiProfile;
 use super::response_cache::MetadataResponseCache;
+use super::route::Route;
 use super::stores_health::Health;
 use crate::archive::Archive;
 
@@ -22,6 +23,8 @@ pub(crate) struct App {
     pub(super) audit: AuditLog,
     pub(super) health: Health,
     pub(super) descriptions: Descriptions,
+    /// Every route of a service, for descriptions.
+    pub(super) routes: &'static [Route],
 }
 
 /// A root of the API: the app and how this root answers.

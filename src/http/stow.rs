@@ -17,7 +17,7 @@ use super::error::{HttpError, ProblemType};
 use super::extract::{Access, Sender, StudyPath};
 use super::layers::CodingError;
 use super::links::Links;
-use super::multipart::{BodyLimits, MultipartError, Parts};
+use super::multipart::{BodyLimits, Parts};
 use super::represent::lone_form;
 use super::state::ApiState;
 use crate::archive::Replacement;
@@ -26,12 +26,15 @@ use crate::auth::Action;
 use crate::config::ExistingPolicy;
 use crate::dicom::uid::StudyUid;
 use described::MetadataModel;
+pub(super) use refusals::next_in_time;
+use refusals::{broken, hopeless, refused_type, undecoded};
 use report::StoreResponse;
 pub(super) use report::failure_item;
 
 mod condition;
 mod described;
 mod expiry;
+mod refusals;
 mod report;
 
 /// A store request before its body is read.
@@ -210,17 +213,6 @@ pub(super) enum BodyKind {
     },
 }
 
-const TYPES: &[&str] = &[
-    "multipart/related; type=\"application/dicom\"",
-    "application/dicom",
-    "multipart/related; type=\"application/dicom+json\"",
-    "multipart/related; type=\"application/dicom+xml\"",
-];
-
-fn refused_type(detail: &str) -> HttpError {
-    HttpError::unsupported_media_type(format!("{detail}; send one of: {}.", TYPES.join(", ")))
-}
-
 /// What the header says of the body.
 ///
 /// # Errors
@@ -341,29 +333,6 @@ async fn drain(parts: &mut Parts) {
     drop(tokio::time::timeout(DRAIN, drained).await);
 }
 
-/// A body that cannot be read on: what arrived whole is kept when it was only cut off.
-fn broken(error: MultipartError) -> Result<Option<String>, HttpError> {
-    match error {
-        MultipartError::BodyTooLarge { .. }
-        | MultipartError::PartTooLarge { .. }
-        | MultipartError::TooManyParts { .. } => {
-            Err(HttpError::payload_too_large(error.to_string()))
-        }
-        error => match CodingError::behind(&error) {
-            None => Ok(Some(error.to_string())),
-            Some(found) => undecoded(found),
-        },
-    }
-}
-
-/// A body whose content coding cannot be read on.
-fn undecoded(error: CodingError) -> Result<Option<String>, HttpError> {
-    match error {
-        CodingError::TooLong => Err(HttpError::payload_too_large(error.to_string())),
-        CodingError::Damaged | CodingError::Cut => Ok(Some(error.to_string())),
-    }
-}
-
 /// That a part is a file.
 ///
 /// # Errors
@@ -385,11 +354,6 @@ pub(super) fn check_part_type(
     Err(refused_type(&reason))
 }
 
-/// Said when nobody reads on because nothing of it could be stored.
-fn hopeless() -> String {
-    "1000 instances in a row could not be stored, so the rest was not read: send it in another request when they can be".to_owned()
-}
-
 /// What comes next; when the client is silent, what is ready is committed in between.
 async fn next_or_complete<T>(
     request: &mut StoreRequest,
@@ -402,20 +366,4 @@ async fn next_or_complete<T>(
     }
     request.complete().await?;
     next_in_time(idle, next).await
-}
-
-/// What comes next, unless the client is silent for too long.
-///
-/// # Errors
-/// 408.
-pub(super) async fn next_in_time<T>(
-    idle: Duration,
-    next: impl Future<Output = T>,
-) -> Result<T, HttpError> {
-    tokio::time::timeout(idle, next).await.map_err(|_| {
-        HttpError::new(
-            ProblemType::RequestTimeout,
-            format!("no byte of the body came for {} seconds", idle.as_secs()),
-        )
-    })
 }

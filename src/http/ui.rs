@@ -8,6 +8,8 @@ mod describe;
 mod files;
 mod messages;
 mod oversee;
+mod route_table;
+pub(super) mod settings;
 mod share;
 
 use std::sync::Arc;
@@ -21,130 +23,18 @@ use axum::routing::{get, post};
 
 use super::access::{AuthState, guard};
 use super::audit::sink::AuditLog;
-use super::error::{ErrorFormat as ErrorFace, HttpError, ProblemType};
+use super::error::{ErrorFormat, HttpError, ProblemType};
+use super::fallbacks::no_method;
 use super::health;
 use super::layers::{self, Admission};
 use super::metrics::{Requests, reads_everything};
 use super::represent::not_modified;
 use super::state::App;
-use crate::config::{OpenIn, Switch, UiConfig};
+use crate::config::Switch;
 use files::{File, Files};
 
-/// Who may have an answer of [`UI_ROUTES`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UiAudience {
-    /// Nobody in particular: it tells nothing of what is stored, or takes a code that says who may.
-    Nobody,
-    /// Whoever has a good token.
-    Caller,
-    /// Whoever may export what is asked for.
-    Export,
-    /// Whoever may read everything there is.
-    Everything,
-}
-
-/// One answer that only the page asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UiRoute {
-    /// `GET` or `POST`.
-    pub method: &'static str,
-    /// Its path.
-    pub path: &'static str,
-    /// Who may have it.
-    pub needs: UiAudience,
-    /// What it is, for the description.
-    pub about: &'static str,
-}
-
-/// Every answer beside the files.
-pub const UI_ROUTES: &[UiRoute] = &[
-    UiRoute {
-        method: "GET",
-        path: "/ui/api.json",
-        needs: UiAudience::Nobody,
-        about: "This description",
-    },
-    UiRoute {
-        method: "GET",
-        path: "/ui/config",
-        needs: UiAudience::Nobody,
-        about: "How people sign in, and the limits of an upload",
-    },
-    UiRoute {
-        method: "GET",
-        path: "/ui/dictionary",
-        needs: UiAudience::Nobody,
-        about: "Keywords of the attributes in the parameter tags: eight hexadecimal digits each, separated by commas",
-    },
-    UiRoute {
-        method: "POST",
-        path: "/ui/links/open",
-        needs: UiAudience::Nobody,
-        about: "Exchanges the code of a share link for a token that reads one study for some minutes",
-    },
-    UiRoute {
-        method: "GET",
-        path: "/ui/me",
-        needs: UiAudience::Caller,
-        about: "Who asks, and what they may do",
-    },
-    UiRoute {
-        method: "POST",
-        path: "/ui/links",
-        needs: UiAudience::Export,
-        about: "Makes the code of a link that reads one study until it expires",
-    },
-    UiRoute {
-        method: "GET",
-        path: "/ui/operations",
-        needs: UiAudience::Everything,
-        about: "The operations that began last, with their progress",
-    },
-    UiRoute {
-        method: "GET",
-        path: "/ui/damage",
-        needs: UiAudience::Everything,
-        about: "Damaged instances behind the number in the parameter after",
-    },
-    UiRoute {
-        method: "GET",
-        path: "/ui/status",
-        needs: UiAudience::Everything,
-        about: "Health, memory, limits, counts since the start",
-    },
-];
-
-/// How the page is set up.
-#[derive(Debug, Clone)]
-pub struct UiSettings {
-    /// The settings.
-    pub config: UiConfig,
-    /// Whether people must say who they are.
-    pub signed_in: bool,
-    /// Whether API keys are taken beside tokens.
-    pub api_keys: bool,
-    /// `iss` of tokens; where people sign in when a client id is set.
-    pub issuer: Option<String>,
-}
-
-impl UiSettings {
-    /// Where pages may send requests beside this server, as a Content-Security-Policy names it: the issuer, or nowhere.
-    pub(super) fn connects_to(&self) -> String {
-        let issuer = self.issuer.as_deref().and_then(origin);
-        let issuer = issuer.filter(|_| self.config.ui_client_id.is_some());
-        issuer.map_or_else(String::new, |issuer| format!(" {issuer}"))
-    }
-
-    /// Other viewers that a study can be opened in.
-    fn open_in(&self) -> Vec<OpenIn> {
-        let own = self.config.viewer_dir.as_ref().map(|_| OpenIn {
-            name: "OHIF".to_owned(),
-            url: "../viewer/viewer?StudyInstanceUIDs={study}".to_owned(),
-        });
-        let named = self.config.ui_open_in.iter().cloned();
-        named.chain(own).collect()
-    }
-}
+pub use route_table::{UI_ROUTES, UiAudience, UiRoute};
+pub use settings::UiSettings;
 
 /// What the handlers of the page share.
 #[derive(Debug, Clone)]
@@ -217,8 +107,8 @@ pub(super) fn routes(
         .with_state(page);
     let all = answers
         .merge(files)
-        .method_not_allowed_fallback(super::no_method)
-        .layer(from_fn_with_state(ErrorFace::Problem, layers::errors));
+        .method_not_allowed_fallback(no_method)
+        .layer(from_fn_with_state(ErrorFormat::Problem, layers::errors));
     Router::new().route("/", get(front)).merge(all)
 }
 
@@ -246,15 +136,6 @@ fn policy(settings: &UiSettings) -> HeaderValue {
     );
     // The origin was checked character by character; without it the page cannot reach the issuer, and says so.
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
-}
-
-/// Scheme, host and port of a URL, when they cannot leave their place in a header.
-fn origin(url: &str) -> Option<String> {
-    let (scheme, rest) = url.split_once("://")?;
-    let host = rest.split(['/', '?', '#']).next()?;
-    let sound = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b);
-    let known = ["http", "https"].contains(&scheme);
-    (known && !host.is_empty() && host.bytes().all(sound)).then(|| format!("{scheme}://{host}"))
 }
 
 /// Leads browsers to the page; programs are told what this is.
@@ -349,6 +230,7 @@ fn takes_gzip(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::UiConfig;
 
     fn settings(issuer: Option<&str>) -> UiSettings {
         UiSettings {

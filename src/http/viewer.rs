@@ -20,11 +20,12 @@ use serde_json::json;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
-use super::App;
 use super::error::{HttpError, ProblemType};
+use super::fallbacks::no_method;
 use super::paths;
 use super::represent::not_modified;
-use super::ui::UiSettings;
+use super::state::App;
+use super::ui::settings::UiSettings;
 
 /// Bytes of a file that are read at a time.
 const CHUNK: usize = 64 << 10;
@@ -71,7 +72,7 @@ impl Viewer {
             .route("/viewer", get(to_folder))
             .route("/viewer/", get(index))
             .route("/viewer/{*file}", get(below))
-            .method_not_allowed_fallback(super::no_method)
+            .method_not_allowed_fallback(no_method)
             .with_state(self.clone())
     }
 

@@ -4,11 +4,12 @@
 //! and the statuses of what does not fit the state a workitem is in.
 
 pub(super) mod body;
+mod refusals;
 mod scheduled;
 mod subscribers;
 
 use axum::body::Body;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::error::{HttpError, ProblemType};
@@ -18,24 +19,20 @@ use super::represent::{
     DICOM_XML, DataSetFormat, header_value, lone_data_set, lone_form, warning, whole_xml,
 };
 use super::results::{AskedSearch, results, written};
-use super::state::{ApiState, DICOM_JSON};
+use super::state::DICOM_JSON;
 use crate::archive::workitems::{Cancellation, WorkitemError};
 use crate::auth::Action;
 use crate::dicom::query_parse::QueryDialect;
-use crate::dicom::workitem::{self, Changed, Conflict, Problem, Reasons, StateRequest};
+use crate::dicom::workitem::{self, Changed, Conflict, Reasons, StateRequest};
 use body::SentWorkitem;
+use refusals::{ALREADY_CANCELED, refused, sentence};
 
 pub(super) use scheduled::search_scheduled_steps;
 pub(super) use subscribers::{open_channel, subscribe, suspend_subscription, unsubscribe};
 
 /// Warnings of PS3.18 §11.4.3, §11.7.3 and §11.8.3.
 const MODIFIED: &str = "The Workitem was created with modifications.";
-const ALREADY_CANCELED: &str = "The UPS is already in the requested state of CANCELED.";
 const ALREADY_COMPLETED: &str = "The UPS is already in the requested state of COMPLETED.";
-const INCONSISTENT: &str =
-    "The submitted request is inconsistent with the current state of the UPS Instance.";
-const NO_TRANSACTION: &str = "The Transaction UID is missing.";
-const WRONG_TRANSACTION: &str = "The Transaction UID is incorrect.";
 
 /// Creates a workitem.
 ///
@@ -208,62 +205,6 @@ fn bare(ask: &RetrieveRequest, names: &[&str]) -> Option<String> {
             is_uid.then(|| name.clone())
         }
     })
-}
-
-const WARNING: HeaderName = header::WARNING;
-
-/// What is wrong, as a sentence.
-fn sentence(error: &dyn std::fmt::Display) -> String {
-    let text = error.to_string();
-    let mut letters = text.chars();
-    let first = letters.next().map(char::to_uppercase);
-    let first: String = first.into_iter().flatten().collect();
-    format!("{first}{}.", letters.as_str().trim_end_matches('.'))
-}
-
-/// The answer to what is not done.
-fn refused(api: &ApiState, error: WorkitemError) -> HttpError {
-    let reported = sentence(&error);
-    let service = api.profile.dialect == QueryDialect::Service;
-    match error {
-        WorkitemError::Archive(error) => error.into(),
-        WorkitemError::NotFound(_) => HttpError::new(ProblemType::NotFound, reported),
-        WorkitemError::Exists => HttpError::conflict(reported),
-        WorkitemError::Outside => HttpError::new(ProblemType::Forbidden, reported),
-        WorkitemError::Invalid(Problem::TooLong) => HttpError::payload_too_large(reported),
-        WorkitemError::Invalid(Problem::Uid(_)) => {
-            HttpError::bad_request(ProblemType::InvalidUid, reported)
-        }
-        WorkitemError::Invalid(_) => HttpError::bad_request(ProblemType::InvalidBody, reported),
-        WorkitemError::ForeignTitle | WorkitemError::TooManySubscriptions => {
-            HttpError::new(ProblemType::Forbidden, reported)
-        }
-        WorkitemError::NoSubscription => HttpError::new(ProblemType::NotFound, reported),
-        WorkitemError::Filter(_) | WorkitemError::NoEvent(_) => {
-            HttpError::bad_request(ProblemType::InvalidQuery, reported)
-        }
-        WorkitemError::Forgotten(_) => HttpError::new(ProblemType::Gone, reported),
-        WorkitemError::AlreadyCanceled => warned(HttpError::conflict(reported), ALREADY_CANCELED),
-        WorkitemError::Conflict(_) | WorkitemError::Performed if service => {
-            HttpError::bad_request(ProblemType::InvalidRequest, reported)
-        }
-        WorkitemError::Performed => HttpError::conflict(reported),
-        WorkitemError::Conflict(conflict) => {
-            let warning = match conflict {
-                Conflict::NoTransaction => NO_TRANSACTION,
-                Conflict::WrongTransaction => WRONG_TRANSACTION,
-                _ => INCONSISTENT,
-            };
-            warned(HttpError::conflict(reported), warning)
-        }
-    }
-}
-
-fn warned(error: HttpError, text: &str) -> HttpError {
-    match warning(text) {
-        Ok(value) => error.with_header(WARNING, value),
-        Err(_) => error,
-    }
 }
 
 /// Searches workitems.

@@ -3,13 +3,17 @@
 //! Invariant: codestreams of one transfer syntax never stand in a file of another: an icon is decoded to native pixel data, which
 //! every syntax may hold there (PS3.5 §A.4), or its sequence is left out and a note says why.
 
-use std::ops::Range;
-
 use dicom_core::{Tag, VR};
 
-use super::{Edits, FileSegment, Planner};
+use super::edits::Edits;
+use super::open_level::{
+    ALLOCATED, COLUMNS, FRAMES, HIGH_BIT, IconItem, Mark, OpenLevel, PHOTOMETRIC, PLANAR,
+    REPRESENTATION, ROWS, SAMPLES, STORED,
+};
+use super::planner::Planner;
+use super::segment::FileSegment;
 use crate::dicom::codec::transfer_syntax;
-use crate::dicom::codec::{self, FrameShape, Photometric};
+use crate::dicom::codec::{self, FrameShape};
 use crate::dicom::error::ParseError;
 use crate::dicom::explicit_vr;
 use crate::dicom::header::UNDEFINED;
@@ -18,16 +22,6 @@ use crate::dicom::scan::{Element, ScanEvent};
 use crate::dicom::tag;
 
 const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
-const SAMPLES: Tag = Tag(0x0028, 0x0002);
-const PHOTOMETRIC: Tag = Tag(0x0028, 0x0004);
-const PLANAR: Tag = Tag(0x0028, 0x0006);
-const FRAMES: Tag = Tag(0x0028, 0x0008);
-const ROWS: Tag = Tag(0x0028, 0x0010);
-const COLUMNS: Tag = Tag(0x0028, 0x0011);
-const ALLOCATED: Tag = Tag(0x0028, 0x0100);
-const STORED: Tag = Tag(0x0028, 0x0101);
-const HIGH_BIT: Tag = Tag(0x0028, 0x0102);
-const REPRESENTATION: Tag = Tag(0x0028, 0x0103);
 /// What is needed to decode an icon.
 const WANTED: [Tag; 10] = [
     SAMPLES,
@@ -49,70 +43,6 @@ pub(super) fn foreign(layout: &FileLayout, edits: &Edits) -> Option<String> {
     let stored = &layout.transfer_syntax;
     (!transfer_syntax::is_native(stored) && *stored != edits.transfer_syntax)
         .then(|| stored.clone())
-}
-
-/// A place in the planned file to go back to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Mark {
-    segments: usize,
-    small: usize,
-}
-
-/// A level around the element at hand.
-#[derive(Debug)]
-pub(super) enum OpenLevel {
-    /// A sequence, and where its header begins.
-    Sequence(Tag, Mark),
-    /// An item with what it says of its pixels.
-    Item(IconItem),
-}
-
-/// What an item says of its pixels.
-#[derive(Debug)]
-pub(super) struct IconItem {
-    /// Segments there were when the item began: as long as there are no more, the places hold.
-    segments: usize,
-    elements: Vec<(Tag, Range<usize>, Vec<u8>)>,
-}
-
-impl IconItem {
-    fn text(&self, wanted: Tag) -> Option<&str> {
-        let (.., value) = self.elements.iter().find(|(tag, ..)| *tag == wanted)?;
-        std::str::from_utf8(value).ok().map(str::trim)
-    }
-
-    fn number(&self, wanted: Tag) -> Option<u16> {
-        let (.., value) = self.elements.iter().find(|(tag, ..)| *tag == wanted)?;
-        Some(u16::from_le_bytes(*value.first_chunk()?))
-    }
-
-    fn shape(&self) -> Option<FrameShape> {
-        let bits_allocated = self.number(ALLOCATED)?;
-        let bits_stored = self.number(STORED).unwrap_or(bits_allocated);
-        let high = self
-            .number(HIGH_BIT)
-            .unwrap_or(bits_stored.saturating_sub(1));
-        let samples = self.number(SAMPLES).unwrap_or(1);
-        let photometric = match self.text(PHOTOMETRIC).unwrap_or_default() {
-            "" if samples == 1 => Photometric::Monochrome2,
-            term => Photometric::parse(term),
-        };
-        Some(FrameShape {
-            rows: self.number(ROWS)?.into(),
-            columns: self.number(COLUMNS)?.into(),
-            samples,
-            bits_allocated,
-            bits_stored,
-            low_bit: (high.checked_add(1)?)
-                .checked_sub(bits_stored)
-                .filter(|_| high < bits_allocated)
-                .unwrap_or(0),
-            overlay_bits: false,
-            signed: self.number(REPRESENTATION) == Some(1),
-            planar: self.number(PLANAR) == Some(1),
-            photometric,
-        })
-    }
 }
 
 impl Planner<'_, '_> {

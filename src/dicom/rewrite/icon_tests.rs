@@ -2,6 +2,10 @@
 
 use serde_json::Value;
 
+use std::ops::RangeInclusive;
+
+use dicom_core::{Tag, VR};
+
 use super::*;
 use crate::dicom::codec::{self, DecodedFrame, EncodeOptions, FrameShape, Photometric};
 use crate::dicom::parse::{ParseOptions, parse};

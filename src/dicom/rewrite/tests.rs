@@ -5,7 +5,11 @@ use dicom_object::DefaultDicomObject;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use dicom_core::{Tag, VR};
+
 use super::*;
+use crate::dicom::endian::swap;
+use crate::dicom::error::Limit;
 use crate::dicom::inflate::inflate;
 use crate::dicom::instance::Instance;
 use crate::dicom::parse::{ParseOptions, parse};

@@ -3,14 +3,17 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
+use axum::http::Method;
+use axum::http::header::CONTENT_LENGTH;
+use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::{AuditEvent, ResponseEnd};
+use super::event::{AuditEvent, ResponseEnd};
 
 /// A body whose event is written when its last byte is handed over, when it fails, or when it is dropped before.
-pub(super) struct Audited {
+struct Audited {
     body: Body,
     event: Option<AuditEvent>,
     /// All its bytes, when that is known before.
@@ -20,9 +23,9 @@ pub(super) struct Audited {
 
 impl Audited {
     /// Watches a body for an event; `promised` is its length as the head of the answer says it.
-    pub(super) fn new(body: Body, event: AuditEvent, promised: Option<u64>) -> Self {
+    fn new(body: Body, event: AuditEvent, promised: Option<u64>) -> Self {
         Self {
-            length: promised.or_else(|| http_body::Body::size_hint(&body).exact()),
+            length: promised.or_else(|| HttpBody::size_hint(&body).exact()),
             body,
             event: Some(event),
             sent: 0,
@@ -36,7 +39,7 @@ impl Audited {
     }
 }
 
-impl http_body::Body for Audited {
+impl HttpBody for Audited {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -72,11 +75,31 @@ impl http_body::Body for Audited {
 
 impl Drop for Audited {
     fn drop(&mut self) {
-        let whole = http_body::Body::is_end_stream(&self.body);
+        let whole = HttpBody::is_end_stream(&self.body);
         self.end(if whole {
             ResponseEnd::Whole
         } else {
             ResponseEnd::Gone
         });
+    }
+}
+
+impl AuditEvent {
+    /// Finishes the event with its answer: at once when there is nothing more to send, else with its last byte.
+    pub(in crate::http) fn follow(mut self, mut response: Response) -> Response {
+        self.status = Some(response.status());
+        if let Some(touched) = response.extensions_mut().remove() {
+            self.touched = touched;
+        }
+        let short = response.status().as_u16() >= 400
+            || self.method == Method::HEAD
+            || response.body().is_end_stream();
+        if short {
+            self.write(ResponseEnd::Whole, 0);
+            return response;
+        }
+        let length = response.headers().get(CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+        response.map(|body| Body::new(Audited::new(body, self, length)))
     }
 }

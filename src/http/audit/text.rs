@@ -9,6 +9,11 @@ use time::format_description::well_known::Rfc3339;
 use super::gather::RefusalSummary;
 use super::kind::EventKind;
 
+/// Longest name of a caller that is written.
+pub(super) const MAX_NAME: usize = 256;
+/// Most studies of one event.
+pub(super) const MAX_STUDIES: usize = 1000;
+
 /// What stands in an event.
 pub(super) struct EventFields<'a> {
     pub(super) kind: EventKind,

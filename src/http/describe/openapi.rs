@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::RouteOperation;
 use super::about::ATTRIBUTES;
+use super::operation::RouteOperation;
 use super::wadl::answered;
 use crate::auth::Action;
-use crate::http::error::ErrorFormat as ErrorFace;
+use crate::http::error::ErrorFormat;
 use crate::http::profile::ApiProfile;
 use crate::scope::PartitionName;
 
@@ -169,10 +169,10 @@ fn responses(profile: &ApiProfile, operation: &RouteOperation) -> Value {
         all.insert(status.to_string(), response);
     }
     let errors = match profile.errors {
-        ErrorFace::Problem => {
+        ErrorFormat::Problem => {
             json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } })
         }
-        ErrorFace::Text => json!({ "text/plain": { "schema": { "type": "string" } } }),
+        ErrorFormat::Text => json!({ "text/plain": { "schema": { "type": "string" } } }),
     };
     let default = json!({ "description": "it did not work; docs/errors.md lists the reasons", "content": errors });
     all.insert("default".to_owned(), default);

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::RouteOperation;
 use super::about::ATTRIBUTES;
 use super::openapi::rights;
+use super::operation::RouteOperation;
 use super::wadl::escaped;
 use crate::http::profile::PROFILES;
 

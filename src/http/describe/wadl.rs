@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::about::ATTRIBUTES;
-use super::{RouteOperation, path_parameter};
+use super::operation::{RouteOperation, path_parameter};
 
 /// A resource: one segment of the paths, with what lies below it.
 struct WadlResource<'a> {

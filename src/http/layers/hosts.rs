@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::CorsConfig;
+use super::cors::CorsConfig;
 use crate::http::error::{ErrorFormat, HttpError, ProblemType, dress};
 use crate::http::links::HostProblem;
 use crate::http::profile::PROFILES;

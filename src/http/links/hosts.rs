@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use http::header::HOST;
 use http::{HeaderMap, Uri, Version};
 
-use super::{Host, PublicUrl};
+use super::public_url::{Host, PublicUrl};
 
 /// The names that are answered to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -3,134 +3,16 @@
 //! Invariants: only what a trusted proxy appended is read; a value the client wrote itself stands to the left of it. A header
 //! that the proxy does not write is the client's own word, so only those are read that are named.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use http::HeaderMap;
 
-use super::LinksConfig;
+use super::config::LinksConfig;
+use super::network::Network;
 use crate::http::parameters::{parse_item, split_list};
 
 /// Longest forwarded header that is looked at.
 const MAX_TEXT: usize = 8 * 1024;
-
-/// A network such as `10.0.0.0/8`, `fd00::/8` or a single address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    address: u128,
-    mask: u128,
-}
-
-/// The text is not a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a network is an address, optionally followed by / and the number of leading bits")]
-pub struct NetworkError;
-
-impl FromStr for Network {
-    type Err = NetworkError;
-
-    fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let text = text.trim();
-        let (address, bits) = text
-            .split_once('/')
-            .map_or((text, None), |(a, b)| (a, Some(b)));
-        let address: IpAddr = address.parse().map_err(|_| NetworkError)?;
-        // IPv4 lives in the mapped part of IPv6, 96 bits down.
-        let (width, offset) = if address.is_ipv4() {
-            (32, 96)
-        } else {
-            (128, 0)
-        };
-        let bits = match bits {
-            None => width,
-            Some(bits) => bits
-                .parse()
-                .ok()
-                .filter(|bits| *bits <= width)
-                .ok_or(NetworkError)?,
-        };
-        let mask = match 128_u32.saturating_sub(bits + offset) {
-            128 => 0,
-            host => u128::MAX << host,
-        };
-        Ok(Self {
-            address: number(address) & mask,
-            mask,
-        })
-    }
-}
-
-impl Network {
-    /// Whether the address lies in the network; IPv4 addresses mapped to IPv6 count as IPv4.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        number(address) & self.mask == self.address
-    }
-}
-
-fn number(address: IpAddr) -> u128 {
-    let mapped = |v4: Ipv4Addr| v4.to_ipv6_mapped();
-    let address: Ipv6Addr = match address {
-        IpAddr::V4(v4) => mapped(v4),
-        IpAddr::V6(v6) => v6,
-    };
-    address.to_bits()
-}
-
-/// Headers in which a proxy can say who asked it for what.
-const HEADERS: [&str; 6] = [
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-];
-
-/// Which headers the proxies write; what stands in others is the client's own word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProxyHeaders([bool; HEADERS.len()]);
-
-/// The text is not a list of headers.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a header that proxies write; those are {list}", list = HEADERS.join(", "))]
-pub struct ProxyHeadersError(String);
-
-impl Default for ProxyHeaders {
-    /// `X-Forwarded-*`, which most proxies write; `Forwarded` they pass on as it came.
-    fn default() -> Self {
-        Self(HEADERS.map(|name| name != "forwarded"))
-    }
-}
-
-impl FromStr for ProxyHeaders {
-    type Err = ProxyHeadersError;
-
-    fn from_str(text: &str) -> Result<Self, ProxyHeadersError> {
-        let mut believed = Self([false; HEADERS.len()]);
-        for name in text
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-        {
-            let at = HEADERS
-                .iter()
-                .position(|known| known.eq_ignore_ascii_case(name));
-            match at.and_then(|at| believed.0.get_mut(at)) {
-                Some(believed) => *believed = true,
-                None => return Err(ProxyHeadersError(name.to_owned())),
-            }
-        }
-        Ok(believed)
-    }
-}
-
-impl ProxyHeaders {
-    fn believes(self, name: &str) -> bool {
-        let mut known = HEADERS.iter().zip(self.0);
-        known.any(|(known, believed)| believed && *known == name)
-    }
-}
 
 /// Whether one of the networks holds the address.
 pub(super) fn is_trusted(networks: &[Network], address: IpAddr) -> bool {
@@ -245,20 +127,4 @@ fn node_address(text: &str) -> Option<IpAddr> {
             .and_then(|(address, _)| address.parse::<Ipv4Addr>().ok())
     };
     text.parse().ok().or_else(|| without_port().map(IpAddr::V4))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn headers_are_named_and_others_are_none() {
-        let some: ProxyHeaders = "X-Forwarded-For, x-forwarded-proto".parse().unwrap();
-        assert!(some.believes("x-forwarded-for") && some.believes("x-forwarded-proto"));
-        assert!(!some.believes("x-forwarded-host") && !some.believes("forwarded"));
-        assert!(!ProxyHeaders::default().believes("forwarded"));
-        assert!(ProxyHeaders::default().believes("x-forwarded-prefix"));
-        let error = "X-Real-IP".parse::<ProxyHeaders>().unwrap_err();
-        assert!(error.to_string().contains("x-forwarded-for"), "{error}");
-    }
 }

@@ -12,7 +12,7 @@ use futures_util::{Stream, StreamExt, stream};
 use http::HeaderValue;
 use rand::distr::{Alphanumeric, SampleString};
 
-use super::BodyError;
+use super::error::BodyError;
 
 /// Longest header block of a part, delimiter line included.
 const MAX_BLOCK: usize = 1000;

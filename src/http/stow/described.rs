@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 
-use super::{broken, hopeless, next_in_time, refused_type};
+use super::refusals::{broken, hopeless, next_in_time, refused_type};
 use crate::archive::ArchiveError;
 use crate::archive::ingest::{BulkDataBuffer, StoreRequest};
 use crate::dicom::compose::{LONGEST_METADATA, SentMetadata};

@@ -3,7 +3,7 @@
 use axum::Json;
 use serde_json::{Map, Value, json};
 
-use super::{UI_ROUTES, UiAudience, UiRoute};
+use super::route_table::{UI_ROUTES, UiAudience, UiRoute};
 
 /// The description.
 pub(super) async fn document() -> Json<Value> {

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::metrics::Requests;
 use super::super::state::App;
-use super::UiSettings;
+use super::settings::UiSettings;
 use super::share::SharedLinks;
 use crate::auth::{Action, Caller};
 use crate::http::error::HttpError;

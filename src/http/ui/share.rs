@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::super::state::App;
-use super::UiSettings;
+use super::settings::UiSettings;
 use crate::archive::{ArchiveError, describe};
 use crate::auth::sharing::Sharing;
 use crate::auth::{Action, Caller};

@@ -11,7 +11,7 @@ use super::super::error::{HttpError, ProblemType};
 use super::super::layers::broken_body;
 use super::super::represent::DICOM_XML;
 use super::super::state::ApiState;
-use super::refused;
+use super::refusals::refused;
 use crate::archive::ArchiveError;
 use crate::archive::lanes::Lane;
 use crate::dicom::data_set::JsonDataSet;

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::refused;
+use super::refusals::refused;
 use crate::archive::ArchiveError;
 use crate::archive::workitems::channel::EventChannel;
 use crate::archive::workitems::subscribe::{Subscriber, SubscriptionTarget};

@@ -8,10 +8,10 @@ use super::{sources, without_comments};
 /// Files in circles that a layer may still have, parents included. A number only ever falls; the index had 22, http 43.
 const STILL: [(&str, usize); 6] = [
     ("archive", 27),
-    ("auth", 6),
+    ("auth", 0),
     ("blob", 0),
-    ("dicom", 2),
-    ("http", 26),
+    ("dicom", 0),
+    ("http", 0),
     ("index", 0),
 ];
 
