@@ -9,51 +9,43 @@ mod dimse;
 mod expire;
 mod files;
 mod import;
+mod output;
 mod remote;
 mod restore;
 mod shown;
 mod stats;
+mod target;
 mod upload;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::CommandFactory;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::runtime::Runtime;
 
 use crate::archive::Archive;
 use crate::archive::services::check::{CheckOptions, CheckProgress, RebuildProgress};
 use crate::archive::services::export_deidentified::DeidentifiedExport;
-use crate::config::{Cli, Command, Config, ExportArgs, FsckArgs, MoveIndexArgs, Switch};
+use crate::config::{Cli, Command, Config, ExportArgs, FsckArgs, MoveIndexArgs};
 use crate::dicom::deidentify::DeidentifyOptions;
-use crate::dicom::uid::Target;
-use crate::scope::{PartitionName, Scope};
-use crate::start::{self, StartError, StoreNeeds, data_folder, open, transfer_index};
+use crate::scope::Scope;
+use crate::start::{self, StartError, StoreNeeds, open, transfer_index};
 
 use backup::{backup, restore_backup};
 use copy::copy;
 use dimse::{echo, fetch, send};
 use expire::expire;
 use import::import;
+use output::{REPORTED, counter, progress, say, say_where};
 use restore::restore;
 use stats::stats;
+use target::named_target;
 use upload::upload;
 
-/// Refused files that are told one by one; the rest is only counted.
-const REPORTED: usize = 1000;
-
-/// Whether everything a command looked at was well: the exit code is 0 or 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Nothing is wrong.
-    Well,
-    /// Something is wrong; it was printed.
-    Wrong,
-}
+pub use output::Verdict;
 
 /// Does what a command says, and waits until it is done.
 ///
@@ -344,71 +336,4 @@ async fn export_one(
         .await?;
     bar.finish_and_clear();
     Ok(done)
-}
-
-fn named_target(text: &str) -> Result<Target, StartError> {
-    target(text).ok_or_else(|| {
-        StartError::Config(format!("{text} is not a study[/series[/instance]] of UIDs"))
-    })
-}
-
-fn target(text: &str) -> Option<Target> {
-    let mut uids = text.split('/');
-    let target = Target::of_uids(&mut uids)?;
-    uids.next().is_none().then_some(target)
-}
-
-fn progress(length: u64, unit: &str) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(length);
-    let template = format!("{{bar:40}} {{pos}}/{{len}} {unit} {{per_sec}} {{eta}} left");
-    if let Ok(style) = ProgressStyle::with_template(&template) {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
-}
-
-/// A bar for work whose end is not known.
-fn counter(unit: &str) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::no_length();
-    if let Ok(style) = ProgressStyle::with_template(&format!("{{pos}} {unit} {{per_sec}} {{msg}}"))
-    {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
-}
-
-/// Refuses a data partition that the server would not show.
-fn check_partition(config: &Config, partition: &PartitionName) -> Result<(), StartError> {
-    if partition.is_default() || config.storage.partitions != Switch::Off {
-        return Ok(());
-    }
-    let reason = "--partition needs STOWAGE_PARTITIONS=on, for the server too";
-    Err(StartError::Config(reason.to_owned()))
-}
-
-/// Says which archive a command works on.
-fn say_where(config: &Config) {
-    let storage = &config.storage;
-    let mut place = format!("archive in {}", data_folder(config).display());
-    if storage.database_url.is_some() || storage.database_url_file.is_some() {
-        place.push_str(", its index in the database of STOWAGE_DATABASE_URL");
-    }
-    if let Some(url) = &storage.blob_url {
-        let url = url.split('?').next().unwrap_or_default();
-        place.push_str(&format!(", its blobs in {url}"));
-    }
-    say(&place);
-}
-
-/// One line to standard output; a closed pipe is not an error worth telling.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -1,8 +1,10 @@
 //! Start and stop: opens the stores, listens, and lets running requests end.
 
+mod address;
 mod backup;
 mod deidentify;
 mod dimse;
+mod error;
 mod files;
 mod forward;
 mod health;
@@ -10,11 +12,10 @@ mod keys;
 mod ready;
 mod retention;
 mod rules;
+mod stores;
 mod webhooks;
 
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +27,8 @@ use crate::archive::services::export_settings::ExportSettings;
 use crate::archive::workitems::arrivals::ArrivalRule;
 use crate::auth::token::{make_link, make_token};
 use crate::auth::{AuthConfig, Authenticator};
-use crate::blob::{Blobs, Destinations};
-use crate::config::{AuthMode, Config, MoveIndexArgs, Switch, TokenArgs};
+use crate::blob::Destinations;
+use crate::config::{AuthMode, Config, TokenArgs};
 use crate::http;
 use crate::http::audit::AuditLog;
 use crate::http::layers::{CorsConfig, Origins};
@@ -37,221 +38,24 @@ use crate::http::links::{
 use crate::http::serve::{ConnectionContext, ServeTimeouts, Stopped, TransferPace};
 use crate::http::tls::{Tls, TlsFiles};
 use crate::http::ui::UiSettings;
-use crate::index::{self, IndexError, IndexOptions, Moved, TransferMode};
-use crate::memory;
 use crate::tasks::Need;
 use crate::trace;
 
+use address::write_address;
 pub(crate) use backup::{back_up, open_place, restore_backup};
+pub use error::StartError;
+use error::chain;
 pub(crate) use forward::forward;
 pub(crate) use health::health;
 pub(crate) use keys::key;
 use ready::{ServiceState, notify};
 pub(crate) use retention::expire;
 use rules::RulesFile;
+pub(crate) use stores::{StoreNeeds, data_folder, open, transfer_index};
 pub(crate) use webhooks::webhook;
 
 /// How long a stop waits for the last commits.
 const LAST_COMMITS: Duration = Duration::from_secs(10);
-
-/// Why the server did not start or stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A setting is missing or wrong.
-    #[error("{0}")]
-    Config(String),
-    /// There is no archive where one was named.
-    #[error(
-        "there is no archive in {}: {missing} is not there. Only `stowage serve` and `stowage import` make one; is STOWAGE_DATA_DIR right?",
-        .folder.display()
-    )]
-    NoArchive {
-        /// The data folder, as an absolute path.
-        folder: PathBuf,
-        /// What is missing.
-        missing: String,
-    },
-    /// There is no archive in the database that was named.
-    #[error(
-        "there is no archive in the database of STOWAGE_DATABASE_URL: it is empty. Only `stowage serve` and `stowage import` make one; is the URL right?"
-    )]
-    NoIndex,
-    /// The blob store cannot be used.
-    #[error("{}", chain(.0))]
-    Blobs(#[from] crate::blob::BlobError),
-    /// The index cannot be opened.
-    #[error("{}", chain(.0))]
-    Index(#[from] IndexError),
-    /// A store failed while a command ran.
-    #[error("{}", chain(.0))]
-    Archive(#[from] crate::archive::ArchiveError),
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// Which.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The server failed while it ran.
-    #[error("the server failed: {0}")]
-    Serve(std::io::Error),
-    /// The health check failed.
-    #[error("not healthy: {0}")]
-    Unhealthy(String),
-}
-
-/// A message and its causes in one line: a command has no log to look into.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
-/// What must be there before a store is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StoreNeeds {
-    /// Nothing: what is missing is made.
-    Nothing,
-    /// The blobs; the index may have been lost.
-    Blobs,
-    /// Index and blobs.
-    Archive,
-}
-
-/// Opens index and blobs as configured.
-///
-/// # Errors
-/// When either cannot be opened, or what is needed is not there.
-pub(crate) async fn open(config: &Config, needs: StoreNeeds) -> Result<Archive, StartError> {
-    let database = config.storage.database();
-    let database = database.map_err(|e| StartError::Config(chain(&e)))?;
-    let url = match &database {
-        Some(url) => url.expose().to_owned(),
-        None => own_index(config),
-    };
-    if needs != StoreNeeds::Nothing {
-        check_there(config, &url, needs)?;
-    }
-    let folder = &config.storage.data_dir;
-    make_folder(folder)?;
-    let blobs = Blobs::connect(&config.storage).await?;
-    let mut options = IndexOptions {
-        max_connections: config.storage.database_connections,
-        sqlite_cache_bytes: config.storage.sqlite_cache_bytes,
-        search_time: config.limits.search_time(),
-        acquire_timeout: Duration::from_secs(config.storage.database_wait_seconds.max(1)),
-        call_time: Duration::from_secs(config.storage.database_call_seconds.max(1)),
-        make: needs != StoreNeeds::Archive,
-        ..IndexOptions::default()
-    };
-    let pages = options.keep_within(memory::budget_bytes(config.limits.memory_bytes));
-    let index = match index::open(&url, &options).await {
-        Err(IndexError::Absent) => return Err(StartError::NoIndex),
-        opened => opened?,
-    };
-    let archive =
-        Archive::new(index, blobs, config.limits.clone()).with_grace(config.storage.trash_grace());
-    let archive = archive.with_deidentification(deidentify::deidentification(&config.deidentify)?);
-    archive.switch_partitions(config.storage.partitions == Switch::On);
-    if url.starts_with("sqlite:") {
-        archive.count_cache(pages);
-    }
-    Ok(archive)
-}
-
-/// Makes the data folder, when it is not there, for its owner alone.
-fn make_folder(folder: &Path) -> Result<(), StartError> {
-    let mut builder = std::fs::DirBuilder::new();
-    let made = builder.recursive(true).mode(0o700).create(folder);
-    made.map_err(|error| {
-        let folder = folder.display();
-        StartError::Config(format!(
-            "STOWAGE_DATA_DIR: {folder} cannot be made: {error}"
-        ))
-    })
-}
-
-/// Whether what is kept on this machine is where the settings say: a mistyped folder is not an empty archive.
-fn check_there(config: &Config, url: &str, needs: StoreNeeds) -> Result<(), StartError> {
-    let missing = |path: &Path| StartError::NoArchive {
-        folder: data_folder(config),
-        missing: path.display().to_string(),
-    };
-    if let Some(blobs) = Blobs::folder(&config.storage)?
-        && !blobs.is_dir()
-    {
-        return Err(missing(&absolute(&blobs)));
-    }
-    if needs == StoreNeeds::Archive
-        && let Some(file) = url.strip_prefix("sqlite://")
-    {
-        let file = Path::new(file.split('?').next().unwrap_or(file));
-        if !file.is_file() {
-            return Err(missing(&absolute(file)));
-        }
-    }
-    Ok(())
-}
-
-/// The data folder as an absolute path.
-pub(crate) fn data_folder(config: &Config) -> PathBuf {
-    absolute(&config.storage.data_dir)
-}
-
-fn absolute(path: &Path) -> PathBuf {
-    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    // Without `./` in the middle.
-    whole.components().collect()
-}
-
-/// URL of the index that lies in the data folder.
-fn own_index(config: &Config) -> String {
-    let file = config.storage.data_dir.join("index.sqlite");
-    format!("sqlite://{}", file.display())
-}
-
-/// Moves the index, or compares two; `told` hears of rows as they are read.
-///
-/// # Errors
-/// When no target is named or a database cannot be used.
-pub(crate) async fn transfer_index(
-    config: &Config,
-    arguments: &MoveIndexArgs,
-    reported: &mut (dyn FnMut(&'static str, u64) + Send),
-) -> Result<Vec<Moved>, StartError> {
-    let from = match &arguments.from {
-        Some(url) => url.expose().to_owned(),
-        None => {
-            let own = own_index(config);
-            check_there(config, &own, StoreNeeds::Archive)?;
-            own
-        }
-    };
-    let to = match &arguments.to {
-        Some(url) => Some(url.clone()),
-        None => config
-            .storage
-            .database()
-            .map_err(|e| StartError::Config(chain(&e)))?,
-    };
-    let to = to.ok_or_else(|| {
-        StartError::Config(
-            "where to? set STOWAGE_DATABASE_URL to the empty database, or give --to".to_owned(),
-        )
-    })?;
-    let how = if arguments.check {
-        TransferMode::Compare
-    } else {
-        TransferMode::Copy
-    };
-    let options = IndexOptions::default();
-    Ok(index::transfer(&from, to.expose(), how, &options, reported).await?)
-}
 
 /// Runs the server until a stop signal.
 ///
@@ -412,14 +216,6 @@ async fn check_partitions(archive: &Archive) -> Result<(), StartError> {
              nobody could reach: set it to on, or delete them first"
         ))),
     }
-}
-
-/// Writes where it is listened, beside and renamed, so that nobody reads half a line.
-fn write_address(file: &Path, address: SocketAddr) -> Result<(), StartError> {
-    let beside = file.with_extension("new");
-    let written = std::fs::write(&beside, format!("{address}\n"))
-        .and_then(|()| std::fs::rename(&beside, file));
-    written.map_err(StartError::Serve)
 }
 
 /// Begins what the stores need beside the requests.

@@ -5,9 +5,9 @@
 use bytes::Bytes;
 
 use super::Archive;
-use super::caches::frames::FrameSamples;
 use super::error::{ArchiveError, Result};
-use super::services::retrieve::OpenInstance;
+use super::open_instance::OpenInstance;
+use super::services::render::output::FrameSamples;
 use crate::dicom::codec::{CodecError, FrameShape};
 
 /// Bytes of all frames of this shape in a native value, padding not counted.

@@ -4,24 +4,15 @@
 //! a range are read before it is handed out, so that what is not there is an error and not a broken stream.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 
-use super::Archive;
-use super::cut::{cut, within};
-use super::error::{ArchiveError, Result};
-use super::lanes::Lane;
-use super::services::retrieve::read_piece;
+use super::error::Result;
 use crate::dicom::endian::swap;
-use crate::dicom::frames::{BitRange, ByteRange};
-use crate::dicom::rewrite::{FileSegment, total_length};
-use crate::dicom::source::Source;
-use crate::index::{BlobPlace, InstanceRow};
-use crate::memory::{Purpose, Reservation};
+use crate::memory::Reservation;
 
 /// Bytes on their way out.
 pub struct Content {
@@ -83,7 +74,7 @@ impl Content {
     }
 
     /// Reads the first chunk, so that what fails at once is an error here.
-    async fn started(self) -> Result<Self> {
+    pub(super) async fn started(self) -> Result<Self> {
         let mut chunks = self.chunks;
         let first = chunks.try_next().await?;
         Ok(Self {
@@ -93,7 +84,7 @@ impl Content {
     }
 
     /// Turns the bytes of each `width` round; a rest shorter than that stays as it is.
-    fn swapped(self, width: u8) -> Self {
+    pub(super) fn swapped(self, width: u8) -> Self {
         if width < 2 {
             return self;
         }
@@ -120,7 +111,9 @@ impl Content {
 }
 
 /// Without chunks that have no bytes.
-fn filled(chunks: BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Result<Bytes>> {
+pub(super) fn filled(
+    chunks: BoxStream<'static, Result<Bytes>>,
+) -> BoxStream<'static, Result<Bytes>> {
     chunks
         .try_filter(|bytes| std::future::ready(!bytes.is_empty()))
         .boxed()
@@ -249,184 +242,14 @@ impl Representation {
     }
 }
 
-/// What a rewritten file takes its bytes from.
-#[derive(Clone)]
-pub(super) enum Base {
-    /// The stored file, at its place.
-    Stored(Arc<BlobPlace>),
-    /// What is open already: an inflated data set, a spool file.
-    Open(Arc<dyn Source + Send + Sync>),
-}
-
-/// Makes one frame of a rewritten file.
-pub(super) type FrameMaker = Arc<dyn Fn(u32) -> BoxFuture<'static, Result<Bytes>> + Send + Sync>;
-
-/// The frames of a rewritten file.
-#[derive(Clone)]
-pub(super) struct Frames {
-    /// Makes one of them.
-    pub(super) make: FrameMaker,
-    /// Whether all have as many bytes, so that one can be found without the others.
-    pub(super) alike: bool,
-}
-
-impl Archive {
-    /// Ranges of the data set, one after the other: each is opened when it is its turn.
-    pub(super) fn ranges(
-        &self,
-        row: &InstanceRow,
-        ranges: impl Iterator<Item = ByteRange> + Send + 'static,
-        length: u64,
-    ) -> Representation {
-        let (archive, row) = (self.clone(), Arc::new(row.clone()));
-        Representation::new(length, move |wanted| async move {
-            let length = wanted.end - wanted.start;
-            let opened = stream::iter(within(ranges, wanted)).then(move |range| {
-                let (archive, row) = (archive.clone(), row.clone());
-                async move {
-                    let content = archive.dataset_range(&row, range.offset, range.length);
-                    Ok::<_, ArchiveError>(content.await?.chunks)
-                }
-            });
-            let chunks = opened.try_flatten().boxed();
-            Content { length, chunks }.started().await
-        })
+/// Reads everything; the caller knows that it is small.
+pub(super) async fn collect(content: Content) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(usize::try_from(content.length).unwrap_or(0));
+    let mut chunks = content.chunks;
+    while let Some(chunk) = chunks.next().await {
+        bytes.extend_from_slice(&chunk?);
     }
-
-    /// As [`Self::ranges`], of a source that is open.
-    pub(super) fn ranges_of(
-        &self,
-        source: &Arc<dyn Source + Send + Sync>,
-        ranges: impl Iterator<Item = ByteRange> + Send + 'static,
-        length: u64,
-    ) -> Representation {
-        let (archive, source) = (self.clone(), source.clone());
-        Representation::new(length, move |wanted| async move {
-            let length = wanted.end - wanted.start;
-            let chunks = stream::iter(within(ranges, wanted)).flat_map(move |range| {
-                let source = source.clone();
-                archive
-                    .read_open_source(source, range.offset, range.length)
-                    .chunks
-            });
-            let chunks = chunks.boxed();
-            Content { length, chunks }.started().await
-        })
-    }
-
-    /// The bits of a frame that does not fill its bytes, moved to their start (PS3.5 §8.1.1); `packed` has them.
-    pub(super) fn shifted(&self, packed: Representation, bits: BitRange) -> Representation {
-        let archive = self.clone();
-        let length = bits.length.div_ceil(8);
-        Representation::new(length, move |range| async move {
-            let wanted = range.end - range.start;
-            if wanted > archive.limits.max_frame_bytes as u64 {
-                return Err(ArchiveError::TooLarge {
-                    reason: "the frame is too large: ask for its bytes in ranges".to_owned(),
-                });
-            }
-            let memory = usize::try_from(wanted).unwrap_or(usize::MAX);
-            let memory =
-                archive.reserve(Purpose::Pixels, memory.saturating_mul(2).saturating_add(16));
-            let memory = memory.await?;
-            let first = u64::from(bits.skip / 8) + range.start;
-            let content = packed.range(first..first + wanted + 1).await?;
-            let packed = super::services::frames::collect(content).await?;
-            let here = BitRange {
-                skip: bits.skip % 8,
-                length: (bits.length - range.start * 8).min(wanted * 8),
-            };
-            let bytes = super::services::frames::shift(&packed, here);
-            Ok(Content::whole(super::buffer::reserved(bytes, memory)))
-        })
-    }
-
-    /// A rewritten file.
-    pub(super) fn rewritten(
-        &self,
-        base: Base,
-        segments: Vec<FileSegment>,
-        frames: Option<Frames>,
-    ) -> Representation {
-        let length = total_length(&segments);
-        let archive = self.clone();
-        Representation::new(length, move |range| async move {
-            let alike = frames.as_ref().is_none_or(|frames| frames.alike);
-            let (segments, skip) = cut(segments, &range, alike);
-            let length = total_length(&segments);
-            let chunks = stream::iter(segments).flat_map(move |segment| {
-                let made = |numbers| match frames.clone() {
-                    Some(frames) => stream::iter(numbers)
-                        .then(move |n| (frames.make)(n))
-                        .boxed(),
-                    None => stream::empty().boxed(),
-                };
-                match segment {
-                    FileSegment::Bytes(bytes) => {
-                        stream::once(async move { Ok(Bytes::from(bytes)) }).boxed()
-                    }
-                    FileSegment::Copy { offset, length } => archive.run(&base, offset, length, 1),
-                    FileSegment::Swap {
-                        offset,
-                        length,
-                        width,
-                    } => archive.run(&base, offset, length, width),
-                    FileSegment::Frames { numbers, .. } => made(numbers),
-                }
-            });
-            let chunks = filled(chunks.boxed());
-            let content = Content { length, chunks }.trimmed(skip, range.end - range.start);
-            content.started().await
-        })
-    }
-
-    /// A run of bytes, opened when it is its turn.
-    fn run(
-        &self,
-        base: &Base,
-        offset: u64,
-        length: u64,
-        width: u8,
-    ) -> BoxStream<'static, Result<Bytes>> {
-        let (archive, base) = (self.clone(), base.clone());
-        let opened = async move {
-            let content = match base {
-                Base::Stored(place) => archive.range(&place, offset, length).await?,
-                Base::Open(source) => archive.read_open_source(source, offset, length),
-            };
-            Ok::<_, ArchiveError>(content.swapped(width).chunks)
-        };
-        stream::once(opened).try_flatten().boxed()
-    }
-
-    /// A run of an open source, read in chunks.
-    pub(super) fn read_open_source(
-        &self,
-        source: Arc<dyn Source + Send + Sync>,
-        offset: u64,
-        length: u64,
-    ) -> Content {
-        let archive = self.clone();
-        let range = offset..offset.saturating_add(length);
-        let chunks = stream::try_unfold(range, move |left| {
-            let (archive, source) = (archive.clone(), source.clone());
-            async move {
-                if left.is_empty() {
-                    return Ok(None);
-                }
-                let end = left.end.min(left.start + crate::blob::CHUNK as u64);
-                let piece = left.start..end;
-                let read = archive
-                    .lanes()
-                    .run(Lane::Retrieve, move || read_piece(&*source, piece));
-                Ok(Some((read.await?, end..left.end)))
-            }
-        });
-        Content {
-            length,
-            chunks: chunks.boxed(),
-        }
-    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

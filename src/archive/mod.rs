@@ -3,6 +3,7 @@
 //! Uses `index`, `blob` and `dicom`; knows nothing of HTTP or SQL. Invariants: a row implies its blob; what was
 //! acknowledged is durable; memory of a request is bounded by configuration, never by the size of an object.
 
+mod assembled;
 mod bitpack;
 mod buffer;
 pub mod caches;
@@ -11,17 +12,23 @@ mod cut;
 pub mod error;
 mod event_channels;
 pub mod fields;
+mod frame_shape;
 pub mod ingest;
 mod inline;
 pub mod jobs;
 pub mod lanes;
+pub mod left_out;
 mod meters;
+mod metrics;
+pub mod open_instance;
 mod partition_names;
 pub mod queue;
 pub mod represent;
+mod reserve;
 pub mod rules;
 mod running_work;
 pub mod services;
+mod source_read;
 mod spool;
 pub mod statistics;
 pub mod texts;
@@ -56,10 +63,11 @@ pub use crate::index::{
     Version, WebhookDelivery, WebhookRow, kinds_cover, service_kind,
 };
 pub use error::{ArchiveError, Result};
-pub use services::feed::WithMetadata;
 
 /// Threads that may wait for an object store at the same time.
 const REMOTE: usize = 64;
+/// Requests for storage commitment that are worked on at the same time.
+const COMMITMENTS: usize = 32;
 /// How long the stores may take to say that they are well.
 const HEALTH: Duration = Duration::from_secs(10);
 
@@ -73,7 +81,7 @@ pub struct Archive {
     inflate_to: Arc<dyn Fn() -> io::Result<SpooledFile> + Send + Sync>,
     committer: Committer,
     /// Extended query tags as last read.
-    tags: Arc<services::tags::TagCache>,
+    tags: Arc<caches::tags::TagCache>,
     /// Data partitions by name.
     partitions: Arc<partition_names::PartitionNames>,
     /// Rows and tables of instances.
@@ -108,7 +116,7 @@ pub struct Archive {
     running: running_work::WorkNames,
     tasks: Tasks,
     /// Blobs that could not be read as they should.
-    reports: jobs::heal::Reports,
+    reports: jobs::damage_reports::Reports,
     /// How long what was deleted can be restored.
     grace: Duration,
     /// Where exports may go.
@@ -165,7 +173,7 @@ impl Archive {
         let opened_instances = caches::instances::InstanceCache::new(opened);
         let tasks = Tasks::default();
         let lanes = lanes::Lanes::new(cores);
-        let (reporter, reports) = jobs::heal::reports();
+        let (reporter, reports) = jobs::damage_reports::reports();
         blobs.report_to(reporter);
         Self {
             spool,
@@ -184,7 +192,7 @@ impl Archive {
             // One for each GiB, so that all of them together seldom wait for each other.
             turns: Arc::new(Semaphore::new((bytes >> 30).clamp(1, 8))),
             lanes,
-            commitments: services::commitment_results::places(),
+            commitments: Arc::new(Semaphore::new(COMMITMENTS)),
             meters: Arc::default(),
             node: Arc::from(blobs.serial()),
             running: Arc::default(),

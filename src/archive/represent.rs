@@ -1,7 +1,7 @@
 //! Which representation of an instance answers a wish.
 
 use super::Archive;
-use super::caches::frames::CompiledCodecs;
+use super::frame_shape::CompiledCodecs;
 use crate::dicom::media::{
     self, FramePreference, RepresentationPlan, StoredPixels, TransferSyntaxPreference,
 };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::error::{ArchiveError, Result};
+use super::error::ArchiveError;
 use crate::dicom::error::ParseError;
 use crate::dicom::inflate::DiskRoom;
 
@@ -125,30 +125,6 @@ impl SpoolRoom {
 impl DiskRoom for SpoolRoom {
     fn grow_to(&mut self, bytes: u64) -> io::Result<()> {
         self.try_grow_to(bytes).map_err(io::Error::other)
-    }
-}
-
-impl super::Archive {
-    /// Room in the spool for what is made there for an answer.
-    ///
-    /// # Errors
-    /// [`ArchiveError::Busy`] when there is none.
-    pub(super) async fn spool_room(&self, bytes: u64) -> Result<SpoolRoom> {
-        let mut room = self.spool.nothing();
-        self.grow_room(&mut room, bytes.max(1)).await?;
-        Ok(room)
-    }
-
-    /// Makes room for so many bytes in all; data sets that nobody reads make way.
-    ///
-    /// # Errors
-    /// As [`Self::spool_room`].
-    pub(super) async fn grow_room(&self, room: &mut SpoolRoom, bytes: u64) -> Result<()> {
-        if room.try_grow_to(bytes).is_ok() {
-            return Ok(());
-        }
-        self.sources.invalidate_all().await;
-        Ok(room.try_grow_to(bytes)?)
     }
 }
 

@@ -4,9 +4,8 @@
 //! is unpacked on a thread of requests; between two portions a client that has left stops the work; an instance whose
 //! metadata cannot be had fails alone.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
@@ -21,7 +20,6 @@ use crate::dicom::metadata;
 use crate::dicom::pieces::Pieces;
 use crate::index::{IndexError, NoWorkMemory, WorkMemory};
 use crate::memory::{NoMemory, Purpose, Reservation, holding};
-use crate::meter::Counter;
 use crate::scope::ScopeSet;
 use crate::trace::Stage;
 
@@ -35,8 +33,6 @@ const PORTION: usize = 1 << 20;
 const PIECE: usize = 64 << 10;
 /// What is told of an instance beside its metadata may have so many bytes that are not counted.
 const UNCOUNTED: usize = 4096;
-/// Instances that are told in the log when their metadata cannot be read.
-const REPORTED: usize = 1000;
 
 /// The metadata of one instance, if it can be had.
 #[derive(Debug)]
@@ -49,45 +45,6 @@ pub(super) enum StoredText {
     Damaged,
     /// It does not fit the memory of this server.
     TooLarge(NoMemory),
-}
-
-/// Counts what was left out of an answer; shared by all clones.
-#[derive(Debug, Clone, Default)]
-pub struct LeftOut(Arc<AtomicU64>);
-
-impl LeftOut {
-    /// How many so far; an answer that is streamed may still leave out more.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn one(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Rows and instances that could not be read back.
-#[derive(Debug, Default)]
-pub(super) struct UnreadableRows {
-    /// How often one was left out.
-    pub(super) left_out: Counter,
-    reported: Mutex<HashSet<i64>>,
-}
-
-impl UnreadableRows {
-    /// Counts one that is left out of an answer; the log tells it once.
-    pub(super) fn note(&self, watermark: i64, left_out: &LeftOut) {
-        left_out.one();
-        self.left_out.one();
-        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        if reported.len() < REPORTED && reported.insert(watermark) {
-            tracing::error!(
-                watermark,
-                "metadata of an instance cannot be read and is left out of answers; `stowage fsck` tells more"
-            );
-        }
-    }
 }
 
 /// What is done with the metadata of an instance: the first argument is what the caller gave along.

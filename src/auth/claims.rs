@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::scope::Visible;
 
 /// Claims of a verified token.
-pub type Claims = Map<String, Value>;
+pub(super) type Claims = Map<String, Value>;
 
 /// Claim that leaves only reading of what the roles allow; anything but `false` does.
 pub(super) const READ_ONLY_CLAIM: &str = "dicom_read_only";

@@ -6,6 +6,7 @@
 
 mod blocking;
 mod buffers;
+mod connect;
 mod discard;
 mod disk;
 mod error;
@@ -21,7 +22,6 @@ mod remote;
 mod spool;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
@@ -32,13 +32,11 @@ use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::checksum::{ContentHasher, ContentSums};
-use crate::config::StorageConfig;
 use blocking::blocking;
 use discard::Discards;
 use folder::{list_folder, stream_file};
 use key::Serials;
 use local::LocalStore;
-use location::Location;
 use spool::Spool;
 
 pub use disk::DiskSpace;
@@ -48,9 +46,6 @@ pub use export_folder::{ExportFile, ExportFolder};
 pub use key::{instance_key, key_serial, serial_behind, serials_before};
 pub use payload::{CHUNK, OpenBlob, Payload, SEND_PART};
 pub use spool::{SpoolFile, Spooled};
-
-/// The setting that says where blobs are kept.
-const BLOB_URL: &str = "STOWAGE_BLOB_URL";
 
 /// Bytes that are copied from the memory of the system rather than handed to another thread.
 const AT_ONCE: usize = 1 << 20;
@@ -83,77 +78,6 @@ enum BlobStore {
 }
 
 impl Blobs {
-    /// Opens the store that the settings name; a folder is made when needed, a bucket is asked for once.
-    ///
-    /// # Errors
-    /// [`BlobError::Config`] when the settings are wrong or the object store refuses them, else when the folder cannot be
-    /// made or written. An object store that does not answer is no error here: it may come up later.
-    pub async fn connect(storage: &StorageConfig) -> Result<Self> {
-        let location = match &storage.blob_url {
-            Some(url) => location::parse(BLOB_URL, url, storage.s3_endpoint.as_deref())?,
-            None => Location::Folder(storage.data_dir.join("blobs")),
-        };
-        match location {
-            Location::Folder(root) => blocking(move || Self::open(&root)).await,
-            #[cfg(feature = "cloud")]
-            Location::Bucket(bucket) => {
-                let spool = storage.data_dir.join(local::SPOOL);
-                let bucket = remote::Bucket::connect(&bucket, storage).await?;
-                blocking(move || Self::with(BlobStore::Bucket(bucket), &spool)).await
-            }
-            #[cfg(not(feature = "cloud"))]
-            Location::Bucket(bucket) => Err(BlobError::config(format!(
-                "STOWAGE_BLOB_URL: this build of stowage has no object stores, so {} cannot be used: build it with the feature `cloud`",
-                bucket.name
-            ))),
-        }
-    }
-
-    /// The folder that the settings name; none for a bucket.
-    ///
-    /// # Errors
-    /// When the URL cannot be read.
-    pub fn folder(storage: &StorageConfig) -> Result<Option<PathBuf>> {
-        let Some(url) = &storage.blob_url else {
-            return Ok(Some(storage.data_dir.join("blobs")));
-        };
-        Ok(
-            match location::parse(BLOB_URL, url, storage.s3_endpoint.as_deref())? {
-                Location::Folder(folder) => Some(folder),
-                Location::Bucket(_) => None,
-            },
-        )
-    }
-
-    /// Opens a folder, making it when needed.
-    ///
-    /// # Errors
-    /// When the folder cannot be made or written.
-    pub fn open(root: &Path) -> Result<Self> {
-        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let place = BlobStore::Folder {
-            folder: Arc::new(LocalStore::new(root)),
-            writes: Arc::new(Semaphore::new((cores * 4).max(8))),
-        };
-        Self::with(place, &root.join(local::SPOOL))
-    }
-
-    fn with(place: BlobStore, spool: &Path) -> Result<Self> {
-        let serials = Serials::new();
-        let spool = Spool::open(spool, serials.process)
-            .map_err(|e| BlobError::at(&spool.display().to_string(), e))?;
-        let inner = BlobsInner {
-            place,
-            spool,
-            serials,
-            reports: OnceLock::new(),
-            discards: Discards::default(),
-        };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
-    }
-
     /// How many writes under way pay off where on a disk one would: over a network most of their time is waiting.
     #[must_use]
     pub fn overlap(&self) -> usize {

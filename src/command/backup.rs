@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::ProgressBar;
 
-use super::{REPORTED, Verdict, counter, say, say_where};
+use super::output::{REPORTED, Verdict, counter, say, say_where};
 use crate::archive::services::backup::make::BackupProgress;
 use crate::archive::services::backup::place::BackupManifest;
 use crate::config::{BackupArgs, Config, RestoreBackupArgs};

@@ -13,15 +13,18 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::Semaphore;
 
 use super::copy_run::CopyRun;
+use super::output::{Verdict, say, say_where};
 use super::remote::{remote_failed, server};
-use super::{Verdict, check_partition, say, say_where};
+use super::target::check_partition;
+
 use crate::archive::ingest::{Outcome, StoreOptions, reason};
 use crate::archive::{Archive, ArchiveError};
 use crate::config::{Config, CopyArgs};
 use crate::dicom::deidentify::DeidentifyProfile;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid, Target};
 use crate::http::remote::backoff::Backoff;
-use crate::http::remote::connection::{RemoteError, RemoteServer};
+use crate::http::remote::connection::RemoteServer;
+use crate::http::remote::error::RemoteError;
 use crate::http::remote::retrieve::ReceivedInstance;
 use crate::http::remote::search::RemoteStudy;
 use crate::memory::NoMemory;

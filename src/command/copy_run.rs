@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use indicatif::ProgressBar;
 
 use super::files::{journal_unusable, open_journal};
+use super::output::{REPORTED, Verdict, progress, say};
 use super::shown::ShownTransfer;
-use super::{REPORTED, Verdict, progress, say};
 use crate::archive::Archive;
 use crate::archive::services::transfers::TransferProgress;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};

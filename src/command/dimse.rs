@@ -7,8 +7,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
+use super::output::{REPORTED, Verdict, progress, say, say_where};
 use super::shown::ShownTransfer;
-use super::{REPORTED, Verdict, progress, say, say_where, target};
+use super::target::target;
 use crate::archive::services::import::files_below;
 use crate::archive::services::transfers::TransferProgress;
 use crate::archive::{Archive, InstanceRow};

@@ -1,6 +1,6 @@
 //! `stowage expire`: the rules of retention, now or only to see what they would do.
 
-use super::{Verdict, say, say_where};
+use super::output::{Verdict, say, say_where};
 use crate::archive::services::retention::ExpiredStudy;
 use crate::config::Config;
 use crate::start::{self, StartError};

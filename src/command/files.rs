@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{REPORTED, progress, say};
+use super::output::{REPORTED, progress, say};
 use crate::archive::services::import::{FilesBelow, files_below};
 use crate::start::StartError;
 

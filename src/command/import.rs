@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use super::files::{
     CandidateFile, FileRun, Journal, create, find_files, note_refused, say_left_out, unwritten,
 };
-use super::{Verdict, check_partition, say, say_where};
+use super::output::{Verdict, say, say_where};
+use super::target::check_partition;
 use crate::archive::ingest::StoreOptions;
 use crate::archive::services::import::Imported;
 use crate::config::{Config, ImportArgs};

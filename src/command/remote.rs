@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::say;
+use super::output::say;
 use crate::config::{Config, RemoteArgs, Secret};
-use crate::http::remote::connection::{
-    RemoteError, RemoteServer, RemoteSettings, RemoteToken, TOKEN_VARIABLE,
-};
+use crate::http::remote::connection::{RemoteServer, RemoteSettings, RemoteToken, TOKEN_VARIABLE};
+use crate::http::remote::error::RemoteError;
 use crate::memory::{MemoryBudget, budget_bytes};
 use crate::start::StartError;
 

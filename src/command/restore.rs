@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Verdict, say, say_where};
+use super::output::{Verdict, say, say_where};
 use crate::archive::services::restore::RestoreTarget;
 use crate::archive::{Archive, ArchiveError, RemovalReason, TrashEntry, TrashFilter};
 use crate::config::{Config, RestoreArgs};

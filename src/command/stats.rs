@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use indicatif::{DecimalBytes, HumanCount};
 
-use super::{Verdict, say};
+use super::output::{Verdict, say};
 use crate::archive::statistics::{PartitionStatistics, Statistics, StoredCounts, month_text};
 use crate::config::Config;
 use crate::start::{StartError, StoreNeeds, open};

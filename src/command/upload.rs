@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use super::files::{
     CandidateFile, FileRun, Journal, create, find_files, note_refused, say_left_out, unwritten,
 };
+use super::output::{Verdict, say};
 use super::remote::{budget, remote_failed, server};
-use super::{Verdict, say};
 use crate::config::{Config, UploadArgs};
 use crate::dicom::head::{HEAD, instance_uid};
 use crate::dicom::limits::ParseLimits;

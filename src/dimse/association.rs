@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::Gateway;
 use super::audit::{Deed, DimseAccess, DimseOutcome};
 use super::command::{DimseCommand, element, field, status};
-use super::commitment::PendingReports;
+use super::commitment::pending_reports::PendingReports;
 use super::dataset::Identifier;
+use super::gateway::Gateway;
 use super::negotiate::{Accepted, Service, agree};
 use super::pdu::{self, Associate};
 use super::peers::Peer;

@@ -12,6 +12,7 @@ use dicom_dictionary_std::tags;
 use futures_util::TryStreamExt;
 use tokio::io::AsyncReadExt;
 
+use super::client_exchange::{ask, hear};
 use super::client_file::FileHeader;
 use super::command::{DimseCommand, element, field, status};
 use super::dataset::{Elements, Identifier, text_element, write};
@@ -20,7 +21,7 @@ use super::outgoing::{CallError, Offered, Outgoing, Proposal};
 use super::pdu::ScpRole;
 use super::peers::{PeerPlace, Peers, PeersError};
 use super::send::{Line, answered, send};
-use super::wire::{PeerGone, WireEvent, unexpected};
+use super::wire::PeerGone;
 use crate::archive::{Archive, ArchiveError, InstanceRow};
 use crate::config::DimseConfig;
 use crate::dicom::codec::transfer_syntax::{EXPLICIT_LE, IMPLICIT_LE};
@@ -478,44 +479,4 @@ fn failure(status: Option<u16>) -> Option<String> {
         Some(status) => Some(format!("the peer answers {status:04X}")),
         None => Some("the peer takes it in no transfer syntax it can be sent in".to_owned()),
     }
-}
-
-/// Sends a request and hears the first answer, with its data set.
-async fn ask(
-    outgoing: &mut Outgoing,
-    context: &Offered,
-    request: &DimseCommand,
-    data: &[u8],
-) -> Result<(DimseCommand, Vec<u8>), PeerGone> {
-    outgoing.writer.command(context.id, request).await?;
-    if request.has_data() {
-        outgoing.writer.data(context.id, data).await?;
-        outgoing.writer.end_data(context.id);
-    }
-    outgoing.writer.flush().await?;
-    hear(outgoing, request.message()).await
-}
-
-/// Hears an answer, with its data set.
-async fn hear(outgoing: &mut Outgoing, message: u16) -> Result<(DimseCommand, Vec<u8>), PeerGone> {
-    let WireEvent::Command { context, command } = outgoing.reader.next().await? else {
-        return Err(unexpected("something else came than an answer"));
-    };
-    if command.get(element::RESPONDED) != Some(message) {
-        return Err(unexpected("an answer came to another request"));
-    }
-    let mut data = Vec::new();
-    if command.has_data() {
-        loop {
-            let (bytes, last) = outgoing.reader.data(context).await?;
-            if data.len().saturating_add(bytes.len()) > super::association::MAX_QUERY {
-                return Err(unexpected("an answer is too long"));
-            }
-            data.extend_from_slice(&bytes);
-            if last {
-                break;
-            }
-        }
-    }
-    Ok((command, data))
 }

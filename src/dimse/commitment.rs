@@ -4,17 +4,16 @@
 //! was taken lies in the index until it is reported, on its association while that lasts, else on one to the requestor, also
 //! after the server was killed.
 
+pub(super) mod pending_reports;
 mod report;
+mod request;
 #[cfg(test)]
 mod tests;
 mod worker;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use dicom_dictionary_std::tags;
-use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
 
 use super::association::{Answered, Association, DimseRefusal};
 use super::audit::{Deed, DimseOutcome};
@@ -25,51 +24,17 @@ use super::wire::PeerGone;
 use crate::archive::services::commitment::{CommitmentFailure, CommitmentRow, NewCommitment};
 use crate::dicom::commitment::InstanceReference;
 use crate::memory::Reservation;
-use report::{CommitmentReport, send};
+use pending_reports::Offer;
+use report::send;
+use request::CommitmentRequest;
 use worker::{HOLD, Job};
 
 pub(super) use worker::run;
 
 /// Longest list of references, in bytes.
 const MAX_REFERENCES: usize = 8 << 20;
-/// Reports under way at the same time.
-pub(super) const REPORTS: usize = 64;
 /// There is no room for another request now.
 const RESOURCES: u16 = CommitmentFailure::Resources.code();
-
-/// What somebody asks for.
-#[derive(Debug, Serialize, Deserialize)]
-struct CommitmentRequest {
-    transaction: String,
-    references: Vec<InstanceReference>,
-}
-
-/// A report for an association that is still there; the answer says whether the peer has taken it.
-pub(super) struct Offer {
-    report: Arc<CommitmentReport>,
-    context: u8,
-    taken: oneshot::Sender<()>,
-}
-
-/// Reports of one association.
-pub(super) struct PendingReports {
-    sender: mpsc::Sender<Offer>,
-    pub(super) offers: mpsc::Receiver<Offer>,
-    awaiting: BTreeMap<u16, oneshot::Sender<()>>,
-    message: u16,
-}
-
-impl Default for PendingReports {
-    fn default() -> Self {
-        let (sender, offers) = mpsc::channel(1);
-        Self {
-            sender,
-            offers,
-            awaiting: BTreeMap::new(),
-            message: 0,
-        }
-    }
-}
 
 impl Association {
     /// Takes a request and looks after it beside the association.

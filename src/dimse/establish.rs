@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::Gateway;
 use super::association::{COPIES, Greeted, LINGER, end};
 use super::audit::{Deed, DimseAccess, DimseOutcome};
+use super::gateway::Gateway;
 use super::pdu::{self, Rejection};
 use super::wire::{BUFFERS, PeerGone, Stream, WireReader, split, unexpected};
 use crate::archive::queue::on_behalf_of;

@@ -13,8 +13,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
-use super::Gateway;
 use super::establish;
+use super::gateway::Gateway;
 use super::prompt::PromptStream;
 use crate::shares::ShareHolder;
 use crate::tasks::Failure;

@@ -5,13 +5,15 @@
 //! | `listen` | connections: accepted, limited, ended |
 //! | `pdu`, `wire` | units of PS3.8; data is streamed, never held |
 //! | `negotiate`, `peers` | who may associate, and what is agreed on |
+//! | `gateway` | what all associations share |
 //! | `establish`, `association` | one association: how it begins, what it is told |
 //! | `command` | command sets of PS3.7 |
 //! | `dataset` | identifiers and results |
 //! | `store`, `find`, `retrieve` | C-STORE, C-FIND, C-GET and C-MOVE |
 //! | `worklist` | modality worklist: C-FIND for scheduled procedure steps |
 //! | `commitment` | storage commitment |
-//! | `client`, `client_file`, `client_get` | what the command line asks of peers, files it sends, instances it gets |
+//! | `client`, `client_exchange` | what the command line asks of peers: a request and its answers |
+//! | `client_file`, `client_get` | files it sends, instances it gets |
 //! | `outgoing`, `secure` | associations this server asks for, over TLS where need be |
 //! | `send`, `implicit` | instances it sends, in Implicit VR where need be |
 //!
@@ -21,6 +23,7 @@
 mod association;
 pub mod audit;
 pub mod client;
+mod client_exchange;
 mod client_file;
 mod client_get;
 mod command;
@@ -28,6 +31,7 @@ mod commitment;
 mod dataset;
 mod establish;
 mod find;
+mod gateway;
 mod implicit;
 mod listen;
 mod meters;
@@ -56,8 +60,9 @@ use crate::config::DimseConfig;
 use crate::shares::Shares;
 use crate::tasks::Need;
 use audit::Trail;
+use commitment::pending_reports::REPORTS;
+use gateway::Gateway;
 use listen::Door;
-use meters::DimseMeters;
 use peers::{Peers, PeersError};
 
 pub use listen::CurrentTls;
@@ -87,27 +92,6 @@ pub enum GatewayError {
         /// Why.
         source: std::io::Error,
     },
-}
-
-/// What all associations share.
-#[derive(Debug)]
-struct Gateway {
-    archive: Archive,
-    title: String,
-    peers: Peers,
-    trail: Arc<dyn Trail>,
-    meters: Arc<DimseMeters>,
-    /// Associations at the same time.
-    associations: Shares,
-    /// Connections at the same time.
-    connections: Shares,
-    /// Requests for storage commitment under way.
-    reports: Arc<Semaphore>,
-    /// How long a peer may be silent.
-    idle: Duration,
-    /// How long an association may last.
-    longest: Duration,
-    stop: CancellationToken,
 }
 
 /// The gateway, which listens.
@@ -170,7 +154,7 @@ pub async fn listen(
         meters: Arc::default(),
         associations: Shares::new(associations),
         connections: Shares::new(associations.saturating_add(GREETING)),
-        reports: Arc::new(Semaphore::new(commitment::REPORTS)),
+        reports: Arc::new(Semaphore::new(REPORTS)),
         idle: Duration::from_secs(config.dimse_idle_seconds.max(1)),
         longest: Duration::from_secs(config.dimse_association_seconds.max(1)),
         stop: CancellationToken::new(),

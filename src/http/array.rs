@@ -12,7 +12,8 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use super::error::HttpError;
 use super::represent::header_value;
-use crate::archive::texts::{LeftOut, TextPart};
+use crate::archive::left_out::LeftOut;
+use crate::archive::texts::TextPart;
 use crate::archive::{Archive, ArchiveError};
 
 /// Bytes gathered before they are sent.

@@ -22,8 +22,9 @@ use super::represent::{
     unchanged, validated,
 };
 use crate::archive::content::Representation;
+use crate::archive::open_instance::OpenInstance;
 use crate::archive::services::frames::BulkValue;
-use crate::archive::services::retrieve::{InstanceRows, OpenInstance};
+use crate::archive::services::retrieve::InstanceRows;
 use crate::archive::{Archive, ArchiveError};
 use crate::auth::Action;
 use crate::dicom::codec::transfer_syntax::{self, OCTETS};

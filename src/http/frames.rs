@@ -14,7 +14,7 @@ use super::represent::{
     warned,
 };
 use super::state::ApiState;
-use crate::archive::services::retrieve::OpenInstance;
+use crate::archive::open_instance::OpenInstance;
 use crate::auth::Action;
 use crate::dicom::codec::transfer_syntax;
 use crate::dicom::media::FramePreference;

@@ -17,7 +17,8 @@ use super::represent::{DICOM_XML, DataSetFormat, form, many_parts, warning, xml_
 use super::results::{refuse_markup, remaining};
 use super::state::{ApiState, DICOM_JSON};
 use crate::archive::fields::{FieldLists, Parents};
-use crate::archive::services::search::paging::{CountMode, PageCursor, Paging};
+use crate::archive::services::search::cursor::PageCursor;
+use crate::archive::services::search::paging::{CountMode, Paging};
 use crate::archive::services::search::{SearchResult, Write};
 use crate::archive::{Archive, TagRow};
 use crate::auth::Action;

@@ -1,5 +1,8 @@
 //! Rendered and thumbnail resources (PS3.18 §10.4.1.1.3, §10.4.1.1.4, dicom-service §7).
 
+pub(super) mod formats;
+pub(super) mod options;
+
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -7,7 +10,7 @@ use futures_util::{StreamExt, stream};
 
 use super::accept::{AcceptItem, AcceptKind};
 use super::error::{HttpError, ProblemType};
-use super::extract::{QueryPairs, RetrieveRequest};
+use super::extract::RetrieveRequest;
 use super::frames::frame_list;
 use super::links::Links;
 use super::multipart::writer::ResponsePart;
@@ -20,11 +23,11 @@ use crate::archive::content::{Content, Representation};
 use crate::archive::services::render::{ImageFormat, Nature, RenderRequest, RenderSource};
 use crate::archive::{Archive, ArchiveError};
 use crate::auth::Action;
-use crate::dicom::render::{self, ParameterError, Request, Viewport};
+use crate::dicom::render;
 use crate::dicom::uid::{InstanceName, Target};
 use crate::scope::Scope;
-
-const PICTURES: [ImageFormat; 3] = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Gif];
+use formats::{PICTURES, picture_format, representation, small_picture};
+use options::{RenderOptions, bad_parameter, too_large};
 
 /// Returns a picture of a study, series, instance or frames, or the readable form of what is no image.
 ///
@@ -109,87 +112,6 @@ pub(super) async fn retrieve_thumbnail(ask: RetrieveRequest) -> Result<Response,
         picture(bytes, format)
     };
     validated(response, &tag)
-}
-
-/// Query parameters of a picture.
-pub(super) struct RenderOptions {
-    pub(super) request: Request,
-    /// The stored version of the presentation state in the request.
-    pub(super) state: Option<i64>,
-    pub(super) unknown_annotations: bool,
-}
-
-impl RenderOptions {
-    fn parse(query: &QueryPairs, quality: u8, most: u32) -> Result<Self, HttpError> {
-        let mut request = Request {
-            quality,
-            ..Request::default()
-        };
-        let mut unknown_annotations = false;
-        for name in ["window", "viewport", "quality", "annotation", "iccprofile"] {
-            let Some(value) = query.first(name) else {
-                continue;
-            };
-            match name {
-                "window" => {
-                    request.window = Some(render::parse_window(value).map_err(bad_parameter)?)
-                }
-                "viewport" => {
-                    let viewport = render::parse_viewport(value).map_err(bad_parameter)?;
-                    request.viewport = Some(within(viewport, most)?);
-                }
-                "quality" => {
-                    request.quality = render::parse_quality(value).map_err(bad_parameter)?
-                }
-                "iccprofile" => {
-                    request.icc = render::parse_icc_profile(value).map_err(bad_parameter)?
-                }
-                _ => {
-                    let parsed = render::parse_annotation(value).map_err(bad_parameter)?;
-                    unknown_annotations = parsed.unknown > 0;
-                    request.annotation = parsed.known;
-                }
-            }
-        }
-        Ok(Self {
-            request,
-            state: None,
-            unknown_annotations,
-        })
-    }
-
-    fn drawing(&self, format: ImageFormat) -> RenderRequest {
-        RenderRequest {
-            request: self.request.clone(),
-            format,
-            state: self.state,
-        }
-    }
-}
-
-/// The viewport with no side above the largest allowed.
-fn within(viewport: Viewport, most: u32) -> Result<Viewport, HttpError> {
-    let limit = f64::from(most);
-    let sides = [viewport.width, viewport.height];
-    if sides.iter().flatten().any(|side| *side > limit) {
-        return Err(too_large(most));
-    }
-    // A side that is free follows the other one, and not beyond the limit either.
-    let free = |side: Option<f64>| side.or(sides.iter().any(Option::is_some).then_some(limit));
-    Ok(Viewport {
-        width: free(viewport.width),
-        height: free(viewport.height),
-        ..viewport
-    })
-}
-
-fn too_large(most: u32) -> HttpError {
-    let reason = format!("It may have {most} pixels to a side at most.");
-    HttpError::invalid_query("viewport", &reason)
-}
-
-fn bad_parameter(error: ParameterError) -> HttpError {
-    HttpError::invalid_query(error.name, &format!("It must be {}.", error.allowed))
 }
 
 /// One request for something to look at.
@@ -309,7 +231,7 @@ impl View<'_> {
         };
         let parts = stream::iter(numbers.into_iter()).then(move |number| {
             let pictures = pictures.clone();
-            async move { pictures.part(number).await }
+            async move { Box::pin(pictures.part(number)).await }
         });
         many_parts(format.media_type(), parts.boxed()).await
     }
@@ -345,7 +267,7 @@ impl View<'_> {
                 Ok::<_, ArchiveError>(stream::iter(1..=count).filter_map(move |number| {
                     let pictures = pictures.clone();
                     async move {
-                        match pictures.part(number).await {
+                        match Box::pin(pictures.part(number)).await {
                             Err(error) if error.is_about_pixels() => None,
                             part => Some(part),
                         }
@@ -415,47 +337,6 @@ impl View<'_> {
             .iter()
             .all(|preference| matches!(preference.kind, AcceptKind::Multipart { .. }))
     }
-}
-
-/// What tells the representations of one resource apart: the media types that were chosen, and the parameters.
-pub(super) fn representation(preferences: &[AcceptItem], request: &Request) -> String {
-    let text = preferences.iter().find_map(|preference| {
-        let range = preference.single()?;
-        ["html", "plain"]
-            .into_iter()
-            .find(|subtype| range.covers("text", subtype))
-    });
-    let parts = preferences.iter().find_map(|preference| {
-        let range = preference.multipart()?;
-        PICTURES
-            .into_iter()
-            .find(|format| range.covers_type(format.media_type()))
-    });
-    let picture = picture_format(preferences);
-    format!("{picture:?} {parts:?} {text:?} {request:?}")
-}
-
-/// The first wish for a picture; the server's order within a wildcard.
-fn picture_format(preferences: &[AcceptItem]) -> Option<ImageFormat> {
-    preferences.iter().find_map(|preference| {
-        let range = preference.single()?;
-        PICTURES
-            .into_iter()
-            .find(|f| range.covers_type(f.media_type()))
-    })
-}
-
-/// The format of a thumbnail, and whether it is a part: multipart counts where it names a picture type.
-fn small_picture(preferences: &[AcceptItem]) -> (ImageFormat, bool) {
-    let named = preferences.iter().find_map(|preference| {
-        let range = preference.range();
-        let in_part = preference.single().is_none();
-        let format = PICTURES
-            .into_iter()
-            .find(|format| range.covers_type(format.media_type()))?;
-        (!in_part || range.type_name == "image").then_some((format, in_part))
-    });
-    named.unwrap_or((ImageFormat::Jpeg, false))
 }
 
 /// Instances with pixels of which the middle one is taken, and instances that are looked at for them.

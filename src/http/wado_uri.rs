@@ -15,7 +15,9 @@ use super::extract::{Access, QueryPairs};
 use super::health;
 use super::links::Links;
 use super::range::ranged;
-use super::rendered::{RenderOptions, View, representation};
+use super::rendered::View;
+use super::rendered::formats::representation;
+use super::rendered::options::RenderOptions;
 use super::represent::{
     OwnedTransferSyntaxPreference, etag_of, etag_of_instance, header_value, lasting, not_modified,
     saved_as, still_lasting, unchanged, validated,

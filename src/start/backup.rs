@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future::LocalBoxFuture;
 
-use super::{StartError, StoreNeeds, chain, make_folder, open, own_index};
+use super::error::{StartError, chain};
+use super::stores::{StoreNeeds, make_folder, open, own_index};
 use crate::archive::services::backup::make::{
     BackupListener, BackupOptions, BackupProgress, BackupReport,
 };

@@ -1,6 +1,6 @@
 //! The key and the rules of de-identification, read once at the start.
 
-use super::{StartError, chain};
+use super::error::{StartError, chain};
 use crate::config::DeidentifyConfig;
 use crate::dicom::deidentify::{DeidentifyOptions, DeidentifyProfile, PixelRules, PseudonymKey};
 

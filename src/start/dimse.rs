@@ -6,7 +6,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::{StartError, write_address};
+use super::address::write_address;
+use super::error::StartError;
 use crate::archive::Archive;
 use crate::config::Config;
 use crate::dimse::audit::{Deed, DimseAccess, DimseOutcome, Trail};

@@ -22,7 +22,7 @@ use tokio_rustls::rustls::{
     AlertDescription, ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
 };
 
-use super::{StartError, chain};
+use super::error::{StartError, chain};
 use crate::config::Config;
 use crate::http::tls::{leaf, provider};
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::{StartError, chain};
+use super::error::{StartError, chain};
 use crate::auth::api_keys::{KeyEntry, KeyFileError, KeyLimits, add_key, list_keys, revoke_key};
 use crate::auth::{AuthConfig, Authenticator};
 use crate::config::{Config, KeyAction, KeyArgs};

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
+use super::error::{StartError, chain};
 use super::rules::RulesFile;
-use super::{StartError, StoreNeeds, chain, open};
+use super::stores::{StoreNeeds, open};
 use crate::archive::Archive;
 use crate::archive::services::retention::{
     ExpiredStudy, ExpiryListener, RetentionReport, RetentionRule,

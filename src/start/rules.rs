@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::StartError;
+use super::error::StartError;
 
 /// A file of rules.
 pub(super) struct RulesFile<'a> {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{StartError, StoreNeeds, chain, open};
+use super::error::{StartError, chain};
+use super::stores::{StoreNeeds, open};
 use crate::archive::services::deliver::{Outbox, deliver_for_ever};
 use crate::archive::services::events::ReceiverKind;
 use crate::archive::{Archive, WebhookRow};

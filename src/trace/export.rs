@@ -23,7 +23,7 @@ use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use tokio::runtime::Handle;
 
-use super::TraceError;
+use super::error::TraceError;
 use super::spans::TRACER;
 
 /// Longest time the spans of the last requests have when the server stops.

@@ -1,6 +1,8 @@
 //! What stands in for spans in a build without them.
 
-use super::{Head, Stage, TraceError};
+use super::error::TraceError;
+use super::head::Head;
+use super::stage::Stage;
 
 /// Nothing that would have to be sent.
 #[derive(Debug)]

@@ -16,7 +16,8 @@ use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, Span};
 
-use super::{Head, Stage};
+use super::head::Head;
+use super::stage::Stage;
 
 /// Most spans of one stage below one request.
 const MOST: u32 = 32;

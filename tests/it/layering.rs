@@ -218,7 +218,7 @@ const SLOW: [(&str, &[(&str, &str)]); 3] = [
             ),
             ("index/exchange.rs", "what query tags one instance has"),
             (
-                "archive/services/retrieve.rs",
+                "archive/open_instance.rs",
                 "the bulk table, which the limits of a file bound",
             ),
             ("archive/jobs/scrub.rs", "results of an operation"),

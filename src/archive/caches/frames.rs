@@ -6,31 +6,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use moka::future::Cache;
 
 use super::notices::InstanceNotices;
-use crate::archive::Archive;
-use crate::archive::buffer::reserved;
-use crate::archive::content::Representation;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::lanes::{Lane, Lanes};
 use crate::archive::queue::{FairQueue, QueuePlace};
-use crate::archive::services::frames::collect;
-use crate::archive::services::retrieve::OpenInstance;
+use crate::archive::services::render::output::{Made, MadeKey};
 use crate::config::Limits;
-use crate::dicom::codec::transfer_syntax;
-use crate::dicom::codec::{self, ByteOrder, CodecError, EncodeOptions, FrameShape, Photometric};
-use crate::dicom::frames::FrameSlices;
-use crate::dicom::instance::{PixelDescription, PixelElement};
-use crate::dicom::media::Codecs;
-use crate::memory::Purpose;
 use crate::meter::Counter;
 use crate::trace::Stage;
-
-pub use crate::archive::services::render::output::{
-    FrameOutput, FrameSamples, Made, MadeKey, PictureKey,
-};
 
 /// Memory of the server for which one piece of large work is made at a time, in bytes.
 const LARGE_WORK: usize = 256 << 20;
@@ -177,249 +162,15 @@ impl FrameCache {
     }
 }
 
-/// The shape of stored frames.
-#[must_use]
-pub fn stored_shape(pixel: &PixelDescription) -> FrameShape {
-    FrameShape {
-        rows: pixel.rows,
-        columns: pixel.columns,
-        samples: pixel.samples_per_pixel,
-        bits_allocated: pixel.bits_allocated,
-        bits_stored: pixel.bits_stored,
-        low_bit: pixel.low_bit(),
-        overlay_bits: pixel.overlay_bits,
-        signed: pixel.representation == 1,
-        planar: pixel.planar == 1,
-        photometric: Photometric::parse(pixel.photometric()),
-    }
-}
-
-/// The shape frames have as samples; none when they cannot be decoded.
-#[must_use]
-pub fn sample_shape(transfer_syntax: &str, pixel: &PixelDescription) -> Option<FrameShape> {
-    codec::decoded_shape(transfer_syntax, &stored_shape(pixel))
-}
-
-/// What this build decodes and encodes.
-#[derive(Debug, Clone, Copy)]
-pub struct CompiledCodecs;
-
-impl Codecs for CompiledCodecs {
-    fn decodes(&self, transfer_syntax: &str, pixel: &PixelDescription) -> bool {
-        pixel.element == PixelElement::Integer
-            && codec::can_decode(transfer_syntax, &stored_shape(pixel))
-    }
-
-    fn encodes(&self, from: &str, to: &str, pixel: &PixelDescription) -> bool {
-        if pixel.element != PixelElement::Integer {
-            return false;
-        }
-        let samples = sample_shape(from, pixel);
-        samples.is_some_and(|shape| codec::can_encode(to, &shape))
-    }
-}
-
-/// Turns a codec's refusal into an answer: what cannot be decoded cannot be had in this form.
-fn refused(error: CodecError) -> ArchiveError {
-    ArchiveError::Codec(error)
-}
-
-fn samples_key(instance: &OpenInstance, number: u32) -> MadeKey {
-    MadeKey {
-        watermark: instance.row.watermark,
-        frame: number,
-        what: FrameOutput::Samples,
-    }
-}
-
-/// Samples of one frame, as the header says.
-pub(in crate::archive) fn samples_of(instance: &OpenInstance) -> u64 {
-    let pixel = instance.row.pixel.as_ref();
-    pixel.map_or(0, |pixel| stored_shape(pixel).sample_count())
-}
-
-fn too_large(number: u32) -> ArchiveError {
-    ArchiveError::TooLarge {
-        reason: format!("frame {number} is too large to be decoded; ask for it as stored"),
-    }
-}
-
-impl Archive {
-    /// One frame as samples; `number` counts from 1.
-    ///
-    /// # Errors
-    /// [`ArchiveError::NotFound`] past the last frame, [`ArchiveError::Codec`] when it cannot be decoded.
-    pub async fn samples(&self, instance: &OpenInstance, number: u32) -> Result<Arc<FrameSamples>> {
-        let key = samples_key(instance, number);
-        if let Some(made) = self.maker.kept(&key).await {
-            return made.samples();
-        }
-        let _turn = self.maker.turn(samples_of(instance)).await?;
-        self.samples_in_turn(instance, number).await
-    }
-
-    /// As [`Self::samples`], for those whose turn it is.
-    pub(in crate::archive) async fn samples_in_turn(
-        &self,
-        instance: &OpenInstance,
-        number: u32,
-    ) -> Result<Arc<FrameSamples>> {
-        let made = self.maker.get(samples_key(instance, number), async {
-            Ok(Made::Samples(Arc::new(
-                self.decode(instance, number).await?,
-            )))
-        });
-        made.await?.samples()
-    }
-
-    async fn decode(&self, instance: &OpenInstance, number: u32) -> Result<FrameSamples> {
-        let read = |slices: &FrameSlices, native: bool| match native {
-            true => self.native_slices(instance, slices),
-            false => self.slices(instance, slices),
-        };
-        let (samples, disagreement) = self.decode_from(instance, number, read).await?;
-        if let Some(text) = disagreement {
-            let watermark = instance.row.watermark;
-            self.maker.reported.note(watermark, text).await;
-        }
-        Ok(samples)
-    }
-
-    /// One frame as samples, whose bytes are read by `read`: native ones in little endian. Says besides where the codestream
-    /// disagrees with the header.
-    pub(in crate::archive) async fn decode_from(
-        &self,
-        instance: &OpenInstance,
-        number: u32,
-        read: impl FnOnce(&FrameSlices, bool) -> Representation,
-    ) -> Result<(FrameSamples, Option<String>)> {
-        let slices = instance
-            .frame(number)
-            .ok_or_else(|| ArchiveError::not_found(format!("frame {number}")))?;
-        let pixel = instance
-            .row
-            .pixel
-            .as_ref()
-            .ok_or_else(|| ArchiveError::not_found("pixel data"))?;
-        let shape = stored_shape(pixel);
-        let syntax = instance.row.layout.transfer_syntax.clone();
-        let limits = codec::FrameLimits {
-            max_frame_bytes: self.limits.max_frame_bytes as u64,
-        };
-        if slices.len() > limits.max_frame_bytes {
-            return Err(too_large(number));
-        }
-        let native = transfer_syntax::is_native(&syntax);
-        let decoded = sample_shape(&syntax, pixel).unwrap_or(shape);
-        if decoded.frame_bytes() > limits.max_frame_bytes {
-            return Err(too_large(number));
-        }
-        let cost = slices
-            .len()
-            .saturating_add(decoded.frame_bytes())
-            // Coefficients and lines of the decoders.
-            .saturating_add(
-                decoded
-                    .sample_count()
-                    .saturating_mul(if native { 1 } else { 8 }),
-            );
-        let cost = usize::try_from(cost).unwrap_or(usize::MAX);
-        let mut memory = self.reserve(Purpose::Pixels, cost).await?;
-        let content = read(&slices, native);
-        let bytes = collect(content.all().await?).await?;
-        let promised = codec::decoded_shape(&syntax, &shape).filter(|_| !native);
-        let samples = self
-            .maker
-            .work(move || {
-                if !native {
-                    // The codestream decides how large its picture is, not the header.
-                    let reported =
-                        codec::codestream_shape(&syntax, &bytes, &shape).map_err(refused)?;
-                    if reported.frame_bytes() > limits.max_frame_bytes {
-                        return Err(too_large(number));
-                    }
-                    let samples = usize::try_from(reported.sample_count()).unwrap_or(usize::MAX);
-                    let bytes = usize::try_from(reported.frame_bytes()).unwrap_or(usize::MAX);
-                    let needed = bytes.saturating_add(samples.saturating_mul(8));
-                    memory.try_grow_to(needed)?;
-                }
-                let frame = if native {
-                    codec::native_to_canonical(&bytes, &shape, ByteOrder::Little)
-                } else {
-                    codec::decode(&syntax, &bytes, &shape, &limits)
-                };
-                drop(bytes);
-                let frame = frame.map_err(refused)?;
-                memory.try_grow_to(frame.data.capacity())?;
-                memory.shrink_to(frame.data.capacity());
-                Ok(FrameSamples::new(frame, memory))
-            })
-            .await?;
-        let disagreement = promised.and_then(|shape| shape.disagreement(&samples.shape));
-        Ok((samples, disagreement))
-    }
-
-    /// One frame encoded in a transfer syntax.
-    ///
-    /// # Errors
-    /// As [`Self::samples`].
-    pub async fn encoded(
-        &self,
-        instance: &OpenInstance,
-        number: u32,
-        syntax: &str,
-    ) -> Result<(Bytes, FrameShape, Option<f64>)> {
-        let key = MadeKey {
-            watermark: instance.row.watermark,
-            frame: number,
-            what: FrameOutput::Encoded(syntax.to_owned()),
-        };
-        let kept = self.maker.kept(&key).await;
-        let _turn = match kept {
-            Some(_) => None,
-            None => Some(self.maker.turn(samples_of(instance)).await?),
-        };
-        let made = self.maker.get(key, async {
-            let samples = self.samples_in_turn(instance, number).await?;
-            let syntax = syntax.to_owned();
-            // Coefficients of the encoder, and what it writes, in memory that doubles when it is full.
-            let work = samples.shape.sample_count().saturating_mul(8);
-            let cost = usize::try_from(work).unwrap_or(usize::MAX);
-            let cost = cost.saturating_add(samples.data.len().saturating_mul(2));
-            let mut memory = self.reserve(Purpose::Pixels, cost).await?;
-            self.maker
-                .work(move || {
-                    let made = codec::encode(&syntax, &samples, &EncodeOptions::default())
-                        .map_err(refused)?;
-                    memory.try_grow_to(made.bytes.capacity())?;
-                    Ok(Made::Encoded {
-                        bytes: reserved(made.bytes, memory),
-                        shape: made.shape,
-                        ratio: made.lossy,
-                    })
-                })
-                .await
-        });
-        match made.await? {
-            Made::Encoded {
-                bytes,
-                shape,
-                ratio,
-            } => Ok((bytes, shape, ratio)),
-            Made::Samples(_) | Made::Picture(_) => Err(ArchiveError::Lost {
-                what: "an encoded frame",
-            }),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
+    use bytes::Bytes;
     use futures_util::future::join_all;
 
     use super::*;
+    use crate::archive::services::render::output::FrameOutput;
 
     #[tokio::test]
     async fn fifty_who_ask_at_once_make_a_frame_once() {

@@ -10,11 +10,9 @@ use std::time::{Duration, Instant};
 
 use moka::future::Cache;
 
-use crate::archive::Archive;
-use crate::archive::error::Result;
-use crate::archive::services::retrieve::OpenInstance;
-use crate::dicom::uid::{InstanceName, Target};
-use crate::scope::{Partition, Scope, Visible};
+use crate::archive::open_instance::OpenInstance;
+use crate::dicom::uid::InstanceName;
+use crate::scope::Partition;
 
 /// How long a server that has its index alone does not ask again; a sub-command may have repaired something meanwhile.
 pub(in crate::archive) const FRESH: Duration = Duration::from_secs(1);
@@ -25,19 +23,21 @@ pub(in crate::archive) const MOST: u64 = 32 << 20;
 /// Bytes of a row without its tables, about.
 const ROW: usize = 1024;
 
+/// An instance of one partition, between two deletes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct InstanceKey {
+pub(in crate::archive) struct InstanceKey {
     partition: Partition,
     name: InstanceName,
     /// How many deletes had ended when the instance was asked for.
     deletes: u64,
 }
 
+/// An instance as it was opened.
 #[derive(Debug, Clone)]
-struct InstanceEntry {
+pub(in crate::archive) struct InstanceEntry {
     /// When the index was asked.
-    asked: Instant,
-    instance: Arc<OpenInstance>,
+    pub(in crate::archive) asked: Instant,
+    pub(in crate::archive) instance: Arc<OpenInstance>,
 }
 
 /// The instances.
@@ -65,51 +65,28 @@ impl InstanceCache {
         }
     }
 
+    /// Under what an instance is kept now.
+    pub(in crate::archive) fn key(&self, partition: Partition, name: &InstanceName) -> InstanceKey {
+        InstanceKey {
+            partition,
+            name: name.clone(),
+            deletes: self.deletes.load(Ordering::SeqCst),
+        }
+    }
+
+    /// What is kept of an instance.
+    pub(in crate::archive) async fn get(&self, key: &InstanceKey) -> Option<InstanceEntry> {
+        self.cache.get(key).await
+    }
+
+    /// Keeps an instance.
+    pub(in crate::archive) async fn insert(&self, key: InstanceKey, entry: InstanceEntry) {
+        self.cache.insert(key, entry).await;
+    }
+
     /// Forgets everything; belongs behind a delete and before its answer.
     pub(in crate::archive) fn invalidate(&self) {
         // What a request asked for before this is kept under the number of before, which nobody asks for again.
         self.deletes.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-impl Archive {
-    /// Opens one instance for frames and bulk data.
-    ///
-    /// # Errors
-    /// [`ArchiveError::NotFound`](crate::archive::ArchiveError::NotFound) when it does not exist in the scope.
-    pub async fn open(&self, scope: &Scope, name: &InstanceName) -> Result<Arc<OpenInstance>> {
-        if scope.visible != Visible::All {
-            return Ok(Arc::new(self.read_open(scope, name).await?));
-        }
-        let key = InstanceKey {
-            partition: scope.partition,
-            name: name.clone(),
-            deletes: self.opened.deletes.load(Ordering::SeqCst),
-        };
-        let held = self.opened.cache.get(&key).await;
-        if let Some(held) = &held
-            && held.asked.elapsed() < FRESH
-            && !self.index.is_shared()
-        {
-            return Ok(held.instance.clone());
-        }
-        let asked = Instant::now();
-        let instance = match held {
-            // The tables may be large, and of one version they are always the same.
-            Some(held) if self.is_current(scope, &held.instance).await? => held.instance,
-            _ => Arc::new(self.read_open(scope, name).await?),
-        };
-        let held = InstanceEntry {
-            asked,
-            instance: instance.clone(),
-        };
-        self.opened.cache.insert(key, held).await;
-        Ok(instance)
-    }
-
-    async fn is_current(&self, scope: &Scope, instance: &OpenInstance) -> Result<bool> {
-        let target = Target::Instance(instance.row.name.clone());
-        let version = self.ask_version(scope, &target).await?;
-        Ok(version.is_some_and(|version| version.version == instance.row.watermark))
     }
 }

@@ -4,4 +4,5 @@ pub mod frames;
 pub(super) mod instances;
 pub(super) mod notices;
 pub(super) mod sources;
+pub(super) mod tags;
 pub(super) mod versions;

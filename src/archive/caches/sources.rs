@@ -4,24 +4,18 @@
 //! never change, what is kept under the key of a blob cannot be stale; nobody waits for the network in a lane.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
 use moka::future::Cache;
 
-use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
-use crate::archive::lanes::Lane;
-use crate::archive::services::retrieve::lost_bytes;
-use crate::archive::spool::{SpoolRoom, stored_failure};
-use crate::blob::OpenBlob;
-use crate::dicom::inflate::{IN_MEMORY, Inflated, inflate};
-use crate::dicom::instance::FileLayout;
+use crate::archive::source_read::lost_bytes;
+use crate::archive::spool::SpoolRoom;
+use crate::dicom::inflate::Inflated;
 use crate::dicom::source::{FileSource, Source};
-use crate::index::InstanceRow;
-use crate::memory::{Purpose, Reservation};
+use crate::memory::Reservation;
 use crate::meter::Counter;
 
 /// How long a data set is kept after it was last asked for.
@@ -44,9 +38,19 @@ pub(in crate::archive) struct SourceCache {
 
 /// A data set with the room it takes.
 #[derive(Debug)]
-struct CountedSource {
+pub(in crate::archive) struct CountedSource {
     bytes: Inflated,
     _memory: Reservation,
+}
+
+impl CountedSource {
+    /// A data set with the memory that is reserved for it.
+    pub(in crate::archive) fn new(bytes: Inflated, memory: Reservation) -> Self {
+        Self {
+            bytes,
+            _memory: memory,
+        }
+    }
 }
 
 impl Source for CountedSource {
@@ -79,6 +83,23 @@ impl SourceCache {
             cache,
             inflated: Arc::default(),
         }
+    }
+
+    /// The data set under the key of a blob, made by `make` unless it is there or being made.
+    ///
+    /// # Errors
+    /// What `make` met; everybody who waited gets the same.
+    pub(in crate::archive) async fn get(
+        &self,
+        key: Arc<str>,
+        make: impl Future<Output = Result<CountedSource>> + Send,
+    ) -> Result<OpenedSource> {
+        let made = Box::pin(async {
+            self.inflated.one();
+            make.await.map(Arc::new)
+        });
+        let source = self.cache.try_get_with(key, made).await;
+        Ok(source.map_err(ArchiveError::Shared)?)
     }
 
     /// How often a data set was inflated.
@@ -115,107 +136,5 @@ impl Source for SpooledSource {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         self.file.read_at(offset, buf)
-    }
-}
-
-impl Archive {
-    /// A new file in the spool, which is gone when it is closed.
-    pub(in crate::archive) async fn spool_file(&self) -> Result<File> {
-        let blobs = self.blobs.clone();
-        let made = self.lanes().run(Lane::Retrieve, move || {
-            let spooled = blobs.spool()?;
-            spooled.file().and_then(File::try_clone).map_err(lost_bytes)
-        });
-        made.await
-    }
-
-    /// The inflated data set of a deflated instance, for positional reads.
-    ///
-    /// # Errors
-    /// When it cannot be read, or there is no room for it.
-    pub(in crate::archive) async fn inflated(&self, row: &InstanceRow) -> Result<OpenedSource> {
-        let key: Arc<str> = Arc::from(row.place.key.as_str());
-        let made = Box::pin(async {
-            self.sources.inflated.one();
-            let made = self.inflate(self.local(row), &row.layout);
-            made.await.map(Arc::new)
-        });
-        let source = self.sources.cache.try_get_with(key, made).await;
-        Ok(source.map_err(ArchiveError::Shared)?)
-    }
-
-    /// The inflated data set of a deflated file that is not stored.
-    ///
-    /// # Errors
-    /// When it cannot be read, or there is no room for it.
-    pub(in crate::archive) async fn inflated_file(
-        &self,
-        file: OpenedSource,
-        layout: &FileLayout,
-    ) -> Result<OpenedSource> {
-        let local = async { Ok((file, None)) };
-        Ok(Arc::new(self.inflate(local, layout).await?))
-    }
-
-    /// Inflates a file, which is opened when there is room for what comes of it.
-    async fn inflate(
-        &self,
-        local: impl Future<Output = Result<(OpenBlob, Option<SpoolRoom>)>> + Send,
-        layout: &FileLayout,
-    ) -> Result<CountedSource> {
-        let length = layout.dataset_length;
-        // It grows in memory that doubles when it is full; a file takes room in the spool as it grows.
-        let bytes = usize::try_from(length.min(IN_MEMORY)).unwrap_or(usize::MAX);
-        let memory = self.reserve(Purpose::Inflated, bytes.saturating_mul(2));
-        let mut memory = memory.await?;
-        if length > IN_MEMORY {
-            // What others only keep makes way before it begins, for later it cannot ask them.
-            drop(self.spool_room(length).await?);
-        }
-        let (stored, _received) = local.await?;
-        let (start, cap) = (layout.dataset_offset, self.limits.max_inflated_bytes);
-        let make = self.inflate_to.clone();
-        let inflated = self.lanes().run(Lane::Retrieve, move || {
-            let spool = || make();
-            let inflated = inflate(&*stored, start, cap, Some(&spool)).map_err(stored_failure)?;
-            Ok(match inflated {
-                Inflated::Memory(mut bytes) => {
-                    bytes.shrink_to_fit();
-                    Inflated::Memory(bytes)
-                }
-                file @ Inflated::File(..) => file,
-            })
-        });
-        let bytes = inflated.await?;
-        let in_memory = bytes.as_slice().map_or(0, <[u8]>::len);
-        memory.must_cover(in_memory);
-        memory.shrink_to(in_memory);
-        Ok(CountedSource {
-            bytes,
-            _memory: memory,
-        })
-    }
-
-    /// The stored bytes on the local disk: those of an object store are received first, outside of any lane.
-    pub(in crate::archive) async fn local(
-        &self,
-        row: &InstanceRow,
-    ) -> Result<(OpenBlob, Option<SpoolRoom>)> {
-        let place = &row.place;
-        if !self.blobs.is_remote() {
-            return Ok((self.open_checked(place).await?, None));
-        }
-        let room = self.spool_room(place.length).await?;
-        let file = self.spool_file().await?;
-        let mut chunks = self.range(place, 0, place.length).await?.chunks;
-        while let Some(chunk) = chunks.try_next().await? {
-            let mut to = file.try_clone().map_err(lost_bytes)?;
-            let written = self.lanes().run(Lane::Retrieve, move || {
-                to.write_all(&chunk).map_err(lost_bytes)
-            });
-            written.await?;
-        }
-        let source = FileSource::new(file).map_err(lost_bytes)?;
-        Ok((Arc::new(source), Some(room)))
     }
 }

@@ -3,12 +3,10 @@
 //! Invariants: a store of bytes that are there already succeeds only when they are really there; damage is noted only after
 //! a second look, so that a store that is away for a moment damages nothing; the log tells each damaged instance once.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use tokio::sync::{Mutex, mpsc};
 
 use super::commit::{CommitTicket, Committed, DurableBlob};
 use crate::archive::error::{ArchiveError, Result};
@@ -22,23 +20,12 @@ use crate::tasks::{Failure, Watch};
 
 /// Blobs looked at together.
 const AT_ONCE: usize = 8;
-/// Reports of damage that wait; more are lost, and found by the next read or the scrub.
-const REPORTS: usize = 1024;
 /// Pause between two counts of what is damaged.
 const COUNT: Duration = Duration::from_secs(10);
 /// How often an instance that others change at the same time is looked at again.
 const TRIES: u32 = 5;
 /// Damaged instances that the log names: a volume that is not mounted damages all of them.
 const NAMED: u64 = 100;
-
-/// Keys of blobs that could not be read as they should.
-pub(in crate::archive) type Reports = Arc<Mutex<mpsc::Receiver<String>>>;
-
-/// A channel for [`Reports`].
-pub(in crate::archive) fn reports() -> (mpsc::Sender<String>, Reports) {
-    let (sender, receiver) = mpsc::channel(REPORTS);
-    (sender, Arc::new(Mutex::new(receiver)))
-}
 
 /// What became of an instance that was to be committed.
 #[derive(Debug)]

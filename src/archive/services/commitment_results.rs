@@ -4,7 +4,6 @@
 //! that is gone left. Invariants: a result is for who asked, with the limits of the request; no work holds a database connection.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -478,12 +477,4 @@ impl Archive {
         {}
         Ok(())
     }
-}
-
-/// Requests that are worked on at the same time.
-pub(in crate::archive) const REQUESTS: usize = 32;
-
-/// Places for [`REQUESTS`].
-pub(in crate::archive) fn places() -> Arc<tokio::sync::Semaphore> {
-    Arc::new(tokio::sync::Semaphore::new(REQUESTS))
 }

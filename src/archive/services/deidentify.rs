@@ -12,12 +12,13 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::StreamExt;
 
-use super::retrieve::lost_bytes;
 use crate::archive::Archive;
+use crate::archive::assembled::{Base, Frames};
 use crate::archive::buffer::granting;
-use crate::archive::content::{Base, Frames, Representation};
+use crate::archive::content::Representation;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::lanes::Lane;
+use crate::archive::source_read::lost_bytes;
 use crate::dicom::deidentify::{
     Blanks, Deidentified, DeidentifyOptions, DeidentifyProfile, DeidentifySubject, InstanceFacts,
     PixelData, plan,

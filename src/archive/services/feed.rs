@@ -5,7 +5,8 @@ use std::sync::Arc;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 
-use crate::archive::texts::{LeftOut, StoredText, TextPart, corrupt};
+use crate::archive::left_out::LeftOut;
+use crate::archive::texts::{StoredText, TextPart, corrupt};
 use crate::archive::{Archive, ArchiveError, Result};
 use crate::dicom::instance::Metadata;
 use crate::dicom::members::Malformed;

@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 
-use super::retrieve::{OpenInstance, lost_bytes};
 use crate::archive::Archive;
+use crate::archive::assembled::{Base, Frames};
 use crate::archive::bitpack::native_length;
-use crate::archive::content::{Base, Content, Frames, Representation};
+use crate::archive::content::{Representation, collect};
 use crate::archive::error::{ArchiveError, Result};
+use crate::archive::open_instance::OpenInstance;
+use crate::archive::source_read::lost_bytes;
 use crate::dicom::codec::transfer_syntax;
 use dicom_core::VR;
 
 use crate::dicom::codec::{self, FrameShape};
 use crate::dicom::endian::swap_width;
-use crate::dicom::frames::{BitRange, ByteRange, FrameSlices};
+use crate::dicom::frames::{ByteRange, FrameSlices};
 use crate::dicom::instance::BulkItem;
 use crate::dicom::items::item_values;
 use crate::dicom::media::RepresentationPlan;
@@ -297,57 +299,3 @@ impl Archive {
 const LOOKED: u64 = 64 << 10;
 /// Most fragments of an encapsulated value below the top level; icons have one.
 const MOST_FRAGMENTS: usize = 65_536;
-
-/// Reads everything; the caller knows that it is small.
-pub(in crate::archive) async fn collect(content: Content) -> Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(usize::try_from(content.length).unwrap_or(0));
-    let mut chunks = content.chunks;
-    while let Some(chunk) = chunks.next().await {
-        bytes.extend_from_slice(&chunk?);
-    }
-    Ok(bytes)
-}
-
-/// Moves bits down so that the frame starts at the first bit, and clears what is not its own (PS3.5 §8.1.1).
-pub(in crate::archive) fn shift(packed: &[u8], bits: BitRange) -> Vec<u8> {
-    let length = usize::try_from(bits.length.div_ceil(8)).unwrap_or(0);
-    let packed = packed.get(usize::from(bits.skip / 8)..).unwrap_or_default();
-    let skip = u32::from(bits.skip % 8);
-    let byte = |at: usize| u16::from(packed.get(at).copied().unwrap_or(0));
-    let mut out: Vec<u8> = (0..length)
-        .map(|i| {
-            let both = byte(i) | (byte(i + 1) << 8);
-            u8::try_from((both >> skip) & 0xFF).unwrap_or(0)
-        })
-        .collect();
-    let used = u32::try_from(bits.length % 8).unwrap_or(0);
-    if let Some(last) = out.last_mut().filter(|_| used > 0) {
-        *last &= (1_u8 << used) - 1;
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bits_are_moved_to_the_start_of_a_byte() {
-        // Frame of 10 bits behind one of 6: bits 6..16 of the stream.
-        let packed = [0b1100_0000, 0b1010_1011];
-        assert_eq!(
-            shift(
-                &packed,
-                BitRange {
-                    skip: 6,
-                    length: 10
-                }
-            ),
-            [0b1010_1111, 0b0000_0010]
-        );
-        assert_eq!(
-            shift(&packed, BitRange { skip: 0, length: 9 }),
-            [0b1100_0000, 0b0000_0001]
-        );
-    }
-}

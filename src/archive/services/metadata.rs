@@ -11,7 +11,8 @@ use futures_util::stream::{self, BoxStream};
 
 use super::search::WrittenRow;
 use crate::archive::error::{ArchiveError, Result};
-use crate::archive::texts::{LeftOut, StoredText, TextPart, Work, corrupt};
+use crate::archive::left_out::LeftOut;
+use crate::archive::texts::{StoredText, TextPart, Work, corrupt};
 use crate::archive::{Archive, describe};
 use crate::dicom::instance::Metadata;
 use crate::dicom::members::Malformed;

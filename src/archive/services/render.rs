@@ -10,14 +10,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dicom_dictionary_std::tags;
 
-use super::frames::collect;
 use super::render::source::references;
 use crate::archive::Archive;
 use crate::archive::buffer::reserved;
-use crate::archive::caches::frames;
-use crate::archive::caches::frames::{FrameOutput, Made, MadeKey, PictureKey, samples_of};
-use crate::archive::content::Representation;
+use crate::archive::content::{Representation, collect};
 use crate::archive::error::{ArchiveError, Result};
+use crate::archive::services::decode::samples_of;
 use crate::dicom::frames::ByteRange;
 use crate::dicom::instance::PixelElement;
 use crate::dicom::members;
@@ -28,6 +26,7 @@ use crate::dicom::render::{
 use crate::dicom::uid::InstanceName;
 use crate::memory::Purpose;
 use crate::scope::Scope;
+use output::{FrameOutput, FrameSamples, Made, MadeKey, PictureKey};
 
 pub use super::render::source::{Nature, RenderSource};
 pub use crate::dicom::render::ImageFormat;
@@ -376,7 +375,7 @@ struct RenderableFrame {
 }
 
 enum SourcePixels {
-    Samples(Arc<frames::FrameSamples>),
+    Samples(Arc<FrameSamples>),
     Float {
         rows: u32,
         columns: u32,

@@ -3,29 +3,26 @@
 //! Invariant: every call here has read the first row and, where bytes are returned, the first byte before it returns,
 //! so that what does not exist is an error and not a broken stream.
 
-use std::io;
-use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 
-use crate::archive::content::{Base, Representation};
+use crate::archive::assembled::Base;
+use crate::archive::content::Representation;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::lanes::Lane;
 use crate::archive::{Archive, describe};
 use crate::blob::BlobError;
 use crate::dicom::attributes::QueryLevel;
 use crate::dicom::codec::transfer_syntax::EXPLICIT_LE;
-use crate::dicom::frames::{ByteRange, FrameSlices, PackedFrames};
-use crate::dicom::instance::BulkItem;
 use crate::dicom::parse::ParseLimits as WalkLimits;
 use crate::dicom::query::{Case, Condition, Include, Matching, Query, TagPath};
 use crate::dicom::rewrite::{self, Edits, FileSegment};
 use crate::dicom::source::Source;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
-use crate::index::{BlobPlace, ContentRow, Index, InstanceRow};
+use crate::index::{BlobPlace, Index, InstanceRow};
 use crate::memory::{Purpose, Reservation};
 use crate::scope::Scope;
 use crate::trace::Stage;
@@ -47,58 +44,6 @@ const UNCOUNTED: usize = 64 << 10;
 
 /// Rows of a target, the first of which was read.
 pub type InstanceRows<T> = BoxStream<'static, Result<T>>;
-
-/// A piece of the data set of one instance: bytes, or values as bulk data.
-#[derive(Debug)]
-pub struct OpenInstance {
-    /// Its row.
-    pub row: InstanceRow,
-    frames: Vec<u8>,
-    /// Values served by URI.
-    pub bulk: Vec<BulkItem>,
-}
-
-impl OpenInstance {
-    /// One that has come and is not stored; `frames` is its packed frame table.
-    pub(in crate::archive) fn received(row: InstanceRow, frames: Vec<u8>) -> Self {
-        Self {
-            row,
-            frames,
-            bulk: Vec::new(),
-        }
-    }
-
-    /// Number of frames; 0 without pixel data.
-    #[must_use]
-    pub fn frame_count(&self) -> u32 {
-        PackedFrames::new(&self.frames).map_or(0, |f| f.count())
-    }
-
-    /// Bytes of the tables, about.
-    pub(in crate::archive) fn table_bytes(&self) -> usize {
-        let of_item = |item: &BulkItem| size_of::<BulkItem>() + item.path.len() + item.vr.len();
-        self.frames.len() + self.bulk.iter().map(of_item).sum::<usize>()
-    }
-
-    /// Where all frames lie, one after the other, and their bytes in all.
-    pub(in crate::archive) fn all_frames(
-        &self,
-    ) -> (impl Iterator<Item = ByteRange> + Send + use<>, u64) {
-        let count = self.frame_count();
-        let lengths = (1..=count).filter_map(|number| self.frame(number));
-        let length = lengths.fold(0_u64, |sum, frame| sum.saturating_add(frame.len()));
-        let table = self.frames.clone();
-        let frame = move |number| PackedFrames::new(&table).and_then(|f| f.frame(number));
-        let ranges = (1..=count).filter_map(frame).flat_map(|frame| frame.ranges);
-        (ranges, length)
-    }
-
-    /// Where a frame lies; `number` counts from 1.
-    #[must_use]
-    pub fn frame(&self, number: u32) -> Option<FrameSlices> {
-        PackedFrames::new(&self.frames).and_then(|f| f.frame(number))
-    }
-}
 
 /// Holds each chunk back until the next one is there, and the last one until the digest is right.
 fn verified(
@@ -234,34 +179,6 @@ impl Archive {
         };
         let rows = paged(page, |(after, _)| (*after, 0), PAGE, target).await?;
         Ok(rows.map_ok(|(_, row)| row).boxed())
-    }
-
-    /// Opens the version of an instance that a row tells of; one that is neither stored now nor a first one is opened as it is
-    /// now.
-    pub(super) async fn open_version(
-        &self,
-        scope: &Scope,
-        row: &InstanceRow,
-    ) -> Result<Arc<OpenInstance>> {
-        let now = self.open(scope, &row.name).await?;
-        if now.row.watermark == row.watermark {
-            return Ok(now);
-        }
-        match self.index.first_content(scope, row.watermark).await? {
-            Some(content) => Ok(Arc::new(opened(content)?)),
-            None => Ok(now),
-        }
-    }
-
-    /// Reads what [`Self::open`] gives from the index.
-    pub(in crate::archive) async fn read_open(
-        &self,
-        scope: &Scope,
-        name: &InstanceName,
-    ) -> Result<OpenInstance> {
-        let content = Stage::Content.of(self.index.content(scope, name)).await?;
-        let unknown = || ArchiveError::not_found(describe(&Target::Instance(name.clone())));
-        opened(content.ok_or_else(unknown)?)
     }
 
     /// The stored bytes of an instance, exactly: they are compared with what was taken of them when they were stored, as often
@@ -442,34 +359,6 @@ impl Archive {
         });
         done.await.map_err(|_| lost)?
     }
-}
-
-/// Reads a piece of an open source.
-pub(in crate::archive) fn read_piece(source: &dyn Source, range: Range<u64>) -> Result<Bytes> {
-    let length = usize::try_from(range.end - range.start).unwrap_or(0);
-    let mut buffer = vec![0; length];
-    let mut filled = 0;
-    while let Some(rest) = buffer.get_mut(filled..).filter(|r| !r.is_empty()) {
-        match source.read_at(range.start + filled as u64, rest) {
-            Ok(0) => return Err(lost_bytes(io::ErrorKind::UnexpectedEof.into())),
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(lost_bytes(error)),
-        }
-    }
-    Ok(Bytes::from(buffer))
-}
-
-pub(in crate::archive) fn lost_bytes(source: io::Error) -> ArchiveError {
-    ArchiveError::Blob(BlobError::at("a stored instance", source))
-}
-
-fn opened(content: ContentRow) -> Result<OpenInstance> {
-    let ContentRow { row, frames, bulk } = content;
-    let bulk = serde_json::from_slice(&bulk).map_err(|_| crate::index::IndexError::Corrupt {
-        what: "the bulk table of an instance",
-    })?;
-    Ok(OpenInstance { row, frames, bulk })
 }
 
 /// Pages of a target behind the first one.

@@ -6,6 +6,7 @@
 //! Invariant: of rows that were found and not sent yet, a portion is in memory, counted in bytes; what has been matched by a
 //! scan is remembered by its position and read again when it is sent.
 
+pub mod cursor;
 pub mod paging;
 pub(in crate::archive) mod scan;
 pub(in crate::archive) mod selection;
@@ -16,14 +17,16 @@ use futures_util::StreamExt;
 use futures_util::TryStreamExt;
 use futures_util::stream::{self, BoxStream};
 
-use super::search::paging::{FoundRow, PageCursor, Paging, Reading, Remaining, cursor};
+use super::search::cursor::{PageCursor, cursor};
+use super::search::paging::{FoundRow, Paging, Reading, Remaining};
 use super::search::scan::ResidualConditions;
 use super::search::selection::RowSelection;
 pub use super::search::selection::{FieldSelection, ResultRow, keys_of};
 use crate::archive::Archive;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::lanes::Lane;
-use crate::archive::texts::{LeftOut, StoredText, TextPart};
+use crate::archive::left_out::LeftOut;
+use crate::archive::texts::{StoredText, TextPart};
 use crate::dicom::members::Malformed;
 use crate::dicom::pieces::Pieces;
 use crate::dicom::query::Query;

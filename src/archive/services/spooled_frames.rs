@@ -10,11 +10,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 
-use super::retrieve::lost_bytes;
 use crate::archive::Archive;
-use crate::archive::content::{FrameMaker, Frames};
+use crate::archive::assembled::{FrameMaker, Frames};
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::lanes::Lane;
+use crate::archive::source_read::lost_bytes;
 use crate::archive::spool::SpoolRoom;
 use crate::memory::{Purpose, Reservation};
 

@@ -4,11 +4,10 @@
 //! other on the same index goes on where it was.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::RwLock;
 
 use super::leased::OperationStep;
 use crate::archive::Archive;
@@ -23,10 +22,6 @@ use crate::tasks::Need;
 
 /// How long a server may not know of a tag that another one added.
 const FRESH: Duration = Duration::from_secs(1);
-
-/// Tags as last read, and whether they are being read in the background.
-#[derive(Debug, Default)]
-pub(in crate::archive) struct TagCache(RwLock<Option<(Instant, Arc<Vec<TagRow>>)>>, AtomicBool);
 
 /// What became of a wish to add tags.
 #[derive(Debug, Clone, PartialEq, Eq)]

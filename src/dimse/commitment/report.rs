@@ -6,7 +6,7 @@ use dicom_core::VR;
 use dicom_dictionary_std::tags;
 use serde_json::Value;
 
-use super::CommitmentRequest;
+use super::request::CommitmentRequest;
 use crate::archive::Archive;
 use crate::dicom::commitment::{InstanceReference, item, sequence};
 use crate::dimse::command::{DimseCommand, element, field};

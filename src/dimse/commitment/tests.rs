@@ -2,7 +2,7 @@
 
 use dicom_core::Tag;
 
-use super::report::elements;
+use super::report::{CommitmentReport, elements};
 use super::*;
 use crate::dicom::codec::transfer_syntax::EXPLICIT_LE;
 use crate::dimse::dataset::{IdentifierKey, write};

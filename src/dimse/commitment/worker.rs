@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use super::pending_reports::{Offer, REPORTS};
 use super::report::{CommitmentReport, tell_on};
-use super::{CommitmentRequest, Offer};
+use super::request::CommitmentRequest;
 use crate::archive::ArchiveError;
 use crate::archive::services::commitment::CommitmentRow;
 use crate::auth::Action;
 use crate::dicom::codec::transfer_syntax::{EXPLICIT_LE, IMPLICIT_LE};
-use crate::dimse::Gateway;
+use crate::dimse::gateway::Gateway;
 use crate::dimse::negotiate::COMMITMENT;
 use crate::dimse::outgoing::{Outgoing, Proposal};
 use crate::dimse::pdu::ScpRole;
@@ -83,7 +84,7 @@ async fn take_up(gateway: &Arc<Gateway>) -> Result<(), ArchiveError> {
         places.push(place);
     }
     // Some are for those who ask now.
-    places.truncate(places.len().saturating_sub(super::REPORTS / 2));
+    places.truncate(places.len().saturating_sub(REPORTS / 2));
     let limit = u32::try_from(places.len()).unwrap_or(u32::MAX);
     if limit == 0 {
         return Ok(());

@@ -13,9 +13,9 @@ use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use tokio::time::Instant;
 
-use crate::archive::ArchiveError;
+use super::error::RemoteError;
 use crate::config::Secret;
-use crate::memory::{NoMemory, Reservation};
+use crate::memory::Reservation;
 
 /// Bytes that must move within the idle time.
 const LEAST: u64 = 1024;
@@ -27,70 +27,6 @@ const MAX_DETAIL: usize = 64 << 10;
 const MAX_WORDS: usize = 300;
 /// Where the token of another server may stand; never on the command line, which everybody on the machine can read.
 pub const TOKEN_VARIABLE: &str = "STOWAGE_REMOTE_TOKEN";
-
-/// Why another server did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum RemoteError {
-    /// What was given here cannot be used.
-    #[error("{0}")]
-    Setup(String),
-    /// Nobody answers there.
-    #[error("{0}")]
-    Unreached(String),
-    /// It broke off, or took too long.
-    #[error("{0}")]
-    Passing(String),
-    /// It answered something else than a success.
-    #[error("it answered {status}{detail}")]
-    Refused {
-        /// The status.
-        status: u16,
-        /// How long it asks to be left alone.
-        pause: Option<Duration>,
-        /// What it said, behind a colon.
-        detail: String,
-    },
-    /// Its answer cannot be used.
-    #[error("{0}")]
-    Unusable(String),
-    /// What it sent cannot be kept here.
-    #[error(transparent)]
-    Archive(#[from] ArchiveError),
-}
-
-impl From<NoMemory> for RemoteError {
-    fn from(error: NoMemory) -> Self {
-        Self::Archive(error.into())
-    }
-}
-
-impl RemoteError {
-    /// Whether the same may go well later; how long the server asks to wait.
-    #[must_use]
-    pub fn may_pass(&self) -> Option<Option<Duration>> {
-        match self {
-            Self::Unreached(_)
-            | Self::Passing(_)
-            | Self::Archive(ArchiveError::Busy { .. } | ArchiveError::Memory(NoMemory::Busy)) => {
-                Some(None)
-            }
-            Self::Refused { status, pause, .. } => {
-                matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504).then_some(*pause)
-            }
-            Self::Setup(_) | Self::Unusable(_) | Self::Archive(_) => None,
-        }
-    }
-
-    /// Whether every other request would fail in the same way.
-    #[must_use]
-    pub fn is_final(&self) -> bool {
-        match self {
-            Self::Setup(_) => true,
-            Self::Refused { status, .. } => matches!(status, 300..=399 | 401 | 407),
-            Self::Unreached(_) | Self::Passing(_) | Self::Unusable(_) | Self::Archive(_) => false,
-        }
-    }
-}
 
 /// What a server is shown to be let in.
 #[derive(Debug, Clone)]

@@ -6,6 +6,7 @@
 
 pub mod backoff;
 pub mod connection;
+pub mod error;
 pub mod retrieve;
 pub mod search;
 pub mod send;

@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
-use super::connection::{RemoteAnswer, RemoteError, RemoteServer};
+use super::connection::{RemoteAnswer, RemoteServer};
+use super::error::RemoteError;
 use crate::archive::ingest::{IncomingPart, Outcome, StoreOptions, StoreRequest};
 use crate::archive::{Archive, ArchiveError};
 use crate::http::content_type::ContentType;

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::backoff::Backoff;
-use super::connection::{RemoteError, RemoteServer};
+use super::connection::RemoteServer;
+use super::error::RemoteError;
 use crate::dicom::uid::{InstanceUid, SeriesUid, StudyUid};
 use crate::memory::{MemoryBudget, Purpose, Reservation};
 

@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::backoff::Backoff;
-use super::connection::{MovedBytes, RemoteError, RemoteServer, words};
+use super::connection::{MovedBytes, RemoteServer, words};
+use super::error::RemoteError;
 use super::send_body::{FilesBody, FilesRequest, OutgoingInstance};
 use crate::memory::{MemoryBudget, Purpose};
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use futures_util::TryStreamExt;
 use tokio::runtime::Handle;
 
-use super::connection::{RemoteError, RemoteServer};
+use super::connection::RemoteServer;
+use super::error::RemoteError;
 use super::send::Delivered;
 use super::send_body::{ChunkSender, OutgoingInstance};
 use crate::archive::services::forward::ForwardedStudy;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::archive::Archive;
-use crate::archive::caches::frames::FrameSamples;
+use crate::archive::assembled::Base;
 use crate::archive::caches::sources::OpenedSource;
-use crate::archive::content::{Base, Representation};
+use crate::archive::content::Representation;
 use crate::archive::error::Result;
 use crate::archive::lanes::Lane;
-use crate::archive::services::retrieve::OpenInstance;
+use crate::archive::open_instance::OpenInstance;
+use crate::archive::services::render::output::FrameSamples;
 use crate::dicom::frames::FrameSlices;
 use crate::dicom::source::Source;
 use crate::index::{BlobPlace, InstanceRow};

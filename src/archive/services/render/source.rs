@@ -14,10 +14,10 @@ use dicom_dictionary_std::tags;
 
 use crate::archive::Archive;
 use crate::archive::buffer::reserved;
+use crate::archive::content::collect;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::lanes::Lane;
-use crate::archive::services::frames::collect;
-use crate::archive::services::retrieve::OpenInstance;
+use crate::archive::open_instance::OpenInstance;
 use crate::dicom::codec::transfer_syntax;
 use crate::dicom::members::{self, JsonElement};
 use crate::dicom::metadata;
@@ -28,7 +28,9 @@ use crate::index::IndexError;
 use crate::memory::{Purpose, Reservation};
 use crate::scope::Scope;
 use crate::trace::Stage;
+use facts::Facts;
 
+mod facts;
 mod planes;
 
 /// Largest metadata read for a picture, in bytes.
@@ -111,53 +113,6 @@ impl HeldText {
     /// The DICOM JSON object.
     pub(in crate::archive) fn as_str(&self) -> &str {
         &self.text
-    }
-}
-
-/// What is needed of the metadata whatever is asked.
-#[derive(Debug, Default)]
-struct Facts {
-    document: bool,
-    report: bool,
-    document_media: Option<String>,
-    document_length: Option<u64>,
-    frame_time: Option<f64>,
-}
-
-impl Facts {
-    fn read(metadata: &str) -> std::result::Result<Self, members::Malformed> {
-        let [
-            document,
-            report,
-            media,
-            length,
-            frame_time,
-            display_rate,
-            cine_rate,
-        ] = members::find(
-            metadata,
-            [
-                tags::ENCAPSULATED_DOCUMENT,
-                tags::CONTENT_SEQUENCE,
-                tags::MIME_TYPE_OF_ENCAPSULATED_DOCUMENT,
-                tags::ENCAPSULATED_DOCUMENT_LENGTH,
-                tags::FRAME_TIME,
-                tags::RECOMMENDED_DISPLAY_FRAME_RATE,
-                tags::CINE_RATE,
-            ],
-        )?;
-        let number =
-            |element: Option<JsonElement<'_>>| element?.numbers().next().filter(|n| *n > 0.0);
-        let rate = number(display_rate).or_else(|| number(cine_rate));
-        Ok(Self {
-            document: document.is_some(),
-            report: report.is_some(),
-            document_media: media.and_then(|m| m.strings().next().map(|m| m.trim().to_owned())),
-            document_length: length
-                .and_then(|l| l.integers().next())
-                .and_then(|l| u64::try_from(l).ok()),
-            frame_time: number(frame_time).or_else(|| rate.map(|rate| 1000.0 / rate)),
-        })
     }
 }
 
@@ -512,14 +467,5 @@ mod tests {
             .collect();
         assert_eq!(reported, [("1.2", "1.2.3", 4), ("1.2", "1.2.4", 1)]);
         assert_eq!(references("{}").len(), 0);
-    }
-
-    #[test]
-    fn facts_are_those_of_the_top_level() {
-        let text = r#"{"00081115":{"vr":"SQ","Value":[{"00420011":{"vr":"OB"}}]},"00181063":{"vr":"DS","Value":[0]},
-            "00180040":{"vr":"IS","Value":[25]}}"#;
-        let facts = Facts::read(text).unwrap();
-        assert!(!facts.document && !facts.report);
-        assert_eq!(facts.frame_time, Some(40.0));
     }
 }

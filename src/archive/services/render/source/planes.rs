@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{MOST_TABLES, RenderSource, TABLE_COPIES};
 use crate::archive::Archive;
+use crate::archive::content::collect;
 use crate::archive::error::Result;
-use crate::archive::services::frames::collect;
 use crate::dicom::codec::transfer_syntax;
 use crate::dicom::render::plane_of_cells;
 use crate::memory::Purpose;
