@@ -22,6 +22,7 @@ mod tls;
 mod ui;
 pub mod units;
 mod unknown;
+mod variables;
 
 pub use access::{
     AccessConfig, AuditSettings, AuditTarget, AuthMode, QueryToken, Switch, TokenLimits,

@@ -29,4 +29,6 @@ pub mod trace;
 pub mod command;
 mod start;
 
+#[doc(hidden)]
+pub use start::RunningService;
 pub use start::StartError;

@@ -27,7 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
 
 use super::layers::guarded::GuardedBody;
 use super::links::Network;
@@ -107,61 +107,81 @@ pub enum Stopped {
     Cut,
 }
 
-/// Serves until `stop` is there, over TLS when there is a certificate, then lets running requests end.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    door: ConnectionContext,
-    stop: impl Future<Output = ()>,
-) -> Stopped {
-    let ConnectionContext {
-        time_limit,
-        connections,
-        proxies,
-        tls,
-        budget,
-        tasks,
-    } = door;
-    // However little memory there is, some must be let in.
-    let heads = (budget.bytes() / HEADS / BUFFER).max(64);
-    let conns = OpenConnections::new(connections.min(heads), proxies);
-    let house = Arc::new(SharedContext {
-        windows: Windows::new(budget.clone()),
-        builder: builder(time_limit),
-        service: paths::outermost().layer(router),
-        transfers: Transfers::new(time_limit.pace),
-        handshaker: tls.map(|tls| Handshaker::new(tls, time_limit.head)),
-        time_limit,
-        closing: CancellationToken::new(),
-        running: TaskTracker::new(),
-        conns,
-    });
-    let transfers = Arc::clone(&house.transfers);
-    tasks.supervise("transfers", Need::May, move |_| {
-        let (transfers, budget) = (Arc::clone(&transfers), budget.clone());
-        async move {
-            transfers.watch(budget).await;
-            Ok(())
+/// The service as all connections share it.
+#[derive(Clone)]
+pub struct Connections {
+    shared: Arc<SharedContext>,
+    tasks: Tasks,
+}
+
+impl Connections {
+    /// Answers with `router`; from now on transfers are watched, which needs a Tokio runtime.
+    #[must_use]
+    pub fn new(router: Router, door: ConnectionContext) -> Self {
+        let ConnectionContext {
+            time_limit,
+            connections,
+            proxies,
+            tls,
+            budget,
+            tasks,
+        } = door;
+        // However little memory there is, some must be let in.
+        let heads = (budget.bytes() / HEADS / BUFFER).max(64);
+        let conns = OpenConnections::new(connections.min(heads), proxies);
+        let shared = Arc::new(SharedContext {
+            windows: Windows::new(budget.clone()),
+            builder: builder(time_limit),
+            service: paths::outermost().layer(router),
+            transfers: Transfers::new(time_limit.pace),
+            handshaker: tls.map(|tls| Handshaker::new(tls, time_limit.head)),
+            time_limit,
+            closing: CancellationToken::new(),
+            running: TaskTracker::new(),
+            conns,
+        });
+        let transfers = Arc::clone(&shared.transfers);
+        tasks.supervise("transfers", Need::May, move |_| {
+            let (transfers, budget) = (Arc::clone(&transfers), budget.clone());
+            async move {
+                transfers.watch(budget).await;
+                Ok(())
+            }
+        });
+        Self { shared, tasks }
+    }
+
+    /// Serves until `stop` is there, over TLS when there is a certificate, then lets running requests end.
+    pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) -> Stopped {
+        let (accepting, listener) = (Arc::clone(&self.shared), Arc::new(listener));
+        let (listening, closed) = tokio::sync::oneshot::channel::<()>();
+        self.tasks
+            .supervise("connections", Need::Must, move |watch| {
+                let _listening = &listening;
+                let (shared, listener) = (Arc::clone(&accepting), Arc::clone(&listener));
+                async move {
+                    shared.accept(&listener, &watch).await;
+                    Ok(())
+                }
+            });
+        stop.await;
+        self.shared.closing.cancel();
+        // Dropped with the listener, when nobody is accepted any more.
+        let _ = closed.await;
+        self.shared.running.close();
+        let ended = self.shared.running.wait();
+        match tokio::time::timeout(self.shared.time_limit.stop, ended).await {
+            Ok(()) => Stopped::Whole,
+            Err(_) => Stopped::Cut,
         }
-    });
-    let (accepting, listener) = (Arc::clone(&house), Arc::new(listener));
-    let (listening, closed) = tokio::sync::oneshot::channel::<()>();
-    tasks.supervise("connections", Need::Must, move |watch| {
-        let _listening = &listening;
-        let (house, listener) = (Arc::clone(&accepting), Arc::clone(&listener));
-        async move {
-            house.accept(&listener, &watch).await;
-            Ok(())
-        }
-    });
-    stop.await;
-    house.closing.cancel();
-    // Dropped with the listener, when nobody is accepted any more.
-    let _ = closed.await;
-    house.running.close();
-    match tokio::time::timeout(time_limit.stop, house.running.wait()).await {
-        Ok(()) => Stopped::Whole,
-        Err(_) => Stopped::Cut,
+    }
+
+    /// Answers a request as on a connection of its own, without a socket; none when there is no room for a connection.
+    pub async fn answer(&self, peer: SocketAddr, request: Request) -> Option<Response> {
+        let stay = self.shared.conns.enter(peer).await?;
+        let connected = self.shared.connected(peer, &stay.conn);
+        let Ok(response) = connected.oneshot(request).await;
+        Some(response.map(|body| Body::new(GuardedBody::new(body, stay))))
     }
 }
 
@@ -225,8 +245,18 @@ impl SharedContext {
             let Some(stay) = self.conns.enter(peer).await else {
                 continue;
             };
-            let house = Arc::clone(self);
-            self.running.spawn(house.receive(stream, peer, stay));
+            let shared = Arc::clone(self);
+            self.running.spawn(shared.receive(stream, peer, stay));
+        }
+    }
+
+    /// The service as one connection sees it.
+    fn connected(&self, peer: SocketAddr, conn: &Arc<OpenConnection>) -> Connected {
+        Connected {
+            service: self.service.clone(),
+            transfers: Arc::clone(&self.transfers),
+            conn: Arc::clone(conn),
+            peer,
         }
     }
 
@@ -253,13 +283,7 @@ impl SharedContext {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let connected = Connected {
-            service: self.service.clone(),
-            transfers: Arc::clone(&self.transfers),
-            conn: Arc::clone(conn),
-            peer,
-        };
-        let service = TowerToHyperService::new(connected);
+        let service = TowerToHyperService::new(self.connected(peer, conn));
         let (window, _held) = self.windows.take();
         let mut builder = self.builder.clone();
         builder

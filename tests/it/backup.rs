@@ -12,7 +12,7 @@ use std::process::Command;
 use stowage::dicom::testing::BuiltFile;
 
 use crate::support::dicom::Name;
-use crate::support::server::{Server, on_each_index, run};
+use crate::support::server::{Server, on_each_index_process, run};
 
 const PAGE: &str = include_str!("../../docs/operations.md");
 
@@ -39,7 +39,7 @@ fn printed(server: &Server, folder: &Path, section: &str, what: &str) {
 
 #[test]
 fn a_backup_made_as_printed_brings_everything_back() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let index = if server.setting("STOWAGE_DATABASE_URL").is_some() {
             "Postgres"
         } else {

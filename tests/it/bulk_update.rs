@@ -7,13 +7,11 @@ mod scopes;
 mod uids;
 
 use dicom_core::{Tag, VR};
-use serde_json::{Value, json};
 use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 
-use crate::support::dicom::{Name, noise};
-use crate::support::http::Response;
-use crate::support::multipart;
-use crate::support::server::{Server, on_each_index, wait_until};
+use crate::support::dicom::noise;
+use crate::support::prelude::*;
+use crate::support::server::on_each_index_process;
 
 const JPEG: Syntax = Syntax::Other("1.2.840.10008.1.2.4.50");
 
@@ -42,13 +40,13 @@ fn files(study: u32) -> Vec<(Name, BuiltFile)> {
     (1_u32..).zip(syntaxes).map(file).collect()
 }
 
-fn store(server: &Server, files: &[(Name, BuiltFile)]) {
+fn store(server: &Deployment, files: &[(Name, BuiltFile)]) {
     server
         .store("/dicom-web", files.iter().map(|(_, file)| file))
         .expect(200);
 }
 
-fn post(server: &Server, root: &str, body: &Value) -> Response {
+fn post(server: &Deployment, root: &str, body: &Value) -> Response {
     server
         .request("POST", &format!("{root}/studies/$bulkUpdate"))
         .header("Content-Type", "application/json")
@@ -58,7 +56,7 @@ fn post(server: &Server, root: &str, body: &Value) -> Response {
 
 /// Updates and waits for the end; returns the operation.
 #[track_caller]
-fn update(server: &Server, body: &Value) -> Value {
+fn update(server: &Deployment, body: &Value) -> Value {
     let answer = post(server, "/v2", body).expect(202);
     let url = answer.header("location").expect("a location").to_owned();
     let told = answer.json();
@@ -70,7 +68,7 @@ fn update(server: &Server, body: &Value) -> Value {
 
 /// Waits for the end of an operation.
 #[track_caller]
-fn finished(server: &Server, id: &str) -> Value {
+fn finished(server: &Deployment, id: &str) -> Value {
     let mut done = Value::Null;
     wait_until("the update is done", || {
         let answer = server.get(&format!("/v2/operations/{id}"));
@@ -94,12 +92,12 @@ fn patient(name: &str, id: &str) -> Value {
     })
 }
 
-fn metadata(server: &Server, path: &str) -> Vec<Value> {
+fn metadata(server: &Deployment, path: &str) -> Vec<Value> {
     let answer = server.get_as(&format!("/v2{path}/metadata"), "application/dicom+json");
     answer.expect(200).json().as_array().unwrap().clone()
 }
 
-fn original(server: &Server, target: &str, accept: &str) -> Response {
+fn original(server: &Deployment, target: &str, accept: &str) -> Response {
     server
         .request("GET", target)
         .header("msdicom-request-original", "true")
@@ -112,7 +110,7 @@ const FILES: &str = "multipart/related; type=\"application/dicom\"; transfer-syn
 
 #[test]
 fn a_study_is_updated_and_everything_knows_it_at_once() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let (one, other) = (files(1), files(2));
         store(server, &one);
         store(server, &other);

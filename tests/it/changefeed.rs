@@ -2,16 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::support::dicom::Name;
-use crate::support::server::{Server, on_each_index};
+use crate::support::prelude::*;
 
 /// Entries of an answer.
 #[track_caller]
-fn entries(server: &Server, target: &str) -> Vec<Value> {
+fn entries(server: &Deployment, target: &str) -> Vec<Value> {
     let answer = server.get(target).expect(200);
     assert!(answer.content_type().starts_with("application/json"));
     let entries = answer.json();
@@ -38,7 +36,7 @@ fn sequences(entries: &[Value]) -> Vec<i64> {
     entries.iter().map(sequence).collect()
 }
 
-fn delete(server: &Server, name: &Name) {
+fn delete(server: &Deployment, name: &Name) {
     let target = format!("/v2{}", name.path());
     server.request("DELETE", &target).send().expect(204);
 }

@@ -7,7 +7,7 @@ use stowage::config::Cli;
 
 use crate::support::dicom::Name;
 use crate::support::postgres;
-use crate::support::server::{Server, on_each_index, wait_until};
+use crate::support::server::{Server, on_each_index_process, wait_until};
 
 fn store(server: &Server) -> Vec<Name> {
     let names: Vec<Name> = (1..=3).map(|n| Name::new(900, n, n)).collect();
@@ -22,7 +22,7 @@ fn bytes(server: &Server, names: &[Name]) -> Vec<Option<Vec<u8>>> {
 
 #[test]
 fn fsck_finds_a_flipped_bit_and_a_missing_blob_and_mends_what_it_can() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let names = store(server);
         assert!(server.fsck().contains("0 problems"));
         let blobs = server.blob_files();
@@ -119,7 +119,7 @@ fn what_is_exported_is_imported_again_byte_for_byte() {
 
 #[test]
 fn a_repair_does_not_take_a_store_that_is_away_for_instances_that_are_lost() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let names: Vec<Name> = (1..=12).map(|n| Name::new(901, 1, n)).collect();
         let files: Vec<_> = names.iter().map(Name::small).collect();
         server.store("/dicom-web", &files).expect(200);
@@ -150,7 +150,7 @@ fn a_repair_does_not_take_a_store_that_is_away_for_instances_that_are_lost() {
 
 #[test]
 fn an_import_that_was_broken_off_is_simply_started_again() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let names: Vec<Name> = (1..=6).map(|n| Name::new(902, 1, n)).collect();
         let folder = tempfile::tempdir().unwrap();
         for name in &names {
@@ -176,7 +176,7 @@ fn an_import_that_was_broken_off_is_simply_started_again() {
 
 #[test]
 fn an_export_that_was_broken_off_is_simply_started_again() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let names: Vec<Name> = (1..=6).map(|n| Name::new(904, 1, n)).collect();
         let files: Vec<_> = names.iter().map(|name| name.with_bulk(9000)).collect();
         server.store("/dicom-web", &files).expect(200);
@@ -517,7 +517,7 @@ fn shells_get_completions_and_help_tells_the_exit_codes() {
 
 #[test]
 fn a_check_of_the_wrong_store_notes_no_damage_and_mends_nothing() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let names: Vec<Name> = (1..=12).map(|n| Name::new(903, 1, n)).collect();
         let files: Vec<_> = names.iter().map(Name::small).collect();
         server.store("/dicom-web", &files).expect(200);

@@ -1,12 +1,10 @@
 //! Storage commitment over the web (PS3.18 chapter 13), on both indexes.
 
-use serde_json::{Value, json};
 use stowage::dicom::testing::SOP_CLASS;
 
 use crate::crash_matrix::{forget_leases, points::COMMITMENT};
-use crate::support::dicom::Name;
-use crate::support::http::{Request, Response};
-use crate::support::server::{Server, on_each_index, on_each_index_with, wait_until};
+use crate::support::prelude::*;
+use crate::support::server::on_each_index_process;
 use crate::support::signer::{AUDIENCE, ISSUER, Signer, claims, with};
 
 fn ui(text: &str) -> Value {
@@ -27,7 +25,7 @@ fn failed(class: &str, instance: &str, reason: u16) -> Value {
     item
 }
 
-fn post(server: &Server, transaction: &str, body: &Value) -> Request {
+fn post(server: &Deployment, transaction: &str, body: &Value) -> Request {
     server
         .request(
             "POST",
@@ -38,7 +36,7 @@ fn post(server: &Server, transaction: &str, body: &Value) -> Request {
         .body(body.to_string())
 }
 
-fn result(server: &Server, transaction: &str) -> Response {
+fn result(server: &Deployment, transaction: &str) -> Response {
     server.get_as(
         &format!("/dicom-web/commitment-requests/{transaction}"),
         "application/dicom+json",
@@ -220,7 +218,7 @@ fn a_request_outlives_the_process_that_took_it() {
             ("STOWAGE_SWEEP_SECONDS", "1"),
             ("STOWAGE_FAULT", fault.as_str()),
         ];
-        on_each_index_with(&settings, |server| {
+        on_each_index_process(&settings, |server| {
             let name = Name::new(1730, 1, 1);
             server.store("/dicom-web", [&name.small()]).expect(200);
             let asked = json!({ "00081199": sequence(&[reference(SOP_CLASS, &name.instance)]) });

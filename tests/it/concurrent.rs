@@ -12,7 +12,7 @@ use serde_json::Value;
 use stowage::dicom::testing::{BuiltFile, Syntax};
 
 use crate::support::dicom::{Name, noise};
-use crate::support::server::{Server, on_each_index};
+use crate::support::server::{Server, on_each_index_process};
 
 const MODALITIES: [&str; 3] = ["CT", "MR", "US"];
 
@@ -29,7 +29,7 @@ fn file(name: &Name, series: u32, version: u32) -> BuiltFile {
 
 #[test]
 fn of_many_stores_of_one_instance_one_wins_and_the_others_are_told() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         for round in 0..6 {
             let name = Name::new(100 + round, 1, 1);
             let files: Vec<BuiltFile> = (0..8).map(|v| file(&name, 1, v)).collect();
@@ -65,7 +65,7 @@ fn of_many_stores_of_one_instance_one_wins_and_the_others_are_told() {
 
 #[test]
 fn readers_see_a_whole_instance_or_none_while_it_is_deleted_and_stored_again() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let names: Vec<Name> = (1..=3)
             .map(|instance| Name::new(300, 1, instance))
             .collect();
@@ -264,7 +264,7 @@ impl Client {
 
 #[test]
 fn random_work_of_several_clients_comes_out_as_the_model_says() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let base = AtomicU32::new(1000);
         let config = Config {
             cases: 16,

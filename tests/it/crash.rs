@@ -9,7 +9,7 @@ use stowage::dicom::testing::BuiltFile;
 
 use crate::support::dicom::Name;
 use crate::support::multipart;
-use crate::support::server::{Server, on_each_index, wait_until};
+use crate::support::server::{Server, on_each_index_process, wait_until};
 
 /// Uploads of one round, all at the same time.
 const UPLOADS: u32 = 100;
@@ -32,7 +32,7 @@ fn upload(round: u32, number: u32) -> Vec<(Name, BuiltFile)> {
 
 #[test]
 fn a_crash_in_the_middle_of_uploads_loses_nothing_that_was_acknowledged() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let mut all: Vec<(Name, Vec<u8>)> = Vec::new();
         let mut acknowledged: BTreeSet<Name> = BTreeSet::new();
         // Killed early, in the middle and late.
@@ -123,7 +123,7 @@ fn check_feed(server: &Server, instances: usize) {
 
 #[test]
 fn a_crash_in_the_middle_of_deletes_brings_nothing_back() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let names: Vec<Name> = (0..60)
             .map(|number| Name::new(5000 + number, 1, 1))
             .collect();

@@ -10,8 +10,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::support::prelude::*;
 use crate::support::python;
-use crate::support::server::{Server, on_each_index};
 
 /// The key of the tests.
 pub(super) const KEY: &str = "a key of sixteen bytes or more";
@@ -33,7 +33,7 @@ pub(super) fn said(output: &Output) -> String {
 }
 
 /// A file with a text, in the server's folder.
-pub(super) fn write(server: &Server, name: &str, text: &str) -> String {
+pub(super) fn write(server: &Deployment, name: &str, text: &str) -> String {
     let path = server.data().join("..").join(name);
     fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
@@ -48,7 +48,7 @@ fn script(arguments: &[&str]) -> String {
 }
 
 /// The studies of a server.
-fn studies(server: &Server) -> Vec<String> {
+fn studies(server: &Deployment) -> Vec<String> {
     let found = server.get("/dicom-web/studies").expect(200).json();
     let uid = |study: &serde_json::Value| study["0020000D"]["Value"][0].as_str().map(str::to_owned);
     found.as_array().unwrap().iter().filter_map(uid).collect()
@@ -57,7 +57,7 @@ fn studies(server: &Server) -> Vec<String> {
 /// What two other tools would change is changed, in files of CT, MR, segmentation, report and plan.
 #[test]
 fn two_other_tools_find_nothing_left() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (originals, made) = (path("originals"), path("made"));
@@ -147,7 +147,7 @@ pub(super) fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn without_a_key_nothing_is_written() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let sample = python::sample("CT_small.dcm");
     assert!(
         server
@@ -177,7 +177,7 @@ fn without_a_key_nothing_is_written() {
 /// A file that was changed on the disk is not de-identified.
 #[test]
 fn a_damaged_file_is_not_exported() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let sample = python::sample("CT_small.dcm");
     assert!(
         server

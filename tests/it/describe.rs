@@ -3,10 +3,9 @@
 use stowage::http::profile::PROFILES;
 use stowage::http::routes::ROUTES;
 
-use serde_json::Value;
 use yaml_rust2::{Yaml, YamlLoader};
 
-use crate::support::server::Server;
+use crate::support::prelude::*;
 
 #[test]
 fn options_on_a_root_tells_the_capabilities_in_xml_and_json() {
@@ -44,7 +43,7 @@ fn options_on_a_root_tells_the_capabilities_in_xml_and_json() {
 
 #[test]
 fn a_preflight_of_a_root_is_answered_as_one_and_not_with_capabilities() {
-    let server = Server::with(&[("STOWAGE_CORS_ORIGINS", "https://viewer.example")]);
+    let server = TestApp::with(&[("STOWAGE_CORS_ORIGINS", "https://viewer.example")]);
     let answer = server
         .request("OPTIONS", "/dicom-web")
         .header("Origin", "https://viewer.example")
@@ -86,7 +85,7 @@ fn every_root_has_an_openapi_document_that_names_every_route() {
 
 #[test]
 fn the_page_for_people_lists_the_routes() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let page = server.get("/docs").expect(200);
     assert_eq!(
         page.header("content-type"),

@@ -10,13 +10,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use serde_json::{Value, json};
 use stowage::dicom::testing::BuiltFile;
 use tempfile::TempDir;
 
-use crate::support::dicom::Name;
-use crate::support::http::Response;
-use crate::support::server::{Server, on_each_index_with, wait_until};
+use crate::support::prelude::*;
 
 /// A folder that exports go to, with its setting: the destination `disk`.
 fn destination() -> (TempDir, String) {
@@ -25,13 +22,13 @@ fn destination() -> (TempDir, String) {
     (folder, setting)
 }
 
-fn stored(server: &Server, names: &[Name]) -> Vec<BuiltFile> {
+fn stored(server: &Deployment, names: &[Name]) -> Vec<BuiltFile> {
     let files: Vec<BuiltFile> = names.iter().map(|name| name.with_bulk(3000)).collect();
     server.store("/dicom-web", &files).expect(200);
     files
 }
 
-fn post(server: &Server, target: &str, body: &Value) -> Response {
+fn post(server: &Deployment, target: &str, body: &Value) -> Response {
     server
         .request("POST", target)
         .header("Content-Type", "application/json")
@@ -57,7 +54,7 @@ fn to(name: &str, sources: Option<&[&str]>) -> Value {
 
 /// Waits for the end of an operation.
 #[track_caller]
-fn finished(server: &Server, id: &str) -> Value {
+fn finished(server: &Deployment, id: &str) -> Value {
     let mut done = Value::Null;
     wait_until("the export is done", || {
         let answer = server.get(&format!("/v2/operations/{id}"));
@@ -71,7 +68,7 @@ fn finished(server: &Server, id: &str) -> Value {
 
 /// Exports and waits for the end; returns id and results.
 #[track_caller]
-fn export(server: &Server, body: &Value) -> (String, Value) {
+fn export(server: &Deployment, body: &Value) -> (String, Value) {
     let answer = post(server, "/v2/export", body).expect(202).json();
     let id = answer["id"].as_str().expect("an id").to_owned();
     let done = finished(server, &id);

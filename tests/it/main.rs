@@ -37,6 +37,7 @@ mod export;
 mod fuzz;
 mod held;
 mod hostile;
+mod in_process;
 mod layering;
 mod login;
 mod memory;

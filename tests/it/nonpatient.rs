@@ -1,14 +1,10 @@
 //! Non-patient instances over HTTP (PS3.18 chapter 12).
 
 use dicom_core::{Tag, VR};
-use serde_json::{Value, json};
 use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 
-use crate::support::dicom::Name;
-use crate::support::http::Response;
-use crate::support::multipart;
 use crate::support::postgres;
-use crate::support::server::{Server, on_each_index, on_each_index_with};
+use crate::support::prelude::*;
 use crate::support::sql::execute;
 
 const HANGING: &str = "1.2.840.10008.5.1.4.38.1";
@@ -52,7 +48,7 @@ fn hanging(uid: &str, name: &str) -> BuiltFile {
     object(HANGING, uid, own, Syntax::ExplicitLittle)
 }
 
-fn post(server: &Server, target: &str, file: &BuiltFile) -> Response {
+fn post(server: &Deployment, target: &str, file: &BuiltFile) -> Response {
     server
         .request("POST", target)
         .header("Content-Type", FILE)
@@ -61,7 +57,7 @@ fn post(server: &Server, target: &str, file: &BuiltFile) -> Response {
         .send()
 }
 
-fn found(server: &Server, target: &str) -> Vec<String> {
+fn found(server: &Deployment, target: &str) -> Vec<String> {
     let answer = server.get_as(target, JSON).expect(200).json();
     let uids = answer.as_array().unwrap().iter();
     uids.map(|item| item["00080018"]["Value"][0].as_str().unwrap().to_owned())
@@ -153,7 +149,7 @@ fn a_hanging_protocol_is_found_by_its_name_and_comes_back_byte_for_byte() {
 
 #[test]
 fn every_resource_takes_its_own_classes_in_every_encoding() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let syntaxes = [
         Syntax::ImplicitLittle,
         Syntax::ExplicitLittle,
@@ -194,7 +190,7 @@ fn every_resource_takes_its_own_classes_in_every_encoding() {
 
 #[test]
 fn what_cannot_be_stored_is_told_and_changes_nothing() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let target = "/dicom-web/hanging-protocols";
     let one = hanging("1.2.3.1", "One");
     post(&server, target, &one).expect(200);

@@ -7,13 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
 use dicom_core::{Tag, VR};
-use serde_json::{Value, json};
 use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 use stowage::http::routes::{ROUTES, Route};
 
-use crate::support::dicom::{Name, noise};
-use crate::support::http::Response;
-use crate::support::server::{Server, on_each_index_with, on_postgres_with, wait_until};
+use crate::support::dicom::noise;
+use crate::support::prelude::*;
+use crate::support::server::{on_each_index_process, on_postgres_with};
 
 const ON: [(&str, &str); 1] = [("STOWAGE_PARTITIONS", "on")];
 const DISABLED: &str = "Data partitions feature is disabled.";
@@ -42,7 +41,7 @@ fn image(name: &Name, seed: &str) -> BuiltFile {
 }
 
 /// The partitions with their keys, as they are listed.
-fn listed(server: &Server) -> Vec<(i64, String)> {
+fn listed(server: &Deployment) -> Vec<(i64, String)> {
     let list = server.get("/v2/partitions").expect(200).json();
     let entry = |entry: &Value| {
         let created = entry["createdDate"].as_str().expect("a time");
@@ -56,7 +55,7 @@ fn listed(server: &Server) -> Vec<(i64, String)> {
     list.as_array().expect("a list").iter().map(entry).collect()
 }
 
-fn names(server: &Server) -> Vec<String> {
+fn names(server: &Deployment) -> Vec<String> {
     listed(server).into_iter().map(|(_, name)| name).collect()
 }
 
@@ -89,7 +88,7 @@ fn said(answer: &Response) -> (u16, String) {
 
 #[test]
 fn while_they_are_off_every_path_of_partitions_is_refused() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(601, 1, 1);
     for target in [
         "/v1/partitions",
@@ -454,18 +453,18 @@ fn a_partition_that_many_make_at_once_is_made_once() {
     on_postgres_with(&ON, |first| {
         let url = first.setting("STOWAGE_DATABASE_URL").unwrap().to_owned();
         let blobs = format!("file://{}", first.data().join("blobs").display());
-        let second = Server::with(&[
+        let second = TestApp::with(&[
             ON[0],
             ("STOWAGE_DATABASE_URL", &url),
             ("STOWAGE_BLOB_URL", &blobs),
         ]);
         make_at_once(&[first, &second]);
     });
-    let server = Server::with(&ON);
+    let server = TestApp::with(&ON);
     make_at_once(&[&server]);
 }
 
-fn make_at_once(nodes: &[&Server]) {
+fn make_at_once(nodes: &[&Deployment]) {
     for round in 0..4 {
         let root = format!("/v2/partitions/new-{round}");
         thread::scope(|scope| {
@@ -520,7 +519,7 @@ fn a_crash_while_a_partition_is_made_leaves_it_whole_or_not_there() {
 
 #[test]
 fn it_is_switched_on_without_a_migration_and_off_only_when_nothing_is_hidden() {
-    on_each_index_with(&[], |server| {
+    on_each_index_process(&[], |server| {
         let name = Name::new(630, 1, 1);
         server.store("/v2", [&name.small()]).expect(200);
         let blobs = |server: &Server| {

@@ -8,12 +8,9 @@ mod text;
 mod viewers;
 
 use dicom_core::{Tag, VR};
-use serde_json::Value;
 use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 
-use crate::support::dicom::Name;
-use crate::support::http::Response;
-use crate::support::server::Server;
+use crate::support::prelude::*;
 
 const ROOTS: [&str; 3] = ["/dicom-web", "/v1", "/v2"];
 
@@ -148,7 +145,7 @@ impl Sample {
 }
 
 /// Stores [`SAMPLES`].
-fn store_samples(server: &Server) {
+fn store_samples(server: &Deployment) {
     let files: Vec<BuiltFile> = SAMPLES.iter().map(Sample::file).collect();
     server.store("/dicom-web", &files).expect(200);
 }
@@ -180,7 +177,7 @@ pub(crate) fn numbers(answer: &Response, uid: &str) -> Vec<u32> {
 
 /// Studies that a search finds, under this root.
 #[track_caller]
-fn studies(server: &Server, root: &str, query: &str) -> Vec<u32> {
+fn studies(server: &Deployment, root: &str, query: &str) -> Vec<u32> {
     let target = format!("{root}/studies?{query}");
     numbers(&server.get(&target), "0020000D")
 }

@@ -5,13 +5,12 @@ use std::io::Write;
 use std::thread;
 
 use dicom_core::{Tag, VR};
-use serde_json::Value;
 use stowage::dicom::limits::ParseLimits;
 use stowage::dicom::testing::{BuiltFile, DataSet, Lengths, Syntax};
 
-use crate::support::dicom::Name;
-use crate::support::http::{Response, connect};
-use crate::support::server::{Server, on_each_index, on_each_index_with, wait_until};
+use crate::support::http::connect;
+use crate::support::prelude::*;
+use crate::support::server::on_each_index_process;
 use crate::support::sql::execute;
 
 /// Smallest budget there is, in bytes.
@@ -97,7 +96,7 @@ fn spent(server: &Server) -> u64 {
 }
 
 /// A sample of the metrics.
-fn metric(server: &Server, name: &str) -> u64 {
+fn metric(server: &Deployment, name: &str) -> u64 {
     let text = server.get("/metrics").expect(200).text();
     let found = text
         .lines()
@@ -136,7 +135,7 @@ fn attributes_cost_what_they_are() {
 
 #[test]
 fn structure_does_not_become_memory() {
-    on_each_index_with(&[BUDGET], |server| {
+    on_each_index_process(&[BUDGET], |server| {
         let names: Vec<Name> = (1..=2).map(|n| Name::new(7010, 1, n)).collect();
         server
             .store(
@@ -208,7 +207,7 @@ fn what_may_be_stored_deep_can_be_read() {
 }
 
 /// Makes what is stored of an instance unreadable.
-fn damage(server: &Server, name: &Name) {
+fn damage(server: &Deployment, name: &Name) {
     let statement = format!(
         "update instance_content set metadata = {} where watermark = (select watermark from instance where \
          sop_instance_uid = '{}')",
@@ -229,7 +228,7 @@ fn is_warned(answer: &Response) -> bool {
 
 #[test]
 fn what_cannot_be_read_is_left_out_with_a_warning() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let (good, bad) = (Name::new(7030, 1, 1), Name::new(7030, 1, 2));
         server
             .store("/dicom-web", [&good.small(), &bad.small()])
@@ -369,7 +368,7 @@ fn what_a_file_says_of_its_place_is_not_repeated() {
 
 #[test]
 fn an_empty_name_among_others_is_a_name_in_xml() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(7060, 1, 1);
     let data_set = name
         .data_set()

@@ -2,12 +2,8 @@
 
 use std::thread;
 
-use serde_json::{Value, json};
-
-use crate::support::dicom::Name;
-use crate::support::http::Response;
 use crate::support::postgres;
-use crate::support::server::{Server, on_each_index, on_each_index_with, wait_until};
+use crate::support::prelude::*;
 use crate::support::signer::{AUDIENCE, ISSUER, SECRET, claims, with, with_secret};
 
 /// Three instances in two series of one study.
@@ -15,22 +11,22 @@ fn names(study: u32) -> [Name; 3] {
     [(1, 1), (1, 2), (2, 1)].map(|(series, instance)| Name::new(study, series, instance))
 }
 
-fn store(server: &Server, names: &[Name]) {
+fn store(server: &Deployment, names: &[Name]) {
     let files: Vec<_> = names.iter().map(Name::small).collect();
     server.store("/dicom-web", &files).expect(200);
 }
 
-fn delete(server: &Server, path: &str) {
+fn delete(server: &Deployment, path: &str) {
     let target = format!("/dicom-web{path}");
     server.request("DELETE", &target).send().expect(204);
 }
 
-fn trash(server: &Server) -> Vec<Value> {
+fn trash(server: &Deployment) -> Vec<Value> {
     let list = server.get("/dicom-web/trash").expect(200).json();
     list["entries"].as_array().expect("a list").clone()
 }
 
-fn restore(server: &Server, what: &str) -> Response {
+fn restore(server: &Deployment, what: &str) -> Response {
     let target = format!("/dicom-web/trash/{what}/restore");
     server.request("POST", &target).send()
 }
@@ -41,7 +37,7 @@ fn counts(answer: &Response) -> [i64; 4] {
         .map(|name| report[name].as_i64().expect("a number"))
 }
 
-fn changes(server: &Server) -> Vec<(String, String)> {
+fn changes(server: &Deployment) -> Vec<(String, String)> {
     let target = "/v2/changefeed?limit=200&includeMetadata=false";
     let feed = server.get(target).expect(200).json();
     let text = |entry: &Value, name: &str| entry[name].as_str().unwrap().to_owned();
@@ -434,7 +430,7 @@ fn two_nodes_restore_each_instance_once() {
         ("STOWAGE_DATABASE_URL", url.as_str()),
         ("STOWAGE_BLOB_URL", place.as_str()),
     ];
-    let (one, two) = (Server::with(&settings), Server::with(&settings));
+    let (one, two) = (TestApp::with(&settings), TestApp::with(&settings));
     let mut all = Vec::new();
     for number in 1..=40 {
         all.push(Name::new(970, number % 3, number));

@@ -6,7 +6,7 @@ use dicom_core::{Tag, VR};
 use stowage::dicom::testing::Syntax;
 
 use crate::support::dicom::Name;
-use crate::support::server::{Server, on_each_index_with, wait_until};
+use crate::support::server::{Server, on_each_index_process, wait_until};
 use crate::support::sql;
 
 const RULES: &str = r#"[
@@ -41,7 +41,7 @@ fn rules_delete_what_is_old_after_a_dry_run_and_it_is_written_down() {
         ("STOWAGE_PARTITIONS", "on"),
         ("STOWAGE_AUDIT", audit.to_str().unwrap()),
     ];
-    on_each_index_with(&settings, |server| {
+    on_each_index_process(&settings, |server| {
         let names: Vec<Name> = (1..=5).map(|n| Name::new(n, 1, n)).collect();
         let files = [
             file(&names[0], "US", "20260101"),

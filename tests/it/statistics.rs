@@ -7,13 +7,10 @@ use std::path::Path;
 use std::thread;
 
 use dicom_core::{Tag, VR};
-use serde_json::Value;
 use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 
-use crate::support::dicom::Name;
-use crate::support::http::Response;
-use crate::support::multipart;
-use crate::support::server::{Server, on_each_index, on_each_index_with, wait_until};
+use crate::support::prelude::*;
+use crate::support::server::on_each_index_process;
 use crate::support::sql::execute;
 
 const SECRET: (&str, &str) = ("STOWAGE_JWT_SECRET", "0123456789abcdef0123456789abcdef");
@@ -31,7 +28,7 @@ fn file(name: &Name, patient: &str, modality: &str, more: &str) -> BuiltFile {
     name.file(&data_set, Syntax::ExplicitLittle)
 }
 
-fn put(server: &Server, file: &BuiltFile) -> Response {
+fn put(server: &Deployment, file: &BuiltFile) -> Response {
     let request = server.request("PUT", "/v2/studies");
     let request = request.header("Content-Type", &multipart::content_type());
     request
@@ -39,7 +36,7 @@ fn put(server: &Server, file: &BuiltFile) -> Response {
         .send()
 }
 
-fn statistics(server: &Server) -> Value {
+fn statistics(server: &Deployment) -> Value {
     server.get("/v2/statistics").expect(200).json()
 }
 
@@ -68,7 +65,7 @@ fn bytes(files: &[&BuiltFile]) -> u64 {
 
 #[test]
 fn statistics_are_exact_after_every_way_in_and_out() {
-    on_each_index_with(&[("STOWAGE_SWEEP_SECONDS", "3600")], |server| {
+    on_each_index_process(&[("STOWAGE_SWEEP_SECONDS", "3600")], |server| {
         assert_eq!(all(&statistics(server)), [0; 5]);
         let [a, b, c, d] = [(1, 1, 1), (1, 2, 1), (2, 1, 1), (3, 1, 1)]
             .map(|(study, series, instance)| Name::new(9500 + study, series, instance));
@@ -223,7 +220,7 @@ fn fsck_finds_and_mends_statistics_that_are_wrong() {
 
 #[test]
 fn the_command_prints_what_the_route_answers() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let stored = file(&Name::new(9550, 1, 1), "P1", "CT", "");
     server.store("/v2", [&stored]).expect(200);
     let printed = |arguments: &[&str]| {
@@ -246,7 +243,7 @@ fn the_command_prints_what_the_route_answers() {
 
 #[test]
 fn who_sees_some_studies_only_learns_no_counts() {
-    let server = Server::with(&[SECRET]);
+    let server = TestApp::with(&[SECRET]);
     let token = |arguments: &[&str]| {
         let output = server.command(&[&["token"], arguments].concat());
         format!("Bearer {}", String::from_utf8_lossy(&output.stdout).trim())
@@ -355,7 +352,7 @@ fn expressions() -> Vec<(String, String)> {
 
 #[test]
 fn dashboard_and_alerts_name_what_metrics_tell() {
-    let server = Server::with(&[("STOWAGE_AUDIT", "./audit.jsonl")]);
+    let server = TestApp::with(&[("STOWAGE_AUDIT", "./audit.jsonl")]);
     let stored = file(&Name::new(9560, 1, 1), "P1", "CT", "");
     server.store("/v2", [&stored]).expect(200);
     let webhook = server.command(&["webhook", "add", "hook", "https://receiver.example/"]);

@@ -1,12 +1,10 @@
 //! Extended query tags and operations over HTTP (dicom-service §11, §12).
 
 use dicom_core::{Tag, VR};
-use serde_json::{Value, json};
 use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 
-use crate::support::dicom::Name;
-use crate::support::http::Response;
-use crate::support::server::{Server, on_each_index, wait_until};
+use crate::support::prelude::*;
+use crate::support::server::on_each_index_process;
 
 const ROOTS: [&str; 3] = ["/dicom-web", "/v1", "/v2"];
 
@@ -23,7 +21,7 @@ fn file(study: u32, age: &str, institution: &str) -> BuiltFile {
     name.file(&data_set, Syntax::ExplicitLittle)
 }
 
-fn post(server: &Server, root: &str, body: &Value) -> Response {
+fn post(server: &Deployment, root: &str, body: &Value) -> Response {
     server
         .request("POST", &format!("{root}/extendedquerytags"))
         .header("Content-Type", "application/json")
@@ -31,7 +29,7 @@ fn post(server: &Server, root: &str, body: &Value) -> Response {
         .send()
 }
 
-fn patch(server: &Server, tag: &str, body: &Value) -> Response {
+fn patch(server: &Deployment, tag: &str, body: &Value) -> Response {
     server
         .request("PATCH", &format!("/v2/extendedquerytags/{tag}"))
         .header("Content-Type", "application/json")
@@ -39,14 +37,14 @@ fn patch(server: &Server, tag: &str, body: &Value) -> Response {
         .send()
 }
 
-fn delete(server: &Server, tag: &str) -> Response {
+fn delete(server: &Deployment, tag: &str) -> Response {
     let target = format!("/v2/extendedquerytags/{tag}");
     server.request("DELETE", &target).send()
 }
 
 /// Asks for an operation until it is done; each answer on the way is one of an operation that makes progress.
 #[track_caller]
-fn finished(server: &Server, target: &str) -> Value {
+fn finished(server: &Deployment, target: &str) -> Value {
     let mut percent = 0;
     let mut done = Value::Null;
     wait_until("the operation is done", || {
@@ -73,7 +71,7 @@ fn finished(server: &Server, target: &str) -> Value {
 
 /// Adds tags and waits until they are ready.
 #[track_caller]
-fn add(server: &Server, root: &str, body: &Value) -> Value {
+fn add(server: &Deployment, root: &str, body: &Value) -> Value {
     let answer = post(server, root, body).expect(202);
     let url = answer.header("location").expect("a location").to_owned();
     let reported = answer.json();
@@ -85,7 +83,7 @@ fn add(server: &Server, root: &str, body: &Value) -> Value {
 
 /// Last numbers of the studies that a search finds.
 #[track_caller]
-fn studies(server: &Server, root: &str, query: &str) -> Vec<u32> {
+fn studies(server: &Deployment, root: &str, query: &str) -> Vec<u32> {
     super::qido::numbers(&server.get(&format!("{root}/studies?{query}")), "0020000D")
 }
 
@@ -464,7 +462,7 @@ fn under_v1_an_instance_whose_tagged_value_cannot_be_indexed_is_refused() {
 
 #[test]
 fn indexing_survives_a_crash() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let files: Vec<BuiltFile> = (0..600)
             .map(|n| file(3000 + n, if n % 3 == 0 { "030Y" } else { "040Y" }, "A"))
             .collect();

@@ -14,7 +14,7 @@ use std::thread;
 use crate::support::dicom::Name;
 use crate::support::http::Response;
 use crate::support::postgres::Own;
-use crate::support::server::{Server, on_each_index, wait_until};
+use crate::support::server::{Server, on_each_index_process, wait_until};
 
 const STORED: &str = "application/dicom; transfer-syntax=*";
 
@@ -40,7 +40,7 @@ fn blob_of(server: &Server, name: &Name) -> std::path::PathBuf {
 
 #[test]
 fn a_damaged_or_missing_blob_is_an_honest_500_and_never_a_whole_answer() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let (small, large, sound) = (Name::new(1, 1, 1), Name::new(1, 1, 2), Name::new(1, 1, 3));
         let files = [
             small.with_bulk(3000),
@@ -95,7 +95,7 @@ fn reads_are_compared_with_their_digests_only_as_often_as_configured() {
 #[test]
 fn the_scrub_finds_damage_and_says_how_far_it_is() {
     let settings = [("STOWAGE_SCRUB_HOURS", "0.0001")];
-    crate::support::server::on_each_index_with(&settings, |server| {
+    crate::support::server::on_each_index_process(&settings, |server| {
         let (sound, damaged) = (Name::new(1, 1, 1), Name::new(1, 1, 2));
         let files = [sound.small(), damaged.with_bulk(3000)];
         server.store("/dicom-web", &files).expect(200);

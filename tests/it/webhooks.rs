@@ -22,7 +22,7 @@ use crate::support::dicom::Name;
 use crate::support::http::{Request, Response};
 use crate::support::loopback::listen;
 use crate::support::python;
-use crate::support::server::{Server, on_each_index_with, wait_until};
+use crate::support::server::{Server, on_each_index_process, wait_until};
 use crate::worklist;
 
 const NETWORKS: (&str, &str) = ("STOWAGE_WEBHOOK_NETWORKS", "127.0.0.0/8");
@@ -184,7 +184,7 @@ fn events_of_the_dicom_service_have_its_names_and_members() {
         ("STOWAGE_EXISTING", "replace"),
         ("STOWAGE_PUBLIC_URL", "https://pacs.example.org"),
     ];
-    on_each_index_with(&settings, |server| {
+    on_each_index_process(&settings, |server| {
         let receiver = Receiver::start();
         let kinds = ["Created", "Updated", "Deleted"]
             .map(|what| format!("Microsoft.HealthcareApis.DicomImage{what}"));
@@ -240,7 +240,7 @@ fn events_arrive_signed_and_in_order() {
         QUIET,
         ("STOWAGE_PUBLIC_URL", "https://pacs.example.org/dicom"),
     ];
-    on_each_index_with(&settings, |server| {
+    on_each_index_process(&settings, |server| {
         let receiver = Receiver::start();
         let before = Name::new(9600, 1, 1);
         server.store("/v2", [&before.small()]).expect(200);
@@ -335,7 +335,7 @@ fn events_arrive_signed_and_in_order() {
 
 #[test]
 fn what_does_not_arrive_is_sent_again_in_order_then_given_up_and_can_be_had_again() {
-    on_each_index_with(
+    on_each_index_process(
         &[NETWORKS, AT_ONCE, ("STOWAGE_WEBHOOK_WAIT_SECONDS", "2")],
         |server| {
             let receiver = Receiver::start();
@@ -546,7 +546,7 @@ fn send(server: &Server, file: &BuiltFile, token: &str) -> Response {
 
 #[test]
 fn a_webhook_hears_what_its_owner_may_see_and_is_seen_by_nobody_beside() {
-    on_each_index_with(&[NETWORKS, SECRET], |server| {
+    on_each_index_process(&[NETWORKS, SECRET], |server| {
         let receiver = Receiver::start();
         let admin = bearer(server, &[]);
         let limited = bearer(server, &["--subject", "ward", "--patient", "P1"]);
@@ -696,7 +696,7 @@ fn of_two_nodes_one_may_die_and_no_event_is_lost_or_out_of_order() {
 fn a_crash_while_events_are_made_loses_and_doubles_none() {
     for point in EVENTS {
         let fault = format!("{point}:1");
-        on_each_index_with(&[NETWORKS, ("STOWAGE_QUIET_SECONDS", "3600")], |server| {
+        on_each_index_process(&[NETWORKS, ("STOWAGE_QUIET_SECONDS", "3600")], |server| {
             let receiver = Receiver::start();
             let secret = webhook(server, "hook", &receiver.url, "study.*");
             server.terminate();
@@ -768,7 +768,7 @@ impl Stream {
 
 #[test]
 fn a_stream_tells_what_happens_and_goes_on_where_it_ended() {
-    on_each_index_with(&[("STOWAGE_QUIET_SECONDS", "3600")], |server| {
+    on_each_index_process(&[("STOWAGE_QUIET_SECONDS", "3600")], |server| {
         let (one, two) = (Name::new(9680, 1, 1), Name::new(9681, 1, 1));
         let mut stream = Stream::open(server, "/dicom-web/events", &[]);
         assert_eq!(stream.line("content-type: ").unwrap(), "text/event-stream");

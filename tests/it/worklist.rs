@@ -9,10 +9,7 @@ mod scoped;
 mod search;
 mod standard;
 
-use serde_json::{Value, json};
-
-use crate::support::http::Response;
-use crate::support::server::Server;
+use crate::support::prelude::*;
 
 /// UID of a workitem from a number.
 fn uid(number: u32) -> String {
@@ -92,7 +89,7 @@ fn with(mut item: Value, changes: &Value) -> Value {
     item
 }
 
-fn send(server: &Server, method: &str, target: &str, body: &Value) -> Response {
+fn send(server: &Deployment, method: &str, target: &str, body: &Value) -> Response {
     server
         .request(method, target)
         .accept("application/dicom+json")
@@ -101,12 +98,12 @@ fn send(server: &Server, method: &str, target: &str, body: &Value) -> Response {
         .send()
 }
 
-fn create(server: &Server, root: &str, item: &Value) -> Response {
+fn create(server: &Deployment, root: &str, item: &Value) -> Response {
     send(server, "POST", &format!("{root}/workitems"), item)
 }
 
 fn change_state(
-    server: &Server,
+    server: &Deployment,
     root: &str,
     uid: &str,
     state: &str,
@@ -149,7 +146,7 @@ fn given_up() -> Value {
 
 /// A workitem as it is.
 #[track_caller]
-fn read(server: &Server, uid: &str) -> Value {
+fn read(server: &Deployment, uid: &str) -> Value {
     let target = format!("/dicom-web/workitems/{uid}");
     let answer = server.get_as(&target, "application/dicom+json").expect(200);
     answer.json()[0].clone()
@@ -161,7 +158,7 @@ fn state(item: &Value) -> &str {
 
 /// UIDs that a search finds, ascending.
 #[track_caller]
-fn found(server: &Server, root: &str, query: &str) -> Vec<String> {
+fn found(server: &Deployment, root: &str, query: &str) -> Vec<String> {
     let answer = server.get_as(
         &format!("{root}/workitems?{query}"),
         "application/dicom+json",

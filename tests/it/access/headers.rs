@@ -4,9 +4,7 @@ use dicom_core::{Tag, VR};
 use stowage::dicom::testing::Syntax;
 use stowage::http::routes::ROUTES;
 
-use crate::support::dicom::Name;
-use crate::support::http::Response;
-use crate::support::server::Server;
+use crate::support::prelude::*;
 
 #[track_caller]
 fn protected(what: &str, answer: &Response) {
@@ -48,7 +46,7 @@ fn protected(what: &str, answer: &Response) {
 
 #[test]
 fn every_answer_carries_the_headers_that_protect() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(740, 1, 1);
     let data_set = name
         .image(8, 8, 8, 1)
@@ -91,7 +89,7 @@ fn every_answer_carries_the_headers_that_protect() {
 
 #[test]
 fn a_stored_page_runs_nothing_and_a_stored_type_ends_no_header() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     for (number, (media, expected)) in (1..).zip([
         ("text/html", "text/html"),
         ("TEXT/HTML; charset=utf-8", "text/html"),
@@ -134,7 +132,7 @@ fn a_stored_page_runs_nothing_and_a_stored_type_ends_no_header() {
 
 #[test]
 fn what_a_request_says_is_not_repeated_in_headers() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     for (header, value) in [
         ("X-Request-ID", "a b"),
         ("X-Request-ID", "<script>"),
@@ -188,7 +186,7 @@ fn secrets_are_shown_nowhere() {
 
 #[test]
 fn nobody_is_let_in_by_accident() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:80"] {
         let output = server.command(&["--listen", address]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

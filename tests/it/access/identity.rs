@@ -6,7 +6,6 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use jsonwebtoken::Algorithm;
-use serde_json::json;
 use stowage::archive::Archive;
 use stowage::auth::{AuthConfig, Authenticator, RefreshPace};
 use stowage::blob::Blobs;
@@ -17,20 +16,19 @@ use stowage::http::links::{LinksConfig, ProxyHeaders, Scheme};
 use stowage::http::ui::UiSettings;
 use tower::ServiceExt;
 
-use crate::support::dicom::Name;
 use crate::support::issuer::Issuer;
-use crate::support::server::{Server, wait_until};
+use crate::support::prelude::*;
 use crate::support::signer::{AUDIENCE, ISSUER, SECRET, Signer, claims, with, with_secret};
 
-fn server_of(issuer: &Issuer) -> Server {
+fn server_of(issuer: &Issuer) -> TestApp {
     // The issuer alone: its keys are discovered, and naming it switches access control on.
-    Server::with(&[
+    TestApp::with(&[
         ("STOWAGE_JWT_ISSUER", issuer.url()),
         ("STOWAGE_JWT_AUDIENCE", AUDIENCE),
     ])
 }
 
-fn ask(server: &Server, token: &str) -> u16 {
+fn ask(server: &Deployment, token: &str) -> u16 {
     let request = server.request("GET", "/dicom-web/studies");
     request
         .header("Authorization", &format!("Bearer {token}"))
@@ -220,17 +218,17 @@ fn settings_of_tokens_fail_closed() {
             ("STOWAGE_JWT_ISSUER", ISSUER),
             ("STOWAGE_JWT_AUDIENCE", AUDIENCE),
         ];
-        Server::with(&[&base, more].concat())
+        TestApp::with(&[&base, more].concat())
     };
     let token = |claims: &serde_json::Value| with_secret(SECRET.as_bytes(), claims);
     let name = Name::new(742, 1, 1);
-    let store = |server: &Server, claims: &serde_json::Value| {
+    let store = |server: &Deployment, claims: &serde_json::Value| {
         let request = server.request("POST", "/dicom-web/studies");
         let request = request.header("Content-Type", "application/dicom");
         let request = request.header("Authorization", &format!("Bearer {}", token(claims)));
         request.body(name.small().bytes).send().status
     };
-    let found = |server: &Server, claims: &serde_json::Value| {
+    let found = |server: &Deployment, claims: &serde_json::Value| {
         let request = server.request("GET", "/dicom-web/studies").accept("*/*");
         let answer = request
             .header("Authorization", &format!("Bearer {}", token(claims)))

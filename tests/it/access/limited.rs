@@ -6,14 +6,11 @@
 use std::collections::BTreeSet;
 
 use dicom_core::{Tag, VR};
-use serde_json::{Value, json};
 use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 use stowage::http::routes::{ROUTES, Route};
 
-use crate::support::dicom::{Name, noise};
-use crate::support::http::{Request, Response};
-use crate::support::multipart;
-use crate::support::server::{Server, on_each_index_with, wait_until};
+use crate::support::dicom::noise;
+use crate::support::prelude::*;
 use crate::support::signer::{AUDIENCE, ISSUER, SECRET, claims, with, with_secret};
 
 /// A limit below which both archives must stay only as far as the caller sees.
@@ -121,13 +118,13 @@ fn content(studies: &[u32]) -> Vec<BuiltFile> {
     files
 }
 
-fn request(server: &Server, method: &str, target: &str, token: &str) -> Request {
+fn request(server: &Deployment, method: &str, target: &str, token: &str) -> Request {
     server
         .request(method, target)
         .header("Authorization", &format!("Bearer {token}"))
 }
 
-fn store(server: &Server, token: &str, target: &str, files: &[BuiltFile]) -> Response {
+fn store(server: &Deployment, token: &str, target: &str, files: &[BuiltFile]) -> Response {
     let files = files.iter().map(|file| file.bytes.as_slice());
     request(server, "POST", target, token)
         .header("Content-Type", &multipart::content_type())
@@ -137,7 +134,7 @@ fn store(server: &Server, token: &str, target: &str, files: &[BuiltFile]) -> Res
 }
 
 /// Fills an archive and makes the tag searchable, as [`make_searchable`].
-fn fill(server: &Server, studies: &[u32]) -> String {
+fn fill(server: &Deployment, studies: &[u32]) -> String {
     let admin = token("admin");
     for file in content(studies) {
         let answer = store(server, &admin, "/dicom-web/studies", &[file]);
@@ -163,7 +160,7 @@ fn fill(server: &Server, studies: &[u32]) -> String {
 }
 
 /// Makes the tag searchable; returns the id of the operation that did.
-fn make_searchable(server: &Server) -> String {
+fn make_searchable(server: &Deployment) -> String {
     let admin = token("admin");
     let body = json!([{ "Path": TAG, "VR": "DA", "Level": "instance" }]);
     let answer = request(server, "POST", "/v2/extendedquerytags", &admin)
@@ -355,7 +352,7 @@ fn variations(path: &str) -> (Vec<String>, Vec<&'static str>) {
 }
 
 /// Asks everything that can be read below these roots.
-fn look(server: &Server, token: &str, operation: &str, roots: &[&str]) -> Vec<(String, Seen)> {
+fn look(server: &Deployment, token: &str, operation: &str, roots: &[&str]) -> Vec<(String, Seen)> {
     let mut seen = Vec::new();
     // Permitted, of the caller's patient or not, of somebody else, of nobody, not there.
     let names = [1, 2, 3, 5, 9].map(|study| Name::new(study, 1, 2));
@@ -395,7 +392,7 @@ fn look(server: &Server, token: &str, operation: &str, roots: &[&str]) -> Vec<(S
 }
 
 /// Reads the feed of `/v1` two entries at a time, each page behind the last entry of the one before.
-fn follow(server: &Server, token: &str) -> Seen {
+fn follow(server: &Deployment, token: &str) -> Seen {
     let mut entries = Vec::new();
     let mut last = 0;
     loop {
@@ -419,7 +416,7 @@ fn follow(server: &Server, token: &str) -> Seen {
 }
 
 /// Does what changes something: stores and deletes, of what is there, hidden and not there.
-fn change(server: &Server, token: &str) -> Vec<(String, Seen)> {
+fn change(server: &Deployment, token: &str) -> Vec<(String, Seen)> {
     let mut seen = Vec::new();
     let mut note = |what: &str, answer: &Response| seen.push((what.to_owned(), Seen::of(answer)));
     for root in ["/dicom-web", "/v2"] {
@@ -493,7 +490,7 @@ fn compare(found: &[(String, Seen)], expected: &[(String, Seen)]) {
 fn a_limited_caller_is_answered_as_by_an_archive_that_holds_nothing_else() {
     for case in cases() {
         let admin = token("admin");
-        let small = Server::with(&SETTINGS);
+        let small = TestApp::with(&SETTINGS);
         let operation = fill(&small, case.permitted);
         let expected = [
             look(&small, &admin, &operation, &["/dicom-web", "/v2"]),
@@ -539,7 +536,7 @@ fn a_limited_caller_is_answered_as_by_an_archive_that_holds_nothing_else() {
 }
 
 /// The metadata of all that is not permitted, as somebody without limits sees it.
-fn hidden(server: &Server, case: &Case) -> Vec<Vec<u8>> {
+fn hidden(server: &Deployment, case: &Case) -> Vec<Vec<u8>> {
     let admin = token("admin");
     let studies = (1..=5).filter(|study| !case.permitted.contains(study));
     studies
@@ -554,7 +551,7 @@ fn hidden(server: &Server, case: &Case) -> Vec<Vec<u8>> {
 }
 
 /// Stores an instance of another patient as metadata instead of a file.
-fn described(server: &Server, token: &str, name: &Name) -> Response {
+fn described(server: &Deployment, token: &str, name: &Name) -> Response {
     let text = |vr: &str, value: &str| json!({ "vr": vr, "Value": [value] });
     let metadata = json!([{
         "00020010": text("UI", Syntax::ExplicitLittle.uid()),
@@ -621,7 +618,7 @@ const NO_SPOOL: [(&str, &str); 2] = [
 #[test]
 fn what_is_outside_is_refused_before_it_is_kept() {
     let settings = [SETTINGS.as_slice(), NO_SPOOL.as_slice()].concat();
-    let server = Server::with(&settings);
+    let server = TestApp::with(&settings);
     let large = |study: u32, patient: &str| {
         let name = Name::new(study, 1, 9);
         let own = DataSet::new()

@@ -2,10 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
 
-use crate::support::dicom::Name;
-use crate::support::server::Server;
+use crate::support::prelude::*;
 use crate::support::signer::{
     AUDIENCE, ISSUER, SECRET, claims, seconds_from_now, with, with_secret,
 };
@@ -31,7 +29,7 @@ fn server(more: &[(&str, &str)]) -> (Server, Name, Name) {
     (server, names.0, names.1)
 }
 
-fn printed(server: &Server, arguments: &[&str]) -> String {
+fn printed(server: &Deployment, arguments: &[&str]) -> String {
     let output = server.command(arguments);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{errors}");

@@ -7,8 +7,8 @@ use stowage::auth::Action;
 use stowage::dicom::testing::Syntax;
 use stowage::http::routes::{ROUTES, Route};
 
-use crate::support::dicom::{Name, noise};
-use crate::support::server::Server;
+use crate::support::dicom::noise;
+use crate::support::prelude::*;
 use crate::support::signer::{
     AUDIENCE, ISSUER, Signer, claims, seconds_from_now, unsigned, with, with_secret,
 };
@@ -203,10 +203,10 @@ fn callers(signer: &Signer) -> Vec<(&'static str, Option<String>, Who)> {
 }
 
 /// A server that believes a signer, and holds the image.
-fn server(signer: &Signer, name: &Name, file: &[u8]) -> Server {
+fn server(signer: &Signer, name: &Name, file: &[u8]) -> TestApp {
     let keys = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(keys.path(), &signer.public).unwrap();
-    let server = Server::with(&[
+    let server = TestApp::with(&[
         ("STOWAGE_JWT_KEY_FILE", keys.path().to_str().unwrap()),
         ("STOWAGE_JWT_ISSUER", ISSUER),
         ("STOWAGE_JWT_AUDIENCE", AUDIENCE),

@@ -2,12 +2,10 @@
 
 use std::io::Write;
 
-use serde_json::Value;
 use stowage::http::routes::ROUTES;
 
-use crate::support::dicom::Name;
-use crate::support::http::{Request, connect};
-use crate::support::server::{Server, wait_until};
+use crate::support::http::connect;
+use crate::support::prelude::*;
 use crate::support::signer::{
     AUDIENCE, ISSUER, SECRET, claims, seconds_from_now, with, with_secret,
 };
@@ -22,7 +20,7 @@ fn token(role: &str) -> String {
     with_secret(SECRET.as_bytes(), &claims(role))
 }
 
-fn request(server: &Server, method: &str, target: &str, token: &str) -> Request {
+fn request(server: &Deployment, method: &str, target: &str, token: &str) -> Request {
     server
         .request(method, target)
         .header("Authorization", &format!("Bearer {token}"))
@@ -241,12 +239,12 @@ fn events_go_to_standard_output_for_every_route() {
 }
 
 /// A server that writes its events to a file, and what is in it.
-fn audited(more: &[(&str, &str)]) -> (Server, tempfile::TempDir) {
+fn audited(more: &[(&str, &str)]) -> (TestApp, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("audit.jsonl");
     let mut settings = vec![("STOWAGE_AUDIT", file.to_str().unwrap())];
     settings.extend(more);
-    (Server::with(&settings), folder)
+    (TestApp::with(&settings), folder)
 }
 
 /// The events of the file, once there are so many.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::command::{back_up, restored, said};
 use crate::support::dicom::Name;
-use crate::support::server::{Server, on_each_index};
+use crate::support::server::{Server, on_each_index_process};
 use crate::support::sql;
 
 /// Files below a folder whose names end so.
@@ -35,7 +35,7 @@ fn flip(file: &Path) {
 
 #[test]
 fn a_backup_that_was_broken_off_goes_on_where_it_was() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let folder = tempfile::tempdir().unwrap();
         let to = folder.path().to_str().unwrap();
         let names: Vec<Name> = (1..=20).map(|n| Name::new(n, 1, n)).collect();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Output;
 
 use crate::support::dicom::Name;
-use crate::support::server::{Server, on_each_index, wait_until};
+use crate::support::server::{Server, on_each_index_process, wait_until};
 
 /// What a command said, on both outputs.
 pub(super) fn said(output: &Output) -> String {
@@ -50,7 +50,7 @@ fn changes(server: &Server) -> String {
 
 #[test]
 fn a_backup_is_incremental_and_comes_back_whole_and_elsewhere() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let folder = tempfile::tempdir().unwrap();
         let to = folder.path().join("backup");
         let to = to.to_str().unwrap();

@@ -8,7 +8,7 @@ use super::command::{back_up, restored};
 use crate::support::dicom::Name;
 use crate::support::http::Request;
 use crate::support::multipart;
-use crate::support::server::{Server, on_each_index_with, wait_until};
+use crate::support::server::{Server, on_each_index_process, wait_until};
 
 /// Stores one instance at a server, by its address, from any thread.
 fn store(address: &str, bytes: &[u8]) -> u16 {
@@ -24,7 +24,7 @@ fn store(address: &str, bytes: &[u8]) -> u16 {
 fn a_backup_under_load_holds_all_that_was_acknowledged_before_it_began() {
     // Nothing stays on the trash: whatever is deleted is swept at once.
     let settings = [("STOWAGE_TRASH_HOURS", "0"), ("STOWAGE_SWEEP_SECONDS", "1")];
-    on_each_index_with(&settings, |server| {
+    on_each_index_process(&settings, |server| {
         let folder = tempfile::tempdir().unwrap();
         let to = folder.path().to_str().unwrap();
         let begun: Vec<Name> = (1..=60).map(|n| Name::new(n, 1, n)).collect();

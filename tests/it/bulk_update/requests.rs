@@ -1,8 +1,10 @@
 use super::*;
 
+use crate::support::prelude::*;
+
 #[test]
 fn what_cannot_be_done_is_told_and_changes_nothing() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let one = files(1);
     store(&server, &one);
     let study = one[0].0.study.as_str();
@@ -60,7 +62,7 @@ fn what_cannot_be_done_is_told_and_changes_nothing() {
 
 #[test]
 fn every_root_and_spelling_begins_an_update_and_one_at_a_time_is_under_way() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let one = files(1);
     store(&server, &one);
     let body = change(&[&one[0].0.study], &patient("A", "B"));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::support::server::on_each_index_with;
+use crate::support::prelude::*;
 use crate::support::signer::{AUDIENCE, ISSUER, SECRET, claims, with, with_secret};
 
 const SETTINGS: [(&str, &str); 3] = [
@@ -8,7 +8,7 @@ const SETTINGS: [(&str, &str); 3] = [
     ("STOWAGE_JWT_AUDIENCE", AUDIENCE),
 ];
 
-fn ask(server: &Server, method: &str, target: &str, token: &str, body: &Value) -> Response {
+fn ask(server: &Deployment, method: &str, target: &str, token: &str, body: &Value) -> Response {
     server
         .request(method, target)
         .header("Authorization", &format!("Bearer {token}"))

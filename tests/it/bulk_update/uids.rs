@@ -1,10 +1,12 @@
 use super::*;
 
+use crate::support::prelude::*;
+
 fn ui(uid: &str) -> Value {
     json!({ "vr": "UI", "Value": [uid] })
 }
 
-fn count(server: &Server, query: &str) -> usize {
+fn count(server: &Deployment, query: &str) -> usize {
     let answer = server.get_as(&format!("/dicom-web/{query}"), "application/dicom+json");
     answer.expect(200).json().as_array().unwrap().len()
 }

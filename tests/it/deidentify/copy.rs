@@ -9,12 +9,12 @@ use stowage::dicom::testing::{BuiltFile, Syntax};
 use super::pixels::{RULES, native};
 use super::retrieve::image_in;
 use super::{KEY, files, said, write};
-use crate::support::dicom::Name;
-use crate::support::server::{Server, on_each_index};
+
+use crate::support::prelude::*;
 
 /// A server with two studies: CT images in several transfer syntaxes, and ultrasound images, one of them compressed.
-fn source() -> (Server, Vec<Name>) {
-    let server = Server::start(None);
+fn source() -> (TestApp, Vec<Name>) {
+    let server = TestApp::start(None);
     let names: Vec<Name> = (1..=3)
         .map(|number| Name::new(8951, 1 + number % 2, number))
         .chain((1..=3).map(|number| Name::new(8952, 1, number)))
@@ -28,7 +28,7 @@ fn source() -> (Server, Vec<Name>) {
     ];
     server.store("/dicom-web", &files).expect(200);
     // Compressed by another server.
-    let other = Server::start(None);
+    let other = TestApp::start(None);
     other
         .store("/dicom-web", [&native(&names[5], Syntax::ExplicitLittle)])
         .expect(200);
@@ -44,7 +44,7 @@ fn source() -> (Server, Vec<Name>) {
 }
 
 /// What the other server itself would export de-identified.
-fn exported(server: &Server, rules: Option<&str>, options: &str) -> Vec<(String, Vec<u8>)> {
+fn exported(server: &Deployment, rules: Option<&str>, options: &str) -> Vec<(String, Vec<u8>)> {
     let key = write(server, "deidentify.key", KEY);
     let mut settings = vec![("STOWAGE_DEIDENTIFY_KEY_FILE", key.as_str())];
     settings.extend(rules.map(|rules| ("STOWAGE_DEIDENTIFY_PIXELS_FILE", rules)));
@@ -64,7 +64,7 @@ fn exported(server: &Server, rules: Option<&str>, options: &str) -> Vec<(String,
 }
 
 /// Names that a file in a server's folder must not hold.
-fn nobody_is_named(server: &Server, names: &[Name]) {
+fn nobody_is_named(server: &Deployment, names: &[Name]) {
     for (path, bytes) in files(&server.data()) {
         let has = |text: &str| {
             bytes
@@ -158,7 +158,7 @@ fn options_let_stay_what_they_name() {
     let (source, names) = source();
     let url = format!("{}/dicom-web", source.url());
     let expected = exported(&source, None, "retain-uids,retain-modified-dates");
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let key = write(&server, "deidentify.key", KEY);
     let settings = [("STOWAGE_DEIDENTIFY_KEY_FILE", key.as_str())];
     let option = "--deidentify=retain-uids,retain-modified-dates";

@@ -1,6 +1,5 @@
 //! De-identified copies in another partition: `POST` on `/studies/$deidentify`, as an operation.
 
-use serde_json::{Value, json};
 use stowage::dicom::testing::{BuiltFile, Syntax};
 
 use super::KEY;
@@ -8,10 +7,7 @@ use super::pixels::{RULES, native};
 use super::retrieve::image_in;
 use crate::crash_matrix::points;
 use crate::crash_matrix::{Database, expect_crash, in_parallel};
-use crate::support::dicom::Name;
-use crate::support::http::Response;
-use crate::support::multipart;
-use crate::support::server::{Server, on_each_index_with, wait_until};
+use crate::support::prelude::*;
 use crate::support::signer::{AUDIENCE, ISSUER, SECRET, claims, with, with_secret};
 
 const TARGET: &str = "/v2/partitions/research";
@@ -38,7 +34,7 @@ fn body(sources: Option<&[&str]>) -> Value {
     }
 }
 
-fn begin(server: &Server, body: &Value) -> std::io::Result<Response> {
+fn begin(server: &Deployment, body: &Value) -> std::io::Result<Response> {
     server
         .request("POST", "/v2/partitions/clinic/studies/$deidentify")
         .header("Content-Type", "application/json")
@@ -48,7 +44,7 @@ fn begin(server: &Server, body: &Value) -> std::io::Result<Response> {
 
 /// Waits for the end of an operation.
 #[track_caller]
-fn finished(server: &Server, id: &str) -> Value {
+fn finished(server: &Deployment, id: &str) -> Value {
     let mut done = Value::Null;
     wait_until("the operation is done", || {
         let answer = server.get(&format!("/v2/operations/{id}"));
@@ -61,7 +57,7 @@ fn finished(server: &Server, id: &str) -> Value {
 }
 
 #[track_caller]
-fn copied(server: &Server, body: &Value) -> Value {
+fn copied(server: &Deployment, body: &Value) -> Value {
     let answer = begin(server, body).unwrap().expect(202).json();
     let done = finished(server, answer["id"].as_str().unwrap());
     assert_eq!(done["status"], "succeeded", "{done}");
@@ -69,7 +65,7 @@ fn copied(server: &Server, body: &Value) -> Value {
 }
 
 /// New UIDs of what is in the other partition, with the files.
-fn stored(server: &Server) -> Vec<(Name, Vec<u8>)> {
+fn stored(server: &Deployment) -> Vec<(Name, Vec<u8>)> {
     let found = server.get_as(
         &format!("{TARGET}/instances?limit=200"),
         "application/dicom+json",
@@ -181,7 +177,7 @@ fn another_partition_gets_copies_and_the_originals_stay() {
 #[test]
 fn what_cannot_be_done_is_refused_and_begins_nothing() {
     let key = file(KEY);
-    let server = Server::with(&[
+    let server = TestApp::with(&[
         ("STOWAGE_PARTITIONS", "on"),
         ("STOWAGE_DEIDENTIFY_KEY_FILE", path(&key)),
     ]);
@@ -202,20 +198,20 @@ fn what_cannot_be_done_is_refused_and_begins_nothing() {
     let west = server.request("POST", "/v2/partitions/west/studies/$deidentify");
     let west = west.header("Content-Type", "application/json");
     west.body(body(None).to_string()).send().expect(400);
-    let without = Server::with(&[("STOWAGE_PARTITIONS", "on")]);
+    let without = TestApp::with(&[("STOWAGE_PARTITIONS", "on")]);
     without
         .store("/dicom-web/partitions/clinic", [&image])
         .expect(200);
     let reason = begin(&without, &body(None)).unwrap().expect(400).text();
     assert!(reason.contains("STOWAGE_DEIDENTIFY_KEY_FILE"), "{reason}");
-    let off = Server::with(&[("STOWAGE_DEIDENTIFY_KEY_FILE", path(&key))]);
+    let off = TestApp::with(&[("STOWAGE_DEIDENTIFY_KEY_FILE", path(&key))]);
     let plain = off.request("POST", "/v2/studies/$deidentify");
     let plain = plain.header("Content-Type", "application/json");
     let reason = plain.body(body(None).to_string()).send().expect(400).text();
     assert!(reason.contains("partitions"), "{reason}");
 }
 
-fn ask(server: &Server, method: &str, target: &str, token: &str, body: &[u8]) -> Response {
+fn ask(server: &Deployment, method: &str, target: &str, token: &str, body: &[u8]) -> Response {
     server
         .request(method, target)
         .header("Authorization", &format!("Bearer {token}"))
@@ -242,7 +238,7 @@ fn it_needs_rights_on_both_sides_and_copies_what_its_caller_sees() {
         ("STOWAGE_JWT_ISSUER", ISSUER),
         ("STOWAGE_JWT_AUDIENCE", AUDIENCE),
     ];
-    let server = Server::with(&settings);
+    let server = TestApp::with(&settings);
     let token = |claims: &Value| with_secret(SECRET.as_bytes(), claims);
     let admin = token(&claims("admin"));
     let names = [Name::new(1, 1, 1), Name::new(2, 1, 1)];
@@ -294,7 +290,7 @@ fn many() -> (Vec<Name>, Vec<BuiltFile>) {
     (names, files)
 }
 
-fn store(server: &Server, files: &[BuiltFile]) {
+fn store(server: &Deployment, files: &[BuiltFile]) {
     let bodies = files.iter().map(|file| file.bytes.as_slice());
     server
         .request("POST", "/dicom-web/partitions/clinic/studies")

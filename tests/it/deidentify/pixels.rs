@@ -7,8 +7,8 @@ use stowage::dicom::parse::{ParseOptions, parse};
 use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 
 use super::{KEY, files, said, write};
-use crate::support::dicom::Name;
-use crate::support::server::Server;
+
+use crate::support::prelude::*;
 
 const US: &str = "1.2.840.10008.5.1.4.1.1.6.1";
 pub(super) const RULES: &str = r#"{"rules":[{"modality":"US","rows":8,"columns":8,
@@ -45,7 +45,7 @@ pub(super) fn native(name: &Name, syntax: Syntax) -> BuiltFile {
 }
 
 /// The one instance that an export writes, if it does.
-fn exported(server: &Server, study: &str, rules: Option<&str>) -> (Option<Vec<u8>>, String) {
+fn exported(server: &Deployment, study: &str, rules: Option<&str>) -> (Option<Vec<u8>>, String) {
     let key = write(server, "deidentify.key", KEY);
     let mut settings = vec![("STOWAGE_DEIDENTIFY_KEY_FILE", key.as_str())];
     let rules = rules.map(|rules| write(server, "pixels.json", rules));
@@ -77,7 +77,7 @@ fn frames(file: &[u8]) -> Vec<Vec<u8>> {
 
 #[test]
 fn pictures_that_may_show_text_are_refused_unless_rules_say_where() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(8801, 1, 1);
     server
         .store("/dicom-web", [&native(&name, Syntax::ExplicitLittle)])
@@ -94,7 +94,7 @@ fn pictures_that_may_show_text_are_refused_unless_rules_say_where() {
 
 #[test]
 fn rectangles_are_blanked_in_every_native_transfer_syntax() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let syntaxes = [
         Syntax::ImplicitLittle,
         Syntax::ExplicitBig,
@@ -108,7 +108,7 @@ fn rectangles_are_blanked_in_every_native_transfer_syntax() {
         let (file, text) = exported(&server, &name.study, Some(RULES));
         let file = file.unwrap_or_else(|| panic!("{syntax:?}: {text}"));
         // Stored again, so that the server says what its frames are.
-        let other = Server::start(None);
+        let other = TestApp::start(None);
         let stored = other.request("POST", "/dicom-web/studies");
         stored
             .header("Content-Type", "application/dicom")
@@ -131,7 +131,7 @@ fn rectangles_are_blanked_in_every_native_transfer_syntax() {
 /// RLE, JPEG-LS and HTJ2K without loss are written back; what would lose something is refused.
 #[test]
 fn compressed_pictures_are_blanked_where_nothing_else_is_lost() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     for (number, syntax, written) in [
         (8821, "1.2.840.10008.1.2.5", true),
         (8822, "1.2.840.10008.1.2.4.80", true),
@@ -140,7 +140,7 @@ fn compressed_pictures_are_blanked_where_nothing_else_is_lost() {
     ] {
         // Compressed by the server itself, and stored again.
         let name = Name::new(number, 1, 1);
-        let source = Server::start(None);
+        let source = TestApp::start(None);
         source
             .store("/dicom-web", [&native(&name, Syntax::ExplicitLittle)])
             .expect(200);
@@ -163,7 +163,7 @@ fn compressed_pictures_are_blanked_where_nothing_else_is_lost() {
         assert!(written, "{syntax}");
         let parsed = parse(&file.as_slice(), &ParseOptions::default()).unwrap();
         assert_eq!(parsed.layout.transfer_syntax, syntax);
-        let other = Server::start(None);
+        let other = TestApp::start(None);
         let again = other.request("POST", "/dicom-web/studies");
         again
             .header("Content-Type", "application/dicom")

@@ -5,10 +5,7 @@ use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 use stowage::http::routes::ROUTES;
 
 use super::KEY;
-use crate::support::dicom::Name;
-use crate::support::http::Response;
-use crate::support::multipart;
-use crate::support::server::{Server, on_each_index_with, wait_until};
+use crate::support::prelude::*;
 use crate::support::signer::{AUDIENCE, ISSUER, SECRET, claims, with, with_secret};
 
 const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
@@ -51,7 +48,7 @@ fn key() -> tempfile::NamedTempFile {
     key
 }
 
-fn store(server: &Server, root: &str, files: &[BuiltFile]) {
+fn store(server: &Deployment, root: &str, files: &[BuiltFile]) {
     let bodies = files.iter().map(|file| file.bytes.as_slice());
     let request = server.request("POST", &format!("{root}/studies"));
     request
@@ -64,9 +61,9 @@ fn store(server: &Server, root: &str, files: &[BuiltFile]) {
 }
 
 /// A server with a CT image in one study, and a CT and an ultrasound image in another.
-fn server() -> (Server, Name, Name) {
+fn server() -> (TestApp, Name, Name) {
     let key = key();
-    let server = Server::with(&settings(key.path().to_str()));
+    let server = TestApp::with(&settings(key.path().to_str()));
     let (plain, mixed) = (Name::new(8901, 1, 1), Name::new(8902, 1, 1));
     let files = [
         image(&plain, "CT"),
@@ -77,7 +74,7 @@ fn server() -> (Server, Name, Name) {
     (server, plain, mixed)
 }
 
-fn get(server: &Server, path: &str, accept: &str, token: &str) -> Response {
+fn get(server: &Deployment, path: &str, accept: &str, token: &str) -> Response {
     let request = server.request("GET", path).accept(accept);
     request
         .header("Authorization", &format!("Bearer {token}"))
@@ -244,7 +241,7 @@ fn what_cannot_be_deidentified_is_left_out_and_said_so() {
 fn of_many_instances_all_come_but_those_that_are_refused() {
     const MANY: u32 = 503;
     let key = key();
-    let server = Server::with(&settings(key.path().to_str()));
+    let server = TestApp::with(&settings(key.path().to_str()));
     let file = |number| {
         let modality = if number == 7 || number == MANY {
             "US"
@@ -297,7 +294,7 @@ fn a_partition_has_its_own_instances() {
     let path = key.path().to_str();
     let mut settings = settings(path);
     settings.push(("STOWAGE_PARTITIONS", "on"));
-    let server = Server::with(&settings);
+    let server = TestApp::with(&settings);
     let name = Name::new(8904, 1, 1);
     store(
         &server,
@@ -321,7 +318,7 @@ fn the_audit_tells_what_was_deidentified_and_how() {
     let key = key();
     let mut settings = settings(key.path().to_str());
     settings.push(("STOWAGE_AUDIT", file.to_str().unwrap()));
-    let server = Server::with(&settings);
+    let server = TestApp::with(&settings);
     let name = Name::new(8905, 1, 1);
     store(&server, "/dicom-web", &[image(&name, "CT")]);
     let path = format!("/dicom-web{}?deidentify=retain-uids", name.path());
@@ -337,7 +334,7 @@ fn the_audit_tells_what_was_deidentified_and_how() {
 
 #[test]
 fn without_a_key_nothing_is_deidentified() {
-    let server = Server::with(&settings(None));
+    let server = TestApp::with(&settings(None));
     let name = Name::new(8906, 1, 1);
     store(&server, "/dicom-web", &[image(&name, "CT")]);
     let path = format!("/dicom-web{}?deidentify=basic", name.path());

@@ -3,6 +3,7 @@
 use super::*;
 use crate::crash_matrix::points;
 use crate::crash_matrix::{Database, expect_crash, in_parallel};
+use crate::support::server::on_each_index_process;
 
 /// More than are exported in one step.
 fn names() -> Vec<Name> {
@@ -117,7 +118,7 @@ fn another_node_goes_on_with_the_export_of_one_that_is_gone() {
 fn what_is_stored_replaced_and_deleted_meanwhile_is_exported_once_or_not() {
     let (folder, setting) = destination();
     let settings = [("STOWAGE_EXPORT_DESTINATIONS", setting.as_str())];
-    on_each_index_with(&settings, |server| {
+    on_each_index_process(&settings, |server| {
         let names = names();
         let files = stored(server, &names);
         let answer = post(server, "/v2/export", &to_disk(None)).expect(202);

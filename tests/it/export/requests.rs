@@ -1,9 +1,11 @@
 use super::*;
 
+use crate::support::prelude::*;
+
 #[test]
 fn what_cannot_be_exported_is_told_and_nothing_is_written() {
     let (folder, setting) = destination();
-    let server = Server::with(&[("STOWAGE_EXPORT_DESTINATIONS", &setting)]);
+    let server = TestApp::with(&[("STOWAGE_EXPORT_DESTINATIONS", &setting)]);
     let send = |body: &Value| post(&server, "/v2/export", body);
     for (body, part) in [
         (json!({}), "'destination'"),
@@ -51,7 +53,7 @@ fn what_cannot_be_exported_is_told_and_nothing_is_written() {
 
 #[test]
 fn without_destinations_there_is_no_export() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let answer = post(&server, "/v2/export", &to_disk(None)).expect(404);
     assert!(answer.text().contains("STOWAGE_EXPORT_DESTINATIONS"));
 }
@@ -63,7 +65,7 @@ fn a_destination_that_cannot_be_written_fails_the_operation_with_the_reason() {
     let taken = folder.path().join("taken");
     fs::write(&taken, "here").unwrap();
     let setting = format!("disk=file://{}/below", taken.display());
-    let server = Server::with(&[("STOWAGE_EXPORT_DESTINATIONS", &setting)]);
+    let server = TestApp::with(&[("STOWAGE_EXPORT_DESTINATIONS", &setting)]);
     stored(&server, &[Name::new(1, 1, 1)]);
     let answer = post(&server, "/v2/export", &to_disk(None)).expect(202);
     let done = finished(&server, answer.json()["id"].as_str().unwrap());

@@ -1,7 +1,8 @@
 use super::*;
+use crate::support::prelude::*;
 use crate::support::signer::{AUDIENCE, ISSUER, SECRET, claims, with, with_secret};
 
-fn ask(server: &Server, method: &str, target: &str, token: &str, body: &str) -> Response {
+fn ask(server: &Deployment, method: &str, target: &str, token: &str, body: &str) -> Response {
     server
         .request(method, target)
         .header("Authorization", &format!("Bearer {token}"))
@@ -11,7 +12,7 @@ fn ask(server: &Server, method: &str, target: &str, token: &str, body: &str) -> 
         .send()
 }
 
-fn wait(server: &Server, token: &str, answer: Response) -> (String, Value) {
+fn wait(server: &Deployment, token: &str, answer: Response) -> (String, Value) {
     let id = answer.expect(202).json()["id"].as_str().unwrap().to_owned();
     let operation = format!("/v2/operations/{id}");
     let mut done = Value::Null;

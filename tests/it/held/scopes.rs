@@ -6,9 +6,7 @@ use dicom_core::{Tag, VR};
 use stowage::dicom::testing::{BuiltFile, Syntax};
 use stowage::http::routes::ROUTES;
 
-use crate::support::dicom::Name;
-use crate::support::http::Response;
-use crate::support::server::Server;
+use crate::support::prelude::*;
 use crate::support::signer::{AUDIENCE, ISSUER, SECRET, claims, with, with_secret};
 
 const SECRETS: [&str; 3] = ["Hidden^Patient", "HIDDEN-ID", "1.2.3.780"];
@@ -25,7 +23,7 @@ fn file(name: &Name, patient: &str, id: &str) -> BuiltFile {
 
 #[test]
 fn no_route_under_any_root_as_any_type_shows_another_study() {
-    let server = Server::with(&[
+    let server = TestApp::with(&[
         ("STOWAGE_JWT_SECRET", SECRET),
         ("STOWAGE_JWT_ISSUER", ISSUER),
         ("STOWAGE_JWT_AUDIENCE", AUDIENCE),

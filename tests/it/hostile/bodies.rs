@@ -11,7 +11,7 @@ use super::{Siege, Verdict};
 use crate::support::dicom::{Name, noise};
 use crate::support::http::{Answer, connect};
 use crate::support::multipart::{self, BOUNDARY};
-use crate::support::server::{Server, on_each_index};
+use crate::support::server::{Server, on_each_index_process};
 
 const ROOTS: [&str; 3] = ["/dicom-web", "/v1", "/v2"];
 const JPEG: Syntax = Syntax::Other("1.2.840.10008.1.2.4.50");
@@ -48,7 +48,7 @@ fn sound(name: &Name, syntax: Syntax) -> BuiltFile {
 
 #[test]
 fn truncated_files_are_refused_wherever_they_end() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let mut siege = Siege::new(server);
         let name = Name::new(2000, 1, 1);
         for syntax in [
@@ -490,7 +490,7 @@ fn values_that_lead_out_of_the_store_are_refused() {
 
 #[test]
 fn strange_text_neither_harms_the_index_nor_the_answer() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let mut siege = Siege::new(server);
         let mut stored = 0;
         for (what, charset, text) in [

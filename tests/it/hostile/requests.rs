@@ -8,13 +8,13 @@ use super::Verdict::{Refused, Survived};
 use super::{SOON, Siege};
 use crate::support::dicom::Name;
 use crate::support::http::{Response, connect, send_raw};
-use crate::support::server::{Server, on_each_index, wait_until};
+use crate::support::server::{Server, on_each_index_process, wait_until};
 
 const ROOTS: [&str; 3] = ["/dicom-web", "/v1", "/v2"];
 
 #[test]
 fn queries_without_measure_are_answered_soon() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let mut siege = Siege::new(server);
         let many = |text: &str, count: usize| vec![text; count].join("&");
         let uids: Vec<String> = (0..3000).map(|n| format!("1.2.{n}")).collect();

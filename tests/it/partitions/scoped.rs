@@ -1,16 +1,13 @@
 //! Callers that are limited to partitions: the others do not exist for them.
 
-use serde_json::{Value, json};
-
 use super::{ON, image, unknown};
-use crate::support::dicom::Name;
-use crate::support::http::{Request, Response};
-use crate::support::server::{Server, on_each_index_with};
+
+use crate::support::prelude::*;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// A token by the command line, with these arguments.
-fn token(server: &Server, arguments: &[&str]) -> String {
+fn token(server: &Deployment, arguments: &[&str]) -> String {
     let made = server.command(&[&["token"], arguments].concat());
     assert!(
         made.status.success(),
@@ -20,18 +17,18 @@ fn token(server: &Server, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&made.stdout).trim().to_owned()
 }
 
-fn ask(server: &Server, method: &str, target: &str, token: &str) -> Request {
+fn ask(server: &Deployment, method: &str, target: &str, token: &str) -> Request {
     server
         .request(method, target)
         .accept("*/*")
         .header("Authorization", &format!("Bearer {token}"))
 }
 
-fn get(server: &Server, target: &str, token: &str) -> Response {
+fn get(server: &Deployment, target: &str, token: &str) -> Response {
     ask(server, "GET", target, token).send()
 }
 
-fn store(server: &Server, root: &str, file: &[u8], token: &str) -> Response {
+fn store(server: &Deployment, root: &str, file: &[u8], token: &str) -> Response {
     ask(server, "POST", &format!("{root}/studies"), token)
         .header("Content-Type", "application/dicom")
         .body(file)
@@ -154,7 +151,7 @@ fn a_caller_of_one_partition_sees_nothing_of_the_others() {
 }
 
 /// A link to a study of a partition opens that study there, and nothing elsewhere.
-fn share(server: &Server, admin: &str, north: &str, name: &Name) {
+fn share(server: &Deployment, admin: &str, north: &str, name: &Name) {
     let link = |token: &str, partition: Option<&str>| {
         let mut body = json!({ "study": name.study, "seconds": 600 });
         if let Some(partition) = partition {

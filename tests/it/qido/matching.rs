@@ -1,8 +1,8 @@
 //! Which rows match.
 
 use super::{ROOTS, SAMPLES, numbers, store_samples, studies};
-use crate::support::dicom::Name;
-use crate::support::server::{Server, on_each_index};
+
+use crate::support::prelude::*;
 
 #[test]
 fn the_six_resources_hold_what_is_below_them() {
@@ -405,7 +405,7 @@ fn what_was_deleted_is_not_found_and_not_counted() {
 
 #[test]
 fn bad_parameters_are_400_and_named() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     store_samples(&server);
     for root in ROOTS {
         for (query, name) in [
@@ -470,7 +470,7 @@ fn bad_parameters_are_400_and_named() {
 
 #[test]
 fn a_universal_key_is_no_key() {
-    let server = Server::with(&[("STOWAGE_MAX_SCAN", "1")]);
+    let server = TestApp::with(&[("STOWAGE_MAX_SCAN", "1")]);
     store_samples(&server);
     for key in [
         "ImageComments=*",
@@ -487,7 +487,7 @@ fn a_universal_key_is_no_key() {
 
 #[test]
 fn what_is_unknown_is_told_with_what_was_probably_meant() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     store_samples(&server);
     for (query, expected) in [
         (

@@ -6,9 +6,8 @@ use dicom_core::{Tag, VR};
 use stowage::dicom::testing::{BuiltFile, Syntax};
 
 use super::{ROOTS, numbers};
-use crate::support::dicom::Name;
-use crate::support::http::Response;
-use crate::support::server::{Server, on_each_index, on_each_index_with};
+
+use crate::support::prelude::*;
 
 #[test]
 fn pages_hold_everything_once() {
@@ -97,7 +96,7 @@ fn the_newest_come_first() {
 
 /// The target that the `Link` header of an answer names as the next page.
 #[track_caller]
-fn next(server: &Server, answer: &Response) -> Option<String> {
+fn next(server: &Deployment, answer: &Response) -> Option<String> {
     let link = answer.header("link")?;
     let url = link
         .strip_prefix('<')
@@ -116,7 +115,7 @@ fn in_order(answer: &Response) -> Vec<u32> {
         .collect()
 }
 
-fn store(server: &Server, numbers: std::ops::Range<u32>) {
+fn store(server: &Deployment, numbers: std::ops::Range<u32>) {
     let files: Vec<BuiltFile> = numbers.map(|n| Name::new(n, 1, 1).small()).collect();
     for batch in files.chunks(50) {
         server.store("/dicom-web", batch).expect(200);
@@ -376,7 +375,7 @@ fn a_scan_keeps_the_order_that_is_asked_for() {
 
 #[test]
 fn a_cursor_that_is_none_is_refused() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     store(&server, 1000..1003);
     let answer = server.get("/dicom-web/studies?limit=1");
     let next = next(&server, &answer).expect("another page");
@@ -483,7 +482,7 @@ fn what_would_cost_too_much_is_413_with_advice() {
 }
 
 #[track_caller]
-fn studies(server: &Server, query: &str) -> Vec<u32> {
+fn studies(server: &Deployment, query: &str) -> Vec<u32> {
     numbers(
         &server.get(&format!("/dicom-web/studies{query}")),
         "0020000D",

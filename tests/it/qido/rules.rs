@@ -1,12 +1,11 @@
 //! The table of matching rules in `docs/search.md`, row by row: in stored JSON, then by extended query tags.
 
 use dicom_core::{Tag, VR};
-use serde_json::{Value, json};
 use stowage::dicom::testing::{BuiltFile, DataSet, Lengths, Syntax};
 
 use super::numbers;
-use crate::support::dicom::Name;
-use crate::support::server::{Server, on_each_index, wait_until};
+
+use crate::support::prelude::*;
 
 /// VR, query, studies found.
 type Row = (&'static str, &'static str, &'static [u32]);
@@ -324,7 +323,7 @@ fn second() -> BuiltFile {
 
 /// Runs rows; `scanned` says whether the attributes have no index, none that it does not matter.
 #[track_caller]
-fn check(server: &Server, rows: &[Row], scanned: Option<bool>) {
+fn check(server: &Deployment, rows: &[Row], scanned: Option<bool>) {
     for (vr, query, wanted) in rows {
         let answer = server.get(&format!("/dicom-web/studies?{query}"));
         assert_eq!(answer.status, 200, "{vr} {query}: {}", answer.text());

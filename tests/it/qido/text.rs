@@ -6,8 +6,8 @@ use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 use unicode_normalization::UnicodeNormalization;
 
 use super::{ROOTS, studies};
-use crate::support::dicom::Name;
-use crate::support::server::on_each_index;
+
+use crate::support::prelude::*;
 
 /// Names as stored, and what finds each of them alone.
 const NAMES: [(&str, &[&str]); 9] = [

@@ -1,13 +1,12 @@
 //! The query strings that OHIF and Python's `dicomweb-client` send, byte for byte, and what they want back.
 
 use dicom_core::{Tag, VR};
-use serde_json::Value;
 use stowage::dicom::testing::BuiltFile;
 use stowage::dicom::testing::{DataSet, Syntax};
 
 use super::{numbers, store_samples, studies};
-use crate::support::dicom::Name;
-use crate::support::server::{Server, on_each_index};
+
+use crate::support::prelude::*;
 
 const OHIF_FIELDS: &str = "includefield=00081030%2C00080060%2C00080090%2C00100030";
 
@@ -99,7 +98,7 @@ fn what_the_python_client_asks_is_answered() {
     on_each_index(|server| {
         store_samples(server);
         server.store("/dicom-web", [&odd()]).expect(200);
-        let rows = |server: &Server, target: &str| -> Vec<Value> {
+        let rows = |server: &Deployment, target: &str| -> Vec<Value> {
             let accept = "application/dicom+json, application/json";
             let answer = server.get_as(&format!("/dicom-web{target}"), accept);
             let answer = answer.expect(200).json();

@@ -13,7 +13,7 @@ use super::peer::{Peer, PeerRequest, Reply, forward, whole};
 use super::{lines, said};
 use crate::support::dicom::Name;
 use crate::support::multipart;
-use crate::support::server::{Server, on_each_index, wait_until};
+use crate::support::server::{Server, on_each_index_process, wait_until};
 
 /// Instances of three studies of two patients, stored at a server.
 fn fill(server: &Server) -> (Vec<Name>, Vec<BuiltFile>) {
@@ -36,7 +36,7 @@ fn studies_come_over_byte_for_byte_and_are_compared() {
     let source = Server::start(None);
     let (names, files) = fill(&source);
     let url = format!("{}/dicom-web", source.url());
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let work = tempfile::tempdir().unwrap();
         let journal = work.path().join("copied.txt");
         let journal = journal.to_str().unwrap();

@@ -13,7 +13,7 @@ use super::said;
 use crate::crash_matrix::{forget_leases, points::EVENTS};
 use crate::support::dicom::Name;
 use crate::support::proxy::free_port;
-use crate::support::server::{Server, on_each_index_with, wait_until};
+use crate::support::server::{Server, on_each_index_process, wait_until};
 
 const QUIET: (&str, &str) = ("STOWAGE_QUIET_SECONDS", "2");
 const SOON: (&str, &str) = (
@@ -78,7 +78,7 @@ fn what_arrives_is_sent_on_byte_for_byte_and_only_what_the_rule_matches() {
         { "name": "mr", "url": to(&matched), "match": { "Modality": "MR", "PatientName": "*" } },
         { "name": "quiet", "url": to(&matched), "when": "quiet", "match": { "Modality": "CR" } },
     ]));
-    on_each_index_with(&[rules.setting(), QUIET], |server| {
+    on_each_index_process(&[rules.setting(), QUIET], |server| {
         // Of this index alone.
         let base = 9800 + 10 * u32::try_from(changes(&all)).unwrap();
         let (ct, mr) = (Name::new(base, 1, 1), Name::new(base, 2, 2));
@@ -377,7 +377,7 @@ fn rules_that_cannot_be_right_stop_the_start_and_say_why() {
 fn a_rule_sends_from_its_partition_alone() {
     let other = Server::start(None);
     let rules = Rules::new(&json!([{ "name": "north", "url": to(&other), "partition": "north" }]));
-    on_each_index_with(&[rules.setting(), ("STOWAGE_PARTITIONS", "on")], |server| {
+    on_each_index_process(&[rules.setting(), ("STOWAGE_PARTITIONS", "on")], |server| {
         let base = 9880 + 2 * u32::try_from(changes(&other)).unwrap();
         let (north, south) = (Name::new(base, 1, 1), Name::new(base + 1, 1, 1));
         server

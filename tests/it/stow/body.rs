@@ -5,14 +5,13 @@ use std::process::Command;
 
 use stowage::dicom::testing::{BuiltFile, Syntax};
 
-use crate::support::dicom::Name;
 use crate::support::http::{Answer, connect};
-use crate::support::multipart;
-use crate::support::server::{Server, on_each_index, run, wait_until};
+use crate::support::prelude::*;
+use crate::support::server::run;
 
 #[test]
 fn every_spelling_of_the_content_type_is_read() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let spellings = [
         "multipart/related; type=\"application/dicom\"; boundary=BB",
         "multipart/related; type=application/dicom; boundary=BB",
@@ -219,7 +218,7 @@ fn a_request_may_hold_thousands_of_instances() {
 
 #[test]
 fn a_file_without_preamble_or_meta_group_is_stored_as_it_is() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     for (number, syntax) in (1..).zip([Syntax::ImplicitLittle, Syntax::ExplicitLittle]) {
         let name = Name::new(8, 1, number);
         let file = name.data_set().behind(Vec::new(), syntax);

@@ -3,20 +3,19 @@
 use std::process::Command;
 
 use dicom_core::{Tag, VR};
-use serde_json::{Value, json};
 use stowage::dicom::testing::{BuiltFile, Lengths, Syntax};
 
-use crate::support::dicom::{Name, noise};
-use crate::support::http::Response;
+use crate::support::dicom::noise;
 use crate::support::multipart::{self, BOUNDARY};
-use crate::support::server::{Server, on_each_index, run};
+use crate::support::prelude::*;
+use crate::support::server::run;
 
 use super::{comments, failures, items};
 
 /// A part: Content-Type, Content-Location, content.
 type Sent = (String, String, Vec<u8>);
 
-fn post(server: &Server, target: &str, root: &str, parts: &[Sent]) -> Response {
+fn post(server: &Deployment, target: &str, root: &str, parts: &[Sent]) -> Response {
     let mut body = Vec::new();
     for (media, location, content) in parts {
         let head = format!("Content-Type: {media}\r\nContent-Location: {location}\r\n");
@@ -62,7 +61,7 @@ fn uris(value: &Value, found: &mut Vec<String>) {
 }
 
 /// What a client has of an instance: its metadata and its bulk data, in the transfer syntax asked for.
-fn had(server: &Server, name: &Name) -> (Value, Vec<Sent>) {
+fn had(server: &Deployment, name: &Name) -> (Value, Vec<Sent>) {
     let target = format!("/dicom-web{}/metadata", name.path());
     let metadata = server.get_as(&target, "application/dicom+json").expect(200);
     let metadata = metadata.json();
@@ -82,7 +81,7 @@ fn had(server: &Server, name: &Name) -> (Value, Vec<Sent>) {
 }
 
 /// As [`had`], with lengths and digests for the bulk data.
-fn kept(server: &Server, name: &Name) -> (Value, Vec<(String, String, usize, blake3::Hash)>) {
+fn kept(server: &Deployment, name: &Name) -> (Value, Vec<(String, String, usize, blake3::Hash)>) {
     let (metadata, bulk) = had(server, name);
     let digests = bulk
         .into_iter()
@@ -90,7 +89,7 @@ fn kept(server: &Server, name: &Name) -> (Value, Vec<(String, String, usize, bla
     (metadata, digests.collect())
 }
 
-fn forget(server: &Server, name: &Name) {
+fn forget(server: &Deployment, name: &Name) {
     let target = format!("/dicom-web{}", name.study_path());
     server.request("DELETE", &target).send().expect(204);
 }
@@ -123,7 +122,7 @@ fn metadata_and_bulk_data_make_an_equal_instance() {
 
 #[test]
 fn native_models_and_bulk_data_make_equal_instances() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let names = [Name::new(510, 1, 1), Name::new(510, 1, 2)];
     for name in &names {
         server.store("/dicom-web", [&file(name)]).expect(200);
@@ -161,7 +160,7 @@ fn native_models_and_bulk_data_make_equal_instances() {
 
 #[test]
 fn compressed_frames_keep_their_bytes_and_their_syntax() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(520, 1, 1);
     let native = name
         .image(16, 16, 8, 2)
@@ -209,7 +208,7 @@ fn compressed_frames_keep_their_bytes_and_their_syntax() {
 
 #[test]
 fn an_instance_that_cannot_be_composed_fails_alone() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let (good, bad) = (Name::new(530, 1, 1), Name::new(530, 1, 2));
     let describe = |name: &Name| described(name, &json!({}));
     let mut broken = describe(&bad);
@@ -301,7 +300,7 @@ fn what_metadata_asks_for_is_bounded_like_what_a_request_sends() {
         ("STOWAGE_MAX_REQUEST_BYTES", "1000000"),
         ("STOWAGE_MAX_PARTS", "30"),
     ];
-    let server = Server::with(&settings);
+    let server = TestApp::with(&settings);
     let send = |parts: &[Sent]| {
         let root = "application/dicom+json";
         post(&server, "/dicom-web/studies", root, parts)
@@ -328,7 +327,7 @@ fn what_metadata_asks_for_is_bounded_like_what_a_request_sends() {
 
 #[test]
 fn bulk_data_without_a_location_is_refused() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let mut body = multipart::part(BOUNDARY, "Content-Type: application/dicom+json\r\n", b"[]");
     body.extend(multipart::part(
         BOUNDARY,
@@ -348,7 +347,7 @@ fn bulk_data_without_a_location_is_refused() {
 
 #[test]
 fn a_report_comes_as_xml_when_asked_for() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(540, 1, 1);
     let store = |accept: &str| {
         server

@@ -1,14 +1,11 @@
 //! Studies that are stored for a time (dicom-service-current §2).
 
-use crate::support::dicom::Name;
-use crate::support::http::Response;
-use crate::support::multipart;
-use crate::support::server::{Server, on_each_index_with, wait_until};
+use crate::support::prelude::*;
 
 const TIME: &str = "msdicom-expiry-time-milliseconds";
 
 fn send(
-    server: &Server,
+    server: &Deployment,
     method: &str,
     root: &str,
     headers: &[(&str, &str)],
@@ -24,13 +21,6 @@ fn send(
     }
     let files = files.iter().map(Vec::as_slice);
     request.body(multipart::body(files)).send()
-}
-
-/// Ends the server in peace and starts it anew: its first sweep is at once.
-fn again(server: &mut Server) {
-    server.terminate();
-    server.wait();
-    server.restart();
 }
 
 #[test]
@@ -71,7 +61,8 @@ fn a_study_is_deleted_when_its_time_is_over_and_the_last_store_decides() {
         // Until then reads answer as ever.
         assert!(server.stored(&short).is_some());
 
-        again(server);
+        // Its first sweep is at once.
+        server.restart();
         for name in [&short, &before, &other, &put, &refused] {
             wait_until("the study is gone", || server.stored(name).is_none());
         }

@@ -1,15 +1,17 @@
 //! Everyday pictures beside metadata: what the bytes are counts, not what they are called.
 
-use serde_json::{Value, json};
-
-use crate::support::dicom::Name;
-use crate::support::http::Response;
 use crate::support::multipart::{self, BOUNDARY};
-use crate::support::server::Server;
+use crate::support::prelude::*;
 
 use super::{comments, failures};
 
-fn post(server: &Server, metadata: &Value, media: &str, location: &str, bytes: &[u8]) -> Response {
+fn post(
+    server: &Deployment,
+    metadata: &Value,
+    media: &str,
+    location: &str,
+    bytes: &[u8],
+) -> Response {
     let text = json!([metadata]).to_string();
     let mut body = multipart::part(
         BOUNDARY,
@@ -79,7 +81,7 @@ fn pixels() -> Vec<u8> {
 
 #[test]
 fn a_png_is_stored_as_its_pixels_whatever_the_metadata_leaves_out() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     for (number, alpha, location) in [
         (1, false, "pixels"),
         (2, true, "pixels"),
@@ -121,7 +123,7 @@ fn a_png_is_stored_as_its_pixels_whatever_the_metadata_leaves_out() {
 
 #[test]
 fn what_is_no_pixel_data_is_refused_with_a_reason() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     for (number, media, bytes) in [
         (1, "image/jpeg", png(false)),
         (2, "image/png", b"no picture".to_vec()),

@@ -4,16 +4,15 @@ use std::io::Write;
 
 use stowage::dicom::testing::Syntax;
 
-use crate::support::dicom::Name;
 use crate::support::http::{Answer, connect};
 use crate::support::multipart::{self, BOUNDARY, part};
-use crate::support::server::Server;
+use crate::support::prelude::*;
 
 const ROOTS: [&str; 3] = ["/dicom-web", "/v1", "/v2"];
 
 #[test]
 fn other_media_types_are_415_and_say_what_to_send() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let file = Name::new(70, 1, 1).small().bytes;
     for root in ROOTS {
         for kind in [
@@ -46,7 +45,7 @@ fn other_media_types_are_415_and_say_what_to_send() {
 
 #[test]
 fn parts_of_other_types_refuse_the_request() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let file = Name::new(71, 1, 1).small().bytes;
     let send = |content_type: &str, headers: &str| {
         let mut body = part(BOUNDARY, headers, &file);
@@ -76,7 +75,7 @@ fn parts_of_other_types_refuse_the_request() {
 
 #[test]
 fn a_start_parameter_is_400() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     for root in ROOTS {
         server
             .request("POST", &format!("{root}/studies"))
@@ -92,7 +91,7 @@ fn a_start_parameter_is_400() {
 
 #[test]
 fn an_accept_header_without_dicom_json_is_406() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     for (number, root) in (72..).zip(ROOTS) {
         let file = Name::new(number, 1, 1).small().bytes;
         let send = |accept: Option<&str>| {
@@ -124,7 +123,7 @@ fn an_accept_header_without_dicom_json_is_406() {
 
 #[test]
 fn the_type_is_checked_before_accept_and_accept_before_the_uid() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let send = |kind: &str, accept: &str, study: &str| {
         server
             .request("POST", &format!("/v2/studies/{study}"))
@@ -142,7 +141,7 @@ fn the_type_is_checked_before_accept_and_accept_before_the_uid() {
 
 #[test]
 fn bodies_and_instances_above_the_limits_are_413() {
-    let server = Server::with(&[
+    let server = TestApp::with(&[
         ("STOWAGE_MAX_INSTANCE_BYTES", "100000"),
         ("STOWAGE_MAX_REQUEST_BYTES", "300000"),
         ("STOWAGE_MAX_PARTS", "5"),
@@ -169,7 +168,7 @@ fn bodies_and_instances_above_the_limits_are_413() {
 
 #[test]
 fn a_deflated_set_above_the_limit_is_refused_alone() {
-    let server = Server::with(&[("STOWAGE_MAX_INFLATED_BYTES", "1000000")]);
+    let server = TestApp::with(&[("STOWAGE_MAX_INFLATED_BYTES", "1000000")]);
     let (bomb, good) = (Name::new(83, 1, 1), Name::new(83, 1, 2));
     let zeros = bomb.data_set().bytes(
         dicom_core::Tag(0x7FE0, 0x0010),

@@ -4,14 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use dicom_core::{Tag, VR};
-use serde_json::{Value, json};
 use stowage::dicom::testing::{DataSet, SOP_CLASS, Syntax};
 
 use super::{failures, items};
-use crate::support::dicom::Name;
-use crate::support::http::Response;
-use crate::support::multipart;
-use crate::support::server::{Server, on_each_index, on_each_index_with, wait_until};
+
+use crate::support::prelude::*;
 
 const ROOTS: [&str; 3] = ["/dicom-web", "/v1", "/v2"];
 
@@ -25,7 +22,7 @@ fn file(name: &Name, description: &str) -> Vec<u8> {
 }
 
 fn send(
-    server: &Server,
+    server: &Deployment,
     method: &str,
     target: &str,
     headers: &[(&str, &str)],
@@ -41,7 +38,7 @@ fn send(
     request.body(multipart::body(files.iter().copied())).send()
 }
 
-fn feed(server: &Server) -> Vec<(String, String, String)> {
+fn feed(server: &Deployment) -> Vec<(String, String, String)> {
     let entries = server
         .get("/v2/changefeed?limit=200&includeMetadata=false")
         .expect(200)

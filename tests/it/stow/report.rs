@@ -1,13 +1,11 @@
 //! What the answer says about each instance.
 
 use dicom_core::{Tag, VR};
-use serde_json::json;
 use stowage::dicom::testing::{DataSet, SOP_CLASS, Syntax};
 
 use super::{comments, failures, items};
-use crate::support::dicom::Name;
 use crate::support::multipart::{self, BOUNDARY};
-use crate::support::server::{Server, on_each_index};
+use crate::support::prelude::*;
 
 /// A file whose patient has this id.
 fn with_patient_id(name: &Name, id: &str) -> DataSet {
@@ -17,7 +15,7 @@ fn with_patient_id(name: &Name, id: &str) -> DataSet {
 
 #[test]
 fn a_success_names_class_instance_and_url() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     for (number, (root, has_list)) in
         (1..).zip([("/dicom-web", false), ("/v1", false), ("/v2", true)])
     {
@@ -195,7 +193,7 @@ fn a_bad_indexed_attribute_is_refused_by_v1_and_told_by_v2() {
 
 #[test]
 fn v1_looks_at_nothing_but_indexed_attributes() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(42, 1, 1);
     // Patient's Weight is no number; v2 looks at every element, at every depth.
     let weight = DataSet::new().text(Tag(0x0010, 0x1030), VR::DS, "heavy");
@@ -215,7 +213,7 @@ fn v1_looks_at_nothing_but_indexed_attributes() {
 
 #[test]
 fn v2_warns_of_every_implicit_vr_file() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     for (number, (root, status)) in (43..).zip([("/dicom-web", 200), ("/v1", 200), ("/v2", 202)]) {
         let name = Name::new(number, 1, 1);
         let file = name.file(&name.data_set(), Syntax::ImplicitLittle);
@@ -228,7 +226,7 @@ fn v2_warns_of_every_implicit_vr_file() {
 
 #[test]
 fn missing_identifiers_are_named() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     for (number, tag) in (46..).zip([
         Tag(0x0020, 0x000D),
         Tag(0x0020, 0x000E),
@@ -249,7 +247,7 @@ fn missing_identifiers_are_named() {
 
 #[test]
 fn identifiers_that_are_no_uids_are_named() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let long = "1".repeat(65);
     let uids = [
         "../../etc/passwd",
@@ -283,7 +281,7 @@ fn identifiers_that_are_no_uids_are_named() {
 
 #[test]
 fn what_is_no_dicom_file_is_told_without_uids() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let files: [&[u8]; 3] = [b"", b"hello", b"\x89PNG\r\n\x1a\n and so on"];
     for (root, sequence, reason) in [
         ("/dicom-web", "0008119A", 0xC000),
@@ -316,7 +314,7 @@ fn what_is_no_dicom_file_is_told_without_uids() {
 
 #[test]
 fn a_request_without_a_part_has_nothing_to_report() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let closed = format!("--{BOUNDARY}--\r\n");
     for (root, status) in [("/dicom-web", 400), ("/v1", 204), ("/v2", 204)] {
         for body in [closed.as_str(), ""] {
@@ -333,7 +331,7 @@ fn a_request_without_a_part_has_nothing_to_report() {
 
 #[test]
 fn an_empty_body_is_an_empty_part() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     for root in ["/dicom-web", "/v1", "/v2"] {
         let answer = server
             .request("POST", &format!("{root}/studies"))

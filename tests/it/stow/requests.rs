@@ -4,18 +4,15 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use serde_json::{Value, json};
 
-use crate::support::dicom::Name;
-use crate::support::http::Response;
 use crate::support::multipart::{self, BOUNDARY};
-use crate::support::server::Server;
+use crate::support::prelude::*;
 
 use super::comments;
 
 const ROOTS: [&str; 3] = ["/dicom-web", "/v1", "/v2"];
 
-fn send(server: &Server, target: &str, root: &str, body: Vec<u8>) -> Response {
+fn send(server: &Deployment, target: &str, root: &str, body: Vec<u8>) -> Response {
     let content_type = format!("multipart/related; type=\"{root}\"; boundary={BOUNDARY}");
     server
         .request("POST", target)
@@ -36,7 +33,7 @@ fn described(name: &Name) -> Value {
 
 #[test]
 fn a_part_without_header_lines_is_of_the_type_of_the_request() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     for (number, root) in (1..).zip(ROOTS) {
         let target = format!("{root}/studies");
         let names = [Name::new(5700, number, 1), Name::new(5700, number, 2)];
@@ -79,7 +76,7 @@ fn gzip(data: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_body_in_a_content_coding_is_read_as_what_it_holds() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let post = |root: &str, coding: &str, body: Vec<u8>| {
         server
             .request("POST", &format!("{root}/studies"))
@@ -159,7 +156,7 @@ fn a_body_in_a_content_coding_is_read_as_what_it_holds() {
 
 #[test]
 fn the_report_of_the_standard_begins_with_the_study() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let [one, two, other] = [(1, 1), (1, 2), (2, 1)].map(|(a, b)| Name::new(5720 + a, 1, b));
     let url = |answer: &Response| answer.json()["00081190"].clone();
     let answer = server.store("/dicom-web", [&one.small(), &two.small()]);
@@ -181,7 +178,7 @@ fn the_report_of_the_standard_begins_with_the_study() {
 
 #[test]
 fn a_vr_that_dicom_does_not_have_is_named() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(5730, 1, 1);
     for (vr, reported) in [
         (json!("XX"), "the vr 'XX'"),

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 client over a socket: what a test writes is what the server reads, byte for byte.
+//! A small HTTP/1.1 client: over a socket, where what a test writes is what the server reads, byte for byte, or in the process.
 //!
 //! Invariant: every wait is bounded; a server that does not answer fails the test and never hangs it.
 
@@ -8,24 +8,40 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::in_process::AppClient;
+
 /// How long the server may be silent; generous, for loaded machines.
-const SILENCE: Duration = Duration::from_secs(120);
+pub(super) const SILENCE: Duration = Duration::from_secs(120);
+
+/// How requests reach a server.
+#[derive(Clone)]
+pub(crate) enum Transport {
+    /// Through a socket of this `host:port`.
+    Socket(String),
+    /// By a call in this process.
+    InProcess(AppClient),
+}
 
 /// A request in the making.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Request {
-    address: String,
-    method: String,
-    target: String,
-    headers: Vec<(String, String)>,
-    body: Option<Vec<u8>>,
+    transport: Transport,
+    pub(super) method: String,
+    pub(super) target: String,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Option<Vec<u8>>,
 }
 
 impl Request {
-    /// A request without headers but `Host` and `Connection: close`.
+    /// A request through a socket, without headers but `Host` and `Connection: close`.
     pub(crate) fn new(address: &str, method: &str, target: &str) -> Self {
+        Self::to(&Transport::Socket(address.to_owned()), method, target)
+    }
+
+    /// As [`Self::new`], to whatever is there.
+    pub(crate) fn to(transport: &Transport, method: &str, target: &str) -> Self {
         Self {
-            address: address.to_owned(),
+            transport: transport.clone(),
             method: method.to_owned(),
             target: target.to_owned(),
             headers: Vec::new(),
@@ -50,27 +66,31 @@ impl Request {
         self
     }
 
+    /// Whether it has a header.
+    pub(super) fn has(&self, name: &str) -> bool {
+        find(&self.headers, name).is_some()
+    }
+
     /// Head of the request up to and including the empty line.
     pub(crate) fn head(&self) -> String {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        let has = |name: &str| {
-            self.headers
-                .iter()
-                .any(|(n, _)| n.eq_ignore_ascii_case(name))
-        };
-        if !has("host") {
-            head.push_str(&format!("Host: {}\r\n", self.address));
+        if !self.has("host") {
+            let host = match &self.transport {
+                Transport::Socket(address) => address.as_str(),
+                Transport::InProcess(app) => app.host(),
+            };
+            head.push_str(&format!("Host: {host}\r\n"));
         }
-        if !has("connection") {
+        if !self.has("connection") {
             head.push_str("Connection: close\r\n");
         }
         if let Some(body) = self
             .body
             .as_ref()
-            .filter(|_| !has("content-length") && !has("transfer-encoding"))
+            .filter(|_| !self.has("content-length") && !self.has("transfer-encoding"))
         {
             head.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
@@ -91,7 +111,11 @@ impl Request {
 
     /// Sends it and reads the head of the answer; the body is read by the caller.
     pub(crate) fn open(&self) -> io::Result<Answer> {
-        let mut stream = connect(&self.address)?;
+        let address = match &self.transport {
+            Transport::Socket(address) => address,
+            Transport::InProcess(app) => return app.answer(self),
+        };
+        let mut stream = connect(address)?;
         stream.write_all(self.head().as_bytes())?;
         if let Some(body) = &self.body
             && let Err(error) = stream.write_all(body)
@@ -127,6 +151,11 @@ pub(crate) fn send_raw(address: &str, bytes: &[u8]) -> io::Result<Response> {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
+    pub(super) body: Box<dyn Read + Send>,
+}
+
+/// A body that comes through a socket.
+struct Framed {
     reader: BufReader<TcpStream>,
     framing: Framing,
 }
@@ -162,8 +191,7 @@ impl Answer {
             return Ok(Self {
                 status,
                 headers,
-                reader,
-                framing,
+                body: Box::new(Framed { reader, framing }),
             });
         }
     }
@@ -181,6 +209,12 @@ impl Answer {
 }
 
 impl Read for Answer {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.body.read(buffer)
+    }
+}
+
+impl Read for Framed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let cut = || io::Error::from(io::ErrorKind::UnexpectedEof);
         let most = |left: u64| {

@@ -3,20 +3,19 @@
 //! Invariant: the child and its data are gone when the value is dropped, also when the test fails.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use stowage::dicom::testing::BuiltFile;
 use tempfile::TempDir;
 
-use super::dicom::Name;
-use super::http::{Request, Response};
-use super::{multipart, postgres};
+use super::deployment::Deployment;
+use super::http::Transport;
+use super::postgres;
 
 /// How long anything may take that the test waits for; generous, for loaded machines.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Set beside other settings: how many files the process may have open.
 pub(crate) const FILES: &str = "FILES";
@@ -24,25 +23,23 @@ pub(crate) const FILES: &str = "FILES";
 /// A running `stowage`.
 pub(crate) struct Server {
     child: Child,
-    url: String,
-    settings: Vec<(String, String)>,
-    folder: TempDir,
+    deployment: Deployment,
 }
 
-/// Runs a promise on a server of its own for each index: `SQLite`, then Postgres where there is one.
-pub(crate) fn on_each_index(promise: impl Fn(&mut Server)) {
-    on_each_index_with(&[], promise);
-}
-
-/// As [`on_each_index`], with settings.
-pub(crate) fn on_each_index_with(settings: &[(&str, &str)], promise: impl Fn(&mut Server)) {
+/// Runs a promise on a process of its own for each index: `SQLite`, then Postgres where there is one.
+pub(crate) fn on_each_index_process(settings: &[(&str, &str)], promise: impl Fn(&mut Server)) {
     println!("on SQLite");
     promise(&mut Server::with(settings));
     on_postgres_with(settings, promise);
 }
 
-/// Runs a promise on a server whose index is in Postgres, where there is one.
+/// Runs a promise on a process whose index is in Postgres, where there is one.
 pub(crate) fn on_postgres_with(settings: &[(&str, &str)], promise: impl Fn(&mut Server)) {
+    on_postgres(settings, |settings| promise(&mut Server::with(settings)));
+}
+
+/// Runs something with settings that name an empty database in Postgres, where there is one.
+pub(super) fn on_postgres(settings: &[(&str, &str)], promise: impl Fn(&[(&str, &str)])) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -51,9 +48,16 @@ pub(crate) fn on_postgres_with(settings: &[(&str, &str)], promise: impl Fn(&mut 
         return;
     };
     println!("on Postgres");
-    let mut settings = settings.to_vec();
-    settings.push(("STOWAGE_DATABASE_URL", &url));
-    promise(&mut Server::with(&settings));
+    let database = [("STOWAGE_DATABASE_URL", url.as_str())];
+    promise(&[settings, &database].concat());
+}
+
+impl Deref for Server {
+    type Target = Deployment;
+
+    fn deref(&self) -> &Deployment {
+        &self.deployment
+    }
 }
 
 impl Server {
@@ -67,19 +71,12 @@ impl Server {
 
     /// Starts the binary with settings.
     pub(crate) fn with(settings: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let settings: Vec<(String, String)> = settings
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        let child = spawn(folder.path(), &settings);
+        let deployment = Deployment::new(settings);
         let mut server = Self {
-            child,
-            url: String::new(),
-            settings,
-            folder,
+            child: spawn(&deployment),
+            deployment,
         };
-        server.url = server.listening();
+        server.listen();
         server
     }
 
@@ -110,11 +107,6 @@ impl Server {
         Self::with(&settings)
     }
 
-    /// Where it answers, `http://127.0.0.1:port`.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
-    }
-
     /// `host:port`.
     pub(crate) fn address(&self) -> &str {
         self.url.trim_start_matches("http://")
@@ -127,59 +119,7 @@ impl Server {
 
     /// Everything the server printed so far.
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-    }
-
-    /// Its data folder.
-    pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
-    /// Begins a request.
-    pub(crate) fn request(&self, method: &str, target: &str) -> Request {
-        Request::new(self.address(), method, target)
-    }
-
-    /// Gets with `Accept: */*`.
-    pub(crate) fn get(&self, target: &str) -> Response {
-        self.request("GET", target).accept("*/*").send()
-    }
-
-    /// Waits until the health check answers so: its answer is remembered for a second.
-    pub(crate) fn wait_for_health(&self, status: u16) {
-        let begun = Instant::now();
-        while self.get("/health/check").status != status {
-            assert!(begun.elapsed() < PATIENCE, "health is not {status}");
-        }
-    }
-
-    /// Gets with an `Accept` header.
-    pub(crate) fn get_as(&self, target: &str, accept: &str) -> Response {
-        self.request("GET", target).accept(accept).send()
-    }
-
-    /// Stores files in one request; `root` such as `/v2`.
-    pub(crate) fn store<'a>(
-        &self,
-        root: &str,
-        files: impl IntoIterator<Item = &'a BuiltFile>,
-    ) -> Response {
-        let files = files.into_iter().map(|file| file.bytes.as_slice());
-        self.request("POST", &format!("{root}/studies"))
-            .header("Content-Type", &multipart::content_type())
-            .accept("application/dicom+json")
-            .body(multipart::body(files))
-            .send()
-    }
-
-    /// The stored bytes of an instance, or none.
-    pub(crate) fn stored(&self, name: &Name) -> Option<Vec<u8>> {
-        let target = format!("/dicom-web{}", name.path());
-        let answer = self.get_as(&target, "application/dicom; transfer-syntax=*");
-        match answer.status {
-            404 => None,
-            _ => Some(answer.expect(200).body),
-        }
+        self.printed()
     }
 
     /// A value of `/proc/{pid}/status` in KiB, such as `VmRSS` or `VmHWM`.
@@ -236,14 +176,8 @@ impl Server {
     /// Starts it again on the same data, after [`Self::wait`].
     pub(crate) fn restart(&mut self) {
         let _ = fs::remove_file(self.folder.path().join("address"));
-        self.child = spawn(self.folder.path(), &self.settings);
-        self.url = self.listening();
-    }
-
-    /// A setting it was started with.
-    pub(crate) fn setting(&self, name: &str) -> Option<&str> {
-        let found = self.settings.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| value.as_str())
+        self.child = spawn(&self.deployment);
+        self.listen();
     }
 
     /// Files and sockets it has open.
@@ -267,37 +201,20 @@ impl Server {
 
     /// Changes a setting from the next start on; none takes it away.
     pub(crate) fn set(&mut self, name: &str, value: Option<&str>) {
-        self.settings.retain(|(known, _)| known != name);
+        self.deployment.settings.retain(|(known, _)| known != name);
         let setting = value.map(|value| (name.to_owned(), value.to_owned()));
-        self.settings.extend(setting);
+        self.deployment.settings.extend(setting);
     }
 
     /// Starts it again although it may end before it listens, after [`Self::wait`].
     pub(crate) fn restart_to_die(&mut self) {
         let _ = fs::remove_file(self.folder.path().join("address"));
-        self.child = spawn(self.folder.path(), &self.settings);
-    }
-
-    /// Runs a sub-command on the same data.
-    pub(crate) fn command(&self, arguments: &[&str]) -> Output {
-        self.command_with(&[], arguments)
-    }
-
-    /// Runs a sub-command on the same data with further settings.
-    pub(crate) fn command_with(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Output {
-        command(self.folder.path(), &self.settings)
-            .env_remove("STOWAGE_ADDRESS_FILE")
-            .env_remove("STOWAGE_FAULT")
-            .env_remove("STOWAGE_FAULT_TRACE")
-            .envs(settings.iter().copied())
-            .args(arguments)
-            .output()
-            .expect("the stowage binary can be started")
+        self.child = spawn(&self.deployment);
     }
 
     /// Begins a sub-command on the same data, which a test may end.
     pub(crate) fn begin_command(&self, arguments: &[&str]) -> Child {
-        command(self.folder.path(), &self.settings)
+        self.program()
             .env_remove("STOWAGE_ADDRESS_FILE")
             .args(arguments)
             .stdout(Stdio::null())
@@ -308,7 +225,8 @@ impl Server {
 
     /// Runs a command; returns what it said and the most memory it took in KiB, without the pages of files.
     pub(crate) fn command_peak(&self, arguments: &[&str]) -> (Output, u64) {
-        let mut running = command(self.folder.path(), &self.settings)
+        let mut running = self
+            .program()
             .env_remove("STOWAGE_ADDRESS_FILE")
             .args(arguments)
             .stdout(Stdio::piped())
@@ -331,35 +249,10 @@ impl Server {
         (output, peak)
     }
 
-    /// Fails unless index and blobs fit together, all digests included; returns what was said.
-    #[track_caller]
-    pub(crate) fn fsck(&self) -> String {
-        let output = self.command(&["fsck", "--digests", "--young-seconds", "0"]);
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            output.status.success(),
-            "fsck found problems:\n{said}{}\nlog:\n{}",
-            String::from_utf8_lossy(&output.stderr),
-            self.log()
-        );
-        said
-    }
-
-    /// All files below the folder of the blobs, those of uploads under way included.
-    pub(crate) fn blob_files(&self) -> Vec<PathBuf> {
-        let mut files = Vec::new();
-        let mut folders = vec![self.data().join("blobs")];
-        while let Some(folder) = folders.pop() {
-            // A folder may vanish while the sweeper runs.
-            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                match entry.file_type() {
-                    Ok(kind) if kind.is_dir() => folders.push(entry.path()),
-                    _ if entry.path().extension().is_some_and(|e| e == "lock") => {}
-                    _ => files.push(entry.path()),
-                }
-            }
-        }
-        files
+    /// Waits until it listens, and asks there from now on.
+    fn listen(&mut self) {
+        self.deployment.url = self.listening();
+        self.deployment.transport = Transport::Socket(self.address().to_owned());
     }
 
     /// Waits until the address file holds a whole line.
@@ -407,51 +300,19 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn spawn(folder: &Path, settings: &[(String, String)]) -> Child {
+fn spawn(deployment: &Deployment) -> Child {
     let log = File::options()
         .create(true)
         .append(true)
-        .open(folder.join("log"))
+        .open(deployment.folder.path().join("log"))
         .expect("the log file can be made");
-    command(folder, settings)
+    deployment
+        .program()
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("the log file can be shared"))
         .stderr(log)
         .spawn()
         .expect("the stowage binary can be started")
-}
-
-fn command(folder: &Path, settings: &[(String, String)]) -> Command {
-    let built = || env!("CARGO_BIN_EXE_stowage").into();
-    let mut command = Command::new(std::env::var_os("STOWAGE_TEST_BINARY").unwrap_or_else(built));
-    // What the shell that runs the tests has set must not reach the server.
-    for (name, _) in std::env::vars_os() {
-        let name_text = name.to_string_lossy();
-        if name_text.starts_with("STOWAGE_") || name_text.starts_with("OTEL_") {
-            command.env_remove(name);
-        }
-    }
-    if let Some((_, files)) = settings.iter().find(|(name, _)| name == FILES) {
-        let mut limited = Command::new("sh");
-        limited
-            .args(["-c", &format!("ulimit -n {files} && exec \"$@\""), "sh"])
-            .arg(command.get_program());
-        for (name, value) in command.get_envs() {
-            if value.is_none() {
-                limited.env_remove(name);
-            }
-        }
-        command = limited;
-    }
-    command
-        .env("STOWAGE_LISTEN", "127.0.0.1:0")
-        .env("STOWAGE_DATA_DIR", folder.join("data"))
-        .env("STOWAGE_ADDRESS_FILE", folder.join("address"))
-        .current_dir(folder);
-    for (name, value) in settings {
-        command.env(name, value);
-    }
-    command
 }
 
 /// Runs a program and returns what it printed; a failure ends the test with the program's own words.

@@ -2,11 +2,11 @@
 
 use sqlx::Connection;
 
-use super::server::Server;
+use super::deployment::Deployment;
 
 /// Runs a statement that reads the same in both dialects.
 #[track_caller]
-pub(crate) fn execute(server: &Server, statement: impl Into<String>) {
+pub(crate) fn execute(server: &Deployment, statement: impl Into<String>) {
     let statement = sqlx::AssertSqlSafe(statement.into());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -8,7 +8,7 @@ use stowage::dicom::testing::{BuiltFile, Syntax};
 use super::{STORED, blob_of, expect_honest_500};
 use crate::support::dicom::{Name, noise};
 use crate::support::http::Response;
-use crate::support::server::{Server, on_each_index, on_each_index_with, wait_until};
+use crate::support::server::{Server, on_each_index_process, wait_until};
 use crate::support::sql::execute;
 
 /// Frames of 320 × 320 samples of 16 bits: more than three blocks each.
@@ -55,7 +55,7 @@ fn ask(
 
 #[test]
 fn no_frame_range_or_conversion_has_a_byte_of_a_damaged_block() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let name = Name::new(9810, 1, 1);
         let (file, pixels) = frames_of(&name, Syntax::ImplicitLittle);
         server.store("/dicom-web", [&file]).expect(200);
@@ -135,7 +135,7 @@ fn what_is_read_to_convert_or_inflate_is_checked_too() {
 
 #[test]
 fn rows_that_are_older_than_checksums_get_theirs_from_the_scrub() {
-    on_each_index_with(&[("STOWAGE_SCRUB_HOURS", "0.0001")], |server| {
+    on_each_index_process(&[("STOWAGE_SCRUB_HOURS", "0.0001")], |server| {
         let name = Name::new(9812, 1, 1);
         let (file, pixels) = frames_of(&name, Syntax::ExplicitLittle);
         server.store("/dicom-web", [&file]).expect(200);

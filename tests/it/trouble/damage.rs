@@ -8,7 +8,7 @@ use std::process::Command;
 
 use super::{STORED, blob_of};
 use crate::support::dicom::Name;
-use crate::support::server::{Server, on_each_index, wait_until};
+use crate::support::server::{Server, on_each_index_process, wait_until};
 
 const PAGE: &str = include_str!("../../../docs/operations.md");
 
@@ -47,7 +47,7 @@ fn flip(blob: &Path) {
 
 #[test]
 fn an_instance_whose_blob_is_lost_is_whole_again_when_it_is_stored_again() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         for (root, series) in [("/dicom-web", 1), ("/v2", 2)] {
             let names = [1, 2].map(|instance| Name::new(1, series, instance));
             for (name, damage) in names.iter().zip(&DAMAGES[..2]) {
@@ -70,7 +70,7 @@ fn an_instance_whose_blob_is_lost_is_whole_again_when_it_is_stored_again() {
 
 #[test]
 fn damage_that_a_read_finds_is_remembered_told_once_and_ends_with_the_next_store() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let names = [1, 2, 3].map(|instance| Name::new(1, 1, instance));
         let files = names.each_ref().map(|name| name.with_bulk(3000));
         server.store("/dicom-web", &files).expect(200);
@@ -104,7 +104,7 @@ fn damage_that_a_read_finds_is_remembered_told_once_and_ends_with_the_next_store
 
 #[test]
 fn fsck_remembers_damage_until_the_bytes_are_back_or_the_instance_is_deleted() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let names = [1, 2].map(|instance| Name::new(1, instance, 1));
         let files = names.each_ref().map(|name| name.with_bulk(3000));
         server.store("/dicom-web", &files).expect(200);
@@ -135,7 +135,7 @@ fn fsck_remembers_damage_until_the_bytes_are_back_or_the_instance_is_deleted() {
 
 #[test]
 fn an_import_mends_what_is_damaged() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let name = Name::new(1, 1, 1);
         let file = name.with_bulk(3000);
         let folder = tempfile::tempdir().unwrap();
@@ -198,7 +198,7 @@ fn printed(server: &Server, folder: &Path, what: &str) -> (Option<i32>, String) 
 
 #[test]
 fn what_the_page_prints_mends_damage() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let names = [1, 2, 3].map(|instance| Name::new(1, 1, instance));
         let files = names.each_ref().map(|name| name.with_bulk(3000));
         server.store("/dicom-web", &files).expect(200);

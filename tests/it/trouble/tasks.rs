@@ -6,7 +6,7 @@ use std::thread;
 use crate::support::dicom::Name;
 use crate::support::line::{Cut, Line};
 use crate::support::postgres;
-use crate::support::server::{Server, on_each_index_with, wait_until};
+use crate::support::server::{Server, on_each_index_process, wait_until};
 
 /// Short times, so that a dead line is given up soon.
 const TIMES: [(&str, &str); 2] = [
@@ -71,7 +71,7 @@ fn a_committer_that_panics_is_started_again_and_nothing_is_lost() {
     ];
     for point in points {
         let panics = format!("{point}:2");
-        on_each_index_with(&[("STOWAGE_FAULT_PANIC", &panics)], |server| {
+        on_each_index_process(&[("STOWAGE_FAULT_PANIC", &panics)], |server| {
             let names = [1, 2, 3].map(|instance| Name::new(1, 1, instance));
             server
                 .store("/dicom-web", [&names[0].with_bulk(2000)])

@@ -1,11 +1,10 @@
 //! Bulk data: every URI in the metadata leads to the bytes of its value.
 
 use dicom_core::{Tag, VR};
-use serde_json::Value;
 use stowage::dicom::testing::{DataSet, Lengths, Syntax};
 
-use crate::support::dicom::{Name, noise};
-use crate::support::server::{Server, on_each_index};
+use crate::support::dicom::noise;
+use crate::support::prelude::*;
 
 /// All `BulkDataURI`s with the path of tags and item numbers that leads to them.
 fn uris(object: &Value, path: &str, found: &mut Vec<(String, String)>) {
@@ -95,7 +94,7 @@ fn every_uri_of_the_metadata_leads_to_its_value() {
 
 #[test]
 fn compressed_pixel_data_by_uri_holds_its_frames() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(501, 1, 1);
     let (one, two) = (noise("one", 100), noise("two", 200));
     let data_set = name.image(8, 8, 8, 2).fragments(&[0, 108], &[&one, &two]);
@@ -121,7 +120,7 @@ fn compressed_pixel_data_by_uri_holds_its_frames() {
 
 #[test]
 fn a_range_of_a_value_is_206_and_outside_of_it_416() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(502, 1, 1);
     let document = noise("document", 1_000_000);
     let data_set = name
@@ -164,7 +163,7 @@ fn a_range_of_a_value_is_206_and_outside_of_it_416() {
 
 #[test]
 fn a_path_that_no_metadata_names_is_404() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(503, 1, 1);
     server
         .store("/dicom-web", [&name.with_bulk(5000)])
@@ -188,7 +187,7 @@ fn a_path_that_no_metadata_names_is_404() {
 
 #[test]
 fn all_bulk_data_has_what_the_metadata_holds_inline() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(5810, 1, 1);
     let item = DataSet::new().bytes(Tag(0x5400, 0x1010), VR::OW, *b"wave");
     let data_set = name
@@ -239,7 +238,7 @@ fn all_bulk_data_has_what_the_metadata_holds_inline() {
 
 #[test]
 fn a_document_ends_where_its_length_says_however_it_is_asked_for() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     // Short ones stand in the metadata, long ones are served by URI.
     for (number, media, document) in [
         (1, "text/XML", "<ClinicalDocument/>".to_owned()),

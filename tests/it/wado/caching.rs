@@ -5,15 +5,14 @@ use std::collections::BTreeSet;
 use dicom_core::{Tag, VR};
 use stowage::dicom::testing::Syntax;
 
-use crate::support::dicom::{Name, noise};
-use crate::support::http::{Request, Response};
-use crate::support::server::{Server, on_each_index};
+use crate::support::dicom::noise;
+use crate::support::prelude::*;
 use crate::support::signer::{AUDIENCE, ISSUER, SECRET, claims, with_secret};
 
 const MULTIPART: &str = "multipart/related; type=\"application/octet-stream\"; transfer-syntax=*";
 const OCTETS: &str = "application/octet-stream; transfer-syntax=*";
 
-fn stored(server: &Server, study: u32) -> Name {
+fn stored(server: &Deployment, study: u32) -> Name {
     let name = Name::new(study, 1, 1);
     let image = name
         .image(16, 16, 8, 2)
@@ -81,7 +80,7 @@ fn resources(name: &Name) -> Vec<(String, &'static str, bool)> {
     all
 }
 
-fn again(server: &Server, target: &str, accept: &str, condition: (&str, &str)) -> Response {
+fn again(server: &Deployment, target: &str, accept: &str, condition: (&str, &str)) -> Response {
     server
         .request("GET", target)
         .accept(accept)
@@ -150,7 +149,7 @@ fn every_representation_has_a_validator_of_its_own_and_304_goes_by_it() {
 
 #[test]
 fn a_range_goes_by_the_validator_it_names() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = stored(&server, 5801);
     for (path, accept, _) in resources(&name) {
         let target = format!("/dicom-web{path}");
@@ -237,7 +236,7 @@ fn ranges_of_a_multipart_frame_put_together_are_the_whole_answer() {
 
 #[test]
 fn a_viewer_that_asks_for_htj2k_by_parameter_gets_ranges_of_it() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = stored(&server, 5806);
     // As OHIF does: the header stays, the parameter wins.
     let syntax = "image%2Fjphc%3B%20transfer-syntax%3D1.2.840.10008.1.2.4.202";
@@ -261,7 +260,7 @@ fn a_viewer_that_asks_for_htj2k_by_parameter_gets_ranges_of_it() {
 
 #[test]
 fn a_setting_says_how_long_pixels_are_used_without_a_question() {
-    let server = Server::with(&[("STOWAGE_CLIENT_CACHE", "10m")]);
+    let server = TestApp::with(&[("STOWAGE_CLIENT_CACHE", "10m")]);
     let name = stored(&server, 5802);
     for (path, accept, lasting) in resources(&name) {
         let answer = server
@@ -284,7 +283,7 @@ fn a_setting_says_how_long_pixels_are_used_without_a_question() {
         missing.expect(404).header("cache-control"),
         Some("no-store")
     );
-    let server = Server::with(&[("STOWAGE_CLIENT_CACHE", "off")]);
+    let server = TestApp::with(&[("STOWAGE_CLIENT_CACHE", "off")]);
     let name = stored(&server, 5802);
     for (path, accept, _) in resources(&name) {
         let answer = server
@@ -301,7 +300,7 @@ fn a_setting_says_how_long_pixels_are_used_without_a_question() {
 
 #[test]
 fn what_is_kept_for_one_token_serves_no_other() {
-    let server = Server::with(&[
+    let server = TestApp::with(&[
         ("STOWAGE_JWT_SECRET", SECRET),
         ("STOWAGE_JWT_ISSUER", ISSUER),
         ("STOWAGE_JWT_AUDIENCE", AUDIENCE),
@@ -338,7 +337,7 @@ fn what_is_kept_for_one_token_serves_no_other() {
 
 #[test]
 fn what_is_compressed_on_its_way_has_a_weak_validator() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(5804, 1, 1);
     let text = "word ".repeat(1000);
     let data_set = name.data_set().text(Tag(0x0010, 0x4000), VR::LT, &text);

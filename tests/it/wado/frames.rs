@@ -11,9 +11,9 @@ use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 use stowage::index::IndexOptions;
 use stowage::scope::{Scope, Visible};
 
-use crate::support::dicom::{Name, noise};
+use crate::support::dicom::noise;
 use crate::support::multipart::parameter;
-use crate::support::server::{Server, on_each_index};
+use crate::support::prelude::*;
 
 const ROOTS: [&str; 3] = ["/dicom-web", "/v1", "/v2"];
 const PIXELS: Tag = Tag(0x7FE0, 0x0010);
@@ -29,7 +29,7 @@ const STORED: [&str; 4] = [
 
 /// Asks for one frame in each way and checks what comes back.
 #[track_caller]
-fn check_frame(server: &Server, name: &Name, number: usize, wanted: &[u8], syntax: &str) {
+fn check_frame(server: &Deployment, name: &Name, number: usize, wanted: &[u8], syntax: &str) {
     for root in ROOTS {
         let target = format!("{root}{}/frames/{number}", name.path());
         for accept in STORED {
@@ -104,7 +104,7 @@ fn native_frames_are_slices_of_the_pixel_data() {
 
 #[test]
 fn frames_of_big_endian_files_come_in_little_endian() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let pixels = noise("big", 2 * 40);
     let name = Name::new(301, 1, 1);
     let file = native(&name, Syntax::ExplicitBig, &pixels, 2);
@@ -224,7 +224,7 @@ fn encapsulated_frames_are_whole_in_every_layout() {
 
 #[test]
 fn frames_of_one_bit_start_at_a_byte_of_their_own() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     // Five frames of 3 by 3 bits: 45 bits in a row.
     let name = Name::new(303, 1, 1);
     let pixels = noise("bits", 6);
@@ -254,7 +254,7 @@ fn frames_of_one_bit_start_at_a_byte_of_their_own() {
 
 #[test]
 fn float_pixels_are_frames_too() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     for (instance, (tag, vr, bits, width)) in (1..).zip([
         (Tag(0x7FE0, 0x0008), VR::OF, 32, 4),
         (Tag(0x7FE0, 0x0009), VR::OD, 64, 8),
@@ -319,7 +319,7 @@ fn a_list_of_frames_is_answered_in_the_order_asked() {
 
 #[test]
 fn frame_numbers_that_are_none_are_400_and_those_beyond_404() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let (name, empty) = (Name::new(306, 1, 1), Name::new(306, 1, 2));
     let file = native(&name, Syntax::ExplicitLittle, &noise("x", 80), 2);
     server.store("/v2", [&file, &empty.small()]).expect(200);
@@ -358,7 +358,7 @@ fn frame_numbers_that_are_none_are_400_and_those_beyond_404() {
 
 #[test]
 fn other_media_types_than_the_frames_can_have_are_406() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(308, 1, 1);
     let file = native(&name, Syntax::ExplicitLittle, &noise("x", 40), 1);
     server.store("/v2", [&file]).expect(200);
@@ -385,7 +385,7 @@ fn other_media_types_than_the_frames_can_have_are_406() {
 
 #[test]
 fn a_range_of_a_frame_is_206_and_outside_of_it_416() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(309, 1, 1);
     let pixels = noise("range", 2 * 40);
     let file = native(&name, Syntax::ExplicitLittle, &pixels, 2);

@@ -1,11 +1,10 @@
 //! Metadata: every attribute once, in DICOM JSON, with an `ETag` that changes when and only when the content does.
 
 use dicom_core::{Tag, VR};
-use serde_json::{Value, json};
 use stowage::dicom::testing::{DataSet, Lengths, Syntax};
 
-use crate::support::dicom::{Name, noise};
-use crate::support::server::{Server, on_each_index};
+use crate::support::dicom::noise;
+use crate::support::prelude::*;
 
 const ROOTS: [&str; 3] = ["/dicom-web", "/v1", "/v2"];
 
@@ -231,7 +230,7 @@ fn an_etag_changes_when_instances_come_and_go() {
 
 #[test]
 fn large_values_become_uris_and_short_ones_stay() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(405, 1, 1);
     let data_set = name.data_set().set(
         DataSet::new()
@@ -256,7 +255,7 @@ fn large_values_become_uris_and_short_ones_stay() {
 
 #[test]
 fn numbers_above_the_threshold_of_bulk_data_are_values_under_every_root() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(5820, 1, 1);
     let decimals: Vec<String> = (0..20_000).map(|i| format!("{i}.5")).collect();
     let doubles: Vec<u8> = (0..10_000_u32)

@@ -7,11 +7,11 @@ use dicom_core::{Tag, VR};
 use stowage::dicom::parse::{ParseOptions, parse};
 use stowage::dicom::testing::{BuiltFile, DataSet, Lengths, Syntax};
 
-use crate::support::dicom::{Name, noise};
-use crate::support::http::Response;
+use crate::support::dicom::noise;
 use crate::support::multipart::parameter;
+use crate::support::prelude::*;
 use crate::support::python;
-use crate::support::server::{Server, on_each_index, run};
+use crate::support::server::run;
 
 const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 const JPEG: Syntax = Syntax::Other("1.2.840.10008.1.2.4.50");
@@ -264,7 +264,7 @@ fn sample_files_are_converted_and_say_the_same() {
 
 #[test]
 fn anything_at_all_is_answered_as_multipart() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let files = one_of_each(204);
     let stored = server.store("/dicom-web", files.iter().map(|(_, _, file)| file));
     stored.expect(200);
@@ -291,7 +291,7 @@ fn anything_at_all_is_answered_as_multipart() {
 
 #[test]
 fn the_accept_parameter_outranks_the_header() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(205, 1, 1);
     server.store("/v2", [&name.small()]).expect(200);
     let target = format!(
@@ -307,7 +307,7 @@ fn the_accept_parameter_outranks_the_header() {
 
 #[test]
 fn what_cannot_be_accepted_is_406_and_says_what_can_be_had() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(206, 1, 1);
     let unreadable = Name::new(206, 1, 2);
     let other = name.image(2, 2, 8, 1).fragments(&[], &[&noise("x", 10)]);
@@ -386,7 +386,7 @@ fn what_does_not_exist_is_404_and_what_is_no_uid_400() {
 
 #[test]
 fn head_answers_as_get_without_a_body() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(209, 1, 1);
     server.store("/v2", [&name.small()]).expect(200);
     for (path, accept) in [
@@ -424,7 +424,7 @@ fn head_answers_as_get_without_a_body() {
 
 #[test]
 fn what_is_saved_has_a_whole_file_name() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(5740, 1, 1);
     server.store("/dicom-web", [&name.small()]).expect(200);
     for root in ROOTS {
@@ -473,7 +473,7 @@ fn what_is_saved_has_a_whole_file_name() {
 
 #[test]
 fn octets_of_an_instance_a_series_and_a_study_are_their_bulk_data() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let names = [Name::new(5741, 1, 1), Name::new(5741, 1, 2)];
     let files = names.each_ref().map(|name| name.with_bulk(5000));
     server.store("/dicom-web", &files).expect(200);

@@ -3,8 +3,7 @@
 use dicom_core::{Tag, VR};
 use stowage::dicom::testing::{BuiltFile, DataSet, Lengths, Syntax};
 
-use crate::support::dicom::Name;
-use crate::support::server::Server;
+use crate::support::prelude::*;
 
 const PIXELS: Tag = Tag(0x7FE0, 0x0010);
 const MIB: usize = 1 << 20;
@@ -27,7 +26,7 @@ fn read_bytes(server: &Server) -> u64 {
     number.expect("a number of bytes")
 }
 
-fn png(server: &Server, target: &str) -> Vec<u8> {
+fn png(server: &Deployment, target: &str) -> Vec<u8> {
     let answer = server.get_as(target, "image/png").expect(200);
     assert_eq!(answer.content_type(), "image/png", "{target}");
     answer.body
@@ -159,7 +158,7 @@ fn many_attributes_and_items_cost_a_picture_no_memory_for_each() {
 
 #[test]
 fn a_viewport_has_a_largest_side() {
-    let server = Server::with(&[("STOWAGE_MAX_VIEWPORT", "200")]);
+    let server = TestApp::with(&[("STOWAGE_MAX_VIEWPORT", "200")]);
     let name = Name::new(3505, 1, 1);
     let image = name.image(8, 8, 8, 1).bytes(PIXELS, VR::OW, vec![7; 64]);
     server
@@ -206,7 +205,7 @@ fn presented(study: u32) -> (Name, Name, [BuiltFile; 2]) {
 
 #[test]
 fn a_parameter_cannot_spell_the_picture_of_another_request() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let (image, state, files) = presented(3506);
     server.store("/dicom-web", &files).expect(200);
     let object = format!(
@@ -244,7 +243,7 @@ fn a_parameter_cannot_spell_the_picture_of_another_request() {
 
 #[test]
 fn a_state_shows_its_image_and_a_report_its_text() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let (image, state, files) = presented(3507);
     let report = Name::new(3507, 3, 1);
     let item = DataSet::new()
@@ -271,7 +270,7 @@ fn a_state_shows_its_image_and_a_report_its_text() {
 
 #[test]
 fn each_representation_has_its_own_etag() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(3520, 1, 1);
     let image = name
         .image(8, 8, 8, 1)
@@ -310,7 +309,7 @@ fn each_representation_has_its_own_etag() {
 
 #[test]
 fn a_thumbnail_is_what_is_accepted_where_that_is_a_picture() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(5750, 1, 1);
     let image = name
         .image(16, 16, 8, 1)
@@ -360,7 +359,7 @@ fn a_thumbnail_is_what_is_accepted_where_that_is_a_picture() {
 
 #[test]
 fn overlays_in_unused_bits_are_drawn_when_asked_for() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     // Twelve bits of samples, an overlay in bit 14 of the first frame's diagonal.
     let cell = |frame: usize, at: usize| {
         let marked = frame == 0 && at / 16 == at % 16;

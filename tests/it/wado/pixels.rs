@@ -5,8 +5,7 @@ use stowage::dicom::codec::{self, DecodedFrame, EncodeOptions, FrameShape, Photo
 use stowage::dicom::parse::{ParseOptions, parse};
 use stowage::dicom::testing::{DataSet, Lengths, Syntax};
 
-use crate::support::dicom::Name;
-use crate::support::server::{Server, on_each_index};
+use crate::support::prelude::*;
 
 const ROOTS: [&str; 3] = ["/dicom-web", "/v1", "/v2"];
 const EXPLICIT: &str = "application/dicom; transfer-syntax=1.2.840.10008.1.2.1";
@@ -60,7 +59,7 @@ fn with_icons(name: &Name, first: &[u8], second: &[u8]) -> DataSet {
 
 #[test]
 fn compressed_pixel_data_at_any_depth_has_its_own_bytes() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(5400, 1, 1);
     let file = name.file(
         &with_icons(&name, &coded(1), &coded(2)),
@@ -84,7 +83,7 @@ fn compressed_pixel_data_at_any_depth_has_its_own_bytes() {
 
 #[test]
 fn a_codestream_within_a_native_file_goes_by_its_own_name() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     for (number, syntax) in (1..).zip([Syntax::ExplicitLittle, Syntax::Deflated]) {
         let name = Name::new(5409, 1, number);
         let samples_of_it = DataSet::new().bytes(PIXELS, VR::OB, samples(7));
@@ -115,7 +114,7 @@ fn a_codestream_within_a_native_file_goes_by_its_own_name() {
 
 #[test]
 fn icons_of_a_transcoded_instance_are_decoded_or_left_out_with_a_warning() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let (good, bad) = (Name::new(5401, 1, 1), Name::new(5401, 1, 2));
     let damaged = [0xFF, 0xD8, 0xFF, 0xF7, 0, 0, 1, 2];
     for (name, second) in [(&good, coded(2)), (&bad, damaged.to_vec())] {
@@ -189,7 +188,7 @@ fn a_data_set_without_meta_information_is_served_with_it() {
 
 #[test]
 fn one_sample_without_photometric_interpretation_is_monochrome2() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let pixels: Vec<u8> = (0..64).collect();
     let pictures: Vec<Vec<u8>> = [false, true]
         .into_iter()

@@ -3,10 +3,9 @@
 use dicom_core::{Tag, VR};
 use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 
-use crate::support::dicom::{Name, noise};
-use crate::support::http::Response;
+use crate::support::dicom::noise;
+use crate::support::prelude::*;
 use crate::support::s3::{BUCKET, Effect, Fault, KEY, S3, SECRET};
-use crate::support::server::Server;
 
 const PIXELS: Tag = Tag(0x7FE0, 0x0010);
 const MIB: usize = 1 << 20;
@@ -34,7 +33,7 @@ fn large(name: &Name, syntax: Syntax) -> BuiltFile {
     name.file(&data_set, syntax)
 }
 
-fn range(server: &Server, target: &str, accept: &str, range: &str) -> Response {
+fn range(server: &Deployment, target: &str, accept: &str, range: &str) -> Response {
     let request = server.request("GET", target).accept(accept);
     request.header("Range", &format!("bytes={range}")).send()
 }
@@ -97,7 +96,7 @@ fn a_range_costs_its_own_bytes_wherever_it_begins() {
 
 #[test]
 fn a_range_with_a_condition_nobody_can_check_is_the_whole() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(3602, 1, 1);
     server.store("/dicom-web", [&name.small()]).expect(200);
     let request = server.request("GET", &format!("/dicom-web{}", name.path()));
@@ -111,7 +110,7 @@ fn a_range_with_a_condition_nobody_can_check_is_the_whole() {
 
 #[test]
 fn a_deflated_instance_is_inflated_once_for_all_who_read_it() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(3603, 1, 1);
     let pixels: Vec<u8> = (0..32_u8).flat_map(|frame| vec![frame; 300_000]).collect();
     let image = name.image(600, 500, 8, 32).bytes(PIXELS, VR::OW, pixels);
@@ -156,7 +155,7 @@ fn a_deflated_instance_is_inflated_once_for_all_who_read_it() {
 
 #[test]
 fn single_bits_are_cut_out_of_any_range() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(3604, 1, 1);
     // Frames of 3 × 23 = 69 bits.
     let bytes = noise("bits", 70);
@@ -184,7 +183,7 @@ fn single_bits_are_cut_out_of_any_range() {
 
 #[test]
 fn every_one_of_many_values_comes_once() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(3605, 1, 1);
     let values = 4000_u16;
     let mut image = name.data_set();
@@ -214,7 +213,7 @@ fn every_one_of_many_values_comes_once() {
 #[test]
 fn a_range_in_an_object_store_is_asked_for_and_nothing_else() {
     let s3 = S3::start();
-    let server = Server::with(&[
+    let server = TestApp::with(&[
         ("STOWAGE_BLOB_URL", &format!("s3://{BUCKET}/dicom")),
         ("STOWAGE_S3_ENDPOINT", &s3.endpoint()),
         ("AWS_ACCESS_KEY_ID", KEY),

@@ -3,13 +3,12 @@
 use std::io::Write;
 
 use dicom_core::{Tag, VR};
-use serde_json::{Value, json};
 use stowage::dicom::testing::{DataSet, Syntax};
 use tempfile::NamedTempFile;
 
 use crate::crash_matrix::{forget_leases, points::ARRIVALS};
-use crate::support::dicom::Name;
-use crate::support::server::{Server, on_each_index_with, wait_until};
+use crate::support::prelude::*;
+use crate::support::server::on_each_index_process;
 
 const RULES: &str = r#"[
     {"name": "liver", "quietSeconds": 1, "modalities": ["CT"],
@@ -23,7 +22,7 @@ fn rules() -> NamedTempFile {
     file
 }
 
-fn store(server: &Server, name: &Name, modality: &str) {
+fn store(server: &Deployment, name: &Name, modality: &str) {
     let data_set = name
         .data_set()
         .set(DataSet::new().text(Tag(0x0008, 0x0060), VR::CS, modality))
@@ -36,7 +35,7 @@ fn store(server: &Server, name: &Name, modality: &str) {
         .expect(200);
 }
 
-fn workitems(server: &Server) -> Vec<Value> {
+fn workitems(server: &Deployment) -> Vec<Value> {
     let found = server
         .get("/dicom-web/workitems?includefield=all")
         .expect(200)
@@ -53,7 +52,7 @@ fn of_study<'w>(all: &'w [Value], name: &Name) -> Vec<&'w Value> {
 fn a_quiet_study_makes_one_workitem_of_each_rule_that_fits() {
     let rules = rules();
     let path = rules.path().to_str().unwrap().to_owned();
-    on_each_index_with(&[], |server| {
+    on_each_index_process(&[], |server| {
         // What was there before the rules makes none.
         let before = Name::new(1800, 1, 1);
         store(server, &before, "CT");
@@ -113,7 +112,7 @@ fn a_crash_while_one_is_made_makes_it_once() {
             ("STOWAGE_WORKITEM_RULES", path.as_str()),
             ("STOWAGE_FAULT", fault.as_str()),
         ];
-        on_each_index_with(&settings, |server| {
+        on_each_index_process(&settings, |server| {
             let name = Name::new(1810, 1, 1);
             store(server, &name, "CT");
             server.wait();

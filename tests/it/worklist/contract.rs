@@ -1,15 +1,14 @@
 //! What the DICOM service's pages print, on `/v1` and `/v2`.
 
-use serde_json::{Value, json};
-
 use super::*;
-use crate::support::server::on_each_index;
+use crate::support::prelude::*;
+use crate::support::server::on_each_index_process;
 
 const ROOTS: [&str; 2] = ["/v1", "/v2"];
 
 #[test]
 fn a_workitem_is_created_read_claimed_updated_and_completed() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         for (number, root) in (1..).zip(ROOTS) {
             let uid = uid(number);
             let item = workitem(&uid, "P1");
@@ -114,7 +113,7 @@ fn a_request_to_cancel_is_answered_by_the_state() {
 
 #[test]
 fn what_breaks_the_contract_is_refused_with_the_attribute() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let good = workitem(&uid(1), "P1");
     let refused = |item: &Value, status: u16, reported: &str| {
         for root in ROOTS {
@@ -222,7 +221,7 @@ fn what_breaks_the_contract_is_refused_with_the_attribute() {
 
 #[test]
 fn an_update_changes_no_identity_and_replaces_sequences_as_a_whole() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let uid = uid(1);
     create(&server, "/v2", &workitem(&uid, "P1")).expect(201);
     let target = format!("/v2/workitems/{uid}");

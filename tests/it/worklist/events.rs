@@ -4,11 +4,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use serde_json::json;
-
 use super::*;
-use crate::support::http::Request;
-use crate::support::server::{on_each_index, on_each_index_with, on_postgres_with, wait_until};
+use crate::support::prelude::*;
+use crate::support::server::{on_each_index_process, on_postgres_with};
 use crate::support::signer::{AUDIENCE, ISSUER, SECRET, claims, with as claim, with_secret};
 use crate::support::{python, server};
 
@@ -114,7 +112,7 @@ fn a_title_belongs_to_the_token_that_used_it_first() {
         ("STOWAGE_JWT_ISSUER", ISSUER),
         ("STOWAGE_JWT_AUDIENCE", AUDIENCE),
     ];
-    on_each_index_with(&settings, |server| {
+    on_each_index_process(&settings, |server| {
         let token = |claims| with_secret(SECRET.as_bytes(), &claims);
         let mine = token(claim(claims("admin"), "sub", "me"));
         let other = token(claim(claims("admin"), "sub", "another"));

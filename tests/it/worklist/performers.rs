@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::thread;
 
-use serde_json::json;
-
 use super::*;
-use crate::support::server::{on_each_index, on_each_index_with, wait_until};
+
+use crate::support::prelude::*;
 
 const ITEMS: u32 = 6;
 const PERFORMERS: u32 = 4;
@@ -62,7 +61,7 @@ fn of_several_performers_one_has_a_workitem_and_nothing_it_wrote_is_lost() {
 }
 
 /// Tries to claim a workitem, works on it and ends it; none when another performer has it.
-fn perform(server: &Server, performer: u32, number: u32) -> Option<Claim> {
+fn perform(server: &Deployment, performer: u32, number: u32) -> Option<Claim> {
     let uid = uid(number);
     let root = if performer.is_multiple_of(2) {
         "/v2"

@@ -1,10 +1,7 @@
 //! Scheduled procedure steps over the web: PS3.18 chapter 14, with the entries that DIMSE lists.
 
-use serde_json::json;
-
 use super::*;
-use crate::support::http::Request;
-use crate::support::server::{on_each_index, on_each_index_with};
+use crate::support::prelude::*;
 use crate::support::signer::{AUDIENCE, ISSUER, SECRET, claims, with as claim, with_secret};
 
 const STEPS: &str = "/dicom-web/modality-scheduled-procedure-steps";

@@ -1,10 +1,7 @@
 //! Callers who are limited to patients or studies: workitems of others do not exist.
 
-use serde_json::json;
-
 use super::*;
-use crate::support::http::Request;
-use crate::support::server::on_each_index_with;
+use crate::support::prelude::*;
 use crate::support::signer::{AUDIENCE, ISSUER, SECRET, claims, with as claim, with_secret};
 
 #[test]

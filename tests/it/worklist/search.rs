@@ -1,12 +1,11 @@
 //! Searching the worklist: every key matches where it stands, by the rules of every search.
 
-use serde_json::json;
-
 use super::*;
-use crate::support::server::on_each_index;
+
+use crate::support::prelude::*;
 
 /// Three workitems: of two patients, one of them claimed.
-fn fill(server: &Server) {
+fn fill(server: &Deployment) {
     let request = |accession: &str, procedure: &str| {
         json!({
             "00080050": { "vr": "SH", "Value": [accession] },
@@ -121,7 +120,7 @@ fn every_key_matches_by_the_rule_of_its_vr() {
 
 #[test]
 fn the_newest_come_first_in_pages_with_the_attributes_asked_for() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     fill(&server);
     for root in ["/v2", "/dicom-web"] {
         let page = |query: &str| {
@@ -186,7 +185,7 @@ fn the_newest_come_first_in_pages_with_the_attributes_asked_for() {
 
 #[test]
 fn a_search_that_would_look_at_too_many_is_413_with_advice() {
-    let server = Server::with(&[("STOWAGE_MAX_SCAN", "10"), ("STOWAGE_MAX_RESULTS", "20")]);
+    let server = TestApp::with(&[("STOWAGE_MAX_SCAN", "10"), ("STOWAGE_MAX_RESULTS", "20")]);
     for number in 1..=25 {
         create(&server, "/v2", &workitem(&uid(number), "P1")).expect(201);
     }

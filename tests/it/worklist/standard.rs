@@ -1,9 +1,8 @@
 //! What PS3.18 chapter 11 says, on `/dicom-web`.
 
-use serde_json::json;
-
 use super::*;
-use crate::support::server::on_each_index;
+
+use crate::support::prelude::*;
 
 const ROOT: &str = "/dicom-web";
 
@@ -91,7 +90,7 @@ fn a_request_to_cancel_reaches_who_performs() {
 
 #[test]
 fn what_a_new_workitem_lacks_is_added_with_a_warning() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let short = json!({
         "00404005": { "vr": "DT", "Value": ["20260401083000"] },
         "00404041": { "vr": "CS", "Value": ["READY"] },
@@ -131,7 +130,7 @@ fn what_a_new_workitem_lacks_is_added_with_a_warning() {
 
 #[test]
 fn workitems_come_and_go_as_xml_too() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let uid = uid(1);
     create(&server, ROOT, &workitem(&uid, "P1")).expect(201);
     let target = format!("{ROOT}/workitems/{uid}");
