@@ -17,6 +17,9 @@ const OWN: [&str; 6] = [
     "x-request-id",
 ];
 
+/// Method, target and headers of a request.
+type Asked<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
 #[test]
 fn it_answers_as_the_binary_does() {
     let settings = [("STOWAGE_PUBLIC_URL", "https://pacs.example")];
@@ -24,7 +27,7 @@ fn it_answers_as_the_binary_does() {
     let name = Name::new(1, 1, 1);
     let instance = format!("/dicom-web{}", name.path());
     let search = "/v2/studies?StudyInstanceUID=1.2.3.1";
-    let requests: [(&str, &str, &[(&str, &str)]); 14] = [
+    let requests: [Asked<'_>; 14] = [
         ("GET", "/health/check", &[]),
         ("GET", search, &[("Accept", "application/dicom+json")]),
         ("HEAD", search, &[("Accept", "application/dicom+json")]),

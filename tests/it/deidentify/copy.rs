@@ -13,8 +13,9 @@ use super::{KEY, files, said, write};
 use crate::support::prelude::*;
 
 /// A server with two studies: CT images in several transfer syntaxes, and ultrasound images, one of them compressed.
-fn source() -> (TestApp, Vec<Name>) {
-    let server = TestApp::start(None);
+fn source() -> (Server, Vec<Name>) {
+    // The command asks it over the network.
+    let server = Server::start(None);
     let names: Vec<Name> = (1..=3)
         .map(|number| Name::new(8951, 1 + number % 2, number))
         .chain((1..=3).map(|number| Name::new(8952, 1, number)))
