@@ -16,7 +16,7 @@ impl Archive {
     /// Opens one instance for frames and bulk data.
     ///
     /// # Errors
-    /// [`ArchiveError::NotFound`](crate::archive::ArchiveError::NotFound) when it does not exist in the scope.
+    /// [`ArchiveError::NotFound`] when it does not exist in the scope.
     pub async fn open(&self, scope: &Scope, name: &InstanceName) -> Result<Arc<OpenInstance>> {
         if scope.visible != Visible::All {
             return Ok(Arc::new(self.read_open(scope, name).await?));
