@@ -11,6 +11,7 @@ use super::retrieve::image_in;
 use super::{KEY, files, said, write};
 
 use crate::support::prelude::*;
+use crate::support::server::on_each_index_process;
 
 /// A server with two studies: CT images in several transfer syntaxes, and ultrasound images, one of them compressed.
 fn source() -> (Server, Vec<Name>) {
@@ -29,7 +30,7 @@ fn source() -> (Server, Vec<Name>) {
     ];
     server.store("/dicom-web", &files).expect(200);
     // Compressed by another server.
-    let other = TestApp::start(None);
+    let other = Server::start(None);
     other
         .store("/dicom-web", [&native(&names[5], Syntax::ExplicitLittle)])
         .expect(200);
@@ -86,7 +87,7 @@ fn what_is_copied_is_what_an_export_would_be() {
     let rules = write(&source, "pixels.json", RULES);
     let expected = exported(&source, Some(&rules), "basic");
     assert_eq!(expected.len(), 6);
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let journal = server.data().join("../copied.txt");
         let journal = journal.to_str().unwrap();
         let key = write(server, "deidentify.key", KEY);
@@ -159,7 +160,7 @@ fn options_let_stay_what_they_name() {
     let (source, names) = source();
     let url = format!("{}/dicom-web", source.url());
     let expected = exported(&source, None, "retain-uids,retain-modified-dates");
-    let server = TestApp::start(None);
+    let server = Server::start(None);
     let key = write(&server, "deidentify.key", KEY);
     let settings = [("STOWAGE_DEIDENTIFY_KEY_FILE", key.as_str())];
     let option = "--deidentify=retain-uids,retain-modified-dates";

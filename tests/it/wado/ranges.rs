@@ -213,7 +213,7 @@ fn every_one_of_many_values_comes_once() {
 #[test]
 fn a_range_in_an_object_store_is_asked_for_and_nothing_else() {
     let s3 = S3::start();
-    let server = TestApp::with(&[
+    let server = Server::with(&[
         ("STOWAGE_BLOB_URL", &format!("s3://{BUCKET}/dicom")),
         ("STOWAGE_S3_ENDPOINT", &s3.endpoint()),
         ("AWS_ACCESS_KEY_ID", KEY),

@@ -21,7 +21,7 @@ fn client(arguments: &[&str]) -> Command {
 
 #[test]
 fn subscribers_are_told_what_the_standard_says() {
-    on_each_index(|server| {
+    on_each_index_process(&[], |server| {
         let said = server::run(&mut client(&["rules", server.url()]));
         assert!(said.contains("DONE"), "{said}");
     });
