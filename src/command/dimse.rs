@@ -159,7 +159,7 @@ pub(super) async fn send(config: &Config, arguments: &SendArgs) -> Result<Verdic
     let shown = ("send", arguments.peer.as_str());
     let journal = arguments.journal.as_deref();
     let mut run = Run::begin(journal, "instances", archive.as_ref().ok(), shown).await?;
-    let sent = send_all(config, arguments, &client, archive, &mut run).await;
+    let sent = Box::pin(send_all(config, arguments, &client, archive, &mut run)).await;
     run.end("sent", sent).await
 }
 

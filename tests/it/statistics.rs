@@ -352,7 +352,9 @@ fn expressions() -> Vec<(String, String)> {
 
 #[test]
 fn dashboard_and_alerts_name_what_metrics_tell() {
-    let server = TestApp::with(&[("STOWAGE_AUDIT", "./audit.jsonl")]);
+    let folder = tempfile::tempdir().unwrap();
+    let audit = folder.path().join("audit.jsonl").display().to_string();
+    let server = TestApp::with(&[("STOWAGE_AUDIT", &audit)]);
     let stored = file(&Name::new(9560, 1, 1), "P1", "CT", "");
     server.store("/v2", [&stored]).expect(200);
     let webhook = server.command(&["webhook", "add", "hook", "https://receiver.example/"]);

@@ -116,8 +116,9 @@ impl Archive {
             return made.picture();
         }
         let _turn = self.maker.turn(drawing.samples(subject)).await?;
+        // What it takes to draw is on the heap: every answer that may show a picture would have room for it.
         let made = self.maker.get(key, async {
-            let drawn = Arc::new(self.drawable(subject, number).await?);
+            let drawn = Arc::new(Box::pin(self.drawable(subject, number)).await?);
             let memory = self.reserve(Purpose::Pixels, drawn.cost(&drawing.request)?);
             let memory = memory.await?;
             let picture = self.maker.work(move || {

@@ -44,6 +44,11 @@ impl App {
             0,
             "fault points are of the process: use Server"
         );
+        let relative = settings.iter().find(|(_, value)| value.starts_with("./"));
+        assert_eq!(
+            relative, None,
+            "it would write into the folder of the tests"
+        );
         let default = ("STOWAGE_LISTEN", ADDRESS);
         let listens = settings.iter().any(|(name, _)| name == default.0);
         let pairs = settings.iter().map(|(n, v)| (n.as_str(), v.as_str()));
