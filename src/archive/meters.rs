@@ -64,6 +64,12 @@ pub(super) struct ArchiveMeters {
     pub(super) damaged: AtomicU64,
     /// Those of them that the log told.
     pub(super) named: AtomicU64,
+    /// Instances that were opened lately and count as they were read.
+    pub(super) opened_hits: Counter,
+    /// Those that counted after the index was asked for their version.
+    pub(super) opened_revalidated: Counter,
+    /// Instances that had to be read.
+    pub(super) opened_misses: Counter,
     /// Damaged instances that were stored again.
     pub(super) healed: Counter,
     /// Workitems made of what arrived.
@@ -103,6 +109,9 @@ impl Default for ArchiveMeters {
             unswept: Counter::default(),
             damaged: AtomicU64::new(0),
             named: AtomicU64::new(0),
+            opened_hits: Counter::default(),
+            opened_revalidated: Counter::default(),
+            opened_misses: Counter::default(),
             healed: Counter::default(),
             arrivals: Counter::default(),
             expired: Counter::default(),

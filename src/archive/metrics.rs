@@ -230,6 +230,20 @@ impl Archive {
             cache.lookups.saturating_sub(cache.made),
         );
         out.sample(&[("result", "miss")], cache.made);
+        out.family(
+            "stowage_instance_cache_lookups_total",
+            MetricKind::Counter,
+            "Rows of instances asked for by frames and bulk data, by whether the index was asked for nothing, for the version, \
+             or for all.",
+        );
+        let meters = &self.meters;
+        for (result, counter) in [
+            ("hit", &meters.opened_hits),
+            ("revalidated", &meters.opened_revalidated),
+            ("miss", &meters.opened_misses),
+        ] {
+            out.sample(&[("result", result)], counter.get());
+        }
         out.single(
             "stowage_frame_cache_bytes",
             MetricKind::Gauge,

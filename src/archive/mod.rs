@@ -85,8 +85,7 @@ pub struct Archive {
     /// Data partitions by name.
     partitions: Arc<partition_names::PartitionNames>,
     /// Rows and tables of instances.
-    opened: caches::instances::InstanceCache,
-    versions: caches::versions::VersionCache,
+    reads: caches::reads::ReadCaches,
     /// Inflated data sets.
     sources: caches::sources::SourceCache,
     /// Plans that wait for an object store at the same time.
@@ -169,23 +168,18 @@ impl Archive {
             Ok((file.file().and_then(File::try_clone)?, room))
         };
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let versions = caches::versions::VersionCache::default();
-        let opened_instances = caches::instances::InstanceCache::new(opened);
+        let node: Arc<str> = Arc::from(blobs.serial());
+        let reads = caches::reads::ReadCaches::new(opened, index.clone(), node.clone());
         let tasks = Tasks::default();
         let lanes = lanes::Lanes::new(cores);
         let (reporter, reports) = jobs::damage_reports::reports();
         blobs.report_to(reporter);
         Self {
             spool,
-            committer: Committer::start(
-                index.clone(),
-                (versions.clone(), opened_instances.clone()),
-                &tasks,
-            ),
+            committer: Committer::start(index.clone(), reads.clone(), &tasks),
             tags: Arc::default(),
             partitions: Arc::default(),
-            opened: opened_instances,
-            versions,
+            reads,
             sources: caches::sources::SourceCache::new(caches::sources::MOST.min(share)),
             remote: Arc::new(Semaphore::new(REMOTE)),
             maker: caches::frames::FrameCache::new(&limits, lanes.clone(), budget.bytes()),
@@ -194,7 +188,7 @@ impl Archive {
             lanes,
             commitments: Arc::new(Semaphore::new(COMMITMENTS)),
             meters: Arc::default(),
-            node: Arc::from(blobs.serial()),
+            node,
             running: Arc::default(),
             tasks,
             reports,
@@ -255,12 +249,22 @@ impl Archive {
     /// [`ArchiveError::NotFound`] when the target does not exist in the scope.
     pub async fn delete(&self, scope: &Scope, target: &crate::dicom::uid::Target) -> Result<u64> {
         let removed = Stage::Delete.of(self.index.delete(scope, target)).await;
-        self.opened.invalidate();
-        self.versions.invalidate();
+        self.reads.changed().await;
         match removed? {
             0 => Err(ArchiveError::not_found(describe(target))),
             removed => Ok(removed),
         }
+    }
+
+    /// Hears of what other nodes change, so that what was read can be kept, until the process ends.
+    ///
+    /// # Errors
+    /// When the index fails; until the next call the index is asked each time.
+    pub async fn follow_changes(
+        self,
+        watch: crate::tasks::Watch,
+    ) -> std::result::Result<(), crate::tasks::Failure> {
+        self.reads.coherence.follow(&watch).await
     }
 
     /// Whether index and blob store can be used, and the tasks that requests depend on run.

@@ -5,15 +5,29 @@ use std::time::SystemTime;
 
 use crate::dicom::uid::InstanceName;
 
-/// Names a blob: `{2 hex}/{study}/{series}/{instance}.{serial}.dcm`, so that a lost index can be rebuilt.
+/// Bytes of the digest that a key holds.
+const SUM: usize = 8;
+
+/// Names a blob: `{2 hex}/{study}/{series}/{instance}.{serial}~{digest}.dcm`, so that a lost index can be rebuilt, and that
+/// bytes which were cut off by a power loss are known as such.
 #[must_use]
-pub fn instance_key(name: &InstanceName, serial: &str) -> String {
+pub fn instance_key(name: &InstanceName, serial: &str, digest: &[u8; 32]) -> String {
     let hash = blake3::hash(name.study.as_str().as_bytes());
     let prefix = &hash.to_hex()[..2];
+    let sum = blake3::Hash::from_bytes(*digest).to_hex();
+    let sum = &sum[..2 * SUM];
     format!(
-        "{prefix}/{}/{}/{}.{serial}.dcm",
+        "{prefix}/{}/{}/{}.{serial}~{sum}.dcm",
         name.study, name.series, name.instance
     )
+}
+
+/// Whether a key says that the bytes have another digest; keys of older versions say nothing.
+#[must_use]
+pub fn contradicts(key: &str, digest: &[u8; 32]) -> bool {
+    let sum = behind_name(key).split_once('~').map(|(_, sum)| sum);
+    let digest = blake3::Hash::from_bytes(*digest).to_hex();
+    sum.is_some_and(|sum| sum != &digest[..2 * SUM])
 }
 
 /// The number of a key that is never given out again; it begins with the time.
@@ -39,6 +53,14 @@ pub fn serial_behind(serial: &str, before: &str) -> String {
 }
 
 fn numbers(key: &str) -> &str {
+    let behind = behind_name(key);
+    behind
+        .split_once('~')
+        .map_or(behind, |(numbers, _)| numbers)
+}
+
+/// What a key says behind the UID of the instance.
+fn behind_name(key: &str) -> &str {
     key.rsplit('.').nth(1).unwrap_or_default()
 }
 
@@ -87,11 +109,14 @@ mod tests {
         };
         let (one, other) = (serials.next(), serials.next());
         assert_ne!(one, other);
-        let key = instance_key(&name, &one);
+        let key = instance_key(&name, &one, &[0xA7; 32]);
         assert_eq!(
             key.get(2..),
-            Some(format!("/1.2/1.3/1.4.{one}.dcm").as_str())
+            Some(format!("/1.2/1.3/1.4.{one}~a7a7a7a7a7a7a7a7.dcm").as_str())
         );
+        assert!(!contradicts(&key, &[0xA7; 32]));
+        assert!(contradicts(&key, &[0; 32]));
+        assert!(!contradicts("aa/1.2/1.3/1.4.01.dcm", &[0; 32]));
         assert_eq!(key_serial(&key), one);
         assert_eq!(serials_before(&key).count(), 0);
     }
@@ -105,7 +130,7 @@ mod tests {
             ("04", &["03", "01"]),
         ] {
             let behind = serial_behind(serial, &key);
-            key = format!("aa/1.2/1.3/1.4.{behind}.dcm");
+            key = format!("aa/1.2/1.3/1.4.{behind}~0011223344556677.dcm");
             assert_eq!(key_serial(&key), serial);
             assert_eq!(serials_before(&key).collect::<Vec<_>>(), before);
         }

@@ -16,6 +16,7 @@ mod folder;
 mod key;
 mod local;
 mod location;
+mod name_durability;
 mod payload;
 #[cfg(feature = "cloud")]
 mod remote;
@@ -43,7 +44,7 @@ pub use disk::DiskSpace;
 pub use error::{BlobError, ExportFailure, Result};
 pub use export_destination::{Destination, Destinations};
 pub use export_folder::{ExportFile, ExportFolder};
-pub use key::{instance_key, key_serial, serial_behind, serials_before};
+pub use key::{contradicts, instance_key, key_serial, serial_behind, serials_before};
 pub use payload::{CHUNK, OpenBlob, Payload, SEND_PART};
 pub use spool::{SpoolFile, Spooled};
 

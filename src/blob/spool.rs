@@ -45,9 +45,13 @@ impl SpoolFile {
         fs::remove_file(&self.path)
     }
 
-    /// Says that the path is no longer the spool's.
-    pub(super) fn kept(mut self) {
-        self.file = None;
+    /// Says that the path is no longer the spool's; returns the open file.
+    ///
+    /// # Errors
+    /// As [`Self::file`].
+    pub(super) fn kept(mut self) -> io::Result<File> {
+        let file = self.file.take();
+        file.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 

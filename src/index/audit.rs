@@ -8,9 +8,9 @@ use super::instance_row::instance_row;
 use super::instances::all_instances;
 use super::model::{InstanceRow, PoolState, Result};
 use super::options::FULL_SCAN;
+use super::reader_pool::pool_state;
 use super::row_columns::{Driver, RowColumns};
 use super::rows::blob_hash;
-use super::sql::Readers;
 use super::sql::{Dialect, SqlIndex, Statement, failed};
 use super::timeouts::within;
 use super::traits::Audit;
@@ -127,7 +127,10 @@ impl<D: Dialect> Audit for SqlIndex<D> {
     }
 
     fn pools(&self) -> Vec<PoolState> {
-        vec![self.readers.state("read"), self.writers.state("write")]
+        vec![
+            self.readers.state("read"),
+            pool_state(&self.writers, "write"),
+        ]
     }
 }
 

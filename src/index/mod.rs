@@ -49,7 +49,7 @@ mod pattern;
 mod postgres;
 mod predicate;
 mod prepared;
-mod readers;
+mod reader_pool;
 mod replace;
 mod retention;
 mod retention_model;
@@ -117,9 +117,9 @@ pub use tag_values::invalid_values;
 pub use tags_model::{TagIndexError, TagRow, TagStatus, TagsAdded};
 pub use terms::{Decision, decision, indexed};
 pub use traits::{
-    Audit, BulkUpdates, ChangeFeed, Commitments, Damages, EventLog, Exports, Index, Instances,
-    Leases, Operations, Partitions, QueryTags, Retention, Search, Subscriptions, Tally, Trash,
-    Webhooks, Workitems,
+    Audit, BulkUpdates, CacheLeases, ChangeFeed, ChangeListener, Commitments, Damages, EventLog,
+    Exports, Index, Instances, LeaseRenewal, Leases, Operations, Partitions, QueryTags, Retention,
+    Search, Subscriptions, Tally, Trash, Webhooks, Workitems,
 };
 pub use transfer::{Moved, Sum, TransferMode, transfer};
 pub use trash_model::{RemovalReason, TrashEntry, TrashFilter, TrashedInstance};

@@ -18,7 +18,6 @@ use super::model::{MatchedRow, Page, Position, Result};
 use super::predicate::{NormalizedCondition, Predicate, Selectivity, TermSource};
 use super::row_columns::{Driver, RowColumns};
 use super::scoping::push_scopes;
-use super::sql::Readers;
 use super::sql::{Dialect, SqlIndex, Statement, failed, failed_search, plan};
 use super::tags_model::TagRow;
 use super::timeouts::within;
@@ -55,7 +54,13 @@ impl<D: Dialect> Search for SqlIndex<D> {
         most_bytes: usize,
     ) -> Result<Page> {
         let search = Lookup::new(scope, query, tags, before, self.trigrams);
-        let found = search.page(self, most_bytes);
+        let found = async {
+            match search.page(self, most_bytes).await {
+                // Once more, as in `SqlIndex::read_within`.
+                Err(error) if D::is_lost(&error) => search.page(self, most_bytes).await,
+                found => found,
+            }
+        };
         let found = within(self.times.whole_search(), found).await;
         found.map_err(failed_search::<D>("a search"))
     }
@@ -130,7 +135,12 @@ impl<D: Dialect> Search for SqlIndex<D> {
         ceiling: u64,
     ) -> Result<u64> {
         let search = Lookup::new(scope, query, tags, before, self.trigrams);
-        let counted = search.count(self, ceiling);
+        let counted = async {
+            match search.count(self, ceiling).await {
+                Err(error) if D::is_lost(&error) => search.count(self, ceiling).await,
+                counted => counted,
+            }
+        };
         let counted = within(self.times.whole_search(), counted).await;
         let counted = counted.map_err(failed_search::<D>("a search"))?;
         Ok(u64::try_from(counted).unwrap_or(0))
@@ -173,7 +183,7 @@ impl Lookup<'_> {
                 AccessPath::Window(_) | AccessPath::Order | AccessPath::Index(_) => break rows,
             }
         };
-        D::Readers::give_back(connection);
+        connection.give_back();
         page(&rows, (self.query.level, self.query.order), wanted)
     }
 
@@ -199,7 +209,7 @@ impl Lookup<'_> {
         } else {
             sql.rows(&mut connection).await?
         };
-        D::Readers::give_back(connection);
+        connection.give_back();
         rows.first().map_or(Ok(0), |row| row.int("counted"))
     }
 

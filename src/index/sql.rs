@@ -2,26 +2,29 @@
 //!
 //! Invariant: SQL text enters a [`Statement`] only as `&'static str`; every value is bound.
 
-use std::ops::DerefMut;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use sqlx::{Database, Pool, QueryBuilder, Transaction};
+use sqlx::query::Query;
+use sqlx::{Database, Execute, IntoArguments, Pool, QueryBuilder, Transaction};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::error::IndexError;
-use super::model::{PoolState, Result};
+use super::model::Result;
 use super::options::FULL_SCAN;
 use super::pattern::Pattern;
 use super::predicate::Col;
+use super::reader_pool::{ReadConnection, ReaderPool};
 use super::row_columns::{Driver, RowColumns};
 use super::tags_model::TagLock;
 use super::timeouts::{Timeouts, within};
 use crate::dicom::query::SortKey;
 
 /// A database the index can live in.
-pub(super) trait Dialect: Database<Row: RowColumns> {
+pub(super) trait Dialect:
+    Database<Row: RowColumns, Arguments: Clone + IntoArguments<Self>>
+{
     /// Whether several servers may work on one database.
     const SHARED: bool;
     /// Expression for a study or series version: above every version given out before.
@@ -51,8 +54,6 @@ pub(super) trait Dialect: Database<Row: RowColumns> {
     const SCRIPTS: bool;
     /// Most values bound in one statement, with a margin.
     const MAX_BINDS: usize;
-    /// Connections for reading.
-    type Readers: Readers<Self>;
 
     /// Binds an integer or null.
     fn bind_int(builder: &mut QueryBuilder<Self>, value: Option<i64>);
@@ -100,6 +101,8 @@ pub(super) trait Dialect: Database<Row: RowColumns> {
 
     /// The transaction was a victim of concurrency and may simply run again.
     fn is_conflict(error: &sqlx::Error) -> bool;
+    /// The other end of the connection had gone away, perhaps long before the call.
+    fn is_lost(error: &sqlx::Error) -> bool;
     /// What a refusal of the database means.
     fn refusal(error: &dyn sqlx::error::DatabaseError) -> DatabaseRefusal;
 
@@ -266,6 +269,23 @@ impl<D: Dialect> Statement<D> {
         D::bounded_rows(connection, &mut self.builder, self.keep, time).await
     }
 
+    /// The same statement once more.
+    fn copy(&mut self) -> Driver<Self> {
+        let sql = self.builder.sql().as_str().to_owned();
+        let arguments = self.builder.build().take_arguments();
+        let arguments = arguments.map_err(sqlx::Error::Encode)?.unwrap_or_default();
+        self.builder = QueryBuilder::with_arguments(sql.clone(), arguments.clone());
+        Ok(Self {
+            builder: QueryBuilder::with_arguments(sql, arguments),
+            keep: self.keep,
+        })
+    }
+
+    /// The statement as the driver takes it.
+    pub(super) fn query(&mut self) -> Query<'_, D, D::Arguments> {
+        self.builder.build()
+    }
+
     /// Runs it and hands its rows over one by one.
     pub(super) fn stream<'c>(
         &'c mut self,
@@ -320,7 +340,7 @@ impl<D: Dialect> StatementBatch<D> {
 /// The index in a database of dialect `D`.
 pub(super) struct SqlIndex<D: Dialect> {
     /// Connections for reading.
-    pub(super) readers: D::Readers,
+    pub(super) readers: ReaderPool<D>,
     /// Connections for writing; others than those for reading, so that no reader keeps a writer waiting.
     pub(super) writers: Pool<D>,
     /// Patterns that begin with a wildcard have an index.
@@ -414,8 +434,9 @@ impl<D: Dialect> SqlIndex<D> {
         what: &'static str,
         statement: Statement<D>,
     ) -> Result<Vec<D::Row>> {
-        let time = (self.times.whole_search(), Some(self.times.search));
-        let rows = self.read_within(time, Turn::Search, statement).await;
+        let rows = self
+            .read_within(self.search(), Turn::Search, statement)
+            .await;
         rows.map_err(failed_search::<D>(what))
     }
 
@@ -425,9 +446,12 @@ impl<D: Dialect> SqlIndex<D> {
         what: &'static str,
         statement: Statement<D>,
     ) -> Result<Vec<D::Row>> {
-        let time = (self.times.whole_search(), Some(self.times.search));
-        let rows = self.read_within(time, Turn::Any, statement).await;
+        let rows = self.read_within(self.search(), Turn::Any, statement).await;
         rows.map_err(failed_search::<D>(what))
+    }
+
+    fn search(&self) -> (Duration, Option<Duration>) {
+        (self.times.whole_search(), Some(self.times.search))
     }
 
     /// Runs a statement on a reading connection: all of it within a time, the statement itself within another one.
@@ -435,30 +459,45 @@ impl<D: Dialect> SqlIndex<D> {
         &self,
         (all, bound): (Duration, Option<Duration>),
         turn: Turn,
+        mut statement: Statement<D>,
+    ) -> Driver<Vec<D::Row>> {
+        let again = match D::SHARED {
+            true => Some(statement.copy()?),
+            false => None,
+        };
+        let first = within(all, self.read_once(bound, turn, statement)).await;
+        // One that is taken without a question may be lost already.
+        match (first, again) {
+            (Err(error), Some(again)) if D::is_lost(&error) => {
+                within(all, self.read_once(bound, turn, again)).await
+            }
+            (read, _) => read,
+        }
+    }
+
+    async fn read_once(
+        &self,
+        bound: Option<Duration>,
+        turn: Turn,
         statement: Statement<D>,
     ) -> Driver<Vec<D::Row>> {
-        let read = async {
-            let (_turn, mut connection) = match turn {
-                Turn::Any => (None, self.readers.take().await?),
-                Turn::Search => {
-                    let (turn, connection) = self.searcher().await?;
-                    (Some(turn), connection)
-                }
-            };
-            let rows = match bound {
-                None => statement.rows(&mut connection).await?,
-                Some(bound) => statement.bounded_rows(&mut connection, bound).await?,
-            };
-            D::Readers::give_back(connection);
-            Ok(rows)
+        let (_turn, mut connection) = match turn {
+            Turn::Any => (None, self.readers.take().await?),
+            Turn::Search => {
+                let (turn, connection) = self.searcher().await?;
+                (Some(turn), connection)
+            }
         };
-        within(all, read).await
+        let rows = match bound {
+            None => statement.rows(&mut connection).await?,
+            Some(bound) => statement.bounded_rows(&mut connection, bound).await?,
+        };
+        connection.give_back();
+        Ok(rows)
     }
 
     /// A reading connection for a search, once it is its turn.
-    pub(super) async fn searcher(
-        &self,
-    ) -> Driver<(SemaphorePermit<'_>, <D::Readers as Readers<D>>::Reader)> {
+    pub(super) async fn searcher(&self) -> Driver<(SemaphorePermit<'_>, ReadConnection<D>)> {
         let turn = tokio::time::timeout(self.times.wait, self.searches.acquire()).await;
         let turn = turn.map_err(|_| sqlx::Error::PoolTimedOut)?;
         let turn = turn.map_err(|_| sqlx::Error::PoolClosed)?;
@@ -477,20 +516,4 @@ impl<D: Dialect> SqlIndex<D> {
             .await
             .map_err(failed::<D>(what))
     }
-}
-
-/// A bounded number of connections that only read.
-pub(super) trait Readers<D: Dialect>: Send + Sync {
-    /// One of them, for as long as it is needed.
-    type Reader: DerefMut<Target = D::Connection> + Send;
-
-    /// Takes one, or waits for one.
-    fn take(&self) -> BoxFuture<'_, Driver<Self::Reader>>;
-
-    /// Gives one back whose statements have all come to their end. One that is dropped instead is looked at before it is
-    /// used again.
-    fn give_back(reader: Self::Reader);
-
-    /// How many there are.
-    fn state(&self, name: &'static str) -> PoolState;
 }

@@ -236,6 +236,10 @@ fn begin_tasks(config: &Config, archive: &Archive) {
     tasks.supervise("damage", Need::May, move |watch| {
         looking.clone().follow_damage(watch)
     });
+    let hearing = archive.clone();
+    tasks.supervise("changes", Need::May, move |watch| {
+        hearing.clone().follow_changes(watch)
+    });
     let following = archive.clone();
     tasks.supervise("events", Need::May, move |watch| {
         following.clone().follow_events(watch)

@@ -553,6 +553,128 @@ fn a_picture_that_a_node_has_cached_is_gone_with_its_instance_at_once() {
     }
 }
 
+/// One frame of 40 bytes that are all `value`.
+fn one_frame(name: &Name, value: u8) -> BuiltFile {
+    let data_set = name
+        .image(4, 5, 16, 1)
+        .bytes(Tag(0x7FE0, 0x0010), VR::OW, vec![value; 40]);
+    name.file(&data_set, Syntax::ExplicitLittle)
+}
+
+/// Status of a frame, and its first byte.
+fn frame(node: &Server, name: &Name) -> (u16, Option<u8>) {
+    let target = format!("/dicom-web{}/frames/1", name.path());
+    let answer = node.get_as(&target, "application/octet-stream");
+    let first = answer.body.first().copied();
+    (answer.status, first.filter(|_| answer.status == 200))
+}
+
+/// Asks for a frame until the node answers without asking the database.
+fn keep_frame(node: &Server, name: &Name) {
+    wait_until("a node answers from what it read", || {
+        let before = count(node, KEPT);
+        assert_eq!(frame(node, name).0, 200);
+        count(node, KEPT) > before
+    });
+}
+
+/// Rows that count without a question.
+const KEPT: &str = "stowage_instance_cache_lookups_total{result=\"hit\"}";
+
+#[test]
+fn what_one_node_keeps_in_memory_ends_with_a_change_through_another() {
+    const ROUNDS: u8 = 12;
+    let Some(cluster) = Cluster::start(3, &[]) else {
+        return;
+    };
+    let name = Name::new(6, 1, 1);
+    let first = one_frame(&name, 0);
+    cluster.node(0).store("/dicom-web", [&first]).expect(200);
+    for round in 1..=ROUNDS {
+        for node in &cluster.nodes {
+            keep_frame(node, &name);
+        }
+        let writer = cluster.node(round.into());
+        // Readers ask all the time, so that one is in the middle of it when the change comes.
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for node in &cluster.nodes {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        let (status, value) = frame(node, &name);
+                        assert_eq!(status, 200);
+                        assert!(
+                            value == Some(round - 1) || value == Some(round),
+                            "{value:?}"
+                        );
+                    }
+                });
+            }
+            let replaced = writer
+                .request("PUT", "/dicom-web/studies")
+                .header("Content-Type", &multipart::content_type())
+                .body(multipart::body([one_frame(&name, round).bytes.as_slice()]))
+                .send();
+            assert_eq!(replaced.status, 200);
+            for node in &cluster.nodes {
+                assert_eq!(frame(node, &name), (200, Some(round)), "round {round}");
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+    for node in &cluster.nodes {
+        keep_frame(node, &name);
+    }
+    let deleted = cluster
+        .node(1)
+        .request("DELETE", &format!("/v2{}", name.path()));
+    deleted.send().expect(204);
+    for node in &cluster.nodes {
+        assert_eq!(frame(node, &name), (404, None));
+    }
+}
+
+#[test]
+fn a_node_that_stood_still_answers_nothing_that_was_deleted_meanwhile() {
+    let Some(cluster) = Cluster::start(2, &[]) else {
+        return;
+    };
+    let names: Vec<Name> = (1..=3).map(|study| Name::new(study + 20, 1, 1)).collect();
+    for name in &names {
+        cluster
+            .node(0)
+            .store("/dicom-web", [&one_frame(name, 1)])
+            .expect(200);
+        keep_frame(cluster.node(0), name);
+    }
+    let delete = |name: &Name| {
+        let target = format!("/v2{}", name.path());
+        cluster
+            .node(1)
+            .request("DELETE", &target)
+            .send()
+            .expect(204);
+    };
+    cluster.nodes[0].pause();
+    // It cannot say that it has heard of the first, and has no lease when the second comes.
+    delete(&names[0]);
+    delete(&names[1]);
+    let target = format!("/dicom-web{}/frames/1", names[0].path());
+    // A request that waits for the node before it goes on is answered by what is true now.
+    let waiting = Request::new(cluster.node(0).address(), "GET", &target);
+    let answer = thread::scope(|scope| {
+        let waiting = scope.spawn(|| waiting.send());
+        cluster.nodes[0].resume();
+        waiting.join().expect("an answer")
+    });
+    assert_eq!(answer.status, 404);
+    assert_eq!(frame(cluster.node(0), &names[1]), (404, None));
+    // And it takes part again.
+    keep_frame(cluster.node(0), &names[2]);
+    delete(&names[2]);
+    assert_eq!(frame(cluster.node(0), &names[2]), (404, None));
+}
+
 /// What a stranger does with a cluster: everything through the proxy, then the same through each node.
 const STRANGER: &str = r#"
 set -euo pipefail

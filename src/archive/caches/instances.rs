@@ -1,21 +1,19 @@
 //! Instances opened lately: the row and the tables that one frame request after the other asks for.
 //!
-//! Invariants: what was deleted is not found any more once the call has returned: where other servers may delete too, the
-//! index is asked each time whether the instance is still the same; where only sub-commands may, after [`FRESH`]. A caller
+//! Invariant: what was deleted is not found any more once the call has returned, see [`coherence`](super::coherence). A caller
 //! who may see only part of the studies always asks the index.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use moka::future::Cache;
 
+use super::coherence::ReadAt;
 use crate::archive::open_instance::OpenInstance;
 use crate::dicom::uid::InstanceName;
 use crate::scope::Partition;
 
-/// How long a server that has its index alone does not ask again; a sub-command may have repaired something meanwhile.
-pub(in crate::archive) const FRESH: Duration = Duration::from_secs(1);
 /// How long an instance is kept after it was last asked for.
 const IDLE: Duration = Duration::from_secs(60);
 /// Bytes of all rows and tables together, about, unless the memory budget is small.
@@ -36,7 +34,7 @@ pub(in crate::archive) struct InstanceKey {
 #[derive(Debug, Clone)]
 pub(in crate::archive) struct InstanceEntry {
     /// When the index was asked.
-    pub(in crate::archive) asked: Instant,
+    pub(in crate::archive) read: ReadAt,
     pub(in crate::archive) instance: Arc<OpenInstance>,
 }
 

@@ -1,8 +1,10 @@
 //! What is kept for the requests that come next; everything here can be thrown away at any time.
 
+pub(super) mod coherence;
 pub mod frames;
 pub(super) mod instances;
 pub(super) mod notices;
+pub(super) mod reads;
 pub(super) mod sources;
 pub(super) mod tags;
 pub(super) mod versions;

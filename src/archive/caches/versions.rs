@@ -1,15 +1,16 @@
 //! Versions read lately: what every answer with an `ETag` asks for first.
 //!
-//! Invariant: what was stored or deleted through this server shows as soon as its call has returned. Where other servers may
-//! write too, the index is asked each time; where only sub-commands may, after [`FRESH`](super::instances::FRESH). A caller who may see only part of
-//! the studies always asks the index.
+//! Invariant: what was stored or deleted shows as soon as its call has returned, see [`coherence`](super::coherence). Stores
+//! are not announced to other nodes, so where there may be some, versions of instances alone are kept. A caller who may see
+//! only part of the studies always asks the index.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use moka::future::Cache;
 
+use super::coherence::ReadAt;
 use crate::dicom::uid::Target;
 use crate::index::Version;
 use crate::scope::Partition;
@@ -31,7 +32,7 @@ pub(in crate::archive) struct VersionKey {
 /// The versions, each with when the index was asked.
 #[derive(Debug, Clone)]
 pub(in crate::archive) struct VersionCache {
-    cache: Cache<VersionKey, (Version, Instant)>,
+    cache: Cache<VersionKey, (Version, ReadAt)>,
     writes: Arc<AtomicU64>,
 }
 
@@ -56,12 +57,12 @@ impl VersionCache {
     }
 
     /// The version that is kept, with when the index was asked.
-    pub(in crate::archive) async fn get(&self, key: &VersionKey) -> Option<(Version, Instant)> {
+    pub(in crate::archive) async fn get(&self, key: &VersionKey) -> Option<(Version, ReadAt)> {
         self.cache.get(key).await
     }
 
     /// Keeps a version with when the index was asked.
-    pub(in crate::archive) async fn insert(&self, key: VersionKey, version: (Version, Instant)) {
+    pub(in crate::archive) async fn insert(&self, key: VersionKey, version: (Version, ReadAt)) {
         self.cache.insert(key, version).await;
     }
 

@@ -10,7 +10,7 @@ use crate::archive::error::{ArchiveError, Result};
 use crate::archive::lanes::Lane;
 use crate::archive::rules::Rules;
 use crate::archive::spool::stored_failure;
-use crate::blob::BlobError;
+use crate::blob::{BlobError, contradicts};
 use crate::checksum::ContentSums;
 use crate::dicom::error::ParseError;
 use crate::dicom::parse::{ParseOptions, parse};
@@ -82,6 +82,10 @@ impl Archive {
         held.must_cover(packed.bytes());
         held.shrink_to(packed.bytes().saturating_mul(COPIES));
         let ContentSums { digest, blocks } = self.blobs.sums(key, 0, length).await?;
+        if contradicts(key, &digest) {
+            let key = key.to_owned();
+            return Err(BlobError::Damaged { key }.into());
+        }
         let place = BlobPlace {
             key: key.to_owned(),
             offset: 0,

@@ -87,7 +87,7 @@ impl Archive {
         let place = BlobPlace {
             key: self.new_key(
                 options.partition,
-                &instance.name,
+                (&instance.name, &whole.sums.digest),
                 options.made_of.as_deref(),
             ),
             offset: 0,

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use crate::archive::caches::instances::InstanceCache;
-use crate::archive::caches::versions::VersionCache;
+use crate::archive::caches::coherence::Coherence;
+use crate::archive::caches::reads::ReadCaches;
 use crate::archive::error::{ArchiveError, Result};
 use crate::blob::Blobs;
 use crate::fault;
@@ -169,6 +169,7 @@ pub struct Committer {
     queue: mpsc::Sender<Submission>,
     expected: Arc<AtomicUsize>,
     unsure: Arc<UncertainBlobs>,
+    coherence: Coherence,
 }
 
 /// Says that instances will be handed over soon, until it is dropped.
@@ -192,7 +193,7 @@ impl Committer {
     #[must_use]
     pub(in crate::archive) fn start(
         index: Arc<dyn Index>,
-        (versions, opened): (VersionCache, InstanceCache),
+        reads: ReadCaches,
         tasks: &Tasks,
     ) -> Self {
         let (queue, receiver) = mpsc::channel(QUEUE);
@@ -200,8 +201,7 @@ impl Committer {
         let unsure = Arc::new(UncertainBlobs::default());
         let writer = Arc::new(IndexWriter {
             index,
-            versions,
-            opened,
+            reads: reads.clone(),
             queue: tokio::sync::Mutex::new(receiver),
             expected: expected.clone(),
             unsure: unsure.clone(),
@@ -217,6 +217,7 @@ impl Committer {
             queue,
             expected,
             unsure,
+            coherence: reads.coherence,
         }
     }
 
@@ -251,6 +252,9 @@ impl Committer {
         if written.is_empty() {
             return Ok(Vec::new());
         }
+        let replaces = |new: &NewInstance| new.replaces.is_some();
+        let mut new = written.iter().filter_map(|written| written.new.as_ref());
+        let replaces = new.any(replaces);
         let (answer, result) = oneshot::channel();
         let lost =
             |()| ArchiveError::Commit(Arc::new(IndexError::Interrupted { what: "a commit" }));
@@ -262,7 +266,12 @@ impl Committer {
             })
             .await
             .map_err(|_| lost(()))?;
-        match result.await {
+        let result = result.await;
+        if replaces {
+            // Here, where nobody but this request waits for the other nodes.
+            self.coherence.announce().await;
+        }
+        match result {
             Ok(Ok(inserted)) => Ok(inserted),
             Ok(Err(error)) => Err(ArchiveError::Commit(error)),
             Err(_) => Err(lost(())),
@@ -273,8 +282,7 @@ impl Committer {
 /// The index as it is written to, and what is to be written.
 struct IndexWriter {
     index: Arc<dyn Index>,
-    versions: VersionCache,
-    opened: InstanceCache,
+    reads: ReadCaches,
     queue: tokio::sync::Mutex<mpsc::Receiver<Submission>>,
     expected: Arc<AtomicUsize>,
     unsure: Arc<UncertainBlobs>,
@@ -310,9 +318,9 @@ impl IndexWriter {
         fault::point("commit.begun");
         let inserted = self.index.insert(batch).await;
         // Also after an error: the transaction may have been committed before the connection was lost.
-        self.versions.invalidate();
-        if batch.iter().any(|new| new.replaces.is_some()) {
-            self.opened.invalidate();
+        match batch.iter().any(|new| new.replaces.is_some()) {
+            true => self.reads.forget(),
+            false => self.reads.added(),
         }
         inserted
     }

@@ -26,8 +26,7 @@ impl Archive {
             }
             for study in &expired {
                 let removed = self.index.delete_expired(study, moment).await;
-                self.opened.invalidate();
-                self.versions.invalidate();
+                self.reads.changed().await;
                 let instances = removed?;
                 if instances == 0 {
                     continue;

@@ -115,7 +115,7 @@ impl Archive {
                 .replace_blob(stored.watermark, &stored.place.key, &place);
             if healed.await? {
                 written.release();
-                self.opened.invalidate();
+                self.reads.changed().await;
                 self.meters.healed.one();
                 self.count_damaged().await;
                 tracing::info!(
@@ -157,7 +157,7 @@ impl Archive {
         problem: &str,
     ) -> Result<bool> {
         // A row as it was before a repair must not be used for long.
-        self.opened.invalidate();
+        self.reads.opened.invalidate();
         let is_news = self.index.note_damage(row.watermark, problem).await?;
         if is_news {
             self.count_damaged().await;
@@ -193,7 +193,7 @@ impl Archive {
         let forgotten = self.index.clear_damage(watermarks).await?;
         if forgotten > 0 {
             tracing::info!(forgotten, "instances that were damaged are whole again");
-            self.opened.invalidate();
+            self.reads.opened.invalidate();
             self.count_damaged().await;
         }
         Ok(())
@@ -238,7 +238,7 @@ impl Archive {
     }
 
     async fn look_at_blob(&self, key: &str) -> Result<()> {
-        self.opened.invalidate();
+        self.reads.opened.invalidate();
         for row in self.index.instances_of_blob(key).await? {
             let known = self.index.damaged_among(&[row.watermark]).await?;
             if !known.is_empty() {

@@ -157,8 +157,7 @@ impl Archive {
     /// Lets the changed instances take the places of the old ones.
     async fn exchange(&self, scope: &Scope, target: &Target, place: UpdatePlace<'_>) -> Result<()> {
         let ended = self.index.commit_update(scope, target, place).await;
-        self.opened.invalidate();
-        self.versions.invalidate();
+        self.reads.changed().await;
         match ended? {
             UpdateCommit::Updated(count) => self.meters.updated.add(count),
             UpdateCommit::Unprepared => {}

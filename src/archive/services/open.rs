@@ -1,9 +1,8 @@
 //! Opens instances for frames and bulk data; those opened lately are not read again.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use crate::archive::caches::instances::{FRESH, InstanceEntry};
+use crate::archive::caches::instances::InstanceEntry;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::open_instance::OpenInstance;
 use crate::archive::{Archive, describe};
@@ -21,25 +20,31 @@ impl Archive {
         if scope.visible != Visible::All {
             return Ok(Arc::new(self.read_open(scope, name).await?));
         }
-        let key = self.opened.key(scope.partition, name);
-        let held = self.opened.get(&key).await;
+        let key = self.reads.opened.key(scope.partition, name);
+        let held = self.reads.opened.get(&key).await;
         if let Some(held) = &held
-            && held.asked.elapsed() < FRESH
-            && !self.index.is_shared()
+            && self.reads.coherence.counts(held.read)
         {
+            self.meters.opened_hits.one();
             return Ok(held.instance.clone());
         }
-        let asked = Instant::now();
+        let read = self.reads.coherence.now();
         let instance = match held {
             // The tables may be large, and of one version they are always the same.
-            Some(held) if self.is_current(scope, &held.instance).await? => held.instance,
-            _ => Arc::new(self.read_open(scope, name).await?),
+            Some(held) if self.is_current(scope, &held.instance).await? => {
+                self.meters.opened_revalidated.one();
+                held.instance
+            }
+            _ => {
+                self.meters.opened_misses.one();
+                Arc::new(self.read_open(scope, name).await?)
+            }
         };
         let held = InstanceEntry {
-            asked,
+            read,
             instance: instance.clone(),
         };
-        self.opened.insert(key, held).await;
+        self.reads.opened.insert(key, held).await;
         Ok(instance)
     }
 

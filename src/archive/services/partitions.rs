@@ -99,18 +99,18 @@ impl Archive {
         self.partitions.name(partition).map(drop).ok_or(NAMELESS)
     }
 
-    /// A key for a new blob of an instance of a partition whose name is known here; one that is made of another blob names it.
+    /// A key for a new blob of an instance with that digest, of a partition whose name is known here; one that is made of another blob names it.
     pub(in crate::archive) fn new_key(
         &self,
         partition: Partition,
-        name: &InstanceName,
+        (name, digest): (&InstanceName, &[u8; 32]),
         before: Option<&str>,
     ) -> String {
-        let serial = self.blobs.serial();
-        let key = match before {
-            Some(before) => instance_key(name, &serial_behind(&serial, before)),
-            None => instance_key(name, &serial),
-        };
+        let mut serial = self.blobs.serial();
+        if let Some(before) = before {
+            serial = serial_behind(&serial, before);
+        }
+        let key = instance_key(name, &serial, digest);
         let partition = self.partitions.name(partition).unwrap_or_default();
         key_in(&partition, key)
     }

@@ -249,8 +249,7 @@ impl Archive {
         }
         let inserted = self.index.insert(&new).await;
         // Also after an error: the transaction may have been committed before the connection was lost.
-        self.versions.invalidate();
-        self.opened.invalidate();
+        self.reads.changed().await;
         for (new, inserted) in new.iter().zip(inserted?) {
             let instance = &new.packed.name().instance;
             match inserted {

@@ -274,8 +274,7 @@ impl Archive {
 
     async fn delete_aged(&self, study: &AgedStudy) -> Result<u64> {
         let deleted = self.index.delete_aged(study).await;
-        self.opened.invalidate();
-        self.versions.invalidate();
+        self.reads.changed().await;
         let instances = deleted?;
         if instances > 0 {
             self.meters.expired.one();

@@ -1,8 +1,5 @@
 //! Versions of studies, series and instances, for their `ETag`.
 
-use std::time::Instant;
-
-use crate::archive::caches::instances::FRESH;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::{Archive, describe};
 use crate::dicom::uid::Target;
@@ -16,18 +13,20 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::NotFound`] when it does not exist in the scope.
     pub async fn version(&self, scope: &Scope, target: &Target) -> Result<Version> {
-        if scope.visible != Visible::All || self.index.is_shared() {
+        // Stores of other nodes change versions of studies and series, and are not announced.
+        let may_keep = matches!(target, Target::Instance(_)) || !self.index.is_shared();
+        if scope.visible != Visible::All || !may_keep {
             return self.read_version(scope, target).await;
         }
-        let key = self.versions.key(scope.partition, target);
-        if let Some((version, asked)) = self.versions.get(&key).await
-            && asked.elapsed() < FRESH
+        let key = self.reads.versions.key(scope.partition, target);
+        if let Some((version, read)) = self.reads.versions.get(&key).await
+            && self.reads.coherence.counts(read)
         {
             return Ok(version);
         }
-        let asked = Instant::now();
+        let read = self.reads.coherence.now();
         let version = self.read_version(scope, target).await?;
-        self.versions.insert(key, (version, asked)).await;
+        self.reads.versions.insert(key, (version, read)).await;
         Ok(version)
     }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::{
-    ConnectOptions, Connection, Executor, PgConnection, Pool, Postgres, QueryBuilder, Transaction,
+    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Pool, Postgres,
+    QueryBuilder, Transaction,
 };
 
 use super::conditions::push_col;
@@ -19,11 +20,14 @@ use super::model::Result;
 use super::options::IndexOptions;
 use super::pattern::Pattern;
 use super::predicate::Col;
+use super::reader_pool::{Proof, ReaderPool};
 use super::row_columns::{Driver, columns};
 use super::sql::{DatabaseRefusal, Dialect, SqlIndex, Statement, StatementBatch, searches};
 use super::tags_model::TagLock;
 use super::timeouts::{Timeouts, within};
 use crate::dicom::query::SortKey;
+
+mod cache_leases;
 
 /// Key of the advisory lock on the feed.
 const FEED_LOCK: i64 = 0x5374_6F77_6665_6564;
@@ -46,6 +50,9 @@ const SESSION: &str = "select set_config('plan_cache_mode', 'force_custom_plan',
      set_config('statement_timeout', $2, false), set_config('client_connection_check_interval', '5s', false), \
      set_config('tcp_keepalives_idle', '15', false), set_config('tcp_keepalives_interval', '5', false), \
      set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', $1, false)";
+
+/// How long a reading connection that was used is believed to live: whoever asks much does not ask twice as much for it.
+const KNOWN: Duration = Duration::from_millis(100);
 
 /// Longest time for a connection to show that it is still there; it needs one packet each way.
 const PROOF: Duration = Duration::from_secs(3);
@@ -91,8 +98,6 @@ impl Dialect for Postgres {
     ];
     const SCRIPTS: bool = false;
     const MAX_BINDS: usize = 16_000;
-    type Readers = Pool<Self>;
-
     driver_methods!();
 
     fn bounded_rows<'c>(
@@ -103,10 +108,9 @@ impl Dialect for Postgres {
     ) -> BoxFuture<'c, Driver<Vec<Self::Row>>> {
         Box::pin(async move {
             // In a transaction, so that the limit is gone with the statement, however it ends.
-            let mut transaction = connection.begin().await?;
-            let limit = sqlx::query("select set_config('statement_timeout', $1, true)")
-                .bind(time.as_millis().max(1).to_string());
-            limit.execute(&mut *transaction).await?;
+            let time = time.as_millis().max(1);
+            let begin = format!("begin; set local statement_timeout = {time}");
+            let mut transaction = connection.begin_with(AssertSqlSafe(begin)).await?;
             let rows = builder
                 .build()
                 .persistent(keep)
@@ -150,6 +154,24 @@ impl Dialect for Postgres {
     fn is_conflict(error: &sqlx::Error) -> bool {
         let code = error.as_database_error().and_then(|refused| refused.code());
         matches!(code.as_deref(), Some("40001" | "40P01"))
+    }
+
+    fn is_lost(error: &sqlx::Error) -> bool {
+        use std::io::ErrorKind;
+        match error {
+            sqlx::Error::Io(error) => matches!(
+                error.kind(),
+                ErrorKind::BrokenPipe
+                    | ErrorKind::ConnectionReset
+                    | ErrorKind::ConnectionAborted
+                    | ErrorKind::UnexpectedEof
+            ),
+            // Ended by an administrator, or with the server.
+            sqlx::Error::Database(refused) => {
+                matches!(refused.code().as_deref(), Some("57P01" | "57P02" | "57P03"))
+            }
+            _ => false,
+        }
     }
 
     fn refusal(error: &dyn sqlx::error::DatabaseError) -> DatabaseRefusal {
@@ -207,11 +229,12 @@ pub(super) async fn open(url: &str, options: &IndexOptions) -> Result<SqlIndex<P
     connection.close().await.map_err(unopened)?;
     let trigrams = trigrams?;
     let (readers, writers) = shares(options.max_connections);
+    let times = Timeouts::new(options);
     Ok(SqlIndex {
-        readers: pool(&connect, readers, options),
-        writers: pool(&connect, writers, options),
+        readers: reader_pool(&connect, readers, times),
+        writers: pool(&connect, writers, times),
         trigrams,
-        times: Timeouts::new(options),
+        times,
         searches: searches(readers),
     })
 }
@@ -222,29 +245,50 @@ fn shares(all: u32) -> (u32, u32) {
     (all.saturating_sub(writers).max(1), writers)
 }
 
+/// Connections that read.
+fn reader_pool(connect: &PgConnectOptions, most: u32, times: Timeouts) -> ReaderPool<Postgres> {
+    let connect = connect.clone();
+    let open = move || -> BoxFuture<'static, Driver<PgConnection>> {
+        let connect = connect.clone();
+        Box::pin(within(times.wait, async move {
+            let mut connection = connect.connect().await?;
+            begin_session(&mut connection, times).await?;
+            Ok(connection)
+        }))
+    };
+    let proof = Proof {
+        idle: KNOWN,
+        time: PROOF,
+    };
+    ReaderPool::new(Box::new(open), most, times.wait, Some(proof))
+}
+
 /// A pool that opens its connections when they are first needed.
 ///
 /// A connection whose other end is silent is found out when it comes back and before it is used again, and closed: the
 /// driver would wait for it for ever.
-fn pool(connect: &PgConnectOptions, most: u32, options: &IndexOptions) -> Pool<Postgres> {
-    let times = Timeouts::new(options);
-    let millis = |time: Duration| time.as_millis().max(1).to_string();
-    let (call, delete) = (millis(times.call), millis(times.delete()));
+fn pool(connect: &PgConnectOptions, most: u32, times: Timeouts) -> Pool<Postgres> {
     PgPoolOptions::new()
         .max_connections(most)
-        .acquire_timeout(options.acquire_timeout)
+        .acquire_timeout(times.wait)
         .test_before_acquire(false)
-        .before_acquire(|connection, _| {
-            Box::pin(async move { Ok(within(PROOF, connection.ping()).await.is_ok()) })
+        .before_acquire(|connection, meta| {
+            let is_known = meta.idle_for < KNOWN;
+            Box::pin(async move { Ok(is_known || within(PROOF, connection.ping()).await.is_ok()) })
         })
         .after_release(|connection, _| {
             Box::pin(async move { within(PROOF, connection.ping()).await.map(|()| true) })
         })
-        .after_connect(move |connection, _| {
-            let session = sqlx::query(SESSION).bind(call.clone()).bind(delete.clone());
-            Box::pin(async move { session.execute(connection).await.map(|_| ()) })
-        })
+        .after_connect(move |connection, _| Box::pin(begin_session(connection, times)))
         .connect_lazy_with(connect.clone())
+}
+
+async fn begin_session(connection: &mut PgConnection, times: Timeouts) -> Driver<()> {
+    let millis = |time: Duration| time.as_millis().max(1).to_string();
+    let session = sqlx::query(SESSION)
+        .bind(millis(times.call))
+        .bind(millis(times.delete()));
+    session.execute(connection).await.map(|_| ())
 }
 
 /// Whether migrations were run in the database.

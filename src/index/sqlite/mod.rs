@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use sqlx::migrate::{Migrate, Migrator};
 use sqlx::sqlite::{
@@ -21,15 +22,13 @@ use super::model::Result;
 use super::options::IndexOptions;
 use super::pattern::Pattern;
 use super::predicate::Col;
+use super::reader_pool::ReaderPool;
 use super::row_columns::{Driver, columns};
 use super::sql::{DatabaseRefusal, Dialect, SqlIndex, Statement, StatementBatch, searches};
 use super::tags_model::TagLock;
 use super::timeouts::Timeouts;
+use super::traits::{CacheLeases, ChangeListener};
 use crate::dicom::query::SortKey;
-
-use readers::FileReaders;
-
-mod readers;
 
 /// Shortest text a trigram index can look for.
 const TRIGRAM: usize = 3;
@@ -82,7 +81,6 @@ impl Dialect for Sqlite {
     ];
     const SCRIPTS: bool = true;
     const MAX_BINDS: usize = 8_000;
-    type Readers = FileReaders;
 
     driver_methods!();
 
@@ -135,6 +133,10 @@ impl Dialect for Sqlite {
         refused
             .and_then(primary_code)
             .is_some_and(|code| matches!(code, 5 | 6))
+    }
+
+    fn is_lost(_: &sqlx::Error) -> bool {
+        false
     }
 
     fn refusal(error: &dyn sqlx::error::DatabaseError) -> DatabaseRefusal {
@@ -197,8 +199,14 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
         .read_only(true)
         .pragma("cache_size", kibibytes(options.sqlite_cache_bytes / 4));
     let limit = options.sqlite_readers.max(1);
-    let readers = FileReaders::open(reader, limit, options.acquire_timeout);
-    let readers = readers.await.map_err(|source| unopened(path, &source))?;
+    let open = move || -> BoxFuture<'static, Driver<SqliteConnection>> {
+        let reader = reader.clone();
+        Box::pin(async move { reader.connect().await })
+    };
+    let readers = ReaderPool::<Sqlite>::new(Box::new(open), limit, options.acquire_timeout, None);
+    // That it cannot be read is said now.
+    let first = readers.take().await;
+    first.map_err(|source| unopened(path, &source))?.give_back();
     Ok(SqlIndex {
         readers,
         writers,
@@ -206,6 +214,25 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
         times: Timeouts::new(options),
         searches: searches(limit),
     })
+}
+
+#[async_trait]
+impl CacheLeases for SqlIndex<Sqlite> {
+    async fn listen(&self, _: &str) -> Result<Option<Box<dyn ChangeListener>>> {
+        Ok(None)
+    }
+
+    async fn announce_change(&self) -> Result<i64> {
+        Ok(0)
+    }
+
+    async fn lease_is_behind(&self, _: i64, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+
+    async fn revoke_leases_behind(&self, _: i64, _: &str) -> Result<u64> {
+        Ok(0)
+    }
 }
 
 /// Opens the connection that writes.

@@ -1,5 +1,6 @@
 //! What an index can do, a trait per topic; `SqlIndex` implements them all (ADR 7).
 
+mod caches;
 mod events;
 mod instances;
 mod nonpatient;
@@ -7,6 +8,7 @@ mod operations;
 mod partitions;
 mod worklist;
 
+pub use caches::{CacheLeases, ChangeListener, LeaseRenewal};
 pub use events::{Audit, EventLog, Tally, Webhooks};
 pub use instances::{ChangeFeed, Damages, Instances, Retention, Search, Trash};
 pub(super) use nonpatient::NonPatient;
@@ -36,6 +38,7 @@ pub trait Index:
     + Exports
     + Retention
     + NonPatient
+    + CacheLeases
 {
 }
 
@@ -60,5 +63,7 @@ impl<T> Index for T where
         + Exports
         + Retention
         + NonPatient
+        + CacheLeases
+        + CacheLeases
 {
 }

@@ -271,7 +271,6 @@ mod tests {
 
     use super::super::row_columns::RowColumns;
     use super::*;
-    use crate::index::sql::Readers;
 
     #[tokio::test]
     async fn every_column_of_every_table_is_moved() {

@@ -9,6 +9,7 @@ on_each_back_end!(
     a_lease_has_one_holder_until_it_ends,
     a_lease_that_is_given_back_is_free,
     of_many_who_ask_at_once_one_gets_the_lease,
+    a_change_waits_for_those_alone_who_have_a_lease_and_have_not_heard_of_it,
 );
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -48,4 +49,40 @@ async fn of_many_who_ask_at_once_one_gets_the_lease(index: &TestIndex) {
         taken += usize::from(answer.await.unwrap().unwrap());
     }
     assert_eq!(taken, 1);
+}
+
+async fn a_change_waits_for_those_alone_who_have_a_lease_and_have_not_heard_of_it(
+    index: &TestIndex,
+) {
+    let change = index.announce_change().await.unwrap();
+    let behind = async |change| index.lease_is_behind(change, "a").await.unwrap();
+    assert!(!behind(change).await);
+    let Some(mut b) = index.listen("b").await.unwrap() else {
+        // Nobody else can write to it.
+        assert!(!index.is_shared());
+        return;
+    };
+    assert!(!behind(change).await, "to listen is not to have a lease");
+    let taken = b.renew(0).await.unwrap();
+    assert_eq!((taken.newest, taken.is_new), (change, true));
+    let next = index.announce_change().await.unwrap();
+    assert!(next > change);
+    assert!(behind(next).await);
+    assert!(!index.lease_is_behind(next, "b").await.unwrap(), "its own");
+    assert_eq!(b.changed().await.unwrap(), next);
+    // To hear of a change is not to have said so, and to keep the lease is not to have heard of it.
+    let kept = b.renew(change).await.unwrap();
+    assert_eq!((kept.newest, kept.is_new), (next, false));
+    assert!(behind(next).await);
+    b.renew(next).await.unwrap();
+    assert!(!behind(next).await);
+    // Whoever does not answer loses the lease, and finds that out.
+    let last = index.announce_change().await.unwrap();
+    assert_eq!(index.revoke_leases_behind(last, "a").await.unwrap(), 1);
+    assert!(!behind(last).await);
+    let taken = b.renew(next).await.unwrap();
+    assert_eq!((taken.newest, taken.is_new), (last, true));
+    b.release().await.unwrap();
+    let more = index.announce_change().await.unwrap();
+    assert!(!behind(more).await);
 }

@@ -155,6 +155,16 @@ impl Server {
         self.signal("TERM");
     }
 
+    /// Lets it stand still, as a machine that is suspended or swaps does, until [`Self::resume`].
+    pub(crate) fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        self.signal("CONT");
+    }
+
     fn signal(&self, name: &str) {
         let sent = Command::new("sh")
             .args(["-c", &format!("kill -{name} {}", self.pid())])
