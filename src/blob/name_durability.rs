@@ -11,10 +11,11 @@ use std::path::Path;
 /// So it is where everything that concerns names goes through one journal in the order of its making: XFS, and ext4 with a
 /// journal.
 pub(super) fn sync_covers_names(folder: &Path) -> bool {
-    let Ok(folder) = fs::metadata(folder) else {
+    // It may be made later; then it is where the folder above it is.
+    let Some(there) = folder.ancestors().find_map(|at| fs::metadata(at).ok()) else {
         return false;
     };
-    let device = device_name(folder.dev());
+    let device = device_name(there.dev());
     let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else {
         return false;
     };
@@ -81,7 +82,9 @@ mod tests {
     #[test]
     fn what_is_not_known_gets_a_sync_for_each_folder() {
         assert!(!sync_covers_names(Path::new("/proc")));
-        assert!(!sync_covers_names(Path::new("/there/is/no/such/folder")));
+        assert!(!sync_covers_names(Path::new("")));
+        let missing = Path::new("/proc/self/there/is/no/such/folder");
+        assert!(!sync_covers_names(missing));
         assert!(!has_journal("0:0"));
     }
 }
