@@ -249,8 +249,7 @@ impl Archive {
     /// [`ArchiveError::NotFound`] when the target does not exist in the scope.
     pub async fn delete(&self, scope: &Scope, target: &crate::dicom::uid::Target) -> Result<u64> {
         let removed = Stage::Delete.of(self.index.delete(scope, target)).await;
-        self.reads.changed().await;
-        match removed? {
+        match self.reads.changed(removed).await? {
             0 => Err(ArchiveError::not_found(describe(target))),
             removed => Ok(removed),
         }

@@ -30,11 +30,15 @@ impl ReadCaches {
         self.versions.invalidate();
     }
 
-    /// Instances were changed or removed: belongs behind the commit and before its answer, also after an error, for the
-    /// transaction may have been committed before the connection was lost.
-    pub(in crate::archive) async fn changed(&self) {
+    /// Instances were changed or removed, or the call for it failed: belongs behind the commit and before its answer.
+    pub(in crate::archive) async fn changed<T, E>(&self, ended: Result<T, E>) -> Result<T, E> {
+        // Also after an error: the transaction may have been committed before the connection was lost.
         self.forget();
-        self.coherence.announce().await;
+        if ended.is_ok() {
+            // What failed is not acknowledged.
+            self.coherence.announce().await;
+        }
+        ended
     }
 
     /// As [`Self::changed`], on this node alone.

@@ -267,7 +267,7 @@ impl Committer {
             .await
             .map_err(|_| lost(()))?;
         let result = result.await;
-        if replaces {
+        if replaces && matches!(result, Ok(Ok(_))) {
             // Here, where nobody but this request waits for the other nodes.
             self.coherence.announce().await;
         }

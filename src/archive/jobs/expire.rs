@@ -26,8 +26,7 @@ impl Archive {
             }
             for study in &expired {
                 let removed = self.index.delete_expired(study, moment).await;
-                self.reads.changed().await;
-                let instances = removed?;
+                let instances = self.reads.changed(removed).await?;
                 if instances == 0 {
                     continue;
                 }

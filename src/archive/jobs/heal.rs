@@ -113,9 +113,8 @@ impl Archive {
             let healed = self
                 .index
                 .replace_blob(stored.watermark, &stored.place.key, &place);
-            if healed.await? {
+            if self.reads.changed(healed.await).await? {
                 written.release();
-                self.reads.changed().await;
                 self.meters.healed.one();
                 self.count_damaged().await;
                 tracing::info!(

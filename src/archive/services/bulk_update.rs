@@ -157,8 +157,7 @@ impl Archive {
     /// Lets the changed instances take the places of the old ones.
     async fn exchange(&self, scope: &Scope, target: &Target, place: UpdatePlace<'_>) -> Result<()> {
         let ended = self.index.commit_update(scope, target, place).await;
-        self.reads.changed().await;
-        match ended? {
+        match self.reads.changed(ended).await? {
             UpdateCommit::Updated(count) => self.meters.updated.add(count),
             UpdateCommit::Unprepared => {}
             UpdateCommit::Refused => self.index.end_update(place, UpdateState::Failed).await?,

@@ -248,9 +248,8 @@ impl Archive {
             return Ok(());
         }
         let inserted = self.index.insert(&new).await;
-        // Also after an error: the transaction may have been committed before the connection was lost.
-        self.reads.changed().await;
-        for (new, inserted) in new.iter().zip(inserted?) {
+        let inserted = self.reads.changed(inserted).await?;
+        for (new, inserted) in new.iter().zip(inserted) {
             let instance = &new.packed.name().instance;
             match inserted {
                 Inserted::Stored { .. } | Inserted::Replaced { .. } => {

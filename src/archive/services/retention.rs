@@ -274,8 +274,7 @@ impl Archive {
 
     async fn delete_aged(&self, study: &AgedStudy) -> Result<u64> {
         let deleted = self.index.delete_aged(study).await;
-        self.reads.changed().await;
-        let instances = deleted?;
+        let instances = self.reads.changed(deleted).await?;
         if instances > 0 {
             self.meters.expired.one();
         }
