@@ -28,6 +28,9 @@ use stowage::http::ui::UiSettings;
 use stowage::memory::{MemoryBudget, Purpose};
 use tower::ServiceExt;
 
+mod frames;
+mod hostile;
+
 #[path = "../it/support/dicom.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
 mod dicom;

@@ -5,10 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
-
-use crate::support::dicom::Name;
-use crate::support::server::{Server, wait_until};
+use crate::support::prelude::*;
 
 #[test]
 fn a_client_cannot_say_who_it_is_in_a_header_that_the_proxy_does_not_write() {
@@ -24,7 +21,7 @@ fn a_client_cannot_say_who_it_is_in_a_header_that_the_proxy_does_not_write() {
             ("STOWAGE_TRUSTED_PROXIES", "127.0.0.1"),
         ];
         settings.extend(setting.map(|setting| ("STOWAGE_PROXY_HEADERS", setting)));
-        let server = Server::with(&settings);
+        let server = TestApp::with(&settings);
         server
             .store("/v2", [&Name::new(770, 1, 1).small()])
             .expect(200);
@@ -58,7 +55,7 @@ fn a_client_cannot_say_who_it_is_in_a_header_that_the_proxy_does_not_write() {
         });
         assert_eq!(addresses[1], expected, "{setting:?}");
     }
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let wrong = server.command_with(&[("STOWAGE_PROXY_HEADERS", "x-real-ip")], &[]);
     let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
     assert!(
@@ -88,7 +85,7 @@ fn the_proxy_we_ship_hands_on_no_header_that_it_does_not_write() {
 
 #[test]
 fn an_export_follows_no_link_and_waits_for_no_pipe() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let names: Vec<Name> = (1..=2).map(|n| Name::new(771, 1, n)).collect();
     let files: Vec<_> = names.iter().map(Name::small).collect();
     server.store("/v2", &files).expect(200);
@@ -158,7 +155,7 @@ fn what_is_stored_is_not_for_others_on_the_machine() {
 
 #[test]
 fn a_secret_on_the_command_line_is_told() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let hush = "hush-hush-hush-hush-hush-hush-hush-hush";
     let url = format!("postgres://stowage:{hush}@127.0.0.1:1/stowage");
     for (arguments, flag) in [
@@ -203,10 +200,10 @@ fn a_preamble_can_be_refused_and_is_kept_by_default() {
         file
     };
     let (program, tiff) = (with(b"MZ\x90\x00"), with(b"II*\0\x08"));
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     server.store("/dicom-web", [&program]).expect(200);
     assert!(server.stored(&name) == Some(program.bytes.clone()));
-    let plain = Server::with(&[("STOWAGE_PREAMBLES", "plain")]);
+    let plain = TestApp::with(&[("STOWAGE_PREAMBLES", "plain")]);
     for root in ["/dicom-web", "/v2"] {
         let refused = plain.store(root, [&program]);
         assert_eq!(refused.status, 409, "{}", refused.text());
@@ -226,7 +223,7 @@ fn a_preamble_can_be_refused_and_is_kept_by_default() {
 
 #[test]
 fn a_uid_has_a_digit_between_two_dots() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     for path in [
         "/studies/1..2",
         "/studies/1.2/series/3...4",

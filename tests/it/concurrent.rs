@@ -8,11 +8,10 @@ use std::thread;
 use dicom_core::{Tag, VR};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use serde_json::Value;
 use stowage::dicom::testing::{BuiltFile, Syntax};
 
-use crate::support::dicom::{Name, noise};
-use crate::support::server::{Server, on_each_index_process};
+use crate::support::dicom::noise;
+use crate::support::prelude::*;
 
 const MODALITIES: [&str; 3] = ["CT", "MR", "US"];
 
@@ -29,7 +28,7 @@ fn file(name: &Name, series: u32, version: u32) -> BuiltFile {
 
 #[test]
 fn of_many_stores_of_one_instance_one_wins_and_the_others_are_told() {
-    on_each_index_process(&[], |server| {
+    on_each_index(|server| {
         for round in 0..6 {
             let name = Name::new(100 + round, 1, 1);
             let files: Vec<BuiltFile> = (0..8).map(|v| file(&name, 1, v)).collect();
@@ -65,7 +64,7 @@ fn of_many_stores_of_one_instance_one_wins_and_the_others_are_told() {
 
 #[test]
 fn readers_see_a_whole_instance_or_none_while_it_is_deleted_and_stored_again() {
-    on_each_index_process(&[], |server| {
+    on_each_index(|server| {
         let names: Vec<Name> = (1..=3)
             .map(|instance| Name::new(300, 1, instance))
             .collect();
@@ -158,7 +157,7 @@ impl Client {
         Name::new(self.study(study), series, instance)
     }
 
-    fn run(&mut self, server: &Server, op: &Op) {
+    fn run(&mut self, server: &Deployment, op: &Op) {
         match op {
             Op::Store(places, version) => {
                 for place in places {
@@ -192,7 +191,7 @@ impl Client {
         }
     }
 
-    fn store(&mut self, server: &Server, at: (u32, u32, u32), version: u32) {
+    fn store(&mut self, server: &Deployment, at: (u32, u32, u32), version: u32) {
         let file = file(&self.name(at), at.1, version);
         let status = server.store("/v2", [&file]).status;
         if at.0 == 0 {
@@ -209,7 +208,7 @@ impl Client {
 
     fn delete(
         &mut self,
-        server: &Server,
+        server: &Deployment,
         study: u32,
         path: &str,
         goes: impl Fn(&(u32, u32, u32)) -> bool,
@@ -229,7 +228,7 @@ impl Client {
     }
 
     /// The search tells exactly what the model knows of a study.
-    fn search(&self, server: &Server, study: u32) {
+    fn search(&self, server: &Deployment, study: u32) {
         let mine: Vec<_> = self.own.keys().filter(|at| at.0 == study).collect();
         let uid = self.name((study, 0, 0)).study;
         let target = format!(
@@ -264,7 +263,7 @@ impl Client {
 
 #[test]
 fn random_work_of_several_clients_comes_out_as_the_model_says() {
-    on_each_index_process(&[], |server| {
+    on_each_index(|server| {
         let base = AtomicU32::new(1000);
         let config = Config {
             cases: 16,
@@ -287,7 +286,7 @@ fn random_work_of_several_clients_comes_out_as_the_model_says() {
     });
 }
 
-fn check_case(server: &Server, base: u32, work: &[Vec<Op>]) {
+fn check_case(server: &Deployment, base: u32, work: &[Vec<Op>]) {
     let clients: Vec<Client> = thread::scope(|scope| {
         let running: Vec<_> = (0..)
             .zip(work)

@@ -9,7 +9,7 @@ use crate::support::prelude::*;
 
 #[test]
 fn options_on_a_root_tells_the_capabilities_in_xml_and_json() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     for profile in &PROFILES {
         let base = format!("{}{}", server.url(), profile.root);
         for (accept, media) in [
@@ -58,7 +58,7 @@ fn a_preflight_of_a_root_is_answered_as_one_and_not_with_capabilities() {
 fn every_root_has_an_openapi_document_that_names_every_route() {
     let secret = ("STOWAGE_JWT_SECRET", "0123456789abcdef0123456789abcdef");
     // Open also where everything else needs a token: it tells nothing of what is stored.
-    let server = Server::with(&[secret]);
+    let server = TestApp::with(&[secret]);
     server.get("/dicom-web/studies").expect(401);
     for profile in &PROFILES {
         let answer = server

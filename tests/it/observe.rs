@@ -1,15 +1,14 @@
 //! What can be seen of a running server: counts for Prometheus, health, the log.
 
 use dicom_core::{Tag, VR};
-use serde_json::Value;
 use stowage::dicom::testing::{DataSet, Syntax};
 
-use crate::support::dicom::{Name, noise};
-use crate::support::server::{Server, wait_until};
+use crate::support::dicom::noise;
+use crate::support::prelude::*;
 
 const SECRET: (&str, &str) = ("STOWAGE_JWT_SECRET", "0123456789abcdef0123456789abcdef");
 
-fn metrics(server: &Server) -> String {
+fn metrics(server: &Deployment) -> String {
     let answer = server.get("/metrics").expect(200);
     let kind = answer.header("content-type");
     assert_eq!(kind, Some("text/plain; version=0.0.4"));
@@ -25,7 +24,7 @@ fn value(text: &str, sample: &str) -> f64 {
     found.parse().expect("a number")
 }
 
-fn bearer(server: &Server, arguments: &[&str]) -> String {
+fn bearer(server: &Deployment, arguments: &[&str]) -> String {
     let output = server.command(&[&["token"], arguments].concat());
     assert!(output.status.success(), "{output:?}");
     format!("Bearer {}", String::from_utf8_lossy(&output.stdout).trim())
@@ -33,7 +32,7 @@ fn bearer(server: &Server, arguments: &[&str]) -> String {
 
 #[test]
 fn requests_are_counted_by_route_and_nothing_of_a_url_is_told() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(901, 2, 3);
     let file = name.small();
     server.store("/v2", [&file]).expect(200);
@@ -82,7 +81,7 @@ fn requests_are_counted_by_route_and_nothing_of_a_url_is_told() {
 #[test]
 fn the_way_of_an_instance_can_be_followed_in_the_counts() {
     let settings = [("STOWAGE_TRASH_HOURS", "0"), ("STOWAGE_SWEEP_SECONDS", "1")];
-    let server = Server::with(&settings);
+    let server = TestApp::with(&settings);
     let name = Name::new(902, 1, 1);
     let data_set = name
         .image(4, 5, 16, 1)
@@ -134,7 +133,7 @@ fn the_way_of_an_instance_can_be_followed_in_the_counts() {
 
 #[test]
 fn counts_are_for_those_who_may_read_everything() {
-    let server = Server::with(&[SECRET]);
+    let server = TestApp::with(&[SECRET]);
     let asked = |token: Option<String>| {
         let request = server.request("GET", "/metrics");
         match token {
@@ -146,9 +145,9 @@ fn counts_are_for_those_who_may_read_everything() {
     asked(Some(bearer(&server, &["--roles", "reader"]))).expect(200);
     let limited = bearer(&server, &["--roles", "reader", "--patient", "P1"]);
     asked(Some(limited)).expect(403);
-    let open = Server::with(&[SECRET, ("STOWAGE_METRICS", "open")]);
+    let open = TestApp::with(&[SECRET, ("STOWAGE_METRICS", "open")]);
     open.get("/metrics").expect(200);
-    let off = Server::with(&[("STOWAGE_METRICS", "off")]);
+    let off = TestApp::with(&[("STOWAGE_METRICS", "off")]);
     off.get("/metrics").expect(404);
 }
 

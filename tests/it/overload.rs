@@ -4,8 +4,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
-use std::time::{Duration, Instant};
 
+use crate::support::app::TestApp;
 use crate::support::dicom::Name;
 use crate::support::http::{Answer, connect};
 use crate::support::http2::{DATA, HEADERS, Http2, RST_STREAM};
@@ -61,28 +61,32 @@ fn a_client_that_stops_reading_is_given_up() {
 #[test]
 fn a_client_that_reads_slowly_gets_everything() {
     let (server, name) = with_large(&[("STOWAGE_IDLE_SECONDS", "1")]);
-    let mut stream = ask_and_wait(&server, &name);
-    let begun = Instant::now();
-    let mut buffer = vec![0; 1 << 20];
+    let mut slow = ask_and_wait(&server, &name);
+    // One that comes after it and reads nothing is given up while the slow one is in the middle of its answer.
+    let silent = ask_and_wait(&server, &name);
+    assert_eq!(server.connections(), 2);
+    let mut buffer = vec![0; 64 << 10];
     let mut length = 1;
+    // A little each time, as often as is looked.
+    wait_until("the silent one is given up", || {
+        length += slow.read(&mut buffer).expect("the answer goes on");
+        assert!(length < 20 << 20, "the silent one is not given up in time");
+        server.connections() == 1
+    });
     loop {
-        match stream.read(&mut buffer).expect("the answer goes on") {
+        match slow.read(&mut buffer).expect("the answer goes on") {
             0 => break,
             read => length += read,
         }
-        if begun.elapsed() < Duration::from_secs(3) {
-            // Slower than the whole answer may be silent, faster than any pause may be.
-            thread::park_timeout(Duration::from_millis(100));
-        }
     }
     assert!(length > 24 << 20);
-    assert!(begun.elapsed() > Duration::from_secs(1));
+    drop(silent);
 }
 
 #[test]
 fn a_body_that_trickles_is_stored_and_one_that_stops_is_given_up() {
     let server = Server::with(&[("STOWAGE_IDLE_SECONDS", "1")]);
-    let file = Name::new(1, 1, 1).small().bytes;
+    let file = Name::new(1, 1, 1).with_bulk(1 << 20).bytes;
     let body = multipart::body([file.as_slice()]);
     let request = server
         .request("POST", "/dicom-web/studies")
@@ -92,13 +96,24 @@ fn a_body_that_trickles_is_stored_and_one_that_stops_is_given_up() {
     stream
         .write_all(request.head().as_bytes())
         .expect("the server reads");
-    for piece in body.chunks(body.len().div_ceil(12)) {
-        thread::park_timeout(Duration::from_millis(200));
-        stream.write_all(piece).expect("the server reads");
-    }
+    // A byte now and then, until those that stopped after it had begun are given up.
+    let mut sent = 0;
+    thread::scope(|scope| {
+        let stopped = scope.spawn(|| those_that_stop_are_given_up(&server));
+        wait_until("those that stopped are given up", || {
+            let byte = &body[sent..=sent];
+            stream.write_all(byte).expect("the server reads");
+            sent += 1;
+            stopped.is_finished()
+        });
+        stopped.join().expect("they are given up");
+    });
+    stream.write_all(&body[sent..]).expect("the server reads");
     let answer = Answer::read(stream, false).and_then(Answer::finish);
     answer.expect("an answer").expect(200);
+}
 
+fn those_that_stop_are_given_up(server: &Server) {
     for target in ["/dicom-web/studies", "/v2/extendedquerytags"] {
         let content_type = match target {
             "/dicom-web/studies" => multipart::content_type(),
@@ -158,14 +173,15 @@ fn streams_of_http2_that_stand_still_are_let_go_and_slow_ones_are_not() {
         client.wait_for(HEADERS, stream);
     }
     server.get("/dicom-web/studies").expect(503);
-    let begun = Instant::now();
-    // Slower than the whole answer may be silent, faster than any pause may be.
+    // A little of the last one each time, as often as is looked, until those are let go that came before it.
     wait_until("three are let go", || {
         client.more(7, 16_384);
         client.wait_for(DATA, 7);
-        thread::park_timeout(Duration::from_millis(50));
-        begun.elapsed() > Duration::from_secs(3) && server.get("/dicom-web/studies").status == 200
+        // The last one, and who asks.
+        let two = "\nstowage_http_requests_running 2\n";
+        server.get("/metrics").text().contains(two)
     });
+    server.get("/dicom-web/studies").expect(200);
     for stream in [1, 3, 5] {
         client.more(stream, 1 << 20);
         client.wait_for(RST_STREAM, stream);
@@ -187,7 +203,7 @@ fn a_spool_that_is_used_up_is_told_and_given_back() {
         ("STOWAGE_SPOOL_BYTES", "3000000"),
         ("STOWAGE_PART_MEMORY_BYTES", "20000"),
     ];
-    let server = Server::with(&settings);
+    let server = TestApp::with(&settings);
     let large = Name::new(1, 1, 1).with_bulk(5 << 20);
     let fits = Name::new(1, 1, 2).with_bulk(1 << 20);
     for _ in 0..3 {

@@ -7,9 +7,8 @@ use std::process::Output;
 use clap::CommandFactory;
 use stowage::config::Cli;
 
-use crate::support::dicom::Name;
 use crate::support::postgres;
-use crate::support::server::{Server, wait_until};
+use crate::support::prelude::*;
 
 fn said(output: &Output) -> String {
     let all = [output.stdout.as_slice(), &output.stderr].concat();
@@ -249,7 +248,7 @@ fn an_error_of_the_start_is_told_once() {
 
 #[test]
 fn a_refusal_says_which_right_and_which_methods_there_are() {
-    let server = Server::with(&[("STOWAGE_JWT_SECRET", "0123456789abcdef0123456789abcdef")]);
+    let server = TestApp::with(&[("STOWAGE_JWT_SECRET", "0123456789abcdef0123456789abcdef")]);
     let token = server.command(&["token", "--roles", "reader"]);
     let token = format!("Bearer {}", String::from_utf8_lossy(&token.stdout).trim());
     let ask = |method: &str, target: &str| {

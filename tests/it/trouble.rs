@@ -11,10 +11,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
-use crate::support::dicom::Name;
-use crate::support::http::Response;
 use crate::support::postgres::Own;
-use crate::support::server::{Server, on_each_index_process, wait_until};
+use crate::support::prelude::*;
+use crate::support::server::on_each_index_process;
 
 const STORED: &str = "application/dicom; transfer-syntax=*";
 
@@ -28,7 +27,7 @@ fn expect_honest_500(answer: Response) {
     assert!(problem["detail"].is_null(), "{problem}");
 }
 
-fn blob_of(server: &Server, name: &Name) -> std::path::PathBuf {
+fn blob_of(server: &Deployment, name: &Name) -> std::path::PathBuf {
     let start = format!("{}.", name.instance);
     let is_it = |path: &std::path::PathBuf| {
         let file = path.file_name().and_then(|file| file.to_str());
@@ -40,7 +39,7 @@ fn blob_of(server: &Server, name: &Name) -> std::path::PathBuf {
 
 #[test]
 fn a_damaged_or_missing_blob_is_an_honest_500_and_never_a_whole_answer() {
-    on_each_index_process(&[], |server| {
+    on_each_index(|server| {
         let (small, large, sound) = (Name::new(1, 1, 1), Name::new(1, 1, 2), Name::new(1, 1, 3));
         let files = [
             small.with_bulk(3000),
@@ -81,7 +80,7 @@ fn a_damaged_or_missing_blob_is_an_honest_500_and_never_a_whole_answer() {
 
 #[test]
 fn reads_are_compared_with_their_digests_only_as_often_as_configured() {
-    let server = Server::with(&[("STOWAGE_VERIFY_READS", "0")]);
+    let server = TestApp::with(&[("STOWAGE_VERIFY_READS", "0")]);
     let name = Name::new(1, 1, 1);
     let file = name.with_bulk(3000);
     server.store("/dicom-web", [&file]).expect(200);
@@ -95,7 +94,7 @@ fn reads_are_compared_with_their_digests_only_as_often_as_configured() {
 #[test]
 fn the_scrub_finds_damage_and_says_how_far_it_is() {
     let settings = [("STOWAGE_SCRUB_HOURS", "0.0001")];
-    crate::support::server::on_each_index_process(&settings, |server| {
+    on_each_index_process(&settings, |server| {
         let (sound, damaged) = (Name::new(1, 1, 1), Name::new(1, 1, 2));
         let files = [sound.small(), damaged.with_bulk(3000)];
         server.store("/dicom-web", &files).expect(200);

@@ -4,13 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
 use stowage::http::ui::{UI_ROUTES, UiAudience};
 
-use crate::support::dicom::Name;
-use crate::support::http::Response;
-use crate::support::multipart;
-use crate::support::server::Server;
+use crate::support::prelude::*;
 
 /// A secret for tokens.
 const SECRET: (&str, &str) = ("STOWAGE_JWT_SECRET", "0123456789abcdef0123456789abcdef");
@@ -27,14 +23,14 @@ const LAYERS: [(&str, &[&str]); 5] = [
     ("views", &["lib", "dicom", "net", "viewer"]),
 ];
 
-fn token(server: &Server, arguments: &[&str]) -> String {
+fn token(server: &Deployment, arguments: &[&str]) -> String {
     let output = server.command(&[&["token"], arguments].concat());
     let text = String::from_utf8(output.stdout).expect("a token is text");
     format!("Bearer {}", text.trim())
 }
 
 /// Path of a file of the page, as the page names it.
-fn file(server: &Server, name: &str) -> String {
+fn file(server: &Deployment, name: &str) -> String {
     let page = server.get("/ui/").expect(200).text();
     let end = page.find(name).expect("the page names the file");
     let start = page[..end].rfind('"').expect("in quotes") + 1;
@@ -43,7 +39,7 @@ fn file(server: &Server, name: &str) -> String {
 
 #[test]
 fn a_browser_is_led_to_the_page_and_a_program_is_told_what_this_is() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let led = server.get_as("/", BROWSER).expect(302);
     assert_eq!(led.header("location"), Some("ui/"));
     assert!(
@@ -57,7 +53,7 @@ fn a_browser_is_led_to_the_page_and_a_program_is_told_what_this_is() {
         server.get("/ui").expect(308).header("location"),
         Some("ui/")
     );
-    let off = Server::with(&[("STOWAGE_UI", "off")]);
+    let off = TestApp::with(&[("STOWAGE_UI", "off")]);
     off.get_as("/", BROWSER).expect(200);
     for path in ["/ui", "/ui/", "/ui/config", "/ui/me"] {
         off.get(path).expect(404);
@@ -66,7 +62,7 @@ fn a_browser_is_led_to_the_page_and_a_program_is_told_what_this_is() {
 
 #[test]
 fn the_page_runs_under_a_policy_of_its_own_and_is_asked_for_anew() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let page = server.get("/ui/").expect(200);
     let policy = page
         .header("content-security-policy")
@@ -98,7 +94,7 @@ fn the_page_runs_under_a_policy_of_its_own_and_is_asked_for_anew() {
 
 #[test]
 fn files_of_the_page_may_be_kept_for_ever_and_come_compressed() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let app = file(&server, "app.js");
     let plain = server.get(&app).expect(200);
     assert_eq!(
@@ -128,7 +124,7 @@ fn files_of_the_page_may_be_kept_for_ever_and_come_compressed() {
 
 #[test]
 fn every_answer_of_the_page_is_for_whom_its_row_says() {
-    let server = Server::with(&[SECRET]);
+    let server = TestApp::with(&[SECRET]);
     let full = token(&server, &[]);
     let limited = token(&server, &["--patient", "P1"]);
     let send = |method: &str, path: &str, token: Option<&str>| -> Response {
@@ -178,7 +174,7 @@ fn every_answer_of_the_page_is_for_whom_its_row_says() {
     assert_eq!(me["limited"], true);
     let config = ask("/ui/config", None).json();
     assert_eq!(config["signIn"]["kind"], "token");
-    let issuer = Server::with(&[
+    let issuer = TestApp::with(&[
         SECRET,
         ("STOWAGE_JWT_ISSUER", "https://id.example.org/realms/a"),
         ("STOWAGE_JWT_AUDIENCE", "stowage"),
@@ -196,7 +192,7 @@ fn every_answer_of_the_page_is_for_whom_its_row_says() {
 
 #[test]
 fn names_of_attributes_are_told_and_nonsense_is_refused() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let names = server
         .get("/ui/dictionary?tags=00100010,00091001,7FE00010")
         .expect(200);
@@ -425,9 +421,9 @@ fn a_link_reads_one_study_until_it_expires_and_is_written_down() {
 
 #[test]
 fn no_links_are_made_where_they_are_off_or_nothing_could_sign_them() {
-    let off = Server::with(&[SECRET, ("STOWAGE_UI_LINK_TIME", "0")]);
+    let off = TestApp::with(&[SECRET, ("STOWAGE_UI_LINK_TIME", "0")]);
     let full = token(&off, &[]);
-    let me = |server: &Server, token: Option<&str>| {
+    let me = |server: &Deployment, token: Option<&str>| {
         let request = server.request("GET", "/ui/me").accept("*/*");
         let request = match token {
             Some(token) => request.header("Authorization", token),
@@ -441,9 +437,9 @@ fn no_links_are_made_where_they_are_off_or_nothing_could_sign_them() {
         .header("Authorization", &full);
     let body = r#"{"study": "1.2.3", "seconds": 60}"#;
     request.body(body).send().expect(404);
-    let open = Server::start(None);
+    let open = TestApp::start(None);
     assert_eq!(me(&open, None)["linkSeconds"], Value::Null);
-    let on = Server::with(&[SECRET]);
+    let on = TestApp::with(&[SECRET]);
     assert_eq!(me(&on, Some(&token(&on, &[])))["linkSeconds"], 1_209_600);
 }
 
@@ -461,7 +457,7 @@ fn a_static_viewer_is_served_with_settings_for_this_server_and_nothing_beside_it
     fs::write(folder.path().join("outside.txt"), "secret").expect("a file");
     std::os::unix::fs::symlink(folder.path(), viewer.join("link")).expect("a link");
     let path = viewer.to_str().expect("a path");
-    let server = Server::with(&[
+    let server = TestApp::with(&[
         ("STOWAGE_VIEWER_DIR", path),
         (
             "STOWAGE_UI_OPEN_IN",
@@ -534,7 +530,7 @@ fn a_static_viewer_is_served_with_settings_for_this_server_and_nothing_beside_it
     let names: Vec<&str> = names.filter_map(|one| one["name"].as_str()).collect();
     assert_eq!(names, ["Weasis", "Other", "OHIF"]);
     // Without a folder there is nothing of it.
-    let plain = Server::start(None);
+    let plain = TestApp::start(None);
     plain.get("/viewer/").expect(404);
     plain.get("/assets/a.css").expect(404);
 }

@@ -2,10 +2,10 @@
 
 mod bulk;
 mod caching;
-mod cost;
 mod frames;
 mod metadata;
 mod objects;
 mod pictures;
 mod pixels;
 mod ranges;
+mod same_frame;

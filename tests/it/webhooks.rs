@@ -13,16 +13,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response as Answer};
 use dicom_core::{Tag, VR};
-use serde_json::{Value, json};
 use stowage::dicom::testing::{BuiltFile, DataSet, Syntax};
 use tokio::runtime::Runtime;
 
 use crate::crash_matrix::{forget_leases, points::EVENTS};
-use crate::support::dicom::Name;
-use crate::support::http::{Request, Response};
 use crate::support::loopback::listen;
+use crate::support::prelude::*;
 use crate::support::python;
-use crate::support::server::{Server, on_each_index_process, wait_until};
+use crate::support::server::on_each_index_process;
 use crate::worklist;
 
 const NETWORKS: (&str, &str) = ("STOWAGE_WEBHOOK_NETWORKS", "127.0.0.0/8");
@@ -125,14 +123,14 @@ async fn receive(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes)
     behaviour(number)
 }
 
-fn printed(server: &Server, arguments: &[&str]) -> String {
+fn printed(server: &Deployment, arguments: &[&str]) -> String {
     let output = server.command(arguments);
     assert!(output.status.success(), "{arguments:?}: {output:?}");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 /// Makes a webhook by command; returns its secret.
-fn webhook(server: &Server, name: &str, url: &str, events: &str) -> String {
+fn webhook(server: &Deployment, name: &str, url: &str, events: &str) -> String {
     printed(server, &["webhook", "add", name, url, "--events", events])
 }
 
@@ -143,7 +141,7 @@ fn of_patient(name: &Name, patient: &str) -> BuiltFile {
     name.file(&data_set, Syntax::ExplicitLittle)
 }
 
-fn delete(server: &Server, name: &Name) {
+fn delete(server: &Deployment, name: &Name) {
     let target = format!("/v2{}", name.study_path());
     server.request("DELETE", &target).send().expect(204);
 }
@@ -184,7 +182,7 @@ fn events_of_the_dicom_service_have_its_names_and_members() {
         ("STOWAGE_EXISTING", "replace"),
         ("STOWAGE_PUBLIC_URL", "https://pacs.example.org"),
     ];
-    on_each_index_process(&settings, |server| {
+    on_each_index_with(&settings, |server| {
         let receiver = Receiver::start();
         let kinds = ["Created", "Updated", "Deleted"]
             .map(|what| format!("Microsoft.HealthcareApis.DicomImage{what}"));
@@ -224,7 +222,7 @@ fn events_of_the_dicom_service_have_its_names_and_members() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.contains("not by both"), "{said}");
     });
-    let server = Server::with(&[NETWORKS]);
+    let server = TestApp::with(&[NETWORKS]);
     let kind = "Microsoft.HealthcareApis.DicomImageCreated";
     let url = "http://127.0.0.1:9/";
     let output = server.command(&["webhook", "add", "nowhere", url, "--events", kind]);
@@ -335,7 +333,7 @@ fn events_arrive_signed_and_in_order() {
 
 #[test]
 fn what_does_not_arrive_is_sent_again_in_order_then_given_up_and_can_be_had_again() {
-    on_each_index_process(
+    on_each_index_with(
         &[NETWORKS, AT_ONCE, ("STOWAGE_WEBHOOK_WAIT_SECONDS", "2")],
         |server| {
             let receiver = Receiver::start();
@@ -459,7 +457,7 @@ fn a_receiver_that_does_not_answer_holds_up_nobody_else() {
         ("STOWAGE_WEBHOOK_WAIT_SECONDS", "2"),
         ("STOWAGE_WEBHOOK_RETRY_SECONDS", "600"),
     ];
-    let server = Server::with(&settings);
+    let server = TestApp::with(&settings);
     // It takes connections and says nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
@@ -484,7 +482,7 @@ fn a_receiver_that_does_not_answer_holds_up_nobody_else() {
 
 #[test]
 fn receivers_inside_of_the_network_are_not_called_unless_they_are_named() {
-    let server = Server::with(&[]);
+    let server = TestApp::with(&[]);
     let receiver = Receiver::start();
     let port = receiver.url.rsplit(':').next().unwrap().to_owned();
     for url in [
@@ -525,20 +523,20 @@ fn receivers_inside_of_the_network_are_not_called_unless_they_are_named() {
     assert!(receiver.messages().is_empty());
 }
 
-fn bearer(server: &Server, arguments: &[&str]) -> String {
+fn bearer(server: &Deployment, arguments: &[&str]) -> String {
     format!(
         "Bearer {}",
         printed(server, &[&["token"], arguments].concat())
     )
 }
 
-fn ask(server: &Server, method: &str, target: &str, token: &str) -> Request {
+fn ask(server: &Deployment, method: &str, target: &str, token: &str) -> Request {
     server
         .request(method, target)
         .header("Authorization", token)
 }
 
-fn send(server: &Server, file: &BuiltFile, token: &str) -> Response {
+fn send(server: &Deployment, file: &BuiltFile, token: &str) -> Response {
     let request =
         ask(server, "POST", "/v2/studies", token).header("Content-Type", "application/dicom");
     request.body(file.bytes.clone()).send()
@@ -546,7 +544,7 @@ fn send(server: &Server, file: &BuiltFile, token: &str) -> Response {
 
 #[test]
 fn a_webhook_hears_what_its_owner_may_see_and_is_seen_by_nobody_beside() {
-    on_each_index_process(&[NETWORKS, SECRET], |server| {
+    on_each_index_with(&[NETWORKS, SECRET], |server| {
         let receiver = Receiver::start();
         let admin = bearer(server, &[]);
         let limited = bearer(server, &["--subject", "ward", "--patient", "P1"]);

@@ -1,6 +1,8 @@
 //! Metadata of all instances of a study, series or instance, as parts of an answer.
 //!
-//! Invariant: an instance that is replaced between the look at its row and the read of its metadata is told as it is then.
+//! Invariants: an instance that is replaced between the look at its row and the read of its metadata is told as it is then.
+//! A target that is deleted, and perhaps stored again, before anything of it is told is looked at anew: its instances are
+//! told of one moment, as far as they are read at once.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,11 +63,6 @@ impl Archive {
         versions: Versions,
         write: WriteInstance,
     ) -> Result<(BoxStream<'static, Result<TextPart>>, LeftOut)> {
-        let rows = match versions {
-            Versions::Stored => self.instances(scope, target).await?,
-            Versions::First => self.first_versions(scope, target).await?,
-        };
-        let asked = rows.map_ok(|row| (row.watermark, row)).boxed();
         let left_out = LeftOut::default();
         let (archive, counted) = (self.clone(), left_out.clone());
         let alone = matches!(target, Target::Instance(_));
@@ -95,7 +92,20 @@ impl Archive {
             }
         };
         let work: Work<InstanceRow, MadePart> = Arc::new(work);
-        let made = self.with_metadata(&scope.into(), asked, Arc::new(|_| 0), work.clone());
+        let mut tries = 0..TRIES;
+        let made = loop {
+            let rows = match versions {
+                Versions::Stored => self.instances(scope, target).await?,
+                Versions::First => self.first_versions(scope, target).await?,
+            };
+            let asked = rows.map_ok(|row| (row.watermark, row)).boxed();
+            let mut made = self.with_metadata(&scope.into(), asked, Arc::new(|_| 0), work.clone());
+            let first = made.try_next().await?;
+            if matches!(first, Some(MadePart::Gone(_))) && tries.next().is_some() {
+                continue;
+            }
+            break stream::iter(first.map(Ok)).chain(made);
+        };
         let (archive, scope) = (self.clone(), Arc::new(scope.clone()));
         // Versions that were told in the place of others: they come again behind them.
         let told: Arc<Mutex<HashSet<i64>>> = Arc::default();

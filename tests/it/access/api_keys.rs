@@ -1,16 +1,21 @@
-//! API keys through the real binary: made, used beside tokens, listed and revoked without a restart, and written down.
+//! API keys: made by the commands, used beside tokens, listed and revoked without a restart, and written down.
 
-use serde_json::Value;
+use std::path::Path;
 
-use crate::support::dicom::Name;
-use crate::support::http::Response;
-use crate::support::server::{Server, wait_until};
+use crate::support::prelude::*;
 use crate::support::signer::{AUDIENCE, ISSUER, SECRET, claims, with_secret};
 
-const FILE: (&str, &str) = ("STOWAGE_API_KEYS_FILE", "keys.json");
+/// The setting that names the file of keys.
+const FILE: &str = "STOWAGE_API_KEYS_FILE";
+
+/// A file in a folder, as a setting has it.
+fn file(folder: &Path, name: &str) -> String {
+    let path = folder.join(name);
+    path.to_str().expect("a folder with a name").to_owned()
+}
 
 /// What a sub-command printed, or what it said when it failed.
-fn printed(server: &Server, arguments: &[&str]) -> Result<String, String> {
+fn printed(server: &Deployment, arguments: &[&str]) -> Result<String, String> {
     let output = server.command(arguments);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     match output.status.code() {
@@ -19,18 +24,18 @@ fn printed(server: &Server, arguments: &[&str]) -> Result<String, String> {
     }
 }
 
-fn key(server: &Server, arguments: &[&str]) -> String {
+fn key(server: &Deployment, arguments: &[&str]) -> String {
     printed(server, &[&["key", "add"], arguments].concat()).unwrap()
 }
 
-fn ask(server: &Server, method: &str, target: &str, token: &str) -> Response {
+fn ask(server: &Deployment, method: &str, target: &str, token: &str) -> Response {
     let request = server.request(method, target).accept("*/*");
     request
         .header("Authorization", &format!("Bearer {token}"))
         .send()
 }
 
-fn store(server: &Server, name: &Name, token: &str) -> u16 {
+fn store(server: &Deployment, name: &Name, token: &str) -> u16 {
     let request = server.request("POST", "/v2/studies");
     let request = request
         .header("Authorization", &format!("Bearer {token}"))
@@ -40,13 +45,18 @@ fn store(server: &Server, name: &Name, token: &str) -> u16 {
 
 #[test]
 fn a_key_works_beside_tokens_until_it_is_revoked_without_a_restart() {
-    let server = Server::with(&[
-        FILE,
+    let folder = tempfile::tempdir().unwrap();
+    let (keys, audit) = (
+        file(folder.path(), "keys.json"),
+        file(folder.path(), "audit.jsonl"),
+    );
+    let server = TestApp::with(&[
+        (FILE, &keys),
         ("STOWAGE_JWT_SECRET", SECRET),
         ("STOWAGE_JWT_ISSUER", ISSUER),
         ("STOWAGE_JWT_AUDIENCE", AUDIENCE),
         ("STOWAGE_ACCESS_TOKEN_IN_QUERY", "on"),
-        ("STOWAGE_AUDIT", "./audit.jsonl"),
+        ("STOWAGE_AUDIT", &audit),
     ]);
     let token = with_secret(SECRET.as_bytes(), &claims("reader"));
     ask(&server, "GET", "/v2/studies", &token).expect(204);
@@ -99,18 +109,19 @@ fn a_key_works_beside_tokens_until_it_is_revoked_without_a_restart() {
     assert_eq!(store(&server, &more, &writer), 200, "the other key goes on");
     ask(&server, "GET", "/v2/studies", &token).expect(200);
 
-    let log = server.log();
-    assert!(!log.contains(&reader) && !log.contains(&writer), "{log}");
-    let file = server.data().parent().unwrap().join("audit.jsonl");
-    let events = std::fs::read_to_string(file).unwrap();
-    assert!(!events.contains("stowage_"), "{events}");
-    let stored = events
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let who = stored.filter(|event| event["action"] == "C" && event["outcome"] == "0");
-    let who: Vec<Value> = who
-        .map(|event| event["agent"][0]["who"]["identifier"].clone())
-        .collect();
+    // An event is written after its answer.
+    let mut who = Vec::new();
+    wait_until("both stores are written down", || {
+        let events = std::fs::read_to_string(&audit).unwrap();
+        assert!(!events.contains("stowage_"), "{events}");
+        let whole = events.split_inclusive('\n').filter(|l| l.ends_with('\n'));
+        let stored = whole.map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let stored = stored.filter(|event| event["action"] == "C" && event["outcome"] == "0");
+        who = stored
+            .map(|event| event["agent"][0]["who"]["identifier"].clone())
+            .collect();
+        who.len() >= 2
+    });
     assert_eq!(who.len(), 2);
     assert_eq!(who[0]["value"], "ct-1");
     assert_eq!(who[0]["system"], "urn:stowage:api-key");
@@ -118,7 +129,9 @@ fn a_key_works_beside_tokens_until_it_is_revoked_without_a_restart() {
 
 #[test]
 fn keys_alone_switch_access_control_on_and_limit_their_bearers() {
-    let mut server = Server::with(&[FILE]);
+    let folder = tempfile::tempdir().unwrap();
+    let keys = file(folder.path(), "keys.json");
+    let mut server = TestApp::with(&[(FILE, &keys)]);
     let refused = server.get("/v2/studies").expect(401);
     assert_eq!(
         refused.header("www-authenticate"),
@@ -137,8 +150,6 @@ fn keys_alone_switch_access_control_on_and_limit_their_bearers() {
             "--read-only",
         ],
     );
-    server.terminate();
-    server.wait();
     server.restart();
     for name in [&one, &other] {
         assert_eq!(store(&server, name, &admin), 200);
@@ -163,6 +174,32 @@ fn keys_alone_switch_access_control_on_and_limit_their_bearers() {
         ask(&server, "GET", "/v2/studies", wrong).expect(401);
     }
     ask(&server, "DELETE", &study(&one), &admin).expect(204);
+    // A file that is taken away locks everybody out.
+    std::fs::remove_file(&keys).unwrap();
+    wait_until("no key is good", || {
+        ask(&server, "GET", "/v2/studies", &admin).status == 401
+    });
+}
+
+#[test]
+fn the_log_has_no_key_and_says_when_the_file_cannot_be_understood() {
+    let server = Server::with(&[
+        (FILE, "keys.json"),
+        ("STOWAGE_LOG", "stowage=trace,hyper=trace,info"),
+    ]);
+    let admin = key(&server, &["admin", "--roles", "globalAdmin"]);
+    let gone = key(&server, &["gone", "--roles", "reader"]);
+    wait_until("the keys are known", || {
+        ask(&server, "GET", "/v2/studies", &admin).status == 204
+    });
+    ask(&server, "GET", "/v2/studies", &gone).expect(204);
+    let name = Name::new(9421, 1, 1);
+    assert_eq!(store(&server, &name, &gone), 403);
+    assert_eq!(store(&server, &name, &admin), 200);
+    printed(&server, &["key", "revoke", "gone"]).unwrap();
+    wait_until("the key is revoked", || {
+        ask(&server, "GET", "/v2/studies", &gone).status == 401
+    });
     // A file that cannot be understood locks nobody out.
     let file = server.data().parent().unwrap().join("keys.json");
     std::fs::write(&file, "{ \"keys\": [").unwrap();
@@ -170,16 +207,15 @@ fn keys_alone_switch_access_control_on_and_limit_their_bearers() {
         server.log().contains("stay in force")
     });
     ask(&server, "GET", "/v2/studies", &admin).expect(200);
-    // One that is taken away does.
-    std::fs::remove_file(&file).unwrap();
-    wait_until("no key is good", || {
-        ask(&server, "GET", "/v2/studies", &admin).status == 401
-    });
+    let log = server.log();
+    assert!(!log.contains(&admin) && !log.contains(&gone), "{log}");
 }
 
 #[test]
 fn keys_are_listed_without_their_secrets_and_mistakes_are_told() {
-    let server = Server::with(&[FILE]);
+    let folder = tempfile::tempdir().unwrap();
+    let keys = file(folder.path(), "keys.json");
+    let server = TestApp::with(&[(FILE, &keys)]);
     let made = key(
         &server,
         &[
@@ -201,10 +237,7 @@ fn keys_are_listed_without_their_secrets_and_mistakes_are_told() {
     let list = printed(&server, &["key", "list", "--json"]).unwrap();
     let listed: Value = serde_json::from_str(&list).unwrap();
     assert_eq!(listed["keys"][0]["state"], "active");
-    assert_eq!(
-        listed["keys"][1]["roles"],
-        serde_json::json!(["reader", "deleter"])
-    );
+    assert_eq!(listed["keys"][1]["roles"], json!(["reader", "deleter"]));
     let secret = made.rsplit_once('_').unwrap().1;
     assert!(!table.contains(secret) && !list.contains(secret));
     for (arguments, says) in [
@@ -227,12 +260,11 @@ fn keys_are_listed_without_their_secrets_and_mistakes_are_told() {
         let said = printed(&server, &[&["key"], arguments].concat()).unwrap_err();
         assert!(said.contains(says), "{arguments:?}: {said}");
     }
-    let unset = server.command_with(&[("STOWAGE_API_KEYS_FILE", "")], &["key", "list"]);
+    let unset = server.command_with(&[(FILE, "")], &["key", "list"]);
     assert!(!unset.status.success());
-    let broken = server.data().parent().unwrap().join("broken.json");
+    let broken = file(folder.path(), "broken.json");
     std::fs::write(&broken, "[1]").unwrap();
-    let broken = [("STOWAGE_API_KEYS_FILE", "broken.json")];
-    let said = server.command_with(&broken, &["serve"]);
+    let said = server.command_with(&[(FILE, &broken)], &["serve"]);
     let text = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(
         said.status.code() == Some(3) && text.contains("broken.json"),

@@ -1,12 +1,11 @@
 //! What a web page of somebody else can do through a browser on this machine: nothing.
 
-use crate::support::dicom::Name;
-use crate::support::http::{Response, send_raw};
-use crate::support::server::Server;
+use crate::support::http::send_raw;
+use crate::support::prelude::*;
 
 const EVIL: &str = "https://evil.example";
 
-fn send(server: &Server, method: &str, target: &str, headers: &[(&str, &str)]) -> Response {
+fn send(server: &Deployment, method: &str, target: &str, headers: &[(&str, &str)]) -> Response {
     let mut request = server.request(method, target).accept("*/*");
     for (name, value) in headers {
         request = request.header(name, value);
@@ -16,10 +15,10 @@ fn send(server: &Server, method: &str, target: &str, headers: &[(&str, &str)]) -
 
 #[test]
 fn without_access_control_pages_and_names_of_others_are_refused() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let name = Name::new(750, 1, 1);
     server.store("/v2", [&name.small()]).expect(200);
-    let port = server.address().rsplit(':').next().unwrap().to_owned();
+    let port = server.url().rsplit(':').next().unwrap().to_owned();
     for root in ["/dicom-web", "/v2"] {
         let study = format!("{root}{}", name.study_path());
         // Another origin: nothing is done, nothing may be read.
@@ -109,7 +108,7 @@ fn without_access_control_pages_and_names_of_others_are_refused() {
 #[test]
 fn settings_say_which_pages_and_names_are_answered() {
     let ask = |settings: &[(&str, &str)], host: Option<&str>, origin: Option<&str>| {
-        let server = Server::with(settings);
+        let server = TestApp::with(settings);
         let host = host.map(|host| ("Host", host));
         let origin = origin.map(|origin| ("Origin", origin));
         let headers: Vec<_> = host.into_iter().chain(origin).collect();

@@ -93,10 +93,25 @@ fn an_issuer_is_discovered_and_all_its_algorithms_are_understood() {
 fn a_crowd_at_the_door_causes_one_fetch() {
     let signer = Signer::ed();
     let issuer = Issuer::start(&[signer.jwk("a")]);
-    let server = server_of(&issuer);
+    let server = TestApp::with(&[
+        ("STOWAGE_JWT_ISSUER", issuer.url()),
+        ("STOWAGE_JWT_AUDIENCE", AUDIENCE),
+        ("STOWAGE_METRICS", "open"),
+    ]);
+    // The keys come when everybody is there.
+    issuer.hold(true);
+    let waiting = || {
+        let metrics = server.get("/metrics").expect(200).text();
+        let running = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("stowage_http_requests_running "));
+        running.unwrap().parse::<usize>().unwrap()
+    };
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let ask = || ask(&server, &issuer.token(&signer, "a"));
         let threads: Vec<_> = (0..24).map(|_| scope.spawn(ask)).collect();
+        wait_until("a crowd waits", || waiting() >= 24);
+        issuer.hold(false);
         threads.into_iter().map(|t| t.join().unwrap()).collect()
     });
     assert_eq!(statuses, [200; 24]);

@@ -10,6 +10,7 @@ use rcgen::{
 };
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
+use crate::support::app::TestApp;
 use crate::support::http::connect;
 use crate::support::server::{Server, run, wait_until};
 
@@ -287,7 +288,7 @@ fn a_server_that_cannot_speak_tls_does_not_start() {
     let authority = Authority::new();
     authority.issue("server", ExtendedKeyUsagePurpose::ServerAuth);
     authority.issue("other", ExtendedKeyUsagePurpose::ServerAuth);
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let (certificate, key) = (authority.file("server.pem"), authority.file("other.key"));
     for (arguments, says) in [
         (

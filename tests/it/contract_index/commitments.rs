@@ -1,12 +1,13 @@
 //! Requests for storage commitment.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use stowage::index::{CommitmentRow, NewCommitment};
 use stowage::scope::Partition;
 
 use super::on_each_back_end;
 use crate::support::index::TestIndex;
+use crate::support::server::wait_until_async;
 
 on_each_back_end!(
     a_request_is_due_when_nobody_holds_it,
@@ -27,14 +28,13 @@ fn new(id: &str, peer: &str) -> NewCommitment {
 
 /// The request that becomes due.
 async fn due(index: &TestIndex) -> CommitmentRow {
-    let begun = Instant::now();
-    loop {
-        let rows = index.due_commitments(10).await.unwrap();
-        if let Some(row) = rows.into_iter().next() {
-            return row;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(30));
-    }
+    let mut rows = Vec::new();
+    wait_until_async("a request is due", async || {
+        rows = index.due_commitments(10).await.unwrap();
+        !rows.is_empty()
+    })
+    .await;
+    rows.swap_remove(0)
 }
 
 async fn a_request_is_due_when_nobody_holds_it(index: &TestIndex) {

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 use super::on_each_back_end;
 use crate::support::index::{Sample, TestIndex, name, store, target};
+use crate::support::server::wait_until_async;
 
 on_each_back_end!(
     an_empty_feed_is_empty,
@@ -30,6 +31,17 @@ const ALL: FeedRange = FeedRange::Sequence {
 async fn read(index: &TestIndex, range: &FeedRange) -> Vec<Change> {
     let changes = index.changes(&(&Scope::everything()).into(), range).await;
     changes.unwrap()
+}
+
+/// Waits until the clock has gone past the newest entry.
+async fn moment_behind_the_feed(index: &TestIndex) {
+    let scope = Scope::everything();
+    let newest = index.latest_change(&(&scope).into()).await.unwrap();
+    let newest = newest.expect("something was written").timestamp;
+    wait_until_async("the next moment", async || {
+        OffsetDateTime::now_utc() > newest
+    })
+    .await;
 }
 
 async fn an_empty_feed_is_empty(index: &TestIndex) {
@@ -121,7 +133,8 @@ async fn the_state_is_that_of_now(index: &TestIndex) {
 async fn ranges_and_windows_are_cut_exactly(index: &TestIndex) {
     for i in 0..6 {
         store(index, &[Sample::new(i, 1, 1)]).await;
-        tokio::time::sleep(Duration::from_millis(3)).await;
+        // The next entry has another time.
+        moment_behind_the_feed(index).await;
     }
     let all = read(index, &ALL).await;
     let range = FeedRange::Sequence {
@@ -281,7 +294,7 @@ async fn a_reader_by_window_misses_nothing(index: &TestIndex) {
     let writing = async {
         write(index, 5, 12).await;
         // The clock of the last entry may be a moment ahead of the reader's.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        moment_behind_the_feed(index).await;
         done.store(true, Ordering::SeqCst);
     };
     let (seen, ()) = tokio::join!(reader, writing);

@@ -93,18 +93,19 @@ fn who_sends_or_takes_too_slowly_is_given_up_and_others_go_on() {
     }
     lazy.send(&command(1, 0x10, get, Some("1.2.3")));
     lazy.send(&pdata(1, 2, &keys));
-    // One that sends a byte now and then.
+    // One that sends a byte now and then, of a unit that is long.
     let slow = Name::new(2, 1, 1);
-    let whole = store(1, SOP_CLASS, &slow.instance, data_set(&slow.small().bytes));
+    let file = slow.with_bulk(20_000);
+    let mut whole = command(1, 1, SOP_CLASS, Some(&slow.instance));
+    whole.extend(pdata(1, 0, &data_set(&file.bytes)[..15_000]));
     let mut dripping = Peer::associate(&port, &[SOP_CLASS]);
     let mut writer = dripping.0.try_clone().expect("a second handle");
     let drip = std::thread::spawn(move || {
-        for byte in whole.chunks(1) {
-            if writer.write_all(byte).is_err() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        let mut bytes = whole.chunks(1);
+        wait_until("it is given up", || {
+            let byte = bytes.next().expect("many bytes");
+            writer.write_all(byte).is_err()
+        });
     });
     is_well(&port);
     assert_eq!(dripping.unit().expect("an abort").0, 7);

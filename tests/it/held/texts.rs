@@ -3,19 +3,16 @@
 use std::net::TcpListener;
 
 use dicom_core::{Tag, VR};
-use serde_json::Value;
 use stowage::dicom::testing::Syntax;
 
-use crate::support::dicom::Name;
-use crate::support::http::Response;
-use crate::support::multipart::{self, BOUNDARY};
-use crate::support::server::Server;
+use crate::support::multipart::BOUNDARY;
+use crate::support::prelude::*;
 
 /// Memory that one table may cost, in KiB; a debug build takes more than a release.
 const FLAT: u64 = 160 * 1024;
 
 /// Stores metadata, with one bulk data part beside it.
-fn described(server: &Server, root_type: &str, text: &[u8]) -> Response {
+fn described(server: &Deployment, root_type: &str, text: &[u8]) -> Response {
     let head = format!("Content-Type: {root_type}\r\n");
     let mut body = multipart::part(BOUNDARY, &head, text);
     let bulk = "Content-Type: application/octet-stream\r\nContent-Location: bulk/1\r\n";
@@ -446,7 +443,7 @@ const ODD: &[(VR, &str)] = &[
 
 #[test]
 fn odd_values_come_out_as_text_that_can_be_read_everywhere() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let mut stored = 0;
     for (number, charset) in (1..).zip([
         "",

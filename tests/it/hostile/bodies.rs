@@ -8,10 +8,11 @@ use stowage::dicom::testing::{BuiltFile, DataSet, Lengths, Syntax};
 
 use super::Verdict::{Refused, Survived};
 use super::{Siege, Verdict};
+use crate::support::app::{TestApp, on_each_index};
 use crate::support::dicom::{Name, noise};
 use crate::support::http::{Answer, connect};
 use crate::support::multipart::{self, BOUNDARY};
-use crate::support::server::{Server, on_each_index_process};
+use crate::support::server::Server;
 
 const ROOTS: [&str; 3] = ["/dicom-web", "/v1", "/v2"];
 const JPEG: Syntax = Syntax::Other("1.2.840.10008.1.2.4.50");
@@ -48,7 +49,7 @@ fn sound(name: &Name, syntax: Syntax) -> BuiltFile {
 
 #[test]
 fn truncated_files_are_refused_wherever_they_end() {
-    on_each_index_process(&[], |server| {
+    on_each_index(|server| {
         let mut siege = Siege::new(server);
         let name = Name::new(2000, 1, 1);
         for syntax in [
@@ -102,7 +103,7 @@ const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
 #[test]
 fn lies_about_lengths_are_refused() {
     let server = Server::start(None);
-    let mut siege = Siege::new(&server);
+    let mut siege = Siege::of_process(&server);
     let name = Name::new(2001, 1, 1);
     let start = |syntax| name.file(&name.data_set(), syntax).bytes;
     for length in [0xFFFF_FFF0, 0xFFFF_FFFE, 0x8000_0000, 0x7FFF_FFFF, 1 << 20] {
@@ -176,7 +177,7 @@ fn lies_about_lengths_are_refused() {
 
 #[test]
 fn noise_is_refused() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let mut siege = Siege::new(&server);
     for (number, length) in
         (0..).zip([0, 1, 4, 100, 128, 131, 132, 133, 140, 1000, 65_536, 3 << 20])
@@ -231,7 +232,7 @@ fn noise_is_refused() {
 #[test]
 fn nesting_is_bounded() {
     let server = Server::start(None);
-    let mut siege = Siege::new(&server);
+    let mut siege = Siege::of_process(&server);
     let name = Name::new(2003, 1, 1);
     for depth in [41, 65, 100, 10_000] {
         for (syntax, explicit) in [
@@ -308,7 +309,7 @@ fn bomb(start: &[u8], mebibytes: usize) -> Vec<u8> {
 #[test]
 fn deflate_bombs_are_defused() {
     let server = Server::start(None);
-    let mut siege = Siege::new(&server);
+    let mut siege = Siege::of_process(&server);
     let name = Name::new(2004, 1, 1);
     let (start, _) = name.data_set().encode(Syntax::ExplicitLittle, 0);
     for (what, mebibytes, length) in [
@@ -337,7 +338,7 @@ fn deflate_bombs_are_defused() {
 #[test]
 fn counts_are_bounded() {
     let server = Server::start(None);
-    let mut siege = Siege::new(&server);
+    let mut siege = Siege::of_process(&server);
     let mut instance = 0;
     let mut next = || {
         instance += 1;
@@ -458,7 +459,7 @@ fn read_everything(siege: &mut Siege<'_>, what: &str, name: &Name) {
 
 #[test]
 fn values_that_lead_out_of_the_store_are_refused() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let mut siege = Siege::new(&server);
     let name = Name::new(2006, 1, 1);
     for uid in [
@@ -490,7 +491,7 @@ fn values_that_lead_out_of_the_store_are_refused() {
 
 #[test]
 fn strange_text_neither_harms_the_index_nor_the_answer() {
-    on_each_index_process(&[], |server| {
+    on_each_index(|server| {
         let mut siege = Siege::new(server);
         let mut stored = 0;
         for (what, charset, text) in [
@@ -585,7 +586,7 @@ fn strange_text_neither_harms_the_index_nor_the_answer() {
 #[test]
 fn multipart_bodies_are_read_with_suspicion() {
     let server = Server::start(None);
-    let mut siege = Siege::new(&server);
+    let mut siege = Siege::of_process(&server);
     let typed = multipart::content_type();
     let part = |headers: &str| multipart::part(BOUNDARY, headers, b"x");
     let long_boundary = format!("multipart/related; boundary={}", "b".repeat(5000));
@@ -680,7 +681,7 @@ fn multipart_bodies_are_read_with_suspicion() {
 #[test]
 fn chunks_that_lie_are_refused() {
     let server = Server::start(None);
-    let mut siege = Siege::new(&server);
+    let mut siege = Siege::of_process(&server);
     for (what, body) in [
         ("a chunk of 2^64-1 bytes", "FFFFFFFFFFFFFFFF\r\nabc\r\n"),
         ("a chunk of 2^68 bytes", "FFFFFFFFFFFFFFFFF\r\nabc\r\n"),

@@ -3,8 +3,6 @@
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
-use std::time::Duration;
 
 use dicom_core::{Tag, VR};
 use stowage::dicom::testing::{BuiltFile, Syntax};
@@ -113,9 +111,9 @@ fn a_copy_that_was_killed_goes_on_where_it_was() {
     let peer = Peer::start(move |request| {
         let waits =
             request.target.contains("/series/") && series.fetch_add(1, Ordering::Relaxed) >= 2;
-        while waits && !gate.load(Ordering::Relaxed) {
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait_until("the gate is open", || {
+            !waits || gate.load(Ordering::Relaxed)
+        });
         Reply::Raw(forward(&address, request))
     });
     let url = format!("{}/dicom-web", peer.url);

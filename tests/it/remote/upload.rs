@@ -5,8 +5,6 @@ use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
-use std::time::Duration;
 
 use super::peer::{Peer, Reply, forward, whole};
 use super::{lines, said, write_files};
@@ -98,9 +96,9 @@ fn an_upload_that_was_killed_goes_on_where_it_was() {
     let posts = AtomicUsize::new(0);
     let peer = Peer::start(move |request| {
         let number = posts.fetch_add(1, Ordering::Relaxed);
-        while number >= 2 && !gate.load(Ordering::Relaxed) {
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait_until("the gate is open", || {
+            number < 2 || gate.load(Ordering::Relaxed)
+        });
         Reply::Raw(forward(&address, request))
     });
     let url = format!("{}/dicom-web", peer.url);

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::time::Instant;
 
 use stowage::dicom::testing::BuiltFile;
 use tempfile::TempDir;
@@ -11,7 +10,7 @@ use tempfile::TempDir;
 use super::dicom::Name;
 use super::http::{Request, Response, Transport};
 use super::multipart;
-use super::server::{FILES, PATIENCE};
+use super::server::{FILES, wait_until};
 
 /// What a [`Server`](super::server::Server) and a [`TestApp`](super::app::TestApp) have in common.
 pub(crate) struct Deployment {
@@ -65,10 +64,9 @@ impl Deployment {
 
     /// Waits until the health check answers so: its answer is remembered for a second.
     pub(crate) fn wait_for_health(&self, status: u16) {
-        let begun = Instant::now();
-        while self.get("/health/check").status != status {
-            assert!(begun.elapsed() < PATIENCE, "health is not {status}");
-        }
+        wait_until(&format!("health is {status}"), || {
+            self.get("/health/check").status == status
+        });
     }
 
     /// Gets with an `Accept` header.

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,6 +9,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 use super::loopback::listen;
 use super::signer::{AUDIENCE, Signer, seconds_from_now};
@@ -20,6 +20,7 @@ struct Desk {
     url: String,
     keys: Mutex<Vec<Value>>,
     closed: AtomicBool,
+    held: watch::Sender<bool>,
     descriptions: AtomicUsize,
     key_sets: AtomicUsize,
 }
@@ -65,6 +66,11 @@ impl Issuer {
         self.desk.closed.store(closed, Ordering::SeqCst);
     }
 
+    /// Whoever asks for the key set waits from now on, or no longer.
+    pub(crate) fn hold(&self, held: bool) {
+        self.desk.held.send_replace(held);
+    }
+
     /// How often the description and the key set were asked for.
     pub(crate) fn asked(&self) -> (usize, usize) {
         (
@@ -96,7 +102,8 @@ async fn describe(State(desk): State<Arc<Desk>>) -> Result<Json<Value>, StatusCo
 
 async fn publish(State(desk): State<Arc<Desk>>) -> Json<Value> {
     desk.key_sets.fetch_add(1, Ordering::SeqCst);
-    // Long enough for everybody else to come and wait too.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut held = desk.held.subscribe();
+    // It fails only when the desk is gone.
+    drop(held.wait_for(|held| !held).await);
     Json(json!({"keys": *desk.keys.lock().unwrap()}))
 }

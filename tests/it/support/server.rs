@@ -15,7 +15,7 @@ use super::http::Transport;
 use super::postgres;
 
 /// How long anything may take that the test waits for; generous, for loaded machines.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Set beside other settings: how many files the process may have open.
 pub(crate) const FILES: &str = "FILES";
@@ -308,6 +308,22 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// As [`wait_until`], for a condition that has to be awaited.
+pub(crate) async fn wait_until_async(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let waited = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    end_of(what, waited).await;
+}
+
+/// Waits for the end of something; fails when it does not come.
+pub(crate) async fn end_of<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(PATIENCE, work).await;
+    ended.unwrap_or_else(|_| panic!("waited in vain until {what}"))
 }
 
 fn spawn(deployment: &Deployment) -> Child {

@@ -6,9 +6,9 @@ use dicom_core::{Tag, VR};
 use stowage::dicom::testing::{BuiltFile, Syntax};
 
 use super::{STORED, blob_of, expect_honest_500};
-use crate::support::dicom::{Name, noise};
-use crate::support::http::Response;
-use crate::support::server::{Server, on_each_index_process, wait_until};
+use crate::support::dicom::noise;
+use crate::support::prelude::*;
+use crate::support::server::on_each_index_process;
 use crate::support::sql::execute;
 
 /// Frames of 320 × 320 samples of 16 bits: more than three blocks each.
@@ -41,7 +41,7 @@ fn flip(blob: &std::path::Path, at: usize) {
 }
 
 fn ask(
-    server: &Server,
+    server: &Deployment,
     target: &str,
     accept: &str,
     range: Option<&str>,
@@ -55,7 +55,7 @@ fn ask(
 
 #[test]
 fn no_frame_range_or_conversion_has_a_byte_of_a_damaged_block() {
-    on_each_index_process(&[], |server| {
+    on_each_index(|server| {
         let name = Name::new(9810, 1, 1);
         let (file, pixels) = frames_of(&name, Syntax::ImplicitLittle);
         server.store("/dicom-web", [&file]).expect(200);
@@ -114,7 +114,7 @@ fn no_frame_range_or_conversion_has_a_byte_of_a_damaged_block() {
 
 #[test]
 fn what_is_read_to_convert_or_inflate_is_checked_too() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     for (number, syntax, at) in [
         // A value of the data set that is copied into the converted file.
         (1, Syntax::ImplicitLittle, 600),

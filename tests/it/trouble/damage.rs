@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{STORED, blob_of};
-use crate::support::dicom::Name;
-use crate::support::server::{Server, on_each_index_process, wait_until};
+use crate::support::prelude::*;
+use crate::support::server::on_each_index_process;
 
 const PAGE: &str = include_str!("../../../docs/operations.md");
 
 /// A sample of the counts of a server.
-fn count(server: &Server, sample: &str) -> u64 {
+fn count(server: &Deployment, sample: &str) -> u64 {
     let text = server.get("/metrics").expect(200).text();
     let found = text
         .lines()
@@ -22,7 +22,7 @@ fn count(server: &Server, sample: &str) -> u64 {
     found.parse().expect("a number")
 }
 
-fn wait_for_damaged(server: &Server, damaged: u64) {
+fn wait_for_damaged(server: &Deployment, damaged: u64) {
     wait_until("the damage is counted", || {
         count(server, "stowage_damaged_instances") == damaged
     });
@@ -104,7 +104,7 @@ fn damage_that_a_read_finds_is_remembered_told_once_and_ends_with_the_next_store
 
 #[test]
 fn fsck_remembers_damage_until_the_bytes_are_back_or_the_instance_is_deleted() {
-    on_each_index_process(&[], |server| {
+    on_each_index(|server| {
         let names = [1, 2].map(|instance| Name::new(1, instance, 1));
         let files = names.each_ref().map(|name| name.with_bulk(3000));
         server.store("/dicom-web", &files).expect(200);
@@ -135,7 +135,7 @@ fn fsck_remembers_damage_until_the_bytes_are_back_or_the_instance_is_deleted() {
 
 #[test]
 fn an_import_mends_what_is_damaged() {
-    on_each_index_process(&[], |server| {
+    on_each_index(|server| {
         let name = Name::new(1, 1, 1);
         let file = name.with_bulk(3000);
         let folder = tempfile::tempdir().unwrap();
@@ -151,7 +151,7 @@ fn an_import_mends_what_is_damaged() {
 
 #[test]
 fn fsck_says_how_many_blobs_were_too_young_to_judge() {
-    let server = Server::start(None);
+    let server = TestApp::start(None);
     let files = [1, 2].map(|instance| Name::new(1, 1, instance).small());
     server.store("/dicom-web", &files).expect(200);
     let output = server.command(&["fsck"]);
@@ -164,7 +164,7 @@ fn fsck_says_how_many_blobs_were_too_young_to_judge() {
 
 /// Runs the command below the comment `what` of the section about damage, in a folder that holds `data` and `backup`;
 /// returns the exit code and what was printed.
-fn printed(server: &Server, folder: &Path, what: &str) -> (Option<i32>, String) {
+fn printed(server: &Deployment, folder: &Path, what: &str) -> (Option<i32>, String) {
     let section = PAGE
         .split("\n## Damage was found: what now\n")
         .nth(1)

@@ -89,15 +89,8 @@ fn scheduled_steps_are_searched_over_the_web() {
         assert!(left.contains("There are 2 additional results"), "{left}");
         let whole = server.get_as(STEPS, JSON).expect(200);
         assert!(whole.header("warning").is_none());
-        let entry = &whole.json()[2];
-        assert_eq!(entry["00100020"]["Value"][0], "P1");
-        assert_eq!(entry["0020000D"]["Value"][0], "1.2.3.1");
-        // A return key of type 2 of which nothing is known, and the step.
-        assert_eq!(entry["00101030"], json!({ "vr": "DS" }));
-        let step = &entry["00400100"]["Value"][0];
-        assert_eq!(step["00400001"]["Value"][0], "CT1");
-        assert_eq!(step["00400002"]["Value"][0], "20260401");
-        assert_eq!(step["00400003"]["Value"][0], "083000");
+        // Return keys of type 2 of which nothing is known are there too.
+        assert_json_snapshot!("step", whole.json()[2]);
         let xml = "multipart/related; type=\"application/dicom+xml\"";
         let parts = server.get_as(STEPS, xml).expect(200).parts();
         assert_eq!(parts.len(), 3);
