@@ -127,10 +127,14 @@ impl<D: Dialect> Audit for SqlIndex<D> {
     }
 
     fn pools(&self) -> Vec<PoolState> {
-        vec![
+        let mut pools = vec![
             self.readers.state("read"),
             pool_state(&self.writers, "write"),
-        ]
+        ];
+        if !self.lookups.is(&self.readers) {
+            pools.push(self.lookups.state("lookup"));
+        }
+        pools
     }
 }
 

@@ -38,7 +38,7 @@ impl<D: Dialect> Instances for SqlIndex<D> {
             }
         });
         push_target(&mut sql, scope, target);
-        let rows = self.read("a version", sql).await?;
+        let rows = self.read_by_key("a version", sql).await?;
         let version = |row: &D::Row| -> Driver<Version> {
             Ok(Version {
                 version: row.int("version")?,
@@ -60,7 +60,7 @@ impl<D: Dialect> Instances for SqlIndex<D> {
         sql.push(TABLES);
         push_target(&mut sql, scope, target);
         push_page(&mut sql, after, limit);
-        let rows = self.read("instances", sql).await?;
+        let rows = self.read_by_key("instances", sql).await?;
         rows.iter().map(instance_row).collect()
     }
 
@@ -77,7 +77,7 @@ impl<D: Dialect> Instances for SqlIndex<D> {
             .push(CONTENT);
         push_target(&mut sql, scope, target);
         push_page(&mut sql, after, limit);
-        let rows = self.read("metadata", sql).await?;
+        let rows = self.read_by_key("metadata", sql).await?;
         let metadata = |row: &D::Row| {
             Ok(MetadataRow {
                 row: instance_row(row)?,
@@ -93,7 +93,7 @@ impl<D: Dialect> Instances for SqlIndex<D> {
             .push(TABLES)
             .push(CONTENT);
         push_target(&mut sql, scope, &Target::Instance(name.clone()));
-        let rows = self.read("content", sql).await?;
+        let rows = self.read_by_key("content", sql).await?;
         let content = |row: &D::Row| {
             let failed = failed::<D>("content");
             Ok(ContentRow {
@@ -123,7 +123,7 @@ impl<D: Dialect> Instances for SqlIndex<D> {
         let mut sql = Statement::<D>::new("select study.changed_at from study where study_uid = ");
         sql.text(target.study().as_str());
         push_scope(&mut sql, scope);
-        let rows = self.read("a version", sql).await?;
+        let rows = self.read_by_key("a version", sql).await?;
         let changed = rows.first().map_or(Ok(0), |row| row.int("changed_at"));
         changed.map_err(failed::<D>("a version"))
     }

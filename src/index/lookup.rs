@@ -105,6 +105,19 @@ impl<'q> Lookup<'q> {
         }
     }
 
+    /// Whether keys that are equal to one value find the rows, so that one way is right for all values.
+    pub(super) fn is_by_key(&self) -> bool {
+        let equals = |term: &NormalizedCondition| {
+            let mut checks = term.any.iter().flatten();
+            term.breadth == Selectivity::Narrow
+                && checks.all(|check| check.tests.iter().all(|(_, test)| one_value(test)))
+        };
+        self.scope.visible == Visible::All
+            && self.query.order.is_none()
+            && !self.terms.is_empty()
+            && self.terms.iter().all(equals)
+    }
+
     /// Whether the index that serves the terms yields the order of results by itself.
     fn keeps_order(&self, way: AccessPath) -> bool {
         let one_value_of_own = |term: &NormalizedCondition| {

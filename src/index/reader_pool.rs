@@ -90,7 +90,18 @@ pub(super) struct ReadConnection<D: Database> {
     room: Option<OwnedSemaphorePermit>,
 }
 
+impl<D: Database> Clone for ReaderPool<D> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
 impl<D: Database> ReaderPool<D> {
+    /// Whether both give out the same connections.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// At most `limit` connections; somebody waits for one as long as `time_limit`.
     pub(super) fn new(
         open: Open<D>,

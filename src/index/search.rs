@@ -11,11 +11,13 @@
 //! Invariant: the order is total (row id, watermark; what is sorted by before it) and the same in each of these ways.
 
 use async_trait::async_trait;
+use tokio::sync::SemaphorePermit;
 
 use super::conditions::{push_source, push_test};
 use super::lookup::{AccessPath, Lookup, clamp, of_positions};
 use super::model::{MatchedRow, Page, Position, Result};
 use super::predicate::{NormalizedCondition, Predicate, Selectivity, TermSource};
+use super::reader_pool::ReadConnection;
 use super::row_columns::{Driver, RowColumns};
 use super::scoping::push_scopes;
 use super::sql::{Dialect, SqlIndex, Statement, failed, failed_search, plan};
@@ -161,7 +163,7 @@ impl<D: Dialect> Search for SqlIndex<D> {
 
 impl Lookup<'_> {
     async fn page<D: Dialect>(&self, index: &SqlIndex<D>, most_bytes: usize) -> Driver<Page> {
-        let (_turn, mut connection) = index.searcher().await?;
+        let (_turn, mut connection) = self.connection(index).await?;
         let wanted = clamp(self.query.limit.unwrap_or(u64::MAX));
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         let mut way = self.first_way::<D>(&mut connection).await?;
@@ -188,7 +190,7 @@ impl Lookup<'_> {
     }
 
     async fn count<D: Dialect>(&self, index: &SqlIndex<D>, ceiling: u64) -> Driver<i64> {
-        let (_turn, mut connection) = index.searcher().await?;
+        let (_turn, mut connection) = self.connection(index).await?;
         let (way, long) = match self.first_way::<D>(&mut connection).await? {
             AccessPath::Window(_) => {
                 let (driver, _) = self.narrowest::<D>(MANY, &mut connection).await?;
@@ -211,6 +213,18 @@ impl Lookup<'_> {
         };
         connection.give_back();
         rows.first().map_or(Ok(0), |row| row.int("counted"))
+    }
+
+    /// A connection of those that have the right plans for this search.
+    async fn connection<'i, D: Dialect>(
+        &self,
+        index: &'i SqlIndex<D>,
+    ) -> Driver<(Option<SemaphorePermit<'i>>, ReadConnection<D>)> {
+        if self.is_by_key() {
+            return Ok((None, index.lookups.take().await?));
+        }
+        let (turn, connection) = index.searcher().await?;
+        Ok((Some(turn), connection))
     }
 
     /// Whether walking along the order of results may pass any number of rows.

@@ -341,6 +341,8 @@ impl<D: Dialect> StatementBatch<D> {
 pub(super) struct SqlIndex<D: Dialect> {
     /// Connections for reading.
     pub(super) readers: ReaderPool<D>,
+    /// Those for what is found by keys and by nothing else, whose plan does not depend on the values; perhaps the same.
+    pub(super) lookups: ReaderPool<D>,
     /// Connections for writing; others than those for reading, so that no reader keeps a writer waiting.
     pub(super) writers: Pool<D>,
     /// Patterns that begin with a wildcard have an index.
@@ -362,6 +364,8 @@ pub(super) fn plan<D: Dialect>(rows: &[D::Row]) -> Driver<String> {
 enum Turn {
     /// Anybody's.
     Any,
+    /// That of a lookup by keys.
+    Key,
     /// That of a search: some connections are left for others.
     Search,
 }
@@ -414,6 +418,17 @@ impl<D: Dialect> SqlIndex<D> {
     ) -> Result<Vec<D::Row>> {
         let time = (self.times.call, None);
         let rows = self.read_within(time, Turn::Any, statement).await;
+        rows.map_err(failed::<D>(what))
+    }
+
+    /// As [`Self::read`], for what has equal keys in an index.
+    pub(super) async fn read_by_key(
+        &self,
+        what: &'static str,
+        statement: Statement<D>,
+    ) -> Result<Vec<D::Row>> {
+        let time = (self.times.call, None);
+        let rows = self.read_within(time, Turn::Key, statement).await;
         rows.map_err(failed::<D>(what))
     }
 
@@ -483,6 +498,7 @@ impl<D: Dialect> SqlIndex<D> {
     ) -> Driver<Vec<D::Row>> {
         let (_turn, mut connection) = match turn {
             Turn::Any => (None, self.readers.take().await?),
+            Turn::Key => (None, self.lookups.take().await?),
             Turn::Search => {
                 let (turn, connection) = self.searcher().await?;
                 (Some(turn), connection)

@@ -51,6 +51,11 @@ const SESSION: &str = "select set_config('plan_cache_mode', 'force_custom_plan',
      set_config('tcp_keepalives_idle', '15', false), set_config('tcp_keepalives_interval', '5', false), \
      set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', $1, false)";
 
+/// What connections for lookups by keys are told: one plan for all values, for to make it costs four times as much as to run
+/// it; and always by indexes, for the plan stays when the tables have grown.
+const BY_KEY: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; \
+     set enable_hashjoin = off; set enable_mergejoin = off";
+
 /// How long a reading connection that was used is believed to live: whoever asks much does not ask twice as much for it.
 const KNOWN: Duration = Duration::from_millis(100);
 
@@ -228,10 +233,11 @@ pub(super) async fn open(url: &str, options: &IndexOptions) -> Result<SqlIndex<P
     // The lock goes with the connection, also after a failure.
     connection.close().await.map_err(unopened)?;
     let trigrams = trigrams?;
-    let (readers, writers) = shares(options.max_connections);
+    let (readers, lookups, writers) = shares(options.max_connections);
     let times = Timeouts::new(options);
     Ok(SqlIndex {
-        readers: reader_pool(&connect, readers, times),
+        readers: reader_pool(&connect, readers, times, ""),
+        lookups: reader_pool(&connect, lookups, times, BY_KEY),
         writers: pool(&connect, writers, times),
         trigrams,
         times,
@@ -239,20 +245,31 @@ pub(super) async fn open(url: &str, options: &IndexOptions) -> Result<SqlIndex<P
     })
 }
 
-/// Connections for reading and for writing: writes are one transaction after the other for the most part.
-fn shares(all: u32) -> (u32, u32) {
+/// Connections for reading, for lookups by keys, which are short, and for writing: writes are one transaction after the other
+/// for the most part.
+fn shares(all: u32) -> (u32, u32, u32) {
     let writers = (all / 3).max(1);
-    (all.saturating_sub(writers).max(1), writers)
+    let lookups = (all.saturating_sub(writers) / 3).max(1);
+    let readers = all.saturating_sub(writers + lookups).max(1);
+    (readers, lookups, writers)
 }
 
 /// Connections that read.
-fn reader_pool(connect: &PgConnectOptions, most: u32, times: Timeouts) -> ReaderPool<Postgres> {
+fn reader_pool(
+    connect: &PgConnectOptions,
+    most: u32,
+    times: Timeouts,
+    plans: &'static str,
+) -> ReaderPool<Postgres> {
     let connect = connect.clone();
     let open = move || -> BoxFuture<'static, Driver<PgConnection>> {
         let connect = connect.clone();
         Box::pin(within(times.wait, async move {
             let mut connection = connect.connect().await?;
             begin_session(&mut connection, times).await?;
+            if !plans.is_empty() {
+                connection.execute(plans).await?;
+            }
             Ok(connection)
         }))
     };
@@ -350,9 +367,9 @@ mod tests {
 
     #[test]
     fn readers_and_writers_have_connections_of_their_own() {
-        assert_eq!(shares(20), (14, 6));
-        assert_eq!(shares(6), (4, 2));
-        assert_eq!(shares(2), (1, 1));
-        assert_eq!(shares(0), (1, 1));
+        assert_eq!(shares(20), (10, 4, 6));
+        assert_eq!(shares(6), (3, 1, 2));
+        assert_eq!(shares(3), (1, 1, 1));
+        assert_eq!(shares(0), (1, 1, 1));
     }
 }

@@ -208,6 +208,7 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
     let first = readers.take().await;
     first.map_err(|source| unopened(path, &source))?.give_back();
     Ok(SqlIndex {
+        lookups: readers.clone(),
         readers,
         writers,
         trigrams: true,
