@@ -152,12 +152,13 @@ impl Archive {
         limits.frame_cache_bytes = limits.frame_cache_bytes.min(share);
         limits.metadata_cache_bytes = limits.metadata_cache_bytes.min(share);
         let opened = caches::instances::MOST.min(share);
+        let rows = caches::rows::MOST.min(share);
         // Frames are not counted here: each has its own reservation, in the cache too.
-        let cached = limits.metadata_cache_bytes + opened;
+        let cached = limits.metadata_cache_bytes + opened + rows;
         let mut caches = budget.nothing(Purpose::Caches);
         let cached = usize::try_from(cached).unwrap_or(usize::MAX);
         if let Err(error) = caches.try_grow_to(cached) {
-            unreachable!("a quarter of the budget are free at the start: {error}");
+            unreachable!("half of the budget is free at the start: {error}");
         }
         let spool = spool::SpoolBudget::new(limits.spool_bytes);
         let (spools, room) = (blobs.clone(), spool.clone());
@@ -169,7 +170,7 @@ impl Archive {
         };
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let node: Arc<str> = Arc::from(blobs.serial());
-        let reads = caches::reads::ReadCaches::new(opened, index.clone(), node.clone());
+        let reads = caches::reads::ReadCaches::new((opened, rows), index.clone(), node.clone());
         let tasks = Tasks::default();
         let lanes = lanes::Lanes::new(cores);
         let (reporter, reports) = jobs::damage_reports::reports();

@@ -5,6 +5,7 @@ pub mod frames;
 pub(super) mod instances;
 pub(super) mod notices;
 pub(super) mod reads;
+pub(super) mod rows;
 pub(super) mod sources;
 pub(super) mod tags;
 pub(super) mod versions;

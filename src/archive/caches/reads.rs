@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::coherence::Coherence;
 use super::instances::InstanceCache;
+use super::rows::RowCache;
 use super::versions::VersionCache;
 use crate::index::Index;
 
@@ -12,15 +13,21 @@ use crate::index::Index;
 pub(in crate::archive) struct ReadCaches {
     pub(in crate::archive) opened: InstanceCache,
     pub(in crate::archive) versions: VersionCache,
+    pub(in crate::archive) rows: RowCache,
     pub(in crate::archive) coherence: Coherence,
 }
 
 impl ReadCaches {
-    /// Without entries; opened instances take at most `most` bytes.
-    pub(in crate::archive) fn new(most: u64, index: Arc<dyn Index>, node: Arc<str>) -> Self {
+    /// Without entries; opened instances and rows take so many bytes at most.
+    pub(in crate::archive) fn new(
+        (opened, rows): (u64, u64),
+        index: Arc<dyn Index>,
+        node: Arc<str>,
+    ) -> Self {
         Self {
-            opened: InstanceCache::new(most),
+            opened: InstanceCache::new(opened),
             versions: VersionCache::default(),
+            rows: RowCache::new(rows),
             coherence: Coherence::new(index, node),
         }
     }
@@ -44,6 +51,12 @@ impl ReadCaches {
     /// As [`Self::changed`], on this node alone.
     pub(in crate::archive) fn forget(&self) {
         self.versions.invalidate();
+        self.forget_rows();
+    }
+
+    /// What was read of instances may be of no use: belongs before a look at what is damaged, and behind a repair.
+    pub(in crate::archive) fn forget_rows(&self) {
         self.opened.invalidate();
+        self.rows.invalidate();
     }
 }

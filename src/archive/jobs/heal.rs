@@ -156,7 +156,7 @@ impl Archive {
         problem: &str,
     ) -> Result<bool> {
         // A row as it was before a repair must not be used for long.
-        self.reads.opened.invalidate();
+        self.reads.forget_rows();
         let is_news = self.index.note_damage(row.watermark, problem).await?;
         if is_news {
             self.count_damaged().await;
@@ -192,7 +192,7 @@ impl Archive {
         let forgotten = self.index.clear_damage(watermarks).await?;
         if forgotten > 0 {
             tracing::info!(forgotten, "instances that were damaged are whole again");
-            self.reads.opened.invalidate();
+            self.reads.forget_rows();
             self.count_damaged().await;
         }
         Ok(())
@@ -237,7 +237,7 @@ impl Archive {
     }
 
     async fn look_at_blob(&self, key: &str) -> Result<()> {
-        self.reads.opened.invalidate();
+        self.reads.forget_rows();
         for row in self.index.instances_of_blob(key).await? {
             let known = self.index.damaged_among(&[row.watermark]).await?;
             if !known.is_empty() {

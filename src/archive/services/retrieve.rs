@@ -24,7 +24,7 @@ use crate::dicom::source::Source;
 use crate::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid, Target};
 use crate::index::{BlobPlace, Index, InstanceRow};
 use crate::memory::{Purpose, Reservation};
-use crate::scope::Scope;
+use crate::scope::{Scope, Visible};
 use crate::trace::Stage;
 
 pub use crate::archive::content::Content;
@@ -137,6 +137,10 @@ impl Archive {
         scope: &Scope,
         target: &Target,
     ) -> Result<InstanceRows<InstanceRow>> {
+        if let (Target::Instance(name), Visible::All) = (target, &scope.visible) {
+            let row = self.instance_row(scope, name).await?;
+            return Ok(stream::iter([Ok(InstanceRow::clone(&row))]).boxed());
+        }
         let index = self.index.clone();
         let (at_scope, at) = (scope.clone(), target.clone());
         let seen = Arc::new(OnceLock::new());
@@ -157,6 +161,24 @@ impl Archive {
             }
         };
         paged(page, |row| (row.watermark, 0), PAGE, target).await
+    }
+
+    /// The row of an instance; one that was read lately is not read again.
+    async fn instance_row(&self, scope: &Scope, name: &InstanceName) -> Result<Arc<InstanceRow>> {
+        let reads = &self.reads;
+        let key = reads.rows.key(scope.partition, name);
+        if let Some((row, read)) = reads.rows.get(&key).await
+            && reads.coherence.counts(read)
+        {
+            return Ok(row);
+        }
+        let read = reads.coherence.now();
+        let target = Target::Instance(name.clone());
+        let rows = self.index.instances(scope, &target, 0, 1);
+        let row = Stage::Rows.of(rows).await?.pop();
+        let row = Arc::new(row.ok_or_else(|| ArchiveError::not_found(describe(&target)))?);
+        reads.rows.insert(key, (row.clone(), read)).await;
+        Ok(row)
     }
 
     /// Rows of the first versions of all instances of a target: of those that bulk updates changed, what was stored.
