@@ -105,7 +105,8 @@ impl<'q> Lookup<'q> {
         }
     }
 
-    /// Whether keys that are equal to one value find the rows, so that one way is right for all values.
+    /// Whether keys that are equal to one value find the rows, or the order of arrival, so that one way is right for all
+    /// values.
     pub(super) fn is_by_key(&self) -> bool {
         let equals = |term: &NormalizedCondition| {
             let mut checks = term.any.iter().flatten();
@@ -114,7 +115,6 @@ impl<'q> Lookup<'q> {
         };
         self.scope.visible == Visible::All
             && self.query.order.is_none()
-            && !self.terms.is_empty()
             && self.terms.iter().all(equals)
     }
 
