@@ -49,6 +49,7 @@ mod pattern;
 mod postgres;
 mod predicate;
 mod prepared;
+mod read_calls;
 mod reader_pool;
 mod replace;
 mod retention;

@@ -58,7 +58,7 @@ impl<D: Dialect> Search for SqlIndex<D> {
         let search = Lookup::new(scope, query, tags, before, self.trigrams);
         let found = async {
             match search.page(self, most_bytes).await {
-                // Once more, as in `SqlIndex::read_within`.
+                // Once more, as in `index::read_calls`.
                 Err(error) if D::is_lost(&error) => search.page(self, most_bytes).await,
                 found => found,
             }

@@ -8,14 +8,13 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use sqlx::query::Query;
 use sqlx::{Database, Execute, IntoArguments, Pool, QueryBuilder, Transaction};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 use super::error::IndexError;
 use super::model::Result;
-use super::options::FULL_SCAN;
 use super::pattern::Pattern;
 use super::predicate::Col;
-use super::reader_pool::{ReadConnection, ReaderPool};
+use super::reader_pool::ReaderPool;
 use super::row_columns::{Driver, RowColumns};
 use super::tags_model::TagLock;
 use super::timeouts::{Timeouts, within};
@@ -270,7 +269,7 @@ impl<D: Dialect> Statement<D> {
     }
 
     /// The same statement once more.
-    fn copy(&mut self) -> Driver<Self> {
+    pub(super) fn copy(&mut self) -> Driver<Self> {
         let sql = self.builder.sql().as_str().to_owned();
         let arguments = self.builder.build().take_arguments();
         let arguments = arguments.map_err(sqlx::Error::Encode)?.unwrap_or_default();
@@ -359,17 +358,6 @@ pub(super) fn plan<D: Dialect>(rows: &[D::Row]) -> Driver<String> {
     Ok(lines.collect::<Driver<Vec<String>>>()?.join("\n"))
 }
 
-/// Whose turn a reading connection is taken in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// Anybody's.
-    Any,
-    /// That of a lookup by keys.
-    Key,
-    /// That of a search: some connections are left for others.
-    Search,
-}
-
 /// How many of `readers` connections searches may use at a time.
 pub(super) fn searches(readers: u32) -> Semaphore {
     let most = readers.saturating_sub((readers / 3).max(1)).max(1);
@@ -410,116 +398,6 @@ pub(super) fn failed<D: Dialect>(what: &'static str) -> impl Fn(sqlx::Error) -> 
 }
 
 impl<D: Dialect> SqlIndex<D> {
-    /// Runs a statement on a reading connection.
-    pub(super) async fn read(
-        &self,
-        what: &'static str,
-        statement: Statement<D>,
-    ) -> Result<Vec<D::Row>> {
-        let time = (self.times.call, None);
-        let rows = self.read_within(time, Turn::Any, statement).await;
-        rows.map_err(failed::<D>(what))
-    }
-
-    /// As [`Self::read`], for what has equal keys in an index.
-    pub(super) async fn read_by_key(
-        &self,
-        what: &'static str,
-        statement: Statement<D>,
-    ) -> Result<Vec<D::Row>> {
-        let time = (self.times.call, None);
-        let rows = self.read_within(time, Turn::Key, statement).await;
-        rows.map_err(failed::<D>(what))
-    }
-
-    /// As [`Self::read`], for what looks at the whole index.
-    pub(super) async fn read_all(
-        &self,
-        what: &'static str,
-        statement: Statement<D>,
-    ) -> Result<Vec<D::Row>> {
-        let time = (FULL_SCAN, Some(FULL_SCAN));
-        let rows = self.read_within(time, Turn::Any, statement).await;
-        rows.map_err(failed::<D>(what))
-    }
-
-    /// As [`Self::read`], with the turn and the time of a search.
-    pub(super) async fn read_bounded(
-        &self,
-        what: &'static str,
-        statement: Statement<D>,
-    ) -> Result<Vec<D::Row>> {
-        let rows = self
-            .read_within(self.search(), Turn::Search, statement)
-            .await;
-        rows.map_err(failed_search::<D>(what))
-    }
-
-    /// As [`Self::read`], with the time of a search but no turn: searches that are stuck hold up nobody who reads.
-    pub(super) async fn read_in_time(
-        &self,
-        what: &'static str,
-        statement: Statement<D>,
-    ) -> Result<Vec<D::Row>> {
-        let rows = self.read_within(self.search(), Turn::Any, statement).await;
-        rows.map_err(failed_search::<D>(what))
-    }
-
-    fn search(&self) -> (Duration, Option<Duration>) {
-        (self.times.whole_search(), Some(self.times.search))
-    }
-
-    /// Runs a statement on a reading connection: all of it within a time, the statement itself within another one.
-    async fn read_within(
-        &self,
-        (all, bound): (Duration, Option<Duration>),
-        turn: Turn,
-        mut statement: Statement<D>,
-    ) -> Driver<Vec<D::Row>> {
-        let again = match D::SHARED {
-            true => Some(statement.copy()?),
-            false => None,
-        };
-        let first = within(all, self.read_once(bound, turn, statement)).await;
-        // One that is taken without a question may be lost already.
-        match (first, again) {
-            (Err(error), Some(again)) if D::is_lost(&error) => {
-                within(all, self.read_once(bound, turn, again)).await
-            }
-            (read, _) => read,
-        }
-    }
-
-    async fn read_once(
-        &self,
-        bound: Option<Duration>,
-        turn: Turn,
-        statement: Statement<D>,
-    ) -> Driver<Vec<D::Row>> {
-        let (_turn, mut connection) = match turn {
-            Turn::Any => (None, self.readers.take().await?),
-            Turn::Key => (None, self.lookups.take().await?),
-            Turn::Search => {
-                let (turn, connection) = self.searcher().await?;
-                (Some(turn), connection)
-            }
-        };
-        let rows = match bound {
-            None => statement.rows(&mut connection).await?,
-            Some(bound) => statement.bounded_rows(&mut connection, bound).await?,
-        };
-        connection.give_back();
-        Ok(rows)
-    }
-
-    /// A reading connection for a search, once it is its turn.
-    pub(super) async fn searcher(&self) -> Driver<(SemaphorePermit<'_>, ReadConnection<D>)> {
-        let turn = tokio::time::timeout(self.times.wait, self.searches.acquire()).await;
-        let turn = turn.map_err(|_| sqlx::Error::PoolTimedOut)?;
-        let turn = turn.map_err(|_| sqlx::Error::PoolClosed)?;
-        Ok((turn, self.readers.take().await?))
-    }
-
     /// Runs one statement in a transaction of its own; returns how many rows it changed.
     pub(super) async fn write(&self, what: &'static str, statement: Statement<D>) -> Result<u64> {
         let written = async {
