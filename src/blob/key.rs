@@ -8,7 +8,7 @@ use crate::dicom::uid::InstanceName;
 /// Bytes of the digest that a key holds.
 const SUM: usize = 8;
 
-/// Names a blob: `{2 hex}/{study}/{series}/{instance}.{serial}~{digest}.dcm`, so that a lost index can be rebuilt, and that
+/// Names a blob: `{2 hex}/{study}/{series}/{instance}.{serial}_{digest}.dcm`, so that a lost index can be rebuilt, and that
 /// bytes which were cut off by a power loss are known as such.
 #[must_use]
 pub fn instance_key(name: &InstanceName, serial: &str, digest: &[u8; 32]) -> String {
@@ -17,7 +17,7 @@ pub fn instance_key(name: &InstanceName, serial: &str, digest: &[u8; 32]) -> Str
     let sum = blake3::Hash::from_bytes(*digest).to_hex();
     let sum = &sum[..2 * SUM];
     format!(
-        "{prefix}/{}/{}/{}.{serial}~{sum}.dcm",
+        "{prefix}/{}/{}/{}.{serial}_{sum}.dcm",
         name.study, name.series, name.instance
     )
 }
@@ -25,7 +25,7 @@ pub fn instance_key(name: &InstanceName, serial: &str, digest: &[u8; 32]) -> Str
 /// Whether a key says that the bytes have another digest; keys of older versions say nothing.
 #[must_use]
 pub fn contradicts(key: &str, digest: &[u8; 32]) -> bool {
-    let sum = behind_name(key).split_once('~').map(|(_, sum)| sum);
+    let sum = behind_name(key).split_once('_').map(|(_, sum)| sum);
     let digest = blake3::Hash::from_bytes(*digest).to_hex();
     sum.is_some_and(|sum| sum != &digest[..2 * SUM])
 }
@@ -55,7 +55,7 @@ pub fn serial_behind(serial: &str, before: &str) -> String {
 fn numbers(key: &str) -> &str {
     let behind = behind_name(key);
     behind
-        .split_once('~')
+        .split_once('_')
         .map_or(behind, |(numbers, _)| numbers)
 }
 
@@ -112,7 +112,7 @@ mod tests {
         let key = instance_key(&name, &one, &[0xA7; 32]);
         assert_eq!(
             key.get(2..),
-            Some(format!("/1.2/1.3/1.4.{one}~a7a7a7a7a7a7a7a7.dcm").as_str())
+            Some(format!("/1.2/1.3/1.4.{one}_a7a7a7a7a7a7a7a7.dcm").as_str())
         );
         assert!(!contradicts(&key, &[0xA7; 32]));
         assert!(contradicts(&key, &[0; 32]));
@@ -130,7 +130,7 @@ mod tests {
             ("04", &["03", "01"]),
         ] {
             let behind = serial_behind(serial, &key);
-            key = format!("aa/1.2/1.3/1.4.{behind}~0011223344556677.dcm");
+            key = format!("aa/1.2/1.3/1.4.{behind}_0011223344556677.dcm");
             assert_eq!(key_serial(&key), serial);
             assert_eq!(serials_before(&key).collect::<Vec<_>>(), before);
         }

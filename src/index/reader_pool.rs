@@ -47,7 +47,12 @@ impl<D: Database> SharedReaders<D> {
     }
 
     fn keep(&self, connection: D::Connection) {
-        self.idle().push(IdleReader {
+        let mut idle = self.idle();
+        if let Some(proof) = self.proof {
+            // What was not needed for so long is not needed.
+            idle.retain(|reader| reader.since.is_none_or(|at| at.elapsed() < proof.unused));
+        }
+        idle.push(IdleReader {
             connection,
             since: Some(Instant::now()),
         });
@@ -67,6 +72,9 @@ impl<D: Database> SharedReaders<D> {
                     if within(proof.time, idle.connection.ping()).await.is_ok() {
                         return Ok(idle.connection);
                     }
+                    // Those behind it were used even longer ago, and nobody shall wait for each.
+                    self.idle()
+                        .retain(|reader| reader.since.is_some_and(|at| at.elapsed() < proof.idle));
                 }
                 None => return Ok(idle.connection),
             }
@@ -81,6 +89,8 @@ pub(super) struct Proof {
     pub(super) idle: Duration,
     /// Longest time for it.
     pub(super) time: Duration,
+    /// It is closed after it was not used for so long.
+    pub(super) unused: Duration,
 }
 
 /// A connection that is in use. One that is dropped and not given back is asked before it is used again.

@@ -59,6 +59,9 @@ const BY_KEY: &str = "set plan_cache_mode = force_generic_plan; set enable_seqsc
 /// How long a reading connection that was used is believed to live: whoever asks much does not ask twice as much for it.
 const KNOWN: Duration = Duration::from_millis(100);
 
+/// How long a reading connection is kept that nobody needs.
+const UNUSED: Duration = Duration::from_mins(10);
+
 /// Longest time for a connection to show that it is still there; it needs one packet each way.
 const PROOF: Duration = Duration::from_secs(3);
 
@@ -276,6 +279,7 @@ fn reader_pool(
     let proof = Proof {
         idle: KNOWN,
         time: PROOF,
+        unused: UNUSED,
     };
     ReaderPool::new(Box::new(open), most, times.wait, Some(proof))
 }
