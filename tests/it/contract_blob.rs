@@ -4,9 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
-use stowage::blob::{BlobError, Blobs, CHUNK, Payload};
+use stowage::blob::{BlobError, Blobs, CHUNK, Payload, instance_key, serial_behind};
 use stowage::checksum::ContentSums;
 use stowage::config::Config;
+use stowage::dicom::uid::{InstanceName, InstanceUid, SeriesUid, StudyUid};
 use tempfile::TempDir;
 
 use crate::support::s3::{Effect, Fault, S3};
@@ -281,6 +282,17 @@ async fn every_blob_is_listed_once_by_its_key_and_age(store: &Store) {
     let mut expected: Vec<String> = (0..25)
         .map(|i| format!("{:02x}/1.{i}/2.{i}/3.{i}.00.dcm", i % 3))
         .collect();
+    // Those that the archive makes, in a partition too, and behind others: a store must not write any character otherwise.
+    let name = InstanceName {
+        study: StudyUid::parse("1.2.3").unwrap(),
+        series: SeriesUid::parse("1.2.3.4").unwrap(),
+        instance: InstanceUid::parse("1.2.3.4.5").unwrap(),
+    };
+    let first = instance_key(&name, &blobs.serial(), &[7; 32]);
+    let serial = serial_behind(&blobs.serial(), &first);
+    let second = instance_key(&name, &serial, &[8; 32]);
+    expected.push(format!("partitions/north/{second}"));
+    expected.extend([first, second]);
     expected.sort();
     for key in &expected {
         keep(blobs, key, &bytes(3)).await;
