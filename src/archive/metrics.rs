@@ -233,8 +233,7 @@ impl Archive {
         out.family(
             "stowage_instance_cache_lookups_total",
             MetricKind::Counter,
-            "Rows of instances asked for by frames and bulk data, by whether the index was asked for nothing, for the version, \
-             or for all.",
+            "Rows of instances asked for by frames and bulk data: the index was not asked, was asked for the version, or for all.",
         );
         let meters = &self.meters;
         for (result, counter) in [
