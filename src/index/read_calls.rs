@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::model::Result;
 use super::options::FULL_SCAN;
@@ -127,9 +127,22 @@ impl<D: Dialect> SqlIndex<D> {
 
     /// A reading connection for a search, once it is its turn.
     pub(super) async fn searcher(&self) -> Driver<(SemaphorePermit<'_>, ReadConnection<D>)> {
-        let turn = tokio::time::timeout(self.times.wait, self.searches.acquire()).await;
-        let turn = turn.map_err(|_| sqlx::Error::PoolTimedOut)?;
-        let turn = turn.map_err(|_| sqlx::Error::PoolClosed)?;
+        let turn = self.turn(&self.searches).await?;
         Ok((turn, self.readers.take().await?))
+    }
+
+    /// A connection for a search by keys, once it is its turn.
+    pub(super) async fn key_searcher(&self) -> Driver<(SemaphorePermit<'_>, ReadConnection<D>)> {
+        let Some(searches) = &self.key_searches else {
+            return self.searcher().await;
+        };
+        let turn = self.turn(searches).await?;
+        Ok((turn, self.lookups.take().await?))
+    }
+
+    async fn turn<'s>(&self, searches: &'s Semaphore) -> Driver<SemaphorePermit<'s>> {
+        let turn = tokio::time::timeout(self.times.wait, searches.acquire()).await;
+        let turn = turn.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        turn.map_err(|_| sqlx::Error::PoolClosed)
     }
 }

@@ -219,12 +219,11 @@ impl Lookup<'_> {
     async fn connection<'i, D: Dialect>(
         &self,
         index: &'i SqlIndex<D>,
-    ) -> Driver<(Option<SemaphorePermit<'i>>, ReadConnection<D>)> {
-        if self.is_by_key() {
-            return Ok((None, index.lookups.take().await?));
+    ) -> Driver<(SemaphorePermit<'i>, ReadConnection<D>)> {
+        match self.is_by_key() {
+            true => index.key_searcher().await,
+            false => index.searcher().await,
         }
-        let (turn, connection) = index.searcher().await?;
-        Ok((Some(turn), connection))
     }
 
     /// Whether walking along the order of results may pass any number of rows.

@@ -350,6 +350,8 @@ pub(super) struct SqlIndex<D: Dialect> {
     pub(super) times: Timeouts,
     /// Searches at the same time: some connections for reading are left for short calls.
     pub(super) searches: Semaphore,
+    /// Likewise searches by keys, where they have connections of their own.
+    pub(super) key_searches: Option<Semaphore>,
 }
 
 /// The plan of a statement, in the words of the database.

@@ -51,9 +51,11 @@ export function show(root, { rest: [study, series, instance], query }) {
     fill(second, h('option', { value: '' }, t('tags.nothing')), sets.filter((one) => one !== set).map((one) => option(one, one === beside)))
     const heading = beside ? ['tags.number', 'tags.name', 'tags.vr'].map((key) => t(key)).concat(label(set), label(beside)) : ['tags.number', 'tags.name', 'tags.vr', 'tags.value'].map((key) => t(key))
     fill(heads, heading.map((words) => h('th', { scope: 'col' }, words)))
-    rows = beside ? paired(flat(set, 0), flat(beside, 0)) : flat(set, 0)
-    await learn(rows.map((row) => row.tag).filter(Boolean), signal)
-    for (const row of rows) row.element = shown(row)
+    const listed = beside ? paired(flat(set, 0), flat(beside, 0)) : flat(set, 0)
+    await learn(listed.map((row) => row.tag).filter(Boolean), signal)
+    for (const row of listed) row.element = shown(row)
+    // Only now: somebody may have typed meanwhile, and what is searched is made with the names.
+    rows = listed
     fill(body, rows.map((row) => row.element))
     narrow()
   }

@@ -245,6 +245,7 @@ pub(super) async fn open(url: &str, options: &IndexOptions) -> Result<SqlIndex<P
         trigrams,
         times,
         searches: searches(readers),
+        key_searches: Some(searches(lookups)),
     })
 }
 
@@ -252,7 +253,7 @@ pub(super) async fn open(url: &str, options: &IndexOptions) -> Result<SqlIndex<P
 /// for the most part.
 fn shares(all: u32) -> (u32, u32, u32) {
     let writers = (all / 3).max(1);
-    let lookups = (all.saturating_sub(writers) / 3).max(1);
+    let lookups = (all.saturating_sub(writers) / 2).max(1);
     let readers = all.saturating_sub(writers + lookups).max(1);
     (readers, lookups, writers)
 }
@@ -371,8 +372,8 @@ mod tests {
 
     #[test]
     fn readers_and_writers_have_connections_of_their_own() {
-        assert_eq!(shares(20), (10, 4, 6));
-        assert_eq!(shares(6), (3, 1, 2));
+        assert_eq!(shares(20), (7, 7, 6));
+        assert_eq!(shares(6), (2, 2, 2));
         assert_eq!(shares(3), (1, 1, 1));
         assert_eq!(shares(0), (1, 1, 1));
     }

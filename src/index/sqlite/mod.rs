@@ -214,6 +214,7 @@ pub(super) async fn open(path: &Path, options: &IndexOptions) -> Result<SqlIndex
         trigrams: true,
         times: Timeouts::new(options),
         searches: searches(limit),
+        key_searches: None,
     })
 }
 

@@ -174,7 +174,8 @@ fn a_database_that_falls_silent_is_told_and_used_again_when_it_speaks() {
 
 #[test]
 fn searches_that_are_stuck_take_no_connection_from_stores_and_reads() {
-    let settings = [("STOWAGE_DATABASE_CONNECTIONS", "6")];
+    // Four of them are for lookups by keys, three of which searches may take.
+    let settings = [("STOWAGE_DATABASE_CONNECTIONS", "12")];
     let Some((server, line)) = behind_a_line(&settings) else {
         return;
     };
