@@ -97,10 +97,17 @@ impl<D: Dialect> SqlIndex<D> {
         // One that is taken without a question may be lost already.
         match (first, again) {
             (Err(error), Some(again)) if D::is_lost(&error) => {
+                self.close_idle();
                 within(all, self.read_once(bound, turn, again)).await
             }
             (read, _) => read,
         }
+    }
+
+    /// Lets the next reads have new connections.
+    pub(super) fn close_idle(&self) {
+        self.readers.close_idle();
+        self.lookups.close_idle();
     }
 
     async fn read_once(

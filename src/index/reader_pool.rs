@@ -144,6 +144,11 @@ impl<D: Database> ReaderPool<D> {
         })
     }
 
+    /// Closes those that nobody uses: the other end of one was gone, and a question may still reach what is about to end.
+    pub(super) fn close_idle(&self) {
+        self.0.idle().clear();
+    }
+
     /// How many there are.
     pub(super) fn state(&self, name: &'static str) -> PoolState {
         let idle = u32::try_from(self.0.idle().len()).unwrap_or(u32::MAX);

@@ -59,7 +59,10 @@ impl<D: Dialect> Search for SqlIndex<D> {
         let found = async {
             match search.page(self, most_bytes).await {
                 // Once more, as in `index::read_calls`.
-                Err(error) if D::is_lost(&error) => search.page(self, most_bytes).await,
+                Err(error) if D::is_lost(&error) => {
+                    self.close_idle();
+                    search.page(self, most_bytes).await
+                }
                 found => found,
             }
         };
@@ -139,7 +142,10 @@ impl<D: Dialect> Search for SqlIndex<D> {
         let search = Lookup::new(scope, query, tags, before, self.trigrams);
         let counted = async {
             match search.count(self, ceiling).await {
-                Err(error) if D::is_lost(&error) => search.count(self, ceiling).await,
+                Err(error) if D::is_lost(&error) => {
+                    self.close_idle();
+                    search.count(self, ceiling).await
+                }
                 counted => counted,
             }
         };
