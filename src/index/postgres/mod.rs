@@ -62,6 +62,9 @@ const KNOWN: Duration = Duration::from_millis(100);
 /// How long a reading connection is kept that nobody needs.
 const UNUSED: Duration = Duration::from_mins(10);
 
+/// How often a transaction begins again that found its connection lost.
+const TRIES: u32 = 3;
+
 /// Longest time for a connection to show that it is still there; it needs one packet each way.
 const PROOF: Duration = Duration::from_secs(3);
 
@@ -130,7 +133,16 @@ impl Dialect for Postgres {
     }
 
     fn begin_write(pool: &Pool<Self>) -> BoxFuture<'_, Driver<Transaction<'static, Self>>> {
-        Box::pin(pool.begin())
+        Box::pin(async move {
+            // A connection may be lost between its proof and the first statement, of which nothing is left then.
+            let mut tries = 0;
+            loop {
+                match pool.begin().await {
+                    Err(error) if tries < TRIES && Self::is_lost(&error) => tries += 1,
+                    begun => return begun,
+                }
+            }
+        })
     }
 
     fn lock_tags(connection: &mut Self::Connection, side: TagLock) -> BoxFuture<'_, Driver<()>> {
