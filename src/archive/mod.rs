@@ -151,8 +151,8 @@ impl Archive {
         let share = bytes as u64 / 8;
         limits.frame_cache_bytes = limits.frame_cache_bytes.min(share);
         limits.metadata_cache_bytes = limits.metadata_cache_bytes.min(share);
-        let opened = caches::instances::MOST.min(share);
-        let rows = caches::rows::MOST.min(share);
+        let opened = caches::reads::OPENED.min(share);
+        let rows = caches::reads::ROWS.min(share);
         // Frames are not counted here: each has its own reservation, in the cache too.
         let cached = limits.metadata_cache_bytes + opened + rows;
         let mut caches = budget.nothing(Purpose::Caches);

@@ -2,10 +2,8 @@
 
 pub(super) mod coherence;
 pub mod frames;
-pub(super) mod instances;
+pub(super) mod kept;
 pub(super) mod notices;
 pub(super) mod reads;
-pub(super) mod rows;
 pub(super) mod sources;
 pub(super) mod tags;
-pub(super) mod versions;

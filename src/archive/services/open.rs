@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::archive::caches::instances::InstanceEntry;
 use crate::archive::error::{ArchiveError, Result};
 use crate::archive::open_instance::OpenInstance;
 use crate::archive::{Archive, describe};
@@ -22,28 +21,25 @@ impl Archive {
         }
         let key = self.reads.opened.key(scope.partition, name);
         let held = self.reads.opened.get(&key).await;
-        if let Some(held) = &held
-            && self.reads.coherence.counts(held.read)
+        if let Some((held, read)) = &held
+            && self.reads.coherence.counts(*read)
         {
             self.meters.opened_hits.one();
-            return Ok(held.instance.clone());
+            return Ok(held.clone());
         }
         let read = self.reads.coherence.now();
         let instance = match held {
             // The tables may be large, and of one version they are always the same.
-            Some(held) if self.is_current(scope, &held.instance).await? => {
+            Some((held, _)) if self.is_current(scope, &held).await? => {
                 self.meters.opened_revalidated.one();
-                held.instance
+                held
             }
             _ => {
                 self.meters.opened_misses.one();
                 Arc::new(self.read_open(scope, name).await?)
             }
         };
-        let held = InstanceEntry {
-            read,
-            instance: instance.clone(),
-        };
+        let held = (instance.clone(), read);
         self.reads.opened.insert(key, held).await;
         Ok(instance)
     }
